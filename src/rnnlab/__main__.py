@@ -1,0 +1,55 @@
+"""The command line: ``rnnlab VERB …``, the same as ``python -m rnnlab VERB …``."""
+
+import importlib
+import os
+import sys
+
+VERBS = {
+    "train": "train a network, or sweep over many (-m)",
+    "resume": "go on with a run that was stopped",
+    "evaluate": "test a run, perhaps on other data",
+    "report": "compare runs: table and CSV",
+    "list": "what there is: models, data, tasks, experiments, trainers …",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # a user's own cells and data are found where they are, as with any script, and never shadow a library
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("-h", "--help", "help"):
+        print(usage())
+        sys.exit(0)
+    if verb in ("-V", "--version"):
+        from rnnlab import __version__
+
+        print(f"rnnlab {__version__}")
+        sys.exit(0)
+    if verb in ("-sc", "--shell-completion"):
+        from rnnlab.commands.completion import complete
+
+        sys.exit(complete(rest, list(VERBS)))
+    if verb not in VERBS:
+        from rnnlab.errors import nearest
+
+        print(f"rnnlab: there is no command '{verb}'{nearest(verb, VERBS)} ({', '.join(VERBS)})", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(importlib.import_module(f"rnnlab.commands.{verb}").main(rest))
+
+
+def usage() -> str:
+    """The help of the whole program."""
+    verbs = "\n".join(f"  {verb:9} {what}" for verb, what in VERBS.items())
+    return (
+        f"rnnlab: experiments with recurrent neural networks\n\n{verbs}\n\n"
+        "rnnlab train model=lstm data=sine            one run\n"
+        "rnnlab train -m model=rnn,lstm,gru seed=0,1  a sweep\n"
+        "rnnlab VERB --help                           more"
+    )
+
+
+if __name__ == "__main__":
+    main()

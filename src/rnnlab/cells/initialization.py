@@ -1,0 +1,47 @@
+"""How recurrent weights start.
+
+orthogonal
+    Recurrent matrices orthogonal, so that what they carry neither grows nor
+    shrinks (Saxe et al. 2014, arXiv 1312.6120); input matrices Xavier-uniform
+    (Glorot & Bengio 2010); biases zero. Each gate has its own matrix.
+identity
+    Recurrent matrices the identity, input weights N(0, 0.001²), biases zero
+    (Le, Jaitly & Hinton 2015, arXiv 1504.00941): a ReLU unit then keeps what it has.
+torch
+    Everything uniform in ±1/√hidden, as ``torch.nn`` does.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Scheme = Literal["orthogonal", "identity", "torch"]
+
+
+@torch.no_grad()
+def initialize_(scheme: Scheme, weight_ih: Tensor, weight_hh: Tensor, *biases: Tensor) -> None:
+    """Fills a layer's parameters in place.
+
+    Args:
+        scheme: see above.
+        weight_ih: ``(gates * hidden, features)``.
+        weight_hh: ``(gates * hidden, hidden)``.
+        biases: each ``(gates * hidden,)``.
+    """
+    hidden_size = weight_hh.shape[1]
+    if scheme == "torch":
+        torch_uniform_(hidden_size, weight_ih, weight_hh, *biases)
+        return
+    for gate in weight_ih.split(hidden_size):
+        nn.init.xavier_uniform_(gate) if scheme == "orthogonal" else nn.init.normal_(gate, std=0.001)
+    for gate in weight_hh.split(hidden_size):
+        nn.init.orthogonal_(gate) if scheme == "orthogonal" else nn.init.eye_(gate)
+    for bias in biases:
+        nn.init.zeros_(bias)
+
+
+def torch_uniform_(hidden_size: int, *parameters: Tensor) -> None:
+    """Fills each parameter with uniform numbers in ±1/√hidden, in place."""
+    for parameter in parameters:
+        nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)

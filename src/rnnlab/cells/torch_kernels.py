@@ -1,0 +1,70 @@
+"""The bridge to torch's own recurrent kernels: oneDNN on a CPU, cuDNN on a GPU, native code elsewhere.
+
+They compute a whole layer in one call, from the parameters that the cell
+itself owns, and equal its ``unroll`` in value and gradient.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.backends import cudnn
+from torch.backends.cudnn.rnn import get_cudnn_mode
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from rnnlab.cells.cell import S, map_state
+from rnnlab.shapes import Features, HiddenSequence, Lengths
+
+Backend = Literal["auto", "torch", "reference"]
+"""``torch`` is this bridge, ``reference`` the loop over ``step``, ``auto`` whatever is fastest: the bridge."""
+
+Kernel = Callable[..., tuple[Tensor, ...]]
+"""``torch.rnn_tanh``, ``torch.rnn_relu``, ``torch.lstm`` or ``torch.gru``."""
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+"""``weight_ih, weight_hh, bias_ih, bias_hh``."""
+
+
+def run_kernel(
+    kernel: Kernel, weights: Weights, x: Features, state: S, lengths: Lengths | None
+) -> tuple[HiddenSequence, S]:
+    """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them.
+
+    Sequences must have at least one valid step each: torch packs no empty ones.
+    """
+    if x.is_cuda:
+        _flatten(kernel, weights, x)
+    # cuDNN can differentiate only what ran in training mode; with no dropout inside that changes nothing else
+    options = (list(weights), True, 1, 0.0, torch.is_grad_enabled(), False)
+    # the kernels' states have a leading axis of layers; a learned state is expanded, and cuDNN takes no such view
+    start = map_state(lambda part: part[None].contiguous(), state)
+    if lengths is None:
+        batch_first = True
+        output, *final = kernel(x, start, *options, batch_first)
+    else:
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        data, batch_sizes, order, inverse = packed
+        assert order is not None and inverse is not None  # as enforce_sorted=False promises
+        start = map_state(lambda part: part.index_select(1, order), start)
+        data, *final = kernel(data, batch_sizes, start, *options)
+        final = [part.index_select(1, inverse) for part in final]
+        output, _ = pad_packed_sequence(
+            PackedSequence(data, batch_sizes, order, inverse), batch_first=True, total_length=x.shape[1]
+        )
+    parts = tuple(part[0] for part in final)
+    return output, parts[0] if isinstance(state, Tensor) else parts  # type: ignore[return-value]
+
+
+def _flatten(kernel: Kernel, weights: Weights, x: Tensor) -> None:
+    """Lays the weights side by side in memory, where cuDNN would otherwise copy them at every call."""
+    in_one_piece = len({weight.untyped_storage().data_ptr() for weight in weights}) == 1
+    # weights that a transform hands in (torch.func) have no memory of their own to move
+    owned = all(isinstance(weight, torch.nn.Parameter) for weight in weights)
+    if in_one_piece or not owned or not cudnn.is_acceptable(x):
+        return
+    mode = get_cudnn_mode(kernel.__name__.upper())
+    weight_ih, weight_hh = weights[:2]
+    with torch.no_grad(), torch.cuda.device_of(x):
+        torch._cudnn_rnn_flatten_weight(
+            list(weights), 4, weight_ih.shape[1], mode, weight_hh.shape[1], 0, 1, True, False
+        )

@@ -1,0 +1,1 @@
+"""One file a verb of the command line; each imports what it needs inside."""

@@ -1,0 +1,67 @@
+"""What the verbs that take a run directory share: errors in one line, exit statuses, trust."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rnnlab.errors import InputError, Interrupted, RunFailed
+
+
+def parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """An argument parser for ``rnnlab VERB``."""
+    return argparse.ArgumentParser(prog=f"rnnlab {verb}", description=description)
+
+
+def add_allow(arguments: argparse.ArgumentParser) -> None:
+    """Adds ``--allow``, by which a user trusts modules that a run's config names."""
+    arguments.add_argument(
+        "--allow",
+        metavar="MODULE",
+        action="append",
+        default=[name for name in os.environ.get("RNNLAB_ALLOW_TARGETS", "").split(",") if name],
+        help="a module or package of your own that the run's config may build from (again for more; "
+        "or RNNLAB_ALLOW_TARGETS=a,b)",
+    )
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Runs a verb's action; what ends it on purpose is one line and an exit status."""
+    try:
+        return action()
+    except InputError as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+        return 2
+    except RunFailed as error:
+        print(f"rnnlab: failed: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as error:
+        print("\nstopped; a checkpoint is written: the same command goes on", file=sys.stderr)
+        return 128 + error.signal_number
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has left: nothing more to say, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def existing_directory(path: str) -> Path:
+    """A directory that there is.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not Path(path).is_dir():
+        raise InputError(f"{path}: there is no such directory")
+    return Path(path)
+
+
+def shown_path(path: Path) -> str:
+    """Relative to where the person is, where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

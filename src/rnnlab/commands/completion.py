@@ -1,0 +1,36 @@
+"""Tab completion: Hydra's, behind the verbs.
+
+``eval "$(rnnlab -sc install=bash)"`` installs it. The shell then asks with
+``rnnlab -sc query=bash`` and the line typed so far in the environment.
+"""
+
+import os
+
+from rnnlab.commands.composition import ROOT, conf_directory, register_resolvers
+
+
+def complete(arguments: list[str], verbs: list[str]) -> int:
+    """Answers a shell: the verbs first, then for ``train`` what Hydra knows."""
+    request = arguments[0] if arguments else ""
+    line = os.environ.get("COMP_LINE", "")
+    before, _, rest = line.partition("train ")
+    if request.startswith("query="):
+        words = line.split()
+        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+            typed = words[1] if len(words) == 2 else ""
+            print(" ".join(verb for verb in verbs if verb.startswith(typed)))
+            return 0
+        if "train" not in words[:4]:
+            return 0
+        # Hydra completes ``PROGRAM overrides``: the verb is part of our program's name
+        os.environ["COMP_LINE"] = before + rest
+        point = int(os.environ.get("COMP_POINT", len(line)))
+        os.environ["COMP_POINT"] = str(max(0, point - len("train ")))
+    from hydra import version
+    from hydra._internal.utils import _run_hydra, get_args_parser
+
+    version.setbase("1.3")
+    register_resolvers()
+    parser = get_args_parser()
+    _run_hydra(parser.parse_args(["-sc", *arguments]), parser, lambda _: None, str(conf_directory()), ROOT)
+    return 0

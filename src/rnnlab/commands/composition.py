@@ -1,0 +1,157 @@
+"""Composing configs with Hydra, with mistakes said in one line."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+    SearchPathException,
+)
+from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
+from hydra._internal.utils import create_automatic_config_search_path
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rnnlab.errors import InputError, nearest
+
+ROOT = "train"
+EXTRAS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "ray_aws": "ray",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
+"""Launchers that are an extra of this project, and which."""
+
+
+def conf_directory() -> Path:
+    """Where the configs are: in the wheel, or in the checkout of an editable install."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def search_path(config_dir: str | None) -> ConfigSearchPath:
+    """Our configs, behind those of a user's own ``--config-dir``.
+
+    Raises:
+        InputError: there is no such directory.
+    """
+    register_resolvers()
+    path = create_automatic_config_search_path(None, None, str(conf_directory()))
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise InputError(f"--config-dir {config_dir}: there is no such directory")
+        path.prepend(provider="command-line", path=f"file://{Path(config_dir).resolve()}")
+    return path
+
+
+def create_hydra(config_dir: str | None = None) -> Hydra:
+    """A Hydra that knows our configs; an earlier one of this process is forgotten."""
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2(task_name=ROOT, config_search_path=search_path(config_dir))
+
+
+def register_resolvers() -> None:
+    """The one resolver of our configs: a job's directory name in a sweep."""
+    OmegaConf.register_new_resolver("rnnlab.job_name", job_name, replace=True)
+
+
+def job_name(number: Any, overrides: str) -> str:
+    """``3_gru_sine_lr=0.01``-like: the number makes it unique, the overrides make it readable, short enough for any disk."""
+    readable = re.sub(r"[^\w.=,+-]+", "-", overrides)
+    readable = re.sub(r"(^|,)(\w+[./])+", r"\1", readable)
+    return f"{number}_{readable}"[:120].rstrip("_,.-") if readable else str(number)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolved, without Hydra's own node, plain containers only.
+
+    Raises:
+        InputError: an interpolation leads nowhere or a mandatory value is missing.
+    """
+    try:
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(one_line(error)) from None
+    assert isinstance(container, dict)
+    return {str(name): value for name, value in container.items() if name != "hydra"}
+
+
+def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:
+    """One line for what Hydra says in many: the key, the value, what is allowed, the nearest name."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_such_choice(error)
+    if isinstance(error, OverrideParseException):
+        return InputError(f"'{error.override}' is no override: write key=value{_after_colon(text)}")
+    key = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
+    if key is not None and isinstance(error, ConfigCompositionException | HydraException):
+        wrong = key[1].split("@")[0].replace("/", ".")
+        wrong = wrong.removesuffix(".") or wrong
+        known = _known_keys(hydra)
+        if wrong not in known:
+            given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
+            siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
+            hint = nearest(wrong, siblings) or nearest(wrong, known)
+            return InputError(f"{given}: unknown key{hint} (+{given} adds a new one)" if "." in wrong else f"{given}: unknown key or group{hint}")
+    return InputError(one_line(error))
+
+
+def _no_such_choice(error: MissingConfigException) -> InputError:
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = [option for option in error.options or [] if not option.startswith("_")]
+    if group == "hydra/launcher" and choice in EXTRAS:
+        extra = EXTRAS[choice]
+        return InputError(
+            f"{group}={choice} needs the extra '{extra}': make install EXTRAS={extra} (or pip install 'rnnlab[{extra}]')"
+        )
+    if not options:
+        return InputError(f"{error.missing_cfg_file}: there is no such config")
+    return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")
+
+
+def _known_keys(hydra: Hydra | None) -> list[str]:
+    if hydra is None:
+        return []
+    try:
+        config = hydra.config_loader.load_configuration(config_name=ROOT, overrides=[], run_mode=run_mode())
+        return list(flat_keys(OmegaConf.to_container(config, resolve=False)))
+    except (HydraException, OmegaConfBaseException):
+        return []
+
+
+def run_mode() -> RunMode:
+    """The mode of composing a single run."""
+    return RunMode.RUN
+
+
+def flat_keys(node: Any, prefix: str = "") -> Iterable[str]:
+    """All dotted keys of a nested mapping, inner nodes too."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            key = f"{prefix}.{name}" if prefix else str(name)
+            yield key
+            yield from flat_keys(value, key)
+
+
+def _after_colon(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f" ({' '.join(lines[0].split())})" if lines else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of any error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, SearchPathException)

@@ -1,0 +1,42 @@
+"""What a person reads at the end of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnlab.commands.arguments import shown_path
+from rnnlab.runs.execution import Outcome
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Prints the test scores beside the baseline's, where everything is, and how to look at it."""
+    console = Console(highlight=False, soft_wrap=True)
+    metrics, path = outcome.metrics, shown_path(outcome.directory.path)
+    console.print()
+    console.print(score_table(metrics, f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"))
+    console.print(
+        f"{metrics['parameters']:,} parameters, {metrics['steps']:,} steps in {metrics['seconds']:.1f} s "
+        f"({metrics['seconds_total']:.1f} s with the test and the figures)"
+    )
+    console.print(f"[bold]Run[/]         {path}")
+    if outcome.figures:
+        names = ", ".join(Path(figure).stem for figure in outcome.figures)
+        console.print(f"[bold]Figures[/]     {path}/figures/: {names}")
+    console.print(f"[bold]TensorBoard[/] tensorboard --logdir {path}")
+
+
+def score_table(metrics: Mapping[str, Any], title: str) -> Table:
+    """Scores of the network beside those of the trivial predictor on the same split."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    table.add_column("Score")
+    table.add_column("Network", justify="right")
+    table.add_column("Baseline", justify="right")
+    for name, value in metrics.items():
+        if name.startswith(("test/", "rollout/")):
+            plain = name.removeprefix("test/")
+            baseline = metrics.get(f"baseline/{plain}")
+            table.add_row(plain, f"{value:.4g}", "" if baseline is None else f"{baseline:.4g}")
+    return table

@@ -1,0 +1,181 @@
+"""``rnnlab train``: a Hydra app; one run, or with ``-m`` a sweep."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
+from hydra import version
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, conf_directory, create_hydra, explain, plain, register_resolvers
+from rnnlab.errors import InputError, Interrupted, RunFailed
+from rnnlab.runs.directory import RunDirectory
+
+HYDRA_OWN_FILES = (".hydra", "train.log")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    version.setbase("1.3")
+    parser = get_args_parser()
+    parser.prog = "rnnlab train"
+    args = parser.parse_args(arguments)
+    hydra: Hydra | None = None
+    # Hydra would print its errors over many lines and exit by itself; with this it raises them
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+            register_resolvers()
+            _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
+            return 0
+        hydra = create_hydra(args.config_dir)
+        name = args.config_name or ROOT
+        mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
+        config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
+            mode = RunMode.MULTIRUN
+            config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        with read_write(config), open_dict(config):
+            config.hydra.mode = mode
+        return (sweep if mode == RunMode.MULTIRUN else run)(hydra, config, args.overrides)
+    except COMPOSITION_ERRORS as error:
+        return _say(explain(error, hydra, args.overrides))
+    except InputError as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _say(error: Exception, status: int = 2) -> int:
+    print(f"rnnlab: {error}", file=sys.stderr)
+    return status
+
+
+def _never(_: DictConfig) -> None:
+    """What Hydra would run, were it not only asked to show something."""
+
+
+def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
+    """One run, in a directory of its own."""
+    is_child = "LOCAL_RANK" in os.environ  # of a data-parallel run, whose first process made the directory
+    if not is_child:
+        _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
+    callbacks = Callbacks(config)
+    callbacks.on_run_start(config=config, config_name=ROOT)
+    result = run_job(
+        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
+        task_function=job,
+        config=config,
+        job_dir_key="hydra.run.dir",
+        job_subdir_key=None,
+    )
+    callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
+    return int(result.return_value)
+
+
+def _claim(config: DictConfig, key: str, chosen: bool) -> None:
+    """Makes the run's directory; a default name that is taken gets a number."""
+    wanted = str(OmegaConf.select(config, key))
+    for attempt in range(1, 1000):
+        path = wanted if attempt == 1 else f"{wanted}-{attempt}"
+        try:
+            RunDirectory.claim(path)
+        except InputError:
+            if chosen or not os.path.exists(path):
+                raise
+            continue
+        with read_write(config), open_dict(config):
+            OmegaConf.update(config, key, path)
+        return
+
+
+def job(config: DictConfig) -> Any:
+    """One job, single or of a sweep: Hydra's task function.
+
+    Returns:
+        For a single run the exit status; for a job of a sweep the monitored
+        score, for sweepers that optimize it (not a number where the job failed).
+    """
+    from rnnlab.commands.outcome import print_outcome
+    from rnnlab.runs.execution import execute
+
+    settings = HydraConfig.get()
+    in_sweep = OmegaConf.select(settings, "job.num", throw_on_missing=False) is not None
+    log = logging.getLogger("rnnlab")
+    path = settings.runtime.output_dir
+    directory = RunDirectory.claim(path, tolerate=HYDRA_OWN_FILES) if in_sweep else RunDirectory(path)
+    choices = {key: choice for key, choice in settings.runtime.choices.items() if not key.startswith("hydra/")}
+    try:
+        values = plain(config)
+        if "LOCAL_RANK" not in os.environ:
+            directory.update_status(
+                command=["rnnlab", *sys.argv[1:]],
+                overrides=list(settings.overrides.task),
+                choices=choices,
+                config_dirs=[source.path for source in settings.runtime.config_sources if source.provider == "command-line"],
+            )
+        log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
+        outcome = execute(directory, values)
+        log.info("done: %s", outcome.metrics)
+        if "LOCAL_RANK" not in os.environ:
+            print_outcome(outcome)
+        return outcome.metrics.get(values["monitor"], float("nan")) if in_sweep else 0
+    except InputError as error:
+        if not in_sweep:
+            directory.remove_if_untrained()
+            return _say(error)
+        log.error("%s", error)
+        return _failed(error)
+    except RunFailed as error:
+        log.error("%s", error)
+        return _failed(error) if in_sweep else _say(f"failed: {error} (rnnlab resume {directory.path})", 1)
+    except Interrupted as error:
+        log.warning("stopped by signal %s", error.signal_number)
+        print(f"\nstopped; a checkpoint is written. Go on with: rnnlab resume {directory.path}", file=sys.stderr)
+        if in_sweep:
+            raise KeyboardInterrupt from None  # the jobs after it must not start
+        return 128 + error.signal_number
+    except Exception:
+        log.exception("a bug, or a file that cannot be used")
+        if in_sweep:
+            return _failed(sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1])
+        raise
+
+
+def _failed(error: Any) -> float:
+    print(f"failed: {error}", file=sys.stderr)
+    return float("nan")
+
+
+def sweep(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
+    """Many runs under one directory, and the table that compares them."""
+    from rnnlab.commands.report import print_leaderboard
+    from rnnlab.runs.sweep import SweepDirectory
+
+    chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
+    directory = SweepDirectory.claim(str(config.hydra.sweep.dir), ["rnnlab", *sys.argv[1:]], chosen)
+    with read_write(config), open_dict(config):
+        config.hydra.sweep.dir = str(directory.path)
+        # each job composes its config anew from these overrides
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory.path}'")
+    callbacks = Callbacks(config)
+    callbacks.on_multirun_start(config=config, config_name=ROOT)
+    sweeper = Plugins.instance().instantiate_sweeper(
+        config=config,
+        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
+        task_function=job,
+    )
+    sweeper.sweep(arguments=list(overrides))
+    callbacks.on_multirun_end(config=config, config_name=ROOT)
+    return print_leaderboard([directory.path])

@@ -1,0 +1,327 @@
+"""The contract of a data set of sequences."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Len
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from rnnlab.errors import InputError
+from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
+from rnnlab.spec import Batch, DataSpec
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+Range = Annotated[Sequence[float], Len(2, 2)]
+"""The low and the high end of what is drawn evenly; both alike for a value that is fixed."""
+
+
+class Sample(NamedTuple):
+    """One sequence: ``inputs`` ``(time, features)`` or ``(time,)``, its ``target``, and perhaps its ``future``."""
+
+    inputs: np.ndarray
+    target: np.ndarray | int
+    future: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A split in memory, padded at the end to its longest sequence; :class:`rnnlab.spec.Batch` has the shapes."""
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor | None = None
+    future: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, index: slice | Tensor) -> Batch:
+        """The sequences at ``index``, padded no further than they need."""
+        inputs, targets, lengths = self.inputs[index], self.targets[index], None
+        if self.lengths is not None:
+            lengths = self.lengths[index]
+            longest = int(lengths.max())
+            inputs = inputs[:, :longest]
+            # a target with the time in it is as long as the input, a class is not
+            targets = targets[:, :longest] if targets.dim() > 1 else targets
+        return Batch(inputs, targets, lengths, None if self.future is None else self.future[index])
+
+
+@dataclass(kw_only=True, eq=False)
+class SequenceData(LightningDataModule, ABC):
+    """Sequences whose every sample is a pure function of ``(seed, split, index)``.
+
+    A data set implements ``spec`` and ``sample``; where its samples come from
+    somewhere else than a rule (a file, a package) it may override ``size`` and
+    ``load``. A subclass is a ``@dataclass(kw_only=True, eq=False)``: its fields
+    are its options, and their annotations are checked before a run starts.
+    What annotations cannot say it checks in ``__post_init__``, before it calls
+    this one's.
+
+    Attributes:
+        batch_size: sequences a batch.
+        num_samples: sequences in the three splits together.
+        val_fraction: share of them held out for validation.
+        test_fraction: share of them held out for the test.
+        seed: of the samples. The same seed gives the same samples on any
+            machine, with any number of workers, before and after a resume.
+        shuffle_seed: of the order in which a run meets them.
+        num_workers: processes that cut batches; 0, the fastest for data in
+            memory, cuts them in the training process.
+        bucket: batches hold sequences of like length, so that little is padded.
+
+    Raises:
+        InputError: the fractions or ``num_samples`` leave a split empty.
+    """
+
+    batch_size: PositiveInt = 32
+    num_samples: PositiveInt = 1000
+    val_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.1
+    seed: NonNegativeInt = 0
+    shuffle_seed: NonNegativeInt = 0
+    num_workers: NonNegativeInt = 0
+    bucket: bool = True
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._splits: dict[SplitName, Split] = {}
+        fractions = f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction}"
+        if self.val_fraction + self.test_fraction >= 1:
+            raise InputError(f"{fractions} leave nothing to train on: together they must be below 1")
+        for split in SPLITS:
+            if self.size(split) < 1:
+                raise InputError(
+                    f"data.num_samples={self.num_samples} with {fractions} leaves no sequence for {split}: give more"
+                )
+
+    # Lightning's own asks every loader for its torch data set, which these have none of.
+    def __str__(self) -> str:
+        return repr(self)
+
+    @property
+    @abstractmethod
+    def spec(self) -> DataSpec:
+        """What the data is: sizes, names, units. Known without loading more than that needs."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        """Sequence ``index`` of ``split``, drawn from ``rng`` alone."""
+
+    def size(self, split: SplitName) -> int:
+        """Number of sequences of a split."""
+        held_out = {
+            "val": round(self.num_samples * self.val_fraction),
+            "test": round(self.num_samples * self.test_fraction),
+        }
+        return held_out.get(split, self.num_samples - sum(held_out.values()))
+
+    def load(self, split: SplitName) -> Split:
+        """All sequences of a split, stacked and padded."""
+        number = SPLITS.index(split)
+        return stack(
+            [self.sample(np.random.default_rng((self.seed, number, i)), split, i) for i in range(self.size(split))]
+        )
+
+    def split(self, split: SplitName) -> Split:
+        """A split, loaded at the first call and kept."""
+        if split not in self._splits:
+            self._splits[split] = self.load(split)
+        return self._splits[split]
+
+    def class_frequencies(self, classes: int) -> tuple[float, ...]:
+        """Share of each of ``classes`` classes among the labels of the training split."""
+        labels = self.split("train").targets
+        return tuple((torch.bincount(labels, minlength=classes) / len(labels)).tolist())
+
+    def setup(self, stage: str | None = None) -> None:
+        needed: dict[str | None, tuple[SplitName, ...]] = {
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": ("test",),
+        }
+        for name in needed.get(stage, SPLITS):
+            self.split(name)
+
+    def train_dataloader(self) -> "Batches":
+        # a run that overfits on purpose meets the same few batches in every epoch
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
+        return self._batches("train", self.batch_size, shuffle=not overfit)
+
+    def val_dataloader(self) -> "Batches":
+        return self._batches("val", EVALUATION_FACTOR * self.batch_size, shuffle=False)
+
+    def test_dataloader(self) -> "Batches":
+        return self._batches("test", EVALUATION_FACTOR * self.batch_size, shuffle=False)
+
+    def _batches(self, name: SplitName, batch_size: int, shuffle: bool) -> "Batches":
+        split = self.split(name)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = BatchOrder(
+            len(split),
+            batch_size,
+            lengths=split.lengths if self.bucket else None,
+            seed=self.shuffle_seed if shuffle else None,
+            rank=rank,
+            world=world,
+        )
+        return Batches(split, order, self.num_workers)
+
+
+# Without gradients to keep, four times the training batch fits in the same memory.
+EVALUATION_FACTOR = 4
+# Batches that are sorted by length together: enough to pad little, few enough to stay random.
+BUCKET_POOL = 32
+
+
+class BatchOrder(Sampler[Tensor]):
+    """Which sequences stand in which batch: a pure function of ``(seed, epoch)``.
+
+    Processes share a shuffled order batch by batch, the first ones again where
+    the batches do not come out even, since each must make as many steps as the
+    others. They share the data's own order sequence by sequence, none twice, so
+    that scores are exact.
+
+    Args:
+        size: number of sequences.
+        batch_size: sequences a batch; one batch may be smaller.
+        lengths: ``(size,)``; given, shuffled batches are made of sequences of like length.
+        seed: of the shuffle; ``None`` keeps the order of the data.
+        rank: of this process among ``world`` processes.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, lengths: Tensor | None, seed: int | None, rank: int = 0, world: int = 1
+    ) -> None:
+        self.size, self.batch_size, self.lengths, self.seed = size, batch_size, lengths, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls it before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.seed is None:
+            return _ceil(len(range(self.rank, self.size, self.world)), self.batch_size)
+        return _ceil(_ceil(self.size, self.batch_size), self.world)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            return iter(torch.arange(self.rank, self.size, self.world).split(self.batch_size))
+        # numbers below len(SPLITS) are those of the samples' own generators
+        rng = np.random.default_rng((self.seed, len(SPLITS), self.epoch))
+        order = torch.from_numpy(rng.permutation(self.size))
+        if self.lengths is not None:
+            lengths = self.lengths[order]
+            pool = torch.arange(self.size) // (BUCKET_POOL * self.batch_size)
+            # one sort by (pool, length): each pool sorts its shuffled sequences by length
+            order = order[torch.argsort(pool * (lengths.max() + 1) + lengths, stable=True)]
+        batches = order.split(self.batch_size)
+        if self.lengths is not None:
+            batches = tuple(batches[i] for i in rng.permutation(len(batches)))
+        return (batches[i % len(batches)] for i in range(self.rank, len(self) * self.world, self.world))
+
+
+class Batches:
+    """A split served batch by batch, able to say where it is and to go on from there.
+
+    Lightning keeps ``state_dict`` in its checkpoints. A state that was saved in
+    the middle of an epoch goes on in the middle of that epoch; in any other
+    epoch everything is served.
+    """
+
+    batch_sampler = None  # Lightning looks for it wherever there is a ``sampler``
+
+    def __init__(self, split: Split, order: BatchOrder, num_workers: int = 0) -> None:
+        self.split, self.order, self.num_workers = split, order, num_workers
+        if order.seed is not None:
+            self.sampler = order  # where Lightning finds ``set_epoch``, and what it takes for shuffled
+        self._state = {"epoch": 0, "position": 0}
+        self._saved: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Lightning asks for the iterator before it sets the epoch; a generator starts at the first batch, after it.
+        epoch, start = self.order.epoch, 0
+        if self._saved is not None and self._saved["epoch"] == epoch:
+            start = self._saved["position"]
+        self._saved = None
+        self._state = {"epoch": epoch, "position": start}
+        for batch in self._cut(list(self.order)[start:]):
+            self._state["position"] += 1
+            yield batch
+
+    def _cut(self, indices: list[Tensor]) -> Iterable[Batch]:
+        if not self.num_workers:
+            return map(self.split.batch, indices)
+        return DataLoader(
+            indices,  # type: ignore[arg-type]
+            batch_size=None,
+            collate_fn=self.split.batch,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),  # the default would draw from the global one, and so change the training
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._saved = dict(state)
+
+
+def stack(samples: Sequence[Sample]) -> Split:
+    """Stacks samples of equal or varying length into one :class:`Split`, padded with zeros at the end."""
+    lengths = [len(sample.inputs) for sample in samples]
+    longest = max(lengths)
+
+    def padded(arrays: Sequence[np.ndarray]) -> Tensor:
+        first = arrays[0]
+        out = np.zeros((len(arrays), longest, *first.shape[1:]), np.float32 if first.dtype.kind == "f" else np.int64)
+        for row, array in zip(out, arrays, strict=True):
+            row[: len(array)] = array
+        return torch.from_numpy(out)
+
+    targets = [sample.target for sample in samples]
+    futures = [sample.future for sample in samples if sample.future is not None]
+    return Split(
+        inputs=padded([sample.inputs for sample in samples]),
+        targets=padded(targets) if isinstance(targets[0], np.ndarray) else torch.tensor(targets),  # type: ignore[arg-type]
+        lengths=None if min(lengths) == longest else torch.tensor(lengths),
+        future=torch.from_numpy(np.stack(futures).astype(np.float32)) if futures else None,
+    )
+
+
+def check_range(key: str, bounds: Range) -> None:
+    """Refuses a range whose low end is above its high end.
+
+    Raises:
+        InputError: naming the key.
+    """
+    low, high = bounds
+    if low > high:
+        raise InputError(f"{key}={list(bounds)}: the low end comes first, and may not be above the high end")
+
+
+def check_lengths(min_length: int, length: int) -> None:
+    """Refuses a shortest sequence that is longer than the longest.
+
+    Raises:
+        InputError: naming the keys.
+    """
+    if min_length > length:
+        raise InputError(f"data.min_length={min_length} may not be above data.length={length}, the longest sequence")
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)

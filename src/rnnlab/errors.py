@@ -1,0 +1,30 @@
+"""What ends a run on purpose, each said in one line."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(Exception):
+    """Bad input: the command prints the message on one line and exits with status 2.
+
+    The message names the key, the value, what is allowed and, where there is
+    one, the nearest valid name. Anything else that is raised is a bug.
+    """
+
+
+class RunFailed(Exception):
+    """A run that started and cannot go on (a loss that is no number, a full disk): one line, exit status 1."""
+
+
+class Interrupted(Exception):
+    """A run that was asked to stop (Ctrl-C, SIGTERM) and left a checkpoint: exit status 128 + signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal_number}")
+        self.signal_number = signal_number
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
+    close = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

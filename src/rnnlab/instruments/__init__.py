@@ -1,0 +1,1 @@
+"""What lets a person look at a network: figures, summaries, progress."""

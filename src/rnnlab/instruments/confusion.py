@@ -1,0 +1,99 @@
+"""Which class is taken for which."""
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData
+from rnnlab.instruments import style
+from rnnlab.instruments.instrument import History, Instrument, predict, take
+from rnnlab.tasks.task import Task
+
+# More classes than this, and only every second (third …) one is named.
+NAMES_UP_TO = 50
+LONGEST_NAME = 20
+# The width of a letter of a class name, in inches; the smallest number that is still read, in points.
+CHARACTER = 0.08
+SMALLEST = 6.0
+
+
+class ConfusionMatrix(Instrument):
+    """Test sequences by true class (rows) and predicted class (columns).
+
+    Shading is the share of the row, so that rare classes are seen as well as
+    frequent ones; the numbers are counts.
+    """
+
+    def applies_to(self, task: Task, data: SequenceData) -> bool:
+        return task.spec.target.kind == "class"
+
+    def counts(self, task: Task, data: SequenceData) -> Tensor:
+        """``(classes, classes)`` numbers of test sequences: row the true class, column the predicted one."""
+        classes = task.spec.target.size
+        counts = torch.zeros(classes, classes, dtype=torch.int64)
+        for index in torch.arange(len(data.split("test"))).split(EVALUATION_FACTOR * data.batch_size):
+            batch = take(task, data, "test", index)
+            pairs = batch.targets * classes + predict(task, batch).argmax(-1)
+            counts += torch.bincount(pairs.cpu(), minlength=classes**2).view(classes, classes)
+        return counts
+
+    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
+        counts = self.counts(task, data).numpy()
+        names = [_cut(name) for name in style.names(task.spec)]
+        classes = len(counts)
+        side = float(np.clip(0.5 * classes, 3.2, 8.0))
+        upright = max(map(len, names)) * classes * CHARACTER > side  # names too long to stand side by side
+        margin = CHARACTER * max(map(len, names))
+        fig = style.figure(
+            "Confusion matrix",
+            self._subtitle(counts, names),
+            width=max(6.4, side + margin + 1.7),
+            height=side + 0.6 + (margin if upright else 0.1),
+        )
+        ax = style.dress(fig.subplots(), "predicted class", "true class", grid=False)
+        shares = counts / counts.sum(1, keepdims=True).clip(1)
+        image = ax.imshow(shares, cmap=style.SHARES, vmin=0, vmax=1)
+        style.colour_bar(fig, image, ax, "share of the true class", format=PercentFormatter(1.0))
+        self._write(ax, counts, shares, 72 * side / classes)
+        self._name(ax, names, upright)
+        return fig
+
+    def _subtitle(self, counts: np.ndarray, names: list[str]) -> str:
+        right, all_ = int(np.trace(counts)), int(counts.sum())
+        text = f"{right:,} of {all_:,} test sequences classified correctly ({right / all_:.1%})"
+        mistakes = counts - np.diag(np.diag(counts))
+        if mistakes.any():
+            true, said = np.unravel_index(mistakes.argmax(), mistakes.shape)
+            text += f"; most often mistaken: {names[true]} for {names[said]}, {mistakes[true, said]:,} times"
+        return text
+
+    def _write(self, ax: Axes, counts: np.ndarray, shares: np.ndarray, square: float) -> None:
+        """Writes the counts where they fit into squares of so many points."""
+        size = min(12.0, 0.4 * square, square / (0.75 * len(str(counts.max()))))
+        if size < SMALLEST:
+            return
+        for (row, column), count in np.ndenumerate(counts):
+            if count or row == column:
+                colour = "white" if shares[row, column] > 0.5 else style.INK
+                ax.text(column, row, f"{count}", ha="center", va="center", size=size, color=colour)
+
+    def _name(self, ax: Axes, names: list[str], upright: bool) -> None:
+        classes = len(names)
+        at = range(0, classes, -(-classes // NAMES_UP_TO))
+        shown = [style.plain(names[i]) for i in at]
+        size = style.TICK if classes <= 24 else 7
+        ax.set_xticks(at, shown, rotation=90 if upright else 0, size=size)
+        ax.set_yticks(at, shown, size=size)
+        # thin lines between the classes, so that an eye finds its row
+        ax.set_xticks(np.arange(1, classes) - 0.5, minor=True)
+        ax.set_yticks(np.arange(1, classes) - 0.5, minor=True)
+        ax.grid(True, which="minor", color=style.FAINT, linewidth=0.5, alpha=0.5)
+        ax.tick_params(which="both", length=0)
+        ax.spines[:].set_visible(True)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

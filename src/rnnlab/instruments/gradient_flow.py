@@ -1,0 +1,157 @@
+"""How far back in time a loss reaches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.instruments import style
+from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
+from rnnlab.shapes import PositiveInt
+from rnnlab.spec import Batch
+from rnnlab.tasks.task import Task
+
+
+# What is smaller by more than this than the largest gradient has vanished for good, and leaves the picture.
+DECADES = 1e16
+
+
+class GradientFlow(Instrument):
+    """The gradient of a loss with respect to the hidden state at each time step, ‖∂L/∂h_t‖.
+
+    A line that falls towards early steps is a vanishing gradient: what happened
+    there cannot be learned from this loss. One that rises is an exploding
+    gradient (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
+    The gradient is the whole one, along every path from h_t to the loss. Where
+    a state has several parts, as the LSTM's (h, c), it is that of
+    :meth:`rnnlab.cells.cell.Cell.memory`, h.
+
+    For a prediction at every step L is the loss of the *last* step alone, so
+    that distance in time is what is seen. For one prediction a sequence L is
+    the ordinary loss. The norm is taken for each sequence and averaged over
+    the sequences.
+
+    Measured before training, after epochs 1, 2, 4, 8 …, and once more when it is drawn.
+
+    Args:
+        sequences: how many test sequences, the first of those that are as long as the longest.
+        layers: at most as many layers are drawn; the first and the last are always among them.
+    """
+
+    def __init__(self, sequences: PositiveInt = 16, layers: PositiveInt = 3) -> None:
+        self.sequences, self.layers = sequences, layers
+        self._norms: dict[int, Tensor] = {}
+
+    def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
+        power_of_two = epoch & (epoch - 1) == 0
+        if power_of_two:
+            self._norms[epoch] = self.measure(task, data)
+
+    def state(self) -> dict[str, Tensor]:
+        return {str(epoch): norms for epoch, norms in self._norms.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self._norms = {int(epoch): norms for epoch, norms in state.items()}
+
+    def measure(self, task: Task, data: SequenceData) -> Tensor:
+        """``(cells, time)`` gradient norms, the cells as :meth:`rnnlab.network.Network.cells` counts them.
+
+        Time is that of the sequence, for backward cells too.
+        """
+        with torch.inference_mode(False), torch.enable_grad(), at_rest(task.network) as network:
+            batch = self._batch(task, data)
+            trace = network.trace(batch.inputs)
+            # the mean over the batch gives each sequence only its share of the gradient
+            loss = self._loss(task, trace.output, batch) * len(batch.inputs)
+            hidden = [
+                list(map(cell.memory, states)) for cell, states in zip(network.cells(), trace.states, strict=True)
+            ]
+            flat = [h for states in hidden for h in states]
+            # nothing is accumulated in the parameters' .grad, unlike with backward()
+            gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
+        # in double precision, since the square of a small gradient is no number of single precision
+        norms = torch.stack([gradient.abs().double().norm(dim=-1).mean() for gradient in gradients]).cpu()
+        norms = norms.view(len(hidden), -1)
+        if network.bidirectional:
+            norms[1::2] = norms[1::2].flip(1)
+        return norms
+
+    def _batch(self, task: Task, data: SequenceData) -> Batch:
+        """Full sequences of one length, so that a step is as far from the end in all of them."""
+        lengths = data.split("test").lengths
+        if lengths is None:
+            return take(task, data, "test", slice(0, self.sequences))
+        longest = torch.nonzero(lengths == lengths.max())[:, 0]
+        return take(task, data, "test", longest[: self.sequences])._replace(lengths=None)
+
+    def _loss(self, task: Task, output: Tensor, batch: Batch) -> Tensor:
+        if not task.spec.target.per_step:
+            return task.loss(output, batch)
+        return task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:]))
+
+    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
+        network = task.network
+        lines = [
+            (f"epoch {epoch}" if epoch else "before training", norms) for epoch, norms in sorted(self._norms.items())
+        ]
+        now = self.measure(task, data)
+        lines = [line for line in lines if not torch.equal(line[1], now)] + [("trained" if history else "now", now)]
+        directions = 2 if network.bidirectional else 1
+        layers = some(network.num_layers, self.layers)
+        fig = style.figure(
+            "How far back the loss reaches",
+            self._subtitle(task, data, lines),
+            width=max(8.0, 3.8 * len(layers) + 1.6),
+            height=4.2 if directions == 1 else 6.6,
+        )
+        grid = fig.subplots(directions, len(layers), squeeze=False, sharex=True, sharey=True)
+        for column, layer in enumerate(layers):
+            for direction in range(directions):
+                number = layer * directions + direction
+                self._panel(grid[direction, column], task, number, [(name, norms[number]) for name, norms in lines])
+                grid[direction, column].label_outer()
+        grid[0, 0].set_yscale("log")
+        low, high = grid[0, 0].get_ylim()
+        grid[0, 0].set_ylim(max(low, high / DECADES), high)
+        grid[0, 0].minorticks_off()
+        style.legend(fig, grid[0, 0], "outside right center", reverse=True)
+        return fig
+
+    def _subtitle(self, task: Task, data: SequenceData, lines: list[tuple[str, Tensor]]) -> str:
+        what = "loss of the last step alone" if task.spec.target.per_step else "loss"
+        sequences = len(self._batch(task, data).inputs)
+        text = (
+            f"gradient of the {what} with respect to the hidden state at each step, "
+            f"mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
+        )
+        top = -2 if task.network.bidirectional else -1
+        ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
+        ratios = [f"{style.short(first / last)} {name}" for name, (first, last) in ends.items() if last > 0]
+        return f"{text}; its size at the first step over that at the last: {', '.join(ratios)}" if ratios else text
+
+    def _panel(self, ax: Axes, task: Task, number: int, lines: list[tuple[str, Tensor]]) -> None:
+        network = task.network
+        style.dress(ax, style.time_label(task.spec), "gradient norm ‖∂L/∂h‖", cell_name(network, number))
+        steps = lines[0][1].shape[-1]
+        for (name, norms), colour in zip(lines, style.shades(len(lines)), strict=True):
+            look: dict[str, Any] = {"linewidth": 1.5}
+            if name == lines[-1][0]:
+                colour, look = style.VERMILION, {"linewidth": 3.0}
+            # a gradient of exactly 0 has no place on a log axis: its line ends there
+            values = np.where(norms > 0, norms, np.nan)
+            ax.plot(
+                np.arange(steps), values, color=colour, label=name, marker=style.markers(steps), markersize=3, **look
+            )
+        style.whole_numbers(ax)
+        backward = network.bidirectional and number % 2 == 1
+        if not backward:
+            before_end = ax.secondary_xaxis("top", functions=(lambda t: steps - 1 - t, lambda t: steps - 1 - t))
+            style.whole_numbers(before_end)
+            before_end.set_xlabel("steps before the end", size=style.TICK, color=style.QUIET)
+            before_end.tick_params(labelsize=style.TICK - 1, color=style.FAINT, labelcolor=style.QUIET)
+            before_end.spines["top"].set_visible(False)

@@ -1,0 +1,99 @@
+"""How the training is going: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any, Literal
+
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+
+REFRESH_SECONDS = 0.2
+LINE_SECONDS = 1.0
+"""Between two plain lines; the first and the last epoch always get theirs."""
+
+
+class Progress(Callback):
+    """Loss, monitored score, speed and time left, refreshed by the clock and not by the step.
+
+    Args:
+        monitor: the score to show beside the training loss.
+        kind: ``bar``, ``lines``, ``none``; ``auto`` is a bar on a terminal and lines elsewhere.
+    """
+
+    def __init__(self, monitor: str, kind: Literal["auto", "bar", "lines", "none"] = "auto") -> None:
+        self.monitor = monitor
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.kind = kind if kind != "auto" else "bar" if self.console.is_terminal else "lines"
+        self._bar: Bar | None = None
+        self._shown_at = 0.0
+        self._steps_at_start = 0
+        self._started_at = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started_at, self._steps_at_start = time.monotonic(), trainer.global_step
+        if not trainer.is_global_zero:
+            self.kind = "none"
+        if self.kind == "bar":
+            self._bar = Bar(
+                TextColumn("epoch"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.fields[scores]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+                auto_refresh=False,
+            )
+            self._task = self._bar.add_task("", total=trainer.max_epochs, scores="", completed=trainer.current_epoch)
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is not None and time.monotonic() - self._shown_at > REFRESH_SECONDS:
+            self._refresh(trainer, trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.kind != "lines":
+            return
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
+        if time.monotonic() - self._shown_at > LINE_SECONDS or epoch in (1, last):
+            self._shown_at = time.monotonic()
+            left = self._seconds_left(trainer, epoch)
+            self.console.print(f"epoch {epoch}/{last}  {self._scores(trainer)}  {left}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._refresh(trainer, trainer.current_epoch)
+            self._close()
+        elif self.kind == "lines" and trainer.current_epoch < (trainer.max_epochs or 0):
+            self.console.print(f"stopped early after epoch {trainer.current_epoch}  {self._scores(trainer)}")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _refresh(self, trainer: Trainer, epochs: float) -> None:
+        assert self._bar is not None
+        self._shown_at = time.monotonic()
+        self._bar.update(self._task, completed=round(epochs, 2), scores=self._scores(trainer))
+        self._bar.refresh()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _scores(self, trainer: Trainer) -> str:
+        shown = {name: trainer.callback_metrics.get(name) for name in dict.fromkeys(("train/loss", self.monitor))}
+        scores = "  ".join(f"{name} {float(value):.4g}" for name, value in shown.items() if value is not None)
+        seconds = max(time.monotonic() - self._started_at, 1e-9)
+        return f"{scores}  {(trainer.global_step - self._steps_at_start) / seconds:.0f} steps/s".strip()
+
+    def _seconds_left(self, trainer: Trainer, epoch: int) -> str:
+        done = trainer.global_step - self._steps_at_start
+        if not done or not trainer.max_epochs:
+            return ""
+        remaining = (trainer.max_epochs - epoch) * int(trainer.num_training_batches)
+        return f"{(time.monotonic() - self._started_at) / done * remaining:.0f} s left"

@@ -1,0 +1,118 @@
+"""Eigenvalues of the recurrent weights: what one step back does to a gradient."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from torch import Tensor
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.instruments import style
+from rnnlab.instruments.instrument import History, Instrument, cell_name, some
+from rnnlab.network import Network
+from rnnlab.shapes import PositiveInt
+from rnnlab.tasks.task import Task
+
+
+class Spectrum(Instrument):
+    """Eigenvalues of each recurrent weight matrix in the complex plane, before and after training.
+
+    A plain recurrent network whose eigenvalues all lie within the unit circle
+    forgets, one with eigenvalues outside of it can blow up (Pascanu et al.
+    2013, section 2.1); a gate bounds what its matrix can do.
+
+    Args:
+        cells: at most as many rows, one a layer and direction.
+    """
+
+    def __init__(self, cells: PositiveInt = 4) -> None:
+        self.cells = cells
+        self._initial: dict[str, Tensor] = {}
+
+    def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
+        if epoch == 0:
+            self._initial = eigenvalues(task.network)
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self._initial)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self._initial = dict(state)
+
+    def applies_to(self, task: Task, data: SequenceData) -> bool:
+        return any(cell.recurrent_weights() for cell in task.network.cells())
+
+    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
+        now = eigenvalues(task.network)
+        network = task.network
+        rows = [
+            (number, list(network.cells()[number].recurrent_weights()))
+            for number in some(len(network.cells()), self.cells)
+        ]
+        columns = max(len(gates) for _, gates in rows)
+        side = 4.6 if columns == 1 else 2.9
+        fig = style.figure(
+            "Eigenvalues of the recurrent weights",
+            "ρ, the largest absolute value, "
+            + ("before → after training" if self._initial else "as the network is now")
+            + "; within the dashed unit circle a linear recurrence forgets, outside of it it grows",
+            width=side * columns + 0.5,
+            height=side * len(rows) + 0.6,
+        )
+        grid = fig.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
+        reach = 1.1 * max([1.0, *map(radius, now.values()), *map(radius, self._initial.values())])
+        for row, (axes, (number, gates)) in enumerate(zip(grid, rows, strict=True)):
+            for ax in axes[len(gates) :]:
+                ax.set_visible(False)
+            for ax, gate in zip(axes, gates, strict=False):
+                key = f"{number}.{gate}"
+                self._plane(ax, reach, self._initial.get(key), now[key])
+                style.dress(
+                    ax,
+                    "real part" if row == len(rows) - 1 else "",
+                    "imaginary part" if ax is axes[0] else "",
+                    self._title(cell_name(network, number), gate, self._initial.get(key), now[key]),
+                )
+        style.legend(fig, grid[0, 0])
+        return fig
+
+    def _title(self, cell: str, gate: str, initial: Tensor | None, now: Tensor) -> str:
+        before = "" if initial is None else f"{radius(initial):.2f} → "
+        title = f"{gate}: ρ = {before}{radius(now):.2f}"
+        return f"{cell}\n{title}" if cell else title
+
+    def _plane(self, ax: Axes, reach: float, initial: Tensor | None, now: Tensor) -> None:
+        ax.add_patch(Circle((0, 0), 1, fill=False, linestyle="--", color=style.INK, linewidth=1.0))
+        for line in (ax.axhline, ax.axvline):
+            line(0, color=style.FAINT, linewidth=0.8, zorder=0)
+        if initial is not None:
+            ax.scatter(
+                *_plane_of(initial), s=26, facecolors="none", edgecolors=style.ORANGE, linewidths=1.1,
+                label="before training",
+            )  # fmt: skip
+        ax.scatter(
+            *_plane_of(now), s=22, color=style.BLUE, alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3,
+            label="now" if initial is None else "trained",
+        )  # fmt: skip
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+
+
+def eigenvalues(network: Network) -> dict[str, Tensor]:
+    """Complex ``(hidden,)`` eigenvalues by ``<cell number>.<gate>``, on the CPU."""
+    return {
+        f"{number}.{gate}": torch.linalg.eigvals(weights.detach().cpu().double())
+        for number, cell in enumerate(network.cells())
+        for gate, weights in cell.recurrent_weights().items()
+    }
+
+
+def radius(values: Tensor) -> float:
+    """The spectral radius: the largest absolute value."""
+    return float(values.abs().max())
+
+
+def _plane_of(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return values.real.numpy(), values.imag.numpy()

@@ -1,0 +1,147 @@
+"""One look for every figure: the object-oriented API of matplotlib, colours that everybody can tell apart.
+
+pyplot is never imported: it keeps global state, so it is not safe with
+threads, it may open windows, and it costs 0.4 s at start.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from rnnlab.spec import DataSpec
+
+# Okabe & Ito (2008), "Color Universal Design": distinct under every common colour blindness and in grey.
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, BLACK = "#56B4E9", "#CC79A7", "#000000"
+# Their eighth, a yellow, is too pale for a line on white.
+PALETTE = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
+INK, QUIET, FAINT = "#222222", "#6B6B6B", "#BDBDBD"
+"""Text; what stands back (baselines, subtitles); what is hardly there (grids, reference lines)."""
+
+SEQUENTIAL = "viridis"
+"""For amounts and for time: lightness grows evenly, so that it reads in grey too."""
+SHARES = "Blues"
+"""For shares from 0 to 1 with numbers written on them: one hue, nothing is white."""
+DIVERGING = "RdBu_r"
+"""For signed numbers around 0, which is white."""
+
+DPI = 120
+TITLE, LABEL, TICK = 14, 11, 10
+"""Font sizes in points: legible in a README at half size."""
+MARKERS_UP_TO = 30
+"""Lines of at most as many points show each of them."""
+
+
+def figure(title: str, subtitle: str = "", width: float = 8.0, height: float = 4.5) -> Figure:
+    """An empty figure with a headline.
+
+    Args:
+        title: what is seen, in bold.
+        subtitle: what it says, in numbers; wrapped to the width.
+        width: in inches.
+        height: in inches, without the headline.
+    """
+    lines = textwrap.wrap(plain(subtitle), int(width * 12.5))
+    header = 0.46 + 0.21 * len(lines)
+    whole = height + header
+    fig = Figure(figsize=(width, whole), dpi=DPI, facecolor="white")
+    fig.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1, height / whole), w_pad=0.08, h_pad=0.06))
+    left = 0.14 / width
+    fig.text(left, 1 - 0.14 / whole, plain(title), size=TITLE, weight="bold", color=INK, va="top")
+    fig.text(left, 1 - 0.43 / whole, "\n".join(lines), size=TICK, color=QUIET, va="top", linespacing=1.25)
+    return fig
+
+
+def dress(ax: Axes, x: str = "", y: str = "", title: str = "", grid: bool = True) -> Axes:
+    """Gives one plot its labels, a light grid and no more frame than it needs."""
+    ax.set_xlabel(plain(x), size=LABEL, color=INK)
+    ax.set_ylabel(plain(y), size=LABEL, color=INK)
+    if title:
+        ax.set_title(plain(title), size=LABEL, color=INK, loc="left")
+    ax.tick_params(labelsize=TICK, color=FAINT, labelcolor=INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(FAINT)
+    if grid:
+        ax.grid(True, color=FAINT, linewidth=0.6, alpha=0.5)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Ticks of the horizontal axis at whole numbers: epochs, steps."""
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def legend(fig: Figure, ax: Axes, where: str = "outside lower center", reverse: bool = False) -> None:
+    """The legend of one plot for the whole figure, beside the plots: it covers no line."""
+    handles, labels = ax.get_legend_handles_labels()
+    fig.legend(
+        handles, labels, loc=where, ncols=len(labels) if "lower" in where else 1, reverse=reverse, fontsize=TICK,
+        frameon=False,
+    )  # fmt: skip
+
+
+def colour_bar(fig: Figure | SubFigure, mappable: Any, ax: Axes | Sequence[Axes], label: str, **options: Any) -> None:
+    """The scale of a picture's colours, beside it."""
+    bar = fig.colorbar(mappable, ax=ax, **{"pad": 0.015, "aspect": 28, **options})
+    bar.set_label(plain(label), size=LABEL, color=INK)
+    bar.ax.tick_params(labelsize=TICK, color=FAINT, labelcolor=INK)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def message(fig: Figure, text: str) -> Figure:
+    """A figure that says why there is nothing to see."""
+    fig.text(0.5, 0.45, plain(text), size=LABEL, color=QUIET, ha="center", va="center")
+    return fig
+
+
+def shades(number: int) -> list[Any]:
+    """As many colours along the sequential map, from early to late; its palest end is too pale for a line."""
+    return [colour_map(SEQUENTIAL)(0.9 * i / max(number - 1, 1)) for i in range(number)]
+
+
+def colour_map(name: str) -> Colormap:
+    return matplotlib.colormaps[name]
+
+
+def markers(points: int) -> str | None:
+    return "o" if points <= MARKERS_UP_TO else None
+
+
+def time_label(spec: DataSpec) -> str:
+    """``time step``, or ``time (month)`` where the data's steps have a unit."""
+    return "time step" if spec.step_unit == "step" else f"time ({spec.step_unit})"
+
+
+def value_label(spec: DataSpec, name: str = "value") -> str:
+    """``value``, or ``value (m/s)`` where the data's values have a unit."""
+    return f"{name} ({spec.unit})" if spec.unit else name
+
+
+def names(spec: DataSpec) -> list[str]:
+    """Of the predicted values, classes or tokens; numbers where the data has no names."""
+    return list(spec.target.names) or [str(number) for number in range(spec.target.size)]
+
+
+def plain(text: str) -> str:
+    """Text as it is: matplotlib takes a pair of dollar signs for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def array(tensor: Tensor) -> Any:
+    """A NumPy array on the CPU, of any tensor (NumPy knows no bfloat16)."""
+    return tensor.detach().cpu().double().numpy()
+
+
+def short(number: float) -> str:
+    """A number as a person writes it: three digits, an exponent only where it is needed, and without its zeros."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{number:.3g}")

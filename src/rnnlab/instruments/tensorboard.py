@@ -1,0 +1,145 @@
+"""What a run shows in TensorBoard: scalars, figures, HParams with real metrics, a layout, the graph, the config."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils.tensorboard.summary import hparams
+
+from rnnlab.network import Network
+from rnnlab.spec import Batch
+from rnnlab.tasks.task import Task
+
+LAYOUT_STAGES = ("train", "val")
+
+
+class TensorBoard(Callback):
+    """Writes what Lightning's logger does not.
+
+    The HParams tab lists the run from its start with the metrics that it will
+    have, by their own tags: no extra scalar, no stand-in value.
+
+    Args:
+        directory: of the event files.
+        config: the resolved config of the run.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        self.logger = _Logger(directory.parent, name="", version=directory.name)
+        self.config = config
+
+    @property
+    def writer(self) -> Any:
+        return self.logger.experiment
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        if not trainer.is_global_zero or trainer.current_epoch:
+            return
+        self.writer.add_text("config", f"```yaml\n{yaml.safe_dump(dict(self.config), sort_keys=False)}\n```")
+        if pl_module.spec.note:
+            self.writer.add_text("note", pl_module.spec.note)
+        self.writer.add_custom_scalars(
+            {
+                "Learning curves": {
+                    name: ["Multiline", [f"{stage}/{name}" for stage in LAYOUT_STAGES]]
+                    for name in ("loss", *pl_module.training_scores)
+                },
+                "Optimization": {
+                    "gradient norm before clipping": ["Multiline", ["gradient/norm"]],
+                    "share of steps clipped": ["Multiline", ["gradient/clipped"]],
+                    "learning rate": ["Multiline", ["lr"]],
+                },
+            }
+        )
+        experiment, start, _ = hparams(flat(self.config), {name: 0 for name in pl_module.monitorable()} | _test(pl_module))
+        self.writer.file_writer.add_summary(experiment)
+        self.writer.file_writer.add_summary(start)
+        self._add_graph(trainer, pl_module)
+
+    def add_figure(self, name: str, figure: Figure, epoch: int) -> None:
+        """Shows a figure under Images."""
+        self.writer.add_figure(f"figures/{name}", figure, epoch, close=False)
+
+    def finish(self, metrics: Mapping[str, Any], state: str) -> None:
+        """Writes the final scalars and ends the HParams session with its real status."""
+        for name, value in metrics.items():
+            if name.startswith(("test/", "baseline/", "rollout/")):
+                self.writer.add_scalar(name, value, metrics["steps"])
+        status = {"done": "SUCCESS", "failed": "FAILURE"}.get(state, "UNKNOWN")
+        self.writer.file_writer.add_summary(_session_end(status))
+        self.writer.flush()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero:
+            self.writer.file_writer.add_summary(_session_end("FAILURE"))
+            self.writer.flush()
+
+    def _add_graph(self, trainer: Trainer, task: Task) -> None:
+        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        network, training = task.network, task.network.training
+        with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            logging.getLogger("torch.jit").setLevel(logging.ERROR)
+            network.eval()
+            # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
+            self.writer.add_graph(_Output(network), batch.inputs[:1, :4].to(task.device))
+            network.train(training)
+
+
+class _Logger(TensorBoardLogger):
+    """Lightning's logger without its own hyperparameters and its ``hp_metric``, and without a first ``epoch`` curve."""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        return
+
+    def log_graph(self, *args: Any, **kwargs: Any) -> None:
+        return
+
+    def save(self) -> None:
+        self.experiment.flush()
+
+
+class _Output(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)[0]
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A nested config as ``a.b.c`` keys with values that TensorBoard's HParams tab can sort and filter."""
+    if isinstance(config, Mapping):
+        items = [flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
+        return {name: value for item in items for name, value in item.items()}
+    return {prefix: config if isinstance(config, bool | int | float | str) else str(config)}
+
+
+def _test(task: Task) -> dict[str, int]:
+    return {f"test/{name}": 0 for name in ("loss", *task.metrics())}
+
+
+def _session_end(status: str) -> Any:
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    import time
+
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.Status.Value(f"STATUS_{status}"), end_time_secs=time.time())
+    content = plugin_data_pb2.HParamsPluginData(session_end_info=end, version=metadata.PLUGIN_DATA_VERSION)
+    summary = Summary()
+    summary.value.add(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(content),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return summary

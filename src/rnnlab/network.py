@@ -1,0 +1,246 @@
+"""Encoder → stacked, perhaps bidirectional, recurrent layers → readout."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.errors import InputError
+from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveInt, State
+from rnnlab.spec import InputSpec, TargetSpec, valid_steps
+
+CellFactory = Callable[[int, int], Cell[Any]]
+NetworkState = tuple[State, ...]
+"""One cell state a layer; only a network of one direction hands it in and out."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward pass with every state on its way, all of one graph.
+
+    Attributes:
+        output: as :meth:`Network.forward` gives it.
+        states: ``states[k][s]`` is the state of cell ``k`` of
+            :meth:`Network.cells` after it has read ``s + 1`` steps, just as
+            its ``step`` gave it, so that ``torch.autograd.grad`` of a loss
+            with respect to its tensors follows every path from there: through
+            later steps and through the layers above. A backward cell reads
+            from the end, so its ``s`` counts from there. Beyond the end of a
+            sequence the values mean nothing and the gradient is zero.
+    """
+
+    output: Tensor
+    states: list[list[State]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    parameters: int
+
+
+class Network(nn.Module):
+    """Any cell, stacked, between an encoder and a readout that fit the data.
+
+    Args:
+        input: what a step of the input is. Tokens are embedded, features pass as they are
+            (or through a linear layer where ``embedding_size`` is given).
+        target: what is predicted: at every step, or once for the sequence.
+        cell: called with ``(input_size, hidden_size)`` for each layer and direction.
+        hidden_size: units of each layer and direction.
+        num_layers: layers on top of each other.
+        bidirectional: each layer also reads the sequence from its own end; the
+            outputs of both directions stand side by side.
+        dropout: share of the units dropped between layers.
+        embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
+        readout: for one prediction a sequence: the ``last`` valid step, or the
+            ``mean`` or ``max`` over the valid steps. ``auto`` is ``last``. For a
+            prediction at every step only ``auto`` makes sense.
+        initial_state: ``zero``, or ``learned`` with the weights.
+
+    Raises:
+        InputError: the readout does not fit the target.
+    """
+
+    def __init__(
+        self,
+        input: InputSpec,
+        target: TargetSpec,
+        cell: CellFactory,
+        hidden_size: PositiveInt = 64,
+        num_layers: PositiveInt = 1,
+        bidirectional: bool = False,
+        dropout: Fraction = 0.0,
+        embedding_size: PositiveInt | None = None,
+        readout: Literal["auto", "last", "mean", "max"] = "auto",
+        initial_state: Literal["zero", "learned"] = "zero",
+    ) -> None:
+        super().__init__()
+        if target.per_step and readout != "auto":
+            raise InputError(
+                f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
+                "use model.readout=auto"
+            )
+        self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
+        self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        self.encoder: nn.Module = nn.Identity()
+        size = input.features or 0
+        if input.vocabulary is not None:
+            size = embedding_size or hidden_size
+            self.encoder = nn.Embedding(input.vocabulary, size)
+        elif embedding_size is not None:
+            self.encoder = nn.Linear(size, embedding_size)
+            size = embedding_size
+        directions = 2 if bidirectional else 1
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                cell(size if layer == 0 else directions * hidden_size, hidden_size) for _ in range(directions)
+            )
+            for layer in range(num_layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.initial = nn.ParameterList()
+        if initial_state == "learned":
+            for each in self.cells():
+                state = each.initial_state(1)
+                for part in state if isinstance(state, tuple) else (state,):
+                    self.initial.append(nn.Parameter(part.detach().clone()))
+        self.readout = nn.Linear(directions * hidden_size, target.size)
+
+    def cells(self) -> list[Cell[Any]]:
+        """All cells: layer by layer, the forward direction before the backward one."""
+        return [cell for layer in self.layers for cell in layer]  # type: ignore[attr-defined]
+
+    def initial_state(self, batch_size: int) -> list[State]:
+        """The state of each cell of :meth:`cells` before the first step, zero or learned."""
+        states = [cell.initial_state(batch_size) for cell in self.cells()]
+        if not self.initial:
+            return states
+        learned = iter(self.initial)
+        return [map_state(lambda zero: next(learned).expand_as(zero), state) for state in states]
+
+    def forward(
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Predicts.
+
+        Args:
+            inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
+            state: one cell state a layer, as returned for the chunk before.
+            lengths: ``(batch,)`` valid steps of each sequence, at least one.
+
+        Returns:
+            ``(batch, time, size)`` or, for one prediction a sequence,
+            ``(batch, size)``; and the state to hand in with the next chunk
+            (empty for a bidirectional network).
+
+        Raises:
+            InputError: a state is handed to a bidirectional network.
+        """
+        hidden, state = self.hidden(inputs, state, lengths)
+        return self.read(hidden, lengths), state
+
+    def hidden(
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, NetworkState]:
+        """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
+        return self._stack(Cell.__call__, inputs, state, lengths)
+
+    def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
+        """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
+        states: list[list[State]] = []
+
+        def unroll(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            states.append([])
+            return cell.unroll(x, start, lengths, record=states[-1])
+
+        hidden, _ = self._stack(unroll, inputs, state, lengths)
+        return Trace(self.read(hidden, lengths), states)
+
+    def _stack(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        inputs: Tensor,
+        state: NetworkState | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, NetworkState]:
+        """The encoder and the layers; ``run(cell, x, start, lengths)`` takes one direction of one layer over time."""
+        if self.bidirectional and state is not None:
+            raise InputError(
+                "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
+                "from one chunk to the next: use model.bidirectional=false"
+            )
+        starts = self.initial_state(inputs.shape[0]) if state is None else state
+        cells = zip(self.cells(), starts, strict=True)
+        x = self.encoder(inputs)
+        final: list[State] = []
+        for layer in range(self.num_layers):
+            if layer:
+                x = self.dropout(x)
+            cell, start = next(cells)
+            output, last = run(cell, x, start, lengths)
+            final.append(last)
+            if self.bidirectional:
+                cell, start = next(cells)
+                backward, _ = run(cell, reverse_valid(x, lengths), start, lengths)
+                output = torch.cat([output, reverse_valid(backward, lengths)], -1)
+            x = output
+        return x, () if self.bidirectional else tuple(final)
+
+    def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
+        """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
+        return self.readout(self.pool(hidden, lengths))
+
+    def pool(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
+        """``(batch, time, hidden)`` to ``(batch, hidden)`` over valid steps, or unchanged for a prediction a step.
+
+        The last valid step of a bidirectional network is each direction's own
+        last: the forward one's at the end, the backward one's at the start.
+        """
+        if self.readout_kind == "every":
+            return hidden
+        if self.readout_kind == "last":
+            batch = torch.arange(hidden.shape[0], device=hidden.device)
+            end = hidden[:, -1] if lengths is None else hidden[batch, lengths - 1]
+            if not self.bidirectional:
+                return end
+            return torch.cat([end[:, : self.hidden_size], hidden[:, 0, self.hidden_size :]], -1)
+        valid = valid_steps(hidden, lengths)[..., None]
+        if self.readout_kind == "mean":
+            return (hidden * valid).sum(1) / valid.sum(1)
+        return hidden.masked_fill(~valid, -torch.inf).amax(1)
+
+    def summary(self, length: int | None = None) -> list[Layer]:
+        """The layers in order, with every parameter in one of them; a layer of two directions is one row.
+
+        Args:
+            length: steps of a sequence, where all are alike.
+        """
+        size = self.readout.in_features
+        cell = type(self.cells()[0]).__name__
+        recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
+        learned = _count(self.initial) // self.num_layers
+        rows = []
+        if isinstance(self.encoder, nn.Embedding | nn.Linear):
+            kind = type(self.encoder).__name__
+            rows.append(Layer(kind, (None, length, self.cells()[0].input_size), _count(self.encoder)))
+        for number, layer in enumerate(self.layers):
+            if number and self.dropout.p:
+                rows.append(Layer("Dropout", (None, length, size), 0))
+            rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
+        if self.readout_kind != "every":
+            pool = {"last": "Last valid step", "mean": "Mean over time", "max": "Maximum over time"}[self.readout_kind]
+            rows.append(Layer(pool, (None, size), 0))
+        shape = (None, length) if self.readout_kind == "every" else (None,)
+        rows.append(Layer("Linear", (*shape, self.readout.out_features), _count(self.readout)))
+        return rows
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,226 @@
+"""From a plain config to objects: the signature of what a config names is its schema.
+
+A config node is a mapping with ``_target_``, the dotted path of a class or a
+function; the other keys are its arguments, and ``_partial_: true`` leaves the
+call to whoever gets the object. That is Hydra's own notation. It is read here
+rather than by Hydra, so that every argument is checked against the annotation
+before anything is built, a mistake is one line that names its key, and a
+config that was read from a run directory can build nothing but what an
+allow-list admits.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
+
+from rnnlab.errors import InputError, nearest
+
+TRUSTED = (
+    "rnnlab.cells.",
+    "rnnlab.data.",
+    "rnnlab.instruments.",
+    "rnnlab.network.",
+    "rnnlab.runs.trainer.",
+    "rnnlab.tasks.",
+    "torch.optim.",
+    "lightning.pytorch.callbacks.",
+)
+"""What a config from a run directory may name: our own parts, optimizers, schedulers and callbacks."""
+
+PARTIAL, TARGET = "_partial_", "_target_"
+
+
+def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None, **given: Any) -> Any:
+    """Builds what a config node names.
+
+    Args:
+        node: a mapping with ``_target_``.
+        key: where it stands in the config, for messages.
+        allow: prefixes of dotted paths that may be built, beside ``TRUSTED``;
+            ``None`` for a config that the person at the keyboard composed,
+            who may name anything.
+        given: arguments that come from the program and not from the config.
+
+    Raises:
+        InputError: the target is unknown or not allowed, an argument is
+            unknown, missing, or not what its annotation says, or the object
+            refuses its arguments.
+    """
+    target = locate(node, key, allow)
+    arguments = {}
+    for name, value in node.items():
+        if name in (TARGET, PARTIAL):
+            continue
+        arguments[name] = _build_nested(value, f"{key}.{name}", allow)
+    is_partial = bool(node.get(PARTIAL, False))
+    check_arguments(target, arguments, key, given=given, complete=not is_partial)
+    if is_partial:
+        return partial(target, **arguments, **given)
+    try:
+        return target(**arguments, **given)
+    except (TypeError, ValueError) as error:
+        # a constructor that refuses its arguments; deeper causes are bugs and keep their traceback
+        if _raised_within(error, target):
+            raise InputError(f"{key}: {_one_line(error)}") from error
+        raise
+
+
+def _build_nested(value: Any, key: str, allow: Iterable[str] | None) -> Any:
+    if isinstance(value, Mapping):
+        if TARGET in value:
+            return build(value, key, allow)
+        return {name: _build_nested(item, f"{key}.{name}", allow) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_build_nested(item, f"{key}[{i}]", allow) for i, item in enumerate(value)]
+    return value
+
+
+def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None) -> Any:
+    """The class or function that a node's ``_target_`` names.
+
+    Raises:
+        InputError: there is none, or it may not be built.
+    """
+    path = node.get(TARGET)
+    if not isinstance(path, str) or not path:
+        raise InputError(f"{key}: a config that builds something needs {TARGET}, the dotted path of a class")
+    module_path, _, name = path.rpartition(".")
+    trusted = (*TRUSTED, *(f"{prefix.rstrip('.')}." for prefix in allow)) if allow is not None else ("",)
+    refused = (
+        f"{key}.{TARGET}={path} is not what a run directory may build: rnnlab's own parts, torch.optim and "
+        f"Lightning callbacks; if you trust it, add --allow {path.split('.')[0]}"
+    )
+    if not path.startswith(trusted):
+        raise InputError(refused)
+    if not module_path:
+        raise InputError(f"{key}.{TARGET}={path} is no dotted path")
+    try:
+        module = importlib.import_module(module_path)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}") from error
+    if not hasattr(module, name):
+        raise InputError(f"{key}.{TARGET}={path}: {module_path} has no {name}{nearest(name, vars(module))}")
+    target = getattr(module, name)
+    # a name that a trusted module merely imported (rnnlab.….os) is not a part of it
+    if allow is not None and not f"{getattr(target, '__module__', '')}.".startswith(trusted):
+        raise InputError(refused)
+    if not callable(target):
+        raise InputError(f"{key}.{TARGET}={path} is no class or function")
+    return target
+
+
+def check_arguments(
+    target: Any,
+    arguments: Mapping[str, Any],
+    key: str,
+    given: Mapping[str, Any] | None = None,
+    complete: bool = True,
+) -> None:
+    """Holds arguments against a signature.
+
+    Args:
+        target: the class or function that will be called.
+        arguments: those from the config.
+        key: where they stand in the config; empty for its top.
+        given: further arguments, which need no check.
+        complete: whether every required argument must be there.
+
+    Raises:
+        InputError: naming the key, the value, and what is allowed.
+    """
+    given = given or {}
+    signature = inspect.signature(target)
+    named = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in given
+    }
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    hints = _hints(target)
+    for name, value in arguments.items():
+        if name not in named and not takes_any:
+            raise InputError(f"{_join(key, name)}={value}: unknown key{nearest(name, named)} (known: {_list(named)})")
+        if name in hints and isinstance(value, (bool, int, float, str, list, type(None))):
+            check_value(value, hints[name], _join(key, name))
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
+    if complete and missing:
+        raise InputError(f"{_join(key, missing[0])} is missing: give {_join(key, missing[0])}=…")
+
+
+def check_value(value: Any, annotation: Any, key: str) -> None:
+    """Holds one value against one annotation.
+
+    Raises:
+        InputError: ``key=value: `` and what is allowed.
+    """
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+    except PydanticSchemaGenerationError:
+        return  # an annotation that says nothing to check
+    if isinstance(value, list):  # a YAML list also stands for a tuple
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        problems = error.errors()
+        texts = []
+        for problem in problems:
+            text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            if problem["type"] == "is_instance_of" and len(problems) > 1:
+                continue
+            if text not in texts:
+                texts.append(text)
+        hint = ""
+        if isinstance(value, str):
+            options = [e["ctx"]["expected"] for e in problems if e["type"] == "literal_error"]
+            hint = nearest(value, [o.strip("' ") for option in options for o in option.replace(" or ", ",").split(",")])
+        raise InputError(f"{key}={_shown(value)}: must be {' or '.join(texts)}{hint}") from None
+
+
+def unknown_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuses keys at the top of a config that nothing reads."""
+    known = list(known)
+    for name in config:
+        if name not in known:
+            raise InputError(f"{name}={config[name]}: unknown key{nearest(name, known)} (known: {_list(known)})")
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+    if inspect.isclass(target) and getattr(target, "__dataclass_fields__", None):
+        hints = get_type_hints(target, include_extras=True)
+    return hints
+
+
+def _raised_within(error: BaseException, target: Any) -> bool:
+    """Whether the constructor itself refused: the error comes from its own module, or from the call."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
+    return module in (getattr(target, "__module__", ""), __name__)
+
+
+def _shown(value: Any) -> str:
+    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

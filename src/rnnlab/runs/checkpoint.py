@@ -1,0 +1,82 @@
+"""Checkpoint files: written whole or not at all, read without running any code in them."""
+
+import contextlib
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from rnnlab.errors import InputError
+from rnnlab.runs.directory import replacing
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Writes beside the old file, to the disk, then takes its place: a kill leaves the one or the other."""
+    path.parent.mkdir(exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while writing
+        stale.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        torch.save(checkpoint, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint on the CPU; nothing in it is executed (``weights_only``).
+
+    Raises:
+        InputError: there is none, it is damaged, or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        unsafe = isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower()
+        what = "holds more than tensors and plain values and is not loaded" if unsafe else f"is damaged: {reason}"
+        raise InputError(f"checkpoint {path} {what}") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"checkpoint {path} is none of rnnlab's: it has no state_dict")
+    return checkpoint
+
+
+def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
+    """Loads a checkpoint's weights into a task.
+
+    Returns:
+        The whole checkpoint.
+
+    Raises:
+        InputError: as :func:`read_checkpoint`, or the weights do not fit the task.
+    """
+    checkpoint = read_checkpoint(path)
+    own, other = module.state_dict(), checkpoint["state_dict"]
+    for name in [*own, *other]:
+        shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (own, other)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f"checkpoint {path} does not fit this model: {name} is {shapes[1]} there, {shapes[0]} here")
+    module.load_state_dict(other)
+    return checkpoint
+
+
+def snapshot(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A copy that training does not change any more."""
+    return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, checkpoint)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints, through :func:`write_checkpoint` and :func:`read_checkpoint`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()

@@ -1,0 +1,275 @@
+"""One run from its config to its pictures."""
+
+import contextlib
+import errno
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import lightning
+import torch
+from annotated_types import Lt
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.errors import InputError, Interrupted, RunFailed, nearest
+from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.progress import Progress
+from rnnlab.instruments.summary import print_summary
+from rnnlab.instruments.tensorboard import TensorBoard
+from rnnlab.network import Network
+from rnnlab.runs.build import build, check_arguments, locate, unknown_keys
+from rnnlab.runs.checkpoint import load_weights, read_checkpoint
+from rnnlab.runs.directory import RunDirectory, now, provenance
+from rnnlab.runs.gallery import Gallery
+from rnnlab.runs.recorder import Recorder, StopSignals
+from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
+from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
+from rnnlab.tasks.task import Task
+
+PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments")
+
+
+@dataclass
+class Run:
+    """What a config describes, built and checked, nothing trained yet."""
+
+    config: dict[str, Any]
+    data: SequenceData
+    task: Task
+    instruments: list[Instrument] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.task.network.parameters())
+
+
+def settings(
+    seed: Annotated[NonNegativeInt, Lt(2**32)] = 0,
+    monitor: str = "val/loss",
+    mode: Literal["min", "max"] = "min",
+    early_stopping: Mapping[str, Any] | None = None,
+) -> None:
+    """The keys at the top of a config, beside its parts."""
+
+
+def early_stopping(patience: PositiveInt | None = None, min_delta: NonNegativeFloat = 0.0) -> None:
+    """The keys under ``early_stopping``."""
+
+
+def prepare(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> Run:
+    """Builds a run's data, network and task, and checks all that can be checked before training.
+
+    Args:
+        config: the resolved config, plain containers.
+        allow: see :func:`rnnlab.runs.build.build`.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    config = dict(config)
+    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "early_stopping"))
+    top = {name: value for name, value in config.items() if name not in PARTS}
+    check_arguments(settings, {name: value for name, value in top.items() if name != "early_stopping"}, "")
+    check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
+    trainer = config["trainer"]
+    check_arguments(
+        locate(trainer, "trainer", allow),
+        {name: value for name, value in trainer.items() if name != "_target_"},
+        "trainer",
+        given={"directory": None, "callbacks": None, "logger": None},
+    )
+    lightning.seed_everything(config["seed"], verbose=False)
+    data = build(config["data"], "data", allow)
+    spec = data.spec
+    network: Network = build(config["model"], "model", allow, input=spec.input, target=spec.target)
+    optimizer = build(config["optimizer"], "optimizer", allow)
+    scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
+    monitor = config["monitor"]
+    task: Task = build(
+        config["task"],
+        "task",
+        allow,
+        network=network,
+        spec=spec,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        monitor=monitor,
+    )
+    if monitor not in task.monitorable():
+        known = task.monitorable()
+        raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
+    for part, factory, arguments in (
+        ("optimizer", optimizer, (list(network.parameters()),)),
+        ("scheduler", scheduler, None),
+    ):
+        if factory is not None:
+            try:
+                if arguments is None:
+                    task.build_schedule(optimizer(list(network.parameters())), total_steps=1000)
+                else:
+                    factory(*arguments)
+            except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+                raise InputError(f"{part}: {' '.join(str(error).split())}") from error
+    instruments = [
+        build(node, f"instruments.{name}", allow) for name, node in (config.get("instruments") or {}).items() if node
+    ]
+    return Run(config, data, task, instruments)
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    directory: RunDirectory
+    metrics: dict[str, Any]
+    figures: list[str]
+
+
+def execute(
+    directory: RunDirectory, config: Mapping[str, Any], resume: bool = False, allow: Iterable[str] | None = None
+) -> Outcome:
+    """Trains, tests and draws one run in its directory, whose status tells how it went.
+
+    Args:
+        directory: claimed for a new run, opened for one to resume.
+        config: the resolved config, plain containers.
+        resume: go on from the last checkpoint, or from the start where there is none yet.
+        allow: see :func:`rnnlab.runs.build.build`.
+
+    Raises:
+        InputError: something in the config cannot work; nothing was trained.
+        RunFailed: the training could not go on.
+        Interrupted: a signal asked to stop; a checkpoint is on the disk.
+    """
+    stop = StopSignals()
+    stop.install()
+    try:
+        run = prepare(config, allow)
+        if not resume:
+            directory.write_config(run.config)
+        return _execute(directory, run, resume, stop)
+    except (Interrupted, KeyboardInterrupt):
+        _end(directory, "interrupted", "stopped by a signal")
+        raise
+    except (InputError, RunFailed) as error:
+        _end(directory, "failed", str(error))
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
+            reason = f"the disk refuses to be written ({error.strerror}): {error.filename or directory.path}"
+            _end(directory, "failed", reason)
+            raise RunFailed(f"{reason}; what was written before can be read; make room, then: rnnlab resume") from error
+        _end(directory, "failed", f"{type(error).__name__}: {error}")
+        raise
+    except BaseException as error:
+        _end(directory, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        raise
+    finally:
+        stop.restore()
+
+
+def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
+    # where even the status cannot be written, the old one stays readable
+    with contextlib.suppress(OSError, InputError):
+        directory.update_status(state, reason=reason, finished=now())
+
+
+def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals) -> Outcome:
+    quiet_lightning()
+    config, data, task = run.config, run.data, run.task
+    started = time.monotonic()
+    options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
+    torch.set_num_threads(
+        choose_threads(
+            options.get("num_threads", "auto"), data.batch_size, [p.numel() for p in task.network.parameters()]
+        )
+    )
+    recorder = Recorder(
+        directory,
+        config["monitor"],
+        config["mode"],
+        config["seed"],
+        options.get("checkpoint_seconds", 10.0),
+        stop,
+    )
+    gallery = Gallery(run.instruments, data)
+    tensorboard = TensorBoard(directory.tensorboard, config)
+    patience = (config.get("early_stopping") or {}).get("patience")
+    callbacks: list[Callback] = [gallery, tensorboard, Progress(config["monitor"], options.get("progress", "auto"))]
+    if patience:
+        delta = config["early_stopping"].get("min_delta", 0.0)
+        callbacks.append(
+            EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
+        )
+    trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
+    if trainer.is_global_zero:
+        directory.update_status(
+            "running",
+            **provenance(),
+            started=directory.status.get("started", now()),
+            device=device_name(trainer),
+            threads=torch.get_num_threads(),
+            finished=None,
+            reason=None,
+        )
+        print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
+
+    checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
+    if checkpoint is not None:
+        load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    stop.check()
+
+    load_weights(task, directory.best_checkpoint)
+    with torch.random.fork_rng(devices=[]):
+        tested = trainer.test(task, datamodule=data, verbose=False)[0]
+    stop.check()
+    metrics = _metrics(recorder, tested, run.parameters, trainer.global_step)
+    figures: list[str] = []
+    if trainer.is_global_zero:
+        figures = gallery.hang(task, directory.figures, directory.epochs, tensorboard, recorder.best_epoch)
+        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
+        tensorboard.finish(metrics, "done")
+        directory.write_metrics(metrics)
+        directory.update_status("done", finished=now(), seconds=metrics["seconds"], figures=figures)
+    return Outcome(directory, metrics, figures)
+
+
+def _metrics(
+    recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int
+) -> dict[str, Any]:
+    """The final, flat scores: those of the epoch whose weights were kept, and those of the test."""
+    best = next((row for row in recorder.rows if row["epoch"] == recorder.best_epoch), {})
+    kept = {name: value for name, value in best.items() if name.startswith(("train/", "val/"))}
+    return {
+        **kept,
+        **{name: float(value) for name, value in tested.items()},
+        "best_epoch": recorder.best_epoch,
+        "epochs": int(recorder.rows[-1]["epoch"]) if recorder.rows else 0,
+        "steps": steps,
+        "parameters": parameters,
+    }
+
+
+def checkpoint_exists(directory: RunDirectory) -> bool:
+    """Whether a run can be evaluated: it has kept weights."""
+    return directory.best_checkpoint.exists()
+
+
+def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence[str] = ()) -> dict[str, float]:
+    """Tests a run's best weights on the data that a config describes.
+
+    Raises:
+        InputError: there is no checkpoint, it does not fit, or the config cannot work.
+    """
+    read_checkpoint(directory.best_checkpoint)
+    run = prepare(config, allow)
+    quiet_lightning()
+    load_weights(run.task, directory.best_checkpoint)
+    options = {name: value for name, value in config["trainer"].items() if name not in ("_target_", "devices")}
+    trainer = build_trainer(directory.path, [], None, **options)
+    torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, [run.parameters]))
+    return {name: float(value) for name, value in trainer.test(run.task, datamodule=run.data, verbose=False)[0].items()}

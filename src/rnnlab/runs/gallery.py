@@ -1,0 +1,81 @@
+"""Hangs what the instruments draw: as PNG files and in TensorBoard."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.tensorboard import TensorBoard
+from rnnlab.runs.directory import replacing
+from rnnlab.tasks.task import Task
+
+
+class Gallery(Callback):
+    """Lets each instrument that applies watch the training, and draws at its end."""
+
+    def __init__(self, instruments: Sequence[Instrument], data: SequenceData) -> None:
+        self.instruments = instruments
+        self.data = data
+        self.baseline: dict[str, float] = {}
+
+    def _applying(self, task: LightningModule) -> list[Instrument]:
+        assert isinstance(task, Task)
+        return [instrument for instrument in self.instruments if instrument.applies_to(task, self.data)]
+
+    def _observe(self, trainer: Trainer, task: LightningModule, epoch: int) -> None:
+        assert isinstance(task, Task)
+        if trainer.is_global_zero:
+            for instrument in self._applying(task):
+                instrument.observe(task, self.data, epoch)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 0 and trainer.global_step == 0:
+            self._observe(trainer, pl_module, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._observe(trainer, pl_module, trainer.current_epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {instrument.name: dict(instrument.state()) for instrument in self.instruments}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for instrument in self.instruments:
+            if instrument.name in state_dict:
+                instrument.restore(state_dict[instrument.name])
+
+    def hang(
+        self,
+        task: Task,
+        folder: Path,
+        history: Sequence[Mapping[str, float]],
+        tensorboard: TensorBoard,
+        epoch: int,
+    ) -> list[str]:
+        """Draws all figures of a trained task.
+
+        Returns:
+            The paths of the PNG files, relative to the run directory.
+        """
+        folder.mkdir(exist_ok=True)
+        drawn = []
+        baseline = task.measure_baseline(task_batches(task, self.data))
+        rows = [{**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in history]
+        task.eval()
+        for instrument in self._applying(task):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a font without a glyph is no news to a person
+                figure = instrument.draw(task, self.data, rows)
+                with replacing(folder / f"{instrument.name}.png") as temporary:
+                    figure.savefig(temporary, format="png")
+            tensorboard.add_figure(instrument.name, figure, epoch)
+            drawn.append(f"{folder.name}/{instrument.name}.png")
+        return drawn
+
+
+def task_batches(task: Task, data: SequenceData) -> list[Any]:
+    """The validation split, on the task's device."""
+    return [task.transfer_batch_to_device(batch, task.device, 0) for batch in data.val_dataloader()]

@@ -1,0 +1,186 @@
+"""The callback that owns a run's files while it trains: rows, checkpoints, the way to stop."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+
+from rnnlab.errors import Interrupted, RunFailed
+from rnnlab.runs.checkpoint import snapshot, write_checkpoint
+from rnnlab.runs.directory import RunDirectory
+
+
+class StopSignals:
+    """Ctrl-C and SIGTERM ask a run to stop after its step; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Takes the signals over; Lightning does the same at the start of a fit, so it is called again then."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before.setdefault(number, signal.getsignal(number))
+            signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def check(self) -> None:
+        """Raises Interrupted if a signal came."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+
+class Recorder(Checkpoint):
+    """Writes a row an epoch, keeps the best and the last checkpoint, stops when asked.
+
+    The best weights wait in memory and go to the disk together with the last
+    checkpoint, at most every ``checkpoint_seconds`` and when training ends,
+    for whatever reason: the disk never costs more than the training.
+
+    The random state is a function of ``(seed, epoch)`` at each epoch's start,
+    and goes with a checkpoint that is written in the middle of one, so that a
+    resumed run draws the numbers that it would have drawn.
+
+    Raises:
+        RunFailed: the monitored score became no finite number.
+        Interrupted: a signal asked to stop; the last checkpoint is on the disk.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        monitor: str,
+        mode: Literal["min", "max"],
+        seed: int,
+        checkpoint_seconds: float = 10.0,
+        stop: StopSignals | None = None,
+    ) -> None:
+        self.directory, self.monitor, self.mode, self.seed = directory, monitor, mode, seed
+        self.checkpoint_seconds, self.stop = checkpoint_seconds, stop
+        self.best_score: float | None = None
+        self.best_epoch = 0
+        self.rows: list[dict[str, float]] = []
+        self._best: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
+        self._started_at = time.monotonic()
+        self._seconds_before = 0.0
+        self.seconds_of_training = 0.0
+        self._random_state: Mapping[str, Tensor] | None = None
+
+    # ---- what a checkpoint remembers of this ----------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"best_epoch": self.best_epoch, "seconds": self.seconds, "random": _random_state()}
+        return state if self.best_score is None else state | {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score, self.best_epoch = state_dict.get("best_score"), state_dict["best_epoch"]
+        self._seconds_before = state_dict["seconds"]
+        self._random_state = state_dict["random"]
+
+    @property
+    def seconds(self) -> float:
+        """Training so far, over all resumes, in seconds."""
+        return self._seconds_before + time.monotonic() - self._started_at
+
+    # ---- training -----------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stop is not None:
+            self.stop.install()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # rows after the checkpoint belong to work that is done again
+        self.rows = [row for row in self.directory.epochs if row["epoch"] <= trainer.current_epoch]
+        if trainer.is_global_zero:
+            self.directory.write_epochs(self.rows)
+        self._started_at = self._saved_at = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.manual_seed(_epoch_seed(self.seed, trainer.current_epoch))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._random_state is not None:
+            if batch_idx:  # resumed in the middle of an epoch
+                _restore_random_state(self._random_state)
+            self._random_state = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # at the end of an epoch the row comes first
+        if self.stop is not None and self.stop.received is not None and batch_idx + 1 < trainer.num_training_batches:
+            self._save(trainer)
+            self.stop.check()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {"epoch": epoch, "step": trainer.global_step} | scores
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            self.directory.append_epoch(row)
+        score = scores.get(self.monitor)
+        if score is not None:
+            if not math.isfinite(score):
+                self._save(trainer)
+                raise RunFailed(f"{self.monitor} became {score} in epoch {epoch}: try a smaller optimizer.lr")
+            if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
+                self.best_score, self.best_epoch = score, epoch
+                best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+                self._best = snapshot({**best, "epoch": epoch, "monitor": self.monitor, "score": score})
+        due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        stopped = self.stop is not None and self.stop.received is not None
+        if trainer.strategy.broadcast(due or stopped):
+            self._save(trainer)
+        if self.stop is not None:
+            self.stop.check()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds_of_training = self.seconds
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        # the best first: a kill between the two leaves a best that the repeated epochs find again
+        if self._best is not None:
+            if trainer.is_global_zero:
+                write_checkpoint(self._best, self.directory.best_checkpoint)
+            self._best = None
+        trainer.save_checkpoint(self.directory.last_checkpoint)
+        self._saved_at = time.monotonic()
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    # far apart for neighbouring seeds and epochs, below torch's 64 bits
+    return (seed * 1_000_003 + epoch * 8_191 + 17) % (2**63)
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _restore_random_state(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

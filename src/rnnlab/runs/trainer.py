@@ -1,0 +1,152 @@
+"""The Lightning trainer of a run, and what this machine can do for it."""
+
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import SimpleProfiler
+
+from rnnlab.errors import InputError, nearest
+from rnnlab.runs.checkpoint import AtomicCheckpointIO
+from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
+
+Precision = Literal[
+    "64-true", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "transformer-engine", 16, 32, 64
+]
+
+
+def build_trainer(
+    directory: Path,
+    callbacks: Sequence[Callback],
+    logger: Logger | None,
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto",
+    devices: PositiveInt | Literal["auto"] | list[int] = 1,
+    strategy: str = "auto",
+    num_nodes: PositiveInt = 1,
+    max_epochs: PositiveInt = 30,
+    precision: Precision = "32-true",
+    gradient_clip_val: PositiveFloat | None = 1.0,
+    gradient_clip_algorithm: Literal["norm", "value"] = "norm",
+    accumulate_grad_batches: PositiveInt = 1,
+    deterministic: bool | Literal["warn"] = False,
+    detect_anomaly: bool = False,
+    profiler: Literal["simple"] | None = None,
+    num_threads: PositiveInt | Literal["auto"] = "auto",
+    checkpoint_seconds: NonNegativeFloat = 10.0,
+    progress: Literal["auto", "bar", "lines", "none"] = "auto",
+    **lightning: Any,
+) -> Trainer:
+    """Builds the trainer; ``+trainer.NAME=…`` reaches every other argument of :class:`lightning.Trainer`.
+
+    ``num_threads``, ``checkpoint_seconds`` (between two checkpoints on the
+    disk) and ``progress`` are for the run around it, which reads them itself.
+
+    Raises:
+        InputError: the device is not there, or Lightning knows no such argument.
+    """
+    known = inspect.signature(Trainer).parameters
+    for name, value in lightning.items():
+        if name not in known:
+            raise InputError(f"trainer.{name}={value}: unknown key{nearest(name, [*known, 'num_threads'])}")
+    check_device(accelerator, devices)
+    if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
+        raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
+    return Trainer(
+        default_root_dir=directory,
+        callbacks=list(callbacks),
+        logger=logger or False,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        num_nodes=num_nodes,
+        max_epochs=max_epochs,
+        precision=precision,
+        gradient_clip_val=gradient_clip_val,
+        gradient_clip_algorithm=gradient_clip_algorithm,
+        accumulate_grad_batches=accumulate_grad_batches,
+        deterministic=deterministic,
+        detect_anomaly=detect_anomaly,
+        profiler=SimpleProfiler(dirpath=directory, filename="profile") if profiler else None,
+        plugins=[AtomicCheckpointIO()],
+        # the recorder, the progress callback and the model summary of rnnlab stand in for these
+        enable_checkpointing=True,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        # a monitor that does not exist is found before training; data in memory needs no rehearsal
+        num_sanity_val_steps=0,
+        # batches are shared among processes by the data itself
+        use_distributed_sampler=False,
+        **lightning,
+    )
+
+
+def check_device(accelerator: str, devices: int | str | list[int]) -> None:
+    """Refuses a device that is not there.
+
+    Raises:
+        InputError: in one line, with what there is and what to type.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
+    here = f"{gpus} GPU{'s' if gpus != 1 else ''}" if gpus else "an Apple GPU (mps)" if mps else "no GPU"
+    here = f"this machine has {here} and {os.cpu_count()} CPU cores"
+    if accelerator in ("gpu", "cuda") and not gpus and not (mps and accelerator == "gpu"):
+        raise InputError(f"trainer.accelerator={accelerator}: {here}; type trainer=cpu or trainer=auto")
+    if accelerator == "mps" and not mps:
+        raise InputError(f"trainer.accelerator=mps: {here}; type trainer=cpu or trainer=auto")
+    if accelerator in ("gpu", "cuda", "auto") and gpus:
+        wanted = devices if isinstance(devices, list) else list(range(devices)) if isinstance(devices, int) else []
+        missing = [device for device in wanted if not 0 <= device < gpus]
+        if missing:
+            raise InputError(f"trainer.devices={devices}: {here}; type trainer.devices=1 or trainer.devices=auto")
+
+
+def device_name(trainer: Trainer) -> str:
+    """What a run trains on, in words."""
+    kind = trainer.strategy.root_device.type
+    name = torch.cuda.get_device_name(trainer.strategy.root_device) if kind == "cuda" else kind.upper()
+    return name if trainer.world_size == 1 else f"{trainer.world_size} × {name}"
+
+
+# The product of batch and largest weight matrix from which a second thread paid for itself on a quiet
+# machine (benchmarks/threads.py); below it, handing the work over costs more than it saves.
+WORTH_MORE_THREADS = 2**24
+
+
+def choose_threads(num_threads: int | Literal["auto"], batch_size: int, parameters: Sequence[int]) -> int:
+    """How many threads torch should use: for a small net one, since every step waits for the slowest thread.
+
+    Args:
+        num_threads: the user's choice, or ``auto``.
+        batch_size: sequences a batch.
+        parameters: sizes of the net's parameters, in elements.
+    """
+    if num_threads != "auto":
+        return num_threads
+    cores = int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0)) if hasattr(
+        os, "sched_getaffinity"
+    ) else os.cpu_count() or 1
+    return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
+
+
+def quiet_lightning() -> None:
+    """Takes out Lightning's chatter: rnnlab says once what matters of it."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()  # they would print every line twice under Hydra
+        logger.setLevel(logging.WARNING)
+    for message in (
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*does not have many workers.*",
+        ".*`isinstance.treespec, LeafSpec.`.*",
+        ".*You are using a CUDA device.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,82 @@
+"""One class for the whole sequence."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from rnnlab.errors import InputError
+from rnnlab.network import Network
+from rnnlab.shapes import Fraction, PositiveFloat
+from rnnlab.spec import Batch, DataSpec
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+
+
+class Classification(Task):
+    """Cross-entropy in nats, accuracy and macro-averaged F1.
+
+    The trivial predictor knows the class frequencies of the training split and
+    nothing else: its accuracy is that of the majority class, its loss the
+    cross-entropy of those frequencies.
+
+    Args:
+        label_smoothing: share of the probability spread evenly over all classes (Szegedy et al. 2016, section 7).
+        class_weights: ``none``; ``balanced``, inversely to the training frequencies; or one weight a class.
+
+    Raises:
+        InputError: the weights are not one a class.
+    """
+
+    target_kind = "class"
+    training_scores = ("accuracy",)
+
+    def __init__(
+        self,
+        network: Network,
+        spec: DataSpec,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        scheduler: SchedulerFactory | None = None,
+        monitor: str = "val/loss",
+        label_smoothing: Fraction = 0.0,
+        class_weights: Literal["none", "balanced"] | Sequence[PositiveFloat] = "none",
+    ) -> None:
+        super().__init__(network, spec, optimizer, scheduler, monitor)
+        self.label_smoothing = label_smoothing
+        frequencies = torch.tensor(spec.class_frequencies or [1 / spec.target.size] * spec.target.size)
+        # a class that training never shows gets the probability of half an example, so that the loss stays finite
+        self.register_buffer("log_frequencies", frequencies.clamp_min(1e-4).log(), persistent=False)
+        weights = None
+        if class_weights == "balanced":
+            weights = 1 / frequencies.clamp_min(1e-4)
+            weights = weights / weights.mean()
+        elif class_weights != "none":
+            weights = torch.tensor([float(weight) for weight in class_weights])
+            if len(weights) != spec.target.size:
+                raise InputError(
+                    f"task.class_weights={list(class_weights)}: {len(weights)} weights for {spec.target.size} classes"
+                )
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(output, batch.targets, self.class_weights, label_smoothing=self.label_smoothing)
+
+    def metrics(self) -> dict[str, Metric]:
+        classes = self.spec.target.size
+        return {
+            "accuracy": MulticlassAccuracy(classes, average="micro"),
+            "f1": MulticlassF1Score(classes, average="macro"),
+        }
+
+    def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return output.argmax(-1), batch.targets
+
+    def baseline(self, batch: Batch) -> Tensor:
+        assert isinstance(self.log_frequencies, Tensor)
+        return self.log_frequencies.expand(len(batch.targets), -1)
+
+    def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        return ((output.argmax(-1) == batch.targets).float().mean(),)

@@ -1,0 +1,278 @@
+"""The contract of an objective."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, Metric, MetricCollection
+
+from rnnlab.errors import InputError, RunFailed
+from rnnlab.network import Network
+from rnnlab.spec import Batch, DataSpec
+
+OptimizerFactory = Callable[..., Optimizer]
+SchedulerFactory = Callable[..., Any]
+Stage = Literal["val", "test"]
+
+LOSS_EVERY_N_STEPS = 50
+"""How often the loss of a single step goes to the logger; every epoch's mean does anyway."""
+
+
+class Scores(nn.Module):
+    """The mean loss and some metrics of one predictor on one split."""
+
+    def __init__(self, metrics: dict[str, Metric]) -> None:
+        super().__init__()
+        self.loss = MeanMetric()
+        self.metrics = MetricCollection(dict(metrics))
+
+    def update(self, loss: Tensor, weight: int, predictions: Tensor, targets: Tensor) -> None:
+        self.loss.update(loss, weight)
+        self.metrics.update(predictions, targets)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores of all batches since the last call, by name."""
+        scores = {"loss": self.loss.compute(), **self.metrics.compute()}
+        self.loss.reset()
+        self.metrics.reset()
+        return scores
+
+
+class Task(LightningModule, ABC):
+    """An objective for a network on a data set.
+
+    A subclass says what the loss is, which scores are kept, and which trivial
+    predictor stands beside them. Everything else (steps, logging, optimizer,
+    clipping, baselines) is here, once.
+
+    Args:
+        network: built for ``spec``.
+        spec: what the data says of itself.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer, and with ``total_steps`` where
+            its signature has it; it then moves at every step, otherwise at
+            every epoch.
+        monitor: the score that a scheduler like ``ReduceLROnPlateau`` watches.
+
+    Raises:
+        InputError: the data's targets are of another kind.
+    """
+
+    target_kind: ClassVar[str]
+    """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
+    training_scores: ClassVar[tuple[str, ...]] = ()
+    """Names of what :meth:`score_training` gives, beside the loss."""
+
+    def __init__(
+        self,
+        network: Network,
+        spec: DataSpec,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        scheduler: SchedulerFactory | None = None,
+        monitor: str = "val/loss",
+    ) -> None:
+        super().__init__()
+        if spec.target.kind != self.target_kind:
+            raise InputError(
+                f"task {type(self).__name__} is for targets of kind '{self.target_kind}', "
+                f"and this data's targets are of kind '{spec.target.kind}': leave task= to the data"
+            )
+        self.network = network
+        self.spec = spec
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.monitor = monitor
+        self.scores = nn.ModuleDict({name: Scores(self.metrics()) for name in ("val", "test", "baseline")})
+        self._training = TrainingTotals(("loss", *self.training_scores))
+
+    # ---- what an objective says -------------------------------------------------------------
+
+    @abstractmethod
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """The mean loss over the valid elements of a batch: a pure function of its arguments."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """Fresh metrics, by name, that take what :meth:`compared` gives."""
+
+    @abstractmethod
+    def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of the valid elements, in the data's own units, for the metrics."""
+
+    @abstractmethod
+    def baseline(self, batch: Batch) -> Tensor:
+        """What a trivial predictor would put out, in the shape of the network's output."""
+
+    def weight(self, batch: Batch) -> int:
+        """How many elements the mean of :meth:`loss` is over."""
+        if not self.spec.target.per_step:
+            return len(batch.inputs)
+        return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
+
+    def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        """Cheap scores of a training batch (means over it), named by ``training_scores``."""
+        return ()
+
+    # ---- steps --------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
+        return self.network(batch.inputs, lengths=batch.lengths)[0]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        output = self(batch)
+        loss = self.loss(output, batch)
+        with torch.no_grad():
+            self._training.add((loss, *self.score_training(output, batch)), self.weight(batch))
+        # on a CPU looking at a number is free; on a GPU it would wait for every step
+        if batch_idx % LOSS_EVERY_N_STEPS == 0 or loss.device.type == "cpu":
+            value = loss.item()
+            if value != value or value in (float("inf"), -float("inf")):
+                self._fail(value)
+            if batch_idx % LOSS_EVERY_N_STEPS == 0 and self.logger is not None:
+                self.logger.log_metrics({"step/loss": value}, self.global_step)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score(self.scores["val"], self(batch), batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score(self.scores["test"], self(batch), batch)
+        self._score(self.scores["baseline"], self.baseline(batch), batch)
+
+    def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
+        assert isinstance(scores, Scores)
+        scores.update(self.loss(output, batch), self.weight(batch), *self.compared(output, batch))
+
+    def _fail(self, loss: float) -> None:
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        raise RunFailed(
+            f"the loss became {loss} at step {self.global_step} with learning rate {rate:.3g}; the largest gradient "
+            f"norm until then was {self._training.largest_norm:.3g}: try a smaller optimizer.lr or trainer.gradient_clip_val"
+        )
+
+    # ---- epochs -------------------------------------------------------------------------------
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict({f"train/{name}": value for name, value in self._training.means().items()}, sync_dist=True)
+        self.log_dict({f"gradient/{name}": value for name, value in self._training.gradients().items()})
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self._training.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val", "val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test", "test")
+        self._log_scores("baseline", "baseline")
+
+    def _log_scores(self, name: str, prefix: str) -> None:
+        scores = self.scores[name]
+        assert isinstance(scores, Scores)
+        self.log_dict({f"{prefix}/{key}": value for key, value in scores.compute().items()})
+
+    @torch.no_grad()
+    def measure_baseline(self, batches: Any) -> dict[str, float]:
+        """The trivial predictor's scores over some batches, by name."""
+        scores = Scores(self.metrics())
+        for batch in batches:
+            self._score(scores, self.baseline(batch), batch)
+        return {name: float(value) for name, value in scores.compute().items()}
+
+    def monitorable(self) -> list[str]:
+        """Every score that an epoch of training logs: what ``monitor`` may name."""
+        held_out = ["loss", *self.metrics()]
+        trained = ["loss", *self.training_scores]
+        return [f"val/{name}" for name in held_out] + [f"train/{name}" for name in trained]
+
+    # ---- optimization -------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_factory(self.network.parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, steps)}
+
+    def build_schedule(self, optimizer: Optimizer, total_steps: int) -> dict[str, Any]:
+        """The scheduler as Lightning wants it: how often it moves, and what it watches."""
+        assert self.scheduler_factory is not None
+        if "total_steps" in inspect.signature(self.scheduler_factory).parameters:
+            return {"scheduler": self.scheduler_factory(optimizer, total_steps=total_steps), "interval": "step"}
+        return {"scheduler": self.scheduler_factory(optimizer), "interval": "epoch", "monitor": self.monitor}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as Lightning would, and keeps the norm that the gradient had before."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        bound = gradient_clip_val or float("inf")
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.network.parameters(), bound)
+        elif gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), bound, norm)
+        self._training.add_gradient(norm, bound)
+
+    # ---- resuming in the middle of an epoch ----------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_totals"] = self._training.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "training_totals" in checkpoint:
+            self._training.restore(checkpoint["training_totals"])
+
+
+class TrainingTotals:
+    """Sums over an epoch's training steps, kept on the device: no step waits to log."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.reset()
+        self._largest: Tensor | float = 0.0
+
+    def reset(self) -> None:
+        self._sums: Tensor | float = 0.0
+        self._weight = 0
+        self._norms: Tensor | float = 0.0
+        self._clipped: Tensor | float = 0.0
+        self._steps = 0
+
+    def add(self, means: tuple[Tensor, ...], weight: int) -> None:
+        self._sums = self._sums + torch.stack([mean.detach().float() for mean in means]).double() * weight
+        self._weight += weight
+
+    def add_gradient(self, norm: Tensor, bound: float) -> None:
+        self._norms = self._norms + norm
+        self._clipped = self._clipped + (norm > bound)
+        self._largest = torch.maximum(norm, torch.as_tensor(self._largest, dtype=norm.dtype, device=norm.device))
+        self._steps += 1
+
+    def means(self) -> dict[str, float]:
+        return dict(zip(self.names, (torch.as_tensor(self._sums) / max(self._weight, 1)).tolist(), strict=True))
+
+    def gradients(self) -> dict[str, float]:
+        """Mean norm before clipping, and the share of steps that were clipped."""
+        steps = max(self._steps, 1)
+        return {"norm": float(self._norms) / steps, "clipped": float(self._clipped) / steps}
+
+    @property
+    def largest_norm(self) -> float:
+        return float(self._largest)
+
+    def state(self) -> dict[str, Any]:
+        tensors = {name: torch.as_tensor(getattr(self, name)) for name in ("_sums", "_norms", "_clipped", "_largest")}
+        return {**tensors, "_weight": self._weight, "_steps": self._steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
