@@ -230,31 +230,33 @@ class _Unroll(nn.Module):
 
 # ---- what it learns -------------------------------------------------------------------------------------
 
-# Steps over which a cell learns, within 150 updates, to keep one bit; 20 for a cell not named here.
-SPAN = {"rnn": 30, "rnn_relu": 30, "irnn": 40, "indrnn": 40, "lstm": 40, "gru": 40, "layer_norm_lstm": 30}
+# Steps over which a cell of 32 units learns, within 150 updates, to keep one bit; 10 for a cell not named here.
+SPAN = {"rnn": 50, "rnn_relu": 10, "irnn": 30, "indrnn": 20, "lstm": 50, "gru": 20, "layer_norm_lstm": 30}
 
 
 @every_model
 def test_it_remembers_the_first_input(model: str) -> None:
     """The class is the sign of the first step; noise a tenth its size follows."""
-    span, hidden = SPAN.get(model, 20), 16
+    span, hidden = SPAN.get(model, 10), 32
     cell = build(model, 2, hidden).float()
     readout = nn.Linear(hidden, 1)
-    optimizer = torch.optim.Adam([*cell.parameters(), *readout.parameters()], lr=1e-2)
+    optimizer = torch.optim.Adam([*cell.parameters(), *readout.parameters()], lr=3e-3)
     rng = torch.Generator().manual_seed(4)
-    accuracies = []
+    right_in_a_row = 0
     for _ in range(150):
         x = 0.1 * torch.randn(32, span, 2, generator=rng)
         bit = torch.randint(2, (32,), generator=rng)
         x[:, 0, 0] += 2.0 * bit - 1
         score = readout(cell(x)[0][:, -1])[:, 0]
+        right_in_a_row = right_in_a_row + 1 if torch.equal(score > 0, bit.bool()) else 0
+        if right_in_a_row == 10:  # 320 new sequences without an error
+            return
         loss = nn.functional.binary_cross_entropy_with_logits(score, bit.float())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(cell.parameters(), 1.0)
         optimizer.step()
-        accuracies.append(((score > 0) == bit).float().mean().item())
-    assert sum(accuracies[-20:]) / 20 > 0.99
+    pytest.fail(f"150 updates did not teach it to remember over {span} steps")
 
 
 # ---- torch's own layers ---------------------------------------------------------------------------------

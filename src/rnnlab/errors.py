@@ -26,5 +26,8 @@ class Interrupted(Exception):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
-    close = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    valid = list(valid)
+    # letters in the wrong order are the commonest slip, and the one that difflib ranks low
+    swapped = [other for other in valid if sorted(other) == sorted(name)]
+    close = swapped or get_close_matches(name, valid, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -116,7 +116,7 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
             f"{group}={choice} needs the extra '{extra}': make install EXTRAS={extra} (or pip install 'rnnlab[{extra}]')"
         )
     if not options:
-        return InputError(f"{error.missing_cfg_file}: there is no such config")
+        return InputError(f"{group}={choice}: there is no such config")
     return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")
 
 

@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
             config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
         with read_write(config), open_dict(config):
             config.hydra.mode = mode
+        HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads
         return (sweep if mode == RunMode.MULTIRUN else run)(hydra, config, args.overrides)
     except COMPOSITION_ERRORS as error:
         return _say(explain(error, hydra, args.overrides))
@@ -95,7 +96,7 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> None:
             if chosen or not os.path.exists(path):
                 raise
             continue
-        with read_write(config), open_dict(config):
+        with read_write(config.hydra):
             OmegaConf.update(config, key, path)
         return
 
@@ -165,7 +166,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
 
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
     directory = SweepDirectory.claim(str(config.hydra.sweep.dir), ["rnnlab", *sys.argv[1:]], chosen)
-    with read_write(config), open_dict(config):
+    with read_write(config.hydra):
         config.hydra.sweep.dir = str(directory.path)
         # each job composes its config anew from these overrides
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory.path}'")

@@ -19,6 +19,7 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sawtooth": lambda cycles: 2 * (cycles % 1) - 1,
     "triangle": lambda cycles: 4 * np.abs(cycles % 1 - 0.5) - 1,
 }
+MOST_CLASSES = 1000
 
 
 @dataclass(kw_only=True, eq=False)
@@ -47,8 +48,8 @@ class Classification(SequenceData):
 
     Raises:
         InputError: a shape is unknown or there twice, there are none, a range is
-            upside down, the frequencies leave 0 … 0.5 cycles per step, or the
-            shortest sequence has fewer steps than segments.
+            upside down, the frequencies leave 0 … 0.5 cycles per step, the shortest
+            sequence has fewer steps than segments, or there are over 1,000 classes.
     """
 
     num_samples: PositiveInt = 2000
@@ -67,13 +68,20 @@ class Classification(SequenceData):
             raise InputError(f"data.frequency={list(self.frequency)} leaves 0 … {NYQUIST} cycles per step")
         for shape in self.shapes:
             if shape not in SHAPES:
-                raise InputError(f"data.shapes: no shape '{shape}'{nearest(shape, SHAPES)} (known: {', '.join(SHAPES)})")
+                raise InputError(
+                    f"data.shapes: no shape '{shape}'{nearest(shape, SHAPES)} (known: {', '.join(SHAPES)})"
+                )
         if len(set(self.shapes)) < max(2, len(self.shapes)):
             raise InputError(f"data.shapes={list(self.shapes)}: give at least two, each once, of {', '.join(SHAPES)}")
         if self.segments > self.min_length:
             raise InputError(
                 f"data.segments={self.segments} may not be above data.min_length={self.min_length}: "
                 "each waveform needs a step"
+            )
+        if len(self.shapes) ** self.segments > MOST_CLASSES:
+            raise InputError(
+                f"data.segments={self.segments} of {len(self.shapes)} data.shapes make "
+                f"{len(self.shapes) ** self.segments:,} classes, more than {MOST_CLASSES:,}"
             )
         super().__post_init__()
 
@@ -95,11 +103,12 @@ class Classification(SequenceData):
     def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         steps = rng.integers(self.min_length, self.length + 1)
         numbers = rng.integers(len(self.shapes), size=self.segments)
-        frequency = rng.uniform(*self.frequency, self.segments)
+        low, high = self.frequency
+        frequency = rng.uniform(low, high, self.segments)
         phase = rng.random(self.segments)
         parts = np.array_split(np.arange(steps), self.segments)
-        wave = np.concatenate([
-            SHAPES[self.shapes[k]](frequency[i] * parts[i] + phase[i]) for i, k in enumerate(numbers)
-        ])
+        wave = np.concatenate(
+            [SHAPES[self.shapes[k]](frequency[i] * parts[i] + phase[i]) for i, k in enumerate(numbers)]
+        )
         label = int(np.ravel_multi_index(numbers, (len(self.shapes),) * self.segments))  # as ``classes`` counts
         return Sample((wave + self.noise * rng.standard_normal(steps))[:, None], label)

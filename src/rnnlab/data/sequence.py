@@ -153,7 +153,7 @@ class SequenceData(LightningDataModule, ABC):
 
     def train_dataloader(self) -> "Batches":
         # a run that overfits on purpose meets the same few batches in every epoch
-        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         return self._batches("train", self.batch_size, shuffle=not overfit)
 
     def val_dataloader(self) -> "Batches":
@@ -268,7 +268,7 @@ class Batches:
         return DataLoader(
             indices,  # type: ignore[arg-type]
             batch_size=None,
-            collate_fn=self.split.batch,
+            collate_fn=self.split.batch,  # type: ignore[arg-type]
             num_workers=self.num_workers,
             generator=torch.Generator(),  # the default would draw from the global one, and so change the training
         )

@@ -14,7 +14,7 @@ from rnnlab.tasks.task import Task
 
 # More classes than this, and only every second (third …) one is named.
 NAMES_UP_TO = 50
-LONGEST_NAME = 20
+LONGEST_NAME = 28
 # The width of a letter of a class name, in inches; the smallest number that is still read, in points.
 CHARACTER = 0.08
 SMALLEST = 6.0
@@ -45,13 +45,13 @@ class ConfusionMatrix(Instrument):
         names = [_cut(name) for name in style.names(task.spec)]
         classes = len(counts)
         side = float(np.clip(0.5 * classes, 3.2, 8.0))
-        upright = max(map(len, names)) * classes * CHARACTER > side  # names too long to stand side by side
+        upright = (max(map(len, names)) + 2) * classes * CHARACTER > side  # names too long to stand side by side
         margin = CHARACTER * max(map(len, names))
         fig = style.figure(
             "Confusion matrix",
             self._subtitle(counts, names),
             width=max(6.4, side + margin + 1.7),
-            height=side + 0.6 + (margin if upright else 0.1),
+            height=side + 0.7 + (margin if upright else 0.1),
         )
         ax = style.dress(fig.subplots(), "predicted class", "true class", grid=False)
         shares = counts / counts.sum(1, keepdims=True).clip(1)
@@ -92,7 +92,7 @@ class ConfusionMatrix(Instrument):
         ax.set_yticks(np.arange(1, classes) - 0.5, minor=True)
         ax.grid(True, which="minor", color=style.FAINT, linewidth=0.5, alpha=0.5)
         ax.tick_params(which="both", length=0)
-        ax.spines[:].set_visible(True)
+        ax.spines[:].set(visible=True, color=style.FAINT)
 
 
 def _cut(name: str) -> str:

@@ -58,7 +58,7 @@ class Forecast(Instrument):
                     f"test sequence {row}" if rows > 1 else "",
                 )
                 path.draw(ax, column)
-                style.whole_numbers(ax)
+                style.whole_numbers(ax.xaxis)
         style.legend(fig, grid[0, 0])
         return fig
 

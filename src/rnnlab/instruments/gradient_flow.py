@@ -16,7 +16,6 @@ from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
-
 # What is smaller by more than this than the largest gradient has vanished for good, and leaves the picture.
 DECADES = 1e16
 
@@ -101,20 +100,21 @@ class GradientFlow(Instrument):
         ]
         now = self.measure(task, data)
         lines = [line for line in lines if not torch.equal(line[1], now)] + [("trained" if history else "now", now)]
-        directions = 2 if network.bidirectional else 1
+        ways = 2 if network.bidirectional else 1
         layers = some(network.num_layers, self.layers)
+        # a loss of one step reaches a top layer's backward state at this step alone: no line to see
+        reached = [way for way in range(ways) if any((now[ways * k + way] > 0).sum() > 1 for k in layers)] or [0]
         fig = style.figure(
-            "How far back the loss reaches",
+            "How far back the loss reaches: its gradient at each hidden state",
             self._subtitle(task, data, lines),
             width=max(8.0, 3.8 * len(layers) + 1.6),
-            height=4.2 if directions == 1 else 6.6,
+            height=4.2 if len(reached) == 1 else 6.6,
         )
-        grid = fig.subplots(directions, len(layers), squeeze=False, sharex=True, sharey=True)
-        for column, layer in enumerate(layers):
-            for direction in range(directions):
-                number = layer * directions + direction
-                self._panel(grid[direction, column], task, number, [(name, norms[number]) for name, norms in lines])
-                grid[direction, column].label_outer()
+        grid = fig.subplots(len(reached), len(layers), squeeze=False, sharex=True, sharey=True)
+        for (row, column), ax in np.ndenumerate(grid):
+            number = ways * layers[column] + reached[row]
+            self._panel(ax, task, number, [(name, norms[number]) for name, norms in lines])
+            ax.label_outer()
         grid[0, 0].set_yscale("log")
         low, high = grid[0, 0].get_ylim()
         grid[0, 0].set_ylim(max(low, high / DECADES), high)
@@ -123,16 +123,14 @@ class GradientFlow(Instrument):
         return fig
 
     def _subtitle(self, task: Task, data: SequenceData, lines: list[tuple[str, Tensor]]) -> str:
-        what = "loss of the last step alone" if task.spec.target.per_step else "loss"
+        """What L is, and how much smaller (or larger) its gradient is at the first step than at the last."""
+        what = "the loss of the last step alone" if task.spec.target.per_step else "the loss"
         sequences = len(self._batch(task, data).inputs)
-        text = (
-            f"gradient of the {what} with respect to the hidden state at each step, "
-            f"mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
-        )
+        text = f"gradient of {what}, mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
         top = -2 if task.network.bidirectional else -1
         ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
         ratios = [f"{style.short(first / last)} {name}" for name, (first, last) in ends.items() if last > 0]
-        return f"{text}; its size at the first step over that at the last: {', '.join(ratios)}" if ratios else text
+        return f"{text}; at the first step relative to the last: {', '.join(ratios)}" if ratios else text
 
     def _panel(self, ax: Axes, task: Task, number: int, lines: list[tuple[str, Tensor]]) -> None:
         network = task.network
@@ -147,11 +145,15 @@ class GradientFlow(Instrument):
             ax.plot(
                 np.arange(steps), values, color=colour, label=name, marker=style.markers(steps), markersize=3, **look
             )
-        style.whole_numbers(ax)
+        style.whole_numbers(ax.xaxis)
+
+        def from_end(time: Any) -> Any:
+            return steps - 1 - time
+
         backward = network.bidirectional and number % 2 == 1
         if not backward:
-            before_end = ax.secondary_xaxis("top", functions=(lambda t: steps - 1 - t, lambda t: steps - 1 - t))
-            style.whole_numbers(before_end)
+            before_end = ax.secondary_xaxis("top", functions=(from_end, from_end))
+            style.whole_numbers(before_end.xaxis)
             before_end.set_xlabel("steps before the end", size=style.TICK, color=style.QUIET)
             before_end.tick_params(labelsize=style.TICK - 1, color=style.FAINT, labelcolor=style.QUIET)
             before_end.spines["top"].set_visible(False)

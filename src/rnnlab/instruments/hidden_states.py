@@ -1,6 +1,8 @@
 """What goes on inside: the hidden units over time, and the path that they take together."""
 
 from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -41,23 +43,27 @@ class HiddenStates(Instrument):
         paths = [hidden[:length] for hidden, length in zip(states, lengths, strict=True)]
         chosen = int(np.argmax(lengths))
         components = PrincipalComponents(np.concatenate(paths))
+        if task.spec.target.kind == "class":
+            shown, kinds = paths, batch.targets.tolist()
+        else:  # as many as there are colours to tell them apart
+            shown, kinds = paths[: len(style.PALETTE)], None
         network = task.network
         where = f"layer {network.num_layers} of {network.num_layers}, " if network.num_layers > 1 else ""
         ways = "forward and backward " if network.bidirectional else ""
         fig = style.figure(
             "Hidden states over time",
             f"{where}{states.shape[-1]} {ways}units; test sequence {chosen} on the left and at the top right, "
-            f"{len(paths)} test sequences at the bottom right",
+            f"{len(shown)} test sequence{'s' if len(shown) > 1 else ''} at the bottom right",
             width=11.5,
             height=6.2,
         )
-        left, right = fig.subfigures(1, 2, width_ratios=(1.45, 1))
+        left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(1.45, 1))[0]
         top, heat = left.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
         self._input(left, top, task, batch.inputs[chosen, : lengths[chosen]])
         self._units(left, heat, task, paths[chosen], components)
-        upper, lower = right.subplots(2, 1)
-        self._by_time(right, upper, task, components, paths[chosen])
-        self._by_sequence(lower, task, components, paths, batch)
+        upper, lower = right.subfigures(2, 1, squeeze=False)[:, 0]
+        self._by_time(upper, upper.subplots(), task, components, paths[chosen])
+        self._by_sequence(lower.subplots(), task, components, shown, kinds)
         return fig
 
     def _states(self, task: Task, data: SequenceData) -> tuple[Batch, list[int], np.ndarray]:
@@ -106,7 +112,7 @@ class HiddenStates(Instrument):
             vmax=bound,
         )
         style.colour_bar(fig, image, ax, "activation")
-        style.whole_numbers(ax)
+        style.whole_numbers(ax.xaxis)
         if len(groups) == 2:
             ax.axhline(hidden - 0.5, color=style.INK, linewidth=1.2)
             for text, y in (("forward", 0), ("backward", hidden)):
@@ -123,25 +129,29 @@ class HiddenStates(Instrument):
         lines = LineCollection(list(segments), cmap=style.SEQUENTIAL, linewidths=2.0)
         lines.set_array(np.arange(len(segments)))
         ax.add_collection(lines)
-        ax.scatter(*points.T, c=np.arange(len(points)), cmap=style.SEQUENTIAL, s=14, zorder=3)
+        ax.scatter(points[:, 0], points[:, 1], c=np.arange(len(points)), cmap=style.SEQUENTIAL, s=14, zorder=3)
         _ends(ax, points)
         ax.autoscale_view()
         style.colour_bar(fig, lines, ax, style.time_label(task.spec))
 
     def _by_sequence(
-        self, ax: Axes, task: Task, components: "PrincipalComponents", paths: Sequence[np.ndarray], batch: Batch
+        self,
+        ax: Axes,
+        task: Task,
+        components: "PrincipalComponents",
+        paths: Sequence[np.ndarray],
+        classes: list[int] | None,
     ) -> None:
         """Several paths, each with its end; a colour a class as far as colours go, the other classes in grey."""
-        by_class = task.spec.target.kind == "class"
-        components.label(ax, f"{len(paths)} paths" + (", coloured by class" if by_class else ", one colour each"))
-        kinds = batch.targets.tolist() if by_class else list(range(len(paths)))
+        kinds = list(range(len(paths))) if classes is None else classes
+        components.label(ax, "their paths, " + ("one colour each" if classes is None else "coloured by class"))
         colour = dict(zip(sorted(set(kinds)), style.PALETTE, strict=False))
         for kind, states in zip(kinds, paths, strict=True):
             points = components.project(states)
-            look = {"color": colour.get(kind, style.FAINT), "zorder": 3 if kind in colour else 2}
+            look: dict[str, Any] = {"color": colour.get(kind, style.FAINT), "zorder": 3 if kind in colour else 2}
             ax.plot(*points.T, linewidth=1.0, alpha=0.6, **look)
             ax.plot(*points[-1], "s", markersize=6, markeredgecolor="white", **look)
-        if by_class:
+        if classes is not None:
             names = style.names(task.spec)
             keys = [Line2D([], [], color=c, linewidth=3, label=style.plain(names[kind])) for kind, c in colour.items()]
             if len(set(kinds)) > len(colour):

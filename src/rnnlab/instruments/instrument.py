@@ -15,7 +15,8 @@ from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 History = Sequence[Mapping[str, float]]
-"""One row an epoch, as ``metrics.csv`` has them: ``epoch``, ``train/loss``, ``val/loss`` … ; a missing score is no key."""
+"""One row an epoch, as ``metrics.csv`` has them: ``epoch``, ``train/loss``, ``val/loss`` …; a missing score is no key.
+``baseline/…`` is the trivial predictor's score, the same in every row."""
 
 
 class Instrument(ABC):

@@ -14,7 +14,7 @@ from rnnlab.instruments.instrument import History, Instrument
 from rnnlab.spec import Scaling
 from rnnlab.tasks.task import Task
 
-# A loss that falls by more than this factor is drawn on a log axis: on a linear one its second half would be a flat line.
+# A loss that falls by more than this factor has a log axis: on a linear one its second half would be a flat line.
 LOG_FROM = 20.0
 
 
@@ -122,7 +122,7 @@ class Curves:
                 epoch, value, "*", markersize=15, color=style.ORANGE, markeredgecolor="white", zorder=5,
                 label=f"best: epoch {epoch:.0f}",
             )  # fmt: skip
-        style.whole_numbers(ax)
+        style.whole_numbers(ax.xaxis)
 
 
 def _baseline(history: History, score: str) -> float | None:

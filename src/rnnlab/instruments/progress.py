@@ -28,10 +28,12 @@ class Progress(Callback):
         self._bar: Bar | None = None
         self._shown_at = 0.0
         self._steps_at_start = 0
+        self._first_epoch = 0
         self._started_at = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started_at, self._steps_at_start = time.monotonic(), trainer.global_step
+        self._first_epoch = trainer.current_epoch
         if not trainer.is_global_zero:
             self.kind = "none"
         if self.kind == "bar":
@@ -55,21 +57,26 @@ class Progress(Callback):
         if self._bar is not None and time.monotonic() - self._shown_at > REFRESH_SECONDS:
             self._refresh(trainer, trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.kind != "lines":
-            return
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
-        if time.monotonic() - self._shown_at > LINE_SECONDS or epoch in (1, last):
-            self._shown_at = time.monotonic()
-            left = self._seconds_left(trainer, epoch)
-            self.console.print(f"epoch {epoch}/{last}  {self._scores(trainer)}  {left}")
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # at its end an epoch has not yet logged its training scores
+        if trainer.current_epoch > self._first_epoch:
+            self._line(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
             self._refresh(trainer, trainer.current_epoch)
             self._close()
-        elif self.kind == "lines" and trainer.current_epoch < (trainer.max_epochs or 0):
-            self.console.print(f"stopped early after epoch {trainer.current_epoch}  {self._scores(trainer)}")
+        self._line(trainer, last=True)
+        if trainer.current_epoch < (trainer.max_epochs or 0) and self.kind != "none":
+            self.console.print(f"stopped early: {self.monitor} has not improved any more")
+
+    def _line(self, trainer: Trainer, last: bool = False) -> None:
+        epoch = trainer.current_epoch
+        first = epoch == self._first_epoch + 1
+        if self.kind == "lines" and (last or first or time.monotonic() - self._shown_at > LINE_SECONDS):
+            self._shown_at = time.monotonic()
+            left = "" if last else self._seconds_left(trainer, epoch)
+            self.console.print(f"epoch {epoch}/{trainer.max_epochs}  {self._scores(trainer)}  {left}".rstrip())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()

@@ -46,36 +46,32 @@ class Spectrum(Instrument):
         return any(cell.recurrent_weights() for cell in task.network.cells())
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        now = eigenvalues(task.network)
-        network = task.network
-        rows = [
-            (number, list(network.cells()[number].recurrent_weights()))
-            for number in some(len(network.cells()), self.cells)
-        ]
-        columns = max(len(gates) for _, gates in rows)
+        network, now = task.network, eigenvalues(task.network)
+        shown = some(len(network.cells()), self.cells)
+        rows = [[(number, gate) for gate in network.cells()[number].recurrent_weights()] for number in shown]
+        if all(len(row) == 1 for row in rows):  # cells without gates stand side by side
+            rows = [[panel for row in rows for panel in row]]
+        columns = max(map(len, rows))
+        when = "before → after training" if self._initial else "of the network as it is"
         side = 4.6 if columns == 1 else 2.9
         fig = style.figure(
             "Eigenvalues of the recurrent weights",
-            "ρ, the largest absolute value, "
-            + ("before → after training" if self._initial else "as the network is now")
-            + "; within the dashed unit circle a linear recurrence forgets, outside of it it grows",
-            width=side * columns + 0.5,
-            height=side * len(rows) + 0.6,
+            f"ρ, the largest absolute value, {when}; a linear recurrence forgets within the unit circle and grows outside",
+            width=side * columns + 0.8,
+            # a little higher than the squares need, or their titles slide under the headline
+            height=(side + 0.45) * len(rows) + 0.7,
         )
         grid = fig.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
         reach = 1.1 * max([1.0, *map(radius, now.values()), *map(radius, self._initial.values())])
-        for row, (axes, (number, gates)) in enumerate(zip(grid, rows, strict=True)):
-            for ax in axes[len(gates) :]:
+        for axes, row in zip(grid, rows, strict=True):
+            for ax in axes[len(row) :]:
                 ax.set_visible(False)
-            for ax, gate in zip(axes, gates, strict=False):
+            for ax, (number, gate) in zip(axes, row, strict=False):
                 key = f"{number}.{gate}"
+                title = self._title(cell_name(network, number), gate, self._initial.get(key), now[key])
+                style.dress(ax, "real part", "imaginary part", title)
                 self._plane(ax, reach, self._initial.get(key), now[key])
-                style.dress(
-                    ax,
-                    "real part" if row == len(rows) - 1 else "",
-                    "imaginary part" if ax is axes[0] else "",
-                    self._title(cell_name(network, number), gate, self._initial.get(key), now[key]),
-                )
+                ax.label_outer()
         style.legend(fig, grid[0, 0])
         return fig
 
@@ -97,7 +93,7 @@ class Spectrum(Instrument):
             *_plane_of(now), s=22, color=style.BLUE, alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3,
             label="now" if initial is None else "trained",
         )  # fmt: skip
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
 
 
 def eigenvalues(network: Network) -> dict[str, Tensor]:

@@ -7,10 +7,11 @@ threads, it may open windows, and it costs 0.4 s at start.
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -40,6 +41,8 @@ TITLE, LABEL, TICK = 14, 11, 10
 MARKERS_UP_TO = 30
 """Lines of at most as many points show each of them."""
 
+LegendPlace = Literal["outside lower center", "outside right center"]
+
 
 def figure(title: str, subtitle: str = "", width: float = 8.0, height: float = 4.5) -> Figure:
     """An empty figure with a headline.
@@ -50,8 +53,8 @@ def figure(title: str, subtitle: str = "", width: float = 8.0, height: float = 4
         width: in inches.
         height: in inches, without the headline.
     """
-    lines = textwrap.wrap(plain(subtitle), int(width * 12.5))
-    header = 0.46 + 0.21 * len(lines)
+    lines = textwrap.wrap(plain(subtitle), int(width * 13.6))
+    header = 0.5 + 0.21 * len(lines)
     whole = height + header
     fig = Figure(figsize=(width, whole), dpi=DPI, facecolor="white")
     fig.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1, height / whole), w_pad=0.08, h_pad=0.06))
@@ -76,12 +79,12 @@ def dress(ax: Axes, x: str = "", y: str = "", title: str = "", grid: bool = True
     return ax
 
 
-def whole_numbers(ax: Axes) -> None:
-    """Ticks of the horizontal axis at whole numbers: epochs, steps."""
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers alone: epochs, steps."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
-def legend(fig: Figure, ax: Axes, where: str = "outside lower center", reverse: bool = False) -> None:
+def legend(fig: Figure, ax: Axes, where: LegendPlace = "outside lower center", reverse: bool = False) -> None:
     """The legend of one plot for the whole figure, beside the plots: it covers no line."""
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(
@@ -144,4 +147,6 @@ def array(tensor: Tensor) -> Any:
 
 def short(number: float) -> str:
     """A number as a person writes it: three digits, an exponent only where it is needed, and without its zeros."""
+    if 1000 <= abs(number) < 1e6:
+        return f"{number:,.0f}"
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{number:.3g}")

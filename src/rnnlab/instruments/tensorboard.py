@@ -1,6 +1,7 @@
 """What a run shows in TensorBoard: scalars, figures, HParams with real metrics, a layout, the graph, the config."""
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
 from torch.utils.tensorboard.summary import hparams
 
@@ -76,12 +79,12 @@ class TensorBoard(Callback):
                 self.writer.add_scalar(name, value, metrics["steps"])
         status = {"done": "SUCCESS", "failed": "FAILURE"}.get(state, "UNKNOWN")
         self.writer.file_writer.add_summary(_session_end(status))
-        self.writer.flush()
+        self.writer.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero:
             self.writer.file_writer.add_summary(_session_end("FAILURE"))
-            self.writer.flush()
+            self.writer.close()
 
     def _add_graph(self, trainer: Trainer, task: Task) -> None:
         batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
@@ -103,6 +106,10 @@ class _Logger(TensorBoardLogger):
 
     def log_graph(self, *args: Any, **kwargs: Any) -> None:
         return
+
+    def finalize(self, status: str) -> None:
+        # Lightning would close the file after fit and open another for the test
+        self.save()
 
     def save(self) -> None:
         self.experiment.flush()
@@ -130,10 +137,6 @@ def _test(task: Task) -> dict[str, int]:
 
 
 def _session_end(status: str) -> Any:
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    import time
-
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.Status.Value(f"STATUS_{status}"), end_time_secs=time.time())
     content = plugin_data_pb2.HParamsPluginData(session_end_info=end, version=metadata.PLUGIN_DATA_VERSION)
     summary = Summary()

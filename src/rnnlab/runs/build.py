@@ -215,7 +215,7 @@ def _raised_within(error: BaseException, target: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _one_line(error: BaseException) -> str:

@@ -185,7 +185,7 @@ class RunDirectory:
             return []
         text = path.read_text(encoding="utf-8")
         rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        return [{name: _number(value) for name, value in row.items() if value} for row in rows]
 
     def write_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replaces all rows."""
@@ -203,6 +203,13 @@ class RunDirectory:
                     file.write(_csv(names, [row]))
                 return
         self.write_epochs([*self.epochs, row])
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -88,11 +89,14 @@ class Recorder(Checkpoint):
     # ---- what a checkpoint remembers of this ----------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"best_epoch": self.best_epoch, "seconds": self.seconds, "random": _random_state()}
+        epochs = len(self.rows)
+        state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": _random_state()}
         return state if self.best_score is None else state | {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.best_epoch = state_dict.get("best_score"), state_dict["best_epoch"]
+        # rows after the checkpoint belong to work that is done again
+        self.rows = [row for row in self.directory.epochs if row["epoch"] <= state_dict["epochs"]]
         self._seconds_before = state_dict["seconds"]
         self._random_state = state_dict["random"]
 
@@ -108,8 +112,6 @@ class Recorder(Checkpoint):
             self.stop.install()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # rows after the checkpoint belong to work that is done again
-        self.rows = [row for row in self.directory.epochs if row["epoch"] <= trainer.current_epoch]
         if trainer.is_global_zero:
             self.directory.write_epochs(self.rows)
         self._started_at = self._saved_at = time.monotonic()
@@ -133,7 +135,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        scores = {name: _shortest(value) for name, value in trainer.callback_metrics.items()}
         row = {"epoch": epoch, "step": trainer.global_step} | scores
         self.rows.append(row)
         if trainer.is_global_zero:
@@ -166,6 +168,11 @@ class Recorder(Checkpoint):
             self._best = None
         trainer.save_checkpoint(self.directory.last_checkpoint)
         self._saved_at = time.monotonic()
+
+
+def _shortest(value: Tensor) -> float:
+    """The shortest decimal that is this float32: 0.003 and not 0.003000000026077032."""
+    return float(str(np.float32(value.item()))) if value.dtype == torch.float32 else float(value)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -101,11 +101,12 @@ def check_device(accelerator: str, devices: int | str | list[int]) -> None:
         raise InputError(f"trainer.accelerator={accelerator}: {here}; type trainer=cpu or trainer=auto")
     if accelerator == "mps" and not mps:
         raise InputError(f"trainer.accelerator=mps: {here}; type trainer=cpu or trainer=auto")
-    if accelerator in ("gpu", "cuda", "auto") and gpus:
-        wanted = devices if isinstance(devices, list) else list(range(devices)) if isinstance(devices, int) else []
-        missing = [device for device in wanted if not 0 <= device < gpus]
-        if missing:
-            raise InputError(f"trainer.devices={devices}: {here}; type trainer.devices=1 or trainer.devices=auto")
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and bool(gpus))
+    # two processes on one core are slow, but they show how data-parallel training works
+    there = gpus if on_gpu else max(2, os.cpu_count() or 1)
+    wanted = devices if isinstance(devices, list) else range(devices) if isinstance(devices, int) else []
+    if any(not 0 <= device < there for device in wanted):
+        raise InputError(f"trainer.devices={devices}: {here}; type trainer.devices=1")
 
 
 def device_name(trainer: Trainer) -> str:

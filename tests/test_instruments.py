@@ -1,0 +1,522 @@
+"""Instruments: what they measure is right, what they draw can be read, and they leave no trace."""
+
+import inspect
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import get_class
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.indrnn import IndRNN
+from rnnlab.cells.lstm import LSTM
+from rnnlab.cells.rnn import RNN
+from rnnlab.data.classification import Classification as Waveforms
+from rnnlab.data.random import Random
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.sine import Sine
+from rnnlab.data.tokens import Tokens
+from rnnlab.instruments.confusion import ConfusionMatrix
+from rnnlab.instruments.forecast import Forecast
+from rnnlab.instruments.gradient_flow import GradientFlow
+from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
+from rnnlab.instruments.instrument import Instrument, cell_name, some
+from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
+from rnnlab.instruments.spectrum import Spectrum, radius
+from rnnlab.instruments.style import short
+from rnnlab.network import Network
+from rnnlab.spec import DataSpec, Scaling
+from rnnlab.tasks.classification import Classification
+from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.task import Task
+
+CONF = Path(__file__).parents[1] / "conf" / "instruments"
+ALL = (LossCurves, AccuracyCurves, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
+HISTORY = [
+    {"epoch": 1, "train/loss": 1.0, "val/loss": 0.9, "train/accuracy": 0.2, "val/accuracy": 0.3},
+    {"epoch": 2, "train/loss": 0.6, "val/loss": 0.5, "train/accuracy": 0.6, "val/accuracy": 0.7},
+    {"epoch": 3, "train/loss": 0.4, "val/loss": 0.8, "train/accuracy": 0.8, "val/accuracy": 0.6},
+]
+
+
+def task_for(data: SequenceData, cell: Any = RNN, **options: Any) -> Task:
+    torch.manual_seed(0)
+    network = Network(data.spec.input, data.spec.target, cell, **{"hidden_size": 5, **options})
+    return (Forecasting if data.spec.target.kind == "values" else Classification)(network, data.spec)
+
+
+def waves(**options: Any) -> Sine:
+    return Sine(**{"num_samples": 30, "length": 12, "future_length": 6, **options})
+
+
+@dataclass(kw_only=True, eq=False)
+class Degrees(Sine):
+    """Waves whose network sees them scaled, with a unit."""
+
+    @property
+    def spec(self) -> DataSpec:
+        return replace(super().spec, scaling=Scaling((10.0,), (2.0,)), unit="°C", step_unit="month")
+
+
+def lines(figure: Figure) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The named lines of the first plot."""
+    return {
+        str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
+        for line in figure.axes[0].lines
+    }
+
+
+# ---- gradients through time -----------------------------------------------------------------------
+
+
+class Nudged(RNN):
+    """An RNN whose state gets a push after a step of one's choice: for finite differences."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, backend="reference")
+        self.at, self.push = -1, torch.zeros(())
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        self.steps = 0
+        return super().initial_state(batch_size)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        _, h = super().step(x, state)
+        h = h + self.push if self.steps == self.at else h
+        self.steps += 1
+        return h, h
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Sine(num_samples=20, length=4, future_length=0),
+        Random(num_samples=20, length=4, features=2),
+        Waveforms(num_samples=200, min_length=3, length=5),
+    ],
+    ids=["last step of values", "class", "class, varying lengths"],
+)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}], ids=["one", "deep", "both ways"])
+def test_gradients_equal_finite_differences(data: SequenceData, options: dict[str, Any]) -> None:
+    task = task_for(data, Nudged, hidden_size=2, **options).double()
+    measured = GradientFlow(sequences=2).measure(task, data)
+    split = data.split("test")
+    full = (
+        torch.arange(len(split)) if split.lengths is None else torch.nonzero(split.lengths == split.lengths.max())[:, 0]
+    )
+    batch = split.batch(full[:2])
+    steps, h = batch.inputs.shape[1], 1e-5
+
+    def loss_of(sequence: int) -> Tensor:
+        output = task.network(batch.inputs.double())[0]
+        if task.spec.target.per_step:
+            return (output[sequence, -1] - batch.targets[sequence, -1]).square().mean()
+        return -output[sequence].log_softmax(-1)[batch.targets[sequence]]
+
+    with torch.no_grad():
+        for number, cell in enumerate(task.network.cells()):
+            assert isinstance(cell, Nudged)
+            for t in range(steps):
+                backward = task.network.bidirectional and number % 2
+                cell.at = steps - 1 - t if backward else t
+                gradient = torch.zeros(len(full[:2]), 2, dtype=torch.float64)
+                for (sequence, unit), _ in np.ndenumerate(gradient.numpy()):
+                    for sign in (1, -1):
+                        cell.push = torch.zeros_like(gradient)
+                        cell.push[sequence, unit] = sign * h
+                        gradient[sequence, unit] += sign * loss_of(sequence) / (2 * h)
+                torch.testing.assert_close(measured[number, t], gradient.norm(dim=-1).mean(), rtol=1e-5, atol=1e-9)
+            cell.at = -1
+
+
+def only(task: Task) -> RNN:
+    """The one cell of a simple network."""
+    (cell,) = task.network.cells()
+    assert isinstance(cell, RNN)
+    return cell
+
+
+def scaled(task: Task, factor: float, bias: float = 0.0) -> Task:
+    """The task with a multiple of the identity for recurrent weights."""
+    with torch.no_grad():
+        only(task).weight_hh.copy_(factor * torch.eye(5))
+        only(task).bias_ih.fill_(bias)
+    return task
+
+
+def test_small_recurrent_weights_let_the_gradient_vanish() -> None:
+    data = waves(length=30)
+    norms = GradientFlow().measure(scaled(task_for(data), 0.4), data)[0]
+    assert norms[0] < 1e-9 * norms[-1]
+    assert (norms[:-1] < norms[1:]).all()
+
+
+def test_a_linear_recurrence_multiplies_the_gradient_by_its_spectral_radius() -> None:
+    data = waves(length=30)
+    # a bias so large that every unit stays in its linear half
+    task = scaled(task_for(data, partial(RNN, nonlinearity="relu")), 1.5, bias=10.0)
+    norms = GradientFlow().measure(task, data)[0]
+    torch.testing.assert_close(norms[:-1] / norms[1:], torch.full((29,), 1.5, dtype=torch.float64), rtol=1e-4, atol=0)
+
+
+def test_gradients_below_the_square_root_of_single_precision_are_seen() -> None:
+    data = waves(length=60)
+    norms = GradientFlow().measure(scaled(task_for(data), 0.3), data)[0]
+    assert 0 < norms[0] < 1e-25
+
+
+def test_gradients_are_observed_before_training_and_at_powers_of_two() -> None:
+    data, flow = waves(), GradientFlow()
+    task = task_for(data)
+    for epoch in range(11):
+        flow.observe(task, data, epoch)
+        with torch.no_grad():
+            only(task).weight_hh.mul_(1.01)
+    drawn = flow.draw(task, data, HISTORY)
+    assert list(lines(drawn)) == ["before training", "epoch 1", "epoch 2", "epoch 4", "epoch 8", "trained"]
+    assert "last step alone" in " ".join(text.get_text() for text in drawn.texts)
+
+
+# ---- spectrum -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", [RNN, GRU, LSTM, IndRNN])
+def test_eigenvalues_equal_numpys_before_and_after_training(cell: Any) -> None:
+    data, spectrum = waves(), Spectrum()
+    task = task_for(data, cell)
+    before = {
+        gate: weights.detach().numpy().copy() for gate, weights in task.network.cells()[0].recurrent_weights().items()
+    }
+    spectrum.observe(task, data, 0)
+    with torch.no_grad():
+        for parameter in task.network.parameters():
+            parameter.mul_(2.0)
+    spectrum.observe(task, data, 1)  # is not the beginning
+    figure = spectrum.draw(task, data, HISTORY)
+    assert len([ax for ax in figure.axes if ax.get_visible()]) == len(before)
+    for ax, (gate, weights) in zip(figure.axes, before.items(), strict=False):
+        expected = np.linalg.eigvals(weights.astype(float))
+        initial, trained = (np.asarray(dots.get_offsets()) @ [1, 1j] for dots in ax.collections)
+        # no order is given, so each must be near one of the others
+        for found, wanted in ((initial, expected), (trained, 2 * expected)):
+            assert np.abs(found[:, None] - wanted).min(1).max() < 1e-5
+            assert np.abs(found[:, None] - wanted).min(0).max() < 1e-5
+        rho = np.abs(expected).max()
+        assert f"{gate}: ρ = {rho:.2f} → {2 * rho:.2f}" in ax.get_title(loc="left")
+
+
+# ---- forecasts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_forecast_shows_truth_predictions_and_the_rollout_in_units(horizon: int) -> None:
+    data = Degrees(num_samples=30, length=12, horizon=horizon, future_length=6)
+    task = task_for(data)
+    batch = data.split("test").batch(slice(0, 1))
+    figure = Forecast(sequences=2).draw(task, data, HISTORY)
+    drawn = lines(figure)
+
+    times, truth = drawn["truth"]
+    wave = torch.cat([batch.inputs[0, :horizon], batch.targets[0], batch.future[0]])[:, 0]  # type: ignore[index]
+    assert times.tolist() == list(range(12 + horizon + 6))
+    np.testing.assert_allclose(truth, 10 + 2 * wave, rtol=1e-5)
+
+    output = task(batch).detach()[0, :, 0]
+    times, predicted = drawn["predicted one step ahead" if horizon == 1 else "predicted 3 steps ahead"]
+    assert times.tolist() == list(range(horizon, 12))
+    np.testing.assert_allclose(predicted, 10 + 2 * output[:-horizon], rtol=1e-5)
+
+    times, alone = drawn["on its own predictions"]
+    assert times.tolist() == list(range(12, 12 + horizon + 6))  # right after the window's last step, 11
+    np.testing.assert_allclose(alone[:horizon], 10 + 2 * output[-horizon:], rtol=1e-5)
+    assert isinstance(task, Forecasting)
+    np.testing.assert_allclose(alone[horizon:], 10 + 2 * task.rollout(batch.inputs, 6)[0, :, 0], rtol=1e-5)
+    assert drawn["end of the window"][0].tolist() == [11.5, 11.5]
+    assert figure.axes[0].get_ylabel() == "wave (°C)"
+    assert figure.axes[-1].get_xlabel() == "time (month)"
+
+
+def test_forecast_says_the_error_of_the_drawn_sequences() -> None:
+    data = Degrees(num_samples=30, length=12, future_length=6)
+    task = task_for(data)
+    assert isinstance(task, Forecasting)
+    batch = data.split("test").batch(slice(0, 3))
+    one_step = 2 * (task(batch).detach() - batch.targets).square().mean().sqrt()
+    rollout = 2 * (task.rollout(batch.inputs, 6) - batch.future).square().mean().sqrt()  # type: ignore[operator]
+    said = Forecast(sequences=3).draw(task, data, HISTORY).texts[1].get_text()
+    assert f"{short(float(one_step))} °C one step ahead" in said
+    assert f"{short(float(rollout))} °C over 6 steps" in said
+
+
+def test_forecast_without_a_known_future_goes_on_all_the_same() -> None:
+    data = waves(future_length=0)
+    drawn = lines(Forecast(sequences=1, steps=9).draw(task_for(data), data, HISTORY))
+    assert len(drawn["truth"][0]) == 13
+    assert len(drawn["on its own predictions"][0]) == 10
+
+
+def test_a_rollout_that_runs_away_does_not_press_the_truth_flat() -> None:
+    data = waves(future_length=40)
+    task = scaled(task_for(data, partial(RNN, nonlinearity="relu")), 1.5, bias=1.0)
+    figure = Forecast(sequences=1).draw(task, data, HISTORY)
+    low, high = figure.axes[0].get_ylim()
+    shown = np.concatenate([lines(figure)[name][1] for name in ("truth", "predicted one step ahead")])
+    assert np.abs(lines(figure)["on its own predictions"][1]).max() > 100 * np.abs(shown).max()
+    assert high - low <= 2.01 * (shown.max() - shown.min())
+
+
+# ---- classes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [Tokens(num_samples=300, batch_size=3), Waveforms(num_samples=300, segments=1)])
+def test_confusion_counts_equal_a_count_by_hand(data: SequenceData) -> None:
+    task = task_for(data)
+    expected = np.zeros((data.spec.target.size,) * 2, int)
+    split = data.split("test")
+    for i in range(len(split)):
+        steps = split.lengths[i] if split.lengths is not None else None
+        output = task.network(split.inputs[i : i + 1, :steps])[0]
+        expected[int(split.targets[i]), int(output.argmax())] += 1
+    counts = ConfusionMatrix().counts(task, data).numpy()
+    np.testing.assert_array_equal(counts, expected)
+    figure = ConfusionMatrix().draw(task, data, HISTORY)
+    shares = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shares.sum(1), expected.any(1))  # type: ignore[union-attr]
+    assert f"{np.trace(expected)} of {len(split)} " in figure.texts[1].get_text()
+    written = {(text.get_position()[::-1], text.get_text()) for text in figure.axes[0].texts}
+    assert {((row, column), str(count)) for (row, column), count in np.ndenumerate(expected) if count} <= written
+
+
+def test_fifty_classes_are_named_and_not_numbered() -> None:
+    data = Tokens(num_samples=300, num_classes=50, min_length=50, length=60, share=0.5)
+    figure = ConfusionMatrix().draw(task_for(data), data, HISTORY)
+    assert len(figure.axes[0].get_yticklabels()) == 50
+    assert not figure.axes[0].texts
+
+
+# ---- hidden states --------------------------------------------------------------------------------
+
+
+def test_hidden_paths_are_as_long_as_their_sequences() -> None:
+    data = Tokens(num_samples=60)
+    task = task_for(data, GRU)
+    split = data.split("test")
+    figure = HiddenStates(sequences=4).draw(task, data, HISTORY)
+    heat = next(ax for ax in figure.axes if ax.get_title(loc="left") == "activation of each unit")
+    image = np.asarray(heat.images[0].get_array())
+    assert split.lengths is not None
+    longest = int(split.lengths[:4].argmax())
+    hidden, _ = task.network.hidden(split.inputs[longest : longest + 1, : split.lengths[longest]])
+    # the same activations, the units in another order
+    np.testing.assert_allclose(np.sort(image, 0), np.sort(hidden[0].detach().numpy().T, 0), atol=1e-6)
+    paths = next(ax for ax in figure.axes if ax.get_title(loc="left").startswith("their paths"))
+    drawn = [len(np.asarray(line.get_xdata())) for line in paths.lines if line.get_marker() == "None"]
+    assert drawn == split.lengths[:4].tolist()
+
+
+def test_principal_components_are_those_of_the_covariance() -> None:
+    states = np.random.default_rng(0).standard_normal((200, 6)) @ np.diag([5, 3, 1, 1, 0.5, 0.1])
+    components = PrincipalComponents(states)
+    variances = np.linalg.eigvalsh(np.cov(states.T))[::-1]
+    np.testing.assert_allclose(components.explained, variances[:2] / variances.sum())
+    np.testing.assert_allclose(components.project(states).var(0, ddof=1), variances[:2])
+
+
+def test_units_that_act_alike_are_sorted_side_by_side() -> None:
+    time = np.linspace(0, 4 * np.pi, 100)
+    shuffled = np.array([0, 2, 1, 0, 2, 1])  # three pairs of units, each of its own phase
+    states = np.sin(time[:, None] + 2 * np.pi * shuffled / 3)
+    order = shuffled[PrincipalComponents(states).order(slice(None))]
+    assert (order[:-1] == order[1:]).sum() == 3
+
+
+# ---- learning curves ------------------------------------------------------------------------------
+
+
+def test_loss_curves_mark_the_best_epoch_and_draw_a_baseline_that_is_there() -> None:
+    data = waves()
+    task = task_for(data)
+    drawn = lines(LossCurves().draw(task, data, HISTORY))
+    assert "baseline" not in drawn
+    assert [drawn["best: epoch 2"][0].item(), drawn["best: epoch 2"][1].item()] == [2, 0.5]
+    assert drawn["training"][1].tolist() == [1.0, 0.6, 0.4]
+    with_baseline = LossCurves().draw(task, data, [{**row, "baseline/loss": 2.0} for row in HISTORY])
+    assert set(lines(with_baseline)["baseline"][1]) == {2.0}
+    assert "4 times below the baseline" in with_baseline.texts[1].get_text()
+
+
+def test_a_loss_has_a_log_axis_only_where_it_falls_far() -> None:
+    data = waves()
+    task = task_for(data)
+    assert LossCurves().draw(task, data, HISTORY).axes[0].get_yscale() == "linear"
+    far = [*HISTORY, {"epoch": 4, "train/loss": 0.004, "val/loss": 0.005}]
+    assert LossCurves().draw(task, data, far).axes[0].get_yscale() == "log"
+
+
+def test_accuracy_curves_take_the_highest_and_apply_to_classes_alone() -> None:
+    data = Tokens(num_samples=30)
+    task = task_for(data)
+    assert "best: epoch 2" in lines(AccuracyCurves().draw(task, data, HISTORY))
+    assert AccuracyCurves().applies_to(task, data)
+    assert ConfusionMatrix().applies_to(task, data)
+    assert not Forecast().applies_to(task, data)
+    values = waves()
+    assert not AccuracyCurves().applies_to(task_for(values), values)
+    assert Forecast().applies_to(task_for(values), values)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [[], [{"epoch": 1, "train/loss": 1.0}], [{"epoch": 1, "train/loss": float("nan"), "val/loss": float("nan")}]],
+    ids=["no epoch", "no validation", "nan"],
+)
+def test_curves_of_a_history_with_holes_are_drawn(history: list[dict[str, float]]) -> None:
+    data = Tokens(num_samples=30)
+    for instrument in (LossCurves(), AccuracyCurves()):
+        figure = instrument.draw(task_for(data), data, history)
+        figure.savefig(io.BytesIO())
+        assert not any("best" in name for name in (lines(figure) if figure.axes else {}))
+
+
+# ---- all of them ----------------------------------------------------------------------------------
+
+WORLDS: dict[str, Callable[[], tuple[SequenceData, Any, dict[str, Any]]]] = {
+    "forecast, lstm": lambda: (waves(), LSTM, {}),
+    "noise, bidirectional deep indrnn": lambda: (
+        Random(num_samples=30, length=6, num_classes=3),
+        IndRNN,
+        {"bidirectional": True, "num_layers": 2, "dropout": 0.5},
+    ),
+    "tokens of varying length, gru": lambda: (Tokens(num_samples=30), GRU, {"readout": "mean"}),
+}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> tuple[Task, SequenceData]:
+    data, cell, options = WORLDS[request.param]()
+    return task_for(data, cell, **options), data
+
+
+def drawn(task: Task, data: SequenceData) -> Iterator[tuple[Instrument, Figure]]:
+    for kind in ALL:
+        instrument = kind()
+        if instrument.applies_to(task, data):
+            instrument.observe(task, data, 0)
+            yield instrument, instrument.draw(task, data, [{**row, "baseline/loss": 1.2} for row in HISTORY])
+
+
+def test_figures_can_be_read(world: tuple[Task, SequenceData]) -> None:
+    """Every plot's axes are named, and no plot, legend or headline covers another or leaves the figure."""
+    for instrument, figure in drawn(*world):
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw_without_rendering()  # lays it out
+        plots = [ax for ax in figure.axes if ax.get_visible()]
+        pieces = [text for text in figure.texts if text.get_text()] + plots + figure.legends
+        boxes = [box for piece in pieces if (box := piece.get_tightbbox(renderer)) is not None]
+        for number, box in enumerate(boxes):
+            where = (instrument.name, pieces[number])
+            assert figure.bbox.padded(1).contains(*box.min), where
+            assert figure.bbox.padded(1).contains(*box.max), where
+            for other in boxes[:number]:
+                both = Bbox.intersection(box.padded(-1), other.padded(-1))
+                assert both is None or both.width * both.height == 0, where
+        assert figure.texts[0].get_text()
+        for name in ("x", "y"):
+            # inner plots of a grid share the outer ones' labels, and a scale of colours has but one axis
+            labels = {getattr(ax, f"get_{name}label")() for ax in plots}
+            assert labels - {""}, (instrument.name, name)
+
+
+def test_looking_leaves_no_trace(world: tuple[Task, SequenceData]) -> None:
+    task, data = world
+    task.train()
+    task.network.readout.eval()  # someone's own choice of modes is kept as well
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    modes = [module.training for module in task.modules()]
+    torch.manual_seed(1)
+    random = torch.get_rng_state()
+    with torch.inference_mode():  # as Lightning evaluates
+        for _, figure in drawn(task, data):
+            assert figure.axes
+    assert torch.equal(random, torch.get_rng_state())
+    assert modes == [module.training for module in task.modules()]
+    assert all(parameter.grad is None for parameter in task.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in task.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [GradientFlow, Spectrum])
+def test_a_resumed_instrument_draws_the_whole_story(kind: Any, world: tuple[Task, SequenceData]) -> None:
+    task, data = world
+    first, second = kind(), kind()
+    first.observe(task, data, 0)
+    with torch.no_grad():
+        for parameter in task.network.parameters():
+            parameter.mul_(1.1)
+    checkpoint = io.BytesIO()
+    torch.save(first.state(), checkpoint)
+    checkpoint.seek(0)
+    second.restore(torch.load(checkpoint, weights_only=True))
+    one, other = (instrument.draw(task, data, HISTORY) for instrument in (first, second))
+    assert "before training" in {str(artist.get_label()) for artist in other.axes[0].get_children()}
+    for mine, theirs in zip(points(one), points(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def points(figure: Figure) -> list[np.ndarray]:
+    """Of all lines and dots."""
+    return [np.asarray(line.get_xydata()) for line in figure.findobj(Line2D)] + [  # type: ignore[union-attr]
+        np.asarray(dots.get_offsets())
+        for dots in figure.findobj(PathCollection)  # type: ignore[union-attr]
+    ]
+
+
+def test_the_config_lists_every_instrument_with_its_defaults() -> None:
+    config = OmegaConf.to_container(OmegaConf.load(CONF / "default.yaml"))
+    assert isinstance(config, dict)
+    kinds = {name: get_class(entry.pop("_target_")) for name, entry in config.items()}
+    assert set(kinds.values()) == set(ALL)
+    for name, kind in kinds.items():
+        defaults = {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+        assert config[name] == defaults
+        assert kind().name == name
+    assert not OmegaConf.load(CONF / "none.yaml")
+
+
+def test_no_pyplot() -> None:
+    source = Path(inspect.getfile(GradientFlow)).parent
+    assert not [path.name for path in source.glob("*.py") if "import matplotlib.pyplot" in path.read_text()]
+
+
+def test_some_keeps_the_first_and_the_last() -> None:
+    assert some(1, 3) == [0]
+    assert some(2, 4) == [0, 1]
+    assert some(9, 3) == [0, 4, 8]
+    assert some(9, 1) == [8]
+
+
+def test_cells_are_named_by_layer_and_direction() -> None:
+    data = waves()
+    names = [cell_name(task_for(data, num_layers=2, bidirectional=True).network, k) for k in range(4)]
+    assert names == ["layer 1, forward", "layer 1, backward", "layer 2, forward", "layer 2, backward"]
+    assert cell_name(task_for(data).network, 0) == ""
+
+
+def test_numbers_are_short() -> None:
+    assert [short(x) for x in (1234.5, 0.25, 1.5e-7, 3e12)] == ["1,234", "0.25", "1.5e-7", "3e12"]
+
+
+def test_radius_is_the_largest_absolute_value() -> None:
+    assert radius(torch.tensor([0.5 + 0j, -3j, 1 + 1j])) == 3.0
