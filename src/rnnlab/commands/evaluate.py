@@ -28,14 +28,14 @@ def evaluate(path: str, overrides: list[str], allow: list[str]) -> int:
     if not directory.best_checkpoint.exists():
         raise InputError(f"{path} has no checkpoint yet (it is {directory.status['state']}): rnnlab resume {path}")
     config = override(directory.config, overrides)
-    from rich.console import Console
 
     from rnnlab.commands.outcome import score_table
+    from rnnlab.instruments.console import console
     from rnnlab.runs.execution import evaluate as test
 
     scores = test(config, directory, allow)
     changed = f" with {' '.join(overrides)}" if overrides else ""
-    Console(highlight=False, soft_wrap=True).print(score_table(scores, f"Test of {path}{changed}"))
+    console().print(score_table(scores, f"Test of {path}{changed}"))
     folder = directory.path / "evaluations"
     folder.mkdir(exist_ok=True)
     file = folder / f"{now().replace(':', '-')}.json"

@@ -4,28 +4,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rnnlab.commands.arguments import shown_path
+from rnnlab.instruments.console import console
 from rnnlab.runs.execution import Outcome
 
 
 def print_outcome(outcome: Outcome) -> None:
     """Prints the test scores beside the baseline's, where everything is, and how to look at it."""
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     metrics, path = outcome.metrics, shown_path(outcome.directory.path)
-    console.print()
-    console.print(score_table(metrics, f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"))
-    console.print(
+    out.print()
+    out.print(score_table(metrics, f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"))
+    out.print(
         f"{metrics['parameters']:,} parameters, {metrics['steps']:,} steps in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"
     )
-    console.print(f"[bold]Run[/]         {path}")
+    out.print(f"[bold]Run[/]         {path}")
     if outcome.figures:
         names = ", ".join(Path(figure).stem for figure in outcome.figures)
-        console.print(f"[bold]Figures[/]     {path}/figures/: {names}")
-    console.print(f"[bold]TensorBoard[/] tensorboard --logdir {path}")
+        out.print(f"[bold]Figures[/]     {path}/figures/: {names}")
+    out.print(f"[bold]TensorBoard[/] tensorboard --logdir {path}")
 
 
 def score_table(metrics: Mapping[str, Any], title: str) -> Table:

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser
 from rnnlab.commands.arguments import shown_path
-from rnnlab.runs.report import find_runs, rank, rows, write_leaderboard
+from rnnlab.instruments.console import console
+from rnnlab.runs.report import common_overrides, find_runs, rank, rows, write_leaderboard
 
 
 def main(arguments: list[str]) -> int:
@@ -32,10 +32,10 @@ def print_leaderboard(places: Sequence[str | Path]) -> int:
         1 if a run failed, else 0.
     """
     records = find_runs(places)
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     table = rows(rank(records))
     if table:
-        shown = Table(title="Leaderboard", title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+        shown = Table(title=" ".join(["Leaderboard", *(f"({each})" for each in common_overrides(records) if len(table) > 1)]), title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
         shown.add_column("#", justify="right")
         shown.add_column("overrides")
         shown.add_column("n", justify="right")
@@ -56,13 +56,13 @@ def print_leaderboard(places: Sequence[str | Path]) -> int:
                 f"{row['parameters']:,}",
                 f"{row['seconds']:.1f}",
             )
-        console.print(shown)
+        out.print(shown)
         path = Path(places[0]) / "leaderboard.csv"
         write_leaderboard(path, table)
-        console.print(f"written to {shown_path(path)}")
+        out.print(f"written to {shown_path(path)}")
     states = {state: sum(record.state == state for record in records) for state in dict.fromkeys(r.state for r in records)}
-    console.print(", ".join(f"{number} {state}" for state, number in states.items()))
+    out.print(", ".join(f"{number} {state}" for state, number in states.items()))
     for record in records:
         if record.state == "failed":
-            console.print(f"[red]failed[/] {shown_path(record.path)}: {record.reason}  (log: train.log)")
+            out.print(f"[red]failed[/] {shown_path(record.path)}: {record.reason}  (log: train.log)")
     return 1 if states.get("failed") else 0

@@ -9,6 +9,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
@@ -127,35 +128,39 @@ def job(config: DictConfig) -> Any:
                 config_dirs=[source.path for source in settings.runtime.config_sources if source.provider == "command-line"],
             )
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome = execute(directory, values)
+        outcome = execute(directory, values, quiet=in_sweep)
         log.info("done: %s", outcome.metrics)
-        if "LOCAL_RANK" not in os.environ:
-            print_outcome(outcome)
-        return outcome.metrics.get(values["monitor"], float("nan")) if in_sweep else 0
+        if not in_sweep:
+            if "LOCAL_RANK" not in os.environ:
+                print_outcome(outcome)
+            return 0
+        score = outcome.metrics.get(values["monitor"], float("nan"))
+        print(f"{directory.path.name}  {values['monitor']} {score:.4g}  {outcome.metrics['seconds_total']:.1f} s")
+        return score
     except InputError as error:
         if not in_sweep:
             directory.remove_if_untrained()
             return _say(error)
         log.error("%s", error)
-        return _failed(error)
+        return _failed(directory, error)
     except RunFailed as error:
         log.error("%s", error)
-        return _failed(error) if in_sweep else _say(f"failed: {error} (rnnlab resume {directory.path})", 1)
+        return _failed(directory, error) if in_sweep else _say(f"failed: {error} (rnnlab resume {directory.path})", 1)
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped; a checkpoint is written. Go on with: rnnlab resume {directory.path}", file=sys.stderr)
         if in_sweep:
             raise KeyboardInterrupt from None  # the jobs after it must not start
         return 128 + error.signal_number
-    except Exception:
+    except Exception as error:
         log.exception("a bug, or a file that cannot be used")
         if in_sweep:
-            return _failed(sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1])
+            return _failed(directory, error)
         raise
 
 
-def _failed(error: Any) -> float:
-    print(f"failed: {error}", file=sys.stderr)
+def _failed(directory: RunDirectory, error: Exception) -> float:
+    print(f"{directory.path.name}  failed: {error}")
     return float("nan")
 
 
@@ -165,11 +170,16 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     from rnnlab.runs.sweep import SweepDirectory
 
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
+    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(list(config.hydra.overrides.task))
     directory = SweepDirectory.claim(str(config.hydra.sweep.dir), ["rnnlab", *sys.argv[1:]], chosen)
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(directory.path)
         # each job composes its config anew from these overrides
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory.path}'")
+        # a job's name says what it alone has
+        fixed = ",".join(each.get_key_element() for each in parsed if not each.is_sweep_override())
+        config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]")
+    HydraConfig.instance().set_config(config)
     callbacks = Callbacks(config)
     callbacks.on_multirun_start(config=config, config_name=ROOT)
     sweeper = Plugins.instance().instantiate_sweeper(

@@ -4,9 +4,10 @@ import time
 from typing import Any, Literal
 
 from lightning import Callback, LightningModule, Trainer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn
+
+from rnnlab.instruments.console import console
 
 REFRESH_SECONDS = 0.2
 LINE_SECONDS = 1.0
@@ -23,7 +24,7 @@ class Progress(Callback):
 
     def __init__(self, monitor: str, kind: Literal["auto", "bar", "lines", "none"] = "auto") -> None:
         self.monitor = monitor
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = console()
         self.kind = kind if kind != "auto" else "bar" if self.console.is_terminal else "lines"
         self._bar: Bar | None = None
         self._shown_at = 0.0

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from rnnlab.instruments.console import console
 from rnnlab.data.sequence import SequenceData
 from rnnlab.tasks.task import Task
 
 
 def print_summary(task: Task, data: SequenceData, device: str, threads: int, directory: Path) -> None:
     """Prints the network as Keras users know it (layer, output shape, parameters), the data and the device."""
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     spec = data.spec
     table = Table(title="Network", title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     table.add_column("Layer")
@@ -22,15 +22,15 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
         table.add_row(row.name, str(row.shape), f"{row.parameters:,}")
     table.add_section()
     table.add_row("Total", "", f"{sum(row.parameters for row in rows):,}", style="bold")
-    console.print(table)
+    out.print(table)
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
     kind = f"{spec.input.features} features" if spec.input.features else f"{spec.input.vocabulary} tokens"
     wanted = {"values": "values a step", "class": "classes", "tokens": "tokens"}[spec.target.kind]
-    console.print(
+    out.print(
         f"[bold]Data[/]   {type(data).__name__}: {sizes} sequences (train / val / test), up to {spec.length} steps of "
         f"{kind} → {spec.target.size} {wanted}"
     )
     if spec.note:
-        console.print(f"       [yellow]{spec.note}[/]")
-    console.print(f"[bold]Device[/] {device}, {threads} thread{'s' if threads > 1 else ''}")
-    console.print(f"[bold]Run[/]    {directory}\n", markup=True)
+        out.print(f"       [yellow]{spec.note}[/]")
+    out.print(f"[bold]Device[/] {device}, {threads} thread{'s' if threads > 1 else ''}")
+    out.print(f"[bold]Run[/]    {directory}\n", markup=True)

@@ -129,7 +129,11 @@ class Outcome:
 
 
 def execute(
-    directory: RunDirectory, config: Mapping[str, Any], resume: bool = False, allow: Iterable[str] | None = None
+    directory: RunDirectory,
+    config: Mapping[str, Any],
+    resume: bool = False,
+    allow: Iterable[str] | None = None,
+    quiet: bool = False,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -138,6 +142,7 @@ def execute(
         config: the resolved config, plain containers.
         resume: go on from the last checkpoint, or from the start where there is none yet.
         allow: see :func:`rnnlab.runs.build.build`.
+        quiet: print nothing: one of many, and whoever runs them says how they go.
 
     Raises:
         InputError: something in the config cannot work; nothing was trained.
@@ -150,7 +155,7 @@ def execute(
         run = prepare(config, allow)
         if not resume:
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop)
+        return _execute(directory, run, resume, stop, quiet)
     except (Interrupted, KeyboardInterrupt):
         _end(directory, "interrupted", "stopped by a signal")
         raise
@@ -177,7 +182,7 @@ def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reaso
         directory.update_status(state, reason=reason, finished=now())
 
 
-def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals) -> Outcome:
+def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals, quiet: bool) -> Outcome:
     quiet_lightning()
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
@@ -198,7 +203,7 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals)
     gallery = Gallery(run.instruments, data)
     tensorboard = TensorBoard(directory.tensorboard, config)
     patience = (config.get("early_stopping") or {}).get("patience")
-    callbacks: list[Callback] = [gallery, tensorboard, Progress(config["monitor"], options.get("progress", "auto"))]
+    callbacks: list[Callback] = [gallery, tensorboard, Progress(config["monitor"], "none" if quiet else options.get("progress", "auto"))]
     if patience:
         delta = config["early_stopping"].get("min_delta", 0.0)
         callbacks.append(
@@ -215,7 +220,8 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals)
             finished=None,
             reason=None,
         )
-        print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
+        if not quiet:
+            print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
 
     checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
     if checkpoint is not None:

@@ -22,7 +22,7 @@ class RunRecord:
     path: Path
     state: str
     reason: str
-    group: str
+    overrides: tuple[str, ...]
     monitor: str
     mode: str
     metrics: dict[str, Any]
@@ -77,7 +77,7 @@ def read_run(path: Path) -> RunRecord:
         path,
         state,
         status.get("reason") or "",
-        ", ".join(kept) or "defaults",
+        tuple(kept),
         config.get("monitor", "val/loss"),
         config.get("mode", "min"),
         directory.metrics,
@@ -86,16 +86,23 @@ def read_run(path: Path) -> RunRecord:
 
 def rank(records: Sequence[RunRecord]) -> list[Group]:
     """Groups of finished runs, the best mean of the monitored (validation) score first."""
-    groups: dict[str, Group] = {}
+    shared = common_overrides(records)
+    groups: dict[tuple[str, ...], Group] = {}
     for record in records:
         if record.state == "done":
-            groups.setdefault(record.group, Group(record.group, [])).runs.append(record)
+            own = ", ".join(override for override in record.overrides if override not in shared)
+            groups.setdefault(record.overrides, Group(own or "defaults", [])).runs.append(record)
 
     def key(group: Group) -> tuple[bool, float]:
         value = group.mean(group.runs[0].monitor)
         return (math.isnan(value), value if group.runs[0].mode == "min" else -value)
 
     return sorted(groups.values(), key=key)
+
+
+def common_overrides(records: Sequence[RunRecord]) -> list[str]:
+    """The overrides that every run has: they tell no group from another."""
+    return [override for override in records[0].overrides if all(override in r.overrides for r in records)]
 
 
 COLUMNS = ("rank", "group", "n", "monitor", "mean", "std", "test", "baseline", "parameters", "seconds", "best_run")
