@@ -483,6 +483,28 @@ def points(figure: Figure) -> list[np.ndarray]:
     ]
 
 
+@pytest.mark.parametrize("value", [float("nan"), 1e30], ids=["nan", "huge"])
+def test_a_network_that_has_blown_up_is_drawn(value: float) -> None:
+    data = waves()
+    task = task_for(data, LSTM)
+    with torch.no_grad():
+        for parameter in task.network.parameters():
+            parameter.fill_(value)
+    for _, figure in drawn(task, data):
+        figure.draw_without_rendering()
+
+
+def test_gradients_reach_through_layers_that_are_not_trained() -> None:
+    data = Tokens(num_samples=30, min_length=5, length=5)
+    task = task_for(data, num_layers=2)
+    expected = GradientFlow().measure(task, data)
+    task.network.encoder.requires_grad_(False)
+    task.network.layers[0].requires_grad_(False)
+    trained = [parameter.requires_grad for parameter in task.parameters()]
+    torch.testing.assert_close(GradientFlow().measure(task, data), expected)
+    assert [parameter.requires_grad for parameter in task.parameters()] == trained
+
+
 def test_the_config_lists_every_instrument_with_its_defaults() -> None:
     config = OmegaConf.to_container(OmegaConf.load(CONF / "default.yaml"))
     assert isinstance(config, dict)

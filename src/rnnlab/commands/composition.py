@@ -80,11 +80,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
         InputError: an interpolation leads nowhere or a mandatory value is missing.
     """
     try:
-        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+        container = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from None
     assert isinstance(container, dict)
-    return {str(name): value for name, value in container.items() if name != "hydra"}
+    return {str(name): value for name, value in container.items()}
 
 
 def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:

@@ -1,6 +1,7 @@
 """How far back in time a loss reaches."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
+from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
@@ -62,7 +64,7 @@ class GradientFlow(Instrument):
 
         Time is that of the sequence, for backward cells too.
         """
-        with torch.inference_mode(False), torch.enable_grad(), at_rest(task.network) as network:
+        with torch.inference_mode(False), torch.enable_grad(), at_rest(task.network) as network, _thawed(network):
             batch = self._batch(task, data)
             trace = network.trace(batch.inputs)
             # the mean over the batch gives each sequence only its share of the gradient
@@ -130,7 +132,7 @@ class GradientFlow(Instrument):
         top = -2 if task.network.bidirectional else -1
         ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
         ratios = [f"{style.short(first / last)} {name}" for name, (first, last) in ends.items() if last > 0]
-        return f"{text}; at the first step relative to the last: {', '.join(ratios)}" if ratios else text
+        return f"{text}; first step relative to last: {', '.join(ratios)}" if ratios else text
 
     def _panel(self, ax: Axes, task: Task, number: int, lines: list[tuple[str, Tensor]]) -> None:
         network = task.network
@@ -157,3 +159,16 @@ class GradientFlow(Instrument):
             before_end.set_xlabel("steps before the end", size=style.TICK, color=style.QUIET)
             before_end.tick_params(labelsize=style.TICK - 1, color=style.FAINT, labelcolor=style.QUIET)
             before_end.spines["top"].set_visible(False)
+
+
+@contextmanager
+def _thawed(network: Network) -> Iterator[None]:
+    """Parameters that are not trained take part, so that there is a path through every layer."""
+    frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad = True
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad = False

@@ -18,6 +18,7 @@ from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
+TITLE = "Hidden states over time"
 # More features than this are a heat map, not lines.
 LINES_UP_TO = 6
 
@@ -40,6 +41,8 @@ class HiddenStates(Instrument):
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         batch, lengths, states = self._states(task, data)
+        if not np.isfinite(states).all():
+            return style.message(style.figure(TITLE), "the hidden states are not finite: the network has blown up")
         paths = [hidden[:length] for hidden, length in zip(states, lengths, strict=True)]
         chosen = int(np.argmax(lengths))
         components = PrincipalComponents(np.concatenate(paths))
@@ -51,7 +54,7 @@ class HiddenStates(Instrument):
         where = f"layer {network.num_layers} of {network.num_layers}, " if network.num_layers > 1 else ""
         ways = "forward and backward " if network.bidirectional else ""
         fig = style.figure(
-            "Hidden states over time",
+            TITLE,
             f"{where}{states.shape[-1]} {ways}units; test sequence {chosen} on the left and at the top right, "
             f"{len(shown)} test sequence{'s' if len(shown) > 1 else ''} at the bottom right",
             width=11.5,
@@ -113,6 +116,7 @@ class HiddenStates(Instrument):
         )
         style.colour_bar(fig, image, ax, "activation")
         style.whole_numbers(ax.xaxis)
+        style.whole_numbers(ax.yaxis)
         if len(groups) == 2:
             ax.axhline(hidden - 0.5, color=style.INK, linewidth=1.2)
             for text, y in (("forward", 0), ("backward", hidden)):

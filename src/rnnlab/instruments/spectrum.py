@@ -16,6 +16,8 @@ from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.tasks.task import Task
 
+TITLE = "Eigenvalues of the recurrent weights"
+
 
 class Spectrum(Instrument):
     """Eigenvalues of each recurrent weight matrix in the complex plane, before and after training.
@@ -46,7 +48,10 @@ class Spectrum(Instrument):
         return any(cell.recurrent_weights() for cell in task.network.cells())
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        network, now = task.network, eigenvalues(task.network)
+        network = task.network
+        if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            return style.message(style.figure(TITLE), "the weights are not finite: the network has blown up")
+        now = eigenvalues(network)
         shown = some(len(network.cells()), self.cells)
         rows = [[(number, gate) for gate in network.cells()[number].recurrent_weights()] for number in shown]
         if all(len(row) == 1 for row in rows):  # cells without gates stand side by side
@@ -55,8 +60,8 @@ class Spectrum(Instrument):
         when = "before → after training" if self._initial else "of the network as it is"
         side = 4.6 if columns == 1 else 2.9
         fig = style.figure(
-            "Eigenvalues of the recurrent weights",
-            f"ρ, the largest absolute value, {when}; a linear recurrence forgets within the unit circle and grows outside",
+            TITLE,
+            f"ρ, the largest absolute value, {when}; a linear recurrence forgets within the unit circle, grows outside",
             width=side * columns + 0.8,
             # a little higher than the squares need, or their titles slide under the headline
             height=(side + 0.45) * len(rows) + 0.7,

@@ -1,0 +1,126 @@
+# What a person types; `make help` lists it. Everything runs in .venv, which the first call makes and fills.
+
+BIN := .venv/bin
+# The ready comparison of `make sweep`.
+SWEEP ?= model=rnn,irnn,lstm,gru data=sine seed=0,1
+# Where `make report` and `make tensorboard` look.
+DIR ?= outputs
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install train sweep evaluate tensorboard report test test-all lint format typecheck check bench docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@echo 'ARGS="…" goes to the command: make train ARGS="model=lstm data=tokens", make test ARGS="-k gru".'
+
+install: .venv/installed ## .venv with the project and its tools; EXTRAS=docs,joblib,ray,slurm adds more
+	@echo "installed in .venv:$$(sed 1d .venv/installed | xargs printf ' %s')"
+
+# ---- experiments
+
+train: .venv/installed ## train a GRU on sine waves, or what ARGS says, and show what it learned
+	@$(BIN)/rnnlab train $(ARGS)
+
+sweep: .venv/installed ## train several models and rank them: SWEEP="model=rnn,gru seed=0,1,2"
+	@$(BIN)/rnnlab train -m $(SWEEP) $(ARGS)
+
+evaluate: .venv/installed ## test a trained run again: RUN=outputs/…, else the newest that is done
+	@run='$(RUN)'; \
+	if [ -z "$$run" ]; then \
+	  done=$$(grep -rls --include=status.json '"state": *"done"' outputs); \
+	  [ -n "$$done" ] || { echo "outputs/ holds no run that is done: make train first, or name one by RUN=…"; exit 2; }; \
+	  run=$$(dirname "$$(ls -t $$done | head -n 1)"); \
+	fi; \
+	$(BIN)/rnnlab evaluate "$$run" $(ARGS)
+
+report: .venv/installed ## runs and sweeps compared in one table: DIR=outputs
+	@$(BIN)/rnnlab report '$(DIR)' $(ARGS)
+
+tensorboard: .venv/installed ## curves, figures and hyperparameters in a browser: DIR=outputs
+	@$(BIN)/tensorboard --logdir '$(DIR)' $(ARGS)
+
+# ---- the project itself
+
+# One thread a process: the nets of the tests are too small for more.
+test test-all: export OMP_NUM_THREADS := 1
+
+test: .venv/installed ## the fast tests
+	@$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: .venv/installed ## all tests
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+lint: .venv/installed ## ruff, and the imports that pyproject.toml allows
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check || { echo "ruff would format these files otherwise: make format"; exit 1; }
+	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
+	@echo "lint: nothing to say"
+
+format: .venv/installed ## the files as ruff wants them
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format
+
+typecheck: .venv/installed ## mypy
+	@$(BIN)/mypy
+
+check: lint typecheck ## what the pre-commit hooks run: lint and typecheck
+
+bench: .venv/installed ## the measurements of benchmarks/
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: ## the site of docs/ in build/site
+	@$(MAKE) --no-print-directory .venv/installed EXTRAS=docs
+	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@echo "build/site/index.html"
+
+clean: ## away with caches and build results; outputs/ stays
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@find . \( -path ./.venv -o -path ./outputs \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "caches and build results are gone"
+
+# ---- .venv
+#
+# .venv/installed stands for a complete installation: this checkout's place, then the extras that it has. It is older
+# than pyproject.toml or constraints.txt, or lacks an extra of EXTRAS: pip runs. It lies under its other name,
+# .venv/installing, or names another place: a call was killed or the checkout has moved, and .venv is made anew.
+
+EXTRAS ?=
+# What the pins of constraints.txt have wheels for, the best known first.
+PYTHONS := 3.11 3.12 3.13 3.14 3.10
+comma := ,
+known := $(shell awk '/^\[/ {on = /optional-dependencies/} on && /^[a-z]+ *= *\[/ {print $$1}' pyproject.toml)
+place := $(shell sed -n 1p .venv/installed 2>/dev/null)
+has := $(filter $(known),$(shell sed 1d .venv/installed 2>/dev/null))
+wanted := $(sort dev $(has) $(subst $(comma), ,$(EXTRAS)))
+unknown := $(filter-out $(known),$(wanted))
+ifneq "$(place) $(has)" "$(CURDIR) $(wanted)"
+.venv/installed: incomplete
+endif
+.PHONY: incomplete
+
+.venv/installed: pyproject.toml constraints.txt
+	$(if $(unknown),$(error EXTRAS: there is no '$(unknown)', only $(filter-out dev,$(known))))
+	@if [ -e .venv/installing ] || { [ -e .venv/installed ] && [ '$(place)' != '$(CURDIR)' ]; } \
+	  || ! $(BIN)/python -c 'import pip' 2>/dev/null; then $(make_venv); fi
+	@echo "installing $(wanted) into .venv; the first time takes minutes (its log: .venv/pip.log)"
+	@rm -f .venv/installed; printf '%s\n' '$(CURDIR)' $(wanted) >.venv/installing
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install \
+	  -c constraints.txt -e '.[$(subst $() ,$(comma),$(wanted))]' >.venv/pip.log 2>&1 \
+	  || { tail -n 15 .venv/pip.log; rm -f .venv/installing; echo "pip failed; all it said is in .venv/pip.log"; exit 1; }
+	@mv .venv/installing .venv/installed
+
+# Debian and Ubuntu ship venv and ensurepip apart from Python.
+define make_venv
+found=; python=; \
+for p in $(or $(PYTHON),python3 $(addprefix python,$(PYTHONS))); do \
+  v=$$($$p -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+  case ' $(PYTHONS) ' in *" $$v "*) ;; *) found="$$found, $$p is $$v"; continue;; esac; \
+  if $$p -c 'import ensurepip, venv' 2>/dev/null; then python=$$p; break; fi; \
+  found="$$found, $$p is $$v without venv (apt install python$$v-venv)"; \
+done; \
+[ -n "$$python" ] || { echo "this needs one of Python $(sort $(PYTHONS)), and there is$${found:- none};" \
+  "install one, or name it: make PYTHON=/path/to/python3"; exit 1; }; \
+echo "making .venv with $$python ($$v)"; \
+rm -rf .venv/bin .venv && mkdir .venv && touch .venv/installing && $$python -m venv .venv || exit 1
+endef

@@ -1,0 +1,1 @@
+"""What rnnlab costs, measured: ``python -m benchmarks``."""

@@ -1,0 +1,180 @@
+"""How a benchmark runs its programs, and how it says what it found."""
+
+import json
+import os
+import platform
+import pty
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+RESULTS = Path(__file__).parent / "results"
+RNNLAB = str(Path(sys.executable).with_name("rnnlab"))
+"""The program that a person types, of the environment that runs the benchmark."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""A small net is fastest on one thread, and a neighbour on the other core then disturbs least."""
+PACKAGES = ("torch", "lightning", "hydra-core", "matplotlib", "tensorboard")
+
+
+class Cost(NamedTuple):
+    """Seconds on the clock, and of computing on all cores together."""
+
+    wall: float
+    cpu: float
+
+
+def medians(costs: Sequence[Cost]) -> Cost:
+    """The median of each."""
+    return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
+
+
+def run(command: Sequence[str], terminal: bool = False, environment: Mapping[str, str] = ONE_THREAD) -> Cost:
+    """Runs a program to its end.
+
+    Args:
+        command: the program and its arguments.
+        terminal: give it a terminal to draw its progress bar on; else its output goes nowhere.
+        environment: on top of this process's own.
+
+    Raises:
+        RuntimeError: it failed; with what it said.
+    """
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    said = (_in_terminal if terminal else _in_silence)(command, {**os.environ, **environment})
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if said is not None:
+        raise RuntimeError(f"{shown(command)} failed:\n{said}")
+    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def _in_silence(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    ended = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return ended.stderr if ended.returncode else None
+
+
+def _in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    ours, its = pty.openpty()
+    process = subprocess.Popen(command, env={**environment, "TERM": "xterm"}, stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    said = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that nobody is left at the other end
+            break
+        if not part:
+            break
+        said = (said + part)[-10_000:]
+    os.close(ours)
+    return said.decode(errors="replace") if process.wait() else None
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as a person types it: no path of this machine."""
+    return " ".join(Path(part).name if os.path.isabs(part) else part for part in command)
+
+
+@dataclass
+class Verdict:
+    """A promise, what came out, and whether it holds."""
+
+    promise: str
+    value: str
+    holds: bool
+
+
+@dataclass
+class Result:
+    """What one benchmark found.
+
+    Attributes:
+        name: of the benchmark and of its files in ``results/``.
+        question: in a sentence, with what is counted and what is not.
+        header: of the table.
+        rows: of the table, as shown.
+        verdicts: promises held or missed; empty for a benchmark that only looks.
+        notes: what a reader must know to read the table right.
+        numbers: what the table was made from, for whoever wants to look closer.
+    """
+
+    name: str
+    question: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """The table in Markdown, aligned for reading as it stands."""
+        widths = [max(len(str(row[i])) for row in (self.header, *self.rows)) for i in range(len(self.header))]
+
+        def line(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+        return "\n".join([line(self.header), line(["-" * width for width in widths]), *map(line, self.rows)])
+
+    def text(self) -> str:
+        """Everything but the circumstances, as it is printed."""
+        parts = [self.question, self.table()]
+        if self.verdicts:
+            parts.append("\n".join(f"- {'holds' if v.holds else 'MISSED'}: {v.promise}: {v.value}" for v in self.verdicts))
+        return "\n\n".join([*parts, *self.notes])
+
+
+def publish(result: Result, quick: bool) -> None:
+    """Prints a result and keeps it in ``results/``; a quick look is printed only."""
+    print(f"\n{result.name}\n\n{result.text()}\n", flush=True)
+    if quick:
+        return
+    around = circumstances(result.name)
+    facts = "\n".join(f"- {name}: {value}" for name, value in around.items())
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{result.name}.md").write_text(f"# {result.name}\n\n{result.text()}\n\n{facts}\n")
+    verdicts = [vars(verdict) for verdict in result.verdicts]
+    kept = {**around, "verdicts": verdicts, **result.numbers}
+    (RESULTS / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def circumstances(name: str) -> dict[str, str]:
+    """On what, with what and when: all that a figure means nothing without."""
+    return {
+        "command": f"python -m benchmarks {name}",
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        "commit": _commit(),
+        "machine": f"{_processor()}, {cores()} cores, {platform.system()}; load average at the end {_load()}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in PACKAGES)]),
+    }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return model or platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        ended = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True)
+        return ended.stdout.strip() if ended.returncode == 0 else ""
+
+    changed = " and uncommitted changes" if git("status", "--porcelain", "--", "../src", "../conf") else ""
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed

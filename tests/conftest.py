@@ -1,0 +1,37 @@
+"""What the tests share: configs as the command line composes them, and tiny runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import Outcome, execute
+
+CONF = conf_directory()
+TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+
+
+def choices(group: str) -> list[str]:
+    """The names of a group's configs, as ``rnnlab list`` shows them."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_"))
+
+
+def compose(*overrides: str) -> dict[str, Any]:
+    """The resolved config that ``rnnlab train OVERRIDES`` runs with."""
+    return plain(create_hydra().config_loader.load_configuration("train", list(overrides), run_mode()))
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., Outcome]:
+    """Trains a tiny run in a directory of its own; further overrides change it."""
+    numbers = iter(range(1000))
+
+    def run(*overrides: str, resume: RunDirectory | None = None) -> Outcome:
+        config = compose(*TINY, *overrides)
+        directory = resume or RunDirectory.claim(tmp_path / f"run{next(numbers)}")
+        return execute(directory, config, resume=resume is not None, quiet=True)
+
+    return run

@@ -1,0 +1,159 @@
+"""A config is held against signatures, and builds nothing that it may not."""
+
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import compose
+
+from rnnlab.errors import InputError, nearest
+from rnnlab.runs.build import build, check_value
+from rnnlab.runs.execution import prepare
+from rnnlab.shapes import Fraction, PositiveInt
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["model.hidden_size=-3"], ["model.hidden_size=-3", "greater than 0"]),
+        (["model.hidden_size=0"], ["model.hidden_size=0", "greater than 0"]),
+        (["model.hidden_size=abc"], ["model.hidden_size=abc", "integer"]),
+        (["model.num_layers=1.5"], ["model.num_layers=1.5"]),
+        (["model.dropout=1.0"], ["model.dropout=1.0", "less than 1"]),
+        (["model.cell.backend=refrence"], ["model.cell.backend=refrence", "'reference'", "did you mean 'reference'"]),
+        (["model.bidirectional=yes_please"], ["model.bidirectional=yes_please", "boolean"]),
+        (["model.readout=last"], ["model.readout=last", "model.readout=auto"]),
+        (["data.batch_size=0"], ["data.batch_size=0", "greater than 0"]),
+        (["data.noise=-1"], ["data.noise=-1"]),
+        (["+data.nois=1"], ["data.nois=1", "did you mean 'noise'"]),
+        (["data.num_samples=2"], ["data.num_samples=2"]),
+        (["optimizer.lr=-1"], ["optimizer", "-1"]),
+        (["optimizer.lr=fast"], ["optimizer.lr=fast"]),
+        (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"], ["optimizer", "omentum"]),
+        (["scheduler=cosine", "scheduler.warmup=2"], ["scheduler.warmup=2", "less than 1"]),
+        (["trainer.max_epochs=0"], ["trainer.max_epochs=0"]),
+        (["+trainer.limit_train_batchs=1"], ["limit_train_batchs", "did you mean 'limit_train_batches'"]),
+        (["trainer.precision=17"], ["trainer.precision=17"]),
+        (["monitor=val/los"], ["monitor=val/los", "did you mean 'val/loss'"]),
+        (["mode=up"], ["mode=up", "'min' or 'max'"]),
+        (["seed=-1"], ["seed=-1"]),
+        (["early_stopping.patience=0"], ["early_stopping.patience=0"]),
+        (["task=classification"], ["Classification", "values"]),
+        (["data=classification", "task.class_weights=[1,2]"], ["task.class_weights=[1, 2]", "16 classes"]),
+        (["data=classification", "task.label_smoothing=1.5"], ["task.label_smoothing=1.5"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_its_key(overrides: list[str], parts: list[str]) -> None:
+    config = compose(*overrides)
+    with pytest.raises(InputError) as error:
+        prepare(config)
+        # what only the trainer knows is said when it is built, still before training
+        from rnnlab.runs.trainer import build_trainer
+
+        options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
+        build_trainer(Path(), [], None, **options)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_seed_zero_is_a_seed() -> None:
+    first, second, other = (prepare(compose(f"seed={seed}")) for seed in (0, 0, 1))
+    weights = [next(run.task.network.parameters()) for run in (first, second, other)]
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
+
+
+MALICIOUS = [
+    "os.system",
+    "subprocess.run",
+    "builtins.eval",
+    "rnnlab.runs.directory.os.system",
+    "rnnlab.data.sequence.np.load",
+    "torch.load",
+    "torch.optim.os.system",
+    "lightning.fabric.utilities.cloud_io._load",
+    "rnnlab.runs.build.importlib.import_module",
+    "torch.utils.data.DataLoader",
+]
+
+
+@pytest.mark.parametrize("target", MALICIOUS)
+def test_a_config_from_a_run_directory_builds_nothing_but_what_it_may(target: str, tmp_path: Path) -> None:
+    node = {"_target_": target, "command": f"touch {tmp_path / 'owned'}"}
+    with pytest.raises(InputError, match="--allow"):
+        build(node, "data", allow=[])
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_nested_target_is_held_to_the_same_list() -> None:
+    node = {"_target_": "rnnlab.cells.gru.GRU", "input_size": {"_target_": "os.getpid"}, "hidden_size": 3}
+    with pytest.raises(InputError, match="os.getpid"):
+        build(node, "model.cell", allow=[])
+
+
+def test_a_users_own_module_is_built_once_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("my_lab")
+
+    def triple(n: int) -> int:
+        return 3 * n
+
+    triple.__module__ = "my_lab"
+    module.triple = triple  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "my_lab", module)
+    with pytest.raises(InputError, match="--allow my_lab"):
+        build({"_target_": "my_lab.triple", "n": 2}, "model", allow=[])
+    assert build({"_target_": "my_lab.triple", "n": 2}, "model", allow=["my_lab"]) == 6
+    assert build({"_target_": "my_lab.triple", "n": 2}, "model") == 6  # composed at the keyboard
+
+
+def test_partial_waits_for_its_call() -> None:
+    factory = build({"_target_": "rnnlab.cells.gru.GRU", "_partial_": True, "init": "torch"}, "model.cell", allow=[])
+    assert factory(3, 4).weight_hh.shape == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "fits"),
+    [
+        (3, PositiveInt, True),
+        (0, PositiveInt, False),
+        (True, PositiveInt, False),
+        (3, float, True),
+        ("3", int, False),
+        (0.999, Fraction, True),
+        (1, Fraction, False),
+        (None, PositiveInt | None, True),
+        ([1, 2], tuple[float, float], True),
+        ([1], tuple[float, float], False),
+        ("anything", Any, True),
+    ],
+)
+def test_values_are_held_against_annotations(value: Any, annotation: Any, fits: bool) -> None:
+    if fits:
+        check_value(value, annotation, "key")
+    else:
+        with pytest.raises(InputError, match="^key="):
+            check_value(value, annotation, "key")
+
+
+def test_the_nearest_name_is_found() -> None:
+    assert nearest("grru", ["gru", "lstm"]) == "; did you mean 'gru'?"
+    assert nearest("modle", ["mode", "model"]) == "; did you mean 'model'?"
+    assert nearest("zzz", ["gru", "lstm"]) == ""
+
+
+def test_composing_imports_no_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys; sys.argv = ['rnnlab', 'train', '--cfg', 'job']; from rnnlab.__main__ import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'lightning', 'matplotlib', 'tensorboard'} & set(sys.modules), sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    assert done.returncode == 0, done.stderr
+    assert "hidden_size: 64" in done.stdout

@@ -1,0 +1,303 @@
+"""A run's directory, its end, its resume, and what happens when files are hurt."""
+
+import csv
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import choices, compose
+
+from rnnlab.commands import evaluate as evaluate_command
+from rnnlab.commands import resume as resume_command
+from rnnlab.errors import InputError, RunFailed
+from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.directory import RunDirectory, replace, replacing
+from rnnlab.runs.execution import Outcome, evaluate
+
+Train = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize("data", choices("data"))
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_model_works_with_every_data_set(model: str, data: str, train: Train) -> None:
+    outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
+    metrics = outcome.metrics
+    assert metrics["steps"] == 4  # 32 of 40 sequences in batches of 8
+    assert math.isfinite(metrics["test/loss"])
+    assert math.isfinite(metrics["baseline/loss"])
+    # reloaded from its directory it scores what it scored
+    directory = outcome.directory
+    again = evaluate(directory.config, directory)
+    assert {name: again[name] for name in again} == pytest.approx({name: metrics[name] for name in again}, rel=1e-6)
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_runs(experiment: str, train: Train) -> None:
+    assert train(f"experiment={experiment}", "instruments=none").metrics["steps"] > 0
+    text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
+    for heading in ("Question:", "Command:", "Minutes:", "Expected:"):
+        assert f"# {heading} " in text
+
+
+@pytest.mark.parametrize("scheduler", choices("scheduler"))
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_every_optimizer_with_every_scheduler(optimizer: str, scheduler: str, train: Train) -> None:
+    outcome = train(f"optimizer={optimizer}", f"scheduler={scheduler}", "model.hidden_size=4", "instruments=none")
+    assert math.isfinite(outcome.metrics["train/loss"])
+
+
+def test_the_directory_of_a_run(train: Train) -> None:
+    outcome = train("trainer.max_epochs=2")
+    path = outcome.directory.path
+    assert outcome.directory.status["state"] == "done"
+    assert {"git", "versions", "device", "host", "started", "finished"} <= set(outcome.directory.status)
+    rows = list(csv.DictReader(open(path / "metrics.csv")))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    metrics = json.loads((path / "metrics.json").read_text())
+    best = min(rows, key=lambda row: float(row["val/loss"]))
+    assert metrics["val/loss"] == float(best["val/loss"])
+    assert metrics["best_epoch"] == int(best["epoch"])
+    assert yaml.safe_load((path / "config.yaml").read_text()) == compose(
+        "data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=2", "trainer.accelerator=cpu"
+    )
+    for name in ("best.ckpt", "last.ckpt"):
+        torch.load(path / "checkpoints" / name, weights_only=True)
+    figures = sorted(file.stem for file in (path / "figures").glob("*.png"))
+    assert figures == ["forecast", "gradient_flow", "hidden_states", "loss_curves", "spectrum"]
+    assert all((path / figure).stat().st_size > 10_000 for figure in outcome.figures)
+
+
+def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
+    RunDirectory.claim(tmp_path / "run")
+    with pytest.raises(InputError, match="already holds a run"):
+        RunDirectory.claim(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        RunDirectory.claim(tmp_path / "other")
+    assert (tmp_path / "other" / "thesis.tex").read_text() == "years of work"
+
+
+def test_one_of_many_that_want_a_directory_gets_it(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def claim(_: int) -> bool:
+        try:
+            RunDirectory.claim(tmp_path / "run")
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(claim, range(64))) == 1
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    replace(file, "old")
+    with pytest.raises(RuntimeError), replacing(file) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("killed")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    directory = RunDirectory.claim(tmp_path / "run")
+    directory.append_epoch({"epoch": 1, "val/loss": 0.5})
+    directory.append_epoch({"epoch": 2, "val/loss": 0.25})
+    with open(directory.path / "metrics.csv", "a") as file:
+        file.write("3,0.12")
+    assert directory.epochs == [{"epoch": 1, "val/loss": 0.5}, {"epoch": 2, "val/loss": 0.25}]
+    directory.append_epoch({"epoch": 3, "val/accuracy": 1.0})  # a new column rewrites the table
+    assert directory.epochs[-1] == {"epoch": 3, "val/accuracy": 1.0}
+    assert len(directory.epochs) == 3
+
+
+def test_a_loss_that_is_no_number_stops_the_run(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"the loss became inf at step 1 with learning rate 1e\+30.*gradient norm"):
+        train("optimizer.lr=1e30", "instruments=none")
+    status = RunDirectory(tmp_path / "run0").status
+    assert status["state"] == "failed"
+    assert "learning rate 1e+30" in status["reason"]
+
+
+def test_clipping_is_measured(train: Train) -> None:
+    clipped = train("trainer.gradient_clip_val=1e-3", "instruments=none").directory.epochs[0]
+    free = train("trainer.gradient_clip_val=null", "instruments=none").directory.epochs[0]
+    assert clipped["gradient/clipped"] == 1
+    assert free["gradient/clipped"] == 0
+    assert free["gradient/norm"] > 1e-3
+
+
+def test_early_stopping_stops_early(train: Train) -> None:
+    outcome = train("trainer.max_epochs=50", "optimizer.lr=0.0", "early_stopping.patience=2", "instruments=none")
+    assert outcome.metrics["epochs"] == 3
+
+
+def test_a_checkpoint_of_another_model_is_refused(train: Train) -> None:
+    directory = train("model.hidden_size=8", "instruments=none").directory
+    config = directory.config
+    config["model"]["hidden_size"] = 9
+    with pytest.raises(InputError, match=r"does not fit this model.*weight"):
+        evaluate(config, directory)
+
+
+def test_damaged_and_malicious_checkpoints_are_refused(train: Train, tmp_path: Path) -> None:
+    directory = train("instruments=none").directory
+    good = directory.best_checkpoint.read_bytes()
+    for damaged in (b"", good[: len(good) // 2], b"not a checkpoint at all"):
+        directory.best_checkpoint.write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            evaluate(directory.config, directory)
+
+    class Payload:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'owned'}",)
+
+    torch.save({"state_dict": Payload()}, directory.best_checkpoint)
+    with pytest.raises(InputError, match="not loaded"):
+        read_checkpoint(directory.best_checkpoint)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_evaluate_takes_overrides_and_keeps_its_scores(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = train("instruments=none", "trainer.max_epochs=3").directory
+    path = str(directory.path)
+    assert evaluate_command.main([path]) == 0
+    assert evaluate_command.main([path, "data.noise=1.0", "trainer=cpu"]) == 0
+    clean, noisy = (
+        json.loads(file.read_text())["metrics"]["test/loss"] for file in sorted(directory.path.glob("evaluations/*"))
+    )
+    assert clean == pytest.approx(directory.metrics["test/loss"])
+    assert noisy > clean
+    capsys.readouterr()
+    assert evaluate_command.main([path, "data.nois=1"]) == 2
+    assert "did you mean 'data.noise'" in capsys.readouterr().err
+    assert evaluate_command.main([path, "data=no_such"]) == 2
+    assert "no such data" in capsys.readouterr().err
+
+
+def test_evaluate_and_resume_say_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (evaluate_command, resume_command):
+        assert command.main([str(tmp_path / "nowhere")]) == 2
+        assert "no such directory" in capsys.readouterr().err
+        assert command.main([str(tmp_path)]) == 2
+        assert "is no run" in capsys.readouterr().err
+
+
+def test_a_tampered_config_builds_nothing(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = train("instruments=none").directory
+    config = directory.config
+    config["instruments"] = {"mine": {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}}
+    directory.write_config(config)
+    assert evaluate_command.main([str(directory.path)]) == 2
+    assert "os.system is not what a run directory may build" in capsys.readouterr().err
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_finished_run_is_left_as_it_is(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = train("instruments=none").directory
+    before = {file: file.read_bytes() for file in directory.path.rglob("*") if file.is_file()}
+    assert resume_command.main([str(directory.path)]) == 0
+    assert "is done" in capsys.readouterr().out
+    assert before == {file: file.read_bytes() for file in directory.path.rglob("*") if file.is_file()}
+
+
+# ---- killed and resumed --------------------------------------------------------------------------
+
+RESUMED = (
+    "model.num_layers=2",
+    "model.dropout=0.3",
+    "model.hidden_size=8",
+    "scheduler=cosine",
+    "seed=3",
+    "trainer.max_epochs=8",
+    "trainer.checkpoint_seconds=0.0",
+    "data.num_samples=400",
+    "data.batch_size=4",
+)
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnnlab", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_rows(path: Path, rows: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.exists() and path.read_text().count("\n") > rows:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"it ended before: {process.communicate()[0]}")
+
+
+def scores(path: Path) -> dict[str, float]:
+    metrics = json.loads((path / "metrics.json").read_text())
+    return {name: value for name, value in metrics.items() if not name.startswith("seconds")}
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "status"),
+    [(signal.SIGKILL, "running", -9), (signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "interrupted", 143)],
+)
+def test_a_stopped_run_ends_as_one_never_stopped(
+    number: signal.Signals, state: str, status: int, train: Train, tmp_path: Path
+) -> None:
+    whole = train(*RESUMED).directory
+    cut = tmp_path / "cut"
+    overrides = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+    process = start("train", *(o for o in overrides if o.split("=")[0] not in str(RESUMED)), *RESUMED, f"hydra.run.dir={cut}")
+    wait_for_rows(cut / "metrics.csv", 2, process)
+    time.sleep(0.03)  # into the middle of an epoch
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    directory = RunDirectory.open(cut)
+    assert directory.status["state"] == state
+    assert not directory.is_alive
+    assert not (cut / "metrics.json").exists()
+    if number == signal.SIGINT:
+        assert f"rnnlab resume {cut}" in output
+    assert resume_command.main([str(cut)]) == 0
+    assert scores(cut) == scores(whole.path)
+    assert (cut / "metrics.csv").read_text() == (whole.path / "metrics.csv").read_text()
+    assert directory.status["state"] == "done"
+
+
+def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def small_files() -> None:  # a file that may not grow is to a program what a full disk is
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab", "train", "model.hidden_size=256", "data.num_samples=40", f"hydra.run.dir={run}"],
+        preexec_fn=small_files,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 2
+    assert "disk refuses" in done.stderr
+    directory = RunDirectory.open(run)
+    assert directory.status["state"] == "failed"
+    assert directory.config["model"]["hidden_size"] == 256
+    # with room again it goes on
+    assert resume_command.main([str(run)]) == 0
+    assert directory.status["state"] == "done"
