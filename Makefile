@@ -103,7 +103,7 @@ endif
 	$(if $(unknown),$(error EXTRAS: there is no '$(unknown)', only $(filter-out dev,$(known))))
 	@if [ -e .venv/installing ] || { [ -e .venv/installed ] && [ '$(place)' != '$(CURDIR)' ]; } \
 	  || ! $(BIN)/python -c 'import pip' 2>/dev/null; then $(make_venv); fi
-	@echo "installing $(wanted) into .venv; the first time takes minutes (its log: .venv/pip.log)"
+	@echo "installing $(wanted) into .venv: minutes at first (log: .venv/pip.log)"
 	@rm -f .venv/installed; printf '%s\n' '$(CURDIR)' $(wanted) >.venv/installing
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install \
 	  -c constraints.txt -e '.[$(subst $() ,$(comma),$(wanted))]' >.venv/pip.log 2>&1 \
@@ -115,12 +115,12 @@ define make_venv
 found=; python=; \
 for p in $(or $(PYTHON),python3 $(addprefix python,$(PYTHONS))); do \
   v=$$($$p -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
-  case ' $(PYTHONS) ' in *" $$v "*) ;; *) found="$$found, $$p is $$v"; continue;; esac; \
+  case ' $(PYTHONS) ' in *" $$v "*) ;; *) found="$$found $$p ($$v)"; continue;; esac; \
   if $$p -c 'import ensurepip, venv' 2>/dev/null; then python=$$p; break; fi; \
-  found="$$found, $$p is $$v without venv (apt install python$$v-venv)"; \
+  found="$$found $$p ($$v, without venv: apt install python$$v-venv)"; \
 done; \
-[ -n "$$python" ] || { echo "this needs one of Python $(sort $(PYTHONS)), and there is$${found:- none};" \
-  "install one, or name it: make PYTHON=/path/to/python3"; exit 1; }; \
+[ -n "$$python" ] || { echo "rnnlab needs a Python of $(sort $(PYTHONS)); found:$${found:- none}." \
+  "Install one, or name it: make PYTHON=/path/to/python3"; exit 1; }; \
 echo "making .venv with $$python ($$v)"; \
 rm -rf .venv/bin .venv && mkdir .venv && touch .venv/installing && $$python -m venv .venv || exit 1
 endef

@@ -218,6 +218,7 @@ def test_a_finished_run_is_left_as_it_is(train: Train, capsys: pytest.CaptureFix
 # ---- killed and resumed --------------------------------------------------------------------------
 
 RESUMED = (
+    "model=rnn",
     "model.num_layers=2",
     "model.dropout=0.3",
     "model.hidden_size=8",
@@ -227,6 +228,8 @@ RESUMED = (
     "trainer.checkpoint_seconds=0.0",
     "data.num_samples=400",
     "data.batch_size=4",
+    "data.length=12",
+    "data.future_length=5",
 )
 
 
@@ -301,3 +304,47 @@ def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
     # with room again it goes on
     assert resume_command.main([str(run)]) == 0
     assert directory.status["state"] == "done"
+
+
+# ---- what TensorBoard reads ------------------------------------------------------------------------
+
+
+def test_tensorboard_reads_the_whole_run(train: Train) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    directory = train("data=classification", "trainer.max_epochs=3", "optimizer.lr=0.01").directory
+    files = list(directory.tensorboard.glob("events.out.tfevents*"))
+    assert len(files) == 1
+    events = EventAccumulator(str(directory.tensorboard), size_guidance={"images": 0, "tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    scalars = set(tags["scalars"])
+    assert {"train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "gradient/norm", "test/loss"} <= scalars
+    assert not [tag for tag in scalars if "hp_metric" in tag]
+    assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(
+        [row["val/loss"] for row in directory.epochs]
+    )
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(directory.metrics["test/accuracy"])
+    assert {f"figures/{file.stem}" for file in directory.figures.glob("*.png")} == set(tags["images"])
+    assert {"config/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
+    assert tags["graph"]
+    content = events.summary_metadata
+    start, end = (
+        plugin_data_pb2.HParamsPluginData.FromString(content[f"_hparams_/{part}"].plugin_data.content)
+        for part in ("session_start_info", "session_end_info")
+    )
+    assert start.session_start_info.hparams["optimizer.lr"].number_value == 0.01
+    assert end.session_end_info.status == 1  # success
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    from rnnlab.instruments.spectrum import Spectrum
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Spectrum, "draw", lambda *_: 1 / 0)
+        outcome = train("instruments=default")
+    assert outcome.directory.status["state"] == "done"
+    assert "figures/spectrum.png" not in outcome.figures
+    assert "figures/forecast.png" in outcome.figures
+    assert "spectrum could not be drawn" in capsys.readouterr().out

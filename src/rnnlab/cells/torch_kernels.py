@@ -25,34 +25,76 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """``weight_ih, weight_hh, bias_ih, bias_hh``."""
 
 
+HOLD = 1e4
+"""What the hold feature adds to a gate: far enough into a sigmoid's tail to be exactly 0 or 1, and no overflow in half."""
+
+
 def run_kernel(
     kernel: Kernel, weights: Weights, x: Features, state: S, lengths: Lengths | None
 ) -> tuple[HiddenSequence, S]:
     """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them.
 
-    Sequences must have at least one valid step each: torch packs no empty ones.
+    On a GPU sequences must have at least one valid step each: torch packs no empty ones.
     """
-    if x.is_cuda:
-        _flatten(kernel, weights, x)
-    # cuDNN can differentiate only what ran in training mode; with no dropout inside that changes nothing else
-    options = (list(weights), True, 1, 0.0, torch.is_grad_enabled(), False)
     # the kernels' states have a leading axis of layers; a learned state is expanded, and cuDNN takes no such view
     start = map_state(lambda part: part[None].contiguous(), state)
+    if x.is_cuda:
+        _flatten(kernel, weights, x)
     if lengths is None:
-        batch_first = True
-        output, *final = kernel(x, start, *options, batch_first)
+        output, *final = kernel(x, start, *_options(weights), BATCH_FIRST)
+    elif x.is_cuda:
+        output, final = _packed(kernel, weights, x, start, lengths)
     else:
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        data, batch_sizes, order, inverse = packed
-        assert order is not None and inverse is not None  # as enforce_sorted=False promises
-        start = map_state(lambda part: part.index_select(1, order), start)
-        data, *final = kernel(data, batch_sizes, start, *options)
-        final = [part.index_select(1, inverse) for part in final]
-        output, _ = pad_packed_sequence(
-            PackedSequence(data, batch_sizes, order, inverse), batch_first=True, total_length=x.shape[1]
-        )
+        output, final = _padded(kernel, weights, x, start, lengths)
     parts = tuple(part[0] for part in final)
     return output, parts[0] if isinstance(state, Tensor) else parts  # type: ignore[return-value]
+
+
+BATCH_FIRST = True
+
+
+def _options(weights: Weights) -> tuple[list[Tensor], bool, int, float, bool, bool]:
+    """weights, with biases, layers, dropout, training, bidirectional."""
+    # cuDNN can differentiate only what ran in training mode; with no dropout inside that changes nothing else
+    return list(weights), True, 1, 0.0, torch.is_grad_enabled(), False
+
+
+def _packed(
+    kernel: Kernel, weights: Weights, x: Features, start: S, lengths: Lengths
+) -> tuple[HiddenSequence, list[Tensor]]:
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    data, batch_sizes, order, inverse = packed
+    assert order is not None and inverse is not None  # as enforce_sorted=False promises
+    start = map_state(lambda part: part.index_select(1, order), start)
+    data, *final = kernel(data, batch_sizes, start, *_options(weights))
+    output, _ = pad_packed_sequence(
+        PackedSequence(data, batch_sizes, order, inverse), batch_first=True, total_length=x.shape[1]
+    )
+    return output, [part.index_select(1, inverse) for part in final]
+
+
+def _padded(
+    kernel: Kernel, weights: Weights, x: Features, start: S, lengths: Lengths
+) -> tuple[HiddenSequence, list[Tensor]]:
+    """Runs over the padding too and forgets what came of it: on a CPU two to five times faster than packing.
+
+    A causal kernel's valid outputs know nothing of the padding, and h after
+    the last valid step is one of them. Only the LSTM's c is no output: a
+    feature that is 1 on padding shuts the input gate and opens the forget
+    gate there, so that c stays what it was, to the last bit.
+    """
+    valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    if kernel is torch.lstm:
+        weight_ih, *others = weights
+        shut, opened, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), v) for v in (-HOLD, HOLD, 0.0))
+        hold = torch.cat([shut, opened, neither, neither])
+        weights = (torch.cat([weight_ih, hold], 1), *others)  # type: ignore[assignment]
+        x = torch.cat([x, (~valid)[..., None].to(x.dtype)], -1)
+    output, *final = kernel(x, start, *_options(weights), BATCH_FIRST)
+    rows = torch.arange(len(x), device=x.device)
+    begin = start if isinstance(start, Tensor) else start[0]
+    last = torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], begin[0])
+    return output.masked_fill(~valid[..., None], 0.0), [last[None], *final[1:]]
 
 
 def _flatten(kernel: Kernel, weights: Weights, x: Tensor) -> None:

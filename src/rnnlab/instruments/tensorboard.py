@@ -11,7 +11,6 @@ import torch
 import yaml
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
@@ -68,9 +67,13 @@ class TensorBoard(Callback):
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
 
-    def add_figure(self, name: str, figure: Figure, epoch: int) -> None:
-        """Shows a figure under Images."""
-        self.writer.add_figure(f"figures/{name}", figure, epoch, close=False)
+    def add_image(self, name: str, png: bytes, epoch: int) -> None:
+        """Shows a picture under Images, as it is: the writer's own ``add_figure`` would draw it a second time."""
+        summary = Summary()
+        width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # of the PNG's header
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+        summary.value.add(tag=name, image=image)
+        self.writer.file_writer.add_summary(summary, epoch)
 
     def finish(self, metrics: Mapping[str, Any], state: str) -> None:
         """Writes the final scalars and ends the HParams session with its real status."""

@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, read without running any code in them."""
 
 import contextlib
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import replacing
+from rnnlab.runs.directory import replace
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -20,8 +21,9 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while writing
         stale.unlink(missing_ok=True)
-    with replacing(path) as temporary:
-        torch.save(checkpoint, temporary)
+    buffer = io.BytesIO()  # torch's own file writer says of a full disk only that a position is unexpected
+    torch.save(checkpoint, buffer)
+    replace(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

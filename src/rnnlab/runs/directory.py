@@ -218,7 +218,7 @@ def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def replace(path: Path, content: str | bytes) -> None:
+def replace(path: Path, content: str | bytes | memoryview) -> None:
     """Writes a file whole: what stood there before stays until the new one is on the disk."""
     data = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:

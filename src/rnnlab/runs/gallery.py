@@ -1,17 +1,22 @@
 """Hangs what the instruments draw: as PNG files and in TensorBoard."""
 
+import io
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.instruments.tensorboard import TensorBoard
-from rnnlab.runs.directory import replacing
+from rnnlab.runs.directory import replace
 from rnnlab.tasks.task import Task
+
+log = logging.getLogger("rnnlab")
 
 
 class Gallery(Callback):
@@ -66,14 +71,26 @@ class Gallery(Callback):
         rows = [{**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in history]
         task.eval()
         for instrument in self._applying(task):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a font without a glyph is no news to a person
-                figure = instrument.draw(task, self.data, rows)
-                with replacing(folder / f"{instrument.name}.png") as temporary:
-                    figure.savefig(temporary, format="png")
-            tensorboard.add_figure(instrument.name, figure, epoch)
+            try:
+                png = render(instrument.draw(task, self.data, rows))
+            except Exception as error:
+                # a picture that cannot be drawn, perhaps of somebody's own cell, costs no run its result
+                log.exception("%s", instrument.name)
+                print(f"figure {instrument.name} could not be drawn ({type(error).__name__}: {error}); see train.log")
+                continue
+            replace(folder / f"{instrument.name}.png", png)
+            tensorboard.add_image(f"figures/{instrument.name}", png, epoch)
             drawn.append(f"{folder.name}/{instrument.name}.png")
         return drawn
+
+
+def render(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a font without a glyph is no news to a person
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def task_batches(task: Task, data: SequenceData) -> list[Any]:

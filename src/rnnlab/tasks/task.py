@@ -1,6 +1,7 @@
 """The contract of an objective."""
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -120,6 +121,13 @@ class Task(LightningModule, ABC):
 
     # ---- steps --------------------------------------------------------------------------------
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes here which hook runs, fifty times a step; a module would first look for what it must register
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, batch: Batch) -> Tensor:
         """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
         return self.network(batch.inputs, lengths=batch.lengths)[0]
@@ -179,7 +187,7 @@ class Task(LightningModule, ABC):
     @torch.no_grad()
     def measure_baseline(self, batches: Any) -> dict[str, float]:
         """The trivial predictor's scores over some batches, by name."""
-        scores = Scores(self.metrics())
+        scores = Scores(self.metrics()).to(self.device)
         for batch in batches:
             self._score(scores, self.baseline(batch), batch)
         return {name: float(value) for name, value in scores.compute().items()}
@@ -196,8 +204,16 @@ class Task(LightningModule, ABC):
         optimizer = self.optimizer_factory(self.network.parameters())
         if self.scheduler_factory is None:
             return optimizer
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, steps)}
+        return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, self._total_steps())}
+
+    def _total_steps(self) -> int:
+        # Lightning's own estimate would set the loaders up before a resume has told them where they were
+        trainer = self.trainer
+        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = trainer.overfit_batches or trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        return max(1, min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps)
 
     def build_schedule(self, optimizer: Optimizer, total_steps: int) -> dict[str, Any]:
         """The scheduler as Lightning wants it: how often it moves, and what it watches."""
@@ -213,13 +229,13 @@ class Task(LightningModule, ABC):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clips as Lightning would, and keeps the norm that the gradient had before."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
         bound = gradient_clip_val or float("inf")
         if gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.network.parameters(), bound)
+            nn.utils.clip_grad_value_(parameters, bound)
         elif gradient_clip_val:
-            nn.utils.clip_grads_with_norm_(self.network.parameters(), bound, norm)
+            nn.utils.clip_grads_with_norm_(parameters, bound, norm)
         self._training.add_gradient(norm, bound)
 
     # ---- resuming in the middle of an epoch ----------------------------------------------------
