@@ -176,7 +176,7 @@ class Network(nn.Module):
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
             )
-        starts = self.initial_state(inputs.shape[0]) if state is None else state
+        starts = self.initial_state(len(inputs)) if state is None else state
         cells = zip(self.cells(), starts, strict=True)
         x = self.encoder(inputs)
         final: list[State] = []

@@ -5,13 +5,21 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from rnnlab.errors import InputError, Interrupted, RunFailed
 
 
 def parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser for ``rnnlab VERB``."""
-    return argparse.ArgumentParser(prog=f"rnnlab {verb}", description=description)
+    """An argument parser for ``rnnlab VERB`` that refuses on one line."""
+    made = argparse.ArgumentParser(prog=f"rnnlab {verb}", description=description)
+
+    def refuse(message: str) -> NoReturn:
+        print(f"rnnlab: {message} (rnnlab {verb} --help)", file=sys.stderr)
+        sys.exit(2)
+
+    made.error = refuse  # type: ignore[method-assign]
+    return made
 
 
 def add_allow(arguments: argparse.ArgumentParser) -> None:

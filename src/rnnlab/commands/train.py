@@ -1,9 +1,10 @@
 """``rnnlab train``: a Hydra app; one run, or with ``-m`` a sweep."""
 
+import argparse
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
@@ -28,11 +29,14 @@ def main(arguments: list[str]) -> int:
     version.setbase("1.3")
     parser = get_args_parser()
     parser.prog = "rnnlab train"
-    args = parser.parse_args(arguments)
+    parser.error = _refuse  # type: ignore[method-assign]
     hydra: Hydra | None = None
+    args = argparse.Namespace(overrides=[])
     # Hydra would print its errors over many lines and exit by itself; with this it raises them
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        # intermixed: flags may stand anywhere among the overrides
+        args = parser.parse_intermixed_args(arguments)
         if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
             register_resolvers()
             _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
@@ -62,6 +66,10 @@ def main(arguments: list[str]) -> int:
 def _say(error: Exception, status: int = 2) -> int:
     print(f"rnnlab: {error}", file=sys.stderr)
     return status
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InputError(f"{message} (rnnlab train --help)")
 
 
 def _never(_: DictConfig) -> None:
@@ -187,6 +195,10 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
         hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
         task_function=job,
     )
-    sweeper.sweep(arguments=list(overrides))
+    try:
+        sweeper.sweep(arguments=list(overrides))
+    except COMPOSITION_ERRORS:
+        directory.remove_if_unused()
+        raise
     callbacks.on_multirun_end(config=config, config_name=ROOT)
     return print_leaderboard([directory.path])

@@ -23,7 +23,7 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, now, provenance
-from rnnlab.runs.gallery import Gallery
+from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -234,9 +234,10 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         tested = trainer.test(task, datamodule=data, verbose=False)[0]
     stop.check()
     metrics = _metrics(recorder, tested, run.parameters, trainer.global_step)
+    baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
-        figures = gallery.hang(task, directory.figures, directory.epochs, tensorboard, recorder.best_epoch)
+        figures = gallery.hang(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
         metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)

@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.runs.directory import replace
+from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 log = logging.getLogger("rnnlab")
@@ -57,6 +58,7 @@ class Gallery(Callback):
         task: Task,
         folder: Path,
         history: Sequence[Mapping[str, float]],
+        baseline: Mapping[str, float],
         tensorboard: TensorBoard,
         epoch: int,
     ) -> list[str]:
@@ -67,7 +69,6 @@ class Gallery(Callback):
         """
         folder.mkdir(exist_ok=True)
         drawn = []
-        baseline = task.measure_baseline(task_batches(task, self.data))
         rows = [{**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in history]
         task.eval()
         for instrument in self._applying(task):
@@ -93,6 +94,9 @@ def render(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def task_batches(task: Task, data: SequenceData) -> list[Any]:
-    """The validation split, on the task's device."""
-    return [task.transfer_batch_to_device(batch, task.device, 0) for batch in data.val_dataloader()]
+def validation_batches(task: Task, data: SequenceData) -> Iterator[Batch]:
+    """The whole validation split, on the task's device; a loader would give a process its share of it."""
+    split = data.split("val")
+    for start in range(0, len(split), data.batch_size):
+        batch = split.batch(slice(start, start + data.batch_size))
+        yield Batch(*(part if part is None else part.to(task.device) for part in batch))

@@ -1,5 +1,6 @@
 """The directory of a sweep: it holds the runs, the command that made them, and the table that compares them."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -44,3 +45,12 @@ class SweepDirectory:
         raise InputError(
             f"{path} is not empty, and nothing is overwritten or mixed into it: choose another hydra.sweep.dir"
         )
+
+    def remove_if_unused(self) -> None:
+        """Takes away the directory of a sweep that was refused before its first job."""
+        if any(entry.is_dir() for entry in self.path.iterdir()):
+            return
+        for name in (COMMAND, "multirun.yaml"):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
+            self.path.rmdir()

@@ -160,6 +160,8 @@ def quiet_lightning() -> None:
         logger.handlers.clear()  # they would print every line twice under Hydra
         logger.setLevel(logging.WARNING)
     for message in (
+        # torchmetrics has already brought the processes together
+        ".*It is recommended to use `self.log.*sync_dist=True.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
         ".*does not have many workers.*",
         ".*`isinstance.treespec, LeafSpec.`.*",

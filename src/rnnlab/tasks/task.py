@@ -186,7 +186,7 @@ class Task(LightningModule, ABC):
 
     @torch.no_grad()
     def measure_baseline(self, batches: Any) -> dict[str, float]:
-        """The trivial predictor's scores over some batches, by name."""
+        """The trivial predictor's scores over some batches, by name; together with all processes of the run."""
         scores = Scores(self.metrics()).to(self.device)
         for batch in batches:
             self._score(scores, self.baseline(batch), batch)

@@ -1,0 +1,229 @@
+"""The command line as a person meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CONF, choices
+
+from rnnlab.commands import list as list_command
+from rnnlab.commands import report as report_command
+from rnnlab.commands import train as train_command
+from rnnlab.runs.directory import RunDirectory
+
+TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "instruments=none")
+
+
+def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "rnnlab", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["model=grru"], "model=grru: no such model; did you mean 'gru'?"),
+        (["data=sinus"], "data=sinus: no such data; did you mean 'sine'?"),
+        (["modle=gru"], "modle=gru: unknown key or group; did you mean 'model'?"),
+        (["model.hiden_size=3"], "model.hiden_size=3: unknown key; did you mean 'model.hidden_size'?"),
+        (["data.lenght=3"], "did you mean 'data.length'?"),
+        (["experiment=embeding_lstm"], "did you mean 'embedding_lstm'?"),
+        (["optimizer.lr"], "write key=value"),
+        (["model.hidden_size=0"], "model.hidden_size=0: must be greater than 0"),
+        (["monitor=val/acuracy", "data=classification"], "did you mean 'val/accuracy'?"),
+        (["trainer=gpu"], "type trainer=cpu"),
+        (["trainer.devices=64"], "trainer.devices=64"),
+        (["task=classification"], "'class'"),
+        (["--config-dir", "no/such/place"], "no such directory"),
+        (["--foo"], "unrecognized arguments: --foo"),
+        (["-m", "model=gru,grru"], "model=grru: no such model"),
+        (["hydra/launcher=slurm"], "no such hydra/launcher"),
+    ],
+)
+def test_bad_input_is_one_line_before_training(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    if "trainer=gpu" in arguments and (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        pytest.skip("there is a GPU")
+    monkeypatch.chdir(tmp_path)
+    status = train_command.main(arguments)
+    printed = capfd.readouterr()
+    assert status == 2
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("rnnlab: ")
+    assert said in printed.err
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()], "a refused command leaves nothing behind"
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert train_command.main([f"hydra.run.dir={tmp_path}/file/run"]) == 2
+    assert "cannot be written" in capfd.readouterr().err
+
+
+def test_a_run_from_any_directory(tmp_path: Path) -> None:
+    done = rnnlab("train", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (metrics,) = tmp_path.glob("outputs/*/*-gru-sine/metrics.json")
+    for word in ("GRU", "Parameters", "Baseline", "tensorboard --logdir", str(metrics.parent.relative_to(tmp_path))):
+        assert word in done.stdout
+    overrides = (metrics.parent / ".hydra" / "overrides.yaml").read_text()
+    assert "data.num_samples=40" in overrides
+    assert "overrides" in (metrics.parent / "train.log").read_text()
+
+
+def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "hydra.run.dir=same"
+    assert train_command.main([*TINY, name]) == 0
+    before = (tmp_path / "same" / "metrics.json").read_bytes()
+    assert train_command.main([*TINY, "seed=1", name]) == 2  # a chosen directory is taken at its word
+    assert (tmp_path / "same" / "metrics.json").read_bytes() == before
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    text = (CONF / "train.yaml").read_text()
+    (conf / "train.yaml").write_text(text.replace("dir: outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}-", "dir: outputs/one_second-"))
+    for _ in range(2):
+        assert train_command.main([*TINY, "--config-dir", str(conf)]) == 0
+    assert sorted(path.parent.name for path in tmp_path.glob("outputs/*/metrics.json")) == [
+        "one_second-gru-sine",
+        "one_second-gru-sine-2",
+    ]
+
+
+def test_a_sweep_ends_in_a_leaderboard_and_survives_a_failure(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*TINY, "-m", "model=rnn,gru", "seed=0,1", "optimizer.lr=1e-3,1e30", f"hydra.sweep.dir={tmp_path}/s"]
+    assert train_command.main(arguments) == 1
+    states = [RunDirectory(path.parent).status["state"] for path in tmp_path.glob("s/*/status.json")]
+    assert sorted(states) == ["done"] * 4 + ["failed"] * 4
+    lines = (tmp_path / "s" / "leaderboard.csv").read_text().splitlines()
+    assert len(lines) == 3
+    printed = capfd.readouterr().out
+    assert printed.count("learning rate 1e+30") == 8  # when it happened, and in the list at the end
+    # every number of the leaderboard is that of its runs
+    import csv
+    import statistics
+
+    for row in csv.DictReader(lines):
+        model = row["group"].split("model=")[1].split(",")[0]
+        runs = [
+            json.loads(file.read_text())
+            for file in tmp_path.glob(f"s/*model={model},*/metrics.json")
+        ]
+        assert int(row["n"]) == len(runs) == 2
+        assert float(row["mean"]) == pytest.approx(statistics.fmean(run["val/loss"] for run in runs))
+        assert float(row["std"]) == pytest.approx(statistics.stdev(run["val/loss"] for run in runs))
+    # the same directory again is refused, with everything in it as it was
+    before = {file: file.read_bytes() for file in (tmp_path / "s").rglob("*") if file.is_file()}
+    assert train_command.main(arguments) == 2
+    assert before == {file: file.read_bytes() for file in (tmp_path / "s").rglob("*") if file.is_file()}
+    capfd.readouterr()
+    assert report_command.main([str(tmp_path / "s")]) == 0
+    assert "4 done, 4 failed" in capfd.readouterr().out
+
+
+def test_report_says_where_no_runs_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert report_command.main([str(tmp_path)]) == 2
+    assert "no runs there" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("group", ["models", "data", "tasks", "experiments", "trainers"])
+def test_list_says_what_there_is(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list_command.main([group]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    described = {line.split()[0]: line.split(maxsplit=1)[1:] for line in lines if line.strip()}
+    assert sorted(described) == choices(list_command.GROUPS[group])
+    assert all(text and len(text[0]) > 5 for text in described.values())
+
+
+def test_ones_own_cell_lives_in_ones_own_directory(tmp_path: Path) -> None:
+    (tmp_path / "my_cells.py").write_text(
+        "from torch import nn\n"
+        "from rnnlab.cells.cell import Cell\n"
+        "class Leaky(Cell):\n"
+        "    def __init__(self, input_size: int, hidden_size: int, leak: float = 0.5) -> None:\n"
+        "        super().__init__(input_size, hidden_size)\n"
+        "        self.leak = leak\n"
+        "        self.map = nn.Linear(input_size + hidden_size, hidden_size)\n"
+        "    def initial_state(self, batch_size):\n"
+        "        return self.map.weight.new_zeros(batch_size, self.hidden_size)\n"
+        "    def step(self, x, state):\n"
+        "        import torch\n"
+        "        h = (1 - self.leak) * state + self.leak * self.map(torch.cat([x, state], -1)).tanh()\n"
+        "        return h, h\n"
+    )
+    (tmp_path / "my_conf" / "model").mkdir(parents=True)
+    (tmp_path / "my_conf" / "model" / "leaky.yaml").write_text(
+        "# A leaky network\ndefaults:\n  - _network\n  - _self_\ncell:\n"
+        "  _target_: my_cells.Leaky\n  _partial_: true\n  leak: 0.3\n"
+    )
+    done = rnnlab(
+        "train", "--config-dir", "my_conf", "model=leaky", "data=tokens", "model.bidirectional=true", *TINY,
+        "hydra.run.dir=mine", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Leaky" in done.stdout
+    assert "leaky" in rnnlab("list", "models", "--config-dir", "my_conf", cwd=tmp_path).stdout
+    refused = rnnlab("evaluate", "mine", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--allow my_cells" in refused.stderr
+    allowed = rnnlab("evaluate", "mine", "--allow", "my_cells", cwd=tmp_path)
+    assert allowed.returncode == 0, allowed.stderr
+
+
+def test_help_version_and_unknown_commands() -> None:
+    assert "rnnlab train model=lstm" in rnnlab("--help").stdout
+    done = rnnlab("train", "--help")
+    assert done.returncode == 0
+    assert "== Groups ==" in done.stdout
+    assert "layer_norm_lstm" in done.stdout
+    assert rnnlab("--version").stdout.startswith("rnnlab ")
+    unknown = rnnlab("trian")
+    assert unknown.returncode == 2
+    assert "did you mean 'train'" in unknown.stderr
+
+
+def complete(line: str) -> list[str]:
+    return rnnlab("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_WORDBREAKS=" ").stdout.split()
+
+
+def test_tab_completes_verbs_groups_and_keys() -> None:
+    assert complete("rnnlab tr") == ["train"]
+    assert set(complete("rnnlab train model=g")) == {"model=gru"}
+    assert "model.hidden_size=" in complete("rnnlab train model.hi")
+
+
+@pytest.mark.slow
+def test_data_parallel_on_two_processes(tmp_path: Path) -> None:
+    done = rnnlab("train", "trainer=ddp", *TINY[:3], "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    directory = RunDirectory.open(tmp_path / "run")
+    assert directory.status["state"] == "done"
+    assert directory.metrics["steps"] == 2  # four batches, shared by two
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["debug", "overfit", "profile"])
+def test_every_trainer_runs(trainer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [*TINY, f"trainer={trainer}", "hydra.run.dir=run"]
+    assert train_command.main([a for a in arguments if not a.startswith("trainer.")]) == 0
+    if trainer == "overfit":
+        assert RunDirectory("run").metrics["train/loss"] < 0.03
+    if trainer == "profile":
+        assert "run_training_batch" in (tmp_path / "run" / "fit-profile.txt").read_text()
