@@ -56,7 +56,9 @@ def run(command: Sequence[str], terminal: bool = False, environment: Mapping[str
 
 
 def _in_silence(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    ended = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    ended = subprocess.run(
+        command, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     return ended.stderr if ended.returncode else None
 
 
@@ -126,7 +128,9 @@ class Result:
         """Everything but the circumstances, as it is printed."""
         parts = [self.question, self.table()]
         if self.verdicts:
-            parts.append("\n".join(f"- {'holds' if v.holds else 'MISSED'}: {v.promise}: {v.value}" for v in self.verdicts))
+            parts.append(
+                "\n".join(f"- {'holds' if v.holds else 'MISSED'}: {v.promise}: {v.value}" for v in self.verdicts)
+            )
         return "\n\n".join([*parts, *self.notes])
 
 
@@ -173,7 +177,7 @@ def _processor() -> str:
 
 def _commit() -> str:
     def git(*arguments: str) -> str:
-        ended = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True)
+        ended = subprocess.run(["git", *arguments], check=False, cwd=RESULTS.parent, capture_output=True, text=True)
         return ended.stdout.strip() if ended.returncode == 0 else ""
 
     changed = " and uncommitted changes" if git("status", "--porcelain", "--", "../src", "../conf") else ""

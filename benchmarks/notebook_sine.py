@@ -27,20 +27,22 @@ clock = sys.argv[3] if len(sys.argv) > 3 else None
 rng = np.random.default_rng(0)
 torch.manual_seed(0)
 frequency, phase = rng.uniform(0.02, 0.1, (900, 1)), rng.uniform(0, 2 * np.pi, (900, 1))
-waves = rng.uniform(0.5, 1, (900, 1)) * np.sin(2 * np.pi * frequency * np.arange(51) + phase)
-waves = torch.tensor(waves + 0.1 * rng.standard_normal(waves.shape), dtype=torch.float32)[:, :, None]
+clean = rng.uniform(0.5, 1, (900, 1)) * np.sin(2 * np.pi * frequency * np.arange(51) + phase)
+waves = torch.tensor(clean + 0.1 * rng.standard_normal(clean.shape), dtype=torch.float32)[:, :, None]
 x, y = waves[:, :-1], waves[:, 1:]
 train = DataLoader(TensorDataset(x[:800], y[:800]), batch_size=32, shuffle=True)
 val = DataLoader(TensorDataset(x[800:], y[800:]), batch_size=32)
 
 
 class Model(nn.Module):
-    def __init__(self, hidden_size):
+    """A layer and a readout."""
+
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.rnn = nn.GRU(1, hidden_size, batch_first=True)
         self.linear = nn.Linear(hidden_size, 1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(self.rnn(x)[0])
 
 

@@ -17,7 +17,7 @@ def measure(quick: bool = False) -> Result:
     """Runs all commands in turn, again and again, so that each meets the machine in the same moods."""
     commands = {"python -c 'import torch'": IMPORT_TORCH, **ANSWERS, "python -c pass": [sys.executable, "-c", "pass"]}
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
-    for name, command in commands.items():
+    for command in commands.values():
         run(command)  # once for nothing: bytecode is written, files come into memory
     for _ in range(3 if quick else 11):
         for name, command in commands.items():
@@ -32,7 +32,9 @@ def measure(quick: bool = False) -> Result:
     for name, command in ANSWERS.items():
         ratio = middle[name].cpu / torch.cpu
         verdicts.append(
-            Verdict(f"`{name}` takes under a third of the CPU-seconds of `import torch`", f"{ratio:.2f}", ratio < TARGET)
+            Verdict(
+                f"`{name}` takes under a third of the CPU-seconds of `import torch`", f"{ratio:.2f}", ratio < TARGET
+            )
         )
         imported = imports_torch(command[1:])
         verdicts.append(Verdict(f"`{name}` imports no torch", "imported" if imported else "not imported", not imported))

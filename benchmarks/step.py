@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.measurement import Cost, Result, Verdict, medians, run
@@ -42,8 +41,7 @@ def measure(quick: bool = False) -> Result:
         "Linear, a DataLoader, Adam as it comes, no clipping.",
     ]
     for config, overrides in CONFIGS.items():
-        epochs = 6 if quick else 30
-        # an epoch of a short sequence says less
+        epochs = 4 if quick else 30
         children = [_child([*overrides, f"trainer.max_epochs={epochs}"]) for _ in range(1 if quick else 3)]
         steps = {name: _pooled(children, key, "steps") for name, key in LOOPS.items()}
         ends = {name: _pooled(children, key, "ends") for name, key in LOOPS.items()}

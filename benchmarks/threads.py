@@ -1,65 +1,81 @@
 """Where a second thread pays: a layer's forward and backward pass on one thread and on all cores, in turn."""
 
-import os
 import sys
 import time
 from itertools import product
-from statistics import median
+from statistics import mean
 
 from benchmarks.measurement import Result, cores
 
-PAYS = 1.1
-"""Below this gain a second core is better left to a second run."""
 STEPS = 20
+PATIENCE = 4.0
+"""Seconds for a size, once it has had three passes."""
 
 
 def measure(quick: bool = False) -> Result:
-    """All sizes; each time the fastest of some passes, since a neighbour on the other core can only slow one down."""
-    os.environ.pop("OMP_NUM_THREADS", None)
-    import torch
-
+    """All sizes; of each the fastest of some passes, since a neighbour on the other core can only slow one down."""
     from rnnlab.runs.trainer import WORTH_MORE_THREADS
 
     many = cores()
     cells = ("gru",) if quick else ("rnn", "lstm", "gru")
     hidden_sizes = (16, 64, 256) if quick else (16, 32, 64, 128, 256, 512, 1024)
     batch_sizes = (8, 64) if quick else (8, 32, 128, 256)
-    found = []
+    cases: dict[tuple[str, int, int], dict[str, float]] = {}
     for cell, hidden, batch in product(cells, hidden_sizes, batch_sizes):
-        one, more = _seconds(torch, cell, hidden, batch, many, rounds=3 if quick else 7)
-        weights = {"rnn": 1, "lstm": 4, "gru": 3}[cell] * hidden * hidden
-        found.append({"cell": cell, "hidden": hidden, "batch": batch, "one": one, "more": more, "work": batch * weights})
-    rows = [
-        [cell, str(hidden), *(f"{_at(found, cell, hidden, batch)['one'] / _at(found, cell, hidden, batch)['more']:.2f}" for batch in batch_sizes)]
-        for cell, hidden in product(cells, hidden_sizes)
-    ]
-    bounds = [2**power for power in range(10, 31)]
-    costs = {bound: sum(_cost(each, bound) for each in found) / len(found) for bound in bounds}
-    best = min(costs, key=costs.get)  # type: ignore[arg-type]
+        one, more, largest = seconds(cell, hidden, batch, many, rounds=3 if quick else 9)
+        cases[cell, hidden, batch] = {"one": one, "more": more, "work": batch * largest}
+    rows = []
+    for cell, hidden in product(cells, hidden_sizes):
+        gains = [cases[cell, hidden, batch]["one"] / cases[cell, hidden, batch]["more"] for batch in batch_sizes]
+        rows.append([cell, str(hidden), *(f"{gain:.2f}" for gain in gains)])
+    costs = {bound: mean(cost(case, 2**bound) for case in cases.values()) for bound in range(10, 33)}
+    best, now = min(costs, key=lambda bound: costs[bound]), WORTH_MORE_THREADS.bit_length() - 1
     return Result(
         "threads",
-        f"How much faster is a layer on {many} threads than on one? Forward and backward over {STEPS} steps, the fastest "
-        "pass of each, by cell, hidden size and batch size.",
+        f"How many times as fast is a layer on {many} threads as on one? Forward and backward over {STEPS} steps, the "
+        "fastest of some passes, by cell, hidden size and batch size.",
         ["cell", "hidden", *(f"batch {batch}" for batch in batch_sizes)],
         rows,
         notes=[
-            "The rule in `runs/trainer.py` takes all cores from batch × largest weight matrix = "
-            f"2^{WORTH_MORE_THREADS.bit_length() - 1} on; it costs {costs.get(WORTH_MORE_THREADS, float('nan')):.3f}× the time of "
-            f"the better choice in each of these cases (geometric mean of nothing: a plain mean of ratios). The best such "
-            f"bound here is 2^{best.bit_length() - 1}, at {costs[best]:.3f}×. Always one thread: {costs[bounds[-1]]:.3f}×; "
-            f"always {many}: {costs[bounds[0]]:.3f}×.",
+            "The rule of `choose_threads` takes all cores from batch × largest weight matrix = "
+            f"2^{now} on. Over all cases here that takes {costs[now]:.3f}× the time of the better choice (mean of the "
+            f"ratios). The best such bound would be 2^{best}, at {costs[best]:.3f}×; always one thread takes "
+            f"{costs[32]:.3f}×, always {many} take {costs[10]:.3f}×."
         ],
-        numbers={"threads": many, "passes": found, "mean ratio to the better choice, by bound": costs},
+        numbers={
+            "threads": many,
+            "seconds a pass": [{"cell": c, "hidden": h, "batch": b, **case} for (c, h, b), case in cases.items()],
+            "mean ratio to the better choice, by log2 of the bound": costs,
+        },
     )
 
 
-def _cost(case: dict[str, float], bound: int) -> float:
-    """The time that the rule takes here, over that of the better choice."""
+def cost(case: dict[str, float], bound: int) -> float:
+    """The time that the rule with this bound takes, over that of the better choice."""
     return (case["more"] if case["work"] >= bound else case["one"]) / min(case["one"], case["more"])
 
 
-def _at(found: list[dict], cell: str, hidden: int, batch: int) -> dict:
-    return next(each for each in found if (each["cell"], each["hidden"], each["batch"]) == (cell, hidden, batch))
+def seconds(cell: str, hidden: int, batch: int, many: int, rounds: int) -> tuple[float, float, int]:
+    """A training pass on one thread and on ``many``, and the elements of the largest weight matrix."""
+    import torch
+
+    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](8, hidden, batch_first=True)
+    x = torch.randn(batch, STEPS, 8)
+    times: dict[int, list[float]] = {1: [], many: []}
+    begun = time.perf_counter()
+    for number in range(rounds + 1):
+        if number > 3 and time.perf_counter() - begun > PATIENCE:
+            break
+        for threads in times:
+            torch.set_num_threads(threads)
+            for _ in range(2):  # the first wakes the threads
+                started = time.perf_counter()
+                layer.zero_grad()
+                layer(x)[0].square().mean().backward()
+            lap = time.perf_counter() - started
+            if number:  # the very first builds kernels
+                times[threads].append(lap)
+    return min(times[1]), min(times[many]), max(p.numel() for p in layer.parameters())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
 from rnnlab.runs.directory import RunDirectory
@@ -22,6 +23,12 @@ def choices(group: str) -> list[str]:
 def compose(*overrides: str) -> dict[str, Any]:
     """The resolved config that ``rnnlab train OVERRIDES`` runs with."""
     return plain(create_hydra().config_loader.load_configuration("train", list(overrides), run_mode()))
+
+
+@pytest.fixture(autouse=True)
+def forget_hydra() -> None:
+    """Hydra is one to a process; what an earlier test or a module composed must not stand in the way."""
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory, replace, replacing
-from rnnlab.runs.execution import Outcome, evaluate
+from rnnlab.runs.execution import Outcome, evaluate, prepare
 
 Train = Callable[..., Outcome]
 
@@ -48,6 +48,21 @@ def test_every_experiment_runs(experiment: str, train: Train) -> None:
     text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     for heading in ("Question:", "Command:", "Minutes:", "Expected:"):
         assert f"# {heading} " in text
+
+
+@pytest.mark.parametrize(
+    ("experiment", "parameters"),
+    [
+        # Keras has one bias vector where torch and cuDNN have two: its counts are 4·128, 128 and 50 less
+        ("embedding_lstm", 1000 * 64 + 4 * 128 * (64 + 128 + 2) + 10 * (128 + 1)),
+        ("embedding_rnn", 1000 * 64 + 128 * (64 + 128 + 2) + 10 * (128 + 1)),
+        ("rnn_classes", 50 * (20 + 50 + 2) + 5 * (50 + 1)),
+    ],
+)
+def test_the_classic_classifiers_have_their_parameters(experiment: str, parameters: int) -> None:
+    run = prepare(compose(f"experiment={experiment}", "data.num_samples=40"))
+    assert run.parameters == parameters
+    assert sum(layer.parameters for layer in run.task.network.summary()) == parameters
 
 
 @pytest.mark.parametrize("scheduler", choices("scheduler"))
@@ -326,6 +341,7 @@ def test_tensorboard_reads_the_whole_run(train: Train) -> None:
         [row["val/loss"] for row in directory.epochs]
     )
     assert events.Scalars("test/accuracy")[-1].value == pytest.approx(directory.metrics["test/accuracy"])
+    assert events.Scalars("best/val/loss")[-1].value == pytest.approx(directory.metrics["val/loss"])
     assert {f"figures/{file.stem}" for file in directory.figures.glob("*.png")} == set(tags["images"])
     assert {"config/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
     assert tags["graph"]

@@ -12,6 +12,10 @@ from torch import Tensor
 
 from rnnlab.shapes import Inputs, Lengths
 
+IGNORED = -100
+"""The token target of a step at which nothing is asked, padding included: it counts in no loss and no score.
+The number is torch's own ``ignore_index``."""
+
 
 class Batch(NamedTuple):
     """Sequences side by side, padded at their end.
@@ -20,8 +24,9 @@ class Batch(NamedTuple):
         ``(batch, time, features)`` real numbers, or ``(batch, time)`` token numbers.
     targets
         What the network's output is held against: ``(batch, time, size)`` real
-        numbers (``values``), ``(batch,)`` class numbers (``class``), or
-        ``(batch, time)`` token numbers (``tokens``).
+        numbers (``values``), ``(batch, size)`` real numbers (``value``),
+        ``(batch,)`` class numbers (``class``), or ``(batch, time)`` token
+        numbers (``tokens``), ``IGNORED`` where nothing is asked.
     lengths
         ``(batch,)`` valid steps of each sequence; ``None`` where all are full.
     future
@@ -52,20 +57,21 @@ class TargetSpec:
     """What is predicted.
 
     kind
-        ``values``: ``size`` real numbers at every step. ``class``: one of
-        ``size`` classes for the whole sequence. ``tokens``: one of ``size``
-        tokens at every step.
+        ``values``: ``size`` real numbers at every step. ``value``: ``size``
+        real numbers for the whole sequence. ``class``: one of ``size`` classes
+        for the whole sequence. ``tokens``: one of ``size`` tokens at every step
+        whose target is not ``IGNORED``.
     names
-        Of the values or the classes; empty where they have none.
+        Of the values, the classes or the tokens; empty where they have none.
     """
 
-    kind: Literal["values", "class", "tokens"]
+    kind: Literal["values", "value", "class", "tokens"]
     size: int
     names: tuple[str, ...] = ()
 
     @property
     def per_step(self) -> bool:
-        return self.kind != "class"
+        return self.kind in ("values", "tokens")
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class TensorBoard(Callback):
                 },
             }
         )
-        experiment, start, _ = hparams(flat(self.config), {name: 0 for name in pl_module.monitorable()} | _test(pl_module))
+        experiment, start, _ = hparams(flat(self.config), {name: 0 for name in _final_scores(pl_module)})
         self.writer.file_writer.add_summary(experiment)
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
@@ -80,6 +80,8 @@ class TensorBoard(Callback):
         for name, value in metrics.items():
             if name.startswith(("test/", "baseline/", "rollout/")):
                 self.writer.add_scalar(name, value, metrics["steps"])
+            elif name.startswith("val/"):  # of the weights that were kept; the curve's last point is another epoch's
+                self.writer.add_scalar(f"best/{name}", value, metrics["steps"])
         status = {"done": "SUCCESS", "failed": "FAILURE"}.get(state, "UNKNOWN")
         self.writer.file_writer.add_summary(_session_end(status))
         self.writer.close()
@@ -135,8 +137,10 @@ def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
     return {prefix: config if isinstance(config, bool | int | float | str) else str(config)}
 
 
-def _test(task: Task) -> dict[str, int]:
-    return {f"test/{name}": 0 for name in ("loss", *task.metrics())}
+def _final_scores(task: Task) -> list[str]:
+    """What the HParams tab lists: the monitored score while it moves, then the kept weights' and the test's."""
+    names = ("loss", *task.metrics())
+    return [task.monitor, *(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names)]
 
 
 def _session_end(status: str) -> Any:

@@ -10,7 +10,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.shapes import Features, HiddenSequence
+from rnnlab.shapes import Features
 from rnnlab.spec import Batch, DataSpec, valid_steps
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
 
@@ -74,7 +74,7 @@ class Forecasting(Task):
         return batch.inputs[..., : self.spec.target.size]
 
     @torch.no_grad()
-    def rollout(self, inputs: Features, steps: int) -> HiddenSequence:
+    def rollout(self, inputs: Features, steps: int) -> Tensor:
         """Goes on alone: the network's predictions become its inputs.
 
         Args:
