@@ -63,11 +63,15 @@ class TargetSpec:
         whose target is not ``IGNORED``.
     names
         Of the values, the classes or the tokens; empty where they have none.
+    blank
+        The token that means that there is nothing to say: it counts in the
+        loss, but saying nothing is no feat, so accuracy leaves it out.
     """
 
     kind: Literal["values", "value", "class", "tokens"]
     size: int
     names: tuple[str, ...] = ()
+    blank: int | None = None
 
     @property
     def per_step(self) -> bool:
@@ -101,6 +105,9 @@ class DataSpec:
         Steps of one season, for the seasonal-naive baseline.
     class_frequencies
         Of the training split, for the majority baseline and class weights.
+    target_mean
+        Of each ``value``, on the network's scale, for the constant baseline;
+        0 by default.
     unit
         Of the values, for axes and metrics.
     note
@@ -114,6 +121,7 @@ class DataSpec:
     period: int | None = None
     scaling: Scaling = field(default_factory=Scaling)
     class_frequencies: tuple[float, ...] = ()
+    target_mean: tuple[float, ...] = ()
     unit: str = ""
     step_unit: str = "step"
     note: str = ""

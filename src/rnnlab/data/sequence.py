@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
-from rnnlab.spec import Batch, DataSpec
+from rnnlab.spec import IGNORED, Batch, DataSpec
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -24,7 +24,11 @@ Range = Annotated[Sequence[float], Len(2, 2)]
 
 
 class Sample(NamedTuple):
-    """One sequence: ``inputs`` ``(time, features)`` or ``(time,)``, its ``target``, and perhaps its ``future``."""
+    """One sequence: ``inputs`` ``(time, features)`` or ``(time,)``, its ``target``, and perhaps its ``future``.
+
+    A target is a class number, one-dimensional real numbers for the whole sequence, or ``(time, size)`` real numbers
+    or ``(time,)`` token numbers.
+    """
 
     inputs: np.ndarray
     target: np.ndarray | int
@@ -50,9 +54,13 @@ class Split:
             lengths = self.lengths[index]
             longest = int(lengths.max())
             inputs = inputs[:, :longest]
-            # a target with the time in it is as long as the input, a class is not
-            targets = targets[:, :longest] if targets.dim() > 1 else targets
+            targets = targets[:, :longest] if self._targets_have_time else targets
         return Batch(inputs, targets, lengths, None if self.future is None else self.future[index])
+
+    @property
+    def _targets_have_time(self) -> bool:
+        """Whether they are values or tokens of every step, and not a class or values of the whole sequence."""
+        return self.targets.dim() == (3 if self.targets.is_floating_point() else 2)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -281,22 +289,33 @@ class Batches:
 
 
 def stack(samples: Sequence[Sample]) -> Split:
-    """Stacks samples of equal or varying length into one :class:`Split`, padded with zeros at the end."""
+    """Stacks samples of equal or varying length into one :class:`Split`.
+
+    Padding stands at the end: zeros, and ``IGNORED`` where targets are tokens.
+    """
     lengths = [len(sample.inputs) for sample in samples]
     longest = max(lengths)
 
-    def padded(arrays: Sequence[np.ndarray]) -> Tensor:
+    def padded(arrays: Sequence[np.ndarray], padding: int = 0) -> Tensor:
         first = arrays[0]
-        out = np.zeros((len(arrays), longest, *first.shape[1:]), np.float32 if first.dtype.kind == "f" else np.int64)
+        dtype = np.float32 if first.dtype.kind == "f" else np.int64
+        out = np.full((len(arrays), longest, *first.shape[1:]), padding, dtype)
         for row, array in zip(out, arrays, strict=True):
             row[: len(array)] = array
         return torch.from_numpy(out)
 
-    targets = [sample.target for sample in samples]
+    def stacked(targets: list[Any]) -> Tensor:
+        first = targets[0]
+        if not isinstance(first, np.ndarray):
+            return torch.tensor(targets)
+        if first.dtype.kind != "f":
+            return padded(targets, IGNORED)
+        return padded(targets) if first.ndim == 2 else torch.from_numpy(np.stack(targets).astype(np.float32))
+
     futures = [sample.future for sample in samples if sample.future is not None]
     return Split(
         inputs=padded([sample.inputs for sample in samples]),
-        targets=padded(targets) if isinstance(targets[0], np.ndarray) else torch.tensor(targets),  # type: ignore[arg-type]
+        targets=stacked([sample.target for sample in samples]),
         lengths=None if min(lengths) == longest else torch.tensor(lengths),
         future=torch.from_numpy(np.stack(futures).astype(np.float32)) if futures else None,
     )

@@ -24,13 +24,20 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
     table.add_row("Total", "", f"{sum(row.parameters for row in rows):,}", style="bold")
     out.print(table)
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
-    kind = f"{spec.input.features} features" if spec.input.features else f"{spec.input.vocabulary} tokens"
-    wanted = {"values": "values a step", "class": "classes", "tokens": "tokens"}[spec.target.kind]
+    kind = _count(spec.input.features, "feature") if spec.input.features else f"one of {spec.input.vocabulary} tokens"
+    size = spec.target.size
+    wanted = {"values": f"{_count(size, 'value')} a step", "tokens": f"one of {size} tokens a step"}.get(
+        spec.target.kind, f"one of {size} classes"
+    )
     out.print(
         f"[bold]Data[/]   {type(data).__name__}: {sizes} sequences (train / val / test), up to {spec.length} steps of "
-        f"{kind} → {spec.target.size} {wanted}"
+        f"{kind} → {wanted}"
     )
     if spec.note:
         out.print(f"       [yellow]{spec.note}[/]")
     out.print(f"[bold]Device[/] {device}, {threads} thread{'s' if threads > 1 else ''}")
     out.print(f"[bold]Run[/]    {directory}\n", markup=True)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"

@@ -74,7 +74,7 @@ class RunDirectory:
                     "choose another hydra.run.dir"
                 )
             with open(directory.path / STATUS, "x", encoding="utf-8") as file:
-                json.dump({"state": "created", "created": now()}, file)
+                json.dump({"state": "created", "created": now(), **_process()}, file)
         except FileExistsError:
             raise InputError(f"{path} is taken: another run has just begun there, or it is a file") from None
         except OSError as error:
@@ -268,13 +268,15 @@ def provenance() -> dict[str, Any]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_started": _started(os.getpid()),
+        **_process(),
         "platform": platform.platform(),
         "versions": versions,
         "git": _git(),
     }
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started(os.getpid())}
 
 
 def _git() -> dict[str, Any]:
