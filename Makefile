@@ -52,7 +52,7 @@ test-all: .venv/installed ## all tests
 	@$(BIN)/pytest -n 2 $(ARGS)
 
 lint: .venv/installed ## ruff, and the imports that pyproject.toml allows
-	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff check --quiet --output-format concise
 	@$(BIN)/ruff format --quiet --check || { echo "ruff would format these files otherwise: make format"; exit 1; }
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	@echo "lint: nothing to say"
@@ -70,8 +70,8 @@ bench: .venv/installed ## the measurements of benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: ## the site of docs/ in build/site
-	@$(MAKE) --no-print-directory .venv/installed EXTRAS=docs
-	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@$(MAKE) --silent --no-print-directory .venv/installed EXTRAS=docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 	@echo "build/site/index.html"
 
 clean: ## away with caches and build results; outputs/ stays

@@ -1,6 +1,7 @@
 """A config is held against signatures, and builds nothing that it may not."""
 
-import os
+import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import compose
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.build import build, check_value
 from rnnlab.runs.execution import prepare
+from rnnlab.runs.trainer import build_trainer
 from rnnlab.shapes import Fraction, PositiveInt
 
 
@@ -47,18 +49,19 @@ from rnnlab.shapes import Fraction, PositiveInt
     ],
 )
 def test_a_mistake_is_one_line_that_names_its_key(overrides: list[str], parts: list[str]) -> None:
-    config = compose(*overrides)
     with pytest.raises(InputError) as error:
-        prepare(config)
-        # what only the trainer knows is said when it is built, still before training
-        from rnnlab.runs.trainer import build_trainer
-
-        options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
-        build_trainer(Path(), [], None, **options)
+        prepare_all(compose(*overrides))
     message = str(error.value)
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def prepare_all(config: dict[str, Any]) -> None:
+    """All that is built before training; what only the trainer knows is said when it is built."""
+    prepare(config)
+    options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
+    build_trainer(Path(), [], None, **options)
 
 
 def test_seed_zero_is_a_seed() -> None:
@@ -85,14 +88,14 @@ MALICIOUS = [
 @pytest.mark.parametrize("target", MALICIOUS)
 def test_a_config_from_a_run_directory_builds_nothing_but_what_it_may(target: str, tmp_path: Path) -> None:
     node = {"_target_": target, "command": f"touch {tmp_path / 'owned'}"}
-    with pytest.raises(InputError, match=f"data._target_={target}"):
+    with pytest.raises(InputError, match=re.escape(f"data._target_={target}")):
         build(node, "data", allow=[])
     assert not (tmp_path / "owned").exists()
 
 
 def test_a_nested_target_is_held_to_the_same_list() -> None:
     node = {"_target_": "rnnlab.cells.gru.GRU", "input_size": {"_target_": "os.getpid"}, "hidden_size": 3}
-    with pytest.raises(InputError, match="os.getpid"):
+    with pytest.raises(InputError, match=r"os\.getpid"):
         build(node, "model.cell", allow=[])
 
 
@@ -136,7 +139,7 @@ def test_values_are_held_against_annotations(value: Any, annotation: Any, fits: 
     if fits:
         check_value(value, annotation, "key")
     else:
-        with pytest.raises(InputError, match="^key="):
+        with pytest.raises(InputError, match=r"^key="):
             check_value(value, annotation, "key")
 
 
@@ -147,13 +150,11 @@ def test_the_nearest_name_is_found() -> None:
 
 
 def test_composing_imports_no_torch() -> None:
-    import subprocess
-
     code = (
         "import sys; sys.argv = ['rnnlab', 'train', '--cfg', 'job']; from rnnlab.__main__ import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'lightning', 'matplotlib', 'tensorboard'} & set(sys.modules), sys.modules.keys()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "hidden_size: 64" in done.stdout

@@ -14,12 +14,19 @@ from rnnlab.commands import report as report_command
 from rnnlab.commands import train as train_command
 from rnnlab.runs.directory import RunDirectory
 
-TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "instruments=none")
+TINY = (
+    "data.num_samples=40",
+    "data.batch_size=8",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "instruments=none",
+)
 
 
 def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "rnnlab", *arguments],
+        check=False,
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -94,7 +101,9 @@ def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path, monkeyp
     conf = tmp_path / "conf"
     conf.mkdir()
     text = (CONF / "train.yaml").read_text()
-    (conf / "train.yaml").write_text(text.replace("dir: outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}-", "dir: outputs/one_second-"))
+    (conf / "train.yaml").write_text(
+        text.replace("dir: outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}-", "dir: outputs/one_second-")
+    )
     for _ in range(2):
         assert train_command.main([*TINY, "--config-dir", str(conf)]) == 0
     assert sorted(path.parent.name for path in tmp_path.glob("outputs/*/metrics.json")) == [
@@ -120,10 +129,7 @@ def test_a_sweep_ends_in_a_leaderboard_and_survives_a_failure(
 
     for row in csv.DictReader(lines):
         model = row["group"].split("model=")[1].split(",")[0]
-        runs = [
-            json.loads(file.read_text())
-            for file in tmp_path.glob(f"s/*model={model},*/metrics.json")
-        ]
+        runs = [json.loads(file.read_text()) for file in tmp_path.glob(f"s/*model={model},*/metrics.json")]
         assert int(row["n"]) == len(runs) == 2
         assert float(row["mean"]) == pytest.approx(statistics.fmean(run["val/loss"] for run in runs))
         assert float(row["std"]) == pytest.approx(statistics.stdev(run["val/loss"] for run in runs))

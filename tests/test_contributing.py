@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md means what it says: its files, added to a copy of the project, train and obey the laws."""
+"""What the texts say of one's own parts holds: their files, written where they say, train and obey the laws."""
 
 import json
 import os
@@ -12,7 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL))
+OUTSIDE = (ROOT / "docs" / "pages" / "own_cell.md").read_text(encoding="utf-8")
+FEW = ["data.num_samples=40", "trainer.max_epochs=1", "trainer=cpu", "instruments=none", "hydra.run.dir=run"]
+
+
+def blocks(text: str) -> dict[str, str]:
+    """Fenced code that is labelled by the path where it belongs."""
+    return dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL))
+
+
+FILES = blocks(TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +37,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def python(copy: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def python(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs in a copy of the project with the copy's sources, elsewhere with the project's own."""
+    sources = place / "src" if (place / "src").exists() else ROOT / "src"
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy / "src")},
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(sources)},
         capture_output=True,
         text=True,
         check=False,
@@ -50,8 +61,8 @@ def test_each_example_is_two_files() -> None:
 
 def test_the_examples_learn_by_the_command_that_is_given(copy: Path) -> None:
     (command,) = re.findall(r"^rnnlab (train .*task=.*)$", TEXT, re.MULTILINE)
-    small = ["data.num_samples=300", "trainer.max_epochs=8", "optimizer.lr=0.02", "trainer=cpu", "instruments=none"]
-    done = python(copy, "-m", "rnnlab", *command.split(), *small, "hydra.run.dir=run")
+    enough = [*FEW, "data.num_samples=300", "trainer.max_epochs=8", "optimizer.lr=0.02"]
+    done = python(copy, "-m", "rnnlab", *command.split(), *enough)
     assert done.returncode == 0, done.stderr
     assert json.loads((copy / "run" / "status.json").read_text())["state"] == "done"
     scores = json.loads((copy / "run" / "metrics.json").read_text())
@@ -77,3 +88,14 @@ def test_the_examples_are_as_clean_as_the_project(copy: Path) -> None:
 def test_the_examples_are_typed(copy: Path) -> None:
     done = python(copy, "-m", "mypy", *(path for path in FILES if path.endswith(".py")), "--follow-imports=silent")
     assert done.returncode == 0, done.stdout
+
+
+def test_a_cell_of_ones_own_trains_outside_of_the_project(tmp_path: Path) -> None:
+    for path, text in blocks(OUTSIDE).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    (command,) = re.findall(r"^rnnlab (train .*)$", OUTSIDE, re.MULTILINE)
+    done = python(tmp_path, "-m", "rnnlab", *command.split(), *FEW)
+    assert done.returncode == 0, done.stderr
+    assert "leak: 0.8" in (tmp_path / "run" / "config.yaml").read_text()
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "done"

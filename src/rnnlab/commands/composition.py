@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
@@ -14,9 +16,7 @@ from hydra.errors import (
     OverrideParseException,
     SearchPathException,
 )
-from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
-from hydra._internal.utils import create_automatic_config_search_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -67,7 +67,7 @@ def register_resolvers() -> None:
 
 
 def job_name(number: Any, overrides: str) -> str:
-    """``3_gru_sine_lr=0.01``-like: the number makes it unique, the overrides make it readable, short enough for any disk."""
+    """Such as ``3_model=gru,lr=0.01``: unique by its number, readable, short enough for any disk."""
     readable = re.sub(r"[^\w.=,+-]+", "-", overrides)
     readable = re.sub(r"(^|,)(\w+[./])+", r"\1", readable)
     return f"{number}_{readable}"[:120].rstrip("_,.-") if readable else str(number)
@@ -104,7 +104,11 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
             given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
             siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
             hint = nearest(wrong, siblings) or nearest(wrong, known)
-            return InputError(f"{given}: unknown key{hint} (+{given} adds a new one)" if "." in wrong else f"{given}: unknown key or group{hint}")
+            return InputError(
+                f"{given}: unknown key{hint} (+{given} adds a new one)"
+                if "." in wrong
+                else f"{given}: unknown key or group{hint}"
+            )
     return InputError(one_line(error))
 
 
@@ -114,7 +118,7 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
     if group == "hydra/launcher" and choice in EXTRAS:
         extra = EXTRAS[choice]
         return InputError(
-            f"{group}={choice} needs the extra '{extra}': make install EXTRAS={extra} (or pip install 'rnnlab[{extra}]')"
+            f"{group}={choice} needs the extra '{extra}': make install EXTRAS={extra} (pip install 'rnnlab[{extra}]')"
         )
     if not options:
         return InputError(f"{group}={choice}: there is no such config")

@@ -70,7 +70,9 @@ def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
                 composed = loader.load_configuration("train", [line], run_mode())
                 with open_dict(changed):
                     changed[key] = plain(composed)[key]
-            elif each.is_add() or each.is_force_add() or OmegaConf.select(changed, key, default=_MISSING) is not _MISSING:
+            elif (
+                each.is_add() or each.is_force_add() or OmegaConf.select(changed, key, default=_MISSING) is not _MISSING
+            ):
                 with open_dict(changed):
                     OmegaConf.update(changed, key, each.value(), force_add=True)
             else:

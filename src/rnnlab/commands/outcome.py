@@ -39,4 +39,8 @@ def score_table(metrics: Mapping[str, Any], title: str) -> Table:
             plain = name.removeprefix("test/")
             baseline = metrics.get(f"baseline/{plain}")
             table.add_row(plain, f"{value:.4g}", "" if baseline is None else f"{baseline:.4g}")
+            for other, score in metrics.items():  # baseline/NAME/SCORE: of further predictors than the trivial one
+                predictor = other.removeprefix("baseline/").removesuffix(f"/{plain}")
+                if other == f"baseline/{predictor}/{plain}":
+                    table.add_row(f"{plain} of {predictor}", "", f"{score:.4g}")
     return table

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rnnlab.commands.arguments import guarded, parser
-from rnnlab.commands.arguments import shown_path
+from rnnlab.commands.arguments import guarded, parser, shown_path
 from rnnlab.instruments.console import console
 from rnnlab.runs.report import common_overrides, find_runs, rank, rows, write_leaderboard
 
@@ -35,7 +34,13 @@ def print_leaderboard(places: Sequence[str | Path]) -> int:
     out = console()
     table = rows(rank(records))
     if table:
-        shown = Table(title=" ".join(["Leaderboard", *(f"({each})" for each in common_overrides(records) if len(table) > 1)]), title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+        shown = Table(
+            title=" ".join(["Leaderboard", *(f"({each})" for each in common_overrides(records) if len(table) > 1)]),
+            title_justify="left",
+            title_style="bold",
+            show_edge=False,
+            pad_edge=False,
+        )
         shown.add_column("#", justify="right")
         shown.add_column("overrides")
         shown.add_column("n", justify="right")
@@ -60,7 +65,9 @@ def print_leaderboard(places: Sequence[str | Path]) -> int:
         path = Path(places[0]) / "leaderboard.csv"
         write_leaderboard(path, table)
         out.print(f"written to {shown_path(path)}")
-    states = {state: sum(record.state == state for record in records) for state in dict.fromkeys(r.state for r in records)}
+    states = {
+        state: sum(record.state == state for record in records) for state in dict.fromkeys(r.state for r in records)
+    }
     out.print(", ".join(f"{number} {state}" for state, number in states.items()))
     for record in records:
         if record.state == "failed":

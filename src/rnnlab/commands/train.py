@@ -6,18 +6,28 @@ import os
 import sys
 from typing import Any, NoReturn
 
+from hydra import version
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
-from hydra import version
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, conf_directory, create_hydra, explain, plain, register_resolvers
+from rnnlab.commands.composition import (
+    COMPOSITION_ERRORS,
+    ROOT,
+    conf_directory,
+    create_hydra,
+    explain,
+    plain,
+    register_resolvers,
+)
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 
@@ -37,7 +47,10 @@ def main(arguments: list[str]) -> int:
     try:
         # intermixed: flags may stand anywhere among the overrides
         args = parser.parse_intermixed_args(arguments)
-        if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+        if args.help:
+            show_help(create_hydra(args.config_dir), parser, args)
+            return 0
+        if args.hydra_help or args.cfg or args.info or args.shell_completion:
             register_resolvers()
             _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
             return 0
@@ -74,6 +87,21 @@ def _refuse(message: str) -> NoReturn:
 
 def _never(_: DictConfig) -> None:
     """What Hydra would run, were it not only asked to show something."""
+
+
+def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Hydra's help, without the copy of all configs that it would make for each group that it lists."""
+    loader = hydra.config_loader
+    assert isinstance(loader, ConfigLoaderImpl)
+
+    def group_options(
+        group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG, *_: Any, **__: Any
+    ) -> list[str]:
+        options = loader.repository.get_group_options(group_name, results_filter)
+        return [option for option in options if not option.startswith("_")]  # what choices share is no choice
+
+    loader.get_group_options = group_options  # type: ignore[method-assign]
+    hydra.app_help(config_name=args.config_name or ROOT, args_parser=parser, args=args)
 
 
 def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
@@ -121,7 +149,7 @@ def job(config: DictConfig) -> Any:
     from rnnlab.runs.execution import execute
 
     settings = HydraConfig.get()
-    in_sweep = OmegaConf.select(settings, "job.num", throw_on_missing=False) is not None
+    in_sweep = not OmegaConf.is_missing(settings.job, "num")
     log = logging.getLogger("rnnlab")
     path = settings.runtime.output_dir
     directory = RunDirectory.claim(path, tolerate=HYDRA_OWN_FILES) if in_sweep else RunDirectory(path)
@@ -133,7 +161,9 @@ def job(config: DictConfig) -> Any:
                 command=["rnnlab", *sys.argv[1:]],
                 overrides=list(settings.overrides.task),
                 choices=choices,
-                config_dirs=[source.path for source in settings.runtime.config_sources if source.provider == "command-line"],
+                config_dirs=[
+                    source.path for source in settings.runtime.config_sources if source.provider == "command-line"
+                ],
             )
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
         outcome = execute(directory, values, quiet=in_sweep)
@@ -153,7 +183,11 @@ def job(config: DictConfig) -> Any:
         return _failed(directory, error)
     except RunFailed as error:
         log.error("%s", error)
-        return _failed(directory, error) if in_sweep else _say(f"failed: {error} (rnnlab resume {directory.path})", 1)
+        return (
+            _failed(directory, error)
+            if in_sweep
+            else _say(RunFailed(f"failed: {error} (rnnlab resume {directory.path})"), 1)
+        )
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped; a checkpoint is written. Go on with: rnnlab resume {directory.path}", file=sys.stderr)

@@ -98,7 +98,7 @@ def colour_bar(fig: Figure | SubFigure, mappable: Any, ax: Axes | Sequence[Axes]
     bar = fig.colorbar(mappable, ax=ax, **{"pad": 0.015, "aspect": 28, **options})
     bar.set_label(plain(label), size=LABEL, color=INK)
     bar.ax.tick_params(labelsize=TICK, color=FAINT, labelcolor=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def message(fig: Figure, text: str) -> Figure:

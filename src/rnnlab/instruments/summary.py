@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rnnlab.instruments.console import console
 from rnnlab.data.sequence import SequenceData
+from rnnlab.instruments.console import console
 from rnnlab.tasks.task import Task
 
 
@@ -26,9 +26,12 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
     kind = _count(spec.input.features, "feature") if spec.input.features else f"one of {spec.input.vocabulary} tokens"
     size = spec.target.size
-    wanted = {"values": f"{_count(size, 'value')} a step", "tokens": f"one of {size} tokens a step"}.get(
-        spec.target.kind, f"one of {size} classes"
-    )
+    wanted = {
+        "values": f"{_count(size, 'value')} a step",
+        "value": _count(size, "value"),
+        "class": f"one of {size} classes",
+        "tokens": f"one of {size} tokens a step",
+    }[spec.target.kind]
     out.print(
         f"[bold]Data[/]   {type(data).__name__}: {sizes} sequences (train / val / test), up to {spec.length} steps of "
         f"{kind} → {wanted}"

@@ -62,7 +62,7 @@ class TensorBoard(Callback):
                 },
             }
         )
-        experiment, start, _ = hparams(flat(self.config), {name: 0 for name in _final_scores(pl_module)})
+        experiment, start, _ = hparams(flat(self.config), dict.fromkeys(_final_scores(pl_module), 0))
         self.writer.file_writer.add_summary(experiment)
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
@@ -106,7 +106,7 @@ class TensorBoard(Callback):
 class _Logger(TensorBoardLogger):
     """Lightning's logger without its own hyperparameters and its ``hp_metric``, and without a first ``epoch`` curve."""
 
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         return
 
     def log_graph(self, *args: Any, **kwargs: Any) -> None:

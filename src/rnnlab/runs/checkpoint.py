@@ -60,7 +60,9 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
     for name in [*own, *other]:
         shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (own, other)]
         if shapes[0] != shapes[1]:
-            raise InputError(f"checkpoint {path} does not fit this model: {name} is {shapes[1]} there, {shapes[0]} here")
+            raise InputError(
+                f"checkpoint {path} does not fit this model: {name} is {shapes[1]} there, {shapes[0]} here"
+            )
     module.load_state_dict(other)
     return checkpoint
 

@@ -296,7 +296,7 @@ def _git() -> dict[str, Any]:
 
 
 def _started(pid: int | None) -> int | None:
-    """When a process started, in clock ticks since boot (Linux); tells a process from a later one of the same number."""
+    """When a process started, in clock ticks since boot (Linux): tells it from a later one of the same number."""
     if pid is None:
         return None
     try:

@@ -203,7 +203,11 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
     gallery = Gallery(run.instruments, data)
     tensorboard = TensorBoard(directory.tensorboard, config)
     patience = (config.get("early_stopping") or {}).get("patience")
-    callbacks: list[Callback] = [gallery, tensorboard, Progress(config["monitor"], "none" if quiet else options.get("progress", "auto"))]
+    callbacks: list[Callback] = [
+        gallery,
+        tensorboard,
+        Progress(config["monitor"], "none" if quiet else options.get("progress", "auto")),
+    ]
     if patience:
         delta = config["early_stopping"].get("min_delta", 0.0)
         callbacks.append(
@@ -245,9 +249,7 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
     return Outcome(directory, metrics, figures)
 
 
-def _metrics(
-    recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int
-) -> dict[str, Any]:
+def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:
     """The final, flat scores: those of the epoch whose weights were kept, and those of the test."""
     best = next((row for row in recorder.rows if row["epoch"] == recorder.best_epoch), {})
     kept = {name: value for name, value in best.items() if name.startswith(("train/", "val/"))}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities import move_data_to_device
 from matplotlib.figure import Figure
 
 from rnnlab.data.sequence import SequenceData
@@ -98,5 +99,4 @@ def validation_batches(task: Task, data: SequenceData) -> Iterator[Batch]:
     """The whole validation split, on the task's device; a loader would give a process its share of it."""
     split = data.split("val")
     for start in range(0, len(split), data.batch_size):
-        batch = split.batch(slice(start, start + data.batch_size))
-        yield Batch(*(part if part is None else part.to(task.device) for part in batch))
+        yield move_data_to_device(split.batch(slice(start, start + data.batch_size)), task.device)

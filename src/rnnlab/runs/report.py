@@ -145,4 +145,8 @@ def write_leaderboard(path: Path, table: Sequence[dict[str, Any]]) -> None:
 
 def _natural(path: Path) -> tuple[Any, ...]:
     """Sorts ``10_…`` behind ``9_…``."""
-    return tuple((0, int(head), rest) if head.isdigit() else (1, 0, part) for part in path.parts for head, _, rest in [part.partition("_")])
+    return tuple(
+        (0, int(head), rest) if head.isdigit() else (1, 0, part)
+        for part in path.parts
+        for head, _, rest in [part.partition("_")]
+    )

@@ -147,9 +147,11 @@ def choose_threads(num_threads: int | Literal["auto"], batch_size: int, paramete
     """
     if num_threads != "auto":
         return num_threads
-    cores = int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0)) if hasattr(
-        os, "sched_getaffinity"
-    ) else os.cpu_count() or 1
+    cores = (
+        int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
     return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
 
 

@@ -32,6 +32,7 @@ class Classification(Task):
     """
 
     target_kind = "class"
+    class_weights: Tensor | None
     training_scores = ("accuracy",)
 
     def __init__(
@@ -78,5 +79,8 @@ class Classification(Task):
         assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(len(batch.targets), -1)
 
+    def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
+        return (output.argmax(-1) == batch.targets).float()
+
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-        return ((output.argmax(-1) == batch.targets).float().mean(),)
+        return (self.sequence_accuracy(output, batch).mean(),)

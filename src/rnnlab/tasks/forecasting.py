@@ -68,7 +68,7 @@ class Forecasting(Task):
         return units(output)[valid].flatten(), units(batch.targets)[valid].flatten()
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Persistence: the value of now stands for the value to come (0, the scaled mean, where now is no such value)."""
+        """Persistence: the value of now is the value to come (0, the scaled mean, where now is no such value)."""
         if self.spec.horizon is None:
             return torch.zeros_like(batch.targets)
         return batch.inputs[..., : self.spec.target.size]

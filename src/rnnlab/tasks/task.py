@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec
+from rnnlab.tasks.accuracy_by_length import AccuracyByLength
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., Any]
@@ -89,6 +90,7 @@ class Task(LightningModule, ABC):
         self.scheduler_factory = scheduler
         self.monitor = monitor
         self.scores = nn.ModuleDict({name: Scores(self.metrics()) for name in ("val", "test", "baseline")})
+        self.accuracy_by_length = AccuracyByLength()
         self._training = TrainingTotals(("loss", *self.training_scores))
 
     # ---- what an objective says -------------------------------------------------------------
@@ -114,6 +116,10 @@ class Task(LightningModule, ABC):
         if not self.spec.target.per_step:
             return len(batch.inputs)
         return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
+
+    def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor | None:
+        """``(batch,)`` share of each sequence's answers that are right; ``None`` where nothing is right or wrong."""
+        return None
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         """Cheap scores of a training batch (means over it), named by ``training_scores``."""
@@ -150,8 +156,12 @@ class Task(LightningModule, ABC):
         self._score(self.scores["val"], self(batch), batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score(self.scores["test"], self(batch), batch)
+        output = self(batch)
+        self._score(self.scores["test"], output, batch)
         self._score(self.scores["baseline"], self.baseline(batch), batch)
+        accuracy = self.sequence_accuracy(output, batch)
+        if accuracy is not None and batch.lengths is not None:
+            self.accuracy_by_length.update(accuracy, batch.lengths)
 
     def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
         assert isinstance(scores, Scores)
@@ -161,7 +171,8 @@ class Task(LightningModule, ABC):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         raise RunFailed(
             f"the loss became {loss} at step {self.global_step} with learning rate {rate:.3g}; the largest gradient "
-            f"norm until then was {self._training.largest_norm:.3g}: try a smaller optimizer.lr or trainer.gradient_clip_val"
+            f"norm until then was {self._training.largest_norm:.3g}: try a smaller optimizer.lr or "
+            "trainer.gradient_clip_val"
         )
 
     # ---- epochs -------------------------------------------------------------------------------
@@ -178,6 +189,9 @@ class Task(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         self._log_scores("test", "test")
         self._log_scores("baseline", "baseline")
+        if self.accuracy_by_length.update_called:
+            self.log_dict({f"test/{name}": value for name, value in self.accuracy_by_length.compute().items()})
+            self.accuracy_by_length.reset()
 
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]
@@ -210,7 +224,7 @@ class Task(LightningModule, ABC):
         # Lightning's own estimate would set the loaders up before a resume has told them where they were
         trainer = self.trainer
         batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-        limit = trainer.overfit_batches or trainer.limit_train_batches
+        limit = trainer.overfit_batches or trainer.limit_train_batches  # type: ignore[attr-defined]
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
         return max(1, min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps)
@@ -267,7 +281,7 @@ class TrainingTotals:
         self._sums = self._sums + torch.stack([mean.detach().float() for mean in means]).double() * weight
         self._weight += weight
 
-    def add_gradient(self, norm: Tensor, bound: float) -> None:
+    def add_gradient(self, norm: Tensor, bound: Tensor | float) -> None:
         self._norms = self._norms + norm
         self._clipped = self._clipped + (norm > bound)
         self._largest = torch.maximum(norm, torch.as_tensor(self._largest, dtype=norm.dtype, device=norm.device))
