@@ -63,9 +63,11 @@ class Network(nn.Module):
             ``mean`` or ``max`` over the valid steps. ``auto`` is ``last``. For a
             prediction at every step only ``auto`` makes sense.
         initial_state: ``zero``, or ``learned`` with the weights.
+        tie_embeddings: the readout's weights are the embeddings of the tokens
+            (Press and Wolf 2017, arXiv 1608.05859; Inan et al. 2017, arXiv 1611.01462).
 
     Raises:
-        InputError: the readout does not fit the target.
+        InputError: the readout does not fit the target, or there is nothing to tie.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Network(nn.Module):
         embedding_size: PositiveInt | None = None,
         readout: Literal["auto", "last", "mean", "max"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
+        tie_embeddings: bool = False,
     ) -> None:
         super().__init__()
         if target.per_step and readout != "auto":
@@ -112,6 +115,22 @@ class Network(nn.Module):
                 for part in state if isinstance(state, tuple) else (state,):
                     self.initial.append(nn.Parameter(part.detach().clone()))
         self.readout = nn.Linear(directions * hidden_size, target.size)
+        if tie_embeddings:
+            self._tie()
+
+    def _tie(self) -> None:
+        if not isinstance(self.encoder, nn.Embedding) or self.encoder.num_embeddings != self.readout.out_features:
+            raise InputError(
+                "model.tie_embeddings=true is for data whose inputs and targets are the same tokens: "
+                "use model.tie_embeddings=false"
+            )
+        if self.encoder.embedding_dim != self.readout.in_features:
+            raise InputError(
+                f"model.tie_embeddings=true needs embeddings as wide as what is read out: use "
+                f"model.embedding_size={self.readout.in_features} in place of {self.encoder.embedding_dim}"
+            )
+        # the linear layer's initial weights, since an embedding's would make scores of the size of √hidden
+        self.encoder.weight = self.readout.weight
 
     def cells(self) -> list[Cell[Any]]:
         """All cells: layer by layer, the forward direction before the backward one."""
@@ -238,7 +257,9 @@ class Network(nn.Module):
             pool = {"last": "Last valid step", "mean": "Mean over time", "max": "Maximum over time"}[self.readout_kind]
             rows.append(Layer(pool, (None, size), 0))
         shape = (None, length) if self.readout_kind == "every" else (None,)
-        rows.append(Layer("Linear", (*shape, self.readout.out_features), _count(self.readout)))
+        tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
+        own = self.readout.bias.numel() if tied else _count(self.readout)
+        rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, self.readout.out_features), own))
         return rows
 
 

@@ -105,9 +105,15 @@ class DataSpec:
         Steps of one season, for the seasonal-naive baseline.
     class_frequencies
         Of the training split, for the majority baseline and class weights.
+    token_frequencies
+        Of the targets in the training split, none of them 0, for the unigram
+        baseline; empty where there is no such baseline.
     target_mean
         Of each ``value``, on the network's scale, for the constant baseline;
         0 by default.
+    streamed
+        Row i of a batch goes on where row i of the batch before it ended, so
+        that a state can be carried along.
     unit
         Of the values, for axes and metrics.
     note
@@ -121,7 +127,9 @@ class DataSpec:
     period: int | None = None
     scaling: Scaling = field(default_factory=Scaling)
     class_frequencies: tuple[float, ...] = ()
+    token_frequencies: tuple[float, ...] = ()
     target_mean: tuple[float, ...] = ()
+    streamed: bool = False
     unit: str = ""
     step_unit: str = "step"
     note: str = ""

@@ -150,6 +150,10 @@ class SequenceData(LightningDataModule, ABC):
         labels = self.split("train").targets
         return tuple((torch.bincount(labels, minlength=classes) / len(labels)).tolist())
 
+    def baselines(self) -> dict[str, float]:
+        """Loss on the test split, by name, of predictors that need more of the data than its ``spec`` tells."""
+        return {}
+
     def setup(self, stage: str | None = None) -> None:
         needed: dict[str | None, tuple[SplitName, ...]] = {
             "fit": ("train", "val"),
@@ -239,6 +243,43 @@ class BatchOrder(Sampler[Tensor]):
         return (batches[i % len(batches)] for i in range(self.rank, len(self) * self.world, self.world))
 
 
+class StreamOrder(Sampler[Tensor]):
+    """Consecutive sequences in parallel streams: row i of a batch goes on where row i of the batch before it ended.
+
+    Each stream is a run of neighbours. Where they do not come out even the
+    first streams have one more, and the last batch has only their rows.
+    Processes share the streams.
+
+    Args:
+        size: number of sequences.
+        batch_size: streams a process.
+        rank: of this process among ``world`` processes.
+        alike: each process must make as many steps as the others; several of
+            them leave out the last sequences where they do not come out even.
+    """
+
+    seed = None  # nothing is drawn, and every epoch is the same
+    epoch = 0
+
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1, alike: bool = False) -> None:
+        streams = min(batch_size * world, size)
+        self.steps, longer = divmod(size, streams)
+        if alike and world > 1:
+            longer = 0
+        numbers = range(rank, streams, world)
+        self.starts = torch.tensor([number * self.steps + min(number, longer) for number in numbers])
+        self.longer = sum(number < longer for number in numbers)
+
+    def __len__(self) -> int:
+        return self.steps + (self.longer > 0)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for step in range(self.steps):
+            yield self.starts + step
+        if self.longer:
+            yield self.starts[: self.longer] + self.steps
+
+
 class Batches:
     """A split served batch by batch, able to say where it is and to go on from there.
 
@@ -249,7 +290,7 @@ class Batches:
 
     batch_sampler = None  # Lightning looks for it wherever there is a ``sampler``
 
-    def __init__(self, split: Split, order: BatchOrder, num_workers: int = 0) -> None:
+    def __init__(self, split: Split, order: BatchOrder | StreamOrder, num_workers: int = 0) -> None:
         self.split, self.order, self.num_workers = split, order, num_workers
         if order.seed is not None:
             self.sampler = order  # where Lightning finds ``set_epoch``, and what it takes for shuffled
@@ -263,7 +304,7 @@ class Batches:
         # Lightning asks for the iterator before it sets the epoch; a generator starts at the first batch, after it.
         epoch, start = self.order.epoch, 0
         if self._saved is not None and self._saved["epoch"] == epoch:
-            start = self._saved["position"]
+            start = self._saved["position"] % len(self)  # one that was saved at an epoch's end starts the next
         self._saved = None
         self._state = {"epoch": epoch, "position": start}
         for batch in self._cut(list(self.order)[start:]):

@@ -15,7 +15,7 @@ from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
-from rnnlab.spec import Batch
+from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.task import Task
 
 # What is smaller by more than this than the largest gradient has vanished for good, and leaves the picture.
@@ -32,8 +32,8 @@ class GradientFlow(Instrument):
     a state has several parts, as the LSTM's (h, c), it is that of
     :meth:`rnnlab.cells.cell.Cell.memory`, h.
 
-    For a prediction at every step L is the loss of the *last* step alone, so
-    that distance in time is what is seen. For one prediction a sequence L is
+    For a prediction at every step L is the loss of the *last* step alone (of
+    tokens, the last that is asked), so that distance in time is what is seen. For one prediction a sequence L is
     the ordinary loss. The norm is taken for each sequence and averaged over
     the sequences.
 
@@ -93,6 +93,8 @@ class GradientFlow(Instrument):
     def _loss(self, task: Task, output: Tensor, batch: Batch) -> Tensor:
         if not task.spec.target.per_step:
             return task.loss(output, batch)
+        if task.spec.target.kind == "tokens":
+            return task.loss(output, batch._replace(targets=_last_asked(batch.targets)))
         return task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:]))
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
@@ -159,6 +161,13 @@ class GradientFlow(Instrument):
             before_end.set_xlabel("steps before the end", size=style.TICK, color=style.QUIET)
             before_end.tick_params(labelsize=style.TICK - 1, color=style.FAINT, labelcolor=style.QUIET)
             before_end.spines["top"].set_visible(False)
+
+
+def _last_asked(targets: Tensor) -> Tensor:
+    """``(batch, time)`` tokens, of which all but each sequence's last are ignored."""
+    steps = torch.arange(targets.shape[1], device=targets.device)
+    last = torch.where(targets != IGNORED, steps, -1).amax(1, keepdim=True)
+    return targets.where(steps == last, IGNORED)
 
 
 @contextmanager

@@ -47,36 +47,41 @@ class LossCurves(Instrument):
         return f"{text}: no better than the baseline"
 
     def _label(self, task: Task) -> str:
-        if task.spec.target.kind != "values":
+        if task.spec.target.kind in ("class", "tokens"):
             return "loss (nats)"
         return "loss" if task.spec.scaling == Scaling() else "loss (scaled values)"
 
 
 class AccuracyCurves(Instrument):
-    """Share of sequences that are classified correctly, in training and validation, beside the majority's."""
+    """Share of sequences (or of answers, where a sequence asks for many) that are right, beside the baseline's."""
 
     def applies_to(self, task: Task, data: SequenceData) -> bool:
-        return task.spec.target.kind == "class"
+        return "accuracy" in task.training_scores
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         curves = Curves.read(history, "accuracy", best=np.nanargmax)
-        fig = style.figure("Accuracy by epoch", self._subtitle(curves))
+        fig = style.figure("Accuracy by epoch", self._subtitle(curves, self._words(task)[1]))
         if not history:
             return style.message(fig, "no epoch has been finished yet")
-        ax = style.dress(fig.subplots(), "epoch", "accuracy (share of sequences)")
-        curves.draw(ax, "most frequent class")
+        asked, baseline = self._words(task)
+        ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
+        curves.draw(ax, baseline)
         style.legend(fig, ax)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         return fig
 
-    def _subtitle(self, curves: "Curves") -> str:
+    def _words(self, task: Task) -> tuple[str, str]:
+        """What is right or wrong, and what the baseline says."""
+        return ("sequences", "most frequent class") if task.spec.target.kind == "class" else ("answers", "any answer")
+
+    def _subtitle(self, curves: "Curves", baseline: str) -> str:
         if curves.best is None:
             return ""
         epoch, accuracy = curves.best
         text = f"highest validation accuracy {accuracy:.1%}, in epoch {epoch:.0f} of {curves.epochs[-1]:.0f}"
         if curves.baseline is None:
             return text
-        return f"{text}; the most frequent class alone would give {curves.baseline:.1%}"
+        return f"{text}; the {baseline} alone would give {curves.baseline:.1%}"
 
 
 @dataclass(frozen=True)

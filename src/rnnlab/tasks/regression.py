@@ -1,0 +1,53 @@
+"""Real values of the whole sequence."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
+
+from rnnlab.network import Network
+from rnnlab.spec import Batch, DataSpec
+from rnnlab.tasks.forecasting import LOSSES
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+
+
+class Regression(Task):
+    """Squared and absolute error of one prediction a sequence, in the data's own units.
+
+    The trivial predictor says the mean, whatever it sees: its mean squared
+    error is the variance of the targets.
+
+    Args:
+        loss: ``mse``, ``mae`` or ``huber`` (quadratic below 1, linear above;
+            Huber 1964), on the network's scale.
+    """
+
+    target_kind = "value"
+
+    def __init__(
+        self,
+        network: Network,
+        spec: DataSpec,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        scheduler: SchedulerFactory | None = None,
+        monitor: str = "val/loss",
+        loss: Literal["mse", "mae", "huber"] = "mse",
+    ) -> None:
+        super().__init__(network, spec, optimizer, scheduler, monitor)
+        self.loss_function = LOSSES[loss]
+        self.register_buffer("mean", torch.tensor(spec.target_mean or (0.0,) * spec.target.size), persistent=False)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        return self.loss_function(output, batch.targets)
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
+
+    def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        units = self.spec.scaling.to_units
+        return units(output).flatten(), units(batch.targets).flatten()
+
+    def baseline(self, batch: Batch) -> Tensor:
+        assert isinstance(self.mean, Tensor)
+        return self.mean.expand_as(batch.targets)
