@@ -23,7 +23,7 @@ def measure(quick: bool = False) -> Result:
     sizes = list(product(cells, hidden_sizes, batch_sizes))
     cases: dict[tuple[str, int, int], dict[str, float]] = {}
     # all sizes again and again, since a neighbour may be busy for as long as one size takes
-    for size in sizes * (1 if quick else 3):
+    for size in sizes * (1 if quick else 2):
         one, more, largest = seconds(*size, many)
         before = cases.get(size, {"one": one, "more": more})
         cases[size] = {

@@ -29,6 +29,7 @@ from rnnlab.data.random import Random
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.tokens import Tokens
+from rnnlab.instruments.accuracy_by_length import AccuracyByLength
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow
@@ -44,7 +45,7 @@ from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 
 CONF = Path(__file__).parents[1] / "conf" / "instruments"
-ALL = (LossCurves, AccuracyCurves, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
+ALL = (LossCurves, AccuracyCurves, AccuracyByLength, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
 HISTORY = [
     {"epoch": 1, "train/loss": 1.0, "val/loss": 0.9, "train/accuracy": 0.2, "val/accuracy": 0.3},
     {"epoch": 2, "train/loss": 0.6, "val/loss": 0.5, "train/accuracy": 0.6, "val/accuracy": 0.7},

@@ -1,4 +1,4 @@
-"""Diagnostics of memory: each answer follows from its input, each baseline is what its docstring says in closed form."""
+"""Diagnostics of memory: answers follow from inputs, and baselines are what their docstrings say in closed form."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -37,6 +37,7 @@ from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.regression import Regression
 from rnnlab.tasks.task import Task
 
+NO = IGNORED
 TASKS: dict[str, type[Task]] = {"class": Classification, "value": Regression, "tokens": Labelling}
 
 
@@ -145,21 +146,21 @@ def test_the_answer_follows_from_the_input(data: Diagnostic, solve: Callable[[li
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (Adding(num_samples=40000, length=3), {"mse": 1 / 6, "loss": 1 / 6, "mae": 1 / 3}),
-        (CopyMemory(num_samples=4000, length=30), {"loss": 10 * log(8) / 50, "accuracy": 1 / 8}),
-        (CopyMemory(num_samples=4000, length=5, symbols=2, copied=3), {"loss": 3 * log(2) / 11, "exact_match": 1 / 8}),
-        (SelectiveCopy(num_samples=4000), {"loss": log(14), "accuracy": 1 / 14}),
-        (RememberFirst(num_samples=20000, length=2), {"accuracy": 1 / 8, "loss": log(8)}),
-        (Parity(num_samples=20000), {"accuracy": 1 / 2, "loss": log(2)}),
-        (ModularArithmetic(num_samples=20000, operators=("+", "-")), {"accuracy": 1 / 5, "loss": log(5)}),
+        (Adding(num_samples=4000, length=3), {"mse": 1 / 6, "loss": 1 / 6, "mae": 1 / 3}),
+        (CopyMemory(num_samples=1000, length=30), {"loss": 10 * log(8) / 50, "accuracy": 1 / 8}),
+        (CopyMemory(num_samples=1000, length=5, symbols=2, copied=3), {"loss": 3 * log(2) / 11, "exact_match": 1 / 8}),
+        (SelectiveCopy(num_samples=1000), {"loss": log(14), "accuracy": 1 / 14}),
+        (RememberFirst(num_samples=2000, length=2), {"accuracy": 1 / 8, "loss": log(8)}),
+        (Parity(num_samples=2000), {"accuracy": 1 / 2, "loss": log(2)}),
+        (ModularArithmetic(num_samples=2000, operators=("+", "-")), {"accuracy": 1 / 5, "loss": log(5)}),
         (ReverseString(num_samples=2000), {"accuracy": 1 / 2, "loss": log(2)}),
-        (ReverseString(num_samples=20000, length=2, test_length=None, symbols=3), {"exact_match": (1 / 3 + 1 / 9) / 2}),
+        (ReverseString(num_samples=2000, length=2, test_length=None, symbols=3), {"exact_match": (1 / 3 + 1 / 9) / 2}),
         (DuplicateString(num_samples=2000, symbols=4), {"accuracy": 1 / 4, "loss": log(4)}),
-        (AnBn(num_samples=20000), {"accuracy": 1 / 2, "loss": log(2)}),
-        (Dyck(num_samples=10000), {"accuracy": 1 / 2, "loss": log(2)}),
-        (AssociativeRecall(num_samples=5000), {"accuracy": 1 / 32, "loss": log(32)}),
-        (TemporalOrder(num_samples=20000, min_length=10, length=10), {"accuracy": 1 / 4, "loss": log(4)}),
-        (TemporalOrder(num_samples=20000, min_length=10, length=10, relevant=3), {"accuracy": 1 / 8, "loss": log(8)}),
+        (AnBn(num_samples=2000), {"accuracy": 1 / 2, "loss": log(2)}),
+        (Dyck(num_samples=2000), {"accuracy": 1 / 2, "loss": log(2)}),
+        (AssociativeRecall(num_samples=1000), {"accuracy": 1 / 32, "loss": log(32)}),
+        (TemporalOrder(num_samples=2000, min_length=10, length=10), {"accuracy": 1 / 4, "loss": log(4)}),
+        (TemporalOrder(num_samples=2000, min_length=10, length=10, relevant=3), {"accuracy": 1 / 8, "loss": log(8)}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Diagnostic) else "",
 )
@@ -168,16 +169,17 @@ def test_the_baseline_is_its_closed_form(data: Diagnostic, expected: dict[str, f
     batch = split.batch(slice(0, len(split)))
     scores = task_for(data.spec).measure_baseline([batch])
     for name, value in expected.items():
-        spread = (value * (1 - value) / len(split)) ** 0.5  # of a share, measured once a sequence
-        assert scores[name] == pytest.approx(value, abs=4 * spread, rel=0.01), name
+        is_share = name in ("accuracy", "exact_match")
+        spread = (value * (1 - value) / len(split)) ** 0.5 if is_share else 0.0
+        assert scores[name] == pytest.approx(value, abs=4 * spread, rel=0.05), name
 
 
 def test_products_are_zero_more_often_than_sums() -> None:
     """P(0) of two factors is 1 - (4/5)², and that of any sum with a single number in it is 1/5."""
-    two = ModularArithmetic(num_samples=20000, min_length=3, length=3, operators=("*",))
-    assert two.spec.class_frequencies[0] == pytest.approx(1 - 0.8**2, abs=0.015)
-    long = ModularArithmetic(num_samples=20000, min_length=39)
-    assert long.spec.class_frequencies == pytest.approx([0.2] * 5, abs=0.015)
+    two = ModularArithmetic(num_samples=3000, min_length=3, length=3, operators=("*",))
+    assert two.spec.class_frequencies[0] == pytest.approx(1 - 0.8**2, abs=0.03)
+    long = ModularArithmetic(num_samples=3000, min_length=39)
+    assert long.spec.class_frequencies == pytest.approx([0.2] * 5, abs=0.03)
 
 
 # ---- what is drawn ------------------------------------------------------------------------------
@@ -202,28 +204,28 @@ def test_the_test_may_be_longer_than_training(data_set: type[Diagnostic], steps:
 
 
 def test_nested_strings_are_drawn_evenly() -> None:
-    data = Dyck(num_samples=10000, min_length=3, length=3)
+    data = Dyck(num_samples=3000, min_length=3, length=3)
     nested = Counter(tuple(x) for x, y in rows(data.split("train")) if y)
     assert len(nested) == 5  # Catalan's third number
     expected = sum(nested.values()) / 5
     assert all(abs(count - expected) < 5 * expected**0.5 for count in nested.values())
     others = [x for x, y in rows(data.split("train")) if not y]
     balanced = np.mean([sum(x) == 3 for x in others])
-    assert balanced == pytest.approx(0.5, abs=0.04)
+    assert balanced == pytest.approx(0.5, abs=0.06)
 
 
 def test_strings_that_are_not_of_the_language_have_any_other_number_of_a() -> None:
-    data = AnBn(num_samples=10000, min_length=3, length=3)
+    data = AnBn(num_samples=4000, min_length=3, length=3)
     count = Counter(6 - sum(x) for x, y in rows(data.split("train")) if not y)
     assert sorted(count) == [0, 1, 2, 4, 5, 6]
-    assert all(n == pytest.approx(count.total() / 6, rel=0.2) for n in count.values())
+    assert all(n == pytest.approx(count.total() / 6, rel=0.25) for n in count.values())
 
 
 def test_any_two_steps_are_marked() -> None:
-    marks = Adding(num_samples=10000, length=5).split("train").inputs[..., 1]
+    marks = Adding(num_samples=4000, length=5).split("train").inputs[..., 1]
     pairs = Counter(tuple(row.nonzero()[:, 0].tolist()) for row in marks)
     assert len(pairs) == 10
-    assert all(n == pytest.approx(len(marks) / 10, rel=0.2) for n in pairs.values())
+    assert all(n == pytest.approx(len(marks) / 10, rel=0.25) for n in pairs.values())
 
 
 def test_queries_come_sooner_rather_than_later() -> None:
@@ -271,39 +273,33 @@ def says(*tokens: list[int], sure: float = 20.0, size: int = 3) -> Tensor:
     return sure * nn.functional.one_hot(torch.tensor(tokens), size).float()
 
 
-def measure(task: Task, output: Tensor, targets: list[list[int]]) -> dict[str, float]:
-    batch = Batch(torch.zeros(*output.shape[:2], dtype=torch.int64), torch.tensor(targets))
-    task._score(task.scores["test"], output, batch)
+def measure(task: Task, *batches: tuple[Tensor, list[list[int]]]) -> dict[str, float]:
+    for output, targets in batches:
+        batch = Batch(torch.zeros(*output.shape[:2], dtype=torch.int64), torch.tensor(targets))
+        task._score(task.scores["test"], output, batch)
     return {name: float(value) for name, value in task.scores["test"].compute().items()}  # type: ignore[operator]
 
 
 def test_what_is_not_asked_counts_nowhere() -> None:
-    no = IGNORED
-    scores = measure(labelling(), says([0, 1, 2, 1], [2, 2, 0, 0]), [[no, 1, no, 1], [0, 2, 1, no]])
+    targets = [[NO, 1, NO, 1], [0, 2, 1, NO]]
+    scores = measure(labelling(), (says([0, 1, 2, 1], [2, 2, 0, 0]), targets))
     assert scores["accuracy"] == pytest.approx(3 / 5) and scores["exact_match"] == 1 / 2
     assert scores["loss"] == pytest.approx(2 * 20 / 5, rel=1e-4)
 
 
 def test_a_blank_counts_in_the_loss_alone() -> None:
-    targets = [[0, 0, 1], [0, 0, 2]]
-    scores = measure(labelling(blank=0), says([1, 0, 1], [0, 0, 1]), targets)
+    batch = says([1, 0, 1], [0, 0, 1]), [[0, 0, 1], [0, 0, 2]]
+    scores = measure(labelling(blank=0), batch)
     assert scores["accuracy"] == scores["exact_match"] == 1 / 2
     assert scores["loss"] == pytest.approx(2 * 20 / 6, rel=1e-4)
-    assert measure(labelling(), says([1, 0, 1], [0, 0, 1]), targets)["accuracy"] == pytest.approx(4 / 6)
+    assert measure(labelling(), batch)["accuracy"] == pytest.approx(4 / 6)
 
 
 def test_batches_count_by_what_they_ask() -> None:
-    task = labelling()
-    assert task.weight(Batch(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([[0, IGNORED, 1], [IGNORED] * 3]))) == 2
-    one = measure(task, says([0, 1]), [[0, 0]])["loss"]
-    three = measure(task, says([0, 1, 1, 1], [1, 0, 0, 0]), [[1, 1, 1, 1], [1, 1, IGNORED, IGNORED]])["loss"]
-    for output, targets in ((says([0, 1]), [[0, 0]]), (says([0, 1, 1, 1], [1, 0, 0, 0]), [[1] * 4, [1, 1, no, no]])):
-        batch = Batch(torch.zeros(*output.shape[:2], dtype=torch.int64), torch.tensor(targets))
-        task._score(task.scores["test"], output, batch)
-    assert float(task.scores["test"].compute()["loss"]) == pytest.approx((2 * one + 6 * three) / 8)  # type: ignore[operator]
-
-
-no = IGNORED
+    two = says([0, 1]), [[0, 0]]
+    six = says([0, 1, 1, 1], [1, 0, 0, 0]), [[1, 1, 1, 1], [1, 1, NO, NO]]
+    losses = [measure(labelling(), batch)["loss"] for batch in (two, six)]
+    assert measure(labelling(), two, six)["loss"] == pytest.approx((2 * losses[0] + 6 * losses[1]) / 8)
 
 
 @pytest.mark.parametrize(
@@ -332,29 +328,25 @@ def test_regression_scores_are_in_the_data_s_units() -> None:
 @pytest.mark.parametrize(
     ("data", "score", "enough"),
     [
-        (CopyMemory(num_samples=2500, length=3, copied=2), "exact_match", 0.99),
-        (ReverseString(num_samples=2500, length=4, test_length=None), "exact_match", 0.99),
-        (AssociativeRecall(num_samples=2500, length=8, pairs=2, num_keys=3, num_values=3), "accuracy", 0.99),
-        (Adding(num_samples=2500, length=4), "mse", -0.01),
+        (CopyMemory(num_samples=1000, length=2, copied=2, symbols=4), "exact_match", 0.95),
+        (AssociativeRecall(num_samples=1000, length=8, pairs=2, num_keys=2, num_values=2), "accuracy", 0.95),
+        (Adding(num_samples=1000, length=3), "mse", 0.02),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Diagnostic) else "",
 )
 def test_it_can_be_learned(data: Diagnostic, score: str, enough: float) -> None:
-    data.batch_size = 64
-    task = task_for(data.spec, hidden_size=48)
-    optimizer = torch.optim.Adam(task.parameters(), lr=0.01)
-    batches = data.train_dataloader()
-    for epoch in range(14):
-        batches.order.set_epoch(epoch)
-        for batch in batches:
-            optimizer.zero_grad()
-            task.loss(task(batch), batch).backward()
-            optimizer.step()
+    task, train = task_for(data.spec, hidden_size=32), data.split("train")
+    optimizer = torch.optim.Adam(task.parameters(), lr=0.02)
+    batch = train.batch(slice(0, len(train)))
+    for _ in range(120):
+        optimizer.zero_grad()
+        task.loss(task(batch), batch).backward()
+        optimizer.step()
     with torch.no_grad():
         for batch in data.val_dataloader():
             task._score(task.scores["val"], task(batch), batch)
     reached = float(task.scores["val"].compute()[score])  # type: ignore[operator]
-    assert (reached if enough > 0 else -reached) >= enough
+    assert reached <= enough if score == "mse" else reached >= enough
 
 
 # ---- by length ----------------------------------------------------------------------------------
@@ -369,7 +361,7 @@ def test_accuracy_is_gathered_by_length() -> None:
 
 
 def test_the_picture_shows_each_split_over_its_lengths() -> None:
-    data = Parity(num_samples=400, length=8, test_length=(9, 30))
+    data = Parity(num_samples=1000, length=8, test_length=(9, 30))
     task, instrument = task_for(data.spec), AccuracyByLength(points=5)
     assert instrument.applies_to(task, data)
     assert not instrument.applies_to(task, Parity(num_samples=40, min_length=8, length=8, test_length=None))
@@ -382,7 +374,7 @@ def test_the_picture_shows_each_split_over_its_lengths() -> None:
     drawn = {str(line.get_label()): np.asarray(line.get_xydata()) for line in figure.axes[0].lines}
     test, val = drawn["test"], drawn["validation"]
     assert len(test) == 5 and (np.diff(test[:, 0]) > 0).all() and (val[:, 0] <= 8).all() and (test[:, 0] >= 9).all()
-    counts = np.histogram(lengths, np.linspace(9, 31, 6))[0]
+    counts = np.histogram(lengths - 9, np.linspace(0, np.ptp(lengths) + 1, 6))[0]
     assert (test[:, 1] * counts).sum() == pytest.approx(accuracy.sum())
 
 

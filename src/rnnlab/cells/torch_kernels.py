@@ -26,7 +26,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 HOLD = 1e4
-"""What the hold feature adds to a gate: far enough into a sigmoid's tail to be exactly 0 or 1, and no overflow in half."""
+"""What the hold feature adds to a gate: far into a sigmoid's tail, which is exactly 0 or 1 there, and finite in half."""
 
 
 def run_kernel(

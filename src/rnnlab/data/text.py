@@ -130,12 +130,11 @@ class Text(SequenceData):
         )
 
     def _note(self) -> str:
-        held_out = [self.part("val"), self.part("test")]
         sizes = " / ".join(f"{len(self.part(split)):,}" for split in SPLITS)
         note = f"{self.unit}s of one text in its order, nothing drawn: {sizes}"
-        unknown = sum(int((part == 0).sum()) for part in held_out) / sum(map(len, held_out))
+        unknown = sum(int((self.part(split) == 0).sum()) for split in ("val", "test"))
         if self.unit != "byte" and unknown:
-            note += f"; {unknown:.2%} of those held out are <unk>"
+            note += f"; {unknown:,} of those held out are <unk>"
         return note
 
     def baselines(self) -> dict[str, float]:

@@ -141,14 +141,13 @@ class GradientFlow(Instrument):
         style.dress(ax, style.time_label(task.spec), "gradient norm ‖∂L/∂h‖", cell_name(network, number))
         steps = lines[0][1].shape[-1]
         for (name, norms), colour in zip(lines, style.shades(len(lines)), strict=True):
-            look: dict[str, Any] = {"linewidth": 1.5}
-            if name == lines[-1][0]:
-                colour, look = style.VERMILION, {"linewidth": 3.0}
+            last = name == lines[-1][0]
+            look: dict[str, Any] = (
+                {"linewidth": 3.0, "color": style.VERMILION} if last else {"linewidth": 1.5, "color": colour}
+            )
             # a gradient of exactly 0 has no place on a log axis: its line ends there
             values = np.where(norms > 0, norms, np.nan)
-            ax.plot(
-                np.arange(steps), values, color=colour, label=name, marker=style.markers(steps), markersize=3, **look
-            )
+            ax.plot(np.arange(steps), values, label=name, marker=style.markers(steps), markersize=3, **look)
         style.whole_numbers(ax.xaxis)
 
         def from_end(time: Any) -> Any:

@@ -37,7 +37,8 @@ class Instrument(ABC):
 
     def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
         """Called before the first epoch with 0 and after each epoch with its number, from 1. Must leave no trace
-        in the task: no gradient, no change of mode, no random number drawn from the global generator."""
+        in the task: no gradient, no change of mode, no random number drawn from the global generator.
+        """
 
     def state(self) -> dict[str, Tensor]:
         """What ``observe`` has gathered, as tensors, so that a resumed run draws the whole story."""

@@ -113,10 +113,12 @@ def shades(number: int) -> list[Any]:
 
 
 def colour_map(name: str) -> Colormap:
+    """A colour map of matplotlib's, by name."""
     return matplotlib.colormaps[name]
 
 
 def markers(points: int) -> str | None:
+    """Dots on a line of few points, where a line alone would hide how few they are."""
     return "o" if points <= MARKERS_UP_TO else None
 
 

@@ -132,9 +132,10 @@ def device_name(trainer: Trainer) -> str:
     return name if trainer.world_size == 1 else f"{trainer.world_size} × {name}"
 
 
-# The product of batch and largest weight matrix from which a second thread paid for itself on a quiet
-# machine (benchmarks/threads.py); below it, handing the work over costs more than it saves.
-WORTH_MORE_THREADS = 2**24
+# The product of batch and largest weight matrix from which a second thread makes a layer at least 1.3 times as fast
+# (benchmarks/threads.py). It pays a little from 2**20 on, but where a neighbour takes the other core, two threads
+# are four times slower than one: too much to risk for a little.
+WORTH_MORE_THREADS = 2**22
 
 
 def choose_threads(num_threads: int | Literal["auto"], batch_size: int, parameters: Sequence[int]) -> int:
