@@ -26,7 +26,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 HOLD = 1e4
-"""What the hold feature adds to a gate: far into a sigmoid's tail, which is exactly 0 or 1 there, and finite in half."""
+"""Added to a gate by the hold feature: far into the sigmoid's tail, exactly 0 or 1 there, and finite in half."""
 
 
 def run_kernel(
