@@ -283,19 +283,18 @@ def test_a_network_that_reads_backwards_is_refused() -> None:
 
 
 def test_it_learns_what_only_a_state_can_know(tmp_path: Path) -> None:
-    # after an a comes an a or a b, by what came long before the sequence of two
-    data = text(tmp_path, "aaaaab" * 500, length=2, batch_size=8)
-    task = model(data, hidden_size=16)
+    # in pieces of one step nothing but the state says whether this a is the first or the second: blind, it is ln 2
+    data = text(tmp_path, "aabb" * 500, length=1)
+    task = model(data)
     optimizer = torch.optim.Adam(task.network.parameters(), 0.02)
-    for _ in range(3):
-        for number, batch in enumerate(data.train_dataloader()):
-            optimizer.zero_grad()
-            loss = task.training_step(batch, number)
-            loss.backward()
-            optimizer.step()
-    assert loss.item() < 0.05
-    blind, _ = task.network(batch.inputs)
-    assert task.loss(blind, batch).item() > 0.2
+    losses = []
+    for number, batch in enumerate(data.train_dataloader()):
+        optimizer.zero_grad()
+        loss = task.training_step(batch, number)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-40:]) < 0.2
 
 
 # ---- what is no network -------------------------------------------------------------------------------
@@ -324,10 +323,9 @@ def test_pairs_are_a_distribution_for_every_token_seen_or_not() -> None:
 def test_a_compressor_has_read_the_training_text(name: str) -> None:
     pytest.importorskip("lzma")
     rng = np.random.default_rng(0)
-    once = rng.integers(16, size=20_000, dtype=np.uint8).tobytes()
-    other = rng.integers(16, size=20_000, dtype=np.uint8).tobytes()
+    once, other = (rng.integers(256, size=20_000, dtype=np.uint8).tobytes() for _ in range(2))
     compress = compressors()[name]
-    assert compressed_nats(once, other, 20_000, compress) / math.log(2) == pytest.approx(4, rel=0.1)
+    assert compressed_nats(once, other, 20_000, compress) / math.log(2) == pytest.approx(8, rel=0.01)
     assert compressed_nats(once, once, 20_000, compress) / math.log(2) < 0.2
 
 

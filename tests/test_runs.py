@@ -26,10 +26,18 @@ from rnnlab.runs.directory import RunDirectory, replace, replacing
 from rnnlab.runs.execution import Outcome, evaluate, prepare
 
 Train = Callable[..., Outcome]
+FAMILIAR = ("sine", "classification", "tokens", "adding", "text")
 
 
-@pytest.mark.parametrize("data", choices("data"))
-@pytest.mark.parametrize("model", choices("model"))
+# the whole product; what two models on all data and all models on five data sets leave is slow only by its number
+PRODUCT = [
+    pytest.param(model, data, marks=() if model in ("gru", "lstm") or data in FAMILIAR else pytest.mark.slow)
+    for model in choices("model")
+    for data in choices("data")
+]
+
+
+@pytest.mark.parametrize(("model", "data"), PRODUCT)
 def test_every_model_works_with_every_data_set(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
@@ -275,7 +283,11 @@ def scores(path: Path) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("number", "state", "status"),
-    [(signal.SIGKILL, "running", -9), (signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "interrupted", 143)],
+    [
+        (signal.SIGKILL, "running", -9),
+        pytest.param(signal.SIGINT, "interrupted", 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "interrupted", 143, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_ends_as_one_never_stopped(
     number: signal.Signals, state: str, status: int, train: Train, tmp_path: Path

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, guarded, parser
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, now, replace
 
@@ -29,11 +29,11 @@ def evaluate(path: str, overrides: list[str], allow: list[str]) -> int:
         raise InputError(f"{path} has no checkpoint yet (it is {directory.status['state']}): rnnlab resume {path}")
     config = override(directory.config, overrides)
 
+    execution = load_execution()
     from rnnlab.commands.outcome import score_table
     from rnnlab.instruments.console import console
-    from rnnlab.runs.execution import evaluate as test
 
-    scores = test(config, directory, allow)
+    scores = execution.evaluate(config, directory, allow)
     changed = f" with {' '.join(overrides)}" if overrides else ""
     console().print(score_table(scores, f"Test of {path}{changed}"))
     folder = directory.path / "evaluations"

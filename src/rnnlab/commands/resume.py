@@ -1,6 +1,6 @@
 """``rnnlab resume RUN``: goes on where a run was stopped."""
 
-from rnnlab.commands.arguments import add_allow, guarded, parser
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 
@@ -27,8 +27,8 @@ def resume(path: str, allow: list[str]) -> int:
         return 0
     if directory.is_alive:
         raise InputError(f"{path} is running (process {status['pid']} on {status['host']}): wait for it or stop it")
+    execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
-    from rnnlab.runs.execution import execute
 
-    print_outcome(execute(directory, directory.config, resume=True, allow=allow))
+    print_outcome(execution.execute(directory, directory.config, resume=True, allow=allow))
     return 0

@@ -19,6 +19,7 @@ from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from rnnlab.commands.arguments import load_execution
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
@@ -145,8 +146,8 @@ def job(config: DictConfig) -> Any:
         For a single run the exit status; for a job of a sweep the monitored
         score, for sweepers that optimize it (not a number where the job failed).
     """
+    execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
-    from rnnlab.runs.execution import execute
 
     settings = HydraConfig.get()
     in_sweep = not OmegaConf.is_missing(settings.job, "num")
@@ -166,7 +167,7 @@ def job(config: DictConfig) -> Any:
                 ],
             )
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome = execute(directory, values, quiet=in_sweep)
+        outcome = execution.execute(directory, values, quiet=in_sweep)
         log.info("done: %s", outcome.metrics)
         if not in_sweep:
             if "LOCAL_RANK" not in os.environ:

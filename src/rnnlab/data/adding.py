@@ -24,7 +24,7 @@ class Adding(Diagnostic):
 
     Numbers are uniform between 0 and 1, and any two steps are as likely to be
     marked (Hochreiter & Schmidhuber 1997, experiment 4, in the form of Bai et
-    al. 2018, section 5.1).
+    al. 2018, arXiv 1803.01271).
 
     Baseline: who always says 1, the mean, has a mean squared error of
     2 · 1/12 = 1/6 and a mean absolute error of 1/3.

@@ -29,7 +29,7 @@ class AssociativeRecall(Diagnostic):
     Each key of a sequence is asked for once. Queries stand at every second step
     after the pairs, sooner rather than later: the gap g has a probability in
     proportion to g ** (``power`` - 1). This is MQAR of Arora et al. (2023, arXiv
-    2312.04927, section 3.1 and appendix E), whose state must hold all pairs at
+    2312.04927), whose state must hold all pairs at
     once; steps in between are blank, as one of its options has them.
 
     Baseline: any value has a cross-entropy of ln ``num_values`` and an accuracy

@@ -26,8 +26,8 @@ class CopyMemory(Diagnostic):
         target  (11,)   . . . . . . . . 4 8 1
 
     With the default of ten symbols this is the problem of Hochreiter &
-    Schmidhuber (1997) as Arjovsky et al. (2016) and Bai et al. (2018, section
-    5.1) pose it: T + 20 steps for ``length`` T, of which the last ten are
+    Schmidhuber (1997) as Arjovsky et al. (2016) and Bai et al. (2018, arXiv
+    1803.01271) pose it: T + 20 steps for ``length`` T, of which the last ten are
     answers and the others blank. Every step counts in the loss, the answers
     alone in the accuracy.
 

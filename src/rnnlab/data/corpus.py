@@ -3,10 +3,11 @@
 import codecs
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ UNKNOWN = "<unk>"
 WORD = re.compile(r"\w+|[^\w\s]|\n")
 """A run of letters, digits and underscores, any other sign by itself, or the end of a line; spaces only part them."""
 
-BLOCK = 2**22
+BLOCK = 2**20
 """Bytes that are decoded at a time: no more of the text than this is ever held as Python strings."""
 GROWTH = 3
 """Reading needs at most so many times the size of the files (benchmarks/text.py)."""
@@ -61,68 +62,75 @@ def read(blocks: Iterable[bytes] | Iterable[str], unit: Unit, share: float = 1.0
         share: of the text, from its start, of which the vocabulary is made.
         min_count: how often a character or word must occur there to have a number of its own.
     """
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    if unit == "word":
-        codes = [_compact(_numbered(words, numbers)) for words in _words(blocks)]  # type: ignore[arg-type]
-    elif unit == "character":
-        codes = [_compact(np.frombuffer(text.encode("utf-32-le"), "<u4")) for text in blocks]  # type: ignore[union-attr]
-    else:
-        codes = [np.frombuffer(block, np.uint8) for block in blocks]  # type: ignore[arg-type]
-    total = sum(map(len, codes))
+    seen: list[str] = []
     if unit == "byte":
-        vocabulary = tuple(map(chr, range(256)))
-        lookup = np.arange(256, dtype=np.uint8)
-    else:
-        counts = _count(codes, round(share * total))
-        kept = np.flatnonzero(counts >= min_count)
-        names = list(numbers) if unit == "word" else None
-        vocabulary = (UNKNOWN, *(names[code] if names else chr(code) for code in kept.tolist()))
-        highest = max((int(block.max()) for block in codes if len(block)), default=0)
-        lookup = np.zeros(highest + 1, _type(len(vocabulary)))
-        lookup[kept] = np.arange(1, len(vocabulary))
-    ids = np.empty(total, lookup.dtype)
-    end = total
-    while codes:  # from the end, so that a block is freed as soon as it has been looked up
-        block = codes.pop()
-        ids[end - len(block) : end] = lookup[block]
-        end -= len(block)
-    return Corpus(torch.from_numpy(ids), vocabulary, unit)
+        buffer = bytearray()
+        for block in blocks:
+            buffer += block  # type: ignore[arg-type]
+        return Corpus(torch.from_numpy(np.frombuffer(buffer, np.uint8)), tuple(map(chr, range(256))), unit)
+    number = _words if unit == "word" else _characters
+    codes = _joined(number(blocks, seen), seen)  # type: ignore[arg-type]
+    counts = np.zeros(len(seen), np.int64)
+    for part in _parts(codes[: round(share * len(codes))]):
+        counts += np.bincount(part, minlength=len(seen))
+    # by name, so that a number depends on the text alone
+    kept = sorted(np.flatnonzero(counts >= min_count).tolist(), key=seen.__getitem__)
+    numbers = np.zeros(len(seen), codes.dtype)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    for part in _parts(codes):
+        part[:] = numbers[part]
+    vocabulary = (UNKNOWN, *(seen[code] for code in kept))
+    return Corpus(torch.from_numpy(codes.astype(_type(len(vocabulary)), copy=False)), vocabulary, unit)
 
 
-def _words(texts: Iterable[str]) -> Iterator[list[str]]:
-    rest = ""
+def _joined(blocks: Iterable[np.ndarray], seen: list[str]) -> np.ndarray:
+    """All blocks as one array, of a type for as many numbers as ``seen`` has in the end, and ``<unk>``."""
+    buffer, dtype = bytearray(), np.dtype(np.uint8)
+    for block in blocks:
+        needed = np.dtype(_type(len(seen) + 1))
+        if needed.itemsize > dtype.itemsize:
+            buffer, dtype = bytearray(np.frombuffer(buffer, dtype).astype(needed).tobytes()), needed
+        # a bytearray grows in place, where a list of arrays would stand in memory beside what it is joined to
+        buffer += block.astype(dtype).tobytes()
+    return np.frombuffer(buffer, dtype)
+
+
+def _parts(codes: np.ndarray) -> Iterator[np.ndarray]:
+    """Views one after the other, small enough that what is computed from them takes little memory."""
+    return (codes[start : start + BLOCK] for start in range(0, len(codes), BLOCK))
+
+
+def _characters(texts: Iterable[str], seen: list[str]) -> Iterator[np.ndarray]:
+    """Each block's characters, numbered as they are met: ``seen`` has them by number."""
+    numbers = np.full(sys.maxunicode + 1, -1, np.int32)
     for text in texts:
+        codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        new = np.unique(codes[numbers[codes] < 0])
+        numbers[new] = np.arange(len(seen), len(seen) + len(new))
+        seen.extend(map(chr, new.tolist()))
+        yield numbers[codes]
+
+
+def _words(texts: Iterable[str], seen: list[str]) -> Iterator[np.ndarray]:
+    """Each block's words, numbered as they are met: ``seen`` has them by number."""
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__  # a word that is new gets the next number
+    rest = ""
+    for text in chain(texts, [None]):
         # what comes after the last space may go on in the next block
-        rest += text
-        end = max(rest.rfind(" "), rest.rfind("\n")) + 1
-        yield WORD.findall(rest[:end])
+        rest += text or ""
+        end = max(rest.rfind(" "), rest.rfind("\n")) + 1 if text is not None else len(rest)
+        words = WORD.findall(rest[:end])
+        block = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
+        new = [*islice(reversed(numbers), len(numbers) - len(seen))]
+        seen.extend(reversed(new))
+        yield block
         rest = rest[end:]
-    yield WORD.findall(rest)
-
-
-def _numbered(words: list[str], numbers: defaultdict[str, int]) -> np.ndarray:
-    # a word that is new gets the next number
-    return np.fromiter(map(numbers.__getitem__, words), np.uint32, len(words))
-
-
-def _compact(codes: np.ndarray) -> np.ndarray:
-    top = int(codes.max()) if len(codes) else 0
-    return codes.astype(np.uint8 if top < 2**8 else np.uint16 if top < 2**16 else np.uint32)
 
 
 def _type(size: int) -> type[np.generic]:
     # those that torch can index, which leaves out its unsigned ones
     return np.uint8 if size <= 2**8 else np.int16 if size <= 2**15 else np.int32
-
-
-def _count(codes: list[np.ndarray], tokens: int) -> np.ndarray:
-    counts = np.zeros(0, np.int64)
-    for block in codes:
-        more = np.bincount(block[:tokens], minlength=len(counts))
-        more[: len(counts)] += counts
-        counts, tokens = more, max(0, tokens - len(block))
-    return counts
 
 
 # ---- files --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ COMPRESSED, MEASURED = 2**23, 2**20
 def unigram(train: Tensor, vocabulary: int) -> np.ndarray:
     """``(vocabulary,)`` probability of each token by its count, with one more for each (Laplace), so that none is 0."""
     counts = np.ones(vocabulary)
-    for part in train.split(COUNTED):
+    for part in train.split(2**20):
         counts += torch.bincount(part, minlength=vocabulary).numpy()
     return counts / counts.sum()
 

@@ -23,7 +23,7 @@ class SelectiveCopy(Diagnostic):
         symbols=8 copied=3 length=8 (blanks are dots, 9 asks for the answer, - asks nothing)
 
         inputs  (11,)   . 4 . . 8 . . 1 9 9 9
-        target  (11,)   - - - - - - - - 4 8 1
+        target  (11,)   - - - - - - - - 3 7 0      0 is symbol 1, since a blank is never asked for
 
     When a symbol comes is different in every sequence, so that counting steps
     is of no help: one has to see what is worth remembering (Gu & Dao 2023,
