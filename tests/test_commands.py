@@ -220,6 +220,7 @@ def test_data_parallel_on_two_processes(tmp_path: Path) -> None:
     directory = RunDirectory.open(tmp_path / "run")
     assert directory.status["state"] == "done"
     assert directory.metrics["steps"] == 2  # four batches, shared by two
+    assert done.stdout.count("Baseline") == 1  # the first process tells the outcome, the second is silent
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

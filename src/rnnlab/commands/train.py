@@ -107,8 +107,7 @@ def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Name
 
 def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     """One run, in a directory of its own."""
-    is_child = "LOCAL_RANK" in os.environ  # of a data-parallel run, whose first process made the directory
-    if not is_child:
+    if is_first_process():
         _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=ROOT)
@@ -121,6 +120,11 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     )
     callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
     return int(result.return_value)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> None:
@@ -157,7 +161,7 @@ def job(config: DictConfig) -> Any:
     choices = {key: choice for key, choice in settings.runtime.choices.items() if not key.startswith("hydra/")}
     try:
         values = plain(config)
-        if "LOCAL_RANK" not in os.environ:
+        if is_first_process():
             directory.update_status(
                 command=["rnnlab", *sys.argv[1:]],
                 overrides=list(settings.overrides.task),
@@ -170,7 +174,7 @@ def job(config: DictConfig) -> Any:
         outcome = execution.execute(directory, values, quiet=in_sweep)
         log.info("done: %s", outcome.metrics)
         if not in_sweep:
-            if "LOCAL_RANK" not in os.environ:
+            if is_first_process():
                 print_outcome(outcome)
             return 0
         score = outcome.metrics.get(values["monitor"], float("nan"))

@@ -246,6 +246,10 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)
         directory.update_status("done", finished=now(), seconds=metrics["seconds"], figures=figures)
+    if trainer.world_size > 1:
+        # who left early, with threads of its own still at work, would be taken for crashed and end the others
+        trainer.strategy.barrier()
+        torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, figures)
 
 
