@@ -267,11 +267,6 @@ def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, s
     }
 
 
-def checkpoint_exists(directory: RunDirectory) -> bool:
-    """Whether a run can be evaluated: it has kept weights."""
-    return directory.best_checkpoint.exists()
-
-
 def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence[str] = ()) -> dict[str, float]:
     """Tests a run's best weights on the data that a config describes.
 
@@ -284,5 +279,6 @@ def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence
     load_weights(run.task, directory.best_checkpoint)
     options = {name: value for name, value in config["trainer"].items() if name not in ("_target_", "devices")}
     trainer = build_trainer(directory.path, [], None, **options)
-    torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, [run.parameters]))
+    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
+    torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, sizes))
     return {name: float(value) for name, value in trainer.test(run.task, datamodule=run.data, verbose=False)[0].items()}
