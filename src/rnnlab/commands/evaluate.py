@@ -1,47 +1,117 @@
-"""``rnnlab evaluate RUN [key=value …]``: a run's weights on its test data, or on other data."""
+"""``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
 import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory, now, replace
+from rnnlab.runs.directory import STATUS, RunDirectory, now, replace
+from rnnlab.runs.report import find_runs, rank
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
-    options = parser("evaluate", "Tests a run's best weights, with the run's own config or some of it changed.")
-    options.add_argument("run", metavar="RUN", help="a run directory")
-    options.add_argument("overrides", metavar="key=value", nargs="*", help="such as data.noise=0.2 or trainer=cpu")
+    options = parser(
+        "evaluate",
+        "Tests a run's best weights, with the run's own config or some of it changed; of several runs, or of the best "
+        "configuration of a sweep with all its seeds, each one and all of them together.",
+    )
+    add_runs(options)
     add_allow(options)
     given = options.parse_args(arguments)
-    return guarded(lambda: evaluate(given.run, given.overrides, given.allow))
+    places, overrides = places_and_overrides(given.arguments)
+    return guarded(lambda: evaluate(places, overrides, given.allow))
 
 
-def evaluate(path: str, overrides: list[str], allow: list[str]) -> int:
-    """Prints the scores and keeps them under ``evaluations/`` in the run directory.
+def add_runs(options: ArgumentParser) -> None:
+    """Adds the runs and the overrides, in any order."""
+    options.add_argument(
+        "arguments",
+        metavar="RUN|key=value",
+        nargs="+",
+        help="a run directory, several, or a sweep's; and what is to be other than in the run's config, such as "
+        "data.noise=0.2 or trainer=cpu",
+    )
+
+
+def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
+    overrides = [each for each in arguments if "=" in each and not Path(each).exists()]
+    return [each for each in arguments if each not in overrides], overrides
+
+
+def evaluate(places: Sequence[str], overrides: list[str], allow: list[str]) -> int:
+    """Prints the scores and keeps them under ``evaluations/`` in the first directory.
 
     Raises:
-        InputError: it is no run with a checkpoint, or an override cannot work.
+        InputError: it is no run with a checkpoint, an override cannot work, or runs cannot predict together.
     """
-    directory = RunDirectory.open(path)
-    if not directory.best_checkpoint.exists():
-        raise InputError(f"{path} has no checkpoint yet (it is {directory.status['state']}): rnnlab resume {path}")
-    config = override(directory.config, overrides)
-
-    execution = load_execution()
-    from rnnlab.commands.outcome import score_table
+    if not places:
+        raise InputError("evaluate: name a run directory (rnnlab evaluate --help)")
+    runs = members(places)
+    configs = [override(run.config, overrides) for run in runs]
+    load_execution()
+    from rnnlab.commands.outcome import ensemble_table, score_table
     from rnnlab.instruments.console import console
+    from rnnlab.runs.ensemble import Member, evaluate_together
+    from rnnlab.runs.execution import evaluate as evaluate_one
 
-    scores = execution.evaluate(config, directory, allow)
     changed = f" with {' '.join(overrides)}" if overrides else ""
-    console().print(score_table(scores, f"Test of {path}{changed}"))
-    folder = directory.path / "evaluations"
+    kept: dict[str, Any]
+    if len(runs) == 1:
+        scores = evaluate_one(configs[0], runs[0], allow)
+        console().print(score_table(scores, f"Test of {shown_path(runs[0].path)}{changed}"))
+        kept = {"overrides": overrides, "metrics": scores}
+        home = runs[0].path
+    else:
+        together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
+        title = f"Test of {len(runs)} runs of {', '.join(places)}{changed}"
+        console().print(ensemble_table(together, title))
+        kept = {
+            "overrides": overrides,
+            "metrics": together.ensemble,
+            "members": {str(run.path): scores for run, scores in zip(runs, together.members, strict=True)},
+        }
+        home = Path(places[0])
+    folder = home / "evaluations"
     folder.mkdir(exist_ok=True)
     file = folder / f"{now().replace(':', '-')}.json"
-    replace(file, json.dumps({"overrides": overrides, "metrics": scores}, indent=2) + "\n")
-    print(f"kept in {file}")
+    replace(file, json.dumps(kept, indent=2) + "\n")
+    print(f"kept in {shown_path(file.absolute())}")
     return 0
+
+
+def members(places: Sequence[str]) -> list[RunDirectory]:
+    """The runs at some places; of a sweep the seeds of its best configuration, by its own (validation) score.
+
+    Raises:
+        InputError: a place is neither, a run has no checkpoint, or the same one is there twice.
+    """
+    found: list[RunDirectory] = []
+    for place in places:
+        if (Path(place) / STATUS).is_file() or not any(Path(place).glob(f"*/**/{STATUS}")):
+            directory = RunDirectory.open(place)
+            if not directory.best_checkpoint.exists():
+                state = directory.status["state"]
+                raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
+            found.append(directory)
+            continue
+        groups = rank(find_runs([place]))
+        if not groups:
+            raise InputError(f"{place} holds no run that is done: rnnlab report {place}")
+        best = groups[0]
+        if len(groups) > 1:
+            print(
+                f"{place}: {len(groups)} configurations; the best on validation is {best.name} ({len(best.runs)} runs)"
+            )
+        found += [RunDirectory(run.path) for run in best.runs]
+    for number, directory in enumerate(found):
+        if directory.path in [other.path for other in found[:number]]:
+            raise InputError(f"{shown_path(directory.path)} is named twice: a run is one member of an ensemble")
+    return found
 
 
 def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -65,7 +135,7 @@ def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         for each in OverridesParser.create(loader).parse_overrides(overrides):
             key, line = each.key_or_group, each.input_line or ""
             if each.is_sweep_override() or each.is_delete():
-                raise InputError(f"{line}: evaluate takes one value a key")
+                raise InputError(f"{line}: one value a key is taken here")
             if loader.list_groups("") and key in loader.list_groups(""):
                 composed = loader.load_configuration("train", [line], run_mode())
                 with open_dict(changed):

@@ -8,7 +8,11 @@ from rich.table import Table
 
 from rnnlab.commands.arguments import shown_path
 from rnnlab.instruments.console import console
+from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
+
+HIGHER_IS_BETTER = ("accuracy", "f1", "r2", "exact_match")
+NEITHER_IS_BETTER = ("coverage", "width")
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -43,4 +47,31 @@ def score_table(metrics: Mapping[str, Any], title: str) -> Table:
                 predictor = other.removeprefix("baseline/").removesuffix(f"/{plain}")
                 if other == f"baseline/{predictor}/{plain}":
                     table.add_row(f"{plain} of {predictor}", "", f"{score:.4g}")
+    return table
+
+
+def ensemble_table(together: Together, title: str) -> Table:
+    """Scores of an ensemble beside those of its mean member; what is gained is in parts of the member's score."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for name in ("Score", "Mean member", "Best … worst", "Together", "Gain", "Baseline"):
+        table.add_column(name, justify="left" if name == "Score" else "right")
+    for name, value in together.ensemble.items():
+        if not name.startswith(("test/", "rollout/")):
+            continue
+        plain = name.removeprefix("test/")
+        mean, values = together.mean(name), [member[name] for member in together.members]
+        rises = plain.startswith(HIGHER_IS_BETTER)
+        best, worst = sorted(values, reverse=rises)[:: len(values) - 1] if len(values) > 1 else (mean, mean)
+        gain = "" if plain.startswith(NEITHER_IS_BETTER) or not mean else f"{(value - mean) / abs(mean):+.1%}"
+        if gain:
+            gain += " better" if (value > mean) == rises and value != mean else " worse" if value != mean else ""
+        baseline = together.ensemble.get(f"baseline/{plain}")
+        table.add_row(
+            plain,
+            f"{mean:.4g}",
+            f"{best:.4g} … {worst:.4g}",
+            f"{value:.4g}",
+            gain,
+            "" if baseline is None else f"{baseline:.4g}",
+        )
     return table

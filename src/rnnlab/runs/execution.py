@@ -275,10 +275,21 @@ def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence
     """
     read_checkpoint(directory.best_checkpoint)
     run = prepare(config, allow)
-    quiet_lightning()
     load_weights(run.task, directory.best_checkpoint)
-    options = {name: value for name, value in config["trainer"].items() if name not in ("_target_", "devices")}
+    return test(run, directory)
+
+
+def test(run: Run, directory: RunDirectory) -> dict[str, float]:
+    """Scores of a run's task, as it is, on the test split of its data."""
+    quiet_lightning()
+    trainer = untrained(run, directory)
+    return {name: float(value) for name, value in trainer.test(run.task, datamodule=run.data, verbose=False)[0].items()}
+
+
+def untrained(run: Run, directory: RunDirectory) -> Trainer:
+    """A trainer for a run's weights as they are: it logs nothing and keeps nothing."""
+    options = {name: value for name, value in run.config["trainer"].items() if name not in ("_target_", "devices")}
     trainer = build_trainer(directory.path, [], None, **options)
     sizes = [parameter.numel() for parameter in run.task.network.parameters()]
     torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, sizes))
-    return {name: float(value) for name, value in trainer.test(run.task, datamodule=run.data, verbose=False)[0].items()}
+    return trainer

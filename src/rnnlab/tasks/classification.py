@@ -13,7 +13,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability
 
 
 class Classification(Task):
@@ -78,6 +78,9 @@ class Classification(Task):
     def baseline(self, batch: Batch) -> Tensor:
         assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(len(batch.targets), -1)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        return mean_probability(outputs)
 
     def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()

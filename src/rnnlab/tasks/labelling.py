@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability
 
 
 class Labelling(Task):
@@ -58,6 +58,9 @@ class Labelling(Task):
 
     def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._answers(batch)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        return mean_probability(outputs)
 
     def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
         answers = self._answers(batch)

@@ -25,6 +25,11 @@ LOSS_EVERY_N_STEPS = 50
 """How often the loss of a single step goes to the logger; every epoch's mean does anyway."""
 
 
+def mean_probability(logits: Tensor) -> Tensor:
+    """``(members, …, classes)`` scores to the ``(…, classes)`` logarithm of the members' mean probability."""
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
 class Scores(nn.Module):
     """The mean loss and some metrics of one predictor on one split."""
 
@@ -120,6 +125,10 @@ class Task(LightningModule, ABC):
     def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor | None:
         """``(batch,)`` share of each sequence's answers that are right; ``None`` where nothing is right or wrong."""
         return None
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        """What several networks put out together: ``(members, …)`` to ``(…)``, real values as their mean."""
+        return outputs.mean(0)
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         """Cheap scores of a training batch (means over it), named by ``training_scores``."""

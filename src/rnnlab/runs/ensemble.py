@@ -1,0 +1,140 @@
+"""Several trained runs that predict together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.errors import InputError
+from rnnlab.network import Network, NetworkState
+from rnnlab.runs.checkpoint import load_weights
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import Run, prepare, test
+from rnnlab.shapes import Inputs, Lengths
+
+OWN_TO_A_MEMBER = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentation")
+"""Options of the data in which members may differ: they change how a run meets its training data, and not its test."""
+
+
+class Ensemble(nn.Module):
+    """Networks in the place of one: each carries its own state, and their outputs become one.
+
+    Args:
+        members: networks for the same data.
+        combine: ``(members, …)`` outputs to the ``(…)`` output of them all; see :meth:`rnnlab.tasks.task.Task.combine`.
+    """
+
+    def __init__(self, members: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.combine = combine
+        self.bidirectional = any(member.bidirectional for member in members)
+
+    def forward(
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """As :meth:`rnnlab.network.Network.forward`; the state is that of all members, one after the other."""
+        outputs: list[Tensor] = []
+        after: list[Any] = []
+        for member in self.members:
+            assert isinstance(member, Network)
+            own = None
+            if state is not None and not member.bidirectional:
+                own, state = state[: member.num_layers], state[member.num_layers :]
+            output, final = member(inputs, own, lengths)
+            outputs.append(output)
+            after += final
+        return self.combine(torch.stack(outputs)), tuple(after)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained run and the config under which it predicts here."""
+
+    directory: RunDirectory
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Together:
+    """Test scores of an ensemble and of each of its members on the same data."""
+
+    members: list[dict[str, float]]
+    ensemble: dict[str, float]
+
+    def mean(self, score: str) -> float:
+        """Of the members; not a number where one of them has no such score."""
+        values = [member.get(score, float("nan")) for member in self.members]
+        return sum(values) / len(values)
+
+
+def load(members: Sequence[Member], allow: Sequence[str] = ()) -> list[Run]:
+    """The members, built and with their best weights.
+
+    Raises:
+        InputError: one has no checkpoint, or they were trained on different data or for different objectives.
+    """
+    first = members[0]
+    for member in members[1:]:
+        check_alike(first, member)
+    runs = []
+    for member in members:
+        run = prepare(member.config, allow)
+        load_weights(run.task, member.directory.best_checkpoint)
+        if runs and run.data.spec.target != runs[0].data.spec.target:
+            raise InputError(f"{member.directory.path} predicts other things than {first.directory.path}")
+        runs.append(run)
+    return runs
+
+
+def check_alike(first: Member, other: Member) -> None:
+    """Refuses members whose test data could be what another one was trained on.
+
+    Raises:
+        InputError: their data or task differ.
+    """
+    names = [_shown(each.directory.path) for each in (other, first)]
+    for part in ("data", "task"):
+        ours, theirs = (_flat(each.config[part]) for each in (first, other))
+        for key in [*ours, *theirs]:
+            if key.split(".")[0] not in OWN_TO_A_MEMBER and ours.get(key) != theirs.get(key):
+                raise InputError(
+                    f"{names[0]} has {part}.{key}={theirs.get(key)}, and {names[1]} {ours.get(key)}: members of an "
+                    f"ensemble share their data and their task (give {part}.{key}=… to test all of them on the same)"
+                )
+
+
+def join(runs: Sequence[Run]) -> Run:
+    """One run of several: the first one's task and data, the networks of all."""
+    task = runs[0].task
+    networks = [run.task.network for run in runs]
+    task.network = Ensemble(networks, task.combine)  # type: ignore[assignment]
+    return runs[0]
+
+
+def evaluate_together(members: Sequence[Member], allow: Sequence[str] = ()) -> Together:
+    """Tests each member and all of them together, on the first one's test data.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
+    runs = load(members, allow)
+    alone = []
+    for run in runs:
+        run.data = runs[0].data
+        alone.append(test(run, members[0].directory))
+    return Together(alone, test(join(runs), members[0].directory))
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _shown(path: Path) -> str:
+    return path.name

@@ -1,0 +1,99 @@
+"""Several runs that predict together."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose
+
+from rnnlab.commands import evaluate as evaluate_command
+from rnnlab.data.sequence import SequenceData
+from rnnlab.errors import InputError
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ensemble import Member, evaluate_together, join, load
+from rnnlab.runs.execution import Outcome, execute
+from rnnlab.tasks.task import mean_probability
+
+Train = Callable[..., Outcome]
+
+
+def members(*outcomes: Outcome) -> list[Member]:
+    return [Member(each.directory, each.directory.config) for each in outcomes]
+
+
+def outputs(data: SequenceData, networks: list[torch.nn.Module]) -> list[torch.Tensor]:
+    batch = next(iter(data.test_dataloader()))
+    return [network.eval()(batch.inputs, lengths=batch.lengths)[0] for network in networks]
+
+
+def test_probabilities_are_averaged_and_not_scores() -> None:
+    probabilities = torch.tensor([[[0.9, 0.1]], [[0.3, 0.7]]])
+    # a softmax does not see a constant that is added to all scores of one member
+    logits = probabilities.log() + torch.tensor([5.0, -3.0])[:, None, None]
+    assert mean_probability(logits).exp()[0].tolist() == pytest.approx([0.6, 0.4])
+
+
+@torch.no_grad()
+def test_real_values_are_averaged(train: Train) -> None:
+    runs = load(members(train("seed=1"), train("seed=2")))
+    a, b = outputs(runs[0].data, [run.task.network for run in runs])
+    (both,) = outputs(runs[0].data, [join(runs).task.network])
+    assert not torch.allclose(a, b)
+    torch.testing.assert_close(both, (a + b) / 2)
+
+
+@pytest.mark.parametrize("data", ["sine", "classification", "adding", "reverse_string", "text"])
+def test_twice_the_same_member_is_that_member(data: str, train: Train) -> None:
+    outcome = train(f"data={data}", "model.hidden_size=8", "instruments=none")
+    together = evaluate_together(members(outcome, outcome))
+    expected = {name: value for name, value in outcome.metrics.items() if name in together.ensemble}
+    assert "test/loss" in expected
+    assert together.ensemble == pytest.approx(expected, rel=1e-5)
+    assert together.members[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_ensemble_is_no_worse_than_its_mean_member_where_the_loss_is_convex(train: Train) -> None:
+    runs = [train("data=classification", f"seed={seed}", "instruments=none") for seed in range(3)]
+    together = evaluate_together(members(*runs))
+    assert together.ensemble["test/loss"] < together.mean("test/loss")  # Jensen's inequality
+
+
+def test_carried_states_stay_apart(train: Train) -> None:
+    """Members of different depth and cell, over streams whose state goes from batch to batch."""
+    runs = [
+        train("data=text", "model=lstm", "model.hidden_size=8", "instruments=none"),
+        train("data=text", "model=gru", "model.num_layers=2", "model.hidden_size=4", "instruments=none"),
+    ]
+    together = evaluate_together(members(*runs))
+    for outcome, scores in zip(runs, together.members, strict=True):
+        assert scores["test/loss"] == pytest.approx(outcome.metrics["test/loss"], rel=1e-5)
+    assert together.ensemble["test/loss"] < together.mean("test/loss")
+
+
+def test_members_share_their_data(train: Train) -> None:
+    with pytest.raises(InputError, match=r"data\.noise=0\.5"):
+        load(members(train("instruments=none"), train("data.noise=0.5", "instruments=none")))
+
+
+def test_a_sweep_predicts_by_the_seeds_of_its_best_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rate in ("0.0001", "0.01"):
+        for seed in (0, 1):
+            overrides = [f"optimizer.lr={rate}", f"seed={seed}"]
+            directory = RunDirectory.claim(tmp_path / "sweep" / f"{rate}-{seed}")
+            directory.update_status(overrides=overrides)
+            tiny = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=2", "trainer.accelerator=cpu")
+            execute(directory, compose(*tiny, *overrides, "instruments=none"), quiet=True)
+    assert evaluate_command.main([str(tmp_path / "sweep")]) == 0
+    said = capsys.readouterr().out
+    assert "optimizer.lr=0.01 (2 runs)" in said
+    assert "Together" in said
+    (kept,) = (tmp_path / "sweep" / "evaluations").iterdir()
+    written = json.loads(kept.read_text())
+    assert sorted(Path(run).name for run in written["members"]) == ["0.01-0", "0.01-1"]
+    first = str(tmp_path / "sweep" / "0.01-0")
+    assert evaluate_command.main([first, first]) == 2
+    assert "named twice" in capsys.readouterr().err
