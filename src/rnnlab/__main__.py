@@ -8,6 +8,7 @@ VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run that was stopped",
     "evaluate": "test a run, perhaps on other data",
+    "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table and CSV",
     "list": "what there is: models, data, tasks, experiments, trainers …",
 }
@@ -37,7 +38,14 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(f"rnnlab: there is no command '{verb}'{nearest(verb, VERBS)} ({', '.join(VERBS)})", file=sys.stderr)
         sys.exit(2)
-    sys.exit(importlib.import_module(f"rnnlab.commands.{verb}").main(rest))
+    try:
+        status = importlib.import_module(f"rnnlab.commands.{verb}").main(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read our output has left: nothing more to say, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 
 
 def usage() -> str:

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     )
     add_runs(options)
     add_allow(options)
-    given = options.parse_args(arguments)
+    given = options.parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
     return guarded(lambda: evaluate(places, overrides, given.allow))
 

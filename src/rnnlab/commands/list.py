@@ -11,6 +11,7 @@ GROUPS = {
     "data": "data",
     "tasks": "task",
     "experiments": "experiment",
+    "benchmarks": "benchmark",
     "trainers": "trainer",
     "optimizers": "optimizer",
     "schedulers": "scheduler",
@@ -46,7 +47,7 @@ def show(what: str | None, config_dir: str | None = None) -> int:
         if not entries:
             continue
         width = max(len(stem) for stem in entries)
-        print(f"{name} ({group}=…)")
+        print(f"{name} ({'rnnlab benchmark NAME' if group == 'benchmark' else f'{group}=…'})")
         for stem, text in entries.items():
             print(f"  {stem:{width}}  {text}")
         print()

@@ -99,6 +99,8 @@ def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Name
         group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG, *_: Any, **__: Any
     ) -> list[str]:
         options = loader.repository.get_group_options(group_name, results_filter)
+        if group_name.startswith("benchmark"):  # not composed: rnnlab benchmark reads them
+            return []
         return [option for option in options if not option.startswith("_")]  # what choices share is no choice
 
     loader.get_group_options = group_options  # type: ignore[method-assign]

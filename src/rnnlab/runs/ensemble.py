@@ -80,7 +80,7 @@ def load(members: Sequence[Member], allow: Sequence[str] = ()) -> list[Run]:
     first = members[0]
     for member in members[1:]:
         check_alike(first, member)
-    runs = []
+    runs: list[Run] = []
     for member in members:
         run = prepare(member.config, allow)
         load_weights(run.task, member.directory.best_checkpoint)

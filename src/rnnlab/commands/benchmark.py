@@ -1,0 +1,219 @@
+"""``rnnlab benchmark [NAME…] [key=value …]``: experiments over several seeds, published numbers beside ours."""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnlab.commands.arguments import guarded, load_execution, parser, shown_path
+from rnnlab.commands.composition import (
+    COMPOSITION_ERRORS,
+    ROOT,
+    conf_directory,
+    create_hydra,
+    explain,
+    flat_keys,
+    plain,
+    run_mode,
+)
+from rnnlab.commands.list import describe
+from rnnlab.errors import InputError, RunFailed, nearest
+from rnnlab.runs.directory import RunDirectory, replace
+
+FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
+"""Keys that change no score: runs that differ in nothing else are the same."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = parser(
+        "benchmark",
+        "Runs an experiment over several seeds and models and shows the scores beside published numbers and the "
+        "trivial baseline. What was run before is not run again, so a stopped benchmark goes on by the same command.",
+    )
+    options.add_argument("arguments", metavar="NAME|key=value", nargs="*", help="none: list what there is")
+    options.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N-1 of each row (default: the benchmark's)")
+    options.add_argument("--rows", metavar="ROW,…", help="only these rows of the table")
+    options.add_argument("--at", metavar="VALUE,…", help="only these places of a curve")
+    options.add_argument("--dir", metavar="DIR", default="outputs/benchmarks", help="holds a directory a benchmark")
+    given = options.parse_intermixed_args(arguments)
+    return guarded(lambda: benchmark(given))
+
+
+def benchmark(given: Namespace) -> int:
+    """Lists the benchmarks, or runs some.
+
+    Raises:
+        InputError: there is no such benchmark or row, or a key is wrong.
+    """
+    overrides = [each for each in given.arguments if "=" in each]
+    names = [each for each in given.arguments if "=" not in each]
+    files = {file.stem: file for file in sorted((conf_directory() / "benchmark").glob("*.yaml"))}
+    if not names:
+        width = max(map(len, files))
+        for name, file in files.items():
+            print(f"  {name:{width}}  {describe(file)}")
+        return 0
+    for name in names:
+        if name not in files:
+            raise InputError(
+                f"benchmark {name}: no such benchmark{nearest(name, files)} (there are {', '.join(files)})"
+            )
+    if given.seeds is not None and given.seeds < 1:
+        raise InputError(f"--seeds {given.seeds}: at least 1")
+    return max(run(name, files[name], given, overrides) for name in names)
+
+
+def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> int:
+    """Runs what is missing of one benchmark, then prints, writes and draws it.
+
+    Returns:
+        1 if a run failed, else 0.
+    """
+    from rnnlab.runs.benchmark import jobs, read_benchmark
+
+    benchmark = read_benchmark(file)
+    rows = _chosen(given.rows, list(benchmark.rows), "--rows")
+    seeds = given.seeds or benchmark.seeds
+    planned = jobs(benchmark, rows, seeds, overrides)
+    if given.at is not None:
+        if benchmark.along is None:
+            raise InputError(f"--at {given.at}: {name} is no curve")
+        places = _chosen(given.at, [str(value) for value in benchmark.along.values], "--at")
+        planned = [job for job in planned if str(job.at) in places]
+    root = Path(given.dir) / name
+    configs = compose([list(job.overrides) for job in planned])
+    directories = [RunDirectory(root / job.place) for job in planned]
+    for directory, config in zip(directories, configs, strict=True):
+        check_same(directory, config)
+    print(f"{describe(file)}: {len(planned)} runs in {root}", flush=True)
+    failed = 0
+    done = []
+    for number, (job, directory, config) in enumerate(zip(planned, directories, configs, strict=True), 1):
+        place = "" if job.at is None or benchmark.along is None else f" {benchmark.along.label}={job.at}"
+        label = f"[{number}/{len(planned)}] {job.row}{place} seed {job.seed}"
+        try:
+            before = execute(directory, config, list(job.overrides))
+            score = directory.metrics.get(benchmark.score)
+            if score is None:
+                raise InputError(f"{name}: {benchmark.score} is no score of its runs ({', '.join(directory.metrics)})")
+            seconds = f"{directory.metrics['seconds']:.1f} s"
+            print(f"{label}: {benchmark.shown(score)}  ({seconds}{', from before' if before else ''})", flush=True)
+            done.append((job, directory))
+        except RunFailed as error:
+            failed += 1
+            print(f"{label}: failed: {error}  (log: {shown_path(directory.path)}/train.log)", flush=True)
+    if done:
+        command = " ".join(["rnnlab benchmark", name, *overrides])
+        show(command, describe(file), benchmark, done, root)
+    return 1 if failed else 0
+
+
+def _chosen(given: str | None, known: list[str], option: str) -> list[str]:
+    if given is None:
+        return known
+    chosen = [each.strip() for each in given.split(",")]
+    for each in chosen:
+        if each not in known:
+            raise InputError(f"{option} {each}: no such one{nearest(each, known)} (there are {', '.join(known)})")
+    return chosen
+
+
+def compose(jobs: Sequence[list[str]]) -> list[dict[str, Any]]:
+    """The config of each job.
+
+    Raises:
+        InputError: a key or choice is wrong.
+    """
+    hydra = create_hydra()
+    overrides: list[str] = []
+    try:
+        return [plain(hydra.config_loader.load_configuration(ROOT, overrides := each, run_mode())) for each in jobs]
+    except COMPOSITION_ERRORS as error:
+        raise explain(error, hydra, overrides) from None
+
+
+def check_same(directory: RunDirectory, config: dict[str, Any]) -> None:
+    """Refuses a directory whose run was made with another config.
+
+    Raises:
+        InputError: saying what differs.
+    """
+    if not (directory.path / "config.yaml").exists():
+        return
+    before = directory.config
+    for key in [*flat_keys(before), *flat_keys(config)]:
+        ours, theirs = _at(config, key), _at(before, key)
+        if ours != theirs and not isinstance(ours, dict) and not key.startswith(FREE):
+            raise InputError(
+                f"{shown_path(directory.path)} was run with {key}={theirs}, and now it is {ours}: "
+                "nothing is overwritten, choose another --dir"
+            )
+
+
+def _at(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
+
+
+def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str]) -> bool:
+    """Runs one run, or what is left of it; returns whether it was done already.
+
+    Raises:
+        RunFailed: it could not go on.
+        InputError: the config cannot work.
+    """
+    there = (directory.path / "status.json").exists()
+    if there and directory.status["state"] == "done":
+        return True
+    if there and directory.is_alive:
+        raise InputError(f"{shown_path(directory.path)} is running (process {directory.status['pid']}): wait for it")
+    execution = load_execution()
+    if not there:
+        directory = RunDirectory.claim(directory.path)
+        directory.update_status(command=["rnnlab", *sys.argv[1:]], overrides=overrides)
+    try:
+        execution.execute(directory, config, resume=there, quiet=True)
+    except InputError:
+        directory.remove_if_untrained()
+        raise
+    return False
+
+
+def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[Any, RunDirectory]], root: Path) -> None:
+    """Prints the comparison and writes ``table.md``, ``scores.csv`` and ``plot.png`` into the benchmark's directory."""
+    from rich.table import Table
+
+    from rnnlab.instruments.console import console
+    from rnnlab.runs.benchmark import collect, markdown, table, write_scores
+    from rnnlab.runs.benchmark_plot import draw
+    from rnnlab.runs.directory import replacing
+
+    result = collect(benchmark, done)
+    heading, rows = table(result)
+    shown = Table(title=description, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for number, column in enumerate(heading):
+        shown.add_column(column, justify="left" if number in (0, len(heading) - 1) else "right")
+    for row in rows:
+        shown.add_row(*row, style=None if row[-1] == "ours" else "dim")
+    out = console()
+    out.print()
+    out.print(shown)
+    if result.verdict():
+        out.print(result.verdict())
+    out.print(f"tuned: {benchmark.tuned}", highlight=False)
+    status = done[0][1].status
+    versions = status.get("versions", {})
+    machine = (
+        f"Machine: {status.get('device', 'unknown')}, {status.get('threads', '?')} thread(s) a run; "
+        f"rnnlab {versions.get('rnnlab')}, torch {versions.get('torch')}, commit "
+        f"{str(status.get('git', {}).get('commit'))[:9]}, {time.strftime('%Y-%m-%d')}."
+    )
+    replace(root / "table.md", markdown(result, description, command, machine))
+    write_scores(root / "scores.csv", done)
+    with replacing(root / "plot.png") as temporary:
+        draw(result, description).savefig(temporary, format="png")
+    out.print(f"written to {shown_path(root.absolute())}/: table.md, scores.csv, plot.png")

@@ -1,0 +1,316 @@
+"""An experiment over several models and seeds, beside published numbers and the trivial baseline.
+
+What is run and what it is held against stands in ``conf/benchmark/NAME.yaml``, read here; see :class:`Benchmark`.
+"""
+
+import csv
+import io
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rnnlab.errors import InputError
+from rnnlab.runs.directory import RunDirectory, replace
+from rnnlab.shapes import PositiveInt
+
+Number = float | int
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Published(_Strict):
+    """A number that others give: whose, what, where it stands, and at which value of ``along``."""
+
+    name: str
+    value: float
+    source: str
+    at: Number | None = None
+
+
+class Along(_Strict):
+    """The key over whose values each row is run, and its name in table and plot."""
+
+    key: str
+    values: tuple[Number, ...]
+    label: str
+
+
+class Target(_Strict):
+    """What is to be reached: by one row, or by the ``best`` one on validation; at one value of ``along``."""
+
+    value: float
+    row: str = "best"
+    at: Number | None = None
+
+
+class Benchmark(_Strict):
+    """What ``conf/benchmark/NAME.yaml`` says.
+
+    Attributes:
+        experiment: that every run starts from.
+        score: a key of ``metrics.json``, of the test; nothing is chosen by it.
+        mode: whether a low (``min``) or a high (``max``) score is good.
+        rows: by its name, what each row of the table adds to the experiment.
+        along: a key that varies within each row, for a curve.
+        seeds: runs of each row and value, seeds 0, 1, …
+        baseline: keys of ``metrics.json`` by the name of a trivial predictor.
+        published: what others have.
+        target: what is to be reached.
+        percent: the score is a share, shown times 100.
+        tuned: which settings were tried, and by what they were chosen.
+    """
+
+    experiment: str
+    score: str
+    mode: Literal["min", "max"]
+    rows: Mapping[str, tuple[str, ...]]
+    along: Along | None = None
+    seeds: PositiveInt = 5
+    baseline: Mapping[str, str] = {}
+    published: tuple[Published, ...] = ()
+    target: Target | None = None
+    percent: bool = False
+    tuned: str
+
+    def shown(self, value: float) -> str:
+        """A score as the table has it."""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.3g}"
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """Reads a benchmark's file.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        benchmark = Benchmark.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no benchmark: {' '.join(str(error).split())}") from None
+    if benchmark.target is not None and benchmark.target.row not in ("best", *benchmark.rows):
+        raise InputError(f"{path}: target.row={benchmark.target.row}: no such row")
+    return benchmark
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a benchmark: its row, its place along the curve, its seed, and what it adds to the defaults."""
+
+    row: str
+    at: Number | None
+    seed: int
+    overrides: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """Of its directory, below the benchmark's."""
+        name = re.sub(r"[^\w.+-]+", "-", self.row).strip("-")
+        return "/".join([name, *([] if self.at is None else [str(self.at)]), f"seed{self.seed}"])
+
+
+def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Sequence[str] = ()) -> list[Job]:
+    """All runs, seed by seed, so that whoever stops early has some of everything.
+
+    Args:
+        benchmark: what to run.
+        rows: their names.
+        seeds: how many.
+        overrides: for every run, after the row's own.
+    """
+    along = benchmark.along
+    return [
+        Job(
+            row,
+            at,
+            seed,
+            (
+                f"experiment={benchmark.experiment}",
+                *benchmark.rows[row],
+                *([] if along is None else [f"{along.key}={at}"]),
+                *overrides,
+                f"seed={seed}",
+            ),
+        )
+        for seed in range(seeds)
+        for row in rows
+        for at in ([None] if along is None else along.values)
+    ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one row at one value of ``along``."""
+
+    row: str
+    at: Number | None
+    metrics: tuple[Mapping[str, Any], ...]
+
+    def values(self, score: str) -> list[float]:
+        return [metrics[score] for metrics in self.metrics if score in metrics]
+
+    def mean(self, score: str) -> float:
+        values = self.values(score)
+        return statistics.fmean(values) if values else math.nan
+
+    def deviation(self, score: str) -> float:
+        values = self.values(score)
+        return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark and what its runs gave."""
+
+    benchmark: Benchmark
+    cells: tuple[Cell, ...]
+    monitor: str
+    mode: str
+
+    def cell(self, row: str, at: Number | None) -> Cell:
+        return next(cell for cell in self.cells if (cell.row, cell.at) == (row, at))
+
+    @property
+    def rows(self) -> list[str]:
+        return list(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def places(self) -> list[Number | None]:
+        """The values of ``along``; one ``None`` where there is no curve."""
+        return list(dict.fromkeys(cell.at for cell in self.cells))
+
+    def baselines(self, at: Number | None) -> dict[str, float]:
+        """Of the trivial predictors, over all runs at a place: they do not depend on the model."""
+        found = {}
+        for name, key in self.benchmark.baseline.items():
+            values = [value for cell in self.cells if cell.at == at for value in cell.values(key)]
+            if values:
+                found[name] = statistics.fmean(values)
+        return found
+
+    def best_row(self, at: Number | None) -> str:
+        """By the mean of the monitored validation score, and never by the test."""
+        sign = 1 if self.mode == "min" else -1
+        cells = [cell for cell in self.cells if cell.at == at and cell.values(self.monitor)]
+        return min(cells, key=lambda cell: sign * cell.mean(self.monitor)).row
+
+    def verdict(self) -> str:
+        """Whether the target was reached, in one line; empty where there is none or nobody has run there."""
+        target, benchmark = self.benchmark.target, self.benchmark
+        if target is None or target.at not in self.places:
+            return ""
+        row = self.best_row(target.at) if target.row == "best" else target.row
+        if row not in self.rows:
+            return ""
+        value = self.cell(row, target.at).mean(benchmark.score)
+        reached = value <= target.value if benchmark.mode == "min" else value >= target.value
+        sign = "≤" if benchmark.mode == "min" else "≥"
+        where = "" if target.at is None or benchmark.along is None else f" at {benchmark.along.label}={target.at}"
+        which = f"{row}, the best on validation," if target.row == "best" and len(self.rows) > 1 else row
+        missed = "reached" if reached else f"missed by {benchmark.shown(abs(value - target.value))}"
+        return (
+            f"to reach{where}: {sign} {benchmark.shown(target.value)}; {which} has {benchmark.shown(value)}: {missed}"
+        )
+
+
+def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]]) -> Result:
+    """The result of the runs that are done."""
+    cells: dict[tuple[str, Number | None], list[Mapping[str, Any]]] = {}
+    for job, directory in done:
+        cells.setdefault((job.row, job.at), []).append(directory.metrics)
+    config = done[0][1].config
+    gathered = tuple(Cell(row, at, tuple(metrics)) for (row, at), metrics in cells.items())
+    return Result(benchmark, gathered, config["monitor"], config["mode"])
+
+
+def table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """The comparison as text: a heading, and rows of ours, of trivial predictors and of others."""
+    benchmark, places = result.benchmark, result.places
+    unit = " (%)" if benchmark.percent else ""
+    columns = [
+        f"{benchmark.score}{unit}" if place is None or benchmark.along is None else f"{benchmark.along.label}={place}"
+        for place in places
+    ]
+    heading = ["", *columns, "n", "parameters", "seconds a run", "source"]
+    rows = []
+    for row in result.rows:
+        cells = [next((c for c in result.cells if (c.row, c.at) == (row, place)), None) for place in places]
+        there = [cell for cell in cells if cell is not None]
+        counts = sorted({len(cell.values(benchmark.score)) for cell in there})
+        rows.append(
+            [
+                row,
+                *("" if cell is None else _spread(benchmark, cell) for cell in cells),
+                "–".join(map(str, counts)),
+                f"{there[0].metrics[0].get('parameters', 0):,}",
+                f"{statistics.fmean(cell.mean('seconds') for cell in there):.0f}",
+                "ours",
+            ]
+        )
+    trivial = [result.baselines(place) for place in places]
+    for name in benchmark.baseline:
+        if any(name in each for each in trivial):
+            values = [benchmark.shown(each[name]) if name in each else "" for each in trivial]
+            rows.append([name, *values, "", "", "", "trivial"])
+    for published in benchmark.published:
+        values = ["" for _ in places]
+        name = published.name
+        if published.at in places:
+            values[places.index(published.at)] = benchmark.shown(published.value)
+        else:
+            if benchmark.along is not None:
+                name = f"{name}, {benchmark.along.label}={published.at}"
+            values[-1] = benchmark.shown(published.value)
+        rows.append([name, *values, "", "", "", published.source])
+    return heading, rows
+
+
+def _spread(benchmark: Benchmark, cell: Cell) -> str:
+    mean, deviation = cell.mean(benchmark.score), cell.deviation(benchmark.score)
+    if math.isnan(deviation):
+        return benchmark.shown(mean)
+    return f"{benchmark.shown(mean)} ± {benchmark.shown(deviation) if benchmark.percent else f'{deviation:.2g}'}"
+
+
+def markdown(result: Result, description: str, command: str, machine: str) -> str:
+    """The table as a document that says what it is."""
+    heading, rows = table(result)
+    lines = [
+        f"# {description}",
+        "",
+        f"`{command}`: test score `{result.benchmark.score}`, mean ± standard deviation over n "
+        f"seeds; the weights of each run are those of its best epoch by `{result.monitor}`.",
+        "",
+        "| " + " | ".join(heading) + " |",
+        "|" + " --- |" * len(heading),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]
+    if result.verdict():
+        lines += [f"Target: {result.verdict()}.", ""]
+    lines += [f"Tuned: {result.benchmark.tuned}", "", machine, ""]
+    return "\n".join(lines)
+
+
+def write_scores(path: Path, done: Sequence[tuple[Job, RunDirectory]]) -> None:
+    """Every run's final metrics, a line each, as CSV."""
+    rows = [
+        {"row": job.row, "at": "" if job.at is None else job.at, "seed": job.seed, **directory.metrics}
+        for job, directory in done
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace(path, text.getvalue())

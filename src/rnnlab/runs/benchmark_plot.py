@@ -1,0 +1,91 @@
+"""The picture of a benchmark: ours with their spread, others', and the trivial predictor."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rnnlab.instruments import style
+from rnnlab.runs.benchmark import Result
+
+MANY_TIMES = 30
+"""Scores that differ by so many times are drawn on a logarithmic axis."""
+
+
+def draw(result: Result, description: str) -> Figure:
+    """A curve for each row over ``along``, or a line of dots for each row."""
+    curve = result.benchmark.along is not None and len(result.places) > 1
+    height = 4.5 if curve else 1.2 + 0.42 * (len(result.rows) + len(result.benchmark.published))
+    seeds = max(len(cell.metrics) for cell in result.cells)
+    title, _, what = description.partition(": ")
+    spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    what = what or f"{result.benchmark.score} on the test split"
+    fig = style.figure(title, f"{what}; {spread}", height=height)
+    ax = fig.subplots()
+    (_curves if curve else _dots)(ax, result)
+    if curve:
+        style.legend(fig, ax, "outside right center")
+    return fig
+
+
+def _scale(result: Result) -> float:
+    return 100.0 if result.benchmark.percent else 1.0
+
+
+def _label(result: Result) -> str:
+    return f"{result.benchmark.score}{' (%)' if result.benchmark.percent else ''}"
+
+
+def _logarithmic(result: Result) -> bool:
+    values = [value for cell in result.cells for value in cell.values(result.benchmark.score)]
+    values += [published.value for published in result.benchmark.published]
+    return result.benchmark.mode == "min" and min(values) > 0 and max(values) / min(values) > MANY_TIMES
+
+
+def _curves(ax: Axes, result: Result) -> None:
+    benchmark, scale = result.benchmark, _scale(result)
+    assert benchmark.along is not None
+    style.dress(ax, benchmark.along.label, _label(result))
+    for row, colour in zip(result.rows, style.PALETTE * len(result.rows), strict=False):
+        cells = sorted((cell for cell in result.cells if cell.row == row), key=lambda cell: cell.at or 0)
+        x = [float(cell.at or 0) for cell in cells]
+        mean = [scale * cell.mean(benchmark.score) for cell in cells]
+        spread = [0.0 if (d := cell.deviation(benchmark.score)) != d else scale * d for cell in cells]
+        ax.errorbar(x, mean, yerr=spread, color=colour, marker="o", markersize=4, capsize=3, label=row)
+    for name in benchmark.baseline:
+        pairs = [(place, result.baselines(place).get(name)) for place in result.places]
+        known = sorted((float(place or 0), scale * value) for place, value in pairs if value is not None)
+        if known:
+            ax.plot(*zip(*known, strict=True), color=style.QUIET, linestyle="--", label=name)
+    for number, published in enumerate(benchmark.published):
+        if published.at is not None:
+            ax.plot(
+                published.at, scale * published.value, linestyle="", marker="DsX^v<>"[number % 7], markersize=7,
+                markerfacecolor="none", markeredgecolor=style.INK, label=f"{published.name}, published",
+            )  # fmt: skip
+    if _logarithmic(result):
+        ax.set_yscale("log")
+
+
+def _dots(ax: Axes, result: Result) -> None:
+    benchmark, scale = result.benchmark, _scale(result)
+    style.dress(ax, _label(result))
+    names: list[str] = []
+    for row in result.rows:
+        cell = next(cell for cell in result.cells if cell.row == row)
+        values, y = [scale * value for value in cell.values(benchmark.score)], len(names)
+        ax.plot(values, [y] * len(values), linestyle="", marker="o", color=style.BLUE, alpha=0.35, markersize=6)
+        ax.plot(scale * cell.mean(benchmark.score), y, marker="|", markersize=18, markeredgewidth=2.5, color=style.BLUE)
+        names.append(row)
+    for published in benchmark.published:
+        y = len(names)
+        ax.plot(scale * published.value, y, marker="D", markersize=7, markerfacecolor="none", color=style.VERMILION)
+        names.append(f"{published.name}, published")
+    for name, value in result.baselines(result.places[0]).items():
+        ax.axvline(scale * value, color=style.QUIET, linestyle="--")
+        ax.annotate(
+            style.plain(name), (scale * value, -0.75), color=style.QUIET, size=style.TICK, ha="left", va="center",
+            xytext=(4, 0), textcoords="offset points",
+        )  # fmt: skip
+    ax.set_yticks(range(len(names)), [style.plain(name) for name in names])
+    ax.set_ylim(len(names) - 0.4, -1.1)
+    if _logarithmic(result):
+        ax.set_xscale("log")

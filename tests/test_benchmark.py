@@ -1,0 +1,113 @@
+"""Experiments over several seeds, beside published numbers."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import CONF, choices
+
+from rnnlab.commands import benchmark as benchmark_command
+from rnnlab.commands.benchmark import compose
+from rnnlab.errors import InputError
+from rnnlab.runs.benchmark import Benchmark, Cell, Result, jobs, read_benchmark, table
+
+TINY = (
+    "data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "instruments=none",
+)  # fmt: skip
+
+
+def result(mode: str = "min", **scores: list[float]) -> Result:
+    """A made-up result: validation and test scores of some rows; the test is the opposite of the validation."""
+    benchmark = Benchmark.model_validate(
+        {
+            "experiment": "adding", "score": "test/loss", "mode": mode, "rows": {row: [] for row in scores},
+            "baseline": {"guess": "baseline/loss"}, "tuned": "nothing",
+            "published": [{"name": "others", "value": 0.5, "source": "a paper"}], "target": {"value": 2.0},
+        }
+    )  # fmt: skip
+    cells = tuple(
+        Cell(row, None, tuple({"val/loss": v, "test/loss": 10 - v, "baseline/loss": 7.0, "seconds": 1} for v in values))
+        for row, values in scores.items()
+    )
+    return Result(benchmark, cells, "val/loss", mode)
+
+
+@pytest.mark.parametrize("name", choices("benchmark"))
+def test_every_benchmark_composes_and_names_scores_of_its_runs(name: str) -> None:
+    benchmark = read_benchmark(CONF / "benchmark" / f"{name}.yaml")
+    planned = jobs(benchmark, benchmark.rows, 2)
+    assert len({job.place for job in planned}) == len(planned)
+    configs = compose([list(job.overrides) for job in planned[: len(planned) // 2]])
+    assert all(config["seed"] == 0 for config in configs)
+    assert all(published.source for published in benchmark.published)
+    if benchmark.target is not None and benchmark.along is not None:
+        assert benchmark.target.at in benchmark.along.values
+
+
+def test_the_best_is_chosen_by_validation_and_never_by_the_test() -> None:
+    scored = result(a=[8.0, 8.2], b=[9.0, 9.4])
+    assert scored.best_row(None) == "a"  # although b has the lower test loss
+    assert scored.verdict() == "to reach: ≤ 2; a, the best on validation, has 1.9: reached"
+    assert result("max", a=[8.0, 8.2], b=[9.0, 9.4]).best_row(None) == "b"
+
+
+def test_the_table_has_ours_the_trivial_and_the_published() -> None:
+    heading, rows = table(result(a=[8.0, 8.2]))
+    assert heading[:3] == ["", "test/loss", "n"]
+    assert [row[:3] for row in rows] == [["a", "1.9 ± 0.14", "2"], ["guess", "7", ""], ["others", "0.5", ""]]
+    assert rows[2][-1] == "a paper"
+
+
+def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> int:
+        return benchmark_command.main(["adding", "--dir", str(tmp_path), "--rows", "RNN,GRU", "--at", "50", *arguments])
+
+    assert run("--seeds", "1", *TINY, "data.length=12") == 0
+    first = capsys.readouterr().out
+    assert "from before" not in first
+    assert run("--seeds", "2", *TINY, "data.length=12") == 0
+    said = capsys.readouterr().out
+    assert said.count("from before") == 2
+    assert "Bai et al. 2018" in said
+    assert "±" in (tmp_path / "adding" / "table.md").read_text()
+    assert (tmp_path / "adding" / "plot.png").stat().st_size > 10_000
+    with open(tmp_path / "adding" / "scores.csv") as file:
+        scores = list(csv.DictReader(file))
+    assert sorted((row["row"], row["seed"]) for row in scores) == [(m, s) for m in ("GRU", "RNN") for s in ("0", "1")]
+    # what was run otherwise is neither shown as the same nor run over
+    assert run("--seeds", "1", *TINY, "data.length=13") == 2
+    assert "data.length=12, and now it is 13" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ading"], "did you mean 'adding'?"),
+        (["adding", "--rows", "GRUU"], "did you mean 'GRU'?"),
+        (["adding", "--at", "51"], "no such one"),
+        (["adding", "--seeds", "0"], "at least 1"),
+        (["adding", "model.hiden_size=3"], "did you mean 'model.hidden_size'?"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark_command.main([*arguments, "--dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_benchmark_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"experiment": "adding", "score": "test/mse"}))
+    with pytest.raises(InputError, match="mode: Field required"):
+        read_benchmark(file)
+
+
+def test_without_a_name_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark_command.main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in choices("benchmark"))
