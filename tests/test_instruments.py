@@ -29,13 +29,13 @@ from rnnlab.data.random import Random
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.tokens import Tokens
-from rnnlab.instruments.accuracy_by_length import AccuracyByLength
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow
 from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
 from rnnlab.instruments.instrument import Instrument, cell_name, some
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
+from rnnlab.instruments.score_by_length import ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum, radius
 from rnnlab.instruments.style import short
 from rnnlab.network import Network
@@ -45,7 +45,7 @@ from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 
 CONF = Path(__file__).parents[1] / "conf" / "instruments"
-ALL = (LossCurves, AccuracyCurves, AccuracyByLength, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
+ALL = (LossCurves, AccuracyCurves, ScoreByLength, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
 HISTORY = [
     {"epoch": 1, "train/loss": 1.0, "val/loss": 0.9, "train/accuracy": 0.2, "val/accuracy": 0.3},
     {"epoch": 2, "train/loss": 0.6, "val/loss": 0.5, "train/accuracy": 0.6, "val/accuracy": 0.7},

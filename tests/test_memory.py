@@ -26,15 +26,15 @@ from rnnlab.data.selective_copy import SelectiveCopy
 from rnnlab.data.sequence import SequenceData, Split, SplitName
 from rnnlab.data.temporal_order import END, START, TemporalOrder, X
 from rnnlab.errors import InputError
-from rnnlab.instruments.accuracy_by_length import AccuracyByLength
 from rnnlab.instruments.gradient_flow import GradientFlow
+from rnnlab.instruments.score_by_length import ScoreByLength
 from rnnlab.network import Network
 from rnnlab.runs.execution import Outcome
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, Scaling, TargetSpec
-from rnnlab.tasks.accuracy_by_length import AccuracyByLength as MeanByLength
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.regression import Regression
+from rnnlab.tasks.score_by_length import ScoreByLength as MeanByLength
 from rnnlab.tasks.task import Task
 
 NO = IGNORED
@@ -313,8 +313,8 @@ def test_padding_changes_no_score(data: SequenceData) -> None:
     weights = torch.tensor([float(task.weight(batch)) for batch in single])
     losses = torch.stack([task.loss(task(batch), batch) for batch in single])
     torch.testing.assert_close(task.loss(task(whole), whole), (weights * losses).sum() / weights.sum())
-    accuracies = torch.cat([task.sequence_accuracy(task(batch), batch) for batch in single])  # type: ignore[misc]
-    torch.testing.assert_close(task.sequence_accuracy(task(whole), whole), accuracies)
+    accuracies = torch.cat([task.sequence_score(task(batch), batch) for batch in single])  # type: ignore[misc]
+    torch.testing.assert_close(task.sequence_score(task(whole), whole), accuracies)
 
 
 def test_regression_scores_are_in_the_data_s_units() -> None:
@@ -362,7 +362,7 @@ def test_accuracy_is_gathered_by_length() -> None:
 
 def test_the_picture_shows_each_split_over_its_lengths() -> None:
     data = Parity(num_samples=1000, length=8, test_length=(9, 30))
-    task, instrument = task_for(data.spec), AccuracyByLength(points=5)
+    task, instrument = task_for(data.spec), ScoreByLength(points=5)
     assert instrument.applies_to(task, data)
     assert not instrument.applies_to(task, Parity(num_samples=40, min_length=8, length=8, test_length=None))
     # a network that has learned nothing but to say "even" is right where the string is even
@@ -380,7 +380,7 @@ def test_the_picture_shows_each_split_over_its_lengths() -> None:
 
 def test_whole_sequences_have_a_line_where_there_are_many_answers() -> None:
     data = ReverseString(num_samples=60, length=4, test_length=(5, 6))
-    figure = AccuracyByLength().draw(task_for(data.spec), data, [])
+    figure = ScoreByLength().draw(task_for(data.spec), data, [])
     assert "test, all answers right" in {line.get_label() for line in figure.axes[0].lines}
 
 
@@ -400,7 +400,16 @@ def test_a_run_reports_accuracy_by_length(train: Callable[..., Outcome]) -> None
         >= {name for name in outcome.metrics if "@" in name}
         != set()
     )
-    assert "figures/accuracy_by_length.png" in outcome.figures
+    assert "figures/score_by_length.png" in outcome.figures
+
+
+def test_an_error_is_gathered_by_length_too(train: Callable[..., Outcome]) -> None:
+    outcome = train("data=adding", "data.length=10", "data.test_length=[11,40]", "model.hidden_size=4")
+    by_length = {name: value for name, value in outcome.metrics.items() if name.startswith("test/mse@")}
+    assert set(by_length) == {"test/mse@20", "test/mse@50"}
+    # the mean of all lies between the means of its parts
+    assert min(by_length.values()) <= outcome.metrics["test/mse"] <= max(by_length.values())
+    assert "figures/score_by_length.png" in outcome.figures
 
 
 @pytest.mark.parametrize("data", ["adding", "copy_memory"])

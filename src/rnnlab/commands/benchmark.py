@@ -79,8 +79,8 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     seeds = given.seeds or benchmark.seeds
     planned = jobs(benchmark, rows, seeds, overrides)
     if given.at is not None:
-        if benchmark.along is None:
-            raise InputError(f"--at {given.at}: {name} is no curve")
+        if benchmark.along is None or benchmark.along.key is None:
+            raise InputError(f"--at {given.at}: {name} is no curve that is run place by place")
         places = _chosen(given.at, [str(value) for value in benchmark.along.values], "--at")
         planned = [job for job in planned if str(job.at) in places]
     root = Path(given.dir) / name
@@ -96,9 +96,12 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
         label = f"[{number}/{len(planned)}] {job.row}{place} seed {job.seed}"
         try:
             before = execute(directory, config, list(job.overrides))
-            score = directory.metrics.get(benchmark.score)
+            last = benchmark.along.values[-1] if benchmark.along is not None and benchmark.along.key is None else job.at
+            score = directory.metrics.get(benchmark.scores(last))
             if score is None:
-                raise InputError(f"{name}: {benchmark.score} is no score of its runs ({', '.join(directory.metrics)})")
+                raise InputError(
+                    f"{name}: {benchmark.scores(last)} is no score of its runs ({', '.join(directory.metrics)})"
+                )
             seconds = f"{directory.metrics['seconds']:.1f} s"
             print(f"{label}: {benchmark.shown(score)}  ({seconds}{', from before' if before else ''})", flush=True)
             done.append((job, directory))

@@ -37,9 +37,13 @@ class Published(_Strict):
 
 
 class Along(_Strict):
-    """The key over whose values each row is run, and its name in table and plot."""
+    """What a curve goes along, and its name in table and plot.
 
-    key: str
+    Each row is run for every value of ``key``; without a key every run gives
+    the whole curve, by scores that have the value in their name (``{at}``).
+    """
+
+    key: str | None = None
     values: tuple[Number, ...]
     label: str
 
@@ -57,7 +61,8 @@ class Benchmark(_Strict):
 
     Attributes:
         experiment: that every run starts from.
-        score: a key of ``metrics.json``, of the test; nothing is chosen by it.
+        score: a key of ``metrics.json``, of the test; nothing is chosen by it. ``{at}`` in it, and in those of
+            ``baseline``, stands for the place on the curve.
         mode: whether a low (``min``) or a high (``max``) score is good.
         rows: by its name, what each row of the table adds to the experiment.
         along: a key that varies within each row, for a curve.
@@ -80,6 +85,10 @@ class Benchmark(_Strict):
     target: Target | None = None
     percent: bool = False
     tuned: str
+
+    def scores(self, at: Number | None) -> str:
+        """The key of the score at a place on the curve."""
+        return self.score.format(at=at)
 
     def shown(self, value: float) -> str:
         """A score as the table has it."""
@@ -138,14 +147,14 @@ def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Seque
             (
                 f"experiment={benchmark.experiment}",
                 *benchmark.rows[row],
-                *([] if along is None else [f"{along.key}={at}"]),
+                *([] if at is None or along is None else [f"{along.key}={at}"]),
                 *overrides,
                 f"seed={seed}",
             ),
         )
         for seed in range(seeds)
         for row in rows
-        for at in ([None] if along is None else along.values)
+        for at in ([None] if along is None or along.key is None else along.values)
     ]
 
 
@@ -194,7 +203,7 @@ class Result:
         """Of the trivial predictors, over all runs at a place: they do not depend on the model."""
         found = {}
         for name, key in self.benchmark.baseline.items():
-            values = [value for cell in self.cells if cell.at == at for value in cell.values(key)]
+            values = [value for cell in self.cells if cell.at == at for value in cell.values(key.format(at=at))]
             if values:
                 found[name] = statistics.fmean(values)
         return found
@@ -213,7 +222,7 @@ class Result:
         row = self.best_row(target.at) if target.row == "best" else target.row
         if row not in self.rows:
             return ""
-        value = self.cell(row, target.at).mean(benchmark.score)
+        value = self.cell(row, target.at).mean(benchmark.scores(target.at))
         reached = value <= target.value if benchmark.mode == "min" else value >= target.value
         sign = "≤" if benchmark.mode == "min" else "≥"
         where = "" if target.at is None or benchmark.along is None else f" at {benchmark.along.label}={target.at}"
@@ -227,8 +236,10 @@ class Result:
 def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]]) -> Result:
     """The result of the runs that are done."""
     cells: dict[tuple[str, Number | None], list[Mapping[str, Any]]] = {}
+    along = benchmark.along
     for job, directory in done:
-        cells.setdefault((job.row, job.at), []).append(directory.metrics)
+        for at in along.values if along is not None and along.key is None else [job.at]:
+            cells.setdefault((job.row, at), []).append(directory.metrics)
     config = done[0][1].config
     gathered = tuple(Cell(row, at, tuple(metrics)) for (row, at), metrics in cells.items())
     return Result(benchmark, gathered, config["monitor"], config["mode"])
@@ -247,7 +258,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for row in result.rows:
         cells = [next((c for c in result.cells if (c.row, c.at) == (row, place)), None) for place in places]
         there = [cell for cell in cells if cell is not None]
-        counts = sorted({len(cell.values(benchmark.score)) for cell in there})
+        counts = sorted({len(cell.values(benchmark.scores(cell.at))) for cell in there})
         rows.append(
             [
                 row,
@@ -277,7 +288,8 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def _spread(benchmark: Benchmark, cell: Cell) -> str:
-    mean, deviation = cell.mean(benchmark.score), cell.deviation(benchmark.score)
+    score = benchmark.scores(cell.at)
+    mean, deviation = cell.mean(score), cell.deviation(score)
     if math.isnan(deviation):
         return benchmark.shown(mean)
     return f"{benchmark.shown(mean)} ± {benchmark.shown(deviation) if benchmark.percent else f'{deviation:.2g}'}"

@@ -31,11 +31,11 @@ def _scale(result: Result) -> float:
 
 
 def _label(result: Result) -> str:
-    return f"{result.benchmark.score}{' (%)' if result.benchmark.percent else ''}"
+    return f"{result.benchmark.score.removesuffix('@{at}')}{' (%)' if result.benchmark.percent else ''}"
 
 
 def _logarithmic(result: Result) -> bool:
-    values = [value for cell in result.cells for value in cell.values(result.benchmark.score)]
+    values = [value for cell in result.cells for value in cell.values(result.benchmark.scores(cell.at))]
     values += [published.value for published in result.benchmark.published]
     return result.benchmark.mode == "min" and min(values) > 0 and max(values) / min(values) > MANY_TIMES
 
@@ -47,8 +47,8 @@ def _curves(ax: Axes, result: Result) -> None:
     for row, colour in zip(result.rows, style.PALETTE * len(result.rows), strict=False):
         cells = sorted((cell for cell in result.cells if cell.row == row), key=lambda cell: cell.at or 0)
         x = [float(cell.at or 0) for cell in cells]
-        mean = [scale * cell.mean(benchmark.score) for cell in cells]
-        spread = [0.0 if (d := cell.deviation(benchmark.score)) != d else scale * d for cell in cells]
+        mean = [scale * cell.mean(benchmark.scores(cell.at)) for cell in cells]
+        spread = [0.0 if (d := cell.deviation(benchmark.scores(cell.at))) != d else scale * d for cell in cells]
         ax.errorbar(x, mean, yerr=spread, color=colour, marker="o", markersize=4, capsize=3, label=row)
     for name in benchmark.baseline:
         pairs = [(place, result.baselines(place).get(name)) for place in result.places]

@@ -82,8 +82,8 @@ class Classification(Task):
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)
 
-    def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
+    def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-        return (self.sequence_accuracy(output, batch).mean(),)
+        return (self.sequence_score(output, batch).mean(),)

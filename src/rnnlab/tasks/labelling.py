@@ -62,7 +62,7 @@ class Labelling(Task):
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)
 
-    def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
+    def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         answers = self._answers(batch)
         return (output.argmax(-1) == answers).sum(1) / (answers != IGNORED).sum(1)
 

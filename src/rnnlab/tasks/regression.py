@@ -24,6 +24,7 @@ class Regression(Task):
     """
 
     target_kind = "value"
+    sequence_score_name = "mse"
 
     def __init__(
         self,
@@ -51,3 +52,7 @@ class Regression(Task):
     def baseline(self, batch: Batch) -> Tensor:
         assert isinstance(self.mean, Tensor)
         return self.mean.expand_as(batch.targets)
+
+    def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
+        units = self.spec.scaling.to_units
+        return (units(output) - units(batch.targets)).square().mean(-1)

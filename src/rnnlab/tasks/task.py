@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.accuracy_by_length import AccuracyByLength
+from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., Any]
@@ -74,6 +74,8 @@ class Task(LightningModule, ABC):
     """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
+    sequence_score_name: ClassVar[str] = "accuracy"
+    """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class Task(LightningModule, ABC):
         self.scheduler_factory = scheduler
         self.monitor = monitor
         self.scores = nn.ModuleDict({name: Scores(self.metrics()) for name in ("val", "test", "baseline")})
-        self.accuracy_by_length = AccuracyByLength()
+        self.score_by_length = ScoreByLength(self.sequence_score_name)
         self._training = TrainingTotals(("loss", *self.training_scores))
 
     # ---- what an objective says -------------------------------------------------------------
@@ -122,8 +124,8 @@ class Task(LightningModule, ABC):
             return len(batch.inputs)
         return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
 
-    def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor | None:
-        """``(batch,)`` share of each sequence's answers that are right; ``None`` where nothing is right or wrong."""
+    def sequence_score(self, output: Tensor, batch: Batch) -> Tensor | None:
+        """``(batch,)`` the ``sequence_score_name`` of each sequence; ``None`` where sequences have no score each."""
         return None
 
     def combine(self, outputs: Tensor) -> Tensor:
@@ -168,9 +170,9 @@ class Task(LightningModule, ABC):
         output = self(batch)
         self._score(self.scores["test"], output, batch)
         self._score(self.scores["baseline"], self.baseline(batch), batch)
-        accuracy = self.sequence_accuracy(output, batch)
-        if accuracy is not None and batch.lengths is not None:
-            self.accuracy_by_length.update(accuracy, batch.lengths)
+        score = self.sequence_score(output, batch)
+        if score is not None and batch.lengths is not None:
+            self.score_by_length.update(score, batch.lengths)
 
     def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
         assert isinstance(scores, Scores)
@@ -198,9 +200,9 @@ class Task(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         self._log_scores("test", "test")
         self._log_scores("baseline", "baseline")
-        if self.accuracy_by_length.update_called:
-            self.log_dict({f"test/{name}": value for name, value in self.accuracy_by_length.compute().items()})
-            self.accuracy_by_length.reset()
+        if self.score_by_length.update_called:
+            self.log_dict({f"test/{name}": value for name, value in self.score_by_length.compute().items()})
+            self.score_by_length.reset()
 
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]

@@ -1,4 +1,4 @@
-"""How accuracy holds out where sequences get longer."""
+"""How a score holds out where sequences get longer."""
 
 import torch
 from torch import Tensor
@@ -7,32 +7,36 @@ from torchmetrics import Metric
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
-class AccuracyByLength(Metric):
+class ScoreByLength(Metric):
     """``accuracy@n``: the mean over sequences of more steps than the length before n in ``LENGTHS``, and of at most n.
 
     A group without a sequence is left out, and so are sequences of more steps than the last length.
+
+    Args:
+        name: of the score, where it is another one.
     """
 
-    right: Tensor
+    total: Tensor
     count: Tensor
     bounds: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "accuracy") -> None:
         super().__init__()
-        self.add_state("right", torch.zeros(len(LENGTHS) + 1), dist_reduce_fx="sum")
+        self.name = name
+        self.add_state("total", torch.zeros(len(LENGTHS) + 1), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(len(LENGTHS) + 1), dist_reduce_fx="sum")
         self.register_buffer("bounds", torch.tensor(LENGTHS), persistent=False)
 
-    def update(self, accuracy: Tensor, lengths: Tensor) -> None:
-        """Takes the ``(batch,)`` accuracy of each sequence and its ``(batch,)`` steps."""
+    def update(self, score: Tensor, lengths: Tensor) -> None:
+        """Takes the ``(batch,)`` score of each sequence and its ``(batch,)`` steps."""
         group = torch.bucketize(lengths, self.bounds)
-        self.right = self.right.index_add(0, group, accuracy)
-        self.count = self.count.index_add(0, group, torch.ones_like(accuracy))
+        self.total = self.total.index_add(0, group, score)
+        self.count = self.count.index_add(0, group, torch.ones_like(score))
 
     def compute(self) -> dict[str, Tensor]:
-        means = self.right / self.count
+        means = self.total / self.count
         return {
-            f"accuracy@{length}": mean
+            f"{self.name}@{length}": mean
             for length, mean, count in zip(LENGTHS, means, self.count, strict=False)
             if count > 0
         }
