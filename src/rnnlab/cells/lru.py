@@ -96,7 +96,7 @@ class LRU(Cell[ComplexState]):
         return radius * phase.cos(), radius * phase.sin()
 
     def _drive(self, x: Tensor) -> Tensor:
-        """exp(gamma) B x as ``(…, hidden, 2)``: real and imaginary part side by side, as complex numbers lie in memory."""
+        """exp(gamma) B x as ``(…, hidden, 2)``: real and imaginary part, as complex numbers lie in memory."""
         weight = self.gamma.exp()[:, None, None] * self.weight_ih
         return F.linear(x, weight.flatten(0, 1)).unflatten(-1, (self.hidden_size, 2))
 
