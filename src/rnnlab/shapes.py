@@ -18,7 +18,7 @@ pays nothing for them.
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Inexact, Int, Shaped
 from torch import Tensor
 
 Inputs = Shaped[Tensor, "B T ..."]
@@ -28,6 +28,10 @@ Tokens = Int[Tensor, "B T"]
 Step = Float[Tensor, "B F"]
 Hidden = Float[Tensor, "B H"]
 HiddenSequence = Float[Tensor, "B T H"]
+StateStep = Inexact[Tensor, "B H"]
+"""As ``Hidden``, real or complex."""
+StateSequence = Inexact[Tensor, "B T H"]
+"""As ``HiddenSequence``, real or complex."""
 Lengths = Int[Tensor, "B"]
 
 State = Tensor | tuple[Tensor, ...]

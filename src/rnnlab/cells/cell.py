@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
 S = TypeVar("S", bound=State)
 
@@ -101,6 +101,34 @@ def reverse_valid(x: Tensor, lengths: Lengths | None = None) -> Tensor:
     steps = torch.arange(x.shape[1], device=x.device)
     index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
     return x.gather(1, _like(index, x).expand_as(x))
+
+
+def last_valid(
+    output: StateSequence, start: StateStep, lengths: Lengths | None = None
+) -> tuple[StateSequence, StateStep]:
+    """What a layer whose state is its output gives, when it has run over the padding too.
+
+    Args:
+        output: ``(batch, time, hidden)``.
+        start: ``(batch, hidden)``, the state before the first step.
+        lengths: ``(batch,)`` valid steps of each sequence.
+
+    Returns:
+        The output, zero on padding, and each sequence's output after its last valid step.
+    """
+    if lengths is None:
+        return output, output[:, -1]
+    rows = torch.arange(len(output), device=output.device)
+    last = torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], start)
+    return zero_padding(output, lengths), last
+
+
+def zero_padding(output: StateSequence, lengths: Lengths | None) -> StateSequence:
+    """The same ``(batch, time, hidden)``, zero beyond each sequence's valid steps."""
+    if lengths is None:
+        return output
+    padding = torch.arange(output.shape[1], device=output.device) >= lengths[:, None]
+    return output.masked_fill(padding[..., None], 0.0)
 
 
 def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ identity
     (Le, Jaitly & Hinton 2015, arXiv 1504.00941): a ReLU unit then keeps what it has.
 torch
     Everything uniform in ±1/√hidden, as ``torch.nn`` does.
+
+:func:`chrono` is for gates whose input knows nothing of the past.
 """
 
 from typing import Literal
@@ -45,3 +47,12 @@ def torch_uniform_(hidden_size: int, *parameters: Tensor) -> None:
     """Fills each parameter with uniform numbers in ±1/√hidden, in place."""
     for parameter in parameters:
         nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+
+
+def chrono(hidden_size: int, time_steps: int) -> Tensor:
+    """Biases ``(hidden,)`` of gates that keep: units then forget over spans uniform in 1 to T - 1 steps.
+
+    C. Tallec & Y. Ollivier, "Can recurrent neural networks warp time?" (2018),
+    arXiv 1804.11188, equation 13. A gate that lets in takes their negative.
+    """
+    return torch.empty(hidden_size).uniform_(1, max(time_steps - 1, 1)).log()

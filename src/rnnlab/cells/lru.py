@@ -1,0 +1,106 @@
+"""The linear recurrent unit.
+
+    λ   = exp(-exp(nu) + i exp(theta))      complex, |λ| < 1 whatever nu is
+    h_t = λ ⊙ h_{t-1} + exp(gamma) ⊙ (B x_t)    complex
+    y_t = φ(Re(C h_t) + D x_t)              φ = GELU or the identity
+
+A. Orvieto et al., "Resurrecting recurrent neural networks for long sequences"
+(2023), arXiv 2303.06349, section 3 and appendix A. Its network puts a gated
+layer, a skip connection and a norm around each of these; here φ alone is in
+the cell, since stacked linear recurrences without it are one linear map.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.errors import InputError
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeFloat, PositiveFloat, PositiveInt, Step
+
+ComplexState = tuple[Hidden, Hidden]
+"""Real and imaginary part of h, each ``(batch, hidden)``."""
+
+
+class LRU(Cell[ComplexState]):
+    """As many complex units as real outputs; parameters are real, B and C as real and imaginary part.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units, and size of the output.
+        radius_min: |λ| starts uniform on the ring from here …
+        radius_max: … to here (uniform in area), below 1.
+        max_phase: the argument of λ starts uniform in [0, max_phase); small for long sequences (section 3.4).
+        activation: φ.
+        backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
+
+    Raises:
+        InputError: the radii are no ring within the unit circle.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        radius_min: NonNegativeFloat = 0.9,
+        radius_max: PositiveFloat = 0.999,
+        max_phase: PositiveFloat = 2 * math.pi,
+        activation: Literal["gelu", "none"] = "gelu",
+        backend: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        if not radius_min < radius_max < 1:
+            raise InputError(
+                f"model.cell.radius_min={radius_min} and model.cell.radius_max={radius_max} "
+                "must satisfy 0 ≤ radius_min < radius_max < 1"
+            )
+        super().__init__(input_size, hidden_size)
+        self.activation, self.backend = activation, backend
+        radius = (torch.rand(hidden_size) * (radius_max**2 - radius_min**2) + radius_min**2).sqrt()
+        self.nu = nn.Parameter((-radius.log()).log())
+        self.theta = nn.Parameter((torch.rand(hidden_size) * max_phase).clamp_min(1e-6).log())
+        # so that white noise gives states of variance 1
+        self.gamma = nn.Parameter((1 - radius**2).sqrt().log())
+        self.weight_ih = nn.Parameter(torch.randn(hidden_size, 2, input_size) / (2 * input_size) ** 0.5)
+        self.weight_ho = nn.Parameter(torch.randn(hidden_size, hidden_size, 2) / hidden_size**0.5)
+        self.weight_io = nn.Parameter(torch.randn(hidden_size, input_size) / input_size**0.5)
+
+    def initial_state(self, batch_size: int) -> ComplexState:
+        zeros = self.nu.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def step(self, x: Step, state: ComplexState) -> tuple[Hidden, ComplexState]:
+        real, imaginary = self.eigenvalues()
+        b = self._drive(x)
+        re, im = state
+        re, im = real * re - imaginary * im + b[..., 0], real * im + imaginary * re + b[..., 1]
+        return self._output(torch.stack([re, im], -1), x), (re, im)
+
+    def forward(
+        self, x: Features, state: ComplexState | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, ComplexState]:
+        if self.backend == "reference":
+            return self.unroll(x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        a, drive = torch.complex(*self.eigenvalues()), torch.view_as_complex(self._drive(x))
+        h, last = diagonal_recurrence(a, drive, torch.complex(*start), lengths)
+        output = self._output(torch.view_as_real(h), x)
+        return zero_padding(output, lengths), (last.real, last.imag)
+
+    def eigenvalues(self) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of λ, each ``(hidden,)``."""
+        radius, phase = (-self.nu.exp()).exp(), self.theta.exp()
+        return radius * phase.cos(), radius * phase.sin()
+
+    def _drive(self, x: Tensor) -> Tensor:
+        """exp(gamma) B x as ``(…, hidden, 2)``: real and imaginary part, as complex numbers lie in memory."""
+        weight = self.gamma.exp()[:, None, None] * self.weight_ih
+        return F.linear(x, weight.flatten(0, 1)).unflatten(-1, (self.hidden_size, 2))
+
+    def _output(self, h: Tensor, x: Tensor) -> Tensor:
+        # Re(C h) = Re C Re h - Im C Im h: weight_ho holds Re C and -Im C
+        y = F.linear(h.flatten(-2), self.weight_ho.flatten(1)) + F.linear(x, self.weight_io)
+        return F.gelu(y) if self.activation == "gelu" else y
