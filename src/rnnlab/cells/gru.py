@@ -73,8 +73,9 @@ class GRU(Cell[Tensor]):
         start = self.initial_state(len(x)) if state is None else state
         if self.backend == "auto" and by_hand(x):
             output, (last,) = run_blocks(
-                lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks),), x, (start,), lengths
-            )
+                lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled()),),
+                x, (start,), lengths,
+            )  # fmt: skip
             return output, last
         return run_kernel(torch.gru, weights, x, start, lengths)
 
