@@ -269,7 +269,7 @@ TORCH_LAYERS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
 @with_and_without_lengths
 @pytest.mark.parametrize("model", TORCH_LAYERS)
 def test_it_equals_torch(model: str, lengths: Tensor | None, backend: str) -> None:
@@ -311,9 +311,11 @@ def test_the_torch_backend_calls_torchs_kernel(monkeypatch: pytest.MonkeyPatch) 
         calls, original = [], getattr(torch, kernel)
         spy = lambda *arguments, calls=calls, original=original: calls.append(1) or original(*arguments)  # noqa: E731
         monkeypatch.setattr(torch, kernel, spy)
-        for backend, expected in {"reference": 0, "torch": 1, "auto": 2}.items():
+        for backend in ("reference", "torch", "auto"):
+            calls.clear()
             build(model, backend=backend)(inputs())
-            assert len(calls) == expected, (model, backend)
+            # on a CPU only the LSTM's kernel is one that pure Python can't beat
+            assert len(calls) == (backend == "torch" or (backend == "auto" and model == "lstm")), (model, backend)
 
 
 # ---- how it starts --------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.gru_bptt import GRULayer
 from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
@@ -68,7 +70,14 @@ class GRU(Cell[Tensor]):
         if self.backend == "reference":
             return self.unroll(x, state, lengths)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return run_kernel(torch.gru, weights, x, self.initial_state(len(x)) if state is None else state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and by_hand(x):
+            output, (last,) = run_blocks(
+                lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled()),),
+                x, (start,), lengths,
+            )  # fmt: skip
+            return output, last
+        return run_kernel(torch.gru, weights, x, start, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("reset", "update", "candidate"), self.weight_hh.chunk(3), strict=True))

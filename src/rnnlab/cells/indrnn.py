@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import torch_uniform_
-from rnnlab.shapes import Hidden, PositiveInt, Step
+from rnnlab.cells.rnn_bptt import RNNLayer
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
 class IndRNN(Cell[Tensor]):
@@ -34,7 +36,7 @@ class IndRNN(Cell[Tensor]):
             everything in ±1/√hidden. The paper also clips u to this range
             after each update, which is the trainer's matter, not a cell's.
         time_steps: T, of the longest sequence.
-        backend: ``reference`` is the loop over ``step``, ``auto`` whatever is fastest: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
     """
 
     def __init__(
@@ -66,6 +68,19 @@ class IndRNN(Cell[Tensor]):
         total = F.linear(x, self.weight_ih, self.bias) + self.weight_hh * state
         h = total.relu() if self.nonlinearity == "relu" else total.tanh()
         return h, h
+
+    def forward(
+        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, Hidden]:
+        if self.backend == "reference" or not by_hand(x):
+            return self.unroll(x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        parameters = (self.weight_ih, self.weight_hh, self.bias, self.nonlinearity)
+        output, (last,) = run_blocks(
+            lambda x, start, blocks: (RNNLayer.apply(x, *start, *parameters, blocks, torch.is_grad_enabled()),),
+            x, (start,), lengths,
+        )  # fmt: skip
+        return output, last
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh.diag()}

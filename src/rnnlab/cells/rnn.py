@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.rnn_bptt import RNNLayer
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -60,9 +62,17 @@ class RNN(Cell[Tensor]):
     ) -> tuple[HiddenSequence, Hidden]:
         if self.backend == "reference":
             return self.unroll(x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and by_hand(x):
+            parameters = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh, self.nonlinearity)
+            output, (last,) = run_blocks(
+                lambda x, start, blocks: (RNNLayer.apply(x, *start, *parameters, blocks, torch.is_grad_enabled()),),
+                x, (start,), lengths,
+            )  # fmt: skip
+            return output, last
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return run_kernel(kernel, weights, x, self.initial_state(len(x)) if state is None else state, lengths)
+        return run_kernel(kernel, weights, x, start, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

@@ -1,0 +1,136 @@
+"""Backpropagation through time by hand, on a CPU: what the cells that do so share.
+
+A layer runs in blocks of :data:`BLOCK` steps, so that what a block needs stays
+in the cache: the input's projection and all element-wise factors of the
+Jacobians in one operation a block, and two to six operations on preallocated
+memory a step. Where sequences differ in length, they stand in order of it, and
+each block has only the rows of those that reach it.
+
+Its derivative is not differentiable again, and transforms (``torch.func``) and
+tracers (``torch.export``) can't look into it: these get the loop over ``step``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnlab.cells.cell import zero_padding
+from rnnlab.shapes import Features, HiddenSequence, Lengths
+
+BLOCK = 16
+"""Steps of a block. 16 and 32 are alike, 8 and 64 slower."""
+
+
+class Block(NamedTuple):
+    """``steps`` in a row in which the first ``rows`` sequences take part."""
+
+    steps: int
+    rows: int
+
+
+class Cut(NamedTuple):
+    """A batch of sequences, cut into blocks.
+
+    Attributes:
+        blocks: in order of time.
+        order: ``(batch,)`` the sequences from the longest to the shortest; ``None`` where all are as long.
+        index: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input, likewise.
+    """
+
+    blocks: list[Block]
+    order: Tensor | None
+    index: Tensor | None
+
+
+Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
+"""From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
+to the parts of the state ``(rows, hidden)`` after each step, the output first."""
+
+
+def by_hand(x: Tensor) -> bool:
+    """Whether a layer may run by hand on this input."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def run_blocks(
+    layer: Layer, x: Features, start: tuple[Tensor, ...], lengths: Lengths | None
+) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
+    """One layer, one direction; results as :meth:`rnnlab.cells.cell.Cell.unroll` has them."""
+    batch, time, _ = x.shape
+    blocks, order, index = cut(batch, time, lengths)
+    if order is None or index is None:
+        states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks)
+        unfolded = [part.view(time, batch, -1) for part in states]
+        return unfolded[0].transpose(0, 1), tuple(part[-1] for part in unfolded)
+    assert lengths is not None
+    if not blocks:
+        return x.new_zeros(batch, time, start[0].shape[1]), start
+    begun = order[: blocks[0].rows]
+    states = layer(
+        x.reshape(batch * time, -1).index_select(0, index), tuple(part.index_select(0, begun) for part in start), blocks
+    )
+    ends = torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)
+    output, last = None, []
+    for begin, part in zip(start, states, strict=True):
+        placed = part.new_zeros(batch * time, part.shape[1]).index_copy(0, index, part)
+        output = placed.view(batch, time, -1) if output is None else output
+        last.append(torch.where((lengths > 0)[:, None], placed.index_select(0, ends), begin))
+    assert output is not None
+    return zero_padding(output, lengths), tuple(last)
+
+
+def cut(batch: int, time: int, lengths: Lengths | None) -> Cut:
+    """How a batch of sequences of ``time`` steps, or of ``lengths``, is cut."""
+    starts = range(0, time, BLOCK)
+    if lengths is None:
+        return Cut([Block(min(BLOCK, time - start), batch) for start in starts], None, None)
+    ordered, order = lengths.sort(descending=True, stable=True)
+    longest = int(ordered[0])
+    blocks, index = [], []
+    for start in range(0, longest, BLOCK):
+        block = Block(min(BLOCK, longest - start), int((ordered > start).sum()))
+        blocks.append(block)
+        steps = torch.arange(start, start + block.steps)
+        index.append((steps[:, None] + time * order[: block.rows]).flatten())
+    return Cut(blocks, order, torch.cat(index) if index else order.new_empty(0))
+
+
+def refuse_twice() -> None:
+    """Called first by each backward pass.
+
+    Raises:
+        RuntimeError: a second derivative is asked for.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("second derivatives go through the loop over `step`: set model.cell.backend=reference")
+
+
+def split(data: Tensor, blocks: list[Block]) -> list[Tensor]:
+    """``(steps, rows, …)`` of each block, from ``(rows, …)`` of all of them one below the other."""
+    parts = data.split([steps * rows for steps, rows in blocks])
+    return [part.view(steps, rows, *data.shape[1:]) for part, (steps, rows) in zip(parts, blocks, strict=True)]
+
+
+class Scratch:
+    """Memory that one block after the other uses, so that it stays in the cache and its views are made once.
+
+    A view costs a third of an operation on a small step, and there are about ten to a step.
+    """
+
+    def __init__(self, like: Tensor, blocks: list[Block], *widths: int) -> None:
+        """A piece for each of ``widths``, with room for the steps and rows of every block, and for a state before."""
+        self._steps = max(steps for steps, _ in blocks) + 1
+        self._pieces = [like.new_empty(self._steps * blocks[0].rows, width) for width in widths]
+
+    def views(self, rows: int) -> list[Tensor]:
+        """``(steps + 1, rows, width)`` of each piece."""
+        return [piece[: self._steps * rows].view(self._steps, rows, -1) for piece in self._pieces]
