@@ -79,6 +79,11 @@ class Classification(Task):
         assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(len(batch.targets), -1)
 
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        for name, nats in self.trainer.datamodule.baselines().items():  # type: ignore[attr-defined]
+            self.log(f"baseline/{name}/loss", nats)
+
     def sequence_accuracy(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()
 
