@@ -15,7 +15,8 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 TABLES = (*SEPARATORS, *JSON_LINES)
 GROWTH = 45
-"""Reading takes at most so many times the size of the files, whose words may have ten bytes (benchmarks/labelled.py)."""
+"""Reading takes at most so many times the size of the files, whose words may have ten bytes: a million of them in five
+files of 11.8 MB took 35 times as much, and 39 with ``balance=oversample``."""
 
 
 def read_labelled(path: Path, pattern: str, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Token sequences of very different length, without the padding between them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -22,10 +22,15 @@ class Packed(Split):
     starts: Tensor
     lengths: Tensor
 
-    def __init__(self, sequences: Sequence[np.ndarray], targets: Tensor) -> None:
-        lengths = torch.tensor([len(sequence) for sequence in sequences])
+    def __init__(self, sequences: Iterable[np.ndarray], targets: Tensor) -> None:
+        # a bytearray grows in place, where many small arrays would take ten times the memory of their numbers
+        buffer, sizes = bytearray(), []
+        for sequence in sequences:
+            buffer += sequence.astype(np.int32).tobytes()
+            sizes.append(len(sequence))
+        lengths = torch.tensor(sizes)
         parts = {
-            "ids": torch.from_numpy(np.concatenate(sequences).astype(np.int32)),
+            "ids": torch.from_numpy(np.frombuffer(buffer, np.int32)),
             "lengths": lengths,
             "starts": lengths.cumsum(0) - lengths,
             "targets": targets,

@@ -296,7 +296,7 @@ class TextClassification(SequenceData):
 
     def load(self, split: SplitName) -> Split:
         texts, labels = self._parts[split]
-        return Packed([self.encoder.numbers(text) for text in texts], torch.from_numpy(labels.astype(np.int64)))
+        return Packed(map(self.encoder.numbers, texts), torch.from_numpy(labels.astype(np.int64)))
 
     def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         if self._is_invented:
@@ -335,13 +335,14 @@ class TextClassification(SequenceData):
         held_out = [int((self._packed(split).ids == 0).sum()) for split in ("val", "test")]
         unknown = sum(held_out) if self.unit != "byte" else 0
         facts = (
-            (repeated, "that a class has twice dropped"),
-            (several, "in more than one class, each in one split"),
+            (repeated, "repetitions dropped"),
+            (several, "in more than one class (each in one split)"),
             (empty, "empty lines skipped"),
             (cut, f"cut after {self.max_length} {self.unit}s"),
             (unknown, f"held-out {self.unit}s are <unk>"),
         )
-        return "; ".join([f"{len(counts):,} texts", *(f"{n:,} {what}" for n, what in facts if n)])
+        chosen = f"{sum(len(part.texts) for part in self._shared.values()):,} of " if self.num_samples else ""
+        return "; ".join([f"{chosen}{len(counts):,} texts", *(f"{n:,} {what}" for n, what in facts if n)])
 
     def baselines(self) -> dict[str, float]:
         """Naive Bayes: the tokens of a text counted and their order ignored, each class by its counts in training."""
