@@ -200,8 +200,12 @@ def read_bytes(files: Iterable[Path]) -> Iterator[bytes]:
         yield from _blocks(file)
 
 
-def read_text(files: Iterable[Path]) -> Iterator[str]:
+def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit=byte") -> Iterator[str]:
     """The same, decoded from UTF-8, each without its byte order mark.
+
+    Args:
+        files: in their order.
+        advice: what else to do about a file that is no UTF-8.
 
     Raises:
         InputError: a file cannot be read, or is no UTF-8: named with its line.
@@ -215,7 +219,7 @@ def read_text(files: Iterable[Path]) -> Iterator[str]:
                 line += error.object[: error.start].count(b"\n")
                 raise InputError(
                     f"{file}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): "
-                    "convert the file, choose others by data.pattern, or read bytes with data.unit=byte"
+                    f"choose others by data.pattern, convert the file, {advice}"
                 ) from None
             line += text.count("\n")
             yield text

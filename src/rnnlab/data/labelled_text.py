@@ -1,5 +1,6 @@
 """Texts with a class each, read from files."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -39,14 +40,18 @@ def read_labelled(path: Path, pattern: str, text_column: str, label_column: str)
         )
     for file in find_files(path, pattern, GROWTH):
         if path.is_dir():
-            for line in "".join(read_text([file])).removesuffix("\n").split("\n"):
+            for line in _content(file).removesuffix("\n").split("\n"):
                 yield line.strip(), file.stem
         else:
             yield from _read_table(file, text_column, label_column)
 
 
+def _content(file: Path) -> str:
+    return "".join(read_text([file], "such as by iconv -f latin1 -t utf-8 FILE"))
+
+
 def _read_table(file: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
-    content = "".join(read_text([file]))
+    content = _content(file)
     json_lines = file.suffix.lower() in JSON_LINES
     rows = _read_json_lines(file, content) if json_lines else _read_separated(file, content)
     for number, row in rows:
@@ -87,7 +92,15 @@ def _read_separated(file: Path, content: str) -> Iterator[tuple[int, dict[str, A
             io.StringIO(content), separator=separator, infer_schema=False, quote_char='"' if separator == "," else None
         )
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{file} is no table: {str(error).strip().splitlines()[0]}") from None
+        reason = _ragged_line(content, separator) or str(error).strip().splitlines()[0]
+        raise InputError(f"{file} is no table: {reason}") from None
     if not table.height:
         raise InputError(f"{file} has a head and no rows")
     yield from enumerate(table.iter_rows(named=True), 1)
+
+
+def _ragged_line(content: str, separator: str) -> str:
+    """Which line has more fields than the head, which polars does not say; empty where none has."""
+    rows = csv.reader(io.StringIO(content), delimiter=separator)
+    head = len(next(rows, []))
+    return next((f"line {rows.line_num} has {len(row)} fields, the head {head}" for row in rows if len(row) > head), "")

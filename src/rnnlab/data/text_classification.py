@@ -79,7 +79,8 @@ class TextClassification(SequenceData):
         unit: of a token: ``character`` (a Unicode code point), ``byte``, or ``word``.
         normalization: of Unicode, see :data:`rnnlab.data.text_encoder.Normalization`.
         lower: whether capitals count as small letters.
-        min_count: a character or word that the training split has less often is ``<unk>``.
+        min_count: a character or word that the training split has less often is ``<unk>``. At 1 training meets no
+            ``<unk>``, and the network learns nothing of it.
         max_length: tokens after which a text is cut; ``None`` for never.
         stratify: each class has its share of each split; otherwise chance decides.
         balance: of the classes in training: ``none``; ``oversample``, texts of rarer classes several times;

@@ -134,7 +134,7 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
     state: Mapping[str, Any] = checkpoint.get(str(node["_target_"]).rpartition(".")[2], {})
     for name, value in state.items():
         if node.get(name) not in (None, value):
-            was = value if isinstance(value, str) else f"{len(value)} others"
+            was = f"data.{name}={value}" if isinstance(value, str) else f"{len(value)} others"
             raise InputError(
                 f"data.{name}={node[name]}: this run was trained with {was}, and its weights know nothing else"
             )
