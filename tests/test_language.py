@@ -492,7 +492,7 @@ def test_weights_for_another_vocabulary_are_refused(train: Train, tmp_path: Path
     evaluate(directory.config, directory)
     for options, message in (
         ({"unit": "word"}, r"data\.unit=word: this run was trained with data\.unit=character"),
-        ({"vocabulary": ["<unk>", "a"]}, "this run was trained with 17 others"),
+        ({"vocabulary": ["<unk>", "a"]}, r"this run was trained with \d+ others"),
     ):
         config = directory.config
         config["data"] |= options
