@@ -128,7 +128,7 @@ GOOD = "text,label\n" + "".join(f"a{i},x\nb{i},y\n" for i in range(9))
         ("a.jsonl", '["a", "x"]\n', {}, r"line 1: give an object a line"),
         ("a.jsonl", '{"text": 3, "label": "x"}\n', {}, r"line 1: a text is a string"),
         ("a.csv", GOOD, {"num_samples": 5}, r"data\.num_samples=5 is too few: .* 2 classes, 6 in all"),
-        ("a.csv", GOOD, {"val_fraction": 0.55, "test_fraction": 0.44}, "class 'x' has no text to train on"),
+        ("a.csv", GOOD, {"val_fraction": 0.55, "test_fraction": 0.44}, "leave none for train"),
         ("a.csv", GOOD, {"val_fraction": 0.0}, r"data\.val_fraction=0 leaves no text for val"),
         ("a.csv", GOOD, {"classes": ["x", "z"]}, "class 'y' is none of data.classes"),
     ],
@@ -433,7 +433,7 @@ def test_invented_words_are_of_one_split_whatever_is_drawn() -> None:
 
 def test_order_tells_what_letters_do_not() -> None:
     linear = pytest.importorskip("sklearn.linear_model")
-    data = TextClassification(num_samples=3000)
+    data = TextClassification()
 
     def features(split: Any, pairs: bool) -> np.ndarray:
         part, size = data.split(split), len(data.encoder.vocabulary)
@@ -445,7 +445,7 @@ def test_order_tells_what_letters_do_not() -> None:
 
     scores = []
     for pairs in (False, True):
-        classifier = linear.LogisticRegression(max_iter=200, tol=3e-2)
+        classifier = linear.LogisticRegression(max_iter=200, tol=1e-2)
         classifier.fit(features("train", pairs), data.split("train").targets.numpy())
         scores.append(classifier.score(features("test", pairs), data.split("test").targets.numpy()))
     assert 0.4 < scores[0] < 0.65 < 0.8 < scores[1] < 0.98
