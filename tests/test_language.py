@@ -464,14 +464,55 @@ def test_what_memory_cannot_hold_is_refused(tmp_path: Path, monkeypatch: pytest.
         text(tmp_path)
 
 
+def test_another_text_is_read_with_the_vocabulary_of_the_training(train: Train, tmp_path: Path) -> None:
+    data = text(tmp_path)
+    other = tmp_path / "other.txt"
+    other.write_text(PROSE.replace("c", "é") * 2)  # as many characters, and numbered by itself all were others
+    directory = train("data=text", f"data.path={data.path}", "data.length=8", "instruments=none").directory
+    config = directory.config
+    config["data"]["path"] = str(other)
+    scores = evaluate(config, directory)
+    vocabulary = data.corpus.vocabulary
+    same = Text(path=str(other), length=8, batch_size=8, num_samples=40, vocabulary=vocabulary)
+    assert same.spec.target.names == vocabulary
+    assert "are <unk>" in same.spec.note
+    read = same.corpus.ids[:60].tolist()
+    assert [vocabulary[k] for k in read] == ["<unk>" if c == "é" else c for c in other.read_text()[:60]]
+    task = model(same, hidden_size=64)  # the weights are those of a GRU: only the data's own scores are compared
+    for batch in same.test_dataloader():
+        task._score(task.scores["baseline"], task.baseline(batch), batch)
+    assert scores["baseline/loss"] == pytest.approx(float(task.scores["baseline"].compute()["loss"]), rel=1e-5)
+
+
 def test_weights_for_another_vocabulary_are_refused(train: Train, tmp_path: Path) -> None:
     data = text(tmp_path)
     other = tmp_path / "other.txt"
     other.write_text(PROSE.replace("t", "T").replace("e", "E"))
     directory = train("data=text", f"data.path={data.path}", "data.length=8", "instruments=none").directory
     evaluate(directory.config, directory)
+    for options, message in (
+        ({"unit": "word"}, r"data\.unit=word: this run was trained with data\.unit=character"),
+        ({"vocabulary": ["<unk>", "a"]}, r"this run was trained with \d+ others"),
+    ):
+        config = directory.config
+        config["data"] |= options
+        with pytest.raises(InputError, match=message):
+            evaluate(config, directory)
+    # a checkpoint that does not say what its numbers stand for
+    checkpoint = read_checkpoint(directory.best_checkpoint)
+    assert checkpoint.pop("Text")["vocabulary"] == list(data.corpus.vocabulary)
+    torch.save(checkpoint, directory.best_checkpoint)
     for path, message in ((str(other), "another vocabulary"), (None, "does not fit this model")):
         config = compose("data=text", "data.length=8", "data.num_samples=40", "data.batch_size=8")
         config["data"]["path"] = path
         with pytest.raises(InputError, match=message):
             evaluate(config, directory)
+
+
+@pytest.mark.parametrize(
+    ("unit", "vocabulary"),
+    [("character", []), ("character", ["a", "b"]), ("word", ["<unk>", "a", "a"]), ("byte", ["<unk>", "a"])],
+)
+def test_what_can_be_no_vocabulary_is_refused(unit: Any, vocabulary: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.vocabulary"):
+        text(tmp_path, unit=unit, vocabulary=vocabulary)

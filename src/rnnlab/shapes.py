@@ -15,6 +15,7 @@ run time (``pytest --jaxtyping-packages=rnnlab,beartype.beartype``); training
 pays nothing for them.
 """
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
@@ -44,3 +45,12 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 """At least 0 and below 1: a dropout rate, a share of the data."""
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Marks an annotation: the value is a place in the file system."""
+
+
+FilePath = Annotated[str, OnDisk()]
+"""A file or a folder. A run keeps it as an absolute path, so that it can be resumed and evaluated from anywhere."""

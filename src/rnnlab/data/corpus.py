@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -53,7 +53,13 @@ class Corpus:
         return (" " if self.unit == "word" else "").join(map(tokens.__getitem__, ids.tolist())).encode()
 
 
-def read(blocks: Iterable[bytes] | Iterable[str], unit: Unit, share: float = 1.0, min_count: int = 1) -> Corpus:
+def read(
+    blocks: Iterable[bytes] | Iterable[str],
+    unit: Unit,
+    share: float = 1.0,
+    min_count: int = 1,
+    vocabulary: tuple[str, ...] | None = None,
+) -> Corpus:
     """Reads a text block by block.
 
     Args:
@@ -61,6 +67,7 @@ def read(blocks: Iterable[bytes] | Iterable[str], unit: Unit, share: float = 1.0
         unit: of a token.
         share: of the text, from its start, of which the vocabulary is made.
         min_count: how often a character or word must occur there to have a number of its own.
+        vocabulary: what each number stands for, where that is settled already.
     """
     seen: list[str] = []
     if unit == "byte":
@@ -70,16 +77,17 @@ def read(blocks: Iterable[bytes] | Iterable[str], unit: Unit, share: float = 1.0
         return Corpus(torch.from_numpy(np.frombuffer(buffer, np.uint8)), tuple(map(chr, range(256))), unit)
     number = _words if unit == "word" else _characters
     codes = _joined(number(blocks, seen), seen)  # type: ignore[arg-type]
-    counts = np.zeros(len(seen), np.int64)
-    for part in _parts(codes[: round(share * len(codes))]):
-        counts += np.bincount(part, minlength=len(seen))
-    # by name, so that a number depends on the text alone
-    kept = sorted(np.flatnonzero(counts >= min_count).tolist(), key=seen.__getitem__)
-    numbers = np.zeros(len(seen), codes.dtype)
-    numbers[kept] = np.arange(1, len(kept) + 1)
+    if vocabulary is None:
+        counts = np.zeros(len(seen), np.int64)
+        for part in _parts(codes[: round(share * len(codes))]):
+            counts += np.bincount(part, minlength=len(seen))
+        # by name, so that a number depends on the text alone
+        vocabulary = (UNKNOWN, *sorted(seen[code] for code in np.flatnonzero(counts >= min_count)))
+    known = {token: number for number, token in enumerate(vocabulary)}
+    codes = codes.astype(np.promote_types(codes.dtype, _type(len(vocabulary))), copy=False)
+    numbers = np.array([known.get(token, 0) for token in seen], codes.dtype)
     for part in _parts(codes):
         part[:] = numbers[part]
-    vocabulary = (UNKNOWN, *(seen[code] for code in kept))
     return Corpus(torch.from_numpy(codes.astype(_type(len(vocabulary)), copy=False)), vocabulary, unit)
 
 
@@ -133,11 +141,29 @@ def _type(size: int) -> type[np.generic]:
     return np.uint8 if size <= 2**8 else np.int16 if size <= 2**15 else np.int32
 
 
+def check_vocabulary(vocabulary: Sequence[str], unit: Unit) -> tuple[str, ...]:
+    """A vocabulary that was handed in, as a tuple.
+
+    Raises:
+        InputError: it can't be one of this unit.
+    """
+    if unit == "byte" and list(vocabulary) != list(map(chr, range(256))):
+        raise InputError("data.vocabulary: data.unit=byte has a vocabulary of its own, all 256 bytes: leave it null")
+    if unit != "byte" and (not vocabulary or vocabulary[0] != UNKNOWN or len(set(vocabulary)) < len(vocabulary)):
+        raise InputError(f"data.vocabulary: the first is {UNKNOWN}, and each {unit} stands there once")
+    return tuple(vocabulary)
+
+
 # ---- files --------------------------------------------------------------------------------------
 
 
-def find_files(path: Path, pattern: str) -> list[Path]:
+def find_files(path: Path, pattern: str, growth: int = GROWTH) -> list[Path]:
     """The file itself, or those below a folder that match, by name; hidden ones are left out.
+
+    Args:
+        path: of a file or a folder.
+        pattern: which files of the folder, at any depth.
+        growth: how many times their size reading them takes.
 
     Raises:
         InputError: there is none, they are empty, or too large for this machine's memory.
@@ -152,9 +178,9 @@ def find_files(path: Path, pattern: str) -> list[Path]:
     size, memory = sum(file.stat().st_size for file in files), machine_memory()
     if not size:
         raise InputError(f"data.path={path}: {'these files are' if path.is_dir() else 'this file is'} empty")
-    if GROWTH * size > memory:
+    if growth * size > memory:
         raise InputError(
-            f"data.path={path} is {gigabytes(size)} of text; reading it can take {GROWTH} times as much memory, and "
+            f"data.path={path} is {gigabytes(size)} of text; reading it can take {growth} times as much memory, and "
             f"this machine has {gigabytes(memory)}: give a part of it"
         )
     return files
@@ -174,8 +200,12 @@ def read_bytes(files: Iterable[Path]) -> Iterator[bytes]:
         yield from _blocks(file)
 
 
-def read_text(files: Iterable[Path]) -> Iterator[str]:
+def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit=byte") -> Iterator[str]:
     """The same, decoded from UTF-8, each without its byte order mark.
+
+    Args:
+        files: in their order.
+        advice: what else to do about a file that is no UTF-8.
 
     Raises:
         InputError: a file cannot be read, or is no UTF-8: named with its line.
@@ -189,7 +219,7 @@ def read_text(files: Iterable[Path]) -> Iterator[str]:
                 line += error.object[: error.start].count(b"\n")
                 raise InputError(
                     f"{file}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): "
-                    "convert the file, choose others by data.pattern, or read bytes with data.unit=byte"
+                    f"choose others by data.pattern, convert the file, {advice}"
                 ) from None
             line += text.count("\n")
             yield text

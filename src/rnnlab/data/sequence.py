@@ -154,6 +154,13 @@ class SequenceData(LightningDataModule, ABC):
         """Loss on the test split, by name, of predictors that need more of the data than its ``spec`` tells."""
         return {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Arguments of the constructor by which other data is numbered as this is, such as its vocabulary.
+
+        A checkpoint holds them as plain values; where its weights are used they are handed in again.
+        """
+        return {}
+
     def setup(self, stage: str | None = None) -> None:
         needed: dict[str | None, tuple[SplitName, ...]] = {
             "fit": ("train", "val"),

@@ -1,22 +1,32 @@
 """A text, read from its start to its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnlab.data import documentation
-from rnnlab.data.corpus import Corpus, Unit, find_files, gigabytes, machine_memory, read, read_bytes, read_text
+from rnnlab.data.corpus import (
+    Corpus,
+    Unit,
+    check_vocabulary,
+    find_files,
+    gigabytes,
+    machine_memory,
+    read,
+    read_bytes,
+    read_text,
+)
 from rnnlab.data.entropy import COMPRESSED, MEASURED, bigram_nats, compressed_nats, compressors, unigram
 from rnnlab.data.sequence import SPLITS, Batches, Sample, SequenceData, Split, SplitName, StreamOrder
 from rnnlab.errors import InputError
-from rnnlab.shapes import PositiveInt
+from rnnlab.shapes import FilePath, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
 
 
@@ -58,18 +68,21 @@ class Text(SequenceData):
         num_samples: sequences in the three splits together, the first of each; ``None`` for the whole text.
         length: steps of a sequence: how far the gradient reaches back.
         batch_size: streams side by side.
+        vocabulary: what each token number stands for, ``<unk>`` first; ``None`` for what the training part has.
+            A trained run hands in its own, so that another text is read as the training was.
 
     Raises:
         InputError: the text cannot be read, is too short, or has more words than memory allows.
     """
 
-    path: str | None = None
+    path: FilePath | None = None
     pattern: str = "*"
     built_in: Literal["reference", "documentation"] = "reference"
     unit: Unit = "character"
     min_count: PositiveInt = 1
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     length: PositiveInt = 64
+    vocabulary: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.val_fraction + self.test_fraction < 1:
@@ -80,7 +93,12 @@ class Text(SequenceData):
     @cached_property
     def corpus(self) -> Corpus:
         """The text, read at the first call and kept."""
-        return read(self._blocks(), self.unit, self._training_share, self.min_count)
+        given = None if self.vocabulary is None else check_vocabulary(self.vocabulary, self.unit)
+        return read(self._blocks(), self.unit, self._training_share, self.min_count, given)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arguments of the constructor: what the network's numbers stand for."""
+        return {"unit": self.unit, "vocabulary": list(self.corpus.vocabulary)}
 
     def _blocks(self) -> Iterable[bytes] | Iterable[str]:
         if self.path is None:

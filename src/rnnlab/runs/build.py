@@ -13,12 +13,14 @@ import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.shapes import OnDisk
 
 TRUSTED = (
     "rnnlab.cells.",
@@ -112,6 +114,29 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     if not callable(target):
         raise InputError(f"{key}.{TARGET}={path} is no class or function")
     return target
+
+
+def with_absolute_paths(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None) -> dict[str, Any]:
+    """A config node whose files are found from any directory.
+
+    Arguments that are annotated as :data:`rnnlab.shapes.FilePath` (or a list of
+    them) and are relative, or start with ``~``, become absolute.
+
+    Raises:
+        InputError: as :func:`locate`.
+    """
+    hints = _hints(locate(node, key, allow))
+    return {name: _absolute(value) if _is_on_disk(hints.get(name)) else value for name, value in node.items()}
+
+
+def _is_on_disk(annotation: Any) -> bool:
+    return isinstance(annotation, OnDisk) or any(map(_is_on_disk, get_args(annotation)))
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
 
 
 def check_arguments(

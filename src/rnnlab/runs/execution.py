@@ -20,7 +20,7 @@ from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
-from rnnlab.runs.build import build, check_arguments, locate, unknown_keys
+from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, now, provenance
 from rnnlab.runs.gallery import Gallery, validation_batches
@@ -59,12 +59,17 @@ def early_stopping(patience: PositiveInt | None = None, min_delta: NonNegativeFl
     """The keys under ``early_stopping``."""
 
 
-def prepare(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> Run:
+def prepare(
+    config: Mapping[str, Any],
+    allow: Iterable[str] | None = None,
+    trained: Mapping[str, Any] | None = None,
+) -> Run:
     """Builds a run's data, network and task, and checks all that can be checked before training.
 
     Args:
         config: the resolved config, plain containers.
         allow: see :func:`rnnlab.runs.build.build`.
+        trained: the checkpoint whose weights will be used, by which the data numbers its tokens and classes.
 
     Raises:
         InputError: in one line, naming the key.
@@ -82,7 +87,8 @@ def prepare(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> Ru
         given={"directory": None, "callbacks": None, "logger": None},
     )
     lightning.seed_everything(config["seed"], verbose=False)
-    data = build(config["data"], "data", allow)
+    config["data"] = with_absolute_paths(config["data"], "data", allow)
+    data = build(numbered_as(config["data"], trained or {}), "data", allow)
     spec = data.spec
     network: Network = build(config["model"], "model", allow, input=spec.input, target=spec.target)
     optimizer = build(config["optimizer"], "optimizer", allow)
@@ -119,6 +125,22 @@ def prepare(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> Ru
     return Run(config, data, task, instruments)
 
 
+def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a data set, with what its ``state_dict`` said when the checkpoint was written.
+
+    Raises:
+        InputError: the config says something else, and so would number the network's inputs or classes differently.
+    """
+    state: Mapping[str, Any] = checkpoint.get(str(node["_target_"]).rpartition(".")[2], {})
+    for name, value in state.items():
+        if node.get(name) not in (None, value):
+            was = f"data.{name}={value}" if isinstance(value, str) else f"{len(value)} others"
+            raise InputError(
+                f"data.{name}={node[name]}: this run was trained with {was}, and its weights know nothing else"
+            )
+    return {**node, **state}
+
+
 @dataclass
 class Outcome:
     """How a run ended."""
@@ -152,7 +174,8 @@ def execute(
     stop = StopSignals()
     stop.install()
     try:
-        run = prepare(config, allow)
+        checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
+        run = prepare(config, allow, trained=checkpoint)
         if not resume:
             directory.write_config(run.config)
         return _execute(directory, run, resume, stop, quiet)
@@ -273,8 +296,7 @@ def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence
     Raises:
         InputError: there is no checkpoint, it does not fit, or the config cannot work.
     """
-    read_checkpoint(directory.best_checkpoint)
-    run = prepare(config, allow)
+    run = prepare(config, allow, trained=read_checkpoint(directory.best_checkpoint))
     load_weights(run.task, directory.best_checkpoint)
     return test(run, directory)
 

@@ -82,6 +82,11 @@ class Classification(Task):
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)
 
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        for name, nats in self.trainer.datamodule.baselines().items():  # type: ignore[attr-defined]
+            self.log(f"baseline/{name}/loss", nats)
+
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()
 

@@ -1,0 +1,84 @@
+"""A text as a sequence of token numbers, the same in training and in use."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from rnnlab.data.corpus import UNKNOWN, WORD, Unit
+from rnnlab.errors import InputError
+
+Normalization = Literal["none", "NFC", "NFKC", "ascii"]
+"""Forms of Unicode (Standard Annex 15), or ``ascii``: NFD, of which only ASCII is kept, so that ``é`` is ``e``, and a
+letter without an ASCII letter in it is gone."""
+
+
+def normalize(text: str, form: Normalization, lower: bool = False) -> str:
+    """A text in a normalization form, without spaces around it, in small letters if so wished."""
+    if form == "ascii":
+        text = unicodedata.normalize("NFD", text).encode("ascii", "ignore").decode()
+    elif form != "none":
+        text = unicodedata.normalize(form, text)
+    return (text.lower() if lower else text).strip()
+
+
+def tokens(text: str, unit: Unit) -> Sequence[str]:
+    """A text's characters or words; its bytes, as Latin-1 shows them."""
+    if unit == "word":
+        return WORD.findall(text)
+    return text.encode().decode("latin-1") if unit == "byte" else text
+
+
+@dataclass(frozen=True, eq=False)
+class TextEncoder:
+    """Numbers texts as they were numbered in training.
+
+    Attributes:
+        vocabulary: what each number stands for. Characters and words have ``<unk>`` as number 0, bytes are all 256.
+        unit: of a token.
+        normalization: see :data:`Normalization`.
+        lower: whether capitals count as small letters.
+        max_length: tokens after which a text is cut; ``None`` for never.
+    """
+
+    vocabulary: tuple[str, ...]
+    unit: Unit
+    normalization: Normalization = "NFC"
+    lower: bool = False
+    max_length: int | None = None
+
+    def encode(self, text: str) -> np.ndarray:
+        """``(time,)`` numbers of a text's tokens, ``<unk>`` where training has seen none like it.
+
+        Raises:
+            InputError: there is nothing in it.
+        """
+        numbers = self.numbers(normalize(text, self.normalization, self.lower))
+        if not len(numbers):
+            raise InputError(f"'{text}' has no {self.unit}s (data.normalization={self.normalization}): nothing to read")
+        return numbers
+
+    def numbers(self, text: str) -> np.ndarray:
+        """The same of a text that is normalized already, and may be empty."""
+        if self.unit == "byte":
+            return np.frombuffer(text.encode()[: self.max_length], np.uint8).astype(np.int64)
+        known = self._number
+        return np.array([known.get(token, 0) for token in tokens(text, self.unit)][: self.max_length], np.int64)
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(self.vocabulary)}
+
+
+def build_vocabulary(texts: Iterable[str], unit: Unit, min_count: int = 1) -> tuple[str, ...]:
+    """``<unk>``, then by name each character or word that is in the texts so often; or all 256 bytes."""
+    if unit == "byte":
+        return tuple(map(chr, range(256)))
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokens(text, unit))
+    return (UNKNOWN, *sorted(token for token, count in counts.items() if count >= min_count))
