@@ -23,7 +23,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.build import build
 from rnnlab.spec import IGNORED, valid_steps
 
-CONFIGS = sorted((Path(__file__).parents[1] / "conf" / "data").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "conf" / "data").glob("[!_]*.yaml"))
 every_data_set = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 
 

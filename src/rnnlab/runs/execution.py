@@ -84,6 +84,8 @@ def prepare(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> Ru
     lightning.seed_everything(config["seed"], verbose=False)
     data = build(config["data"], "data", allow)
     spec = data.spec
+    if data.augmentation is not None:
+        data.augmentation.check(spec)
     network: Network = build(config["model"], "model", allow, input=spec.input, target=spec.target)
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
