@@ -258,6 +258,7 @@ RESUMED = (
     "data.batch_size=4",
     "data.length=12",
     "data.future_length=5",
+    "data.augmentation.jitter=0.1",
 )
 
 
