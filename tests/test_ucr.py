@@ -25,7 +25,7 @@ HEAD = "# vowels\n@problemName Vowels\n@timeStamps false\n@dimensions 2\n@classL
 
 def line(rng: np.random.Generator, name: str, steps: int) -> str:
     """A sequence of two channels; the second is nearer to 5 in the class ``oe``."""
-    values = rng.normal(0, 1, (2, steps)) + [[0], [5 * (name == "oe")]]
+    values = rng.normal(0, 1, (2, steps)) + np.array([[0], [5 * (name == "oe")]])
     return ":".join([*(",".join(f"{value:.4f}" for value in channel) for channel in values), name])
 
 
@@ -220,7 +220,7 @@ def test_a_test_that_training_cannot_answer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"_TEST\.ts, line 27: class 'uh' is in no training sequence \(known: ae, oe"):
         UCR(path=str(train))
     test.write_text("@data\n1,2,3:ae\n")
-    with pytest.raises(InputError, match="sequences of 1 channels, and .* of 2"):
+    with pytest.raises(InputError, match=r"sequences of 1 channel.* of 2"):
         UCR(path=str(train))
 
 

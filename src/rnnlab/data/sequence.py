@@ -319,7 +319,8 @@ class Batches:
     def __init__(self, split: Split, order: BatchOrder | StreamOrder, num_workers: int = 0) -> None:
         self.split, self.order, self.num_workers = split, order, num_workers
         if order.seed is not None:
-            self.sampler = order  # where Lightning finds ``set_epoch``, and what it takes for shuffled
+            # where Lightning finds ``set_epoch``, and what it takes for shuffled
+            self.sampler: BatchOrder | StreamOrder = order
         self._state = {"epoch": 0, "position": 0}
         self._saved: dict[str, int] | None = None
         self._augmenter: Augmenter | None = None
