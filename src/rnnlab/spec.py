@@ -42,10 +42,15 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Either ``features`` real numbers a step, or tokens numbered from 0 below ``vocabulary``."""
+    """Either ``features`` real numbers a step, or tokens numbered from 0 below ``vocabulary``.
+
+    ``unknown`` is the number of the token that stands for all that have none of their own; ``None`` where there is no
+    such token.
+    """
 
     features: int | None = None
     vocabulary: int | None = None
+    unknown: int | None = None
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.vocabulary is None):

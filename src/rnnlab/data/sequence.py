@@ -12,9 +12,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from rnnlab.data.augmentation import Augmentation, Augmenter
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
-from rnnlab.spec import IGNORED, Batch, DataSpec
+from rnnlab.spec import IGNORED, Batch, DataSpec, valid_steps
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -85,6 +86,7 @@ class SequenceData(LightningDataModule, ABC):
         num_workers: processes that cut batches; 0, the fastest for data in
             memory, cuts them in the training process.
         bucket: batches hold sequences of like length, so that little is padded.
+        augmentation: what may change the sequences of a training batch at random.
 
     Raises:
         InputError: the fractions or ``num_samples`` leave a split empty.
@@ -98,6 +100,7 @@ class SequenceData(LightningDataModule, ABC):
     shuffle_seed: NonNegativeInt = 0
     num_workers: NonNegativeInt = 0
     bucket: bool = True
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -178,7 +181,21 @@ class SequenceData(LightningDataModule, ABC):
     def train_dataloader(self) -> "Batches":
         # a run that overfits on purpose meets the same few batches in every epoch
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        return self._batches("train", self.batch_size, shuffle=not overfit)
+        batches = self._batches("train", self.batch_size, shuffle=not overfit)
+        if self.augmentation is not None and self.augmentation.changes and not overfit:
+            batches.augment(self._augmenter(self.augmentation))
+        return batches
+
+    def _augmenter(self, augmentation: Augmentation) -> Augmenter:
+        spec = self.spec
+        augmentation.check(spec)
+        deviation = None
+        if augmentation.jitter:
+            split = self.split("train")
+            deviation = split.inputs[valid_steps(split.inputs, split.lengths)].std(0, correction=0)
+        rank = self.trainer.global_rank if self.trainer else 0
+        # one number behind that of the batch order, which stands behind those of the splits
+        return Augmenter(augmentation, spec, deviation, (self.shuffle_seed, len(SPLITS) + 1, rank))
 
     def val_dataloader(self) -> "Batches":
         return self._batches("val", EVALUATION_FACTOR * self.batch_size, shuffle=False)
@@ -270,7 +287,7 @@ class StreamOrder(Sampler[Tensor]):
             them leave out the last sequences where they do not come out even.
     """
 
-    seed = None  # nothing is drawn, and every epoch is the same
+    seed = None  # nothing is drawn, and the order is the same in every epoch
     epoch = 0
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1, alike: bool = False) -> None:
@@ -281,6 +298,10 @@ class StreamOrder(Sampler[Tensor]):
         numbers = range(rank, streams, world)
         self.starts = torch.tensor([number * self.steps + min(number, longer) for number in numbers])
         self.longer = sum(number < longer for number in numbers)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls it before each epoch, where what is done to the sequences depends on it."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.steps + (self.longer > 0)
@@ -305,9 +326,16 @@ class Batches:
     def __init__(self, split: Split, order: BatchOrder | StreamOrder, num_workers: int = 0) -> None:
         self.split, self.order, self.num_workers = split, order, num_workers
         if order.seed is not None:
-            self.sampler = order  # where Lightning finds ``set_epoch``, and what it takes for shuffled
+            # where Lightning finds ``set_epoch``, and what it takes for shuffled
+            self.sampler: BatchOrder | StreamOrder = order
         self._state = {"epoch": 0, "position": 0}
         self._saved: dict[str, int] | None = None
+        self._augmenter: Augmenter | None = None
+
+    def augment(self, augmenter: Augmenter) -> None:
+        """From now on changes every batch by what ``augmenter`` draws for its epoch and position."""
+        self._augmenter = augmenter
+        self.sampler = self.order
 
     def __len__(self) -> int:
         return len(self.order)
@@ -320,8 +348,9 @@ class Batches:
         self._saved = None
         self._state = {"epoch": epoch, "position": start}
         for batch in self._cut(list(self.order)[start:]):
+            position = self._state["position"]
             self._state["position"] += 1
-            yield batch
+            yield batch if self._augmenter is None else self._augmenter(batch, epoch, position)
 
     def _cut(self, indices: list[Tensor]) -> Iterable[Batch]:
         if not self.num_workers:

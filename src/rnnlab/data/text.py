@@ -138,7 +138,7 @@ class Text(SequenceData):
     def spec(self) -> DataSpec:
         vocabulary = self.corpus.vocabulary
         return DataSpec(
-            input=InputSpec(vocabulary=len(vocabulary)),
+            input=InputSpec(vocabulary=len(vocabulary), unknown=None if self.unit == "byte" else 0),
             target=TargetSpec("tokens", len(vocabulary), vocabulary),
             length=self.length,
             streamed=True,

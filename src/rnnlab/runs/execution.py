@@ -90,6 +90,8 @@ def prepare(
     config["data"] = with_absolute_paths(config["data"], "data", allow)
     data = build(numbered_as(config["data"], trained or {}), "data", allow)
     spec = data.spec
+    if data.augmentation is not None:
+        data.augmentation.check(spec)
     network: Network = build(config["model"], "model", allow, input=spec.input, target=spec.target)
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None

@@ -1,0 +1,224 @@
+"""Time-series classification: the UCR and UEA archives, and files of one's own in their format."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
+from rnnlab.data.stratification import stratified_order
+from rnnlab.data.ts_file import TsFile, read_ts
+from rnnlab.data.ucr_archive import Files, find_files, find_named
+from rnnlab.errors import InputError
+from rnnlab.shapes import Fraction, PositiveInt
+from rnnlab.spec import DataSpec, InputSpec, TargetSpec
+
+DEFAULT = "JapaneseVowels"
+
+
+@dataclass(kw_only=True, eq=False)
+class UCR(SequenceData):
+    """Labelled series of any length and any number of channels, with the split that they were published with.
+
+    ::
+
+        name=JapaneseVowels: which of nine speakers said /ae/? 12 coefficients a frame, 7 to 29 frames
+
+        inputs  (20, 12)    1.86 -0.21  0.26 …        target  0     (speaker 1)
+                            1.89 -0.19  0.24 …
+                            …
+
+    The published test sequences are the test and nothing else: they choose no
+    epoch and scale nothing. Validation is a share of the training sequences,
+    with every class in its proportion. Where one's own data has no test file,
+    the test is another such share.
+
+    H. A. Dau et al., "The UCR time series archive" (2019), arXiv 1810.07758;
+    A. Bagnall et al., "The UEA multivariate time series classification archive,
+    2018", arXiv 1811.00075.
+
+    Attributes:
+        name: of a data set of the archives; the package aeon carries some, and can get the others.
+        path: a ``.ts`` file of one's own (``NAME_TRAIN.ts``, with ``NAME_TEST.ts`` beside it), or their folder.
+        test_path: the test file, where it has another name.
+        download: get a named data set that is not on this machine.
+        download_path: the folder for it.
+        missing: ``refuse`` missing values, or ``fill`` them with the last value before, or else the first after.
+        scaling: ``standard``, each channel by its mean and standard deviation in the training part;
+            ``per_sequence``, by those of the sequence itself; or ``none``.
+        num_samples: at most so many sequences in the three splits, shared out by the fractions; ``None`` for all.
+        val_fraction: share of the training file for validation.
+        test_fraction: share of it for the test, where there is no test file.
+        seed: of what goes to validation.
+
+    Raises:
+        InputError: there is no such data set, a file cannot be read (with the line), or a split stays empty.
+    """
+
+    name: str | None = None
+    path: str | None = None
+    test_path: str | None = None
+    download: bool = False
+    download_path: str = "~/.cache/rnnlab/ucr"
+    missing: Literal["refuse", "fill"] = "refuse"
+    scaling: Literal["standard", "per_sequence", "none"] = "standard"
+    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    val_fraction: Fraction = 0.2
+
+    def __post_init__(self) -> None:
+        if self.name is not None and self.path is not None:
+            raise InputError(f"data.name={self.name} and data.path={self.path}: give one of them")
+        if self.test_path is not None and self.path is None:
+            raise InputError(f"data.test_path={self.test_path} is for one's own data: give data.path too")
+        if self.val_fraction + self.test_fraction < 1:
+            self._check_splits()
+        super().__post_init__()
+
+    @cached_property
+    def files(self) -> Files:
+        """Where the data is read from."""
+        if self.path is not None:
+            test = None if self.test_path is None else Path(self.test_path).expanduser()
+            return find_files(Path(self.path).expanduser(), test)
+        return find_named(self.name or DEFAULT, self.download, Path(self.download_path).expanduser())
+
+    @cached_property
+    def read(self) -> dict[Literal["train", "test"], TsFile]:
+        """The training file and, where there is one, the test file."""
+        found: dict[Literal["train", "test"], TsFile] = {"train": read_ts(self.files.train)}
+        if self.files.test is not None:
+            found["test"] = read_ts(self.files.test)
+        return found
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Their names: those of the file's head that have sequences, or else in alphabetical order."""
+        file = self.read["train"]
+        there = set(file.labels)
+        return tuple(name for name in file.classes or sorted(there) if name in there)
+
+    @cached_property
+    def _parts(self) -> dict[SplitName, tuple[TsFile, np.ndarray]]:
+        """Of each split its file, and which of its sequences, in an order whose every start is stratified."""
+        train = self.read["train"]
+        order = self._stratified(train, np.arange(len(train.labels)))
+        val, test = round(self.val_fraction * len(order)), 0
+        if "test" not in self.read:
+            test = round(self.test_fraction * len(order))
+        cut = np.split(order, [len(order) - val - test, len(order) - test])
+        parts: dict[SplitName, tuple[TsFile, np.ndarray]] = {
+            split: (train, self._stratified(train, members)) for split, members in zip(SPLITS, cut, strict=True)
+        }
+        if "test" in self.read:
+            file = self.read["test"]
+            parts["test"] = (file, self._stratified(file, np.arange(len(file.labels))))
+        return parts
+
+    def _stratified(self, file: TsFile, members: np.ndarray) -> np.ndarray:
+        labels = [self.classes.index(file.labels[i]) for i in members]
+        return members[stratified_order(labels, (self.seed, len(SPLITS)))]
+
+    @cached_property
+    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel over all steps of the training part."""
+        file, members = self._parts["train"]
+        return _moments(np.concatenate([self._filled(file, i) for i in members.tolist()]))
+
+    def _filled(self, file: TsFile, number: int) -> np.ndarray:
+        values = file.sequences[number]
+        missing = np.isnan(values)
+        if not missing.any():
+            return values
+        place = f"{file.path}, line {file.lines[number]}"
+        channel, step = np.argwhere(missing.T)[0].tolist()
+        if self.missing == "refuse":
+            raise InputError(
+                f"{place}, channel {channel + 1}, step {step + 1}: a value is missing; "
+                "data.missing=fill repeats the value before it"
+            )
+        if missing.all(0).any():
+            channel = int(np.argmax(missing.all(0)))
+            raise InputError(f"{place}, channel {channel + 1}: all values are missing, so that none can fill them")
+        steps = np.arange(len(values))[:, None]
+        last = np.maximum.accumulate(np.where(missing, -1, steps), 0)
+        first = np.argmin(missing, 0)
+        return np.take_along_axis(values, np.where(last < 0, first, last), 0)
+
+    def size(self, split: SplitName) -> int:
+        there = len(self._parts[split][1])
+        return there if self.num_samples is None else min(there, super().size(split))
+
+    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        file, members = self._parts[split]
+        values = self._filled(file, int(members[index]))
+        if self.scaling != "none":
+            mean, deviation = self._scale if self.scaling == "standard" else _moments(values)
+            values = (values - mean) / deviation
+        return Sample(values, self.classes.index(file.labels[int(members[index])]))
+
+    @cached_property
+    def spec(self) -> DataSpec:
+        return DataSpec(
+            input=InputSpec(features=self._channels),
+            target=TargetSpec("class", len(self.classes), self.classes),
+            length=max(len(values) for file in self.read.values() for values in file.sequences),
+            class_frequencies=self.class_frequencies(len(self.classes)),
+            note=self._note(),
+        )
+
+    @property
+    def _channels(self) -> int:
+        return self.read["train"].sequences[0].shape[1]
+
+    def _note(self) -> str:
+        test = "the test is its published one" if self.path is None else "the test is its test file"
+        if "test" not in self.read:
+            test = f"the test is a stratified {self.test_fraction:.0%} of its only file"
+        note = f"{self.files.title}: {test}, validation a stratified {self.val_fraction:.0%} of what is trained on"
+        single = [name for name, number in Counter(self.read["train"].labels).items() if number == 1]
+        if single:
+            note += f"; with one example alone, and so never validated: class {', '.join(single)}"
+        return note
+
+    # ---- what cannot work -----------------------------------------------------------------------
+
+    def _check_splits(self) -> None:
+        train = self.read["train"]
+        if len(self.classes) < 2:
+            raise InputError(f"{train.path}: all sequences are of class '{self.classes[0]}': give at least two classes")
+        if "test" in self.read:
+            self._check_test(self.read["test"])
+        for split in SPLITS:
+            if not len(self._parts[split][1]):
+                key = "test_fraction" if split == "test" else "val_fraction"
+                raise InputError(
+                    f"data.{key}={getattr(self, key)} of the {len(train.labels)} sequences in {train.path} leaves "
+                    f"none for {split}"
+                )
+        for file in self.read.values():
+            for number in range(len(file.labels)):
+                self._filled(file, number)
+
+    def _check_test(self, test: TsFile) -> None:
+        for number, label in zip(test.lines, test.labels, strict=True):
+            if label not in self.classes:
+                raise InputError(
+                    f"{test.path}, line {number}: class '{label}' is in no training sequence "
+                    f"(known: {', '.join(self.classes)})"
+                )
+        channels = test.sequences[0].shape[1]
+        if channels != self._channels:
+            raise InputError(
+                f"{test.path} has sequences of {channels} channels, and {self.read['train'].path} of {self._channels}"
+            )
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still."""
+    deviation = values.std(0)
+    # what rounding leaves of a constant is no spread
+    still = deviation <= 1e-7 * np.abs(values).max(0)
+    return values.mean(0), np.where(still, 1.0, deviation)
