@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rnnlab.data.panel import Gaps, Panel, arrange
+from rnnlab.data.panel import Columns, Gaps, Panel, arrange
 from rnnlab.data.series import SeriesData
-from rnnlab.data.table import Columns, read, tabulate
+from rnnlab.data.table import read, tabulate
 from rnnlab.errors import InputError
 
 

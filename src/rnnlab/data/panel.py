@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnlab.data.table import Columns, Table
 from rnnlab.errors import InputError
 
 Gaps = Literal["error", "fill", "ignore"]
@@ -18,6 +17,59 @@ STEPS = {7 * DAY: "week", DAY: "day", DAY // 24: "hour", DAY // 1440: "minute", 
 MONTHS = {1: "month", 3: "quarter", 12: "year"}
 SEASONS = {"month": 12, "quarter": 4, "day": 7, "hour": 24}
 """Steps of the season that people mean by a step's name."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are read, by their names in the file.
+
+    Attributes:
+        target: what is forecast.
+        past: numbers that are known up to now.
+        known: numbers that are known for the steps to come.
+        time: of each row; ``None`` where rows are steps.
+        series: names the series that a row belongs to; ``None`` where there is one.
+    """
+
+    target: Sequence[str]
+    past: Sequence[str] = ()
+    known: Sequence[str] = ()
+    time: str | None = None
+    series: str | None = None
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns of numbers: targets, past, known."""
+        return [*self.target, *self.past, *self.known]
+
+    @property
+    def all(self) -> list[str]:
+        return [*self.numbers, *filter(None, (self.time, self.series))]
+
+
+@dataclass(eq=False)
+class Table:
+    """Rows as they stand in the file.
+
+    Attributes:
+        values: ``(rows, columns)`` of ``Columns.numbers``, not a number where a cell has none.
+        times: ``(rows,)`` datetime64 in microseconds or whole numbers; ``None`` without a time column.
+        codes: ``(rows,)`` number of each row's series in ``names``; ``None`` where there is one.
+        names: of the series, in the order in which they first occur.
+        rows: ``(rows,)`` number of each row in the file, from 1, where some were left out.
+        empty: lines that were left out since they are empty.
+    """
+
+    values: np.ndarray
+    times: np.ndarray | None = None
+    codes: np.ndarray | None = None
+    names: tuple[str, ...] = ("",)
+    rows: np.ndarray | None = None
+    empty: int = 0
+
+    def row(self, number: int) -> int:
+        """The row's number in the file, from 1 for the first below the header."""
+        return number + 1 if self.rows is None else int(self.rows[number])
 
 
 @dataclass(eq=False)

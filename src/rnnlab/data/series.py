@@ -252,18 +252,19 @@ class SeriesData(SequenceData):
     @cached_property
     def naive_errors(self) -> np.ndarray:
         """``(series, targets)`` mean absolute error of a naive one-step forecast on the training part, seasonal where
-        there is a season: the unit of the mean absolute scaled error (Hyndman and Koehler 2006)."""
+        there is a season: the unit of the mean absolute scaled error (Hyndman and Koehler 2006).
+        """
         lag = self._season or 1
         errors = np.full((len(self.panel.names), self._targets), np.nan)
         for number, (start, end) in enumerate(self.training_parts()):
-            x = self._observed(slice(start, end))
+            x = self.observed(slice(start, end))
             differences = np.abs(x[lag:] - x[:-lag])
             known = np.isfinite(differences)
             errors[number] = np.where(known, differences, 0).sum(0) / np.maximum(known.sum(0), 1)
         # MASE has no unit where a series never changed
         return np.where(errors > 0, errors, np.nan).astype(np.float32)
 
-    def _observed(self, rows: slice | np.ndarray) -> np.ndarray:
+    def observed(self, rows: slice | np.ndarray) -> np.ndarray:
         """The targets in their own units, not a number where unknown."""
         values = self.panel.values[rows, ..., : self._targets]
         return values if self.unknown is None else np.where(self.unknown[rows, ..., : self._targets], np.nan, values)
@@ -436,7 +437,7 @@ class SeriesData(SequenceData):
             others.append(np.zeros((len(rows), steps - 1, zeros), np.float32))
             following = torch.from_numpy(np.concatenate(others, -1))
         origin = Origin(
-            actual=torch.from_numpy(self._observed(rows).astype(np.float32, copy=False)),
+            actual=torch.from_numpy(self.observed(rows).astype(np.float32, copy=False)),
             scales=torch.from_numpy(
                 np.stack([naive * scale + shift, np.broadcast_to(divisor * scale, naive.shape), errors], 1)
             ),
@@ -495,7 +496,9 @@ class SeriesData(SequenceData):
                 )
         if self.log:
             with np.errstate(invalid="ignore"):
-                row, column = next(zip(*np.nonzero(panel.values[:, : len(columns.target)] <= 0), strict=True), (None, 0))
+                row, column = next(
+                    zip(*np.nonzero(panel.values[:, : len(columns.target)] <= 0), strict=True), (None, 0)
+                )
             if row is not None:
                 raise InputError(
                     f"data.log=true: {panel.place(int(row))}, column '{columns.target[int(column)]}': "
@@ -531,9 +534,7 @@ class SeriesData(SequenceData):
 NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
-def place(
-    numbers: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int
-) -> tuple[np.ndarray, np.ndarray]:
+def place(numbers: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The series and the origin of ``(batch,)`` windows, which are numbered series by series."""
     ends = np.cumsum(counts)
     series = np.searchsorted(ends, numbers, "right")

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.data.panel import Panel
+from rnnlab.data.panel import Columns, Panel
 from rnnlab.data.series import SeriesData
-from rnnlab.data.table import Columns
 from rnnlab.errors import InputError
 from rnnlab.shapes import PositiveInt
 

@@ -1,8 +1,7 @@
 """Columns of a CSV or Parquet file, read by polars: only those that are needed, in single precision."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.data.corpus import gigabytes, machine_memory
+from rnnlab.data.panel import Columns, Table
 from rnnlab.errors import InputError, nearest
 
 MISSING = ["", "NA", "N/A", "na", "NaN", "nan", "NULL", "null", "None", "?"]
@@ -19,59 +19,6 @@ TIME_FORMATS = ("%Y-%m", "%Y/%m", "%b %Y", "%B %Y", "%m/%d/%Y", "%Y%m%d")
 SAMPLE = 1 << 20
 GROWTH = 3
 """Memory that reading takes at most, against that of the columns."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns are read, by their names in the file.
-
-    Attributes:
-        target: what is forecast.
-        past: numbers that are known up to now.
-        known: numbers that are known for the steps to come.
-        time: of each row; ``None`` where rows are steps.
-        series: names the series that a row belongs to; ``None`` where there is one.
-    """
-
-    target: Sequence[str]
-    past: Sequence[str] = ()
-    known: Sequence[str] = ()
-    time: str | None = None
-    series: str | None = None
-
-    @property
-    def numbers(self) -> list[str]:
-        """The columns of numbers: targets, past, known."""
-        return [*self.target, *self.past, *self.known]
-
-    @property
-    def all(self) -> list[str]:
-        return [*self.numbers, *filter(None, (self.time, self.series))]
-
-
-@dataclass(eq=False)
-class Table:
-    """Rows as they stand in the file.
-
-    Attributes:
-        values: ``(rows, columns)`` of ``Columns.numbers``, not a number where a cell has none.
-        times: ``(rows,)`` datetime64 in microseconds or whole numbers; ``None`` without a time column.
-        codes: ``(rows,)`` number of each row's series in ``names``; ``None`` where there is one.
-        names: of the series, in the order in which they first occur.
-        rows: ``(rows,)`` number of each row in the file, from 1, where some were left out.
-        empty: lines that were left out since they are empty.
-    """
-
-    values: np.ndarray
-    times: np.ndarray | None = None
-    codes: np.ndarray | None = None
-    names: tuple[str, ...] = ("",)
-    rows: np.ndarray | None = None
-    empty: int = 0
-
-    def row(self, number: int) -> int:
-        """The row's number in the file, from 1 for the first below the header."""
-        return number + 1 if self.rows is None else int(self.rows[number])
 
 
 def read(path: Path, columns: Columns, separator: str = ",", time_format: str | None = None) -> Table:
@@ -191,7 +138,9 @@ def _check_memory(path: Path, columns: Columns, parquet: pl.LazyFrame | None) ->
         with open(path, "rb") as file:
             sample = file.read(SAMPLE)
         rows = path.stat().st_size / (len(sample) / max(1, sample.count(b"\n")))
-    needed = GROWTH * rows * (4 * len(columns.numbers) + 8 * (columns.time is not None) + 4 * (columns.series is not None))
+    needed = (
+        GROWTH * rows * (4 * len(columns.numbers) + 8 * (columns.time is not None) + 4 * (columns.series is not None))
+    )
     if needed > machine_memory():
         raise InputError(
             f"data.path={path} is {gigabytes(path.stat().st_size)} with about {rows:,.0f} rows; its "
@@ -302,13 +251,7 @@ def _cells(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     def lines() -> Iterator[str]:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"data.path={path}, line {number}: byte 0x{line[error.start]:02x} is no UTF-8 "
-                        f"({error.reason}): convert the file to UTF-8"
-                    ) from None
+                yield _decoded(line, number, path)
 
     reader = csv.reader(lines(), delimiter=separator)
     try:
@@ -316,6 +259,16 @@ def _cells(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
     except csv.Error as error:
         raise InputError(f"data.path={path}, line {reader.line_num}: {error}") from None
+
+
+def _decoded(line: bytes, number: int, path: Path) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"data.path={path}, line {number}: byte 0x{line[error.start]:02x} is no UTF-8 ({error.reason}): convert "
+            "the file to UTF-8"
+        ) from None
 
 
 def _beside(path: Path) -> str:
