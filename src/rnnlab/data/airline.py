@@ -31,7 +31,7 @@ class Airline(SeriesData):
     val_start: int | str | None = "1956-01"
     test_start: int | str | None = "1958-01"
 
-    unit = "thousand passengers"
+    unit = "thousands"
 
     def read(self) -> Panel:
         try:

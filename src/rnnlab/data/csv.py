@@ -1,7 +1,7 @@
 """Time series from a CSV or Parquet file of your own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -75,7 +75,8 @@ class CSV(SeriesData):
     def columns(self) -> Columns:
         """Which columns are read."""
         if self.path is None and not self.target:
-            return MADE_UP
+            # nobody could feed back the temperature
+            return replace(MADE_UP, past=()) if self.strategy == "recursive" and self.horizon > 1 else MADE_UP
         target = [self.target] if isinstance(self.target, str) else self.target or ()
         return Columns(target, self.past, self.known, self.time, self.series)
 
@@ -84,8 +85,8 @@ class CSV(SeriesData):
         if self.path is not None:
             table = read(Path(self.path).expanduser(), self.columns, separator, self.time_format)
             return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
-        table = tabulate(make_up(), MADE_UP, "the built-in table")
-        panel = arrange(table, MADE_UP, "the built-in table")
+        table = tabulate(make_up(), self.columns, "the built-in table")
+        panel = arrange(table, self.columns, "the built-in table")
         panel.note = "a made-up table of three shops; give a file of yours, data.path=FILE data.target=COLUMN"
         return panel
 

@@ -166,7 +166,8 @@ class SeriesData(SequenceData):
         val = test - round(last * self.val_fraction)
         if self.val_start is not None:
             val = int(np.searchsorted(times, self._time("val_start")))
-        if not 0 <= val <= test <= last:
+        chosen = (self.val_start, self.test_start, self.end) != (None, None, None)
+        if chosen and not 0 < val < test < last:
             raise InputError(
                 f"data.val_start={self.val_start}, data.test_start={self.test_start} and data.end={self.end} must come "
                 f"in this order; the times reach from {show(times[0])} to {show(times[-1])}"

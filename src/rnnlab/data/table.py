@@ -49,7 +49,7 @@ def read(path: Path, columns: Columns, separator: str = ",", time_format: str | 
             lazy = _scan_csv(path, columns, separator)
         _check_columns(path, columns, names, None)
         _check_memory(path, columns, lazy if parquet else None)
-        frame = lazy.select(dict.fromkeys(columns.all)).collect(engine="streaming")
+        frame = lazy.select(columns.all).collect(engine="streaming")
     except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
         if not parquet:
             _explain(path, columns, separator)
@@ -81,7 +81,7 @@ def tabulate(frame: pl.DataFrame, columns: Columns, source: str, time_format: st
         infinite = np.flatnonzero(np.isinf(table.values[:, number]))
         if len(infinite):
             raise InputError(
-                f"{source}, row {table.row(infinite[0])}, column '{name}': {table.values[infinite[0], number]} is no "
+                f"{source}, row {table.row(int(infinite[0]))}, column '{name}': {table.values[infinite[0], number]} is no "
                 "finite number"
             )
     return table
@@ -182,7 +182,7 @@ def _times(column: pl.Series, name: str, table: Table, source: str, time_format:
 
 
 def _parse(column: pl.Series, name: str, table: Table, source: str, time_format: str | None) -> np.ndarray:
-    best: tuple[int, int] = (-1, 0)
+    first = 0  # the first row that the best attempt does not understand
     for form in (time_format,) if time_format else (None, *TIME_FORMATS):
         try:
             if form in ("%Y-%m", "%Y/%m"):  # a date needs a day
@@ -196,11 +196,12 @@ def _parse(column: pl.Series, name: str, table: Table, source: str, time_format:
         failed = parsed.is_null().arg_true()
         if not len(failed):
             return parsed.to_numpy()
-        best = max(best, (int(failed[0]), -len(failed)))
-    row = max(best[0], 0)
+        first = max(first, int(failed[0]))
+    numbers = column.cast(pl.Int64, strict=False).is_null().arg_true()
+    first = max(first, int(numbers[0])) if len(numbers) else first
     hint = "" if time_format else "; data.time_format tells how times are written, such as '%d.%m.%Y %H:%M'"
     written = f" as data.time_format={time_format} says" if time_format else ""
-    raise InputError(f"{source}, row {table.row(row)}, column '{name}': '{column[row]}' is no time{written}{hint}")
+    raise InputError(f"{source}, row {table.row(first)}, column '{name}': '{column[first]}' is no time{written}{hint}")
 
 
 def _codes(column: pl.Series, name: str, table: Table, source: str) -> tuple[np.ndarray, tuple[str, ...]]:

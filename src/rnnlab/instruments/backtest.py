@@ -98,10 +98,7 @@ class Span:
             times, low = self._broken(self.low[:, value])
             high = self._broken(self.high[:, value])[1]
             marked = f"{level} % interval"
-            if len(self.origins) > 1 and self.origins[1] - self.origins[0] == 1:
-                ax.fill_between(times, low, high, color=style.BLUE, alpha=0.22, linewidth=0, label=marked)
-            else:
-                ax.fill_between(times, low, high, color=style.BLUE, alpha=0.22, linewidth=0, label=marked)
+            ax.fill_between(times, low, high, color=style.BLUE, alpha=0.22, linewidth=0, label=marked)
         ax.plot(
             *self._broken(self.point[:, value]), color=style.BLUE, linewidth=1.8, label="forecast", marker="o",
             markersize=2.5,
@@ -138,7 +135,7 @@ def draw(task: Forecasting, data: SeriesData, most_series: int, most_values: int
     height = 3.4 if len(spans) == 1 else 2.0 * len(spans)
     width = 9.0 if len(names) == 1 else 4.5 * len(names)
     fig = style.figure("Forecasts of the held-out span", _subtitle(task, data, spans, reference), width, 0.6 + height)
-    grid = fig.subplots(len(spans), len(names), squeeze=False)
+    grid = fig.subplots(len(spans), len(names), squeeze=False, sharex=True)
     for row, span in enumerate(spans):
         for column, name in enumerate(names):
             style.dress(

@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ class Distribution(ABC):
     numbers: the first parameter of every value, then the second, and so on.
     """
 
-    parameters: ClassVar[int] | int
+    parameters: int
 
     def split(self, output: Tensor) -> Tensor:
         """``(…, parameters × size)`` of the network to ``(…, size, parameters)``."""
