@@ -78,12 +78,11 @@ def tabulate(frame: pl.DataFrame, columns: Columns, source: str, time_format: st
         if not (column.dtype.is_numeric() or column.dtype == pl.Boolean or column.dtype == pl.Null):
             raise InputError(f"{source}: column '{name}' holds {column.dtype}, and numbers are needed")
         table.values[:, number] = column.cast(pl.Float32).fill_null(np.nan).to_numpy()
-        infinite = np.flatnonzero(np.isinf(table.values[:, number]))
-        if len(infinite):
-            raise InputError(
-                f"{source}, row {table.row(int(infinite[0]))}, column '{name}': {table.values[infinite[0], number]} is no "
-                "finite number"
-            )
+        infinite = np.isinf(table.values[:, number])
+        if infinite.any():
+            row = int(infinite.argmax())
+            value = table.values[row, number]
+            raise InputError(f"{source}, row {table.row(row)}, column '{name}': {value} is no finite number")
     return table
 
 
