@@ -42,7 +42,7 @@ def score_table(metrics: Mapping[str, Any], title: str) -> Table:
     for score in plain:
         for name, value in metrics.items():
             predictor = name.removeprefix("baseline/").removesuffix(f"/{score}")
-            if name == f"baseline/{predictor}/{score}":
+            if name == f"baseline/{predictor}/{score}" and f"{predictor}/{score}" not in plain:
                 others.setdefault(predictor, {})[score] = value
     columns = [predictor for predictor, scores in others.items() if len(scores) > 1]
     for predictor in columns:

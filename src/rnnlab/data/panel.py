@@ -14,6 +14,8 @@ Missing = Literal["error", "forward", "mask"]
 DAY = 24 * 3600 * 10**6
 """In microseconds, the unit of time stamps here."""
 STEPS = {7 * DAY: "week", DAY: "day", DAY // 24: "hour", DAY // 1440: "minute", 10**6: "second"}
+SAMPLE = 100_000
+"""Of so many steps the commonest is the step of the data."""
 MONTHS = {1: "month", 3: "quarter", 12: "year"}
 SEASONS = {"month": 12, "quarter": 4, "day": 7, "hour": 24}
 """Steps of the season that people mean by a step's name."""
@@ -185,7 +187,7 @@ def _ticks(panel: Panel) -> tuple[np.ndarray, str]:
     steps = _inner(panel, np.diff(numbers))
     inside = np.ones(len(steps), bool)
     inside[panel.starts[1:-1] - 1] = False
-    known, counts = np.unique(steps[inside], return_counts=True)
+    known, counts = np.unique(steps[inside][:SAMPLE], return_counts=True)
     if not len(known):
         return numbers, "step"
     step = int(known[counts.argmax()])

@@ -287,7 +287,9 @@ class SeriesData(SequenceData):
         x = np.empty((len(panel.values), self._targets), np.float32)
         for series, (start, _) in enumerate(parts):
             end = panel.starts[series + 1]
-            x[start:end] = self._scaled(np.arange(start, end)[None], np.array([series]))[0, :, : self._targets]
+            values = panel.values[start:end, : self._targets]
+            shift, scale = (each[series, : self._targets] for each in self.moments)
+            x[start:end] = np.nan_to_num(((np.log(values) if self.log else values) - shift) / scale)
         longest = min(self.length, max(LONGEST_ORDER, 2 * (self._season or 0)))
         direct = self.strategy == "direct"
         return autoregression.fit(x, self.unknown, parts, self.horizon, self.ar_order, longest, direct)
