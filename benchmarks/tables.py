@@ -15,7 +15,7 @@ from benchmarks.measurement import ONE_THREAD, Result, Verdict
 
 SIZE, QUICK = 1_000_000_000, 50_000_000
 SECONDS = 20.0
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "one series, two of six columns": {"target": "a", "past": ["b"], "series": None},
     "one series, all six columns": {"target": "a", "past": ["b", "c", "d", "e", "f"], "series": None},
     "a thousand series, two of six columns": {"target": "a", "past": ["b"], "series": "id"},
@@ -83,7 +83,7 @@ def write(path: Path, size: int, series: int = 1000) -> int:
     rows, block = 0, max(1, size // 60 // series)
     with open(path, "wb") as file:
         for number in range(series):
-            times = np.datetime64("1900-01-01", "s") + 60 * (rows + np.arange(block))
+            times = np.datetime64("1990-01-01", "ms") + 60_000 * (rows + np.arange(block))
             columns = {name: rng.normal(100, 10, block).round(2) for name in "abcdef"}
             frame = pl.DataFrame({"time": times, "id": np.full(block, f"s{number:04}"), **columns})
             frame.write_csv(file, include_header=number == 0)

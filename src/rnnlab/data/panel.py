@@ -154,7 +154,7 @@ def show(time: Any) -> str:
     text = str(time)
     for tail in (".000000", ":00", "T00:00"):
         text = text.removesuffix(tail)
-    return text
+    return text.replace("T", " ")
 
 
 def _inner(panel: Panel, differences: np.ndarray) -> np.ndarray:

@@ -125,19 +125,21 @@ class SeriesData(SequenceData):
 
     # ---- the series -----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def panel(self) -> Panel:
         """The series, read at the first call; what is missing is carried forward, and marked in ``unknown``."""
-        panel = self.read()
-        self._check_values(panel)
-        unknown = carry_forward(panel.values, panel.starts) if np.isnan(panel.values).any() else None
-        self._unknown = unknown
-        return panel
+        return self._carried[0]
 
     @property
     def unknown(self) -> np.ndarray | None:
         """``(rows, columns)`` true where a value was missing; ``None`` where none was."""
-        return self._unknown if self.panel is not None else None
+        return self._carried[1]
+
+    @cached_property
+    def _carried(self) -> tuple[Panel, np.ndarray | None]:
+        panel = self.read()
+        self._check_values(panel)
+        return panel, carry_forward(panel.values, panel.starts) if np.isnan(panel.values).any() else None
 
     @property
     def _targets(self) -> int:

@@ -14,7 +14,7 @@ from rnnlab.errors import InputError, nearest
 
 MISSING = ["", "NA", "N/A", "na", "NaN", "nan", "NULL", "null", "None", "?"]
 """Cells without a value."""
-TIME_FORMATS = ("%Y-%m", "%Y/%m", "%b %Y", "%B %Y", "%m/%d/%Y", "%Y%m%d")
+TIME_FORMATS = ("%Y-%m-%dT%H", "%Y-%m-%d %H", "%Y-%m", "%Y/%m", "%b %Y", "%B %Y", "%m/%d/%Y", "%Y%m%d")
 """Tried on times that are written as none of polars' own formats (ISO 8601 and days first) is."""
 SAMPLE = 1 << 20
 GROWTH = 3
@@ -188,6 +188,8 @@ def _parse(column: pl.Series, name: str, table: Table, source: str, time_format:
                 parsed = (column + form[2] + "01").str.to_datetime(form + form[2] + "%d", time_unit="us", strict=False)
             elif form in ("%b %Y", "%B %Y"):
                 parsed = ("01 " + column).str.to_datetime("%d " + form, time_unit="us", strict=False)
+            elif form is not None and form.endswith("%H"):  # and an hour its minutes
+                parsed = (column + ":00").str.to_datetime(form + ":%M", time_unit="us", strict=False)
             else:
                 parsed = column.str.to_datetime(form, time_unit="us", strict=False)
         except pl.exceptions.PolarsError:

@@ -157,7 +157,7 @@ def _subtitle(task: Forecasting, data: SeriesData, spans: list[Span], reference:
     where = "; a dashed line where each is made" if data.horizon > 1 and len(spans[0].origins) > 1 else ""
     text = f"{ahead}{where}; root mean square error here {rms}{unit}, of the {reference} {other}{unit}"
     if spans[0].low is not None and spans[0].high is not None:
-        inside = [((span.low <= span.actual) & (span.actual <= span.high)).sum() for span in spans]  # type: ignore[operator]
+        inside = [((span.low <= span.actual) & (span.actual <= span.high)).sum() for span in spans]
         share = sum(inside) / np.isfinite(own).sum()
         text += f"; {100 * share:.0f} % of the values are in the {task.distribution.level} % interval"
     return text

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +92,7 @@ class Forecasting(Task):
         loss: str = "mse",
         distribution: str = "point",
         quantiles: Sequence[float] = DECILES,
+        **_: Any,
     ) -> TargetSpec:
         parameters = build_distribution(distribution, quantiles, LOSSES[loss]).parameters
         return replace(spec.target, size=parameters * spec.target.size, names=()) if parameters > 1 else spec.target
