@@ -570,6 +570,13 @@ def test_times_are_understood(written: list[str], unit: str, tmp_path: Path) -> 
     assert (np.diff(panel.times.astype(np.int64)) > 0).all()
 
 
+def test_a_time_format_overrules_the_guess(tmp_path: Path) -> None:
+    path = Path(text(tmp_path, "t,y\n01/02/2024,1\n01/03/2024,2\n01/04/2024,3\n"))
+    columns = Columns(["y"], time="t")
+    for form, unit in ((None, "month"), ("%m/%d/%Y", "day")):
+        assert arrange(read(path, columns, time_format=form), columns, "here").step_unit == unit
+
+
 def test_empty_lines_are_left_out_and_said(tmp_path: Path) -> None:
     lines = "".join(f"{i},{i % 7}\n" + "\n" * (i == 3) for i in range(50))
     data = CSV(path=text(tmp_path, f"t,y\n{lines}\n"), target="y", time="t", length=5)

@@ -86,7 +86,7 @@ class Span:
             [int(origins[window]) + 1 - int(rows[0]) for window in windows],
         )
 
-    def draw(self, ax: Axes, value: int, level: int, reference: str) -> None:
+    def draw(self, ax: Axes, value: int, level: int, reference: str, most_ticks: int) -> None:
         """Draws one of the values."""
         ax.axvspan(self.times[self.first], self.times[-1], color=style.FAINT, alpha=0.12, linewidth=0)
         actual = self.actual[:, value]
@@ -107,7 +107,7 @@ class Span:
             for at in self.origins:
                 ax.axvline(self.times[at], color=style.FAINT, linewidth=0.8, linestyle="--")
         if self.times.dtype.kind == "M":
-            locator = AutoDateLocator(maxticks=9)
+            locator = AutoDateLocator(maxticks=most_ticks)
             ax.xaxis.set_major_locator(locator)
             ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         else:
@@ -144,7 +144,7 @@ def draw(task: Forecasting, data: SeriesData, most_series: int, most_values: int
                 style.value_label(task.spec, name),
                 span.name,
             )
-            span.draw(grid[row, column], column, task.distribution.level, reference)
+            span.draw(grid[row, column], column, task.distribution.level, reference, 9 if len(names) == 1 else 5)
     style.legend(fig, grid[0, 0])
     return fig
 
