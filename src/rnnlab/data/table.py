@@ -226,12 +226,17 @@ def _parse(column: pl.Series, name: str, table: Table, source: str, time_format:
 
 
 def _codes(column: pl.Series, name: str, table: Table, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    column = column.cast(pl.String)
     if column.null_count():
         row = column.is_null().arg_true()[0]
         raise InputError(f"{source}, row {table.row(row)}, column '{name}': the series has no name")
-    names = column.unique(maintain_order=True)
-    return column.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int32), tuple(names)
+    if column.dtype != pl.Categorical:
+        column = column.cast(pl.String).cast(pl.Categorical)
+    first = column.unique(maintain_order=True)
+    numbers = first.to_physical().to_numpy()
+    # polars numbers the names as it likes; here the first that occurs is 0
+    lookup = np.zeros(int(numbers.max()) + 1, np.int32)
+    lookup[numbers] = np.arange(len(numbers))
+    return lookup[column.to_physical().to_numpy()], tuple(first.cast(pl.String))
 
 
 # ---- what is wrong with a file that polars refuses ------------------------------------------------
