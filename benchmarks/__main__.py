@@ -5,7 +5,7 @@ import importlib
 
 from benchmarks.measurement import publish
 
-NAMES = ("startup", "step", "whole", "threads", "batches", "text")
+NAMES = ("startup", "step", "whole", "threads", "batches", "text", "tables")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """What the tests share: configs as the command line composes them, and tiny runs."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from rnnlab.runs.execution import Outcome, execute
 
 CONF = conf_directory()
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+# data sets and experiments that read what an optional package carries
+NEEDED = {"airline": "aeon", "air_passengers": "aeon", "sunspots": "statsmodels"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out tests of a choice whose package is not installed."""
+    for item in items:
+        parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        for value in parameters.values():
+            package = NEEDED.get(value.stem if isinstance(value, Path) else str(value))
+            if package is not None and find_spec(package) is None:
+                item.add_marker(pytest.mark.skip(reason=f"{package} is not installed"))
 
 
 def choices(group: str) -> list[str]:

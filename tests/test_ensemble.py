@@ -14,6 +14,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Member, evaluate_together, join, load
 from rnnlab.runs.execution import Outcome, execute
+from rnnlab.tasks.distribution import Gaussian
 from rnnlab.tasks.task import mean_probability
 
 Train = Callable[..., Outcome]
@@ -44,7 +45,9 @@ def test_real_values_are_averaged(train: Train) -> None:
     torch.testing.assert_close(both, (a + b) / 2)
 
 
-@pytest.mark.parametrize("data", ["sine", "classification", "adding", "reverse_string", "text"])
+@pytest.mark.parametrize(
+    "data", ["sine", "classification", "adding", "reverse_string", "text", "text_classification", "csv"]
+)
 def test_twice_the_same_member_is_that_member(data: str, train: Train) -> None:
     outcome = train(f"data={data}", "model.hidden_size=8", "instruments=none")
     together = evaluate_together(members(outcome, outcome))
@@ -97,3 +100,25 @@ def test_a_sweep_predicts_by_the_seeds_of_its_best_configuration(
     first = str(tmp_path / "sweep" / "0.01-0")
     assert evaluate_command.main([first, first]) == 2
     assert "named twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "quantiles"])
+def test_distributions_are_combined_as_such(distribution: str, train: Train) -> None:
+    runs = [train("data=csv", f"task.distribution={distribution}", f"seed={s}", "instruments=none") for s in (1, 2)]
+    together = evaluate_together(members(*runs))
+    assert together.ensemble["test/crps"] < together.mean("test/crps")
+    same = evaluate_together(members(runs[0], runs[0]))
+    # but for the loss, which sees quantiles that cross before they are put in order
+    scores = [name for name in same.ensemble if name != "test/loss"]
+    assert [same.ensemble[name] for name in scores] == pytest.approx(
+        [same.members[0][name] for name in scores], rel=1e-4
+    )
+    assert same.ensemble["test/loss"] <= same.members[0]["test/loss"] + 1e-6
+
+
+def test_a_mixture_of_two_normals_has_its_mean_and_variance() -> None:
+    gaussian = Gaussian()
+    a, b = (gaussian.around(torch.tensor([m]), torch.tensor([s])) for m, s in ((-1.0, 0.5), (3.0, 1.5)))
+    both = gaussian.in_units(gaussian.combine(torch.stack([a, b])), torch.zeros(1), torch.ones(1), log=False)
+    variance = (0.5**2 + 1.5**2) / 2 + 2.0**2
+    assert both[0].tolist() == pytest.approx([1.0, variance**0.5], rel=1e-5)

@@ -13,7 +13,7 @@ from conftest import compose
 from rnnlab.data import digits, ucr_archive
 from rnnlab.data.digits import Digits
 from rnnlab.data.sequence import SPLITS
-from rnnlab.data.stratification import stratified_order
+from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import read_ts
 from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError

@@ -4,8 +4,9 @@ Sizes flow once: the data states them here, the network and the task are built
 for what it states, and no config repeats them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,31 @@ IGNORED = -100
 The number is torch's own ``ignore_index``."""
 
 
+class Origin(NamedTuple):
+    """What belongs to a forecast made at the last step of each sequence, over ``steps`` steps ahead.
+
+    actual
+        ``(batch, time + steps, values)`` observed values in the data's own
+        units, of the window and of the steps ahead; not a number where unknown.
+    scales
+        ``(batch, 3, steps, values)``: the shift and the scale that bring the
+        network's numbers back to units (to their logarithm where
+        ``Scaling.log``), and the mean absolute error, in units, of a naive
+        one-step forecast on the training part, which is the unit of MASE.
+    references
+        ``(batch, predictors, steps, values)`` forecasts of simple predictors, on
+        the network's scale; ``DataSpec.references`` names them.
+    ahead
+        ``(batch, steps - 1, features - values)`` the inputs beside the predicted
+        values at the steps of a rollout; ``None`` where there are no others.
+    """
+
+    actual: Tensor
+    scales: Tensor
+    references: Tensor
+    ahead: Tensor | None = None
+
+
 class Batch(NamedTuple):
     """Sequences side by side, padded at their end.
 
@@ -24,7 +50,8 @@ class Batch(NamedTuple):
         ``(batch, time, features)`` real numbers, or ``(batch, time)`` token numbers.
     targets
         What the network's output is held against: ``(batch, time, size)`` real
-        numbers (``values``), ``(batch, size)`` real numbers (``value``),
+        numbers (``values``; not a number where ``DataSpec.gaps`` and nobody
+        knows), ``(batch, size)`` real numbers (``value``),
         ``(batch,)`` class numbers (``class``), or ``(batch, time)`` token
         numbers (``tokens``), ``IGNORED`` where nothing is asked.
     lengths
@@ -32,12 +59,26 @@ class Batch(NamedTuple):
     future
         ``(batch, steps, size)`` the true values after the last target, for
         rollouts beyond the window; ``None`` where the data has none.
+    origin
+        What a forecast at each sequence's last step is held against; ``None``
+        where every step is scored alike, and in training.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None = None
     future: Tensor | None = None
+    origin: Origin | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """A batch whose every tensor is what ``function`` makes of it."""
+
+        def mapped(part: Tensor | Origin | None) -> Any:
+            if isinstance(part, Origin):
+                return Origin(*map(mapped, part))
+            return None if part is None else function(part)
+
+        return Batch(*map(mapped, self))
 
 
 @dataclass(frozen=True)
@@ -85,15 +126,38 @@ class TargetSpec:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Maps the network's numbers back to the data's own units: ``x * scale + shift``."""
+    """Maps the network's numbers back to the data's own units: ``x * scale + shift``.
+
+    by_sequence
+        Each sequence has a shift and a scale of its own: ``Origin.scales``.
+    log
+        What comes out is the natural logarithm of the values.
+    """
 
     shift: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
+    by_sequence: bool = False
+    log: bool = False
 
     def to_units(self, values: Tensor) -> Tensor:
         """Scales ``(…, size)`` values back into the data's units."""
         shift, scale = (torch.tensor(v, dtype=values.dtype, device=values.device) for v in (self.shift, self.scale))
         return values * scale + shift
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A simple predictor whose forecasts stand in ``Origin.references``.
+
+    name
+        Under which its scores are reported.
+    errors
+        Standard deviation of its error on the training part, on the network's
+        scale, for each value at each step ahead, the steps first.
+    """
+
+    name: str
+    errors: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -108,6 +172,16 @@ class DataSpec:
         so that a prediction cannot be fed back.
     period
         Steps of one season, for the seasonal-naive baseline.
+    steps_ahead
+        Forecasts are scored at the last step of each sequence alone, so many
+        steps ahead. Where ``horizon`` is ``None`` the target at a step holds all
+        of these steps, the first step's values first; else they are reached by
+        feeding predictions back. ``None``: every step is scored.
+    references
+        Simple predictors that are scored on the same sequences, the first of
+        them the baseline.
+    gaps
+        Some targets are unknown (not a number): they count in no loss and no score.
     class_frequencies
         Of the training split, for the majority baseline and class weights.
     token_frequencies
@@ -130,6 +204,9 @@ class DataSpec:
     length: int
     horizon: int | None = None
     period: int | None = None
+    steps_ahead: int | None = None
+    references: tuple[Reference, ...] = ()
+    gaps: bool = False
     scaling: Scaling = field(default_factory=Scaling)
     class_frequencies: tuple[float, ...] = ()
     token_frequencies: tuple[float, ...] = ()

@@ -38,15 +38,25 @@ def score_table(metrics: Mapping[str, Any], title: str) -> Table:
     table.add_column("Score")
     table.add_column("Network", justify="right")
     table.add_column("Baseline", justify="right")
-    for name, value in metrics.items():
-        if name.startswith(("test/", "rollout/")):
-            plain = name.removeprefix("test/")
-            baseline = metrics.get(f"baseline/{plain}")
-            table.add_row(plain, f"{value:.4g}", "" if baseline is None else f"{baseline:.4g}")
-            for other, score in metrics.items():  # baseline/NAME/SCORE: of further predictors than the trivial one
-                predictor = other.removeprefix("baseline/").removesuffix(f"/{plain}")
-                if other == f"baseline/{predictor}/{plain}":
-                    table.add_row(f"{plain} of {predictor}", "", f"{score:.4g}")
+    plain = {
+        name.removeprefix("test/"): value for name, value in metrics.items() if name.startswith(("test/", "rollout/"))
+    }
+    # baseline/NAME/SCORE: of further predictors than the trivial one; who has many scores has a column
+    others: dict[str, dict[str, Any]] = {}
+    for score in plain:
+        for name, value in metrics.items():
+            predictor = name.removeprefix("baseline/").removesuffix(f"/{score}")
+            if name == f"baseline/{predictor}/{score}" and f"{predictor}/{score}" not in plain:
+                others.setdefault(predictor, {})[score] = value
+    columns = [predictor for predictor, scores in others.items() if len(scores) > 1]
+    for predictor in columns:
+        table.add_column(predictor, justify="right")
+    for score, value in plain.items():
+        beside = [metrics.get(f"baseline/{score}"), *(others[predictor].get(score) for predictor in columns)]
+        table.add_row(score, f"{value:.4g}", *("" if each is None else f"{each:.4g}" for each in beside))
+        for predictor, scores in others.items():
+            if predictor not in columns and score in scores:
+                table.add_row(f"{score} of {predictor}", "", f"{scores[score]:.4g}")
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
-from rnnlab.data.stratification import stratified_order
+from rnnlab.data.strata import stratified_order
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

@@ -176,7 +176,7 @@ class SequenceData(LightningDataModule, ABC):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """As Lightning's, which would search the batch for anything that can be moved, at every step."""
         wait = device.type in ("cpu", "mps")  # as there: a transfer that nobody waits for may be read too early
-        return Batch(*(part if part is None else part.to(device, non_blocking=not wait) for part in batch))  # type: ignore[arg-type]
+        return batch.map(lambda part: part.to(device, non_blocking=not wait))
 
     def train_dataloader(self) -> "Batches":
         # a run that overfits on purpose meets the same few batches in every epoch

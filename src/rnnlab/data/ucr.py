@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
-from rnnlab.data.stratification import stratified_order
+from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
 from rnnlab.errors import InputError
-from rnnlab.shapes import Fraction, PositiveInt
+from rnnlab.shapes import FilePath, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 DEFAULT = "JapaneseVowels"
@@ -59,8 +59,8 @@ class UCR(SequenceData):
     """
 
     name: str | None = None
-    path: str | None = None
-    test_path: str | None = None
+    path: FilePath | None = None
+    test_path: FilePath | None = None
     download: bool = False
     download_path: str = "~/.cache/rnnlab/ucr"
     missing: Literal["refuse", "fill"] = "refuse"

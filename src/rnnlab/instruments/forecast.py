@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.instruments import style
+from rnnlab.data.series import SeriesData
+from rnnlab.instruments import backtest, style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, predict, take
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
@@ -23,7 +24,9 @@ class Forecast(Instrument):
 
     Within the window each prediction is made from the true values before it.
     Beyond the window's end, which is marked, the network goes on alone: its
-    predictions are its next inputs.
+    predictions are its next inputs. Of time series the held-out span is shown
+    as a whole, with forecasts made one after the other
+    (:mod:`rnnlab.instruments.backtest`).
 
     Args:
         sequences: how many test sequences, one a row.
@@ -40,6 +43,8 @@ class Forecast(Instrument):
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         assert isinstance(task, Forecasting)
+        if isinstance(data, SeriesData):
+            return backtest.draw(task, data, self.sequences, self.values)
         rows = min(self.sequences, len(data.split("test")))
         columns = min(self.values, task.spec.target.size)
         # one by one, so that each is as long as it is: a rollout starts at its own end
@@ -99,7 +104,7 @@ class Paths:
             return task.spec.scaling.to_units(values)[0].detach().cpu().double()
 
         horizon, window = task.spec.horizon, batch.inputs.shape[1]
-        output = predict(task, batch)
+        output = task.distribution.point(task.distribution.split(predict(task, batch)))
         error = units(output) - units(batch.targets)
         if horizon is None:
             return cls(None, window, units(batch.targets), units(output), error[:0], error, error[:0])

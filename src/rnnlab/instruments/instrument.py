@@ -68,13 +68,11 @@ def take(task: Task, data: SequenceData, split: SplitName, index: slice | Tensor
     """Sequences of a split, on the task's device and as precise as its weights."""
     like = next(task.network.parameters())
 
-    def move(tensor: Tensor | None) -> Tensor | None:
+    def move(tensor: Tensor) -> Tensor:
         # a copy, since a view of a tensor that was made in inference mode could not be differentiated through
-        if tensor is None:
-            return None
         return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None, copy=True)
 
-    return Batch(*map(move, data.split(split).batch(index)))  # type: ignore[arg-type]
+    return data.split(split).batch(index).map(move)
 
 
 def predict(task: Task, batch: Batch) -> Tensor:

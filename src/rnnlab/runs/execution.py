@@ -29,6 +29,7 @@ from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quie
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.tasks.task import Task
 
+GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
 PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments")
 
 
@@ -92,7 +93,14 @@ def prepare(
     spec = data.spec
     if data.augmentation is not None:
         data.augmentation.check(spec)
-    network: Network = build(config["model"], "model", allow, input=spec.input, target=spec.target)
+    objective = locate(config["task"], "task", allow)
+    target = spec.target
+    if isinstance(objective, type) and issubclass(objective, Task):
+        options = {name: value for name, value in config["task"].items() if name != "_target_"}
+        check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
+        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
+            target = objective.output(spec, **options)
+    network: Network = build(config["model"], "model", allow, input=spec.input, target=target)
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
     monitor = config["monitor"]

@@ -1,40 +1,66 @@
 """Predict what comes next: real values at every step."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from annotated_types import Gt, Lt
+from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Features
-from rnnlab.spec import Batch, DataSpec, valid_steps
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
+from rnnlab.tasks.distribution import Distribution, Gaussian, Point, Quantiles, Score
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
     "huber": F.huber_loss,
 }
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+Level = Annotated[float, Gt(0), Lt(1)]
 
 
 class Forecasting(Task):
-    """Regression of the target at every valid step, and the rollout beyond the window.
+    """Regression of the target at every valid step, and what comes beyond the window.
 
-    Scores are in the data's own units: ``mse``, ``mae``, ``r2`` of the
-    one-step forecast (one horizon ahead, the truth known up to now). The
+    Scores are in the data's own units. Where every step is scored
+    (``DataSpec.steps_ahead`` is ``None``), ``mse``, ``mae`` and ``r2`` are of
+    the one-step forecast (one horizon ahead, the truth known up to now). The
     closed-loop rollout, in which the network lives on its own predictions
     beyond the window, is another thing, and is reported apart:
     ``rollout/mse`` over all its steps and ``rollout/mse@k`` at its k-th.
 
+    Else forecasts are scored that are made at the end of each window, over all
+    steps ahead: ``mse``, ``mae``, ``mape`` and ``smape`` in per cent (a true
+    value of 0 has no ``mape``), ``mase`` (Hyndman and Koehler 2006), and
+    ``mae@h`` and ``mape@h`` at some steps. Where the data's targets are one
+    step ahead, the others are reached by feeding back the point forecasts. The
+    simple predictors of the data are scored alike, under ``baseline/`` and
+    ``baseline/NAME/``.
+
+    A distribution also has ``crps``, the continuous ranked probability score,
+    ``coverage@80``, the share of the true values in its 80 % interval, and
+    ``width@80``. Fed back are its point forecasts alone, so that beyond the
+    first step a recursive forecast takes itself for surer than it is. Simple
+    predictors get normal errors, as wide as theirs on the training part.
+
     The trivial predictor is persistence: the last known value.
 
     Args:
-        loss: ``mse``, ``mae`` or ``huber`` (quadratic below 1, linear above;
-            Huber 1964), on the network's scale.
+        loss: of a point forecast: ``mse``, ``mae`` or ``huber`` (quadratic
+            below 1, linear above; Huber 1964), on the network's scale.
+        distribution: what is said of each value: a ``point``, a ``gaussian``
+            (by its likelihood), or ``quantiles`` (by the pinball loss).
+        quantiles: their levels, in order, with 0.5 among them.
+
+    Raises:
+        InputError: the quantiles are out of order, or 0.5 is not among them.
     """
 
     target_kind = "values"
@@ -47,39 +73,146 @@ class Forecasting(Task):
         scheduler: SchedulerFactory | None = None,
         monitor: str = "val/loss",
         loss: Literal["mse", "mae", "huber"] = "mse",
+        distribution: Literal["point", "gaussian", "quantiles"] = "point",
+        quantiles: Sequence[Level] = DECILES,
     ) -> None:
-        super().__init__(network, spec, optimizer, scheduler, monitor)
         self.loss_function = LOSSES[loss]
+        self.distribution = build_distribution(distribution, quantiles, self.loss_function)
+        super().__init__(network, spec, optimizer, scheduler, monitor)
         self.rollout_error = _SquaredErrorByStep()
         self.rollout_baseline = _SquaredErrorByStep()
+        self.reference_scores = nn.ModuleDict(
+            {reference.name: Scores(self.metrics()) for reference in spec.references[1:]}
+        )
+
+    @classmethod
+    def output(
+        cls,
+        spec: DataSpec,
+        loss: str = "mse",
+        distribution: str = "point",
+        quantiles: Sequence[float] = DECILES,
+        **_: Any,
+    ) -> TargetSpec:
+        parameters = build_distribution(distribution, quantiles, LOSSES[loss]).parameters
+        return replace(spec.target, size=parameters * spec.target.size, names=()) if parameters > 1 else spec.target
+
+    # ---- the objective --------------------------------------------------------------------------
+
+    @property
+    def _plain(self) -> bool:
+        """Whether it is one number at every step, which is scored at every step."""
+        return self.spec.steps_ahead is None and isinstance(self.distribution, Point) and not self.spec.gaps
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        if batch.lengths is None:
+        if self._plain and batch.lengths is None:
             return self.loss_function(output, batch.targets)
+        if self.spec.steps_ahead is not None and self.network.bidirectional:
+            # what it says at an earlier step it has read from the end of the window
+            batch = batch._replace(inputs=batch.inputs[:, -1:], targets=batch.targets[:, -1:])
+            output = output[:, -1:]
         valid = valid_steps(batch.inputs, batch.lengths)
-        return self.loss_function(output[valid], batch.targets[valid])
+        if self._plain:
+            return self.loss_function(output[valid], batch.targets[valid])
+        return self._mean_loss(self.distribution.split(output)[valid], batch.targets[valid])
+
+    def _mean_loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        """Over the known values: of ``(…, parameters)`` and ``(…,)``, on the network's scale."""
+        if not self.spec.gaps:
+            return self.distribution.loss(forecast, truth).mean()
+        known = truth.isfinite()
+        # a batch without any known value teaches nothing, and its loss is no number that stops a run
+        return self.distribution.loss(forecast[known], truth[known]).sum() / known.sum().clamp_min(1)
+
+    def weight(self, batch: Batch) -> int:
+        return int(batch.targets.isfinite().sum()) if self.spec.gaps else super().weight(batch)
+
+    def combine(self, outputs: Tensor) -> Tensor:
+        return self.distribution.combine(self.distribution.split(outputs)).transpose(-1, -2).flatten(-2)
 
     def metrics(self) -> dict[str, Metric]:
-        return {"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        if self._plain:
+            return {"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        point: dict[str, Score] = {"mse": squared_error, "mae": absolute_error}
+        ahead = self.spec.steps_ahead
+        if ahead is not None:
+            point |= {"mape": percentage_error, "smape": symmetric_percentage_error}
+        of = self._of_point
+        found: dict[str, Metric] = {name: _Mean(name, of(score)) for name, score in point.items()}
+        found |= {name: _Mean(name, score) for name, score in self.distribution.scores(self.spec.scaling.log).items()}
+        if ahead is not None:
+            found["mase"] = _Mean("mase", of(absolute_error), relative=True)
+            for step in sorted({1, ahead, *(step for step in REPORTED_STEPS if step < ahead)}) if ahead > 1 else ():
+                for name in ("mae", "mape"):
+                    found[f"{name}@{step}"] = _Mean(f"{name}@{step}", of(point[name]), step=step)
+        return found
+
+    def _of_point(self, score: Score) -> Score:
+        return lambda forecast, truth: score(self.distribution.point(forecast), truth)
 
     def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As ever; but where forecasts are no plain numbers ``(n, parameters)``, and of each its ``(n, 3)`` truth, the
+        unit of its MASE and its step ahead.
+        """
         valid = valid_steps(batch.inputs, batch.lengths)
         units = self.spec.scaling.to_units
-        return units(output)[valid].flatten(), units(batch.targets)[valid].flatten()
+        if self._plain:
+            return units(output)[valid].flatten(), units(batch.targets)[valid].flatten()
+        if batch.origin is None:
+            ones = torch.ones_like(batch.targets)
+            shift, scale = (
+                ones * torch.tensor(each).to(ones) for each in (self.spec.scaling.shift, self.spec.scaling.scale)
+            )
+            truth, unit, step = units(batch.targets)[valid], ones[valid], ones[valid]
+            forecast = self.distribution.split(output)[valid]
+            forecast = self.distribution.in_units(forecast, shift[valid], scale[valid], self.spec.scaling.log)
+        else:
+            truth = batch.origin.actual[:, -output.shape[1] :]
+            shift, scale, unit = batch.origin.scales.unbind(1)
+            forecast = self.distribution.in_units(output, shift, scale, self.spec.scaling.log)
+            step = torch.arange(1, truth.shape[1] + 1, device=truth.device)[:, None].expand_as(truth)
+        known = truth.isfinite()
+        return forecast[known], torch.stack([truth[known], unit[known], step[known].to(truth)], -1)
 
     def baseline(self, batch: Batch) -> Tensor:
         """Persistence: the value of now is the value to come (0, the scaled mean, where now is no such value)."""
+        if batch.origin is not None:
+            return self.reference(batch, 0)
         if self.spec.horizon is None:
-            return torch.zeros_like(batch.targets)
-        return batch.inputs[..., : self.spec.target.size]
+            center = torch.zeros_like(batch.targets)
+        else:
+            center = batch.inputs[..., : self.spec.target.size]
+        if isinstance(self.distribution, Point):
+            return center
+        # nobody told how wrong it is, so it is as sure as the data is wide
+        forecast = self.distribution.around(center, torch.ones_like(center))
+        return forecast.transpose(-1, -2).flatten(-2)
+
+    def reference(self, batch: Batch, number: int) -> Tensor:
+        """``(batch, steps, values, parameters)`` what the data's simple predictor says, as :meth:`forecast` would."""
+        assert batch.origin is not None
+        center = batch.origin.references[:, number]
+        errors = center.new_tensor(self.spec.references[number].errors).view(center.shape[1:])
+        return self.distribution.around(center, errors.expand_as(center))
+
+    # ---- forecasts beyond the window -------------------------------------------------------------
+
+    def forecast(self, batch: Batch) -> Tensor:
+        """``(batch, steps, values, parameters)`` made at the last step of each window, on the network's scale."""
+        steps = self.spec.steps_ahead
+        assert steps is not None and batch.origin is not None
+        if self.spec.horizon is None:  # all steps at once
+            return self.distribution.split(self(batch)[:, -1]).unflatten(1, (steps, -1))
+        return self.distribution.split(self._alone(batch.inputs, steps - 1, batch.origin.ahead))
 
     @torch.no_grad()
-    def rollout(self, inputs: Features, steps: int) -> Tensor:
+    def rollout(self, inputs: Features, steps: int, ahead: Features | None = None) -> Tensor:
         """Goes on alone: the network's predictions become its inputs.
 
         Args:
             inputs: the window, ``(batch, time, features)``.
             steps: how many values beyond the window's last target to predict.
+            ahead: ``(batch, steps, others)`` inputs beside the predicted values.
 
         Returns:
             ``(batch, steps, size)``, on the network's scale: the first follows
@@ -88,6 +221,11 @@ class Forecasting(Task):
         Raises:
             InputError: predictions of this data are no later inputs.
         """
+        output = self._alone(inputs, steps, ahead)
+        return self.distribution.point(self.distribution.split(output[:, self.spec.horizon :]))
+
+    def _alone(self, inputs: Tensor, steps: int, ahead: Tensor | None) -> Tensor:
+        """``(batch, horizon + steps, output)`` of the network: from the truth, then from its own point forecasts."""
         horizon = self.spec.horizon
         if horizon is None:
             raise InputError("this data's targets are no later inputs, so a prediction cannot be fed back")
@@ -98,7 +236,9 @@ class Forecasting(Task):
         known = list(output[:, -horizon:].unbind(1))
         window = inputs
         for step in range(steps):
-            x = known[step][:, None]
+            x = self.distribution.point(self.distribution.split(known[step]))[:, None]
+            if ahead is not None:
+                x = torch.cat([x, ahead[:, step : step + 1]], -1)
             if self.network.bidirectional:  # has no state to carry: reads the moved window again
                 window = torch.cat([window[:, 1:], x], 1)
                 output = self.network(window)[0][:, -1:]
@@ -106,9 +246,23 @@ class Forecasting(Task):
                 output, state = self.network(x, state)
             known.append(output[:, 0])
         self.network.train(was_training)
-        return torch.stack(known[horizon:], 1) if steps else output[:, :0]
+        return torch.stack(known, 1)
+
+    # ---- steps ------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if batch.origin is None:
+            super().validation_step(batch, batch_idx)
+        else:
+            self._score(self.scores["val"], self.forecast(batch), batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
+        if batch.origin is not None:
+            self._score(self.scores["test"], self.forecast(batch), batch)
+            self._score(self.scores["baseline"], self.baseline(batch), batch)
+            for number, reference in enumerate(self.spec.references[1:], 1):
+                self._score(self.reference_scores[reference.name], self.reference(batch, number), batch)
+            return
         super().test_step(batch, batch_idx)
         if batch.future is None or self.spec.horizon is None:
             return
@@ -118,8 +272,27 @@ class Forecasting(Task):
         last = batch.targets[:, -1:]
         self.rollout_baseline.update(units(last).expand_as(truth), truth)
 
+    def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
+        if batch.origin is None:
+            super()._score(scores, output, batch)
+            return
+        assert isinstance(scores, Scores)
+        forecast, cases = self.compared(output, batch)
+        steps = output.shape[1]
+        if self.spec.horizon is None:
+            truth = batch.targets[:, -1].unflatten(1, (steps, -1))
+        else:
+            shift, scale, _ = batch.origin.scales.unbind(1)
+            actual = batch.origin.actual[:, -steps:]
+            truth = ((actual.log() if self.spec.scaling.log else actual) - shift) / scale
+        if len(cases):
+            scores.update(self._mean_loss(output, truth), len(cases), forecast, cases)
+
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
+        for name, scores in self.reference_scores.items():
+            assert isinstance(scores, Scores)
+            self.log_dict({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})
         for prefix, error in (("rollout", self.rollout_error), ("baseline/rollout", self.rollout_baseline)):
             if error.update_called:
                 self.log_dict({f"{prefix}/{name}": value for name, value in error.compute().items()})
@@ -127,6 +300,74 @@ class Forecasting(Task):
 
 
 REPORTED_STEPS = (1, 10, 50, 100, 200, 500, 1000)
+
+
+def build_distribution(name: str, quantiles: Sequence[float], loss: Callable[..., Tensor]) -> Distribution:
+    """The distribution of that name.
+
+    Raises:
+        InputError: the quantiles are out of order, or 0.5 is not among them.
+    """
+    if name == "point":
+        return Point(loss)
+    if name == "gaussian":
+        return Gaussian()
+    levels = list(quantiles)
+    if 0.5 not in levels or levels != sorted(set(levels)):
+        raise InputError(
+            f"task.quantiles={levels} must rise and have 0.5 among them, the median, which is the point forecast"
+        )
+    return Quantiles(levels)
+
+
+def squared_error(point: Tensor, truth: Tensor) -> Tensor:
+    """In the square of the unit."""
+    return (point - truth).square()
+
+
+def absolute_error(point: Tensor, truth: Tensor) -> Tensor:
+    """In the unit of the data."""
+    return (point - truth).abs()
+
+
+def percentage_error(point: Tensor, truth: Tensor) -> Tensor:
+    """Absolute error in per cent of the true value; not a number where that is 0."""
+    return torch.where(truth == 0, torch.nan, 100 * (point - truth).abs() / truth.abs())
+
+
+def symmetric_percentage_error(point: Tensor, truth: Tensor) -> Tensor:
+    """Absolute error in per cent of the mean size of forecast and truth; 0 where both are 0."""
+    return 200 * (point - truth).abs() / (point.abs() + truth.abs()).clamp_min(1e-12)
+
+
+class _Mean(Metric):
+    """The mean of a score over the values of which it is a number.
+
+    Args:
+        name: of the score; the state has it too, so that torchmetrics takes no two scores for one that are alike once.
+        score: of the forecasts and the true values.
+        step: only those so many steps ahead.
+        relative: divided by the unit of the MASE.
+    """
+
+    def __init__(self, name: str, score: Score, step: int | None = None, relative: bool = False) -> None:
+        super().__init__()
+        self.score, self.step, self.relative = score, step, relative
+        self.total, self.count = f"total {name}", f"count {name}"
+        for state in (self.total, self.count):
+            self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, forecast: Tensor, cases: Tensor) -> None:
+        if self.step is not None:
+            forecast, cases = (part[cases[:, 2] == self.step] for part in (forecast, cases))
+        values = self.score(forecast, cases[:, 0])
+        values = values / cases[:, 1] if self.relative else values
+        known = values.isfinite()
+        setattr(self, self.total, getattr(self, self.total) + values[known].double().sum())
+        setattr(self, self.count, getattr(self, self.count) + known.sum())
+
+    def compute(self) -> Tensor:
+        return (getattr(self, self.total) / getattr(self, self.count)).float()
 
 
 class _SquaredErrorByStep(Metric):

@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
-from rnnlab.spec import Batch, DataSpec
+from rnnlab.spec import Batch, DataSpec, TargetSpec
 from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -101,6 +101,11 @@ class Task(LightningModule, ABC):
         self._training = TrainingTotals(("loss", *self.training_scores))
 
     # ---- what an objective says -------------------------------------------------------------
+
+    @classmethod
+    def output(cls, spec: DataSpec, **options: Any) -> TargetSpec:
+        """What the network puts out for this data and these options of the objective: the target itself by default."""
+        return spec.target
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Tensor:

@@ -1,0 +1,100 @@
+"""Linear autoregression by least squares, the yardstick of every forecast."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ROWS = 50_000
+"""At most so many origins are fitted, evenly spaced: more change no digit that matters."""
+
+
+@dataclass(frozen=True)
+class Autoregression:
+    """``x(t + h) = c_h + Σ_i a_hi x(t + 1 - i)``, i from 1 to the order, for each value by itself.
+
+    Attributes:
+        constant: ``(models, values)``.
+        weights: ``(models, order, values)``, the latest value's first.
+        steps: how far ahead forecasts go. With one model they are reached by
+            feeding forecasts back, else there is a model for each step.
+    """
+
+    constant: np.ndarray
+    weights: np.ndarray
+    steps: int
+
+    @property
+    def order(self) -> int:
+        return self.weights.shape[1]
+
+    def forecast(self, past: np.ndarray) -> np.ndarray:
+        """``(batch, time, values)`` of the past, at least ``order`` steps, to ``(batch, steps, values)``."""
+        latest = past[:, : -self.order - 1 : -1]
+        if len(self.weights) == self.steps:
+            return np.einsum("bik,hik->bhk", latest, self.weights) + self.constant
+        ahead = []
+        for _ in range(self.steps):
+            ahead.append((latest * self.weights[0]).sum(1) + self.constant[0])
+            latest = np.concatenate([ahead[-1][:, None], latest[:, :-1]], 1)
+        return np.stack(ahead, 1)
+
+
+def fit(
+    x: np.ndarray, unknown: np.ndarray | None, parts: list[tuple[int, int]], steps: int, order: int | None,
+    longest: int, direct: bool,
+) -> Autoregression:  # fmt: skip
+    """Fits all series together.
+
+    Args:
+        x: ``(rows, values)``, each series scaled.
+        unknown: ``(rows, values)`` true where a value was filled in; it is no target.
+        parts: first row and end of the training part of each series.
+        steps: ahead.
+        order: lags; ``None``: the best by Akaike's criterion (1974) among 1 … ``longest``.
+        longest: order that may be chosen.
+        direct: a model for each step rather than one that is fed back.
+    """
+    targets = range(1, steps + 1) if direct else (1,)
+    if order is None:
+        order = _best_order(x, unknown, parts, longest)
+    constants, weights = [], []
+    for ahead in targets:
+        origins = _origins(parts, order, ahead)
+        found = [_least_squares(x, unknown, origins, order, ahead, value) for value in range(x.shape[1])]
+        constants.append([each[0][0] for each in found])
+        weights.append(np.stack([each[0][1:] for each in found], 1))
+    return Autoregression(np.array(constants), np.stack(weights), steps)
+
+
+def _origins(parts: list[tuple[int, int]], order: int, ahead: int) -> np.ndarray:
+    rows = [np.arange(start + order - 1, end - ahead) for start, end in parts if end - ahead > start + order - 1]
+    every = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+    return every[np.linspace(0, len(every) - 1, ROWS).round().astype(np.int64)] if len(every) > ROWS else every
+
+
+def _least_squares(
+    x: np.ndarray, unknown: np.ndarray | None, origins: np.ndarray, order: int, ahead: int, value: int
+) -> tuple[np.ndarray, float, int]:
+    """The constant and the weights, the sum of squared errors, and the number of targets."""
+    if unknown is not None:
+        origins = origins[~unknown[origins + ahead, value]]
+    lags = x[origins[:, None] - np.arange(order), value].astype(np.float64)
+    matrix = np.concatenate([np.ones((len(origins), 1)), lags], 1)
+    target = x[origins + ahead, value].astype(np.float64)
+    solution = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    return solution, float(np.square(target - matrix @ solution).sum()), len(target)
+
+
+def _best_order(x: np.ndarray, unknown: np.ndarray | None, parts: list[tuple[int, int]], longest: int) -> int:
+    criteria = []
+    origins = _origins(parts, longest, 1)  # the same for all orders, else they could not be compared
+    while longest > 1 and len(origins) < 3 * longest:
+        longest //= 2
+        origins = _origins(parts, longest, 1)
+    for order in range(1, longest + 1):
+        criterion = 0.0
+        for value in range(x.shape[1]):
+            _, squares, number = _least_squares(x, unknown, origins, order, 1, value)
+            criterion += number * np.log(max(squares, 1e-12) / max(number, 1)) + 2 * (order + 1)
+        criteria.append(criterion)
+    return int(np.argmin(criteria)) + 1

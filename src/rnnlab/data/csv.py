@@ -1,0 +1,122 @@
+"""Time series from a CSV or Parquet file of your own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rnnlab.data.panel import Columns, Gaps, Panel, arrange
+from rnnlab.data.series import SeriesData
+from rnnlab.data.table import read, tabulate
+from rnnlab.errors import InputError
+from rnnlab.shapes import FilePath
+
+
+@dataclass(kw_only=True, eq=False)
+class CSV(SeriesData):
+    """Columns of a file: what is forecast, when, of which series, and what else is known.
+
+    ::
+
+        data.target=sales data.time=date data.series=shop data.known=[promotion] data.past=[temperature]
+
+        date         shop   sales   promotion   temperature
+        2024-01-01   north    102           0          -1.5
+        2024-01-01   south     87           1           4.0
+        2024-01-02   north    110           1          -0.5
+
+    Rows may stand in any order of the series. Without ``path`` the table is
+    made up: sales of three shops over two years, with a week, a year, a trend,
+    promotions that are known in advance and a temperature that is not.
+
+    A file is streamed, and only the named columns are held, in single
+    precision; where they would not fit into memory the file is refused.
+
+    Attributes:
+        path: of the file; Parquet by its name (``*.parquet``, ``*.pq``), else CSV in UTF-8 with a header.
+        target: columns that are forecast, one or several.
+        time: the column of dates, times or whole numbers; ``None``: each row is a step.
+        series: the column that names the series of a row; ``None``: there is one.
+        known: columns of numbers that are known for the steps to come.
+        past: columns of numbers that are known up to now.
+        separator: between the cells of a CSV.
+        time_format: of the times, as in Python's ``strptime``; ``None``: it is guessed.
+        sort: rows by time, rather than to refuse what is out of order.
+        gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take
+            each row for a step.
+
+    Raises:
+        InputError: as :func:`rnnlab.data.table.read`, :func:`rnnlab.data.panel.arrange` and :class:`SeriesData`.
+    """
+
+    path: FilePath | None = None
+    target: str | Sequence[str] | None = None
+    time: str | None = None
+    series: str | None = None
+    known: Sequence[str] = ()
+    past: Sequence[str] = ()
+    separator: str = ","
+    time_format: str | None = None
+    sort: bool = False
+    gaps: Gaps = "error"
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.path is not None and not self.target:
+            raise InputError(f"data.target is missing: give the column of {self.path} that is to be forecast")
+        if len(self.separator.encode()) != 1:
+            raise InputError(f"data.separator='{self.separator}' must be one character")
+        if self.gaps == "fill" and self.missing == "error":
+            raise InputError("data.gaps=fill makes missing values: it needs data.missing=forward or data.missing=mask")
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Which columns are read."""
+        if self.path is None and not self.target:
+            # nobody could feed back the temperature
+            return replace(MADE_UP, past=()) if self.strategy == "recursive" and self.horizon > 1 else MADE_UP
+        target = [self.target] if isinstance(self.target, str) else self.target or ()
+        return Columns(target, self.past, self.known, self.time, self.series)
+
+    def read(self) -> Panel:
+        separator = "\t" if self.separator == "\\t" else self.separator
+        if self.path is not None:
+            table = read(Path(self.path).expanduser(), self.columns, separator, self.time_format)
+            return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
+        table = tabulate(make_up(), self.columns, "the built-in table")
+        panel = arrange(table, self.columns, "the built-in table")
+        panel.note = "a made-up table of three shops; give a file of yours, data.path=FILE data.target=COLUMN"
+        return panel
+
+
+MADE_UP = Columns(["sales"], ["temperature"], ["promotion"], "date", "shop")
+
+
+def make_up(days: int = 730) -> pl.DataFrame:
+    """Daily sales of three shops from 2023 on: trend, week, year, promotions, weather, and a little noise."""
+    rng = np.random.default_rng(0)
+    day = np.arange(days)
+    dates = np.datetime64("2023-01-01") + day
+    season = 2 * np.pi * day / 365.25
+    frames = []
+    for shop, size in (("north", 100.0), ("south", 300.0), ("harbour", 40.0)):
+        weather = np.zeros(days)
+        for today in range(1, days):
+            weather[today] = 0.8 * weather[today - 1] + rng.normal(0, 2)
+        promotion = np.repeat(rng.random(days // 5 + 1) < 0.2, 5)[:days].astype(float)
+        week = np.array([1.0, 0.95, 0.95, 1.0, 1.15, 1.35, 0.6])[(day + 6) % 7]
+        level = size * (1 + 0.0005 * day) * (1 + 0.1 * np.sin(season)) * week
+        sales = level * (1 + 0.3 * promotion + 0.02 * np.roll(weather, 1)) * rng.normal(1, 0.04, days)
+        temperature = 10 - 9 * np.cos(season) + weather
+        frames.append(
+            pl.DataFrame(
+                {
+                    "date": dates, "shop": [shop] * days, "sales": sales.round(1), "promotion": promotion,
+                    "temperature": temperature.round(1),
+                }
+            )
+        )  # fmt: skip
+    return pl.concat(frames)

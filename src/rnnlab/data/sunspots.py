@@ -1,0 +1,49 @@
+"""The yearly sunspot numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnlab.data.panel import Columns, Panel
+from rnnlab.data.series import SeriesData
+from rnnlab.errors import InputError
+from rnnlab.shapes import PositiveInt
+
+
+@dataclass(kw_only=True, eq=False)
+class Sunspots(SeriesData):
+    """Wolf's sunspot number of each year from 1700 to 2008, in cycles of about eleven years.
+
+    The parts are those of A. S. Weigend, B. A. Huberman & D. E. Rumelhart,
+    "Predicting the future: a connectionist approach", International Journal of
+    Neural Systems 1 (1990): nothing after 1920 is seen in training, and 1921 to
+    1955 are the test. statsmodels carries the series.
+
+    Attributes:
+        length: years of a window.
+        end: the last year that is used.
+        ar_order: lags of the autoregression beside; 12 is the classic (Tong and Lim 1980).
+
+    Raises:
+        InputError: statsmodels is not installed; and as :class:`SeriesData`.
+    """
+
+    length: PositiveInt = 24
+    val_start: int | str | None = 1881
+    test_start: int | str | None = 1921
+    end: int | str | None = 1955
+    ar_order: PositiveInt | None = 12
+
+    def read(self) -> Panel:
+        try:
+            from statsmodels.datasets import sunspots
+        except ImportError:
+            raise InputError(
+                "data=sunspots needs statsmodels, which carries the series: pip install 'rnnlab[datasets]', or in a "
+                "checkout make install EXTRAS=datasets"
+            ) from None
+        data = sunspots.load_pandas().data
+        values = data["SUNACTIVITY"].to_numpy(np.float32)[:, None]
+        years = data["YEAR"].to_numpy().astype(np.int64)
+        columns = Columns(["sunspots"], time="year")
+        return Panel(values, years, np.array([0, len(values)]), ("",), columns, "year")
