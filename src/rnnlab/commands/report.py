@@ -13,7 +13,7 @@ from rich.table import Table
 from rnnlab.commands.arguments import guarded, parser, shown_path
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
-from rnnlab.runs.comparison import Board, Group, command, common_overrides, compare
+from rnnlab.runs.comparison import Board, Group, command, common_overrides, compare, shown
 from rnnlab.runs.directory import replace
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
@@ -22,7 +22,8 @@ from rnnlab.runs.report import rows, write_leaderboard
 SHOWN = 20
 """Groups of a board that a terminal shows; the files have all."""
 NARROW = 110
-"""Columns of a terminal below which the table leaves out what the page has."""
+"""Columns of a terminal below which the table is brief; the files have it all."""
+WIDE_ONLY = ("parameters", "seconds")
 
 
 def main(arguments: list[str]) -> int:
@@ -93,31 +94,34 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
 def _print_board(board: Board, several: bool) -> None:
     out = console()
     wide = (shutil.get_terminal_size().columns if out.is_terminal else out.width) >= NARROW
-    first, ranked = board.ranked[0], board.ranked
+    ranked = board.ranked
+    first = ranked[0]
     table = Table(
-        title=_title(board, several), title_justify="left", title_style="bold", show_edge=False, pad_edge=False, box=None,
+        title=_title(board, several),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_edge=False,
+        pad_edge=False,
         padding=(0, 2, 0, 0),
-    )  # fmt: skip
+    )
     table.add_column("#", justify="right")
     table.add_column("configuration", overflow="fold")
     table.add_column("n", justify="right")
-    table.add_column(f"{board.monitor} ± std", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("baseline", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("parameters", justify="right")
-        table.add_column("seconds", justify="right")
+    for name in (f"{board.monitor} ± std", "95 % interval", "test", "baseline", *(WIDE_ONLY if wide else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    digits = 4 if wide else 3
     for row, group in zip(rows(board)[:SHOWN], ranked, strict=False):
+        several_seeds = group.n > 1
         table.add_row(
             str(group.rank),
-            escape(group.name.replace(", ", " ")),
+            escape(group.name.replace(", ", " ") if wide else _brief(group)),
             _seeds(group),
-            _number(row["mean"]) + (f" ± {row['std']:.2g}" if group.n > 1 else ""),
-            f"{_number(row['ci_low'])} – {_number(row['ci_high'])}" if group.n > 1 else "one seed",
-            _number(row["test"]),
-            _number(row["baseline"]),
-            *([f"{row['parameters']:,}" if row["parameters"] != "" else "", _number(row["seconds"])] if wide else []),
+            _number(row["mean"], digits) + (f" ± {row['std']:.{2 if wide else 1}g}" if several_seeds else ""),
+            f"{_number(row['ci_low'], digits)} – {_number(row['ci_high'], digits)}" if several_seeds else "one seed",
+            _number(row["test"], digits),
+            _number(row["baseline"], digits),
+            *((f"{row['parameters']:,}" if row["parameters"] != "" else "", _number(row["seconds"])) if wide else ()),
         )
     out.print(table, soft_wrap=False)
     if len(ranked) > SHOWN:
@@ -166,5 +170,12 @@ def _print_others(boards: Sequence[Board]) -> None:
             out.print(f"[cyan]running[/] {escape(group.name)}: {len(running)} of {len(group.runs)} runs{far}")
 
 
-def _number(value: Any) -> str:
-    return "" if not isinstance(value, (int, float)) or math.isnan(value) else f"{value:.4g}"
+def _number(value: Any, digits: int = 4) -> str:
+    return "" if not isinstance(value, (int, float)) or math.isnan(value) else f"{value:.{digits}g}"
+
+
+def _brief(group: Group) -> str:
+    """``lr=0.01`` for ``optimizer.lr=0.01``, a line each."""
+    return (
+        "\n".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in group.parameters.items()) or group.name
+    )

@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 LEVEL = 0.95
 
@@ -111,7 +111,7 @@ def t_two_sided(t: float, freedom: float) -> float:
     return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
 
 
-@lru_cache(maxsize=None)
+@cache
 def t_quantile(freedom: float, level: float = LEVEL) -> float:
     """The t that holds ``level`` of Student's distribution between -t and t, by bisection to the last digit."""
     low, high = 0.0, 1.0

@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const page = document.getElementById("page"), tip = document.getElementById("tip");
   const SVG = "http://www.w3.org/2000/svg";
-  const COLOURED = 7, ROWS = 25, GREY_CURVES = 150, MOST_CELLS = 20, LOG_FROM = 20;
+  const COLOURED = 7, ROWS = 25, GREY_CURVES = 150, MOST_CELLS = 20, LOG_FROM = 20, LOG_SCORES_FROM = 5;
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4"];
   // nine stops of viridis: lightness grows evenly, so that it reads in grey and by everybody
   const VIRIDIS = [[68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128], [94, 201, 98], [173, 220, 48], [253, 231, 37]];
@@ -58,12 +58,20 @@
   const duration = (s) => !is(s) ? "–" : s < 90 ? `${short(s, 3)} s` : s < 5400 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`;
   const plural = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
   const finite = (values) => values.filter(is);
+  // Math.min(...values) overflows the stack with a hundred thousand of them
+  const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+  const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+  // both ends with the decimals that their distance deserves
+  function range(low, high) {
+    const decimals = Math.max(0, 1 - Math.floor(Math.log10(high - low)));
+    return high > low && decimals <= 8 && Math.abs(high) < 1e6 ? `${low.toFixed(decimals)} – ${high.toFixed(decimals)}` : `${short(low, 3)} – ${short(high, 3)}`;
+  }
 
   // ---- scales and axes -----------------------------------------------------------------------
 
   function scale(values, from, to, log) {
     values = finite(values).filter((value) => !log || value > 0);
-    let low = Math.min(...values), high = Math.max(...values);
+    let low = lowest(values), high = highest(values);
     if (!values.length) { low = log ? 1 : 0; high = log ? 10 : 1; }
     if (low === high) { const by = log ? 2 : Math.abs(low) * 0.1 || 1; low = log ? low / by : low - by; high = log ? high * by : high + by; }
     const f = log ? Math.log : (value) => value;
@@ -73,14 +81,14 @@
     at.back = (place) => { const value = (place - from) / (to - from) * (b - a + 2 * margin) + a - margin; return log ? Math.exp(value) : value; };
     return at;
   }
-  const wantsLog = (values) => { values = finite(values); return values.length > 0 && Math.min(...values) > 0 && Math.max(...values) > LOG_FROM * Math.min(...values); };
+  const wantsLog = (values, from = LOG_FROM) => { values = finite(values); return values.length > 0 && lowest(values) > 0 && highest(values) > from * lowest(values); };
 
   function ticks(at, most) {
     const { low, high, log } = at;
     if (log) {
       const found = [];
       for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
-        for (const digit of [1, 2, 5]) { const value = Number(`${digit}e${power}`); if (value >= low * 0.999 && value <= high * 1.001) found.push(value); }
+        for (const digit of high < 8 * low ? [1, 1.5, 2, 3, 4, 5, 7] : [1, 2, 5]) { const value = Number(`${digit}e${power}`); if (value >= low * 0.999 && value <= high * 1.001) found.push(value); }
       const whole = found.filter((value) => /^1(e|0*$)|^0\.0*1$/.test(String(value)));
       const chosen = found.length <= most || whole.length < 2 ? found : whole;
       return chosen.length >= 2 ? chosen.filter((_, i) => i % Math.ceil(chosen.length / most) === 0) : [low, high];
@@ -134,7 +142,7 @@
   // 1 for the best score of all, 0 for the worst
   function goodness(board, values) {
     const log = state.log, f = (value) => log && value > 0 ? Math.log(value) : value;
-    const there = finite(values).map(f), low = Math.min(...there), high = Math.max(...there);
+    const there = finite(values).map(f), low = lowest(there), high = highest(there);
     return (value) => { const share = high > low ? (f(value) - low) / (high - low) : 1; return board.mode === "min" ? 1 - share : share; };
   }
 
@@ -216,7 +224,7 @@
       const second = ranked[1].name;
       if (board.comparisons.every((each) => !is(each[6]))) sure = `Next is ${second}, ${short(Math.abs(worse), 3)} worse. With ${n < 2 ? "fewer than two seeds in common" : "no spread between seeds"} nobody can say whether that is more than luck: run more seeds.`;
       else sure = `Next is ${second}, ${short(Math.abs(worse), 3)} worse on average; the best wins on ${wins} of ${n} common seeds${is(holm) ? ` (paired t test, p = ${probability(holm).replace("< ", "below ")} after Holm's correction)` : ""}. ` +
-        (board.undecided === 0 ? `It is significantly ahead of all ${plural(board.comparisons.length, "other")} at 5 %.` : `${board.undecided === board.comparisons.length ? "None" : `All but ${board.undecided}`} of the ${plural(board.comparisons.length, "other")} can be told from it at 5 %${seeds.length < 5 ? `; ${plural(seeds.length, "seed")} can show large differences only` : ""}.`);
+        (board.undecided === 0 ? `All ${plural(board.comparisons.length, "other")} are significantly worse at 5 %.` : `Of ${plural(board.comparisons.length, "other")}, ${board.comparisons.length - board.undecided || "none"} ${board.comparisons.length - board.undecided === 1 ? "is" : "are"} significantly worse at 5 %; ${board.undecided} can't be told from it${seeds.length < 5 ? `, since ${plural(seeds.length, "seed")} can show large differences only` : ""}.`);
     }
     const where = best.runs.find((run) => run.seed === best.best);
     return el("section", { class: "card answer", id: "best" },
@@ -225,7 +233,7 @@
       el("p", {}, sure),
       el("dl", { class: "facts" },
         el("div", {}, el("dt", {}, `${board.monitor}, validation`), el("dd", {}, plusMinus(mean, std), el("small", {}, is(std) ? `mean ± std of ${plural(best.n, "seed")}` : "one seed: no spread"))),
-        el("div", {}, el("dt", {}, "95 % interval of the mean"), el("dd", {}, is(low) ? `${short(low)} – ${short(high)}` : "–", el("small", {}, is(low) ? "Student's t" : "takes two seeds"))),
+        el("div", {}, el("dt", {}, "95 % interval of the mean"), el("dd", {}, is(low) ? range(low, high) : "–", el("small", {}, is(low) ? "Student's t" : "takes two seeds"))),
         el("div", {}, el("dt", {}, `${board.test}`), el("dd", {}, is(testMean) ? plusMinus(testMean, testStd) : "–", el("small", {}, "never used to rank"))),
         el("div", {}, el("dt", {}, "Baseline, same test data"), el("dd", { class: is(best.baseline) ? (better ? "" : "bad") : "" }, short(best.baseline), el("small", {}, !is(best.baseline) ? "none kept" : better ? "the trivial predictor" : "the trivial predictor is as good or better"))),
         el("div", {}, el("dt", {}, "Size and time"), el("dd", {}, is(best.size) ? best.size.toLocaleString("en") : "–", el("small", {}, `parameters; ${duration(best.seconds)} a run`)))),
@@ -256,7 +264,7 @@
         : [{ name: "configuration", value: (group) => group.name, cell: (group) => group.name }]),
       { name: "n", num: true, title: "seeds done and counted, of all runs", value: (group) => group.n, cell: (group) => group.n === group.runs.length ? group.n : `${group.n} of ${group.runs.length}` },
       { name: `${board.monitor} ± std`, num: true, value: (group) => group.score[0], cell: (group) => is(group.score[0]) ? plusMinus(group.score[0], group.score[1]) : el("span", { class: "quiet" }, Object.entries(group.states).map(([name, number]) => `${number} ${name}`).join(", ")) },
-      { name: "95 % interval", num: true, value: (group) => is(group.score[2]) ? group.score[3] - group.score[2] : null, cell: (group) => is(group.score[2]) ? `${short(group.score[2], 3)} – ${short(group.score[3], 3)}` : group.n === 1 ? "one seed" : "" },
+      { name: "95 % interval", num: true, value: (group) => is(group.score[2]) ? group.score[3] - group.score[2] : null, cell: (group) => is(group.score[2]) ? range(group.score[2], group.score[3]) : group.n === 1 ? "one seed" : "" },
       { name: el("span", {}, "seeds, mean, interval", el("br"), sv("svg", { width: 180, height: 14 }, ticks(at, 3).map((value) => sv("text", { x: at(value), y: 11, "text-anchor": "middle" }, short(value, 2))))), cell: (group) => group.rank ? interval(group, at, 180) : "" },
       { name: board.test, num: true, value: (group) => group.test[0], cell: (group) => is(group.test[0]) ? plusMinus(group.test[0], group.test[1]) : "" },
       { name: "baseline", num: true, title: "of the trivial predictor on the same test data", value: (group) => group.baseline, cell: (group) => is(group.baseline) ? short(group.baseline) : "" },
@@ -316,7 +324,7 @@
           const edge = (i, side) => `${x(epochs[i]).toFixed(1)} ${floor(side[i]).toFixed(1)}`;
           svg.append(sv("path", { d: `M${there.map((i) => edge(i, high)).join("L")}L${[...there].reverse().map((i) => edge(i, low)).join("L")}Z`, fill: paint, "fill-opacity": focus === null || focus === index ? 0.14 : 0.04, stroke: "none" }));
         }
-        const full = count.length ? count.findIndex((n) => n < Math.max(...count)) : -1;
+        const full = count.length ? count.findIndex((n) => n < highest(count)) : -1;
         const style = { fill: "none", stroke: paint, "stroke-width": strong ? (focus === index ? 3.2 : 2) : 1, "stroke-opacity": !strong ? 0.5 : focus === null || focus === index ? 1 : 0.25, "stroke-dasharray": index < COLOURED ? DASHES[index] : "" };
         // where not all seeds are left (early stopping, failures) the mean is of fewer: a thinner, paler line says so
         if (full < 1) svg.append(sv("path", { ...style, d: path(epochs, mean) }));
@@ -359,8 +367,8 @@
     return total > 0 ? between / total : null;
   }
 
-  function values(board, index) {
-    const found = [...new Set(reals(board).map((group) => group.values[index]))];
+  function values(board, index, groups = reals(board)) {
+    const found = [...new Set(groups.map((group) => group.values[index]))];
     const numeric = found.every((value) => typeof value === "number");
     found.sort((a, b) => numeric ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
     return { found, numeric, log: numeric && wantsLog(found) };
@@ -390,6 +398,7 @@
     swept.sort((a, b) => (share.get(b) ?? -1) - (share.get(a) ?? -1));
     const plots = swept.slice(0, 12).map((index) => {
       const info = infos[index], part = share.get(index);
+      const without = [...new Set(board.groups.filter((group) => group.rank === null && group.states.failed).map((group) => group.values[index]))].filter((value) => !info.found.includes(value));
       const plot = figure(230, `${board.monitor} against ${board.parameters[index]}`, (svg, width, height) => {
         const box = { left: 56, right: width - 8, top: 12, bottom: height - 28 };
         const y = scale(ranked.map((group) => group.score[0]), box.bottom, box.top, state.log), x = placed(info, box.left + 6, box.right - 6);
@@ -406,7 +415,7 @@
           svg.append(sv("circle", { cx: x(group.values[index]) + aside, cy: y(group.score[0]), r: group.rank === 1 ? 5.5 : 3.2, fill: group.rank === 1 ? "var(--c1)" : "var(--quiet)", "fill-opacity": group.rank === 1 ? 1 : 0.5, ...tipped(`${group.name}\n${board.monitor} ${plusMinus(group.score[0], group.score[1])}, rank ${group.rank}`) }));
         });
       });
-      return el("div", {}, el("h3", {}, board.parameters[index]), el("figcaption", {}, part === null ? "many values: each group a dot" : `alone explains ${(100 * part).toFixed(0)} % of the variance between groups`), plot);
+      return el("div", {}, el("h3", {}, board.parameters[index]), el("figcaption", {}, part === null ? "many values: each group a dot" : `alone explains ${(100 * part).toFixed(0)} % of the variance between groups`, without.length > 0 && el("span", { class: "bad" }, `; every run failed at ${without.slice(0, 5).map((value) => typeof value === "number" ? short(value) : value).join(", ")}`)), plot);
     });
     return card("parameters", "What each parameter did",
       `Each dot is a group's mean of ${board.monitor}${state.log ? ", on a logarithmic axis" : ""}; the orange one is the best; the blue bar is the mean of the groups that have that value, whatever else they have. The shares of the variance are no causes: where not all combinations were run, parameters that went together share the credit.`,
@@ -418,19 +427,26 @@
     let across = swept[0], up = swept[1], how = "mean";
     const caption = el("figcaption");
     const plot = figure(360, "Heat map of the score over two parameters", (svg, width, height) => {
-      const good = goodness(board, ranked.map((group) => group.score[0])), a = infos[across], b = infos[up];
+      const good = goodness(board, ranked.map((group) => group.score[0]));
+      // values that no run survived are part of the picture, where there are cells to show them
+      const [a, b] = [across, up].map((index) => { const all = values(board, index, board.groups); return all.found.length <= MOST_CELLS ? all : infos[index]; });
       const longest = Math.max(...b.found.map((value) => String(typeof value === "number" ? short(value, 3) : value).length), 3);
       const box = { left: Math.min(130, 16 + 7.2 * longest), right: width - 8, top: 24, bottom: height - 66 };
       const cells = a.found.length <= MOST_CELLS && b.found.length <= MOST_CELLS;
       const x = cells ? Object.assign((value) => box.left + (a.found.indexOf(value) + 0.5) * (box.right - box.left) / a.found.length, { band: true }) : placed(a, box.left, box.right);
       const y = cells ? (value) => box.bottom - (b.found.indexOf(value) + 0.5) * (box.bottom - box.top) / b.found.length : placed(b, box.bottom, box.top);
-      caption.textContent = cells ? `Each cell: the ${how === "mean" ? "mean" : "best"} of ${board.monitor} over the groups that have both values; an empty cell was not run or has no finished run.` : `Too many values for cells: each dot is a group, its colour its ${board.monitor}.`;
+      caption.textContent = cells ? `Each cell: the ${how === "mean" ? "mean" : "best"} of ${board.monitor} over the groups that have both values; a dashed cell has no finished run.` : `Too many values for cells: each dot is a group, its colour its ${board.monitor}.`;
       if (cells) for (const p of a.found) for (const q of b.found) {
         const list = ranked.filter((group) => group.values[across] === p && group.values[up] === q), scores = list.map((group) => group.score[0]);
         const w = (box.right - box.left) / a.found.length, h = (box.bottom - box.top) / b.found.length;
         const rect = { x: x(p) - w / 2 + 1, y: y(q) - h / 2 + 1, width: Math.max(1, w - 2), height: Math.max(1, h - 2), rx: 3 };
-        if (!scores.length) { svg.append(sv("rect", { ...rect, fill: "none", class: "rule", "stroke-dasharray": "3 3" })); continue; }
-        const score = how === "mean" ? scores.reduce((sum, each) => sum + each, 0) / scores.length : board.mode === "min" ? Math.min(...scores) : Math.max(...scores), rgb = viridis(good(score));
+        if (!scores.length) {
+          const lost = board.groups.filter((group) => group.values[across] === p && group.values[up] === q).flatMap((group) => group.runs), failed = lost.filter((run) => run.state === "failed").length;
+          svg.append(sv("rect", { ...rect, fill: "transparent", class: "rule", "stroke-dasharray": "3 3", ...tipped(lost.length ? `${plural(lost.length, "run")}, ${failed} failed, none done` : "not run") }));
+          if (failed && w > 44 && h > 16) svg.append(sv("text", { x: x(p), y: y(q) + 4, "text-anchor": "middle", style: { fill: "var(--bad)", pointerEvents: "none" } }, w > 80 ? "✗ all failed" : "✗"));
+          continue;
+        }
+        const score = how === "mean" ? scores.reduce((sum, each) => sum + each, 0) / scores.length : board.mode === "min" ? lowest(scores) : highest(scores), rgb = viridis(good(score));
         svg.append(sv("rect", { ...rect, fill: css(rgb), ...tipped(`${board.parameters[across]}=${p}, ${board.parameters[up]}=${q}\n${how} of ${plural(scores.length, "group")}: ${short(score)}`) }));
         if (w > 44 && h > 16) svg.append(sv("text", { x: x(p), y: y(q) + 4, "text-anchor": "middle", style: { fill: dark(rgb) ? "#fff" : "#111", pointerEvents: "none" } }, short(score, 3)));
       } else for (const group of [...ranked].reverse()) svg.append(sv("circle", { cx: x(group.values[across]), cy: y(group.values[up]), r: 5, fill: css(viridis(good(group.score[0]))), stroke: "var(--card)", ...tipped(`${group.name}\n${short(group.score[0])}`) }));
@@ -438,7 +454,7 @@
       for (const value of cells || y.band ? b.found : ticks(y, 6)) svg.append(sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, typeof value === "number" ? short(value, 3) : value.slice(0, 15)));
       svg.append(sv("text", { class: "ink", x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" }, board.parameters[across]), sv("text", { class: "ink", x: 0, y: 14 }, board.parameters[up]));
       // the scale of the colours
-      const wide = Math.min(220, width / 2), left = box.right - wide, scores = ranked.map((group) => group.score[0]), worst = board.mode === "min" ? Math.max(...scores) : Math.min(...scores), best = ranked[0].score[0];
+      const wide = Math.min(220, width / 2), left = box.right - wide, scores = ranked.map((group) => group.score[0]), worst = board.mode === "min" ? highest(scores) : lowest(scores), best = ranked[0].score[0];
       for (let i = 0; i < 40; i++) svg.append(sv("rect", { x: left + i * wide / 40, y: height - 24, width: wide / 40 + 0.5, height: 8, fill: css(viridis(i / 39)) }));
       svg.append(sv("text", { x: left, y: height - 3 }, `${short(worst, 3)} worst`), sv("text", { x: box.right, y: height - 3, "text-anchor": "end" }, `best ${short(best, 3)}`));
     });
@@ -526,7 +542,7 @@
       if (there.length < 2) return null;
       const plot = figure(300, `${board.monitor} against ${name}, with the Pareto front`, (svg, width, height) => {
         const box = { left: 58, right: width - 12, top: 24, bottom: height - 42 };
-        const x = scale(there.map(cost), box.left, box.right, Math.max(...there.map(cost)) > 3 * Math.min(...there.map(cost))), y = scale(there.map((group) => group.score[0]), box.bottom, box.top, state.log);
+        const x = scale(there.map(cost), box.left, box.right, highest(there.map(cost)) > 3 * lowest(there.map(cost))), y = scale(there.map((group) => group.score[0]), box.bottom, box.top, state.log);
         axes(svg, x, y, box, { x: name, y: board.monitor, shift: 46 });
         svg.append(sv("path", { d: best.map((group, index) => `${index ? `H${x(cost(group)).toFixed(1)}V` : `M${x(cost(group)).toFixed(1)} `}${y(group.score[0]).toFixed(1)}`).join("") + `H${box.right}`, fill: "none", stroke: "var(--c1)", "stroke-width": 1.6, "stroke-dasharray": "5 3" }));
         for (const group of [...there].reverse()) { const on = best.includes(group); svg.append(sv("circle", { cx: x(cost(group)), cy: y(group.score[0]), r: on ? 5.5 : 3.5, fill: on ? "var(--c1)" : "var(--c0)", "fill-opacity": on ? 1 : 0.5, ...tipped(`${group.name}\n${short(cost(group))} ${name}, ${board.monitor} ${plusMinus(group.score[0], group.score[1])}`) })); }
@@ -548,7 +564,7 @@
       { name: "seeds in common", num: true, value: (row) => row.each[0], cell: (row) => row.each[0] },
       { name: "best wins on", num: true, value: (row) => row.each[1], cell: (row) => `${row.each[1]} of ${row.each[0]}` },
       { name: "worse by", num: true, value: (row) => is(row.each[2]) ? sign * row.each[2] : null, cell: (row) => is(row.each[2]) ? short(sign * row.each[2], 3) : "–" },
-      { name: "95 % interval", num: true, cell: (row) => { const ends = [row.each[3], row.each[4]].filter(is).map((value) => sign * value).sort((a, b) => a - b); return ends.length ? `${short(ends[0], 3)} – ${short(ends[1], 3)}` : "–"; } },
+      { name: "95 % interval", num: true, cell: (row) => { const ends = [row.each[3], row.each[4]].filter(is).map((value) => sign * value).sort((a, b) => a - b); return ends.length ? range(ends[0], ends[1]) : "–"; } },
       { name: "p", num: true, value: (row) => row.each[5], cell: (row) => probability(row.each[5]) },
       { name: "p (Holm)", num: true, value: (row) => row.each[6], cell: (row) => el("span", { class: is(row.each[6]) && row.each[6] < 0.05 ? "good" : "" }, probability(row.each[6])) },
       { name: "", cell: (row) => !is(row.each[5]) ? el("span", { class: "quiet" }, row.each[0] < 2 ? "needs two common seeds" : "no spread to test against") : row.each[6] < 0.05 ? "told apart" : el("span", { class: "quiet" }, "not told apart") },
@@ -616,7 +632,7 @@
     const order = ["done", "running", "created", "interrupted", "failed"];
     const chips = Object.entries(data.states).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b)).map(([name, number]) => el("span", { class: `chip ${name === "failed" ? "bad" : ""}` }, el("b", {}, number.toLocaleString("en")), ` ${name}`));
     const scores = board ? finite(reals(board).map((group) => group.score[0])) : [];
-    if (state.auto !== state.board) { state.log = wantsLog(scores); state.auto = state.board; }
+    if (state.auto !== state.board) { state.log = board && board.mode === "min" && wantsLog(scores, LOG_SCORES_FROM); state.auto = state.board; }
     if (scores.some((score) => score <= 0)) state.log = false;
     const sections = board ? [answer(board), leaderboard(board), significance(board), curves(board), parameters(board), parallel(board), costs(board), failures(), provenance()] : [failures(), provenance()];
     const there = sections.filter(Boolean);
