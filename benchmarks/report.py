@@ -73,7 +73,9 @@ def fabricate(sweep: Path, number: int) -> None:
     sweep.mkdir()
     command = ["rnnlab", "train", "-m", "model=…"]
     (sweep / "sweep.json").write_text(json.dumps({"command": command, "created": "2026-01-01T00:00:00.000+00:00"}))
-    rates = [f"{10 ** rng.uniform(-4, -1):.3g}" for _ in range(max(1, number // (len(MODELS) * len(SIZES) * len(SEEDS))))]
+    rates = [
+        f"{10 ** rng.uniform(-4, -1):.3g}" for _ in range(max(1, number // (len(MODELS) * len(SIZES) * len(SEEDS))))
+    ]
     for index in range(number):
         rest, seed = divmod(index, len(SEEDS))
         rest, model = divmod(rest, len(MODELS))
@@ -135,10 +137,8 @@ def _run(
 
 
 def _default_config() -> dict[str, Any]:
-    shown = subprocess.run(
-        [RNNLAB, "train", "--cfg", "job", "--resolve"], env={**os.environ, **ONE_THREAD}, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
+    show = [RNNLAB, "train", "--cfg", "job", "--resolve"]
+    shown = subprocess.run(show, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True, check=True)
     return yaml.safe_load(shown.stdout)
 
 

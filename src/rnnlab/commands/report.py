@@ -149,6 +149,8 @@ def _verdict(board: Board) -> str:
         return "One configuration: nothing to compare it with."
     next_one, p = board.comparisons[0], board.adjusted[0]
     if all(math.isnan(each) for each in board.adjusted):
+        if next_one.n > 1:
+            return "The differences between the first and the others have no spread: there is nothing to test."
         return "Too few seeds in common to say whether the first is really the best: add seed=0,1,2."
     lead = f"The first is ahead of the second on {next_one.wins} of {next_one.n} seeds"
     sure = "" if math.isnan(p) else f" (paired t test p={p:.2g} after Holm's correction)"

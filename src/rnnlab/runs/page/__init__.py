@@ -7,6 +7,7 @@ import html
 import json
 import math
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ NUMBERS_OF_CURVES = 300_000
 """About 2 MB of text; more epochs, groups or scores than fit are averaged or left out, and the page says so."""
 FEWEST_POINTS, MOST_POINTS = 24, 160
 NO_SCORE = ("epoch", "step")
+ENDED = ("done", "failed", "interrupted")
 
 
 def render(boards: Sequence[Board], found: Found, home: Path, title: str) -> str:
@@ -71,11 +73,7 @@ def payload(boards: Sequence[Board], found: Found, home: Path, title: str) -> di
         "logdir": ".",
         "boards": [_board(board, home, shared) for board in boards],
         "failures": [_failure(record, home) for record in found.records if record.state in ("failed", "interrupted")],
-        "pending": [
-            {"path": _name(record.path, home), "href": _href(record.path, home), "state": record.state,
-             "host": str(record.status.get("host") or ""), "epoch": _last_epoch(record), "score": _digits(record.so_far)}
-            for record in found.records if record.state not in ("done", "failed", "interrupted")
-        ],
+        "pending": [_pending(record, home) for record in found.records if record.state not in ENDED],
         "damage": [*found.left_out, *(line for record in found.records for line in record.damage)],
         "provenance": _provenance(found, home),
     }  # fmt: skip
@@ -200,6 +198,17 @@ def _failure(record: RunRecord, home: Path) -> dict[str, Any]:
     }
 
 
+def _pending(record: RunRecord, home: Path) -> dict[str, Any]:
+    return {
+        "path": _name(record.path, home),
+        "href": _href(record.path, home),
+        "state": record.state,
+        "host": str(record.status.get("host") or ""),
+        "epoch": _last_epoch(record),
+        "score": _digits(record.so_far),
+    }
+
+
 def _provenance(found: Found, home: Path) -> dict[str, Any]:
     def count(values: Iterable[str]) -> list[list[Any]]:
         return [[value, number] for value, number in Counter(value for value in values if value).most_common(12)]
@@ -236,8 +245,6 @@ def _commit(git: Any) -> str:
 
 
 def _line(words: Any) -> str:
-    import shlex
-
     return shlex.join(map(str, words)) if isinstance(words, list) else ""
 
 

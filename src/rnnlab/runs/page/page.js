@@ -231,6 +231,7 @@
       el("p", { class: "eyebrow" }, `Best of ${plural(ranked.length, "configuration")} by ${board.monitor} (${board.mode === "min" ? "lower" : "higher"} is better)`),
       el("p", { class: "headline" }, best.name),
       el("p", {}, sure),
+      best.states.failed && el("p", { class: "warn" }, `${best.states.failed} of its ${plural(best.runs.length, "run")} failed: the mean is of those that did not.`),
       el("dl", { class: "facts" },
         el("div", {}, el("dt", {}, `${board.monitor}, validation`), el("dd", {}, plusMinus(mean, std), el("small", {}, is(std) ? `mean ± std of ${plural(best.n, "seed")}` : "one seed: no spread"))),
         el("div", {}, el("dt", {}, "95 % interval of the mean"), el("dd", {}, is(low) ? range(low, high) : "–", el("small", {}, is(low) ? "Student's t" : "takes two seeds"))),
