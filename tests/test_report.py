@@ -91,11 +91,11 @@ def board(place: Path) -> Board:
         (9, 2.262157162798205),
         (29, 2.045229642132703),
         (100, 1.9839715185235518),
-        (1e06, 1.959966356814107),
+        (1e6, 1.959966356814107),
     ],
 )
 def test_t_quantile(freedom: float, quantile: float) -> None:
-    assert t_quantile(freedom) == pytest.approx(quantile, rel=1e-11)
+    assert t_quantile(freedom) == pytest.approx(quantile, rel=1e-9 if freedom > 1000 else 1e-12)
     assert t_two_sided(t_quantile(freedom), freedom) == pytest.approx(0.05, rel=1e-9)
 
 

@@ -8,7 +8,7 @@ VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run that was stopped",
     "evaluate": "test a run, perhaps on other data",
-    "report": "compare runs: table and CSV",
+    "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, trainers …",
 }
 

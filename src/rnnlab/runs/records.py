@@ -134,8 +134,10 @@ def _walk(top: str) -> Iterator[tuple[str, set[str]]]:
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    # a linked directory may lead round in a circle
-                    (folders.append(entry.path) if entry.is_dir(follow_symlinks=False) else files.add(entry.name))  # type: ignore[func-returns-value]
+                    if entry.is_dir(follow_symlinks=False):  # a linked one may lead round in a circle
+                        folders.append(entry.path)
+                    else:
+                        files.add(entry.name)
         except OSError:
             continue
         yield directory, files

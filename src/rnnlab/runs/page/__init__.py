@@ -217,14 +217,14 @@ def _provenance(found: Found, home: Path) -> dict[str, Any]:
     times = sorted(str(status["started"]) for status in records if status.get("started"))
     ends = sorted(str(status["finished"]) for status in records if status.get("finished"))
     versions = [status["versions"] for status in records if isinstance(status.get("versions"), dict)]
-    commands = [(status.get("command"), _name(record.path, home)) for record in found.records
-                for status in (record.status,)] if not found.sweeps else []  # fmt: skip
+    # a run of a sweep tells the sweep's command, too: once is enough
+    alone = [] if found.sweeps else dict.fromkeys(_line(status.get("command")) for status in records)
     return {
         "sweeps": [
             [_name(path, home), _line(told.get("command")), str(told.get("created") or "")]
             for path, told in found.sweeps
         ],
-        "commands": [[_line(words), path] for words, path in commands[:50] if words],
+        "commands": [line for line in alone if line][:50],
         "commits": count(_commit(status.get("git")) for status in records),
         "versions": {
             name: count(str(each[name]) for each in versions if name in each)

@@ -256,7 +256,7 @@
   function leaderboard(board) {
     const ranked = reals(board), monitor = board.metrics.indexOf(board.monitor), test = board.metrics.indexOf(board.test);
     for (const group of board.groups) for (const run of group.runs) run.score = run.metrics[monitor];
-    const every = ranked.flatMap((group) => group.runs.map((run) => run.score)).concat(ranked.flatMap((group) => state.log ? [] : [group.score[0]]));
+    const every = ranked.flatMap((group) => group.runs.filter((run) => run.counted).map((run) => run.score)).concat(ranked.flatMap((group) => state.log ? [] : [group.score[0]]));
     const at = scale(every, 4, 176, state.log && every.every((value) => !is(value) || value > 0));
     const others = new Map(board.comparisons.map((each, index) => [ranked[index + 1], each]));
     const columns = [
@@ -348,7 +348,7 @@
         el("span", { class: "swatch", style: { borderTopColor: colour(index), borderTopStyle: DASHES[index] ? (index % 2 ? "dashed" : "dotted") : "solid" } }), `${group.rank ?? "–"}  ${group.name}`);
       return button;
     }));
-    const notes = [`The line is the mean over a group's seeds, the band reaches from its lowest to its highest; a thin end of a line is a mean of fewer seeds.`];
+    const notes = [`The line is the mean over a group's seeds, the band reaches from its lowest to its highest; a thin end of a line is a mean of fewer seeds. Runs that are at work or have failed are in it as far as they came.`];
     if (drawn.length > COLOURED) notes.push(`The first ${COLOURED} of ${drawn.length} groups are in colour${drawn.length > COLOURED + GREY_CURVES ? `, the next ${GREY_CURVES} in grey, the rest left out` : ", the others in grey"}.`);
     if (board.averaged > 1) notes.push(`Long curves are averaged over up to ${board.averaged} epochs a point; their bands keep every extreme.`);
     if (board.omitted.length) notes.push(`So many runs: ${board.omitted.join(", ")} are left out here and stand in each run's metrics.csv.`);
@@ -608,8 +608,8 @@
       from.commits.length > 1 && el("p", { class: "warn" }, `The runs come from ${from.commits.length} states of the code: differences between groups may be the code's.`),
       from.commits.some(([name]) => name.includes("uncommitted")) && el("p", { class: "warn" }, "Some runs were made with changes that no commit holds: they can't be made again for sure."),
       mixed.length > 0 && el("p", { class: "warn" }, `Versions differ between runs: ${mixed.join(", ")}.`),
-      from.sweeps.map(([path, command, created]) => [el("p", { class: "small quiet" }, `Sweep ${path}${created ? `, started ${created.slice(0, 19).replace("T", " ")} UTC` : ""}`), command && code(command)]),
-      from.commands.slice(0, 5).map(([command]) => code(command)),
+      from.sweeps.slice(0, 20).map(([path, command, created]) => [el("p", { class: "small quiet" }, `Sweep ${path}${created ? `, started ${created.slice(0, 19).replace("T", " ")} UTC` : ""}`), command && code(command)]),
+      from.commands.slice(0, 5).map(code), from.commands.length > 5 && el("p", { class: "small quiet" }, "More commands are in the status.json of each run."),
       el("dl", { class: "pairs" },
         pairs("Code (git)", listed(from.commits)), pairs("Versions", Object.entries(from.versions).map(([name, found]) => `${name} ${found.map(([value]) => value).join(" / ")}`).join(", ") || "unknown"),
         pairs("Devices", listed(from.devices)), pairs("Machines", listed(from.hosts)), pairs("Systems", listed(from.platforms)),
