@@ -155,7 +155,10 @@ def _verdict(board: Board) -> str:
     lead = f"The first is ahead of the second on {next_one.wins} of {next_one.n} seeds"
     sure = "" if math.isnan(p) else f" (paired t test p={p:.2g} after Holm's correction)"
     total = len(board.comparisons)
-    return f"{lead}{sure}; of {total} others, {board.undecided} can't be told from it at 5 %."
+    if total == 1:
+        rest = "which can't be told from chance at 5 %" if board.undecided else "which is significant at 5 %"
+        return f"{lead}{sure}, {rest}."
+    return f"{lead}{sure}; of {total} others, {total - board.undecided} are significantly worse at 5 %."
 
 
 def _print_others(boards: Sequence[Board]) -> None:

@@ -224,7 +224,7 @@
       const second = ranked[1].name;
       if (board.comparisons.every((each) => !is(each[6]))) sure = `Next is ${second}, ${short(Math.abs(worse), 3)} worse. With ${n < 2 ? "fewer than two seeds in common" : "no spread between seeds"} nobody can say whether that is more than luck: run more seeds.`;
       else sure = `Next is ${second}, ${short(Math.abs(worse), 3)} worse on average; the best wins on ${wins} of ${n} common seeds${is(holm) ? ` (paired t test, p = ${probability(holm).replace("< ", "below ")} after Holm's correction)` : ""}. ` +
-        (board.undecided === 0 ? `All ${plural(board.comparisons.length, "other")} are significantly worse at 5 %.` : `Of ${plural(board.comparisons.length, "other")}, ${board.comparisons.length - board.undecided || "none"} ${board.comparisons.length - board.undecided === 1 ? "is" : "are"} significantly worse at 5 %; ${board.undecided} can't be told from it${seeds.length < 5 ? `, since ${plural(seeds.length, "seed")} can show large differences only` : ""}.`);
+        (board.comparisons.length === 1 ? (board.undecided ? "That can't be told from chance at 5 %." : "That is significant at 5 %.") : board.undecided === 0 ? `All ${plural(board.comparisons.length, "other")} are significantly worse at 5 %.` : `Of ${plural(board.comparisons.length, "other")}, ${board.comparisons.length - board.undecided || "none"} ${board.comparisons.length - board.undecided === 1 ? "is" : "are"} significantly worse at 5 %; ${board.undecided} can't be told from it${seeds.length < 5 ? `, since ${plural(seeds.length, "seed")} can show large differences only` : ""}.`);
     }
     const where = best.runs.find((run) => run.seed === best.best);
     return el("section", { class: "card answer", id: "best" },
