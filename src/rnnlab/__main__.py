@@ -9,7 +9,7 @@ VERBS = {
     "resume": "go on with a run that was stopped",
     "evaluate": "test a run, perhaps on other data",
     "benchmark": "published numbers beside ours, over several seeds",
-    "report": "compare runs: table and CSV",
+    "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, trainers …",
 }
 

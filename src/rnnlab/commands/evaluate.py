@@ -8,8 +8,9 @@ from typing import Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
 from rnnlab.errors import InputError
+from rnnlab.runs.comparison import compare
 from rnnlab.runs.directory import STATUS, RunDirectory, now, replace
-from rnnlab.runs.report import find_runs, rank
+from rnnlab.runs.records import find_runs
 
 
 def main(arguments: list[str]) -> int:
@@ -99,19 +100,30 @@ def members(places: Sequence[str]) -> list[RunDirectory]:
                 raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
             found.append(directory)
             continue
-        groups = rank(find_runs([place]))
-        if not groups:
-            raise InputError(f"{place} holds no run that is done: rnnlab report {place}")
-        best = groups[0]
-        if len(groups) > 1:
-            print(
-                f"{place}: {len(groups)} configurations; the best on validation is {best.name} ({len(best.runs)} runs)"
-            )
-        found += [RunDirectory(run.path) for run in best.runs]
+        found += best_seeds(place)
     for number, directory in enumerate(found):
         if directory.path in [other.path for other in found[:number]]:
             raise InputError(f"{shown_path(directory.path)} is named twice: a run is one member of an ensemble")
     return found
+
+
+def best_seeds(sweep: str) -> list[RunDirectory]:
+    """The finished runs of a sweep's best configuration, by its own (validation) score.
+
+    Raises:
+        InputError: none is done, or its runs are of different data and so cannot be ranked.
+    """
+    boards = compare(find_runs([sweep]).records)
+    if len(boards) > 1:
+        kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
+        raise InputError(f"{sweep} holds runs of {kinds}, which no score can rank together: name the runs themselves")
+    ranked = [group for board in boards for group in board.groups if group.rank is not None]
+    if not ranked:
+        raise InputError(f"{sweep} holds no run that is done: rnnlab report {sweep}")
+    best = ranked[0].counted
+    if len(ranked) > 1:
+        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {ranked[0].name} ({len(best)} runs)")
+    return [RunDirectory(run.path) for run in best]
 
 
 def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

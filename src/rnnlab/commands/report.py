@@ -1,75 +1,186 @@
 """``rnnlab report DIR…``: runs and sweeps compared."""
 
 import math
+import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser, shown_path
+from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
-from rnnlab.runs.report import common_overrides, find_runs, rank, rows, write_leaderboard
+from rnnlab.runs.comparison import Board, Group, command, common_overrides, compare, shown
+from rnnlab.runs.directory import replace
+from rnnlab.runs.page import render
+from rnnlab.runs.records import find_runs
+from rnnlab.runs.report import rows, write_leaderboard
+
+SHOWN = 20
+"""Groups of a board that a terminal shows; the files have all."""
+NARROW = 110
+"""Columns of a terminal below which the table is brief; the files have it all."""
+WIDE_ONLY = ("parameters", "seconds")
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
-    options = parser("report", "Compares runs: grouped by everything but the seed, ranked on validation.")
+    options = parser(
+        "report",
+        "Compares runs, finished or not: grouped by everything but the seed, ranked by the monitored score on "
+        "validation. Writes leaderboard.csv and report.html, one page that opens offline.",
+    )
     options.add_argument("directories", metavar="DIR", nargs="+", help="runs, sweeps, or directories that hold them")
+    options.add_argument("--output", metavar="DIR", help="where the files go (default: the first DIR)")
     given = options.parse_args(arguments)
 
     def action() -> int:
-        print_leaderboard(given.directories)
+        print_leaderboard(given.directories, given.output)
         return 0
 
     return guarded(action)
 
 
-def print_leaderboard(places: Sequence[str | Path]) -> int:
-    """Prints the leaderboard and writes it as ``leaderboard.csv`` into the first place.
+def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = None) -> int:
+    """Prints the leaderboards, and writes ``leaderboard.csv`` and ``report.html``.
+
+    Args:
+        places: runs, sweeps, or directories that hold them.
+        output: where the two files go; the first place by default.
 
     Returns:
         1 if a run failed, else 0.
+
+    Raises:
+        InputError: there is no run that can be read, or the files cannot be written; what was found is printed before.
     """
-    records = find_runs(places)
+    found = find_runs(places)
+    boards = compare(found.records)
     out = console()
-    table = rows(rank(records))
-    if table:
-        shown = Table(
-            title=" ".join(["Leaderboard", *(f"({each})" for each in common_overrides(records) if len(table) > 1)]),
-            title_justify="left",
-            title_style="bold",
-            show_edge=False,
-            pad_edge=False,
-        )
-        shown.add_column("#", justify="right")
-        shown.add_column("overrides")
-        shown.add_column("n", justify="right")
-        shown.add_column(f"{table[0]['monitor']} (mean ± std)", justify="right")
-        shown.add_column("test", justify="right")
-        shown.add_column("baseline", justify="right")
-        shown.add_column("parameters", justify="right")
-        shown.add_column("seconds", justify="right")
-        for row in table:
-            spread = "" if math.isnan(row["std"]) else f" ± {row['std']:.2g}"
-            shown.add_row(
-                str(row["rank"]),
-                row["group"],
-                str(row["n"]),
-                f"{row['mean']:.4g}{spread}",
-                f"{row['test']:.4g}",
-                f"{row['baseline']:.4g}",
-                f"{row['parameters']:,}",
-                f"{row['seconds']:.1f}",
-            )
-        out.print(shown)
-        path = Path(places[0]) / "leaderboard.csv"
-        write_leaderboard(path, table)
-        out.print(f"written to {shown_path(path)}")
-    states = {
-        state: sum(record.state == state for record in records) for state in dict.fromkeys(r.state for r in records)
-    }
-    out.print(", ".join(f"{number} {state}" for state, number in states.items()))
-    for record in records:
+    ranked = [board for board in boards if board.ranked]
+    for board in ranked:
+        _print_board(board, several=len(boards) > 1)
+    if not ranked:
+        out.print("no run is done yet: nothing to rank")
+    _print_others(boards)
+    states = Counter(record.state for record in found.records)
+    for record in found.records:
         if record.state == "failed":
-            out.print(f"[red]failed[/] {shown_path(record.path)}: {record.reason}  (log: train.log)")
-    return 1 if states.get("failed") else 0
+            log = shown_path(record.path / "train.log")
+            out.print(f"[red]failed[/] {escape(shown_path(record.path))}: {escape(record.reason)} (log: {escape(log)})")
+    for line in [*found.left_out, *(line for record in found.records for line in record.damage)]:
+        out.print(f"[yellow]left out[/] {escape(line)}")
+    out.print(", ".join(f"{number} {state}" for state, number in states.items()))
+
+    home = Path(output or places[0]).absolute()
+    table, page = home / "leaderboard.csv", home / "report.html"
+    title = ", ".join(Path(place).absolute().name or str(place) for place in places)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        write_leaderboard(table, boards)
+        replace(page, render(boards, found, home, title))
+    except OSError as error:
+        raise InputError(
+            f"{shown_path(home)} cannot be written ({error.strerror}): choose another place with --output DIR"
+        ) from None
+    out.print(f"[bold]Table[/] {escape(shown_path(table))}")
+    out.print(f"[bold]Page[/]  {escape(shown_path(page))}")
+    return 1 if states["failed"] else 0
+
+
+def _print_board(board: Board, several: bool) -> None:
+    out = console()
+    wide = (shutil.get_terminal_size().columns if out.is_terminal else out.width) >= NARROW
+    ranked = board.ranked
+    first = ranked[0]
+    table = Table(
+        title=_title(board, several),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("#", justify="right")
+    table.add_column("configuration", overflow="fold")
+    table.add_column("n", justify="right")
+    for name in (f"{board.monitor} ± std", "95 % interval", "test", "baseline", *(WIDE_ONLY if wide else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    digits = 4 if wide else 3
+    for row, group in zip(rows(board)[:SHOWN], ranked, strict=False):
+        several_seeds = group.n > 1
+        table.add_row(
+            str(group.rank),
+            escape(group.name.replace(", ", " ") if wide else _brief(group)),
+            _seeds(group),
+            _number(row["mean"], digits) + (f" ± {row['std']:.{2 if wide else 1}g}" if several_seeds else ""),
+            f"{_number(row['ci_low'], digits)} – {_number(row['ci_high'], digits)}" if several_seeds else "one seed",
+            _number(row["test"], digits),
+            _number(row["baseline"], digits),
+            *((f"{row['parameters']:,}" if row["parameters"] != "" else "", _number(row["seconds"])) if wide else ()),
+        )
+    out.print(table, soft_wrap=False)
+    if len(ranked) > SHOWN:
+        out.print(f"… and {len(ranked) - SHOWN} more: they are in leaderboard.csv and on the page")
+    if any(len(group.counted) < len(group.runs) for group in ranked):
+        out.print("[dim]n: 2/3 says that two runs of three are done and counted[/]")
+    out.print(_verdict(board), soft_wrap=True)
+    assert first.best_run is not None
+    out.print(f"[bold]Best again[/] {escape(command(first.best_run))}\n")
+
+
+def _title(board: Board, several: bool) -> str:
+    common = [] if len(board.groups) < 2 else [f"({each})" for each in common_overrides(list(board.records))]
+    where = [f"{board.data}, {board.task}"] if several else []
+    return escape(" ".join(["Leaderboard", *where, *common]))
+
+
+def _seeds(group: Group) -> str:
+    return str(group.n) if group.n == len(group.runs) else f"{group.n}/{len(group.runs)}"
+
+
+def _verdict(board: Board) -> str:
+    """How sure it is that the first is the best, in one line."""
+    if not board.comparisons:
+        return "One configuration: nothing to compare it with."
+    next_one, p = board.comparisons[0], board.adjusted[0]
+    if all(math.isnan(each) for each in board.adjusted):
+        if next_one.n > 1:
+            return "The differences between the first and the others have no spread: there is nothing to test."
+        return "Too few seeds in common to say whether the first is really the best: add seed=0,1,2."
+    lead = f"The first is ahead of the second on {next_one.wins} of {next_one.n} seeds"
+    sure = "" if math.isnan(p) else f" (paired t test p={p:.2g} after Holm's correction)"
+    total = len(board.comparisons)
+    if total == 1:
+        rest = "which can't be told from chance at 5 %" if board.undecided else "which is significant at 5 %"
+        return f"{lead}{sure}, {rest}."
+    return f"{lead}{sure}; of {total} others, {total - board.undecided} are significantly worse at 5 %."
+
+
+def _print_others(boards: Sequence[Board]) -> None:
+    """Groups of which no run is done yet: what their runs have reached so far."""
+    out = console()
+    for board in boards:
+        for group in board.groups:
+            running = [run for run in group.runs if run.state in ("created", "running")]
+            if not running:
+                continue
+            best = [run.so_far for run in running if run.so_far is not None]
+            choose = min if board.mode == "min" else max
+            far = f", {board.monitor} so far {_number(choose(best))}" if best else ""
+            out.print(f"[cyan]running[/] {escape(group.name)}: {len(running)} of {len(group.runs)} runs{far}")
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    return "" if not isinstance(value, (int, float)) or math.isnan(value) else f"{value:.{digits}g}"
+
+
+def _brief(group: Group) -> str:
+    """``lr=0.01`` for ``optimizer.lr=0.01``, a line each."""
+    return (
+        "\n".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in group.parameters.items()) or group.name
+    )

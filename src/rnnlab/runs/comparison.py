@@ -1,0 +1,288 @@
+"""Runs compared: grouped by everything but the seed, ranked by the validation score that they were chosen by."""
+
+import json
+import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from rnnlab.runs.records import RunRecord
+from rnnlab.runs.statistics import LEVEL, Estimate, Paired, estimate, holm, paired
+
+OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        runs: all of them, in whatever state.
+        parameters: what tells this group from others: ``{"model": "gru", "optimizer.lr": 0.01}``.
+        rank: from 1 for the best; None as long as no run is done.
+    """
+
+    runs: list[RunRecord]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    rank: int | None = None
+
+    @property
+    def monitor(self) -> str:
+        return self.runs[0].monitor
+
+    @property
+    def mode(self) -> str:
+        return self.runs[0].mode
+
+    @cached_property
+    def counted(self) -> list[RunRecord]:
+        """The runs that are done, one a seed: a second run of a seed repeats the first, and is no new evidence."""
+        latest: dict[int, RunRecord] = {}
+        for run in sorted(self.runs, key=lambda run: str(run.status.get("finished") or "")):
+            if run.score is not None:
+                latest[run.seed] = run
+        return [latest[seed] for seed in sorted(latest)]
+
+    @property
+    def repeats(self) -> int:
+        """Runs that are done and not counted."""
+        return sum(run.score is not None for run in self.runs) - len(self.counted)
+
+    @cached_property
+    def states(self) -> Counter[str]:
+        return Counter(run.state for run in self.runs)
+
+    def values(self, score: str) -> list[float]:
+        return [run.metrics[score] for run in self.counted if score in run.metrics]
+
+    def estimate(self, score: str) -> Estimate:
+        return estimate(self.values(score))
+
+    @cached_property
+    def score(self) -> Estimate:
+        """Of the monitored score."""
+        return self.estimate(self.monitor)
+
+    @property
+    def n(self) -> int:
+        """Seeds that are done."""
+        return len(self.counted)
+
+    def by_seed(self) -> dict[int, float]:
+        return {run.seed: run.metrics[self.monitor] for run in self.counted}
+
+    @property
+    def best_run(self) -> RunRecord | None:
+        """Best on validation."""
+        choose = min if self.mode == "min" else max
+        return choose(self.counted, key=lambda run: run.metrics[self.monitor], default=None)
+
+    @property
+    def name(self) -> str:
+        if self.parameters:
+            return ", ".join(f"{key}={shown(value)}" for key, value in self.parameters.items())
+        model = self.runs[0].choices.get("model")
+        return f"model={model}" if model else "defaults"
+
+
+@dataclass
+class Board:
+    """Groups whose scores can be compared: the same data, task and monitored score.
+
+    Attributes:
+        data: the choice of the data group.
+        task: the choice of the task group.
+        monitor: the score that ranks.
+        mode: ``min`` or ``max`` of it.
+        groups: the ranked ones first, the best first of all; then those that have no finished run yet.
+        parameters: keys that vary over the groups.
+        comparisons: best against each other ranked group, in their order.
+        adjusted: Holm's p-value of each.
+    """
+
+    data: str
+    task: str
+    monitor: str
+    mode: str
+    groups: list[Group]
+    parameters: list[str]
+    comparisons: list[Paired]
+    adjusted: list[float]
+
+    @property
+    def ranked(self) -> list[Group]:
+        return [group for group in self.groups if group.rank is not None]
+
+    @property
+    def test(self) -> str:
+        """The monitored score's counterpart on the test split."""
+        return self.monitor.replace("val/", "test/", 1)
+
+    @property
+    def baseline(self) -> str:
+        """The trivial predictor's, on the same test split."""
+        return self.monitor.replace("val/", "baseline/", 1)
+
+    @property
+    def records(self) -> Iterator[RunRecord]:
+        return (run for group in self.groups for run in group.runs)
+
+    @property
+    def undecided(self) -> int:
+        """Groups that cannot be told from the best one: Holm's p is above 5 %, or there is nothing to test."""
+        return sum(not p < 1 - LEVEL for p in self.adjusted)
+
+
+def compare(records: Sequence[RunRecord]) -> list[Board]:
+    """Boards of comparable runs, the largest first. Runs that never had a config join a group of their overrides."""
+    boards: dict[tuple[str, str, str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.config:
+            boards.setdefault(
+                (_choice(record, "data"), _choice(record, "task"), record.monitor, record.mode), []
+            ).append(record)
+    homeless = [record for record in records if not record.config]
+    made = [_board(key, runs, homeless) for key, runs in boards.items()]
+    return sorted(made, key=lambda board: -sum(len(group.runs) for group in board.groups))
+
+
+def _choice(record: RunRecord, part: str) -> str:
+    """``sine`` of data, also where the status does not tell."""
+    target = str(record.config.get(f"{part}._target_", "unknown"))
+    return record.choices.get(part) or target.rsplit(".", 1)[-1]
+
+
+def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeless: Sequence[RunRecord]) -> Board:
+    bound = seed_keys(records)
+    groups: dict[str, Group] = {}
+    by_overrides: dict[tuple[str, ...], Group] = {}
+    for record in records:
+        # 1 and 1.0 are one value
+        items = {
+            name: float(value) if type(value) is int else value
+            for name, value in record.config.items()
+            if name not in bound and not _follows_seed(record, name)
+        }
+        group = groups.setdefault(json.dumps(items, sort_keys=True, default=str), Group([]))
+        group.runs.append(record)
+        by_overrides.setdefault(told(record.overrides), group)
+    for record in homeless:
+        if (own := by_overrides.get(told(record.overrides))) is not None:
+            own.runs.append(record)
+    found = list(groups.values())
+    parameters = _name(found, bound)
+    sign = 1 if key[3] == "min" else -1
+    ranked = sorted((group for group in found if group.counted), key=lambda group: sign * group.score.mean)
+    for rank, group in enumerate(ranked, 1):
+        group.rank = rank
+    waiting = [group for group in found if group.rank is None]
+    comparisons = [paired(ranked[0].by_seed(), other.by_seed(), key[3]) for other in ranked[1:]]
+    return Board(*key, [*ranked, *waiting], parameters, comparisons, holm([each.p for each in comparisons]))
+
+
+def parse(override: str) -> tuple[str, str]:
+    """Key and value of an override, without the signs that Hydra allows in front."""
+    found = OVERRIDE.match(override)
+    return (found["key"], found["value"]) if found else (override, "")
+
+
+def told(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The overrides that say what a run is: neither its seed nor where Hydra puts it."""
+    return tuple(each for each in overrides if not each.startswith("hydra") and parse(each)[0] != "seed")
+
+
+def _overridden(record: RunRecord) -> dict[str, str]:
+    return dict(map(parse, record.overrides))
+
+
+def seed_keys(records: Sequence[RunRecord]) -> set[str]:
+    """``seed`` and the keys that follow it in every run that does not set them itself, as data.shuffle_seed does."""
+    followers = {name for record in records for name in record.config if name.endswith("seed")}
+    for record in records:
+        own = _overridden(record)
+        followers -= {
+            name
+            for name in followers
+            if name in record.config and name not in own and record.config[name] != record.seed
+        }
+    # one that a person sets is a choice, and tells groups apart wherever it is set
+    chosen = {name for record in records for name, value in _overridden(record).items() if "${seed}" not in value}
+    return (followers - chosen) | {"seed"}
+
+
+def _follows_seed(record: RunRecord, name: str) -> bool:
+    """Whether it is ``data.seed='${seed}'`` on the command line; or a seed's follower that others have set."""
+    if not name.endswith("seed"):
+        return False
+    value = _overridden(record).get(name)
+    return "${seed}" in value if value is not None else name == "data.shuffle_seed"
+
+
+def _name(groups: Sequence[Group], bound: set[str]) -> list[str]:
+    """Gives each group the values of what varies; returns the keys.
+
+    These are the choices (``model``) and the overridden keys that differ
+    between groups. Where they don't tell all groups apart, as with two versions
+    of the code, the other keys of the config that differ are added.
+    """
+    firsts = [group.runs[0] for group in groups]
+    choices = list(dict.fromkeys(group for run in firsts for group in run.choices if group not in ("data", "task")))
+    overridden = dict.fromkeys(key for group in groups for run in group.runs for key in _overridden(run))
+    keys: dict[str, list[Any]] = {}
+    for choice in choices:
+        keys[choice] = [run.choices.get(choice) for run in firsts]
+    for key in overridden:
+        if key in choices or key in bound or not any(key in run.config for run in firsts):
+            continue
+        keys[key] = [run.config.get(key) for run in firsts]
+    keys = {key: values for key, values in keys.items() if len(set(map(_identity, values))) > 1}
+    seen = Counter(tuple(map(_identity, column)) for column in zip(*keys.values(), strict=True)) if keys else Counter()
+    alike = [
+        index
+        for index in range(len(groups))
+        if len(groups) > 1 and (not keys or seen[tuple(_identity(values[index]) for values in keys.values())] > 1)
+    ]
+    if alike:
+        for key in dict.fromkeys(key for index in alike for key in firsts[index].config):
+            if key in keys or key in bound:
+                continue
+            values = [run.config.get(key) for run in firsts]
+            if len({_identity(values[index]) for index in alike}) > 1:
+                keys[key] = values
+    for index, group in enumerate(groups):
+        group.parameters = {key: values[index] for key, values in keys.items()}
+    return list(keys)
+
+
+def _identity(value: Any) -> str:
+    return json.dumps(float(value) if type(value) is int else value, sort_keys=True, default=str)
+
+
+def common_overrides(records: Sequence[RunRecord]) -> list[str]:
+    """The overrides that every run has: they tell no group from another."""
+    others = [set(record.overrides) for record in records[1:]]
+    return [each for each in told(records[0].overrides) if all(each in other for other in others)]
+
+
+def command(record: RunRecord, seeds: Sequence[int] = ()) -> str:
+    """What to paste into a shell to have the run again; with seeds, the sweep over them."""
+    parts = ["rnnlab", "train", *(["-m"] if len(seeds) > 1 else [])]
+    for directory in record.status.get("config_dirs") or []:
+        parts += ["--config-dir", str(directory)]
+    parts += [*told(record.overrides), f"seed={','.join(map(str, seeds or [record.seed]))}"]
+    return shlex.join(parts)
+
+
+def shown(value: Any) -> str:
+    """A parameter's value as a person writes it on the command line."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    if isinstance(value, float) and math.isfinite(value):
+        return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{value:.4g}")
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, separators=(",", ":"), default=str)
+    return str(value)

@@ -1,0 +1,269 @@
+"""Many runs read fast: what their directories say, whatever state they are in."""
+
+import json
+import math
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from rnnlab.errors import InputError
+from rnnlab.runs.directory import CONFIG, EPOCHS, METRICS, STATUS, RunDirectory
+from rnnlab.runs.sweep import COMMAND
+
+READERS = 8
+"""Threads: on a shared disk the waiting is what takes time."""
+INSIDE_A_RUN = frozenset({"checkpoints", "figures", "tensorboard", ".hydra"})
+TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+# libyaml is ten times faster than the parser in Python, where PyYAML was built with it
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class RunRecord:
+    """One run, as its directory tells it.
+
+    Attributes:
+        path: the directory.
+        state: created, running, done, failed, interrupted; a run whose process is gone is interrupted.
+        reason: in a line, why it failed or stopped.
+        overrides: of the command line, all of them.
+        choices: of config groups: ``{"model": "gru", …}``.
+        config: the resolved config, flat: ``{"optimizer.lr": 0.01, …}``; empty where the run never had one.
+        metrics: the final scores, flat; empty as long as there are none.
+        epochs: columns of ``metrics.csv``, each ``(epochs,)`` with NaN where an epoch has none.
+        status: all of ``status.json``.
+        damage: files that could not be read, a line each.
+    """
+
+    path: Path
+    state: str
+    reason: str = ""
+    overrides: tuple[str, ...] = ()
+    choices: dict[str, str] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, np.ndarray] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
+
+    @property
+    def monitor(self) -> str:
+        return str(self.config.get("monitor", "val/loss"))
+
+    @property
+    def mode(self) -> str:
+        return str(self.config.get("mode", "min"))
+
+    @property
+    def seed(self) -> int:
+        return int(self.config.get("seed", 0))
+
+    @property
+    def score(self) -> float | None:
+        """The monitored score of a run that is done; it is finite."""
+        return self.metrics.get(self.monitor) if self.state == "done" else None
+
+    @property
+    def so_far(self) -> float | None:
+        """The best monitored score of any epoch up to now."""
+        column = self.epochs.get(self.monitor, np.empty(0))
+        column = column[np.isfinite(column)]
+        return float(column.min() if self.mode == "min" else column.max()) if len(column) else None
+
+
+@dataclass
+class Found:
+    """All that was found below some directories.
+
+    Attributes:
+        records: the runs, each once.
+        left_out: runs whose state cannot be told, a line each.
+        sweeps: path of each sweep's directory and what its ``sweep.json`` says.
+    """
+
+    records: list[RunRecord]
+    left_out: list[str]
+    sweeps: list[tuple[Path, dict[str, Any]]]
+
+
+def find_runs(places: Iterable[str | Path]) -> Found:
+    """All runs at or below some directories; one that is below two of them counts once.
+
+    Raises:
+        InputError: a place is no directory, or there is no run at all that can be read.
+    """
+    places = list(places)
+    runs: dict[str, Path] = {}
+    sweeps: dict[str, Path] = {}
+    for place in places:
+        if not Path(place).is_dir():
+            what = "that is a file, no directory" if Path(place).exists() else "there is no such directory"
+            raise InputError(f"{place}: {what}")
+        for directory, names in _walk(str(Path(place).absolute())):
+            if STATUS in names:
+                runs.setdefault(os.path.realpath(directory), Path(directory))
+            if COMMAND in names:
+                sweeps.setdefault(os.path.realpath(directory), Path(directory))
+    if not runs:
+        raise InputError(f"{', '.join(map(str, places))}: no runs there (a run is a directory with a {STATUS})")
+    ordered = sorted(runs.values(), key=_natural)
+    with ThreadPoolExecutor(READERS) as pool:
+        read = list(pool.map(_read_or_say, ordered))
+    records = [each for each in read if isinstance(each, RunRecord)]
+    left_out = [each for each in read if isinstance(each, str)]
+    if not records:
+        raise InputError("; ".join(left_out))
+    return Found(records, left_out, [(path, _sweep(path)) for path in sorted(sweeps.values(), key=_natural)])
+
+
+def _walk(top: str) -> Iterator[tuple[str, set[str]]]:
+    """Directories and the names of the files in them, top down, without what only runs have inside."""
+    queue = [top]
+    while queue:
+        directory = queue.pop()
+        files, folders = set(), []
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):  # a linked one may lead round in a circle
+                        folders.append(entry.path)
+                    else:
+                        files.add(entry.name)
+        except OSError:
+            continue
+        yield directory, files
+        inside = INSIDE_A_RUN if STATUS in files else ()
+        queue += [folder for folder in folders if os.path.basename(folder) not in inside]
+
+
+def _read_or_say(path: Path) -> RunRecord | str:
+    try:
+        return read_run(path)
+    except InputError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or path}: {error.strerror}"
+
+
+def read_run(path: Path) -> RunRecord:
+    """What a run's files say; a run that is still running has no final metrics yet.
+
+    Raises:
+        InputError: ``status.json`` is damaged; damage elsewhere is named in the record.
+    """
+    status = _json(path / STATUS)
+    state = status.get("state")
+    if not isinstance(state, str):
+        raise InputError(f"{path / STATUS} is damaged: it names no state")
+    # what another machine's process does cannot be seen from here: its word stands
+    if state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
+        state = state if RunDirectory(path).is_alive else "interrupted"
+    record = RunRecord(
+        path,
+        state,
+        " ".join(str(status.get("reason") or "").split()),
+        tuple(map(str, status.get("overrides") or ())),
+        {str(group): str(choice) for group, choice in (status.get("choices") or {}).items() if choice is not None},
+        status=status,
+    )
+    for name, read in ((CONFIG, _read_config), (METRICS, _read_metrics), (EPOCHS, _read_epochs)):
+        if not (path / name).exists():
+            continue
+        try:
+            read(record, path / name)
+        except (InputError, ValueError, yaml.YAMLError) as error:
+            said = " ".join(str(error).split())
+            record.damage.append(said if said.startswith(str(path)) else f"{path / name} is damaged: {said}")
+        except OSError as error:
+            record.damage.append(f"{path / name}: {error.strerror}")
+    if state == "done" and record.score is None and not record.damage:
+        record.damage.append(f"{path / METRICS}: the run is done, but has no finite {record.monitor}")
+    return record
+
+
+def _read_config(record: RunRecord, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "&id" in text:  # an anchor may be used in another section
+        sections = _section(text)
+    else:
+        sections = {}
+        for part in TOP_LEVEL_KEY.split(text):
+            sections |= _section(part)
+    record.config = sections
+
+
+@lru_cache(maxsize=20_000)
+def _section(text: str) -> dict[str, Any]:
+    """One top-level key of a config, flat. Runs of a sweep share most of theirs, and parsing YAML is slow."""
+    parsed = yaml.load(text, LOADER)  # a safe loader, either way
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict):
+        raise InputError("it is no mapping")
+    return dict(_flat(parsed, ""))
+
+
+def _flat(mapping: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_metrics(record: RunRecord, path: Path) -> None:
+    record.metrics = {
+        name: value
+        for name, value in _json(path).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _read_epochs(record: RunRecord, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()  # a last line that a kill cut short is left out
+    if len(lines) < 2:
+        return
+    names = lines[0].split(",")
+    rows = [line.split(",") for line in lines[1:]]
+    if any(len(row) != len(names) for row in rows) or "epoch" not in names:
+        raise InputError(f"{path} is damaged: its lines differ in length")
+    record.epochs = {
+        name: np.array([float(cell) if cell else math.nan for cell in column])
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: it is no mapping")
+    return content
+
+
+def _sweep(path: Path) -> dict[str, Any]:
+    try:
+        return _json(path / COMMAND)
+    except (InputError, OSError):
+        return {}
+
+
+def _natural(path: Path) -> tuple[Any, ...]:
+    """Sorts ``10_…`` behind ``9_…``."""
+    return tuple(
+        (0, int(head), rest) if head.isdigit() else (1, 0, part)
+        for part in path.parts
+        for head, _, rest in [part.partition("_")]
+    )

@@ -1,0 +1,150 @@
+"""What a few seeds allow to say: intervals, paired tests, and their correction for many comparisons.
+
+Student's t distribution is computed here, by the continued fraction of the
+incomplete beta function, since SciPy is no dependency.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds; what takes two seeds is NaN with one.
+
+    Attributes:
+        n: how many values.
+        mean: of them.
+        std: sample standard deviation, by n - 1.
+        low: lower end of Student's 95 % confidence interval of the mean.
+        high: upper end.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean, spread and confidence interval (Student 1908); one value has no spread, none has no mean."""
+    n = len(values)
+    if n == 0:
+        return Estimate(0, math.nan, math.nan, math.nan, math.nan)
+    mean = statistics.fmean(values)
+    if n == 1:
+        return Estimate(1, mean, math.nan, math.nan, math.nan)
+    std = statistics.stdev(values)
+    half = t_quantile(n - 1) * std / math.sqrt(n)
+    return Estimate(n, mean, std, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two configurations compared on the seeds that both have.
+
+    Attributes:
+        n: seeds in common.
+        difference: mean of (other - best), with its 95 % confidence interval; NaN where n < 2.
+        low: lower end of the interval.
+        high: upper end.
+        wins: on how many of these seeds the best is strictly better.
+        p: two-sided, by the paired t test; NaN where the differences have no spread to test against.
+    """
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    wins: int
+    p: float
+
+
+def paired(best: Mapping[int, float], other: Mapping[int, float], mode: str) -> Paired:
+    """The paired t test of two configurations by seed.
+
+    A seed sets initial weights, batch order and dropout, so that the runs of
+    one seed share much of their luck: the test is of their differences.
+
+    Args:
+        best: score by seed.
+        other: score by seed.
+        mode: ``min`` or ``max``, what is better.
+    """
+    seeds = sorted(best.keys() & other.keys())
+    differences = [other[seed] - best[seed] for seed in seeds]
+    sign = 1 if mode == "min" else -1
+    wins = sum(sign * difference > 0 for difference in differences)
+    found = estimate(differences)
+    if found.n < 2 or found.std == 0:
+        return Paired(found.n, found.mean, found.low, found.high, wins, math.nan)
+    t = found.mean / (found.std / math.sqrt(found.n))
+    return Paired(found.n, found.mean, found.low, found.high, wins, t_two_sided(t, found.n - 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values of many comparisons: the chance of even one false alarm stays below what they say.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure",
+    Scandinavian Journal of Statistics 6 (1979). NaN stays NaN and counts as no
+    comparison.
+    """
+    tested = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
+    adjusted = [math.nan] * len(p)
+    highest = 0.0
+    for rank, (value, index) in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * value))
+        adjusted[index] = highest
+    return adjusted
+
+
+def t_two_sided(t: float, freedom: float) -> float:
+    """P(|T| ≥ |t|) of Student's t with ``freedom`` degrees of freedom (DLMF 8.17; Abramowitz & Stegun 26.5.27)."""
+    if math.isinf(t):
+        return 0.0
+    return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+
+
+@cache
+def t_quantile(freedom: float, level: float = LEVEL) -> float:
+    """The t that holds ``level`` of Student's distribution between -t and t, by bisection to the last digit."""
+    low, high = 0.0, 1.0
+    while t_two_sided(high, freedom) > 1 - level:
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if t_two_sided(middle, freedom) > 1 - level else (low, middle)
+    return high
+
+
+def incomplete_beta(x: float, a: float, b: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22).
+
+    The fraction is evaluated by the modified method of Lentz (Thompson & Barnett
+    1986). It converges fast below x = (a + 1) / (a + b + 2); above it stands
+    I_x(a, b) = 1 - I_{1-x}(b, a).
+    """
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - incomplete_beta(1 - x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    tiny = 1e-300
+    fraction, c, d = 1.0, 1.0, 0.0
+    for number in range(1, 10_000):
+        m, odd = divmod(number, 2)
+        if odd:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / ((1 + term * d) or tiny)
+        c = (1 + term / c) or tiny
+        fraction *= c * d
+        if abs(c * d - 1) < 1e-16:
+            break
+    return math.exp(log_front) / (a * fraction)
