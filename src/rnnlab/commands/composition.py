@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.errors import InputError, nearest
 
 ROOT = "train"
+NOT_OF_A_RUN = ("hydra", "sweep")
 EXTRAS = {
     "joblib": "joblib",
     "ray": "ray",
@@ -74,14 +75,15 @@ def job_name(number: Any, overrides: str) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Resolved, without Hydra's own node, plain containers only.
+    """What a run is: resolved, without what is Hydra's or the sweep's around it, plain containers only.
 
     Raises:
         InputError: an interpolation leads nowhere or a mandatory value is missing.
     """
     try:
-        own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-        container = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+        if any(name in config for name in NOT_OF_A_RUN):
+            config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in NOT_OF_A_RUN])
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from None
     assert isinstance(container, dict)
