@@ -101,7 +101,7 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
     if key is not None and isinstance(error, ConfigCompositionException | HydraException):
         wrong = key[1].split("@")[0].replace("/", ".")
         wrong = wrong.removesuffix(".") or wrong
-        known = _known_keys(hydra)
+        known = _known_keys(hydra, [each for each in overrides if each.startswith("hydra/")])
         if wrong not in known:
             given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
             siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
@@ -127,11 +127,11 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
     return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")
 
 
-def _known_keys(hydra: Hydra | None) -> list[str]:
+def _known_keys(hydra: Hydra | None, choices: list[str]) -> list[str]:
     if hydra is None:
         return []
     try:
-        config = hydra.config_loader.load_configuration(config_name=ROOT, overrides=[], run_mode=run_mode())
+        config = hydra.config_loader.load_configuration(config_name=ROOT, overrides=choices, run_mode=run_mode())
         return list(flat_keys(OmegaConf.to_container(config, resolve=False)))
     except (HydraException, OmegaConfBaseException):
         return []

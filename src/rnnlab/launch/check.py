@@ -5,13 +5,13 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rnnlab.errors import InputError
+from rnnlab.launch.launcher import Findings
 from rnnlab.runs.build import PARTIAL, TARGET, check_arguments, locate
 from rnnlab.runs.execution import PARTS, check_settings, prepare
 from rnnlab.runs.trainer import build_trainer, check_trainer
@@ -20,21 +20,6 @@ SECONDS = 3.0
 """For building networks and data: the different ones first, all where there are few."""
 SEEDS = ("seed", "shuffle_seed")
 BYTES_BESIDE_CHECKPOINTS = 2**20  # pictures, TensorBoard, logs
-
-
-@dataclass
-class Findings:
-    """What the jobs will need.
-
-    Attributes:
-        bytes: on the disk, all together.
-        gpus: that this machine has.
-        on_gpu: whether a job would train on one.
-    """
-
-    bytes: int
-    gpus: int
-    on_gpu: bool
 
 
 def check_jobs(

@@ -79,6 +79,21 @@ class Settings:
     total: int = 1
 
 
+@dataclass
+class Findings:
+    """What the jobs of a sweep will need.
+
+    Attributes:
+        bytes: on the disk, all together.
+        gpus: that this machine has.
+        on_gpu: whether a job would train on one.
+    """
+
+    bytes: int
+    gpus: int
+    on_gpu: bool
+
+
 class Launcher(ABC):
     """Executes run directories; its options are the keys of ``hydra.launcher``."""
 

@@ -14,17 +14,14 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
 from rnnlab.errors import InputError, Interrupted
-from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
+from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from rnnlab.launch.check import Findings
 
 TICK = 0.25  # seconds between two looks at what was asked
 
@@ -93,7 +90,7 @@ class Local(Launcher):
             raise RuntimeError(answer)
         self._slots = self._divide(answer, settings.total)
 
-    def _divide(self, findings: "Findings", total: int) -> list[dict[str, str]]:
+    def _divide(self, findings: Findings, total: int) -> list[dict[str, str]]:
         """What each place for a job sets in its environment."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         slots: list[dict[str, str]] = [{} for _ in range(cores if self.n_jobs == "auto" else self.n_jobs)]
