@@ -89,7 +89,7 @@ class Composer:
     def _name(self, base: DictConfig, number: int, parsed: Sequence[Override]) -> str:
         """The directory's name, as Hydra would resolve it for this job; ``${hydra:…}`` then means this job."""
         separators = base.hydra.job.config.override_dirname
-        HydraConfig.instance().cfg = base  # type: ignore[assignment] (Hydra's own holder copies it each time)
+        HydraConfig.instance().cfg = base  # type: ignore[assignment]  # set_config would copy it each time
         OmegaConf.copy_cache(from_config=self.master, to_config=base)
         with read_write(base), open_dict(base):
             base.hydra.job.num = number

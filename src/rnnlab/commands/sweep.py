@@ -109,7 +109,8 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config, hydra_context=context, task_function=task_function
                 )
-            sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign] (the leader does it)
+            # the leader composes all jobs itself
+            sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
             leader.refuses_identical = isinstance(sweeper, BasicSweeper)
             callbacks.on_multirun_start(config=config, config_name=ROOT)
             with leader.stop.installed(), contextlib.suppress(Stopped):

@@ -40,7 +40,8 @@ def check_jobs(
     """
     problems: dict[str, str] = {}
     seen: set[str] = set()
-    new_parts, others = [], []
+    new_parts: list[tuple[str, Mapping[str, Any]]] = []
+    others: list[tuple[str, Mapping[str, Any]]] = []
     for name, config in jobs:
         parts = {part: json.dumps(config.get(part), sort_keys=True) for part in PARTS}
         try:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
         for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
             checkpoint.unlink(missing_ok=True)
     directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False, anew=False)
-    facts: dict[str, bool] = {}
+    facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
     with _logged(directory) if log else contextlib.nullcontext():
         logger.info("overrides: %s", " ".join(status.get("overrides", ())) or "none")

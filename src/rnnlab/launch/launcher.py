@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnlab.launch.watch import Watch
-from rnnlab.runs.directory import RunDirectory, now
+from rnnlab.runs.directory import RunDirectory, State, now
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Launcher(ABC):
 def lost(job: LaunchedJob, how: str, stop: Stop) -> str:
     """Notes the end of a job that could not note it itself; returns its state."""
     stopped = bool(stop.signals)
-    state = "interrupted" if stopped else "failed"
+    state: State = "interrupted" if stopped else "failed"
     try:
         job.directory.update_status(state, reason="stopped at once" if stopped else how, finished=now())
     except Exception:  # noqa: BLE001 (a full disk: it stays "running" with a process that is gone)
