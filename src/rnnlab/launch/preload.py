@@ -10,6 +10,9 @@ gc.disable()
 try:
     import rnnlab.launch.check
     import rnnlab.launch.job  # noqa: F401
+    from rnnlab.runs.directory import provenance
+
+    provenance()  # remembered by the forks
 finally:
     gc.enable()
     gc.freeze()

@@ -13,6 +13,7 @@
 import contextlib
 import csv
 import datetime
+import functools
 import io
 import json
 import os
@@ -264,24 +265,25 @@ def now() -> str:
 
 def provenance() -> dict[str, Any]:
     """What a reader needs to run it again: command, code, versions, machine."""
+    return {**_process(), "platform": platform.platform(), "versions": dict(_versions()), "git": dict(_git())}
+
+
+@functools.cache  # what is imported stays, whatever is installed or committed meanwhile
+def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"rnnlab": __version__, "python": platform.python_version()}
     for package in VERSIONED:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return {
-        **_process(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "git": _git(),
-    }
+    return versions
 
 
 def _process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started(os.getpid())}
 
 
+@functools.cache
 def _git() -> dict[str, Any]:
     """Commit of the checkout that rnnlab runs from, and whether it differs from it; empty from a wheel."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
