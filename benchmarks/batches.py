@@ -71,7 +71,8 @@ def case(data: str, overrides: list[str], steps: int) -> dict[str, float]:
     run.data.setup("fit")
     setup = time.perf_counter() - begun
     optimizer = torch.optim.Adam(run.task.network.parameters())
-    cutting, stepping = [], []
+    cutting: list[float] = []
+    stepping: list[float] = []
     batches = iter(run.data.train_dataloader())
     run.task.train()
     while len(cutting) < steps + 3:

@@ -6,7 +6,7 @@ import sys
 
 VERBS = {
     "train": "train a network, or sweep over many (-m)",
-    "resume": "go on with a run that was stopped",
+    "resume": "go on with a run or a sweep that was stopped",
     "evaluate": "test a run, perhaps on other data",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",

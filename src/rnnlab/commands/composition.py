@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.errors import InputError, nearest
 
 ROOT = "train"
+NOT_OF_A_RUN = ("hydra", "sweep")
 EXTRAS = {
     "joblib": "joblib",
     "ray": "ray",
@@ -74,14 +75,15 @@ def job_name(number: Any, overrides: str) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Resolved, without Hydra's own node, plain containers only.
+    """What a run is: resolved, without what is Hydra's or the sweep's around it, plain containers only.
 
     Raises:
         InputError: an interpolation leads nowhere or a mandatory value is missing.
     """
     try:
-        own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-        container = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+        if any(name in config for name in NOT_OF_A_RUN):
+            config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in NOT_OF_A_RUN])
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from None
     assert isinstance(container, dict)
@@ -99,7 +101,7 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
     if key is not None and isinstance(error, ConfigCompositionException | HydraException):
         wrong = key[1].split("@")[0].replace("/", ".")
         wrong = wrong.removesuffix(".") or wrong
-        known = _known_keys(hydra)
+        known = _known_keys(hydra, [each for each in overrides if each.startswith("hydra/")])
         if wrong not in known:
             given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
             siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
@@ -125,11 +127,11 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
     return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")
 
 
-def _known_keys(hydra: Hydra | None) -> list[str]:
+def _known_keys(hydra: Hydra | None, choices: list[str]) -> list[str]:
     if hydra is None:
         return []
     try:
-        config = hydra.config_loader.load_configuration(config_name=ROOT, overrides=[], run_mode=run_mode())
+        config = hydra.config_loader.load_configuration(config_name=ROOT, overrides=choices, run_mode=run_mode())
         return list(flat_keys(OmegaConf.to_container(config, resolve=False)))
     except (HydraException, OmegaConfBaseException):
         return []

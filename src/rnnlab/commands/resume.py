@@ -1,26 +1,46 @@
-"""``rnnlab resume RUN``: goes on where a run was stopped."""
+"""``rnnlab resume DIR``: goes on where a run or a sweep was stopped."""
+
+from collections.abc import Sequence
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.sweep import is_sweep
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
-    options = parser("resume", "Goes on with a run that was stopped, killed or failed, from its last checkpoint.")
-    options.add_argument("run", metavar="RUN", help="a run directory")
+    options = parser(
+        "resume",
+        "Goes on with a run or a sweep that was stopped, killed or failed, from its last checkpoints. "
+        "Overrides add jobs to a sweep: rnnlab resume SWEEP 'seed=range(5,10)'.",
+    )
+    options.add_argument("directory", metavar="DIR", help="a run or a sweep directory")
+    options.add_argument(
+        "overrides",
+        metavar="OVERRIDE",
+        nargs="*",
+        help="of a sweep: jobs to add to it, or how it goes on (hydra/launcher=local, sweep.retries=1)",
+    )
+    options.add_argument("--force", action="store_true", help="though the sweep's code or configs have changed since")
     add_allow(options)
-    given = options.parse_args(arguments)
-    return guarded(lambda: resume(given.run, given.allow))
+    given = options.parse_intermixed_args(arguments)
+    return guarded(lambda: resume(given.directory, given.allow, given.overrides, given.force))
 
 
-def resume(path: str, allow: list[str]) -> int:
-    """Goes on with a run; one that is done is left as it is.
+def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), force: bool = False) -> int:
+    """Goes on with a run or a sweep; what is done is left as it is.
 
     Raises:
-        InputError: it is no run, it is running, or its files do not fit.
+        InputError: it is neither, it is running, or its files do not fit.
     """
+    if is_sweep(path):
+        from rnnlab.commands.sweep import resume_sweep
+
+        return resume_sweep(path, overrides, allow, force)
     directory = RunDirectory.open(path)
+    if overrides:
+        raise InputError(f"{overrides[0]}: overrides add jobs to a sweep, and {path} is a run, whose config stays")
     status = directory.status
     if status["state"] == "done":
         print(f"{path} is done: there is nothing to go on with (rnnlab evaluate {path})")
@@ -30,5 +50,5 @@ def resume(path: str, allow: list[str]) -> int:
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 
-    print_outcome(execution.execute(directory, directory.config, resume=True, allow=allow))
+    print_outcome(execution.execute(directory, directory.config, resume=True, allow=list(allow)))
     return 0

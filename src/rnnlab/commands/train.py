@@ -13,8 +13,6 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -31,8 +29,6 @@ from rnnlab.commands.composition import (
 )
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
-
-HYDRA_OWN_FILES = (".hydra", "train.log")
 
 
 def main(arguments: list[str]) -> int:
@@ -65,7 +61,11 @@ def main(arguments: list[str]) -> int:
         with read_write(config), open_dict(config):
             config.hydra.mode = mode
         HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads
-        return (sweep if mode == RunMode.MULTIRUN else run)(hydra, config, args.overrides)
+        if mode == RunMode.MULTIRUN:
+            from rnnlab.commands.sweep import sweep
+
+            return sweep(hydra, config, args.overrides, job)
+        return run(hydra, config, args.overrides)
     except COMPOSITION_ERRORS as error:
         return _say(explain(error, hydra, args.overrides))
     except InputError as error:
@@ -146,20 +146,20 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> None:
 
 
 def job(config: DictConfig) -> Any:
-    """One job, single or of a sweep: Hydra's task function.
+    """What Hydra runs: a single run, or a job of a sweep under a launcher that is Hydra's.
 
     Returns:
         For a single run the exit status; for a job of a sweep the monitored
         score, for sweepers that optimize it (not a number where the job failed).
     """
+    settings = HydraConfig.get()
+    directory = RunDirectory(settings.runtime.output_dir)
+    if not OmegaConf.is_missing(settings.job, "num"):
+        return _job_of_sweep(directory)
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 
-    settings = HydraConfig.get()
-    in_sweep = not OmegaConf.is_missing(settings.job, "num")
     log = logging.getLogger("rnnlab")
-    path = settings.runtime.output_dir
-    directory = RunDirectory.claim(path, tolerate=HYDRA_OWN_FILES) if in_sweep else RunDirectory(path)
     choices = {key: choice for key, choice in settings.runtime.choices.items() if not key.startswith("hydra/")}
     try:
         values = plain(config)
@@ -173,73 +173,37 @@ def job(config: DictConfig) -> Any:
                 ],
             )
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome = execution.execute(directory, values, quiet=in_sweep)
+        outcome = execution.execute(directory, values)
         log.info("done: %s", outcome.metrics)
-        if not in_sweep:
-            if is_first_process():
-                print_outcome(outcome)
-            return 0
-        score = outcome.metrics.get(values["monitor"], float("nan"))
-        print(f"{directory.path.name}  {values['monitor']} {score:.4g}  {outcome.metrics['seconds_total']:.1f} s")
-        return score
+        if is_first_process():
+            print_outcome(outcome)
+        return 0
     except InputError as error:
-        if not in_sweep:
-            directory.remove_if_untrained()
-            return _say(error)
-        log.error("%s", error)
-        return _failed(directory, error)
+        directory.remove_if_untrained()
+        return _say(error)
     except RunFailed as error:
         log.error("%s", error)
-        return (
-            _failed(directory, error)
-            if in_sweep
-            else _say(RunFailed(f"failed: {error} (rnnlab resume {directory.path})"), 1)
-        )
+        return _say(RunFailed(f"failed: {error} (rnnlab resume {directory.path})"), 1)
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped; a checkpoint is written. Go on with: rnnlab resume {directory.path}", file=sys.stderr)
-        if in_sweep:
-            raise KeyboardInterrupt from None  # the jobs after it must not start
         return 128 + error.signal_number
-    except Exception as error:
+    except Exception:
         log.exception("a bug, or a file that cannot be used")
-        if in_sweep:
-            return _failed(directory, error)
         raise
 
 
-def _failed(directory: RunDirectory, error: Exception) -> float:
-    print(f"{directory.path.name}  failed: {error}")
-    return float("nan")
+def _job_of_sweep(directory: RunDirectory) -> float:
+    """A job that was planned: its config is in its directory, and how it goes stands there."""
+    load_execution()
+    from rnnlab.launch.job import execute_job, score
 
-
-def sweep(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
-    """Many runs under one directory, and the table that compares them."""
-    from rnnlab.commands.report import print_leaderboard
-    from rnnlab.runs.sweep import SweepDirectory
-
-    chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
-    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(list(config.hydra.overrides.task))
-    directory = SweepDirectory.claim(str(config.hydra.sweep.dir), ["rnnlab", *sys.argv[1:]], chosen)
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(directory.path)
-        # each job composes its config anew from these overrides
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory.path}'")
-        # a job's name says what it alone has
-        fixed = ",".join(each.get_key_element() for each in parsed if not each.is_sweep_override())
-        config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]")
-    HydraConfig.instance().set_config(config)
-    callbacks = Callbacks(config)
-    callbacks.on_multirun_start(config=config, config_name=ROOT)
-    sweeper = Plugins.instance().instantiate_sweeper(
-        config=config,
-        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
-        task_function=job,
-    )
     try:
-        sweeper.sweep(arguments=list(overrides))
-    except COMPOSITION_ERRORS:
-        directory.remove_if_unused()
-        raise
-    callbacks.on_multirun_end(config=config, config_name=ROOT)
-    return print_leaderboard([directory.path])
+        execute_job(directory, log=False)  # Hydra does
+    except Interrupted:
+        raise KeyboardInterrupt from None  # the jobs after it must not start
+    status = directory.status
+    value = score(directory, directory.config["monitor"])
+    how = f"failed: {status.get('reason')}" if status["state"] == "failed" else f"{value:.4g}"
+    print(f"{directory.path.name}  {how}")
+    return value

@@ -3,7 +3,7 @@
 ::
 
     config.yaml     the resolved config
-    status.json     created, running, done, failed or interrupted; times, reason, git, versions, device, command
+    status.json     created, queued, running, done, failed or interrupted; times, reason, git, versions, device, command
     metrics.csv     every epoch, a row each
     metrics.json    final and flat: "val/loss", "test/accuracy", "baseline/loss", "parameters", "seconds" …
     checkpoints/    best.ckpt, last.ckpt
@@ -13,6 +13,7 @@
 import contextlib
 import csv
 import datetime
+import functools
 import io
 import json
 import os
@@ -31,9 +32,12 @@ import yaml
 from rnnlab import __version__
 from rnnlab.errors import InputError
 
-State = Literal["created", "running", "done", "failed", "interrupted"]
+State = Literal["created", "queued", "running", "done", "failed", "interrupted"]
 
 STATUS, CONFIG, METRICS, EPOCHS = "status.json", "config.yaml", "metrics.json", "metrics.csv"
+# safe ones; libyaml's do the same several times as fast
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 VERSIONED = ("torch", "lightning", "hydra-core", "omegaconf", "tensorboard", "torchmetrics", "numpy")
 
 
@@ -135,7 +139,7 @@ class RunDirectory:
             InputError: the file is no YAML mapping.
         """
         try:
-            config = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+            config = yaml.load((self.path / CONFIG).read_text(encoding="utf-8"), LOADER)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{self.path / CONFIG} is damaged: {' '.join(str(error).split())}") from None
         if not isinstance(config, dict):
@@ -143,7 +147,7 @@ class RunDirectory:
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        replace(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        replace(self.path / CONFIG, yaml.dump(dict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True))
 
     @property
     def status(self) -> dict[str, Any]:
@@ -261,24 +265,25 @@ def now() -> str:
 
 def provenance() -> dict[str, Any]:
     """What a reader needs to run it again: command, code, versions, machine."""
+    return {**_process(), "platform": platform.platform(), "versions": dict(_versions()), "git": dict(_git())}
+
+
+@functools.cache  # what is imported stays, whatever is installed or committed meanwhile
+def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"rnnlab": __version__, "python": platform.python_version()}
     for package in VERSIONED:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return {
-        **_process(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "git": _git(),
-    }
+    return versions
 
 
 def _process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started(os.getpid())}
 
 
+@functools.cache
 def _git() -> dict[str, Any]:
     """Commit of the checkout that rnnlab runs from, and whether it differs from it; empty from a wheel."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -300,7 +305,9 @@ def _started(pid: int | None) -> int | None:
     if pid is None:
         return None
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # a zombie works no more: it only waits for somebody to ask how it ended
+        return None if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         pass
     if sys.platform != "linux":

@@ -60,6 +60,18 @@ def early_stopping(patience: PositiveInt | None = None, min_delta: NonNegativeFl
     """The keys under ``early_stopping``."""
 
 
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Checks the keys at the top of a config.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "early_stopping"))
+    top = {name: value for name, value in config.items() if name not in PARTS}
+    check_arguments(settings, {name: value for name, value in top.items() if name != "early_stopping"}, "")
+    check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
+
+
 def prepare(
     config: Mapping[str, Any],
     allow: Iterable[str] | None = None,
@@ -76,10 +88,7 @@ def prepare(
         InputError: in one line, naming the key.
     """
     config = dict(config)
-    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "early_stopping"))
-    top = {name: value for name, value in config.items() if name not in PARTS}
-    check_arguments(settings, {name: value for name, value in top.items() if name != "early_stopping"}, "")
-    check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
+    check_settings(config)
     trainer = config["trainer"]
     check_arguments(
         locate(trainer, "trainer", allow),

@@ -1,40 +1,88 @@
-"""The directory of a sweep: it holds the runs, the command that made them, and the table that compares them."""
+"""The directory of a sweep: the runs, the plan that names them, the command that made them, the table of them.
+
+::
+
+    sweep.json       command, overrides, versions, what the code was
+    jobs.json        the plan: number, directory, overrides and a digest of the config of each job
+    sweep.lock       held by the one process that leads the sweep
+    0_model=rnn/     a run directory a job, made before the first job starts (state: queued)
+    leaderboard.csv
+
+What is known of a job stands in its own run directory, whoever runs it, so
+that the process that leads the sweep can be lost at any moment.
+"""
 
 import contextlib
+import hashlib
 import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import now, provenance
+from rnnlab.runs.directory import CONFIG, STATUS, RunDirectory, now, provenance, replace
 
-COMMAND = "sweep.json"
+COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
+MULTIRUN = "multirun.yaml"
+PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "spec.py")
+"""What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: counted from 0, never given twice in a sweep.
+        name: of its directory below the sweep's.
+        overrides: as typed for this job alone.
+        config: resolved, plain containers.
+        choices: which config of each group.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any] = field(repr=False)
+    choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal configs."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class SweepDirectory:
-    """Made once, for one sweep."""
+    """Made once, for one sweep, which one process at a time may lead."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
 
+    # ---- making and finding ---------------------------------------------------------------------
+
     @classmethod
-    def claim(cls, path: str | Path, command: list[str], chosen: bool) -> "SweepDirectory":
+    def claim(cls, path: str | Path, facts: Mapping[str, Any], chosen: bool) -> "SweepDirectory":
         """Makes the directory of a new sweep.
 
         Args:
             path: of the directory.
-            command: that started the sweep.
+            facts: what ``sweep.json`` shall say: the command that started the sweep and its overrides.
             chosen: by the user, so that it must be this one; a default name that is taken gets a number.
 
         Raises:
             InputError: it holds something already, or cannot be written.
         """
+        content = json.dumps({**facts, "created": now(), **provenance(), "code": code_digests()}, indent=1) + "\n"
         for attempt in range(1, 1000):
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 if next(directory.path.iterdir(), None) is None:
-                    with open(directory.path / COMMAND, "x", encoding="utf-8") as file:
-                        json.dump({"command": command, "created": now(), **provenance()}, file, indent=2)
+                    _create(directory.path / COMMAND, content)
                     return directory
             except FileExistsError:
                 pass
@@ -42,15 +90,215 @@ class SweepDirectory:
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
             if chosen:
                 break
+        resume = f", or go on with it: rnnlab resume {path}" if (Path(path) / COMMAND).exists() else ""
         raise InputError(
-            f"{path} is not empty, and nothing is overwritten or mixed into it: choose another hydra.sweep.dir"
+            f"{path} is not empty, and nothing is overwritten or mixed into it: choose another hydra.sweep.dir{resume}"
         )
+
+    @classmethod
+    def open(cls, path: str | Path) -> "SweepDirectory":
+        """The directory of a sweep that there is.
+
+        Raises:
+            InputError: it is none.
+        """
+        directory = cls(path)
+        if not is_sweep(path):
+            raise InputError(f"{path} is no sweep: it has no {COMMAND}")
+        return directory
 
     def remove_if_unused(self) -> None:
         """Takes away the directory of a sweep that was refused before its first job."""
         if any(entry.is_dir() for entry in self.path.iterdir()):
             return
-        for name in (COMMAND, "multirun.yaml"):
+        for name in (COMMAND, MULTIRUN, LOCK):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
             self.path.rmdir()
+
+    # ---- the command ------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``sweep.json`` says."""
+        return _read(self.path / COMMAND, dict)
+
+    def update_facts(self, **facts: Any) -> None:
+        replace(self.path / COMMAND, json.dumps({**self.facts, **facts}, indent=1) + "\n")
+
+    # ---- the plan ---------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> list[dict[str, Any]]:
+        """The jobs written down so far, each with ``number``, ``directory``, ``overrides`` and ``digest``."""
+        return _read(self.path / JOBS, list) if (self.path / JOBS).exists() else []
+
+    def add(self, jobs: Sequence[Job], command: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
+        """Makes the run directories of further jobs, state ``queued``, and then, at once, writes all jobs down.
+
+        Jobs that were written down without their directories being there (a
+        machine that lost its power) get them anew.
+
+        Raises:
+            InputError: two jobs would share a directory, or the disk cannot be written; nothing is left of them.
+        """
+        plan = self.plan
+        taken = {each["directory"]: each["number"] for each in plan}
+        for job in jobs:
+            if taken.setdefault(job.name, job.number) != job.number:
+                raise InputError(
+                    f"hydra.sweep.subdir gives jobs {taken[job.name]} and {job.number} the same directory, {job.name}: "
+                    "let it name all that they differ in"
+                )
+        made = []
+        try:
+            for job in jobs:
+                directory = self.run(job.name)
+                if not directory.path.exists():
+                    made.append(directory.path)
+                directory.path.mkdir(parents=True, exist_ok=True)
+                directory.write_config(job.config)
+                status = {
+                    "state": "queued",
+                    "created": now(),
+                    "number": job.number,
+                    "command": list(command),
+                    "overrides": list(job.overrides),
+                    "choices": dict(job.choices),
+                    "config_dirs": list(config_dirs),
+                }
+                replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n")
+            known = {each["number"] for each in plan}
+            plan += [
+                {"number": j.number, "directory": j.name, "overrides": list(j.overrides), "digest": j.digest}
+                for j in jobs
+                if j.number not in known
+            ]
+            # a job a line: as easy to read as to parse
+            lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
+            replace(self.path / JOBS, f"[\n{lines}\n]\n")
+        except OSError as error:
+            for path in made:
+                shutil.rmtree(path, ignore_errors=True)
+            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def run(self, name: str) -> RunDirectory:
+        """The run directory of a job."""
+        return RunDirectory(self.path / name)
+
+    def mend(self, jobs: Iterable[Job], command: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
+        """Makes directories anew whose files were lost or cut short, and clears away what kills left."""
+        lost = []
+        for job in jobs:
+            directory = self.run(job.name)
+            for stale in directory.path.glob(".*.json.*"):
+                stale.unlink(missing_ok=True)
+            try:
+                whole = bool(directory.status["state"]) and (directory.path / CONFIG).exists() and directory.config
+            except (InputError, KeyError):
+                whole = False
+            if not whole:
+                lost.append(job)
+        if lost:
+            self.add(lost, command, config_dirs)
+
+    # ---- one leader -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lead(self) -> Iterator[None]:
+        """Holds the sweep's lock, which the system takes back when this process ends, however it ends.
+
+        Raises:
+            InputError: somebody else holds it, or the directory cannot be written.
+        """
+        path = self.path / LOCK
+        try:
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (held open until the block ends)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+        with file:
+            if not _lock(file):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise InputError(f"{self.path} is being worked on by {holder}: wait for it or stop it")
+            try:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}\n")
+                file.flush()
+            except OSError as error:
+                raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+            yield
+
+
+def is_sweep(path: str | Path) -> bool:
+    """Whether a directory holds a sweep."""
+    return (Path(path) / COMMAND).is_file()
+
+
+def code_digests() -> dict[str, str]:
+    """A short digest of each file of rnnlab that decides about scores, by its path in the package."""
+    package = Path(__file__).parents[1]
+    files = [f for part in PARTS_THAT_TRAIN for f in sorted([package / part, *(package / part).glob("*.py")])]
+    return {
+        str(file.relative_to(package)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        for file in files
+        if file.is_file()
+    }
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two nested mappings differ, a phrase each: ``optimizer.lr was 0.01 and is 0.1``."""
+    phrases = []
+    for name in dict.fromkeys((*old, *new)):
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if name not in old:
+            phrases.append(f"{key} was not there and is {new[name]}")
+        elif name not in new:
+            phrases.append(f"{key} was {old[name]} and is gone")
+        elif isinstance(old[name], Mapping) and isinstance(new[name], Mapping):
+            phrases += differing(old[name], new[name], key)
+        elif old[name] != new[name]:
+            phrases.append(f"{key} was {old[name]} and is {new[name]}")
+    return phrases
+
+
+def _create(path: Path, content: str) -> None:
+    """Makes a file that must not be there yet, with all that belongs into it or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path, kind: type) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path} is damaged: it holds no {kind.__name__}")
+    return content
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether the lock was to be had; where a file system has no locks, it always is."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True

@@ -4,7 +4,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -52,13 +52,7 @@ def build_trainer(
     Raises:
         InputError: the device is not there, or Lightning knows no such argument.
     """
-    known = inspect.signature(Trainer).parameters
-    for name, value in lightning.items():
-        if name not in known:
-            raise InputError(f"trainer.{name}={value}: unknown key{nearest(name, [*known, 'num_threads'])}")
-    check_device(accelerator, devices)
-    if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
-        raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
+    check_trainer(accelerator, devices, precision, lightning)
     return Trainer(
         default_root_dir=directory,
         callbacks=list(callbacks),
@@ -86,6 +80,26 @@ def build_trainer(
         use_distributed_sampler=False,
         **lightning,
     )
+
+
+def check_trainer(
+    accelerator: str = "auto",
+    devices: int | str | list[int] = 1,
+    precision: Precision = "32-true",
+    lightning: Mapping[str, Any] | None = None,
+) -> None:
+    """Holds a trainer's options against what this machine and Lightning can do.
+
+    Raises:
+        InputError: the device is not there, or Lightning knows no such argument.
+    """
+    known = inspect.signature(Trainer).parameters
+    for name, value in (lightning or {}).items():
+        if name not in known:
+            raise InputError(f"trainer.{name}={value}: unknown key{nearest(name, [*known, 'num_threads'])}")
+    check_device(accelerator, devices)
+    if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
+        raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
 
 
 class NoProfiler(Profiler):

@@ -1,0 +1,491 @@
+"""Sweeps: ``rnnlab train -m …``, and ``rnnlab resume SWEEP``.
+
+Hydra's sweeper says which jobs there are, a launcher executes them. Between
+the two all jobs are composed, checked and written down, so that whatever
+sweeper proposes them and whatever launcher executes them, the ledger, the
+report and the resume are the same.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher as HydraLauncher
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from rnnlab.commands.arguments import shown_path
+from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, explain, one_line
+from rnnlab.commands.jobs import Composer
+from rnnlab.commands.report import print_leaderboard
+from rnnlab.errors import InputError
+from rnnlab.instruments.console import console
+from rnnlab.launch.basic import Basic
+from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
+from rnnlab.launch.watch import Watch
+from rnnlab.runs.build import build, check_arguments
+from rnnlab.runs.directory import provenance
+from rnnlab.runs.records import read_run
+from rnnlab.runs.sweep import Job, SweepDirectory, code_digests, differing
+
+HYDRAS_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
+KEPT_FOR_RESUME = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.subdir=", "sweep.", "+hydra.launcher.")
+"""What a resumed sweep takes from the command that started it, of all that is not of its jobs."""
+
+
+class Stopped(Exception):
+    """The sweep was asked to stop, or a job failed that was to be the last."""
+
+
+def sweep_settings(retries: Annotated[int, Ge(0)] = 0, fail_fast: bool = False, dry_run: bool = False) -> None:
+    """The keys under ``sweep``."""
+
+
+# ---- a new sweep ----------------------------------------------------------------------------------------
+
+
+def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_function: TaskFunction) -> int:
+    """Many runs under one directory, and the table that compares them.
+
+    Args:
+        hydra: that composed the config.
+        config: of the sweep.
+        overrides: as typed.
+        task_function: a job, for launchers that are Hydra's and not ours.
+
+    Returns:
+        The exit status: 0, or 1 where a job failed, or 128 + the signal that stopped it.
+
+    Raises:
+        InputError: the sweep cannot work; nothing was started and nothing is left of it.
+        HydraException: its configs cannot be composed; likewise.
+    """
+    chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
+    of_sweeper = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    typed = [*of_sweeper, *overrides]
+    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(typed)
+    varied = varied_keys(parsed)
+    settings = check_settings(config)
+    for_jobs = [str(each.input_line) for each in parsed[len(of_sweeper) :] if not _is_of_sweep(each)]
+    launcher = our_launcher(config.hydra.launcher, None)
+    if launcher is not None:
+        launcher.begin()
+    directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
+    facts = {
+        "command": ["rnnlab", *sys.argv[1:]],
+        "overrides": typed,
+        "varied": varied,
+        "config_name": str(config.hydra.job.config_name),
+        "config_dirs": directories,
+    }
+    directory = SweepDirectory.claim(str(config.hydra.sweep.dir), facts, chosen)
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(directory.path)
+        # each job composes its config anew from these overrides
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{directory.path}'")
+    HydraConfig.instance().set_config(config)
+    callbacks = Callbacks(config)
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+    try:
+        with directory.lead():
+            leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
+            leader.dry_run = bool(config.sweep.dry_run)
+            leader.launcher = launcher or Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=task_function, config=config
+            )
+            with _in_place_of_the_launcher(leader):
+                sweeper = Plugins.instance().instantiate_sweeper(
+                    config=config, hydra_context=context, task_function=task_function
+                )
+            # the leader composes all jobs itself
+            sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+            leader.refuses_identical = isinstance(sweeper, BasicSweeper)
+            callbacks.on_multirun_start(config=config, config_name=ROOT)
+            with leader.stop.installed(), contextlib.suppress(Stopped):
+                sweeper.sweep(arguments=for_jobs)
+            callbacks.on_multirun_end(config=config, config_name=ROOT)
+            if not leader.dry_run:
+                return leader.conclude()
+    except (InputError, *COMPOSITION_ERRORS):
+        directory.remove_if_unused()
+        raise
+    directory.remove_if_unused()
+    return 0
+
+
+def varied_keys(parsed: Sequence[Override]) -> list[str]:
+    """The keys that a sweep goes over.
+
+    Raises:
+        InputError: a range without values, or a key that can have only one for the whole sweep.
+    """
+    varied = []
+    for override in parsed:
+        if not override.is_sweep_override():
+            continue
+        if override.is_discrete_sweep() and next(iter(override.sweep_iterator()), None) is None:
+            raise InputError(f"{override.input_line}: there is nothing in it, so there are no jobs")
+        if override.key_or_group.startswith("sweep."):
+            raise InputError(f"{override.input_line}: it is of the whole sweep and has one value")
+        varied.append(override.get_key_element())
+    return varied
+
+
+def check_settings(config: DictConfig) -> Settings:
+    """The keys under ``sweep``, checked.
+
+    Raises:
+        InputError: naming the key.
+    """
+    values = OmegaConf.to_container(config.sweep, resolve=True) if "sweep" in config else {}
+    assert isinstance(values, dict)
+    named = {str(name): value for name, value in values.items()}
+    check_arguments(sweep_settings, named, "sweep")
+    return Settings(retries=named.get("retries", 0), fail_fast=named.get("fail_fast", False))
+
+
+def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | None:
+    """The launcher that a config names; ``None`` where it is a plugin of Hydra's, which Hydra makes.
+
+    Raises:
+        InputError: its options cannot work.
+    """
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    target = str(values.get("_target_"))
+    if target == HYDRAS_BASIC:
+        return Basic()
+    if target.startswith(PLUGINS):
+        return None
+    named = {str(name): value for name, value in values.items()}
+    made = build(named, "hydra.launcher", None if allow is None else [*allow, "rnnlab.launch"])
+    if not isinstance(made, Launcher):
+        raise InputError(f"hydra.launcher._target_={target}: it is no rnnlab.launch.launcher.Launcher")
+    return made
+
+
+def _is_of_sweep(override: Override) -> bool:
+    return override.key_or_group.startswith("sweep.")
+
+
+@contextlib.contextmanager
+def _in_place_of_the_launcher(leader: "Leader") -> Iterator[None]:
+    """Whatever sweeper is made in the block gets the leader for its launcher."""
+    plugins = Plugins.instance()
+    plugins.instantiate_launcher = lambda *_, **__: leader  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del plugins.instantiate_launcher
+
+
+# ---- who leads it ---------------------------------------------------------------------------------------
+
+
+class Leader(HydraLauncher):
+    """To the sweeper a launcher; plans its jobs, has them checked, and hands their directories to the real one."""
+
+    def __init__(self, directory: SweepDirectory, composer: Composer, settings: Settings) -> None:
+        self.directory, self.composer, self.settings = directory, composer, settings
+        self.launcher: Launcher | HydraLauncher = Basic()
+        self.stop = Stop()
+        self.dry_run = self.refuses_identical = False
+        self._command = ["rnnlab", *sys.argv[1:]]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """What Hydra tells a launcher; the leader knows it already."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Executes a batch of jobs of the sweeper.
+
+        Returns:
+            Their monitored scores.
+
+        Raises:
+            Stopped: no further batch may start.
+        """
+        jobs = self.compose(job_overrides)
+        self.check(jobs)
+        if self.dry_run:
+            print_jobs(jobs)
+            raise Stopped
+        self.write_down(jobs)
+        returns = self.execute(jobs)
+        if self.stop.asked:
+            raise Stopped
+        return returns
+
+    def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
+        """Further jobs, numbered behind those that there are.
+
+        Raises:
+            InputError: two jobs are one and the same.
+            HydraException: a job cannot be composed.
+        """
+        first = 1 + max((each["number"] for each in self.directory.plan), default=-1)
+        jobs = [self.composer.compose(number, overrides) for number, overrides in enumerate(job_overrides, first)]
+        same: dict[str, Job] = {}
+        for job in jobs if self.refuses_identical else ():
+            other = same.setdefault(job.digest, job)
+            if other is not job:
+                raise InputError(
+                    f"jobs {other.number} and {job.number} are one and the same "
+                    f"({' '.join(other.overrides) or 'defaults'}): take out what is there twice"
+                )
+        return jobs
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Holds jobs against what there is.
+
+        Raises:
+            InputError: one of them cannot work.
+        """
+        checker = self.launcher if isinstance(self.launcher, Launcher) else Basic()
+        self.settings.total = len(self.directory.plan) + len(jobs)
+        checker.check(self._launched(jobs), self.settings)
+
+    def write_down(self, jobs: Sequence[Job]) -> None:
+        self.directory.add(jobs, self._command, self.directory.facts["config_dirs"])
+
+    def execute(self, jobs: Sequence[Job], before: Sequence[str] = ()) -> list[JobReturn]:
+        """Executes jobs that are written down.
+
+        Args:
+            jobs: that are to be executed.
+            before: the names of those that are done.
+
+        Returns:
+            The monitored score of each.
+        """
+        from_hydra = self.launcher
+        if isinstance(from_hydra, Launcher):
+            at_work = from_hydra
+            with Watch(self.directory.path, len(jobs), [self.directory.run(name) for name in before]) as watch:
+                at_work.run(self._launched(jobs), self.settings, self.stop, watch)
+        else:
+            # wherever it is executed, it finds its directory by its name
+            named = [[*job.overrides, f"hydra.sweep.subdir='{job.name}'"] for job in jobs]
+            try:
+                from_hydra.launch(named, initial_job_idx=jobs[0].number)
+            except KeyboardInterrupt:
+                self.stop.signals.append(2)
+            except Exception as error:  # noqa: BLE001 (a launcher that lost a job: the ledger knows the others)
+                console().print(f"the launcher gave up: {one_line(error)}", markup=False)
+        returns = []
+        for job in jobs:
+            score = float(self.directory.run(job.name).metrics.get(job.config["monitor"], float("nan")))
+            ended = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
+            ended.return_value = score
+            returns.append(ended)
+        return returns
+
+    def conclude(self) -> int:
+        """The leaderboard, what is left to do, and the exit status."""
+        path = self.directory.path
+        try:
+            failed = print_leaderboard([path])
+        except OSError as error:
+            console().print(f"the leaderboard cannot be written: {error.strerror}", markup=False)
+            failed = 1
+        states = [read_run(path / each["directory"]).state for each in self.directory.plan]
+        left = [state for state in states if state != "done"]
+        if left:
+            what = "stopped; what ran has its checkpoint. " if self.stop.signals else ""
+            print(f"{what}Go on with: rnnlab resume {shown_path(path)}", file=sys.stderr)
+        return self.stop.status or (1 if left or failed else 0)
+
+    def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
+        return [LaunchedJob(self.directory.run(job.name), job.name, job.config) for job in jobs]
+
+
+def print_jobs(jobs: Sequence[Job]) -> None:
+    """The jobs of a sweep that is only looked at."""
+    out = console()
+    out.print(f"{len(jobs)} jobs, checked; none is started (sweep.dry_run=true):", markup=False)
+    for job in jobs:
+        out.print(f"  {job.name}", markup=False)
+
+
+# ---- a sweep that there is ------------------------------------------------------------------------------
+
+
+def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str], force: bool) -> int:
+    """Does what is left to do in a sweep, and the jobs that further overrides add to it.
+
+    Args:
+        path: of the sweep.
+        overrides: ``seed=range(5,10)`` adds what the sweep's own overrides say
+            with this in place of theirs; ``hydra/launcher=…`` and ``sweep.…``
+            are of how it goes on.
+        allow: see :func:`rnnlab.runs.build.build`.
+        force: go on though code or configs are others than at the start.
+
+    Returns:
+        The exit status, as of :func:`sweep`.
+
+    Raises:
+        InputError: it is no sweep, somebody works at it, it is another one by now, or an override cannot work.
+    """
+    directory = SweepDirectory.open(path)
+    facts = directory.facts
+    hydra: Hydra | None = None
+    try:
+        with directory.lead():
+            dirs = facts.get("config_dirs") or [None]
+            hydra = create_hydra(dirs[0])
+            return _resume(directory, hydra, facts, list(overrides), allow, force)
+    except COMPOSITION_ERRORS as error:
+        raise explain(error, hydra, overrides) from None
+
+
+def _resume(
+    directory: SweepDirectory,
+    hydra: Hydra,
+    facts: Mapping[str, Any],
+    overrides: list[str],
+    allow: Sequence[str],
+    force: bool,
+) -> int:
+    parse = OverridesParser.create(hydra.config_loader).parse_overrides
+    before, new = parse(list(facts["overrides"])), parse(overrides)
+    around = [str(each.input_line) for each in before if str(each.input_line).startswith(KEPT_FOR_RESUME)]
+    around += [str(each.input_line) for each in new if each.is_hydra_override() or _is_of_sweep(each)]
+    replaced = {each.get_key_element() for each in new}
+    around = [each for each in around if each in overrides or parse([each])[0].get_key_element() not in replaced]
+    extension = [each for each in new if not each.is_hydra_override() and not _is_of_sweep(each)]
+    varied = list(dict.fromkeys([*facts["varied"], *varied_keys(new), *(e.get_key_element() for e in extension)]))
+    name = facts.get("config_name", ROOT)
+    around.append(f"hydra.sweep.dir='{directory.path}'")
+    config = hydra.compose_config(name, around, RunMode.MULTIRUN, with_log_configuration=True)
+    with read_write(config), open_dict(config):
+        config.hydra.mode = RunMode.MULTIRUN
+    HydraConfig.instance().set_config(config)
+    settings = check_settings(config)
+    settings.allow = list(allow)
+    launcher = our_launcher(config.hydra.launcher, allow)
+    if launcher is not None:
+        launcher.begin()
+    leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
+    leader.launcher = launcher or _hydras_launcher(hydra, config)
+
+    typed = {each.get_key_element(): each for each in before if not each.is_hydra_override() and not _is_of_sweep(each)}
+    if not directory.plan:  # it was killed before its jobs were written down
+        jobs = leader.compose(BasicSweeper.split_arguments(list(typed.values()), None)[0])
+        leader.check(jobs)
+        leader.write_down(jobs)
+    left, changed = _left(leader, force)
+    added: list[Job] = []
+    if extension:
+        typed |= {each.get_key_element(): each for each in extension}
+        further = leader.compose(BasicSweeper.split_arguments(list(typed.values()), None)[0])
+        added = _renumbered(further, directory.plan, leader.composer)
+    if not left and not added:
+        print(f"{shown_path(directory.path)} is done, all {len(directory.plan)} jobs: there is nothing to go on with")
+        return 0
+    _refuse_another_sweep(directory, facts, changed, force)
+    leader.check([*left, *added])
+    if added:
+        leader.write_down(added)
+        extended = [*facts.get("extended", []), [str(each.input_line) for each in extension]]
+        directory.update_facts(varied=varied, extended=extended)
+    names = {job.name for job in (*left, *added)}
+    done = [each["directory"] for each in directory.plan if each["directory"] not in names]
+    print(f"{shown_path(directory.path)}: {len(done)} done, {len(left)} to go on with, {len(added)} added")
+    with leader.stop.installed():
+        _wait_for_the_orphaned(leader, left)
+        leader.execute([*left, *added], done)
+    return leader.conclude()
+
+
+def _hydras_launcher(hydra: Hydra, config: DictConfig) -> HydraLauncher:
+    from rnnlab.commands.train import job
+
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
+
+
+def _left(leader: Leader, force: bool) -> tuple[list[Job], list[str]]:
+    """The jobs that are not done, and what in their configs is not as it was."""
+    directory = leader.directory
+    left, changed = [], []
+    for entry in directory.plan:
+        run = directory.run(entry["directory"])
+        stored: dict[str, Any] | None = None
+        choices: dict[str, Any] = {}
+        with contextlib.suppress(InputError, OSError, KeyError):
+            status = run.status
+            if status["state"] == "done" and run.metrics:
+                continue
+            choices = status.get("choices", {})
+            stored = run.config
+        try:
+            job = leader.composer.compose(entry["number"], entry["overrides"])
+        except COMPOSITION_ERRORS as error:
+            if stored is None:
+                raise
+            changed.append(f"{entry['directory']} cannot be composed any more ({one_line(error)})")
+            job = Job(entry["number"], entry["directory"], tuple(entry["overrides"]), stored)
+        if stored is not None:
+            changed += differing(stored, job.config)
+        elif job.digest != entry["digest"]:
+            changed.append(f"the config of {entry['directory']}")
+        # what it was started with is what it goes on with
+        config = job.config if stored is None else stored
+        left.append(Job(job.number, entry["directory"], tuple(entry["overrides"]), config, choices or job.choices))
+    directory.mend(left, ["rnnlab", *sys.argv[1:]], directory.facts.get("config_dirs", []))
+    return left, changed
+
+
+def _renumbered(jobs: Sequence[Job], plan: Sequence[Mapping[str, Any]], composer: Composer) -> list[Job]:
+    """The jobs that the sweep does not have yet, numbered without gaps."""
+    known = {each["digest"] for each in plan}
+    first = 1 + max(each["number"] for each in plan)
+    new = [job for job in jobs if job.digest not in known]
+    return [composer.compose(number, job.overrides) for number, job in enumerate(new, first)]
+
+
+def _refuse_another_sweep(
+    directory: SweepDirectory, facts: Mapping[str, Any], changed: Sequence[str], force: bool
+) -> None:
+    """Raises InputError where code, versions or configs are others than when the sweep started, and says which."""
+    code, versions = code_digests(), provenance()["versions"]
+    files = [
+        name for name in dict.fromkeys((*code, *facts.get("code", {}))) if code.get(name) != facts["code"].get(name)
+    ]
+    what = [
+        *dict.fromkeys(changed),
+        *(f"rnnlab/{name} is another" for name in files),
+        *differing(facts.get("versions", {}), versions),
+    ]
+    if not what:
+        return
+    said = "; ".join(what[:3]) + (f"; and {len(what) - 3} more" if len(what) > 3 else "")
+    if not force:
+        raise InputError(
+            f"{shown_path(directory.path)} is not the same sweep any more: {said}; "
+            "with --force it goes on all the same, its jobs with the configs that they were planned with"
+        )
+    print(f"forced: {said}")
+    directory.update_facts(code=code, versions=versions, forced=[*facts.get("forced", []), *what])
+
+
+def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:
+    """Jobs outlive a leader that was killed for the moment in which they write their checkpoints."""
+    for job in jobs:
+        run = leader.directory.run(job.name)
+        if run.is_alive:
+            print(f"waiting for {job.name} (process {run.status['pid']}) to write its checkpoint")
+        while run.is_alive and not leader.stop.asked:
+            time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""How many runs are executed: one after another, in several processes, or by a launcher of one's own."""

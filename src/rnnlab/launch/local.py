@@ -1,0 +1,236 @@
+"""Several jobs at a time on this machine, each in a fresh process."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+from rnnlab.errors import InputError, Interrupted
+from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, Stop, lost
+from rnnlab.launch.watch import Watch
+from rnnlab.runs.directory import RunDirectory
+
+TICK = 0.25  # seconds between two looks at what was asked
+
+# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+
+
+@dataclass
+class _Running:
+    job: LaunchedJob
+    process: ForkServerProcess
+    slot: int
+    told: bool = False
+
+
+class Local(Launcher):
+    """Processes that are forked from one in which torch and Lightning are imported already.
+
+    A job's memory goes back with its process, a job that is killed harms
+    nobody, and where the process that leads the sweep is lost, its jobs
+    write a checkpoint and stop.
+
+    Args:
+        n_jobs: jobs at a time; ``auto`` is one a core, or what the GPUs take.
+        num_threads: of each job; ``auto`` divides the cores.
+        gpus: numbers of the GPUs to use; ``auto`` is all, where the jobs train on GPUs.
+        jobs_per_gpu: jobs that share a GPU.
+    """
+
+    def __init__(
+        self,
+        n_jobs: PositiveInt | Literal["auto"] = "auto",
+        num_threads: PositiveInt | Literal["auto"] = "auto",
+        gpus: list[NonNegativeInt] | Literal["auto"] = "auto",
+        jobs_per_gpu: PositiveInt = 1,
+    ) -> None:
+        if gpus == []:
+            raise InputError("hydra.launcher.gpus=[]: name at least one GPU, or auto")
+        self.n_jobs, self.num_threads, self.gpus, self.jobs_per_gpu = n_jobs, num_threads, gpus, jobs_per_gpu
+        self._context = multiprocessing.get_context("forkserver")
+        self._slots: list[dict[str, str]] = []
+
+    def begin(self) -> None:
+        self._context.set_forkserver_preload(["rnnlab.launch.preload"])
+        forkserver.ensure_running()
+
+    # ---- before the first job -----------------------------------------------------------------------
+
+    def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        ours, its = self._context.Pipe(duplex=False)
+        path = jobs[0].directory.path.parent
+        named = [(job.name, dict(job.config)) for job in jobs]
+        process = self._context.Process(target=_check, args=(its, named, path, settings.allow))
+        process.start()
+        its.close()
+        try:
+            kind, answer = ours.recv()
+        except EOFError:
+            process.join()
+            kind, answer = "bug", f"the process that checks the jobs ended with status {process.exitcode}"
+        process.join()
+        if kind == "refused":
+            raise InputError(answer)
+        if kind == "bug":
+            raise RuntimeError(answer)
+        self._slots = self._divide(answer, settings.total)
+
+    def _divide(self, findings: Findings, total: int) -> list[dict[str, str]]:
+        """What each place for a job sets in its environment."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        slots: list[dict[str, str]] = [{} for _ in range(cores if self.n_jobs == "auto" else self.n_jobs)]
+        if self.gpus != "auto" or findings.on_gpu:
+            gpus = list(range(findings.gpus)) if self.gpus == "auto" else self.gpus
+            for gpu in gpus:
+                if gpu >= findings.gpus:
+                    there = f"this machine has {findings.gpus or 'none'}"
+                    raise InputError(
+                        f"hydra.launcher.gpus={self.gpus}: there is no GPU {gpu} ({there}, counted from 0)"
+                    )
+            visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+            slots = [
+                {"CUDA_VISIBLE_DEVICES": visible[gpu] if visible else str(gpu)}
+                for _ in range(self.jobs_per_gpu)
+                for gpu in gpus
+            ][: None if self.n_jobs == "auto" else self.n_jobs]
+        # by all jobs of the sweep and not by those that are left, so that a resumed one computes as it would have
+        slots = slots[: max(1, total)]
+        threads = max(1, cores // len(slots)) if self.num_threads == "auto" else self.num_threads
+        allowed = int(os.environ.get("OMP_NUM_THREADS") or threads)
+        return [slot | {"OMP_NUM_THREADS": str(min(threads, allowed))} for slot in slots]
+
+    # ---- the jobs -----------------------------------------------------------------------------------
+
+    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        waiting, running = deque(jobs), list[_Running]()
+        free = list(range(len(self._slots)))
+        attempts: dict[str, int] = {}
+        watch.parallel = len(self._slots)
+        try:
+            while running or (waiting and not stop.asked):
+                while waiting and free and not stop.asked:
+                    running.append(self._start(waiting.popleft(), free.pop(0), settings, watch))
+                connection.wait([each.process.sentinel for each in running], timeout=TICK)
+                for each in [each for each in running if not each.process.is_alive()]:
+                    running.remove(each)
+                    free.insert(0, each.slot)
+                    self._settle(each, settings, stop, watch, waiting, attempts)
+                self._stop(running, stop)
+                watch.tick()
+        finally:
+            for each in running:
+                each.process.kill()
+
+    def _start(self, job: LaunchedJob, slot: int, settings: Settings, watch: Watch) -> _Running:
+        watch.started(job.name, job.directory, job.config)
+        process = self._context.Process(
+            target=_work, args=(job.directory.path, settings.allow, self._slots[slot]), name=job.name
+        )
+        process.start()
+        return _Running(job, process, slot)
+
+    def _settle(
+        self,
+        each: _Running,
+        settings: Settings,
+        stop: Stop,
+        watch: Watch,
+        waiting: "deque[LaunchedJob]",
+        attempts: dict[str, int],
+    ) -> None:
+        """Reads how a job ended, or notes it where the job could not."""
+        job, code = each.job, each.process.exitcode
+        each.process.close()
+        with contextlib.suppress(InputError):
+            while job.directory.is_alive:  # the process that it was forked from is gone, and it is not
+                time.sleep(TICK)
+        try:
+            status = job.directory.status
+        except InputError:
+            status = {"state": "running"}
+        state, reason = status["state"], status.get("reason") or ""
+        died = state not in ("done", "failed", "interrupted")
+        if died:
+            reason = _how(code)
+            state = lost(job, reason, stop)
+        again = died or bool(status.get("retriable")) or state == "interrupted"
+        tried = attempts.get(job.name, 0)
+        if state != "done" and again and not stop.asked and tried < settings.retries:
+            attempts[job.name] = tried + 1
+            watch.tried_again(job.name, reason, tried + 1)
+            waiting.appendleft(job)
+            return
+        watch.ended(job.name)
+        if settings.fail_fast and state == "failed":
+            stop.failure = True
+
+    def _stop(self, running: Sequence[_Running], stop: Stop) -> None:
+        for each in running:
+            if stop.at_once:
+                each.process.kill()
+            elif stop.asked and not each.told:
+                each.process.terminate()  # it writes a checkpoint
+                each.told = True
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = ": by somebody, or for lack of memory" if name == "SIGKILL" else ""
+        return f"killed by {name}{hint}"
+    return f"its process ended with status {code}"
+
+
+# ---- in the processes ---------------------------------------------------------------------------------
+
+
+def _check(
+    out: "connection.Connection", jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None
+) -> None:
+    from rnnlab.launch.check import check_jobs
+
+    try:
+        out.send(("found", check_jobs(jobs, path, allow)))
+    except InputError as error:
+        out.send(("refused", str(error)))
+    except Exception:  # noqa: BLE001 (told to whoever asked, with its traceback)
+        out.send(("bug", traceback.format_exc()))
+
+
+def _work(path: Path, allow: Sequence[str] | None, environment: Mapping[str, str]) -> None:
+    # a terminal sends Ctrl-C to all; the process that leads the sweep decides what it means
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(environment)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    from rnnlab.launch.job import LOG, execute_job
+
+    log = os.open(path / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    with contextlib.suppress(Interrupted, KeyboardInterrupt):
+        execute_job(RunDirectory(path), allow)
+    sys.stdout.flush()
+
+
+def _stop_with_parent() -> None:
+    """Nobody is left to wait for this job: it stops with a checkpoint, for whoever resumes the sweep."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,167 @@
+"""How a sweep is going: one live table on a terminal, plain lines elsewhere. All is read from the run directories."""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rnnlab.errors import InputError
+from rnnlab.instruments.console import console
+from rnnlab.runs.directory import RunDirectory
+
+REFRESH_SECONDS = 0.5
+QUIET_SECONDS = 60.0
+"""Without a terminal, when no job has ended for so long, a line says what runs."""
+SHOWN = 12  # running jobs in the table
+
+
+class Watch:
+    """Tells what a sweep's jobs do; whoever runs them says when one starts and ends.
+
+    Args:
+        path: of the sweep.
+        total: jobs that will be executed now.
+        before: run directories of jobs that were done before.
+    """
+
+    def __init__(self, path: Path, total: int, before: Sequence[RunDirectory] = ()) -> None:
+        self.path, self.total, self.before = path, total, before
+        self.parallel = 1
+        self.states: Counter[str] = Counter()
+        self.best: tuple[str, float] | None = None
+        self.monitor = ""
+        self._running: dict[str, tuple[RunDirectory, Mapping[str, Any], float]] = {}
+        self._seconds: list[float] = []
+        self._said_at = self._began = time.monotonic()
+        self.console = console()
+        self._live: Live | None = None
+
+    # ---- while it runs ----------------------------------------------------------------------------
+
+    def __enter__(self) -> "Watch":
+        if self.console.is_terminal:
+            self._live = Live(
+                console=self.console, get_renderable=self._table, refresh_per_second=1 / REFRESH_SECONDS, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        self._said_at = time.monotonic()
+        self.console.print(text, markup=False)
+
+    def started(self, name: str, directory: RunDirectory, config: Mapping[str, Any]) -> None:
+        self._running[name] = (directory, config, time.monotonic())
+
+    def tried_again(self, name: str, reason: str, attempt: int) -> None:
+        self._running.pop(name, None)
+        self.say(f"{name}  {reason}: tried again ({attempt})")
+
+    def ended(self, name: str) -> None:
+        """Tells the end of a job, from its directory."""
+        directory, config, started = self._running.pop(name)
+        with contextlib.suppress(InputError):
+            status = directory.status
+            state = status["state"]
+            self.states[state] += 1
+            seconds = time.monotonic() - started
+            if state == "done":
+                self._seconds.append(seconds)
+                self._done(name, directory, config, seconds)
+            elif state == "failed":
+                self.say(f"{self._count()}  {name}  failed: {status.get('reason')}")
+            else:
+                self.say(f"{self._count()}  {name}  {state}")
+
+    def _done(self, name: str, directory: RunDirectory, config: Mapping[str, Any], seconds: float) -> None:
+        if not self.monitor:
+            for other in self.before:
+                self._compare(other.path.name, other, config)
+        value = self._compare(name, directory, config)
+        if self._live is None:
+            best = "best so far" if self.best and self.best[0] == name else self._best()
+            more = ", ".join(
+                part for part in (best, f"{self.left} left" if self.left else "", self._time_left()) if part
+            )
+            self.say(f"{self._count()}  {name}  {self.monitor} {value:.4g}  {seconds:.1f} s  ({more})")
+
+    def _compare(self, name: str, directory: RunDirectory, config: Mapping[str, Any]) -> float:
+        """A job's score, which may be the best so far."""
+        self.monitor = config["monitor"]
+        value = float(directory.metrics.get(self.monitor, math.nan))
+        better = self.best is None or (value < self.best[1] if config["mode"] == "min" else value > self.best[1])
+        if not math.isnan(value) and better:
+            self.best = (name, value)
+        return value
+
+    def tick(self) -> None:
+        """Called now and then by who waits."""
+        if self._live is None and self._running and time.monotonic() - self._said_at > QUIET_SECONDS:
+            self.say("; ".join(f"{name} {self._epoch(*job)}" for name, job in list(self._running.items())[:SHOWN]))
+
+    # ---- the parts --------------------------------------------------------------------------------
+
+    @property
+    def left(self) -> int:
+        """Jobs that have not ended."""
+        return self.total - self.states.total()
+
+    def _count(self) -> str:
+        return f"[{self.states.total() + len(self.before)}/{self.total + len(self.before)}]"
+
+    def _best(self) -> str:
+        return f"best {self.best[1]:.4g}: {self.best[0]}" if self.best else ""
+
+    def _time_left(self) -> str:
+        if not self._seconds or not self.left:
+            return ""
+        spent = sum(time.monotonic() - started for _, _, started in self._running.values())
+        mean = sum(self._seconds) / len(self._seconds)
+        return f"about {_duration(max(0.0, mean * self.left - spent) / self.parallel)}"
+
+    def _epoch(self, directory: RunDirectory, config: Mapping[str, Any], started: float) -> str:
+        rows = directory.epochs
+        monitor = config["monitor"]
+        score = f"  {monitor} {rows[-1][monitor]:.4g}" if rows and monitor in rows[-1] else ""
+        epoch = int(rows[-1]["epoch"]) if rows else 0
+        return f"epoch {epoch}/{config['trainer'].get('max_epochs', '?')}{score}"
+
+    def _table(self) -> RenderableType:
+        counts = Text.assemble(
+            (f"{self.states['done'] + len(self.before)} done", "green"),
+            f"   {len(self._running)} running   ",
+            (f"{self.states['failed']} failed", "red" if self.states["failed"] else ""),
+            f"   {self.left - len(self._running)} left   {_duration(time.monotonic() - self._began)}",
+            f", {self._time_left()} left" if self._time_left() else "",
+        )
+        whole = self.total + len(self.before)
+        bar = ProgressBar(total=whole, completed=self.states.total() + len(self.before), width=40)
+        best = [Text(f"{self.monitor} {self._best()}")] if self.best else []
+        running = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for name, (directory, config, started) in list(self._running.items())[:SHOWN]:
+            with contextlib.suppress(InputError, OSError):
+                seconds = f"{time.monotonic() - started:.0f} s"
+                running.add_row(f"[cyan]{name}[/]", self._epoch(directory, config, started), seconds)
+        return Group(counts, bar, *best, running)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,572 @@
+"""Sweeps: planned before the first job, told by the run directories, resumed to the same results."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import create_hydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.plugins.launcher import Launcher as HydraLauncher
+from hydra.types import RunMode
+from omegaconf import open_dict
+
+from rnnlab.commands import resume as resume_command
+from rnnlab.commands import train as train_command
+from rnnlab.commands.composition import plain
+from rnnlab.commands.jobs import Composer
+from rnnlab.errors import InputError, RunFailed
+from rnnlab.launch import job as job_module
+from rnnlab.launch.basic import Basic
+from rnnlab.launch.launcher import Settings, Stop
+from rnnlab.launch.local import Local
+from rnnlab.runs import sweep as sweep_module
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import execute
+from rnnlab.runs.sweep import SweepDirectory
+
+TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+        "instruments=none", "model.hidden_size=4")  # fmt: skip
+LONGER = (*TINY[1:], "data.num_samples=200", "data.length=12", "data.future_length=5", "trainer.max_epochs=6",
+          "trainer.checkpoint_seconds=0.0", "model.dropout=0.3", "model.num_layers=2")  # fmt: skip
+LONGER = tuple(override for override in LONGER if override != "trainer.max_epochs=1")
+
+
+def train(path: Path, *overrides: str) -> int:
+    """``rnnlab train -m`` in this process."""
+    return train_command.main(["-m", *TINY, *overrides, f"hydra.sweep.dir={path}"])
+
+
+def resume(path: Path, *arguments: str) -> int:
+    return resume_command.main([str(path), *arguments])
+
+
+def states(path: Path) -> dict[str, str]:
+    """The state of each job, by its directory's name."""
+    return {file.parent.name: json.loads(file.read_text())["state"] for file in sorted(path.glob("*/status.json"))}
+
+
+def scores(path: Path) -> dict[str, dict[str, float]]:
+    """All final metrics but times, by the job's name."""
+    return {
+        file.parent.name: {k: v for k, v in json.loads(file.read_text()).items() if not k.startswith("seconds")}
+        for file in sorted(path.glob("*/metrics.json"))
+    }
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+# ---- before the first job ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=lstm", "seed=3"],
+        ["experiment=parity", "model=rnn", "optimizer.lr=0.5"],
+        ["data=classification", "task=classification", "+trainer.limit_train_batches=3"],
+        ["scheduler=cosine", "~early_stopping.patience", "model.num_layers=2"],
+        ["early_stopping={patience:3,min_delta:0.1}", "data.future_length=${data.length}"],
+    ],
+)
+def test_a_job_is_composed_as_hydra_composes_it(overrides: list[str], tmp_path: Path) -> None:
+    hydra = create_hydra()
+    around = [f"hydra.sweep.dir={tmp_path}"]
+    master = hydra.compose_config("train", [*around, *overrides], RunMode.MULTIRUN, with_log_configuration=False)
+    composer = Composer(hydra.config_loader, master, [overrides[0].split("=")[0]])
+    composer.compose(0, ["model=gru", "seed=9"])  # what is shared is not spoilt by another job
+    job = composer.compose(7, overrides)
+    assert job.config == plain(hydra.config_loader.load_sweep_config(master, overrides))
+    assert composer.compose(7, overrides) == job
+    assert job.name.startswith(f"7_{overrides[0].split('=')[0]}=")
+
+
+def test_all_jobs_stand_in_the_ledger_before_the_first_one_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: dict[str, Any] = {}
+
+    def run(self: Basic, jobs: Sequence[Any], *_: object) -> None:
+        before.update(states(tmp_path / "s"))
+        before["plan"] = json.loads((tmp_path / "s" / "jobs.json").read_text())
+        before["config"] = jobs[-1].directory.config
+
+    monkeypatch.setattr(Basic, "run", run)
+    assert train(tmp_path / "s", "model=rnn,gru", "seed=0,1") == 1  # none was done
+    plan = before.pop("plan")
+    assert before.pop("config")["seed"] == 1
+    assert before == {f"{i}_model={m},seed={s}": "queued" for i, (m, s) in enumerate(
+        [("rnn", 0), ("rnn", 1), ("gru", 0), ("gru", 1)]
+    )}  # fmt: skip
+    assert [each["directory"] for each in plan] == list(before)
+    assert len({each["digest"] for each in plan}) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["seed=range(5,5)"], "seed=range(5,5): there is nothing in it"),
+        (["seed=0,1,0"], "jobs 0 and 2 are one and the same"),
+        (["model.hiden_size=3,4"], "unknown key; did you mean 'model.hidden_size'?"),
+        (["optimizer.lr=1e-3,-1"], "job 1_lr=-1: optimizer: Invalid learning rate: -1"),
+        (["seed=1,-1"], "seed=-1: must be greater than or equal to 0"),
+        (["seed=0,1", "monitor=val/acuracy"], "monitor=val/acuracy: no such score"),
+        (["seed=0,1", "hydra.sweep.subdir=same"], "gives jobs 0 and 1 the same directory, same"),
+        (["seed=0,1", "hydra.sweep.subdir=../elsewhere"], "must be a directory below"),
+        (["seed=0,1", "hydra/launcher=lokal"], "no such hydra/launcher; did you mean 'local'?"),
+        (["seed=0,1", "hydra/launcher=local", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be"),
+        (["seed=0,1", "hydra/launcher=local", "hydra.launcher.njobs=2"], "did you mean 'hydra.launcher.n_jobs'?"),
+        (["seed=0,1", "sweep.retries=-1"], "sweep.retries=-1: must be"),
+        (["seed=0,1", "sweep.fail_fast=yes,no"], "has one value"),
+        (["seed=0,1", "sweep.fail_fats=true"], "did you mean 'sweep.fail_fast'?"),
+    ],
+)
+def test_a_sweep_that_cannot_work_says_so_and_starts_nothing(
+    arguments: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "s", *arguments) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    from rnnlab.launch.launcher import Findings
+
+    with pytest.raises(InputError, match=r"gpus=\[0, 3\]: there is no GPU 3 \(this machine has 2"):
+        Local(gpus=[0, 3])._divide(Findings(0, gpus=2, on_gpu=True), 8)
+
+
+def test_jobs_get_their_gpus_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnnlab.launch.launcher import Findings
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    shared = Local(jobs_per_gpu=2)._divide(Findings(0, gpus=2, on_gpu=True), 100)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in shared] == ["0", "1", "0", "1"]
+    assert {slot["OMP_NUM_THREADS"] for slot in shared} == {"2"}
+    assert Local()._divide(Findings(0, gpus=2, on_gpu=False), 3) == [{"OMP_NUM_THREADS": "2"}] * 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert Local(gpus=[1])._divide(Findings(0, gpus=2, on_gpu=True), 9)[0]["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+def test_a_dry_run_prints_the_jobs_and_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "s", "model=rnn,gru", "sweep.dry_run=true") == 0
+    printed = capfd.readouterr().out
+    assert "2 jobs" in printed
+    assert "1_model=gru" in printed
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_full_disk_while_planning_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, written = sweep_module.replace, []
+
+    def replace(path: Path, content: str) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        whole(path, content)
+
+    monkeypatch.setattr(sweep_module, "replace", replace)
+    assert train(tmp_path / "s", "seed=0,1,2,3") == 2
+    assert capfd.readouterr().err.endswith("cannot be written: No space left on device\n")
+    assert not (tmp_path / "s").exists()
+
+
+def test_too_little_room_is_said_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from collections import namedtuple
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "total used free")(10**9, 10**9, 1000))
+    assert train(tmp_path / "s", "seed=0,1") == 2
+    assert "make room" in capfd.readouterr().err
+
+
+def test_two_sweeps_of_one_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    claimed = [SweepDirectory.claim(tmp_path / "s", {}, chosen=False).path.name for _ in range(3)]
+    assert claimed == ["s", "s-2", "s-3"]
+    with pytest.raises(InputError, match=r"not empty.*rnnlab resume"):
+        SweepDirectory.claim(tmp_path / "s", {}, chosen=True)
+
+
+# ---- while it runs -----------------------------------------------------------------------------------
+
+
+def test_lack_of_memory_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failures = iter([MemoryError("no room"), RuntimeError("CUDA out of memory"), None, RuntimeError("a bug"), None])
+
+    def flaky(directory: RunDirectory, *arguments: Any, **options: Any) -> Any:
+        failure = next(failures)
+        if failure is not None:
+            directory.update_status("failed", reason=str(failure))
+            raise failure
+        return execute(directory, *arguments, **options)
+
+    monkeypatch.setattr(job_module, "execute", flaky)
+    assert train(tmp_path / "s", "seed=0,1,2", "sweep.retries=2") == 1
+    assert list(states(tmp_path / "s").values()) == ["done", "failed", "done"]  # a bug stays one
+    assert RunDirectory(tmp_path / "s" / "0_seed=0").status["attempts"] == 3
+    assert "Traceback" in (tmp_path / "s" / "1_seed=1" / "train.log").read_text()
+    assert "CUDA out of memory: tried again (2)" in capfd.readouterr().out
+
+
+def test_fail_fast_stops_at_the_first_failure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "s", "optimizer.lr=1e-3,1e30,1e-2", "sweep.fail_fast=true") == 1
+    assert list(states(tmp_path / "s").values()) == ["done", "failed", "queued"]
+    assert f"Go on with: rnnlab resume {tmp_path / 's'}" in capfd.readouterr().err
+
+
+def test_a_job_that_exits_leaves_the_rest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter(range(3))
+
+    def leaving(directory: RunDirectory, *arguments: Any, **options: Any) -> Any:
+        if next(numbers) == 0:
+            directory.update_status("failed", reason="SystemExit: 3")
+            sys.exit(3)
+        return execute(directory, *arguments, **options)
+
+    monkeypatch.setattr(job_module, "execute", leaving)
+    assert train(tmp_path / "s", "seed=0,1,2") == 1
+    assert list(states(tmp_path / "s").values()) == ["failed", "done", "done"]
+
+
+class Foreign(HydraLauncher):
+    """As launchers of others work: each job composes its config anew, wherever it is."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        setup_globals()
+        returns = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(config):
+                config.hydra.job.id = config.hydra.job.num = number
+            returns.append(
+                run_job(self.task_function, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.context)
+            )  # fmt: skip
+        return returns
+
+
+Foreign.__module__ = "hydra_plugins.foreign"
+
+
+def test_launchers_of_others_have_the_same_ledger_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("hydra_plugins.foreign")
+    module.Foreign = Foreign  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hydra_plugins", types.ModuleType("hydra_plugins"))
+    monkeypatch.setitem(sys.modules, "hydra_plugins.foreign", module)
+    conf = tmp_path / "conf" / "hydra" / "launcher"
+    conf.mkdir(parents=True)
+    (conf / "foreign.yaml").write_text("_target_: hydra_plugins.foreign.Foreign\n")
+    Plugins.instance().register(Foreign)
+    path = tmp_path / "s"
+    started = ["-m", *TINY, "--config-dir", str(tmp_path / "conf"), "hydra/launcher=foreign"]
+    assert train_command.main([*started, "optimizer.lr=1e-3,1e30", f"hydra.sweep.dir={path}"]) == 1
+    assert states(path) == {"0_lr=0.001": "done", "1_lr=1e+30": "failed"}
+    assert resume(path, "optimizer.lr=1e-2") == 1  # the failed one fails again
+    assert states(path) == {"0_lr=0.001": "done", "1_lr=1e+30": "failed", "2_lr=0.01": "done"}
+
+
+# ---- resumed -----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_resumes_what_is_left_and_is_extended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s"
+    assert train(path, "model=rnn,gru", "seed=range(2)") == 0
+    done = contents(path / "0_model=rnn,seed=0")
+    assert resume(path) == 0
+    assert "nothing to go on with" in capfd.readouterr().out
+    # one was never started, one lost its status, one its whole directory
+    RunDirectory(path / "1_model=rnn,seed=1").update_status("queued")
+    (path / "2_model=gru,seed=0" / "status.json").write_text('{"state": "do')
+    for file in contents(path / "3_model=gru,seed=1"):
+        file.unlink()
+    assert resume(path, "seed=range(1,3)") == 0
+    assert "1 done, 3 to go on with, 2 added" in capfd.readouterr().out  # seed 1 was there already
+    assert set(states(path).values()) == {"done"}
+    assert list(states(path))[4:] == ["4_model=rnn,seed=2", "5_model=gru,seed=2"]
+    assert contents(path / "0_model=rnn,seed=0") == done
+    plan = json.loads((path / "jobs.json").read_text())
+    assert [each["number"] for each in plan] == list(range(6))
+    # a sweep of all of it from the start gives the same
+    assert train(tmp_path / "whole", "model=rnn,gru", "seed=range(3)") == 0
+    by_overrides = lambda table: sorted(str(sorted(each.items())) for each in table.values())  # noqa: E731
+    assert by_overrides(scores(path)) == by_overrides(scores(tmp_path / "whole"))
+
+
+def test_a_sweep_killed_before_its_jobs_were_written_down_is_planned_anew(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    assert train(path, "seed=0,1") == 0
+    (path / "jobs.json").unlink()
+    (path / "0_seed=0" / "config.yaml").unlink()
+    assert resume(path) == 0
+    assert states(path) == {"0_seed=0": "done", "1_seed=1": "done"}
+
+
+def test_a_sweep_that_is_another_one_by_now_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s"
+    assert train(path, "seed=0,1") == 0
+    run = RunDirectory(path / "1_seed=1")
+    run.update_status("queued")
+    run.write_config({**run.config, "optimizer": {**run.config["optimizer"], "lr": 0.5}})
+    before = contents(path)
+    capfd.readouterr()
+    assert resume(path) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "optimizer.lr was 0.5 and is 0.003" in error
+    assert "--force" in error
+    before[path / "sweep.lock"] = (path / "sweep.lock").read_bytes()
+    assert contents(path) == before
+    code = {**sweep_module.code_digests(), "cells/gru.py": "another"}
+    for module in (sweep_module, sys.modules["rnnlab.commands.sweep"]):
+        monkeypatch.setattr(module, "code_digests", lambda: code)
+    assert resume(path) == 2
+    assert "rnnlab/cells/gru.py is another" in capfd.readouterr().err
+    assert resume(path, "--force") == 0
+    assert run.config["optimizer"]["lr"] == 0.5
+    assert json.loads((path / "sweep.json").read_text())["forced"]
+
+
+def test_the_second_of_two_resumes_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s"
+    assert train(path, "seed=0,1") == 0
+    with SweepDirectory.open(path).lead():
+        assert resume(path) == 2
+    assert f"is being worked on by process {os.getpid()}" in capfd.readouterr().err
+    assert resume(path) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["seed=range(3,3)"], "nothing in it"),
+        (["model.hiden_size=3"], "did you mean 'model.hidden_size'?"),
+        (["optimizer.lr=-1"], "Invalid learning rate: -1"),
+        (["hydra/launcher=lokal"], "did you mean 'local'?"),
+    ],
+)
+def test_a_resume_that_cannot_work_changes_nothing(
+    arguments: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s"
+    assert train(path, "seed=0") == 0
+    before = contents(path)
+    capfd.readouterr()
+    assert resume(path, *arguments) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    after = contents(path)
+    assert {file: after[file] for file in before if file.name != "sweep.lock"} == {
+        file: before[file] for file in before if file.name != "sweep.lock"
+    }
+    assert set(after) == set(before)
+
+
+def test_a_run_takes_no_overrides_at_resume(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "s", "seed=0") == 0
+    assert resume(tmp_path / "s" / "0", "seed=1") == 2
+    assert "is a run, whose config stays" in capfd.readouterr().err
+
+
+def test_what_failed_of_itself_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checkpoint may hold what it failed of: a loss that is no number, and every epoch counted."""
+    assert train(tmp_path / "s", "seed=0") == 0
+    run = RunDirectory(tmp_path / "s" / "0")
+    whole = scores(tmp_path / "s")
+
+    def failing(*_: Any, **__: Any) -> None:
+        run.update_status("failed", reason="val/loss became nan")
+        raise RunFailed("val/loss became nan")
+
+    run.update_status("queued")
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "execute", failing)
+        assert resume(tmp_path / "s") == 1
+    run.last_checkpoint.write_bytes(b"not to be looked at")
+    assert resume(tmp_path / "s") == 0
+    assert scores(tmp_path / "s") == whole
+
+
+def test_ctrl_c_writes_a_checkpoint_and_the_sweep_resumes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    assert train_command.main(["-m", *LONGER, "seed=0,1,2", f"hydra.sweep.dir={whole}"]) == 0
+    rows = cut / "1_seed=1" / "metrics.csv"
+
+    def interrupt() -> None:
+        wait_until(lambda: rows.exists() and rows.read_text().count("\n") > 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert train_command.main(["-m", *LONGER, "seed=0,1,2", f"hydra.sweep.dir={cut}"]) == 130
+    thread.join()
+    assert list(states(cut).values()) == ["done", "interrupted", "queued"]
+    assert "Go on with: rnnlab resume" in capfd.readouterr().err
+    assert RunDirectory(cut / "1_seed=1").last_checkpoint.exists()
+    assert resume(cut) == 0
+    assert scores(cut) == scores(whole)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+
+
+# ---- in processes of their own -------------------------------------------------------------------------
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnnlab", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+LOCAL = ("hydra/launcher=local", "hydra.launcher.n_jobs=2")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that nobody disturbed."""
+    path = tmp_path_factory.mktemp("whole") / "s"
+    done = start("train", "-m", *LONGER, *LOCAL, "model=rnn,gru", "seed=0,1", f"hydra.sweep.dir={path}")
+    output, _ = done.communicate(timeout=240)
+    assert done.returncode == 0, output
+    return path
+
+
+def running(path: Path) -> list[int]:
+    """The processes of a sweep's running jobs."""
+    found = [json.loads(file.read_text()) for file in path.glob("*/status.json")]
+    return [status["pid"] for status in found if status["state"] == "running"]
+
+
+def begin(path: Path, *arguments: str) -> "subprocess.Popen[str]":
+    process = start("train", "-m", *LONGER, *LOCAL, "model=rnn,gru", "seed=0,1", f"hydra.sweep.dir={path}", *arguments)
+    wait_until(lambda: any(file.read_text().count("\n") > 2 for file in path.glob("*/metrics.csv")))
+    return process
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_harms_nobody(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = begin(path)
+    os.kill(running(path)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    assert sorted(states(path).values()) == ["done"] * 3 + ["failed"]
+    assert "killed by SIGKILL" in output
+    assert resume(path) == 0
+    assert scores(path) == scores(whole)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_is_tried_again(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = begin(path, "sweep.retries=1")
+    os.kill(running(path)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "tried again (1)" in output
+    assert scores(path) == scores(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_stops_all_processes(times: int, whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = begin(path)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        time.sleep(0.05)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert f"rnnlab resume {path}" in output
+    assert "interrupted" in states(path).values()
+    assert "running" not in states(path).values()
+    assert resume(path) == 0
+    assert scores(path) == scores(whole)
+
+
+@pytest.mark.slow
+def test_jobs_stop_when_the_process_that_leads_them_is_lost(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = begin(path)
+    orphans = running(path)
+    process.kill()
+    process.communicate()
+    assert resume(path) == 0  # it waits for them
+    assert orphans
+    assert scores(path) == scores(whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_with_everything_loses_nothing(whole: Path, tmp_path: Path) -> None:
+    """RNNLAB_KILLS=100 for the whole; from the making of the directory to the last job's end, at random."""
+    kills = int(os.environ.get("RNNLAB_KILLS", "5"))
+    moments = random.Random(0)
+    killed = sweeps = 0
+    while killed < kills:
+        path = tmp_path / f"s{sweeps}"
+        sweeps += 1
+        arguments = ["train", "-m", *LONGER, *LOCAL, "model=rnn,gru", "seed=0,1", f"hydra.sweep.dir={path}"]
+        status: int | None = None
+        while status != 0:
+            process = start(*arguments)
+            with_lock = path / "sweep.json"
+            wait_until(lambda process=process, file=with_lock: file.exists() or process.poll() is not None)  # type: ignore[misc]
+            try:
+                output, _ = process.communicate(timeout=moments.uniform(0, 9) if killed < kills else 240)
+                status = process.returncode
+                assert status == 0, output
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                killed += 1
+            arguments = ["resume", str(path)]
+        assert scores(path) == scores(whole)
+        assert set(states(path).values()) == {"done"}
+
+
+def test_settings_of_a_stop() -> None:
+    stop = Stop()
+    assert not stop.asked
+    stop.handle(signal.SIGTERM, None)
+    assert stop.asked and not stop.at_once and stop.status == 143
+    stop = Stop()
+    stop.handle(signal.SIGINT, None)
+    stop.handle(signal.SIGINT, None)
+    assert stop.at_once and stop.status == 130
+    assert Settings().retries == 0
