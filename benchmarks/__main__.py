@@ -5,7 +5,7 @@ import importlib
 
 from benchmarks.measurement import publish
 
-NAMES = ("startup", "step", "whole", "threads", "text")
+NAMES = ("startup", "step", "whole", "threads", "text", "cells")
 
 
 def main(arguments: list[str] | None = None) -> None:
