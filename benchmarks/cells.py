@@ -35,7 +35,8 @@ def measure(quick: bool = False) -> Result:
     verdicts: list[Verdict] = []
     numbers: list[dict[str, Any]] = []
 
-    def record(name: str, rival: str, hidden: int, steps: int, ours: float, theirs: float, limit: float | None) -> None:
+    def record(name: str, rival: str, hidden: int, steps: int, both: list[float], limit: float | None) -> None:
+        ours, theirs = both
         ratio = ours / theirs
         rows.append(
             [name, rival, str(hidden), str(steps), f"{1000 * ours:.2f}", f"{1000 * theirs:.2f}", f"{ratio:.2f}"]
@@ -58,18 +59,18 @@ def measure(quick: bool = False) -> Result:
             ours = cell(module, kind)(FEATURES, hidden)
             rival = getattr(torch.nn, kind)(FEATURES, hidden, batch_first=True)
             record(
-                name, f"nn.{kind}", hidden, steps, *seconds(training(ours, x), training(rival, x)), LIMITS[name][hidden]
+                name, f"nn.{kind}", hidden, steps, seconds(training(ours, x), training(rival, x)), LIMITS[name][hidden]
             )
     for name, hidden in ((n, h) for n in PARALLEL for h in PARALLEL_LIMITS):
         steps = 200
         x = torch.randn(BATCH, steps, hidden, requires_grad=True)
         ours, rival = cell(name, PARALLEL[name])(hidden, hidden), torch.nn.GRU(hidden, hidden, batch_first=True)
         limit = PARALLEL_LIMITS[hidden] if name in PROMISED else None
-        record(name, "nn.GRU", hidden, steps, *seconds(training(ours, x), training(rival, x)), limit)
+        record(name, "nn.GRU", hidden, steps, seconds(training(ours, x), training(rival, x)), limit)
     for name, kind in LOOPS.items():
         x = torch.randn(BATCH, 200, FEATURES)
         ours, loop = (cell(name, kind)(FEATURES, 64, backend=backend) for backend in ("auto", "reference"))
-        record(name, "its loop", 64, 200, *seconds(training(ours, x), training(loop, x)), 0.4)
+        record(name, "its loop", 64, 200, seconds(training(ours, x), training(loop, x)), 0.4)
     for name in ("gru", "rnn"):
         # as many valid steps, in sequences of all lengths up to twice as long
         ours = cell(*BY_HAND[name])(FEATURES, 64)
@@ -77,7 +78,7 @@ def measure(quick: bool = False) -> Result:
         steps = int(lengths.sum()) // BATCH
         padded = training(ours, torch.randn(BATCH, 199, FEATURES), lengths)
         dense = training(ours, torch.randn(BATCH, steps, FEATURES))
-        record(f"{name}, lengths 1 to 199", f"{name}, {steps} steps each", 64, steps, *seconds(padded, dense), 1.1)
+        record(f"{name}, lengths 1 to 199", f"{name}, {steps} steps each", 64, steps, seconds(padded, dense), 1.1)
     for name, hidden in ((n, h) for n in ("gru", "rnn") for h in (32, 256)):
         ours, theirs = errors(cell(*BY_HAND[name]), getattr(torch.nn, BY_HAND[name][1]), hidden)
         promise = f"{name}, {hidden} units, 200 steps: float32's gradient error at most 2 × that of torch.nn"

@@ -57,10 +57,10 @@ def test_sequences_without_a_step(kind: Any, options: Any) -> None:
 
 def test_each_block_has_the_rows_that_reach_it() -> None:
     lengths = torch.tensor([BLOCK, 2 * BLOCK + 3, 1, BLOCK + 1])
-    blocks, order, index = cut(4, 100, lengths)
+    blocks, order, places = cut(4, 100, lengths)
     assert blocks == [Block(BLOCK, 4), Block(BLOCK, 2), Block(3, 1)]
     assert order is not None and order.tolist() == [1, 3, 0, 2]
-    assert index is not None and index[:4].tolist() == [100, 300, 0, 200] and index[-1] == 100 + 2 * BLOCK + 2
+    assert places is not None and places[:4].tolist() == [100, 300, 0, 200] and places[-1] == 100 + 2 * BLOCK + 2
     assert cut(4, BLOCK + 1, None).blocks == [Block(BLOCK, 4), Block(1, 4)]
 
 

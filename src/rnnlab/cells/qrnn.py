@@ -7,7 +7,7 @@
     h_t = o_t ⊙ c_t
 
 J. Bradbury, S. Merity, C. Xiong & R. Socher, "Quasi-recurrent neural networks"
-(2016), arXiv 1611.01576, section 2.1: fo-pooling over a causal convolution.
+(2016), arXiv 1611.01576, section 2: fo-pooling over a causal convolution.
 The inputs of the last k - 1 steps belong to the state.
 """
 

@@ -113,7 +113,7 @@ def hippo(units: int) -> tuple[Tensor, Tensor]:
     """Imaginary parts ``(units,)`` and eigenvectors ``(2 units, units)`` of HiPPO-LegS's normal part.
 
     A_nk = -√((2n+1)(2k+1))/2 for n > k, its negative for n < k, and -½ on the
-    diagonal, of size 2 units (appendix B.1.1): all real parts are -½.
+    diagonal, of size 2 units: all real parts are -½.
     """
     root = (2 * torch.arange(2 * units, dtype=torch.float64) + 1).sqrt()
     below = torch.tril(root[:, None] * root / 2, -1)
