@@ -231,7 +231,22 @@ class _Unroll(nn.Module):
 # ---- what it learns -------------------------------------------------------------------------------------
 
 # Steps over which a cell of 32 units learns, within 150 updates, to keep one bit; 10 for a cell not named here.
-SPAN = {"rnn": 50, "rnn_relu": 10, "irnn": 30, "indrnn": 20, "lstm": 50, "gru": 20, "layer_norm_lstm": 30, "lru": 30}
+# A gate that sees the input alone opens for one sign of it, and closes for the other, so that one layer remembers less.
+SPAN = {
+    "rnn": 50,
+    "rnn_relu": 10,
+    "irnn": 30,
+    "indrnn": 20,
+    "lstm": 50,
+    "gru": 20,
+    "layer_norm_lstm": 30,
+    "lru": 30,
+    "s5": 50,
+    "rg_lru": 10,
+    "gilr": 5,
+    "qrnn": 8,
+    "min_lstm": 8,
+}
 
 
 @every_model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -244,14 +245,16 @@ class Network(nn.Module):
         size = self.readout.in_features
         cell = type(self.cells()[0]).__name__
         recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
-        learned = _count(self.initial) // self.num_layers
-        rows = []
+        rows, initial = [], iter(self.initial)
         if isinstance(self.encoder, nn.Embedding | nn.Linear):
             kind = type(self.encoder).__name__
             rows.append(Layer(kind, (None, length, self.cells()[0].input_size), _count(self.encoder)))
         for number, layer in enumerate(self.layers):
             if number and self.dropout.p:
                 rows.append(Layer("Dropout", (None, length, size), 0))
+            states = [cell.initial_state(1) for cell in layer] if self.initial else []  # type: ignore[attr-defined]
+            parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
+            learned = sum(part.numel() for part in islice(initial, parts))
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
         if self.readout_kind != "every":
             pool = {"last": "Last valid step", "mean": "Mean over time", "max": "Maximum over time"}[self.readout_kind]

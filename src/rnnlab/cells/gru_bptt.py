@@ -43,34 +43,43 @@ class GRULayer(Function):
         weight_g = (w_hh * (2 * scale)[:, None]).t().contiguous()
         bias_x = b_ih * scale
         bias_x[:gates] += (b_hh - ones)[:gates]
-        # a whole matrix, since one row would be expanded at each step
-        bias_g = x.new_zeros(blocks[0].rows, 3 * hidden)
-        bias_g[:, gates:] = 2 * (b_hh - ones)[gates:]
+        bias_g = 2 * (b_hh - ones)[gates:]
 
-        scratch = Scratch(x, blocks, 3 * hidden, 3 * hidden, hidden, hidden)
+        scratch = Scratch(x, blocks, hidden, 3 * hidden, hidden, hidden)
         output = x.new_empty(len(x), hidden)
         # recurrent pre-activations or gates r, z and the candidate's; candidate s; g before the step
         saved = [x.new_empty(len(x), width) if save else x.new_empty(0) for width in (3 * hidden, hidden, hidden)]
         kept = [split(part, blocks) for part in saved] if save else []
         g, width, steps_of_width = (start + 1) / 2, 0, []
-        # in inference mode an operation on a small step takes a fifth less
+        # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
             for number, (x_b, h_b) in enumerate(zip(split(x, blocks), split(output, blocks), strict=True)):
                 steps, rows = blocks[number]
                 g = g[:rows].clone()
                 if rows != width:
                     width, (p_all, a_all, s_all, g_all) = rows, scratch.views(rows)
-                    bias = bias_g[:rows]
-                    steps_of_width = list(zip(
-                        g_all[1:].unbind(0), a_all.unbind(0), a_all[..., :gates].unbind(0),
-                        a_all[..., :hidden].unbind(0), a_all[..., hidden:gates].unbind(0), a_all[..., gates:].unbind(0),
-                        s_all.unbind(0), p_all[..., :gates].unbind(0), p_all[..., gates:].unbind(0), strict=False,
-                    ))  # fmt: skip
-                torch.addmm(bias_x, x_b.view(steps * rows, -1), weight_x, out=p_all[:steps].view(steps * rows, -1))
+                    steps_of_width = list(
+                        zip(
+                            g_all[1:].unbind(0),
+                            a_all.unbind(0),
+                            a_all[..., :gates].unbind(0),
+                            a_all[..., :hidden].unbind(0),
+                            a_all[..., hidden:gates].unbind(0),
+                            a_all[..., gates:].unbind(0),
+                            s_all.unbind(0),
+                            p_all.unbind(0),
+                            strict=False,
+                        )
+                    )
+                x_flat, a_flat = x_b.view(steps * rows, -1), a_all[:steps].view(steps * rows, -1)
+                torch.addmm(bias_x[gates:], x_flat, weight_x[:, gates:], out=p_all[:steps].view(steps * rows, -1))
+                # where the recurrent product will be added: the input's part of r and z, the bias of the candidate's
+                torch.addmm(bias_x[:gates], x_flat, weight_x[:, :gates], out=a_flat[:, :gates])
+                a_flat[:, gates:] = bias_g
                 g = g_all[0].copy_(g)
-                for next_g, a, rz, r, z, hn, s, p_rz, p_n in steps_of_width[:steps]:
-                    torch.addmm(bias, g, weight_g, out=a)
-                    rz.add_(p_rz).sigmoid_()
+                for next_g, a, rz, r, z, hn, s, p_n in steps_of_width[:steps]:
+                    a.addmm_(g, weight_g)
+                    rz.sigmoid_()
                     torch.addcmul(p_n, r, hn, out=s).sigmoid_()
                     g = torch.lerp(s, g, z, out=next_g)
                 torch.sub(g_all[1 : steps + 1], 0.5, out=h_b).mul_(2)

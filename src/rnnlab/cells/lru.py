@@ -34,7 +34,7 @@ class LRU(Cell[ComplexState]):
         hidden_size: units, and size of the output.
         radius_min: |λ| starts uniform on the ring from here …
         radius_max: … to here (uniform in area), below 1.
-        max_phase: the argument of λ starts uniform in [0, max_phase); small for long sequences (section 3.4).
+        max_phase: the argument of λ starts uniform in [0, max_phase); small for long sequences.
         activation: φ.
         backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
 

@@ -77,5 +77,5 @@ class MinGRU(Cell[Tensor]):
 
 
 def positive(a: Tensor) -> Tensor:
-    """a + ½ where a ≥ 0 and σ(a) below: continuous and positive (listing 6 of the paper)."""
+    """a + ½ where a ≥ 0 and σ(a) below: continuous and positive (appendix B)."""
     return torch.where(a >= 0, a + 0.5, a.sigmoid())

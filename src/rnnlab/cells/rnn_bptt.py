@@ -45,8 +45,9 @@ class RNNLayer(Function):
         output = x.new_empty(len(x), hidden)
         before = x.new_empty(len(x) if save else 0, hidden)
         before_blocks = split(before, blocks) if save else []
-        width, states = 0, []
-        # in inference mode an operation on a small step takes a fifth less
+        width = 0
+        states: tuple[Tensor, ...] = ()
+        # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
             for number, (x_b, h_b) in enumerate(zip(split(x, blocks), split(output, blocks), strict=True)):
                 steps, rows = blocks[number]
@@ -104,7 +105,7 @@ class RNNLayer(Function):
                     torch.gt(h_b, 0, out=d_b)
                 delta_b.copy_(direct_b)
                 delta_b[-1, : len(carry)].add_(carry)
-                later = None
+                later: Tensor | None = None
                 for d, delta in steps_of_width[steps - 1 :: -1]:
                     if later is not None:
                         if single:
@@ -112,6 +113,7 @@ class RNNLayer(Function):
                         else:
                             delta.addmm_(later, w_hh)
                     later = d.mul_(delta)
+                assert later is not None
                 carry = torch.mul(later, w_hh) if single else torch.mm(later, w_hh)
                 flat, x_flat = d_b.view(steps * rows, hidden), x_b.view(steps * rows, -1)
                 if single:

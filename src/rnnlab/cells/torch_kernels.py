@@ -17,7 +17,8 @@ from rnnlab.cells.cell import S, map_state
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 Backend = Literal["auto", "torch", "reference"]
-"""``torch`` is this bridge, ``reference`` the loop over ``step``, ``auto`` whatever is fastest: the bridge."""
+"""``torch`` is this bridge, ``reference`` the loop over ``step``, ``auto`` whatever is fastest: the bridge, or for
+RNN and GRU on a CPU :mod:`rnnlab.cells.bptt`."""
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 """``torch.rnn_tanh``, ``torch.rnn_relu``, ``torch.lstm`` or ``torch.gru``."""

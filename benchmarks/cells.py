@@ -1,0 +1,155 @@
+"""What a layer costs to train: by hand against ``torch.nn``, in parallel against ``nn.GRU``, loops and padding."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+from benchmarks.measurement import Result, Verdict
+
+BATCH, FEATURES = 32, 8
+BY_HAND = {"gru": ("gru", "GRU"), "rnn": ("rnn", "RNN"), "lstm": ("lstm", "LSTM")}
+LIMITS = {
+    "gru": {32: 0.35, 64: 0.50, 128: 0.70, 256: 0.85},
+    "rnn": {32: 0.35, 64: 0.50, 128: 0.70, 256: 0.85},
+    "lstm": dict.fromkeys((32, 64, 128, 256), 1.0),
+}
+PARALLEL = {
+    "min_gru": "MinGRU", "min_lstm": "MinLSTM", "lru": "LRU", "s5": "S5", "qrnn": "QRNN", "gilr": "GILR",
+    "rg_lru": "RGLRU",
+}  # fmt: skip
+PARALLEL_LIMITS = {64: 0.25, 256: 0.35}
+PROMISED = ("min_gru", "lru")
+LOOPS = {"indrnn": "IndRNN"}
+
+
+def measure(quick: bool = False) -> Result:
+    """Medians of passes taken turn by turn, so that what disturbs one disturbs the other."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows: list[list[str]] = []
+    verdicts: list[Verdict] = []
+    numbers: list[dict[str, Any]] = []
+
+    def record(name: str, rival: str, hidden: int, steps: int, both: list[float], limit: float | None) -> None:
+        ours, theirs = both
+        ratio = ours / theirs
+        rows.append(
+            [name, rival, str(hidden), str(steps), f"{1000 * ours:.2f}", f"{1000 * theirs:.2f}", f"{ratio:.2f}"]
+        )
+        numbers.append(
+            {"name": name, "rival": rival, "hidden": hidden, "steps": steps, "ours": ours, "rival's": theirs}
+        )
+        if limit is not None:
+            verdicts.append(
+                Verdict(
+                    f"{name}, {hidden} units, {steps} steps: at most {limit} of {rival}",
+                    f"{ratio:.2f}",
+                    ratio <= limit,
+                )
+            )
+
+    for (name, (module, kind)), hidden in ((b, h) for b in BY_HAND.items() for h in (32, 64, 128, 256)):
+        for steps in (50,) if quick else (50, 200, 1000):
+            x = torch.randn(BATCH, steps, FEATURES)
+            ours = cell(module, kind)(FEATURES, hidden)
+            rival = getattr(torch.nn, kind)(FEATURES, hidden, batch_first=True)
+            record(
+                name, f"nn.{kind}", hidden, steps, seconds(training(ours, x), training(rival, x)), LIMITS[name][hidden]
+            )
+    for name, hidden in ((n, h) for n in PARALLEL for h in PARALLEL_LIMITS):
+        steps = 200
+        x = torch.randn(BATCH, steps, hidden, requires_grad=True)
+        ours, rival = cell(name, PARALLEL[name])(hidden, hidden), torch.nn.GRU(hidden, hidden, batch_first=True)
+        limit = PARALLEL_LIMITS[hidden] if name in PROMISED else None
+        record(name, "nn.GRU", hidden, steps, seconds(training(ours, x), training(rival, x)), limit)
+    for name, kind in LOOPS.items():
+        x = torch.randn(BATCH, 200, FEATURES)
+        ours, loop = (cell(name, kind)(FEATURES, 64, backend=backend) for backend in ("auto", "reference"))
+        record(name, "its loop", 64, 200, seconds(training(ours, x), training(loop, x)), 0.4)
+    for name in ("gru", "rnn"):
+        # as many valid steps, in sequences of all lengths up to twice as long
+        ours = cell(*BY_HAND[name])(FEATURES, 64)
+        lengths = torch.linspace(1, 199, BATCH).round().long()
+        steps = int(lengths.sum()) // BATCH
+        padded = training(ours, torch.randn(BATCH, 199, FEATURES), lengths)
+        dense = training(ours, torch.randn(BATCH, steps, FEATURES))
+        record(f"{name}, lengths 1 to 199", f"{name}, {steps} steps each", 64, steps, seconds(padded, dense), 1.1)
+    for name, hidden in ((n, h) for n in ("gru", "rnn") for h in (32, 256)):
+        ours, theirs = errors(cell(*BY_HAND[name]), getattr(torch.nn, BY_HAND[name][1]), hidden)
+        promise = f"{name}, {hidden} units, 200 steps: float32's gradient error at most 2 × that of torch.nn"
+        verdicts.append(Verdict(promise, f"{ours / theirs:.2f} ×", ours <= 2 * theirs))
+    return Result(
+        "cells",
+        f"What does a layer cost to train? Forward and backward, batch {BATCH}, one thread, median milliseconds.",
+        ["layer", "against", "hidden", "steps", "ms", "its ms", "ratio"],
+        rows,
+        verdicts,
+        [
+            f"The input has {FEATURES} features; for layers that are parallel over time it is as wide as the layer and "
+            "wants a gradient, as inside a stack. The loss is the mean square of all outputs."
+        ],
+        {"cases": numbers},
+    )
+
+
+def cell(module: str, kind: str) -> Any:
+    """A cell's class."""
+    return getattr(import_module(f"rnnlab.cells.{module}"), kind)
+
+
+def training(layer: Any, x: Any, lengths: Any = None) -> Callable[[], None]:
+    """A pass forward and back."""
+
+    def run() -> None:
+        layer.zero_grad()
+        output = layer(x)[0] if lengths is None else layer(x, None, lengths)[0]
+        output.square().mean().backward()
+
+    return run
+
+
+def seconds(*passes: Callable[[], None], budget: float = 1.5) -> list[float]:
+    """The median of each, turn by turn, within ``budget`` seconds but at least 5 times."""
+    times: list[list[float]] = [[] for _ in passes]
+    for run in passes:
+        run()
+    begun = time.perf_counter()
+    while len(times[0]) < 5 or (time.perf_counter() - begun < budget and len(times[0]) < 50):
+        for run, taken in zip(passes, times, strict=True):
+            started = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - started)
+    return [median(taken) for taken in times]
+
+
+def errors(ours: Any, theirs: Any, hidden: int) -> tuple[float, float]:
+    """Of the gradient in single precision, relative to the loop's in double precision: by hand, and of ``torch.nn``."""
+    import torch
+
+    exact = ours(FEATURES, hidden, backend="reference").double()
+    x = torch.randn(BATCH, 200, FEATURES)
+    hand, rival = ours(FEATURES, hidden), theirs(FEATURES, hidden, batch_first=True)
+    hand.load_state_dict(exact.state_dict())
+    rival.load_state_dict({f"{name}_l0": weight for name, weight in exact.state_dict().items()})
+
+    def gradients(layer: Any, x: Any) -> Iterable[Any]:
+        weights = list(layer.parameters())
+        return torch.autograd.grad(layer(x)[0].square().mean(), weights)
+
+    truth = list(gradients(exact, x.double()))
+    found = []
+    for layer in (hand, rival):
+        wrong = sum(float((g.double() - t).square().sum()) for g, t in zip(gradients(layer, x), truth, strict=True))
+        found.append(wrong**0.5)
+    return found[0], found[1]
+
+
+if __name__ == "__main__":
+    from benchmarks.__main__ import main
+
+    main(["cells", *sys.argv[1:]])

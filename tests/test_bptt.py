@@ -1,0 +1,112 @@
+"""Layers that run by hand: where the blocks' edges lie, who must not run so, and what they refuse."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from rnnlab.cells.bptt import BLOCK, Block, by_hand, cut
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.indrnn import IndRNN
+from rnnlab.cells.rnn import RNN
+
+BATCH, FEATURES, HIDDEN = 5, 3, 4
+KINDS = [
+    pytest.param(GRU, {}, id="gru"),
+    pytest.param(RNN, {"nonlinearity": "tanh"}, id="rnn"),
+    pytest.param(RNN, {"nonlinearity": "relu"}, id="rnn_relu"),
+    pytest.param(IndRNN, {"nonlinearity": "relu"}, id="indrnn"),
+    pytest.param(IndRNN, {"nonlinearity": "tanh"}, id="indrnn_tanh"),
+]
+by_hand_kinds = pytest.mark.parametrize(("kind", "options"), KINDS)
+
+
+def layer(kind: Any, options: dict[str, str]) -> Any:
+    torch.manual_seed(0)
+    return kind(FEATURES, HIDDEN, **options).double()
+
+
+@by_hand_kinds
+@pytest.mark.parametrize("time", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 2])
+@pytest.mark.parametrize("varying", [False, True])
+def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: int, varying: bool) -> None:
+    cell = layer(kind, options)
+    x = torch.randn(BATCH, time, FEATURES, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(BATCH, HIDDEN, dtype=torch.float64, requires_grad=True)
+    lengths = torch.tensor([time // 2, time, 0, 1, max(time - BLOCK, 0)]) if varying else None
+    wanted = [x, start, *cell.parameters()]
+    results = []
+    for run in (cell, cell.unroll):
+        output, last = run(x, start, lengths)
+        loss = (output * torch.arange(output.numel()).view_as(output).sin()).sum() + last.square().sum()
+        results.append((output, last, *torch.autograd.grad(loss, wanted)))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+@by_hand_kinds
+def test_sequences_without_a_step(kind: Any, options: Any) -> None:
+    start = torch.randn(BATCH, HIDDEN, dtype=torch.float64)
+    output, last = layer(kind, options)(
+        torch.randn(BATCH, 3, FEATURES, dtype=torch.float64), start, torch.zeros(BATCH, dtype=torch.long)
+    )
+    assert not output.any() and torch.equal(last, start)
+
+
+def test_each_block_has_the_rows_that_reach_it() -> None:
+    lengths = torch.tensor([BLOCK, 2 * BLOCK + 3, 1, BLOCK + 1])
+    blocks, order, places = cut(4, 100, lengths)
+    assert blocks == [Block(BLOCK, 4), Block(BLOCK, 2), Block(3, 1)]
+    assert order is not None and order.tolist() == [1, 3, 0, 2]
+    assert places is not None and places[:4].tolist() == [100, 300, 0, 200] and places[-1] == 100 + 2 * BLOCK + 2
+    assert cut(4, BLOCK + 1, None).blocks == [Block(BLOCK, 4), Block(1, 4)]
+
+
+@by_hand_kinds
+def test_gradients_are_the_same_twice_and_where_only_some_are_wanted(kind: Any, options: Any) -> None:
+    cell = layer(kind, options)
+    x = torch.randn(BATCH, 20, FEATURES, dtype=torch.float64, requires_grad=True)
+    loss = cell(x)[0].sin().sum()
+    first, second = (torch.autograd.grad(loss, list(cell.parameters()), retain_graph=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    cell.weight_hh.requires_grad_(False)
+    assert torch.equal(torch.autograd.grad(cell(x.detach())[0].sin().sum(), cell.weight_ih)[0], first[0])
+
+
+@by_hand_kinds
+def test_a_second_derivative_is_refused_and_the_loop_has_it(kind: Any, options: Any) -> None:
+    x = torch.randn(BATCH, 4, FEATURES, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"model\.cell\.backend=reference"):
+        torch.autograd.grad(layer(kind, options)(x)[0].square().sum(), x, create_graph=True)
+    output = layer(kind, {**options, "backend": "reference"})(x)[0]
+    (first,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
+    assert torch.autograd.grad(first.square().sum(), x)[0].any()
+
+
+@by_hand_kinds
+def test_transforms_get_what_they_can_look_into(kind: Any, options: Any) -> None:
+    cell = layer(kind, options)
+    x = torch.randn(3, BATCH, 4, FEATURES, dtype=torch.float64)
+    torch.testing.assert_close(vmap(lambda x: cell.unroll(x)[0])(x)[1], cell(x[1])[0])
+
+    def allowed(x: Tensor) -> Tensor:
+        assert not by_hand(x)
+        return x.sum()
+
+    grad(allowed)(x)
+    assert by_hand(x) and not by_hand(x.half())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not by_hand(x)
+
+
+@by_hand_kinds
+def test_without_gradients_it_keeps_nothing_and_gives_the_same(kind: Any, options: Any) -> None:
+    cell = layer(kind, options)
+    x = torch.randn(BATCH, 20, FEATURES, dtype=torch.float64)
+    with torch.no_grad():
+        alone = cell(x)[0]
+    assert alone.grad_fn is None and torch.equal(alone, cell(x)[0])
+    with torch.inference_mode():
+        assert torch.equal(cell(x)[0], alone)
