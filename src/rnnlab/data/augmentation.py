@@ -121,7 +121,7 @@ class Augmenter:
         options = self.augmentation
         number = np.random.SeedSequence((*self.seed, epoch, position)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(number[0]))
-        inputs, targets, lengths, future = batch
+        inputs, targets, lengths, future = batch.inputs, batch.targets, batch.lengths, batch.future
         if options.window < 1:
             inputs, lengths = sliced(inputs, lengths, options.window, generator)
         if options.time_warping:
@@ -140,7 +140,7 @@ class Augmenter:
             assert token is not None
             chosen = torch.rand(inputs.shape, generator=generator) < options.token_masking
             inputs = inputs.masked_fill(chosen & valid_steps(inputs, lengths), token)
-        return Batch(inputs, targets, lengths, future)
+        return batch._replace(inputs=inputs, targets=targets, lengths=lengths, future=future)
 
 
 def sliced(

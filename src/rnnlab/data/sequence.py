@@ -192,7 +192,9 @@ class SequenceData(LightningDataModule, ABC):
         deviation = None
         if augmentation.jitter:
             split = self.split("train")
-            deviation = split.inputs[valid_steps(split.inputs, split.lengths)].std(0, correction=0)
+            every = _ceil(len(split), ENOUGH_TO_MEASURE)  # all of them, cut from one long series, may not fit in memory
+            some = split.batch(torch.arange(0, len(split), every))
+            deviation = some.inputs[valid_steps(some.inputs, some.lengths)].std(0, correction=0)
         rank = self.trainer.global_rank if self.trainer else 0
         # one number behind that of the batch order, which stands behind those of the splits
         return Augmenter(augmentation, spec, deviation, (self.shuffle_seed, len(SPLITS) + 1, rank))
@@ -219,6 +221,8 @@ class SequenceData(LightningDataModule, ABC):
 
 # Without gradients to keep, four times the training batch fits in the same memory.
 EVALUATION_FACTOR = 4
+# Training sequences, evenly spread, that tell the standard deviation of a feature.
+ENOUGH_TO_MEASURE = 10_000
 # Batches that are sorted by length together: enough to pad little, few enough to stay random.
 BUCKET_POOL = 32
 
