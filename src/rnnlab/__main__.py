@@ -8,6 +8,7 @@ VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
     "evaluate": "test a run, perhaps on other data",
+    "predict": "what trained runs say of data, as a table",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, trainers …",

@@ -1,6 +1,7 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
 import json
+import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +86,12 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str]) -> i
     return 0
 
 
-def members(places: Sequence[str]) -> list[RunDirectory]:
+def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
     """The runs at some places; of a sweep the seeds of its best configuration, by its own (validation) score.
+
+    Args:
+        places: of runs and sweeps.
+        quiet: say which configuration that is on standard error, where it is in nobody's way.
 
     Raises:
         InputError: a place is neither, a run has no checkpoint, or the same one is there twice.
@@ -100,14 +105,14 @@ def members(places: Sequence[str]) -> list[RunDirectory]:
                 raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
             found.append(directory)
             continue
-        found += best_seeds(place)
+        found += best_seeds(place, quiet)
     for number, directory in enumerate(found):
         if directory.path in [other.path for other in found[:number]]:
             raise InputError(f"{shown_path(directory.path)} is named twice: a run is one member of an ensemble")
     return found
 
 
-def best_seeds(sweep: str) -> list[RunDirectory]:
+def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     """The finished runs of a sweep's best configuration, by its own (validation) score.
 
     Raises:
@@ -122,7 +127,9 @@ def best_seeds(sweep: str) -> list[RunDirectory]:
         raise InputError(f"{sweep} holds no run that is done: rnnlab report {sweep}")
     best = ranked[0].counted
     if len(ranked) > 1:
-        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {ranked[0].name} ({len(best)} runs)")
+        name = f"{ranked[0].name} ({len(best)} runs)"
+        out = sys.stderr if quiet else sys.stdout
+        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {name}", file=out)
     return [RunDirectory(run.path) for run in best]
 
 

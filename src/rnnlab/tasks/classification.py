@@ -1,7 +1,7 @@
 """One class for the whole sequence."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, named
 
 
 class Classification(Task):
@@ -81,6 +81,12 @@ class Classification(Task):
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        probabilities, names = self(batch).softmax(-1), self.spec.target.names
+        columns = {"truth": named(batch.targets, names), "prediction": named(probabilities.argmax(-1), names)}
+        shares = {f"p({names[k] if names else k})": p.numpy() for k, p in enumerate(probabilities.cpu().unbind(-1))}
+        return torch.arange(len(batch.targets)), columns | shares
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

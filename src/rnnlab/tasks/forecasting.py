@@ -195,6 +195,34 @@ class Forecasting(Task):
         errors = center.new_tensor(self.spec.references[number].errors).view(center.shape[1:])
         return self.distribution.around(center, errors.expand_as(center))
 
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """A row for each step ahead of each window; where every step is scored, for each step."""
+        log = self.spec.scaling.log
+        if batch.origin is None:
+            output = self(batch)
+            rows, steps = valid_steps(batch.inputs, batch.lengths).nonzero(as_tuple=True)
+            where, steps_are = (rows, steps), "step"
+            ones = torch.ones_like(batch.targets)
+            shift, scale = (ones * torch.tensor(v).to(ones) for v in (self.spec.scaling.shift, self.spec.scaling.scale))
+            truth, forecast = self.spec.scaling.to_units(batch.targets), self.distribution.split(output)
+        else:
+            forecast = self.forecast(batch)
+            truth = batch.origin.actual[:, -forecast.shape[1] :]
+            shift, scale, _ = batch.origin.scales.unbind(1)
+            rows, ahead = torch.ones(forecast.shape[:2]).nonzero(as_tuple=True)
+            where, steps, steps_are = (rows, ahead), ahead + 1, "ahead"
+        forecast = self.distribution.in_units(forecast, shift, scale, log)[where]
+        columns: dict[str, Any] = {steps_are: steps.numpy()}
+        interval = self.distribution.interval(forecast, log)
+        names = self.spec.target.names or tuple(map(str, range(truth.shape[-1])))
+        for value, full in enumerate(names[: truth.shape[-1]]):
+            name = full.removesuffix(" +1")  # direct forecasts name each value by its step ahead
+            columns[name] = truth[where][:, value].numpy()
+            columns[f"{name} predicted"] = self.distribution.point(forecast)[:, value].numpy()
+            for end, bound in zip(("low", "high"), interval or (), strict=False):
+                columns[f"{name} {end}{self.distribution.level}"] = bound[:, value].numpy()
+        return rows, columns
+
     # ---- forecasts beyond the window -------------------------------------------------------------
 
     def forecast(self, batch: Batch) -> Tensor:

@@ -1,5 +1,7 @@
 """A token for each step at which one is asked."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions
 
 
 class Labelling(Task):
@@ -58,6 +60,9 @@ class Labelling(Task):
 
     def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._answers(batch)
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        return token_predictions(self(batch), batch, self.spec.target.names)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)

@@ -17,7 +17,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions
 
 
 class LanguageModeling(Task):
@@ -97,6 +97,9 @@ class LanguageModeling(Task):
     def baseline(self, batch: Batch) -> Tensor:
         assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(*batch.targets.shape, -1)
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        return token_predictions(self(batch), batch, self.spec.target.names)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)

@@ -1,6 +1,6 @@
 """Real values of the whole sequence."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -56,3 +56,11 @@ class Regression(Task):
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         units = self.spec.scaling.to_units
         return (units(output) - units(batch.targets)).square().mean(-1)
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        units = self.spec.scaling.to_units
+        names = self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
+        truth, predicted = (units(each).cpu().unbind(-1) for each in (batch.targets, self(batch)))
+        columns = {name: each.numpy() for name, each in zip(names, truth, strict=True)}
+        said = {f"{name} predicted": each.numpy() for name, each in zip(names, predicted, strict=True)}
+        return torch.arange(len(batch.targets)), columns | said

@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
-from rnnlab.spec import Batch, DataSpec, TargetSpec
+from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
 from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -28,6 +28,24 @@ LOSS_EVERY_N_STEPS = 50
 def mean_probability(logits: Tensor) -> Tensor:
     """``(members, …, classes)`` scores to the ``(…, classes)`` logarithm of the members' mean probability."""
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
+def named(numbers: Tensor, names: tuple[str, ...]) -> list[Any]:
+    """The names of classes or tokens; their numbers where they have none."""
+    return [names[number] if names else number for number in numbers.tolist()]
+
+
+def token_predictions(output: Tensor, batch: Batch, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Any]]:
+    """The table of :meth:`Task.predictions` for tokens: a row for each step at which one is asked."""
+    rows, steps = (batch.targets != IGNORED).nonzero(as_tuple=True)
+    probabilities = output[rows, steps].softmax(-1)
+    truth = batch.targets[rows, steps]
+    return rows, {
+        "step": steps.numpy(),
+        "truth": named(truth, names),
+        "prediction": named(probabilities.argmax(-1), names),
+        "p(truth)": probabilities.gather(-1, truth[:, None])[:, 0].numpy(),
+    }
 
 
 class Scores(nn.Module):
@@ -136,6 +154,18 @@ class Task(LightningModule, ABC):
     def combine(self, outputs: Tensor) -> Tensor:
         """What several networks put out together: ``(members, …)`` to ``(…)``, real values as their mean."""
         return outputs.mean(0)
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """What is predicted for a batch, as columns of a table, the truth among them.
+
+        Returns:
+            ``(rows,)`` which sequence of the batch each row is of; and the columns by name, each ``(rows,)``, in the
+            data's units and with its names.
+
+        Raises:
+            InputError: this objective has no such table.
+        """
+        raise InputError(f"task {type(self).__name__} does not say what it predicts (its method predictions)")
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         """Cheap scores of a training batch (means over it), named by ``training_scores``."""

@@ -1,0 +1,60 @@
+"""What a trained run says of the test data, sequence by sequence."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from rnnlab.data.sequence import Batches
+from rnnlab.errors import InputError, nearest
+from rnnlab.runs.directory import replacing
+from rnnlab.runs.execution import Run
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+
+
+def predictions(run: Run) -> Iterator[pl.DataFrame]:
+    """A table for each batch of the test data: the number of the ``sequence``, and what its task says of it."""
+    run.data.setup("test")
+    run.task.eval()
+    loader = run.data.test_dataloader()
+    assert isinstance(loader, Batches)
+    for numbers, batch in zip(loader.order, loader, strict=True):
+        with torch.inference_mode():
+            rows, columns = run.task.predictions(batch)
+        yield pl.DataFrame({"sequence": numbers[rows].numpy(), **columns})
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuses a file that cannot be written, before anything is computed.
+
+    Raises:
+        InputError: its format is unknown, it exists, or its directory doesn't.
+    """
+    if path.suffix not in FORMATS:
+        hint = nearest(path.suffix, FORMATS)
+        raise InputError(f"--output {path}: no format '{path.suffix}'{hint} (there are {', '.join(FORMATS)})")
+    if path.exists() and not force:
+        raise InputError(f"--output {path} exists, and nothing is overwritten: give another name, or --force")
+    if not path.parent.is_dir():
+        raise InputError(f"--output {path}: there is no directory {path.parent}")
+
+
+def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
+    """Writes all tables as one file, whole or not at all; returns the number of its rows."""
+    whole = pl.concat(tables)
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            whole.write_parquet(temporary)
+        elif path.suffix == ".jsonl":
+            whole.write_ndjson(temporary)
+        else:
+            whole.write_csv(temporary)
+    return len(whole)
+
+
+def show(tables: Iterator[pl.DataFrame]) -> None:
+    """Prints CSV batch by batch, so that whoever reads it need not wait."""
+    for number, table in enumerate(tables):
+        print(table.write_csv(include_header=number == 0), end="", flush=True)
