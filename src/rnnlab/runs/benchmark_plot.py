@@ -1,5 +1,7 @@
 """The picture of a benchmark: ours with their spread, others', and the trivial predictor."""
 
+import textwrap
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,7 +15,11 @@ MANY_TIMES = 30
 def draw(result: Result, description: str) -> Figure:
     """A curve for each row over ``along``, or a line of dots for each row."""
     curve = result.benchmark.along is not None and len(result.places) > 1
-    height = 4.5 if curve else 1.2 + 0.42 * (len(result.rows) + len(result.benchmark.published))
+    height = (
+        4.5
+        if curve
+        else 1.2 + 0.42 * (len(result.rows) + len(result.benchmark.published) + len(result.benchmark.baseline))
+    )
     seeds = max(len(cell.metrics) for cell in result.cells)
     title, _, what = description.partition(": ")
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
@@ -63,6 +69,9 @@ def _curves(ax: Axes, result: Result) -> None:
             )  # fmt: skip
     if _logarithmic(result):
         ax.set_yscale("log")
+    places = [float(place or 0) for place in result.places]
+    if min(places) > 0 and max(places) / min(places) > MANY_TIMES:
+        ax.set_xscale("log")
 
 
 def _dots(ax: Axes, result: Result) -> None:
@@ -79,13 +88,17 @@ def _dots(ax: Axes, result: Result) -> None:
         y = len(names)
         ax.plot(scale * published.value, y, marker="D", markersize=7, markerfacecolor="none", color=style.VERMILION)
         names.append(f"{published.name}, published")
+    low, high = ax.get_xlim()
+    outside = []
     for name, value in result.baselines(result.places[0]).items():
-        ax.axvline(scale * value, color=style.QUIET, linestyle="--")
-        ax.annotate(
-            style.plain(name), (scale * value, -0.75), color=style.QUIET, size=style.TICK, ha="left", va="center",
-            xytext=(4, 0), textcoords="offset points",
-        )  # fmt: skip
-    ax.set_yticks(range(len(names)), [style.plain(name) for name in names])
-    ax.set_ylim(len(names) - 0.4, -1.1)
+        if not low - (high - low) <= scale * value <= high + (high - low):
+            outside.append(f"{name} {benchmark.shown(value)}")  # drawn, it would press all others together
+            continue
+        ax.plot(scale * value, len(names), marker="s", markersize=7, markerfacecolor="none", color=style.QUIET)
+        names.append(f"{name}, trivial")
+    if outside:
+        ax.set_xlabel(f"{ax.get_xlabel()}      (far outside: {style.plain(', '.join(outside))})")
+    ax.set_yticks(range(len(names)), [textwrap.fill(style.plain(name), 30) for name in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
     if _logarithmic(result):
         ax.set_xscale("log")
