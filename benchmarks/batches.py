@@ -11,7 +11,7 @@ STEPS, QUICK = 60, 10
 EXTRA = {
     "classification, augmented": (
         "classification", "data.augmentation.jitter=0.05", "data.augmentation.scaling=0.1",
-        "data.augmentation.time_warp=0.2", "data.augmentation.window_slice=0.9",
+        "data.augmentation.time_warping=0.2", "data.augmentation.window=0.9",
     ),
 }  # fmt: skip
 
