@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 # The ready comparison of `make sweep`.
-SWEEP ?= model=rnn,irnn,lstm,gru data=sine seed=0,1
+SWEEP ?= model=rnn,irnn,lstm,gru,min_gru,lru data=sine,classification seed=0,1,2 hydra/launcher=local
 # Where `make report` and `make tensorboard` look.
 DIR ?= outputs
 
