@@ -15,7 +15,11 @@ from rnnlab.runs.execution import Outcome, execute
 CONF = conf_directory()
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
 # data sets and experiments that read what an optional package carries
-NEEDED = {"airline": "aeon", "air_passengers": "aeon", "sunspots": "statsmodels"}
+NEEDED = {
+    **dict.fromkeys(("airline", "air_passengers", "ucr", "japanese_vowels", "italy_power_demand"), "aeon"),
+    "digits": "sklearn",
+    "sunspots": "statsmodels",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,7 +2,6 @@
 
 import pickle
 from dataclasses import MISSING, fields
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,7 @@ def read(config: Path) -> dict[str, Any]:
     return node
 
 
-# what a data set is read from; where the package is missing, so is the data
-PACKAGES = {"ucr": "aeon", "digits": "sklearn"}
-
-
 def make(config: Path, **options: Any) -> SequenceData:
-    if config.stem in PACKAGES and find_spec(PACKAGES[config.stem]) is None:
-        pytest.skip(f"{PACKAGES[config.stem]} is not installed")
     return build(read(config) | {"num_samples": 50} | options, "data")
 
 

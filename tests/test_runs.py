@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from rnnlab.runs.directory import RunDirectory, replace, replacing
 from rnnlab.runs.execution import Outcome, evaluate, prepare
 
 Train = Callable[..., Outcome]
-PACKAGES = {"ucr": "aeon", "digits": "sklearn"}  # what a data set is read from; where it is missing, so is the data
 FAMILIAR = ("sine", "classification", "tokens", "adding", "text")
 
 
@@ -41,8 +39,6 @@ PRODUCT = [
 
 @pytest.mark.parametrize(("model", "data"), PRODUCT)
 def test_every_model_works_with_every_data_set(model: str, data: str, train: Train) -> None:
-    if find_spec(PACKAGES.get(data, "rnnlab")) is None:
-        pytest.skip(f"{PACKAGES[data]} is not installed")
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
     assert metrics["steps"] == 4  # 32 of 40 sequences in batches of 8
@@ -56,9 +52,6 @@ def test_every_model_works_with_every_data_set(model: str, data: str, train: Tra
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_runs(experiment: str, train: Train) -> None:
-    data = {"japanese_vowels": "ucr", "italy_power_demand": "ucr", "digits": "digits"}.get(experiment, "")
-    if find_spec(PACKAGES.get(data, "rnnlab")) is None:
-        pytest.skip(f"{PACKAGES[data]} is not installed")
     assert train(f"experiment={experiment}", "instruments=none").metrics["steps"] > 0
     text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     for heading in ("Question:", "Command:", "Minutes:", "Expected:"):
