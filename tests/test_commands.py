@@ -70,7 +70,7 @@ def test_bad_input_is_one_line_before_training(
     assert printed.err.count("\n") == 1
     assert printed.err.startswith("rnnlab: ")
     assert said in printed.err
-    assert not [file for file in tmp_path.rglob("*") if file.is_file()], "a refused command leaves nothing behind"
+    assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

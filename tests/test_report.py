@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rnnlab.commands.evaluate import best_seeds
 from rnnlab.commands.report import main, print_leaderboard
 from rnnlab.errors import InputError
 from rnnlab.runs import directory as run_directory
@@ -192,6 +193,32 @@ def test_a_seed_that_was_run_twice_counts_once(make: Make, tmp_path: Path) -> No
 def test_a_run_that_is_below_two_places_counts_once(make: Make, tmp_path: Path) -> None:
     path = make()
     assert len(find_runs([tmp_path, path, tmp_path / "sweep"]).records) == 1
+
+
+def test_folds_repeat_a_setting_as_seeds_do(make: Make, tmp_path: Path) -> None:
+    for model, worse in (("gru", 0.0), ("lstm", 0.1)):
+        for fold in range(3):
+            for seed in (0, 1):
+                data = {"_target_": "rnnlab.data.csv.Csv", "folds": 3, "fold": fold, "shuffle_seed": seed}
+                make(
+                    model=model,
+                    seed=seed,
+                    val=fold + worse * (1 + fold),
+                    name=f"sweep/{model},{fold},{seed}",
+                    settings={"data": data},
+                    overrides=("data.folds=3", f"data.fold={fold}"),
+                )
+    found = board(tmp_path / "sweep")
+    assert [(group.name, group.n, group.score.mean) for group in found.groups] == [
+        ("model=gru", 6, pytest.approx(1.0)),
+        ("model=lstm", 6, pytest.approx(1.2)),
+    ]
+    assert (found.comparisons[0].n, found.comparisons[0].wins) == (6, 6)  # fold by fold, though folds differ far more
+    best = found.groups[0]
+    assert best.best_run is not None
+    assert command(best.best_run, folds=best.folds).endswith("data.folds=3 data.fold=0,1,2 seed=0")
+    # each fold's network knows a part of the past; the last one knows all of it
+    assert [run.path.name for run in best_seeds(str(tmp_path / "sweep"))] == ["gru,2,0", "gru,2,1"]
 
 
 def test_the_datas_own_seed_is_no_seed_unless_it_follows(make: Make, tmp_path: Path) -> None:

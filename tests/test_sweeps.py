@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import Settings, Stop
 from rnnlab.launch.local import Local
+from rnnlab.launch.watch import Watch
 from rnnlab.runs import sweep as sweep_module
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
@@ -570,3 +572,30 @@ def test_settings_of_a_stop() -> None:
     stop.handle(signal.SIGINT, None)
     assert stop.at_once and stop.status == 130
     assert Settings().retries == 0
+
+
+def test_the_best_so_far_is_among_runs_that_can_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def job(data: str, score: float) -> tuple[str, RunDirectory, dict[str, Any]]:
+        directory = RunDirectory.claim(tmp_path / f"{data}{score}")
+        config = {
+            "data": {"_target_": f"rnnlab.data.{data}.Data"},
+            "task": {"_target_": "rnnlab.tasks.task.Task"},
+            "monitor": "val/loss",
+            "mode": "min",
+        }
+        directory.update_status("done")
+        directory.write_metrics({"val/loss": score})
+        return f"{data}{score}", directory, config
+
+    jobs = [job("sine", 0.5), job("parity", 0.1), job("sine", 0.3), job("sine", 0.4)]
+    with Watch(tmp_path, len(jobs)) as watch:
+        for name, directory, config in jobs:
+            watch.started(name, directory, config)
+            watch.ended(name)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.search(r"best .*", line).group().rstrip(")").split(",")[0] for line in lines] == [  # type: ignore[union-attr]
+        "best so far",
+        "best so far",
+        "best so far",
+        "best of sine 0.3: sine0.3",
+    ]

@@ -125,11 +125,16 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     ranked = [group for board in boards for group in board.groups if group.rank is not None]
     if not ranked:
         raise InputError(f"{sweep} holds no run that is done: rnnlab report {sweep}")
-    best = ranked[0].counted
+    best, folds = ranked[0].counted, ranked[0].folds
+    if len(folds) > 1:
+        # each fold was trained up to another time, and only the last one knows all that is known
+        best = [run for run in best if run.fold == folds[-1]]
     if len(ranked) > 1:
         name = f"{ranked[0].name} ({len(best)} runs)"
         out = sys.stderr if quiet else sys.stdout
         print(f"{sweep}: of {len(ranked)} configurations the best on validation is {name}", file=out)
+    if len(folds) > 1:
+        print(f"{sweep}: of {len(folds)} folds the last one", file=sys.stderr if quiet else sys.stdout)
     return [RunDirectory(run.path) for run in best]
 
 

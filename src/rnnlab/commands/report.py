@@ -130,7 +130,7 @@ def _print_board(board: Board, several: bool) -> None:
         out.print("[dim]n: 2/3 says that two runs of three are done and counted[/]")
     out.print(_verdict(board), soft_wrap=True)
     assert first.best_run is not None
-    out.print(f"[bold]Best again[/] {escape(command(first.best_run))}\n")
+    out.print(f"[bold]Best again[/] {escape(command(first.best_run, folds=first.folds))}\n")
 
 
 def _title(board: Board, several: bool) -> str:

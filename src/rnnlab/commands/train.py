@@ -109,8 +109,9 @@ def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Name
 
 def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     """One run, in a directory of its own."""
+    claimed = None
     if is_first_process():
-        _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
+        claimed = _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=ROOT)
     result = run_job(
@@ -121,6 +122,8 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
         job_subdir_key=None,
     )
     callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
+    if claimed is not None and not claimed.path.exists():  # refused
+        claimed.remove_made_parents()
     return int(result.return_value)
 
 
@@ -129,20 +132,21 @@ def is_first_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def _claim(config: DictConfig, key: str, chosen: bool) -> None:
+def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     """Makes the run's directory; a default name that is taken gets a number."""
     wanted = str(OmegaConf.select(config, key))
     for attempt in range(1, 1000):
         path = wanted if attempt == 1 else f"{wanted}-{attempt}"
         try:
-            RunDirectory.claim(path)
+            claimed = RunDirectory.claim(path)
         except InputError:
             if chosen or not os.path.exists(path):
                 raise
             continue
         with read_write(config.hydra):
             OmegaConf.update(config, key, path)
-        return
+        return claimed
+    raise InputError(f"{wanted}: a thousand runs have taken this name: choose another {key}")
 
 
 def job(config: DictConfig) -> Any:

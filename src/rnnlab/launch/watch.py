@@ -37,8 +37,9 @@ class Watch:
         self.path, self.total, self.before = path, total, before
         self.parallel = 1
         self.states: Counter[str] = Counter()
-        self.best: tuple[str, float] | None = None
-        self.monitor = ""
+        # scores of other data or another task are no better or worse
+        self.bests: dict[tuple[str, str, str], tuple[str, float]] = {}
+        self._compared_before = False
         self._running: dict[str, tuple[RunDirectory, Mapping[str, Any], float]] = {}
         self._seconds: list[float] = []
         self._said_at = self._began = time.monotonic()
@@ -89,24 +90,28 @@ class Watch:
                 self.say(f"{self._count()}  {name}  {state}")
 
     def _done(self, name: str, directory: RunDirectory, config: Mapping[str, Any], seconds: float) -> None:
-        if not self.monitor:
+        if not self._compared_before:
+            self._compared_before = True
             for other in self.before:
-                self._compare(other.path.name, other, config)
+                with contextlib.suppress(InputError):
+                    self._compare(other.path.name, other, other.config)
         value = self._compare(name, directory, config)
         if self._live is None:
-            best = "best so far" if self.best and self.best[0] == name else self._best()
+            kind = _kind(config)
+            leads = kind in self.bests and self.bests[kind][0] == name
+            best = "best so far" if leads else self._best(kind)
             more = ", ".join(
                 part for part in (best, f"{self.left} left" if self.left else "", self._time_left()) if part
             )
-            self.say(f"{self._count()}  {name}  {self.monitor} {value:.4g}  {seconds:.1f} s  ({more})")
+            self.say(f"{self._count()}  {name}  {config['monitor']} {value:.4g}  {seconds:.1f} s  ({more})")
 
     def _compare(self, name: str, directory: RunDirectory, config: Mapping[str, Any]) -> float:
         """A job's score, which may be the best so far."""
-        self.monitor = config["monitor"]
-        value = float(directory.metrics.get(self.monitor, math.nan))
-        better = self.best is None or (value < self.best[1] if config["mode"] == "min" else value > self.best[1])
+        value = float(directory.metrics.get(config["monitor"], math.nan))
+        best = self.bests.get(_kind(config))
+        better = best is None or (value < best[1] if config["mode"] == "min" else value > best[1])
         if not math.isnan(value) and better:
-            self.best = (name, value)
+            self.bests[_kind(config)] = (name, value)
         return value
 
     def tick(self) -> None:
@@ -124,8 +129,11 @@ class Watch:
     def _count(self) -> str:
         return f"[{self.states.total() + len(self.before)}/{self.total + len(self.before)}]"
 
-    def _best(self) -> str:
-        return f"best {self.best[1]:.4g}: {self.best[0]}" if self.best else ""
+    def _best(self, kind: tuple[str, str, str]) -> str:
+        if kind not in self.bests:
+            return ""
+        name, value = self.bests[kind]
+        return f"best{f' of {kind[0]}' if len(self.bests) > 1 else ''} {value:.4g}: {name}"
 
     def _time_left(self) -> str:
         if not self._seconds or not self.left:
@@ -151,13 +159,19 @@ class Watch:
         )
         whole = self.total + len(self.before)
         bar = ProgressBar(total=whole, completed=self.states.total() + len(self.before), width=40)
-        best = [Text(f"{self.monitor} {self._best()}")] if self.best else []
+        best = [Text(f"{kind[2]} {self._best(kind)}") for kind in list(self.bests)[:SHOWN]]
         running = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for name, (directory, config, started) in list(self._running.items())[:SHOWN]:
             with contextlib.suppress(InputError, OSError):
                 seconds = f"{time.monotonic() - started:.0f} s"
                 running.add_row(f"[cyan]{name}[/]", self._epoch(directory, config, started), seconds)
         return Group(counts, bar, *best, running)
+
+
+def _kind(config: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Data, task and monitored score: runs that share them can be compared."""
+    data, task = (str(config[part]["_target_"]) for part in ("data", "task"))
+    return data.rpartition(".")[0].rpartition(".")[2], task, str(config["monitor"])
 
 
 def _duration(seconds: float) -> str:

@@ -1,16 +1,16 @@
-"""Runs compared: grouped by everything but the seed, ranked by the validation score that they were chosen by."""
+"""Runs compared: grouped by all but seed and fold, ranked by the validation score that they were chosen by."""
 
 import json
 import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from rnnlab.runs.records import RunRecord
+from rnnlab.runs.records import FOLD, RunRecord
 from rnnlab.runs.statistics import LEVEL, Estimate, Paired, estimate, holm, paired
 
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
@@ -18,7 +18,7 @@ OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$",
 
 @dataclass
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs that differ in their seed alone, or in the fold of a backtest.
 
     Attributes:
         runs: all of them, in whatever state.
@@ -40,12 +40,12 @@ class Group:
 
     @cached_property
     def counted(self) -> list[RunRecord]:
-        """The runs that are done, one a seed: a second run of a seed repeats the first, and is no new evidence."""
-        latest: dict[int, RunRecord] = {}
+        """The runs that are done, one a seed and fold: a second run of a seed repeats the first: no new evidence."""
+        latest: dict[tuple[int, int], RunRecord] = {}
         for run in sorted(self.runs, key=lambda run: str(run.status.get("finished") or "")):
             if run.score is not None:
-                latest[run.seed] = run
-        return [latest[seed] for seed in sorted(latest)]
+                latest[run.replicate] = run
+        return [latest[replicate] for replicate in sorted(latest)]
 
     @property
     def repeats(self) -> int:
@@ -69,11 +69,16 @@ class Group:
 
     @property
     def n(self) -> int:
-        """Seeds that are done."""
+        """Seeds that are done; of a backtest, seeds of folds."""
         return len(self.counted)
 
-    def by_seed(self) -> dict[int, float]:
-        return {run.seed: run.metrics[self.monitor] for run in self.counted}
+    @property
+    def folds(self) -> list[int]:
+        """That are done; empty where this is no backtest."""
+        return sorted({run.fold for run in self.counted if run.fold is not None})
+
+    def by_replicate(self) -> dict[Hashable, float]:
+        return {run.replicate: run.metrics[self.monitor] for run in self.counted}
 
     @property
     def best_run(self) -> RunRecord | None:
@@ -165,7 +170,7 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
         items = {
             name: float(value) if type(value) is int else value
             for name, value in record.config.items()
-            if name not in bound and not _follows_seed(record, name)
+            if name not in bound and not _follows_seed(record, name) and not (name == FOLD and record.fold is not None)
         }
         group = groups.setdefault(json.dumps(items, sort_keys=True, default=str), Group([]))
         group.runs.append(record)
@@ -180,7 +185,7 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
     for rank, group in enumerate(ranked, 1):
         group.rank = rank
     waiting = [group for group in found if group.rank is None]
-    comparisons = [paired(ranked[0].by_seed(), other.by_seed(), key[3]) for other in ranked[1:]]
+    comparisons = [paired(ranked[0].by_replicate(), other.by_replicate(), key[3]) for other in ranked[1:]]
     return Board(*key, [*ranked, *waiting], parameters, comparisons, holm([each.p for each in comparisons]))
 
 
@@ -191,8 +196,8 @@ def parse(override: str) -> tuple[str, str]:
 
 
 def told(overrides: Iterable[str]) -> tuple[str, ...]:
-    """The overrides that say what a run is: neither its seed nor where Hydra puts it."""
-    return tuple(each for each in overrides if not each.startswith("hydra") and parse(each)[0] != "seed")
+    """The overrides that say what a run is: neither its seed nor its fold nor where Hydra puts it."""
+    return tuple(each for each in overrides if not each.startswith("hydra") and parse(each)[0] not in ("seed", FOLD))
 
 
 def _overridden(record: RunRecord) -> dict[str, str]:
@@ -268,12 +273,15 @@ def common_overrides(records: Sequence[RunRecord]) -> list[str]:
     return [each for each in told(records[0].overrides) if all(each in other for other in others)]
 
 
-def command(record: RunRecord, seeds: Sequence[int] = ()) -> str:
-    """What to paste into a shell to have the run again; with seeds, the sweep over them."""
-    parts = ["rnnlab", "train", *(["-m"] if len(seeds) > 1 else [])]
+def command(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] = ()) -> str:
+    """What to paste into a shell to have the run again; with seeds or folds, the sweep over them."""
+    parts = ["rnnlab", "train", *(["-m"] if len(seeds) > 1 or len(folds) > 1 else [])]
     for directory in record.status.get("config_dirs") or []:
         parts += ["--config-dir", str(directory)]
-    parts += [*told(record.overrides), f"seed={','.join(map(str, seeds or [record.seed]))}"]
+    parts += told(record.overrides)
+    if record.fold is not None:
+        parts.append(f"{FOLD}={','.join(map(str, folds or [record.fold]))}")
+    parts.append(f"seed={','.join(map(str, seeds or [record.seed]))}")
     return shlex.join(parts)
 
 

@@ -23,7 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +46,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
+        self._made: list[Path] = []
 
     # ---- making and finding ---------------------------------------------------------------------
 
@@ -64,6 +65,7 @@ class RunDirectory:
             InputError: it already holds a run, a sweep or anything else, or cannot be written.
         """
         directory = cls(path)
+        directory._made = missing_parents(directory.path)
         try:
             directory.path.mkdir(parents=True, exist_ok=True)
             inhabitants = sorted(entry.name for entry in directory.path.iterdir() if entry.name not in tolerate)
@@ -110,6 +112,10 @@ class RunDirectory:
         shutil.rmtree(self.path / ".hydra", ignore_errors=True)
         with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
             self.path.rmdir()
+
+    def remove_made_parents(self) -> None:
+        """Takes away the empty directories that claiming this one had to make, where nothing is left in them."""
+        remove_empty(self._made)
 
     # ---- places -----------------------------------------------------------------------------------
 
@@ -246,6 +252,18 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def missing_parents(path: Path) -> list[Path]:
+    """The directories above a path that do not exist yet, the nearest first."""
+    return [parent for parent in path.parents if not parent.exists()]
+
+
+def remove_empty(paths: Iterable[Path]) -> None:
+    """Removes directories, the innermost first, up to one that holds something."""
+    with contextlib.suppress(OSError):
+        for path in paths:
+            path.rmdir()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from rnnlab.runs.sweep import COMMAND
 READERS = 8
 """Threads: on a shared disk the waiting is what takes time."""
 INSIDE_A_RUN = frozenset({"checkpoints", "figures", "tensorboard", ".hydra"})
+FOLD = "data.fold"
 TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 # libyaml is ten times faster than the parser in Python, where PyYAML was built with it
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -66,6 +67,16 @@ class RunRecord:
     @property
     def seed(self) -> int:
         return int(self.config.get("seed", 0))
+
+    @property
+    def fold(self) -> int | None:
+        """Of a backtest with refitting; None where there are no folds."""
+        return int(self.config.get(FOLD) or 0) if self.config.get("data.folds") else None
+
+    @property
+    def replicate(self) -> tuple[int, int]:
+        """What tells repetitions of one setting apart: the fold of a backtest, and the seed."""
+        return self.fold or 0, self.seed
 
     @property
     def score(self) -> float | None:

@@ -6,7 +6,7 @@ incomplete beta function, since SciPy is no dependency.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,8 +66,8 @@ class Paired:
     p: float
 
 
-def paired(best: Mapping[int, float], other: Mapping[int, float], mode: str) -> Paired:
-    """The paired t test of two configurations by seed.
+def paired(best: Mapping[Hashable, float], other: Mapping[Hashable, float], mode: str) -> Paired:
+    """The paired t test of two configurations by seed, or by fold and seed.
 
     A seed sets initial weights, batch order and dropout, so that the runs of
     one seed share much of their luck: the test is of their differences.
@@ -77,7 +77,7 @@ def paired(best: Mapping[int, float], other: Mapping[int, float], mode: str) -> 
         other: score by seed.
         mode: ``min`` or ``max``, what is better.
     """
-    seeds = sorted(best.keys() & other.keys())
+    seeds = [seed for seed in best if seed in other]
     differences = [other[seed] - best[seed] for seed in seeds]
     sign = 1 if mode == "min" else -1
     wins = sum(sign * difference > 0 for difference in differences)

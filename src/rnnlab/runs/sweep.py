@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import CONFIG, STATUS, RunDirectory, now, provenance, replace
+from rnnlab.runs.directory import (
+    CONFIG,
+    STATUS,
+    RunDirectory,
+    missing_parents,
+    now,
+    provenance,
+    remove_empty,
+    replace,
+)
 
 COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
 MULTIRUN = "multirun.yaml"
@@ -61,6 +70,7 @@ class SweepDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
+        self._made: list[Path] = []
 
     # ---- making and finding ---------------------------------------------------------------------
 
@@ -79,6 +89,7 @@ class SweepDirectory:
         content = json.dumps({**facts, "created": now(), **provenance(), "code": code_digests()}, indent=1) + "\n"
         for attempt in range(1, 1000):
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
+            directory._made = missing_parents(directory.path)
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 if next(directory.path.iterdir(), None) is None:
@@ -115,6 +126,7 @@ class SweepDirectory:
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
             self.path.rmdir()
+        remove_empty(self._made)
 
     # ---- the command ------------------------------------------------------------------------------
 

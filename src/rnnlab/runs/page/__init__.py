@@ -123,7 +123,7 @@ def _group(
         "seconds": _digits(group.estimate("seconds").mean),
         "states": dict(group.states),
         "repeats": group.repeats,
-        "command": command(example).rpartition("seed=")[0],
+        "command": command(example, folds=group.folds).rpartition("seed=")[0],
         "best": best.seed if best else None,
         "figures": [
             _href(best.path, home) + quote(str(figure)) for figure in (best.status.get("figures") or [])[:12]

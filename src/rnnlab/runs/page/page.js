@@ -467,7 +467,8 @@
 
   function parallel(board) {
     const ranked = reals(board), infos = board.parameters.map((_, index) => values(board, index));
-    const swept = board.parameters.map((_, index) => index).filter((index) => infos[index].found.length > 1).slice(0, 10);
+    const swept = board.parameters.map((_, index) => index).filter((index) => infos[index].found.length > 1), axes = swept.length;
+    swept.splice(10);
     if (swept.length < 2 || ranked.length < 3) return null;
     const said = el("p", { class: "small", role: "status" }), brushes = new Map();
     const plot = figure(340, "Parallel coordinates: a line a group, an axis a parameter, the score at the right", (svg, width, height, holder) => {
@@ -525,7 +526,7 @@
       svg.addEventListener("pointerleave", () => { hideTip(); paint(); });
       paint();
     });
-    return card("parallel", "Parallel coordinates", "A line is a group, from value to value to its score; brighter is better, and the best is at the top of the last axis. Drag along an axis to look at a range; a click on it clears.", plot, said);
+    return card("parallel", "Parallel coordinates", "A line is a group, from value to value to its score; brighter is better, and the best is at the top of the last axis. Drag along an axis to look at a range; a click on it clears." + (axes > 10 ? ` The first 10 of ${axes} parameters are here.` : ""), plot, said);
   }
 
   function front(groups, cost, mode) {
