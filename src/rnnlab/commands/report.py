@@ -134,8 +134,9 @@ def _print_board(board: Board, several: bool) -> None:
 
 
 def _title(board: Board, several: bool) -> str:
-    common = [] if len(board.groups) < 2 else [f"({each})" for each in common_overrides(list(board.records))]
+    shared = [] if len(board.groups) < 2 else common_overrides(list(board.records))
     where = [f"{board.data}, {board.task}"] if several else []
+    common = [f"({each})" for each in shared if not (several and each == f"data={board.data}")]
     return escape(" ".join(["Leaderboard", *where, *common]))
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 LAYOUT_STAGES = ("train", "val")
+FINAL = ("test/", "baseline/", "rollout/")
 
 
 class TensorBoard(Callback):
@@ -32,11 +33,24 @@ class TensorBoard(Callback):
     Args:
         directory: of the event files.
         config: the resolved config of the run.
+        choices: which config of each group, such as ``{"model": "gru"}``.
+        overrides: what was said on the command line; the HParams tab shows these keys and the choices first.
     """
 
-    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, Any],
+        choices: Mapping[str, str | None] | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
         self.logger = _Logger(directory.parent, name="", version=directory.name)
         self.config = config
+        self.hyperparameters = {
+            **{group: choice for group, choice in (choices or {}).items() if choice is not None},
+            **flat(config),
+        }
+        self.first = {"model", "data", *(each.partition("=")[0].lstrip("+") for each in overrides)}
 
     @property
     def writer(self) -> Any:
@@ -62,8 +76,8 @@ class TensorBoard(Callback):
                 },
             }
         )
-        experiment, start, _ = hparams(flat(self.config), dict.fromkeys(_final_scores(pl_module), 0))
-        self.writer.file_writer.add_summary(experiment)
+        experiment, start, _ = hparams(self.hyperparameters, dict.fromkeys(_final_scores(pl_module), 0))
+        self.writer.file_writer.add_summary(_with_first(experiment, self.first))
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
 
@@ -78,7 +92,7 @@ class TensorBoard(Callback):
     def finish(self, metrics: Mapping[str, Any], state: str) -> None:
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():
-            if name.startswith(("test/", "baseline/", "rollout/")):
+            if name.startswith(FINAL):
                 self.writer.add_scalar(name, value, metrics["steps"])
             elif name.startswith("val/"):  # of the weights that were kept; the curve's last point is another epoch's
                 self.writer.add_scalar(f"best/{name}", value, metrics["steps"])
@@ -104,7 +118,10 @@ class TensorBoard(Callback):
 
 
 class _Logger(TensorBoardLogger):
-    """Lightning's logger without its own hyperparameters and its ``hp_metric``, and without a first ``epoch`` curve."""
+    """Lightning's logger without its own hyperparameters, its ``hp_metric``, and the final scores, which come once."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({name: value for name, value in metrics.items() if not name.startswith(FINAL)}, step)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         return
@@ -130,9 +147,16 @@ class _Output(nn.Module):
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
-    """A nested config as ``a.b.c`` keys with values that TensorBoard's HParams tab can sort and filter."""
+    """A nested config as ``a.b.c`` keys with values that TensorBoard's HParams tab can sort and filter.
+
+    The classes' paths are left out: the choices of configs say the same in a word.
+    """
     if isinstance(config, Mapping):
-        items = [flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
+        items = [
+            flat(value, f"{prefix}.{name}" if prefix else str(name))
+            for name, value in config.items()
+            if name not in ("_target_", "_partial_")
+        ]
         return {name: value for item in items for name, value in item.items()}
     return {prefix: config if isinstance(config, bool | int | float | str) else str(config)}
 
@@ -141,6 +165,16 @@ def _final_scores(task: Task) -> list[str]:
     """What the HParams tab lists: the monitored score while it moves, then the kept weights' and the test's."""
     names = ("loss", *task.metrics())
     return [task.monitor, *(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names)]
+
+
+def _with_first(experiment: Any, first: Collection[str]) -> Any:
+    """Marks the columns that TensorBoard shall show first: those that it takes for what differs between runs."""
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in first
+    plugin_data.content = content.SerializeToString()
+    return experiment
 
 
 def _session_end(status: str) -> Any:

@@ -243,7 +243,8 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         stop,
     )
     gallery = Gallery(run.instruments, data)
-    tensorboard = TensorBoard(directory.tensorboard, config)
+    status = directory.status
+    tensorboard = TensorBoard(directory.tensorboard, config, status.get("choices"), status.get("overrides", ()))
     patience = (config.get("early_stopping") or {}).get("patience")
     callbacks: list[Callback] = [
         gallery,

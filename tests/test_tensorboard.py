@@ -1,0 +1,107 @@
+"""TensorBoard started on a sweep and asked over HTTP, as its pages ask."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY
+
+from rnnlab.commands import train as train_command
+
+MODELS, SEEDS = ("rnn", "gru"), (0, 1)
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tensorboard") / "sweep"
+    jobs = [f"model={','.join(MODELS)}", f"seed={','.join(map(str, SEEDS))}", "model.hidden_size=4"]
+    assert train_command.main(["-m", *jobs, *TINY, f"hydra.sweep.dir={path}"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def ask(sweep: Path) -> Iterator[Ask]:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep), "--port", "0", "--load_fast", "false"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stderr is not None
+            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+
+            def get(path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
+                url = f"{address.rstrip('/')}/data/{path}?{urllib.parse.urlencode(query)}"
+                data = None if body is None else json.dumps(body).encode()
+                request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+
+            deadline = time.monotonic() + 60
+            while len(get("runs")) < len(MODELS) * len(SEEDS) and time.monotonic() < deadline:
+                time.sleep(0.2)  # it reads the files in a thread of its own
+            yield get
+        finally:
+            server.terminate()
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_has_the_name_of_what_is_varied(ask: Ask) -> None:
+    names = [f"{number}_model={model},seed={seed}" for number, (model, seed) in enumerate(JOBS)]
+    assert ask("runs") == [f"{name}/tensorboard" for name in names]
+
+
+JOBS = [(model, seed) for model in MODELS for seed in SEEDS]
+
+
+def test_curves_are_those_of_the_ledger(ask: Ask, sweep: Path) -> None:
+    for run in ask("runs"):
+        metrics = json.loads((sweep / run).with_name("metrics.json").read_text())
+        for tag in ("test/loss", "baseline/loss"):
+            ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=tag)
+            assert (step, value) == (metrics["steps"], pytest.approx(metrics[tag]))
+        assert ask("plugin/scalars/scalars", run=run, tag="val/loss")
+
+
+def test_curves_are_grouped(ask: Ask) -> None:
+    layout = ask("plugin/custom_scalars/layout")
+    assert [category["title"] for category in layout["category"]] == ["Learning curves", "Optimization"]
+    loss = layout["category"][0]["chart"][0]
+    assert (loss["title"], loss["multiline"]["tag"]) == ("loss", ["train/loss", "val/loss"])
+
+
+def test_figures_are_there(ask: Ask) -> None:
+    for run, tags in ask("plugin/images/tags").items():
+        assert "figures/loss_curves" in tags, run
+
+
+def test_every_job_has_its_hyperparameters_and_its_real_scores(ask: Ask, sweep: Path) -> None:
+    experiment = ask("plugin/hparams/experiment", {"hparamsLimit": 0})
+    shown_first = [info["name"] for info in experiment["hparamInfos"]][:8]
+    assert {"model", "data", "model.hidden_size", "seed"} <= set(shown_first), "what was chosen comes first"
+    body = {
+        "startIndex": 0,
+        "sliceSize": 100,
+        "allowedStatuses": ["STATUS_SUCCESS"],
+        "colParams": [{"metric": info["name"]} for info in experiment["metricInfos"]],
+    }
+    groups = ask("plugin/hparams/session_groups", body)["sessionGroups"]
+    found = {}
+    for group in groups:
+        parameters, (session,) = group["hparams"], group["sessions"]
+        scores = {each["name"]["tag"]: each["value"] for each in session["metricValues"]}
+        found[parameters["model"], parameters["seed"]] = scores["test/loss"]
+        assert "hp_metric" not in scores
+    expected = {
+        (model, seed): json.loads((sweep / f"{number}_model={model},seed={seed}" / "metrics.json").read_text())
+        for number, (model, seed) in enumerate(JOBS)
+    }
+    assert found == {key: pytest.approx(metrics["test/loss"]) for key, metrics in expected.items()}
