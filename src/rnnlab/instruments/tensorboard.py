@@ -1,5 +1,6 @@
 """What a run shows in TensorBoard: scalars, figures, HParams with real metrics, a layout, the graph, the config."""
 
+import json
 import logging
 import time
 import warnings
@@ -14,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
+from torch.utils.tensorboard._pytorch_graph import graph  # what add_graph writes
 from torch.utils.tensorboard.summary import hparams
 
 from rnnlab.network import Network
@@ -21,6 +23,7 @@ from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 LAYOUT_STAGES = ("train", "val")
+_graphs: dict[str, Any] = {}
 FINAL = ("test/", "baseline/", "rollout/")
 
 
@@ -107,14 +110,23 @@ class TensorBoard(Callback):
 
     def _add_graph(self, trainer: Trainer, task: Task) -> None:
         batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
+        inputs = batch.inputs[:1, :4].to(task.device)
         network, training = task.network, task.network.training
+        structure = json.dumps([self.config["model"], inputs.shape, network.readout.out_features])
+        if structure in _graphs:
+            self.writer.file_writer.add_graph(_graphs[structure])
+            return
         with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             logging.getLogger("torch.jit").setLevel(logging.ERROR)
             network.eval()
-            # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
-            self.writer.add_graph(_Output(network), batch.inputs[:1, :4].to(task.device))
+            traced = graph(_Output(network), inputs)
             network.train(training)
+        self.writer.file_writer.add_graph(traced)
+        # the jobs of a sweep mostly share it, and tracing takes as long as a short epoch
+        _graphs.clear()
+        _graphs[structure] = traced
 
 
 class _Logger(TensorBoardLogger):
