@@ -1,0 +1,43 @@
+"""What mkdocs asks while it builds: the pages of cells, data and tasks, their pictures, and the notebook."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+from pagemaker import cells, choices, data, story, tasks
+
+SECTIONS = {"model": ("Cells", "cells", cells), "data": ("Data", "data", data), "task": ("Tasks", "tasks", tasks)}
+
+
+def on_config(config: Any) -> Any:
+    """Each section of the navigation goes on with a page for each choice of its group."""
+    for group, (title, folder, _) in SECTIONS.items():
+        section = next(entry[title] for entry in config.nav if title in entry)
+        section += [f"{folder}/{name}.md" for name in choices.choices(group)]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the pages that are made, and what is drawn for them."""
+    for uri, content in made():
+        files.append(File.generated(config, uri, content=content))
+    return files
+
+
+def made() -> Iterator[tuple[str, str | bytes]]:
+    """Each page and picture, by its place below ``pages``."""
+    for group, (_, folder, maker) in SECTIONS.items():
+        for name in choices.choices(group):
+            yield f"{folder}/{name}.md", maker.page(name)
+            drawn: dict[str, Callable[[], Any]] = getattr(maker, "pictures", lambda _: {})(name)
+            for file, draw in drawn.items():
+                yield f"{folder}/{file}", png(draw())
+    yield from story.files()
+
+
+def png(figure: Any) -> bytes:
+    """A figure as a file holds it."""
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png")
+    return memory.getvalue()

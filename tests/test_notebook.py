@@ -1,0 +1,47 @@
+"""The notebook of the documentation runs from its first cell to its last; ``make docs`` then shows its outputs."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
+nbclient = pytest.importorskip("nbclient", reason="the extra docs is not installed")
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "docs" / "story.ipynb"
+
+
+def test_it_is_committed_without_outputs() -> None:
+    notebook = nbformat.read(SOURCE, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert [cell.source for cell in code if cell.outputs or cell.execution_count] == []
+
+
+# its kernel's sockets are closed by the collector, and asyncio's own notices are none of ours
+@pytest.mark.filterwarnings("default")
+@pytest.mark.slow
+def test_it_runs_and_shows_what_it_speaks_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the rnnlab and the Python of this environment, whether it is activated or not
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(SOURCE, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+
+    outputs = {cell.source: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    # a shell command that fails raises nothing by itself
+    for source, shown in outputs.items():
+        text = "".join(each.get("text", "") for each in shown)
+        assert "rnnlab: error" not in text, f"{source}\n{text}"
+        assert "Traceback" not in text, f"{source}\n{text}"
+        if source.startswith("!"):
+            assert text.strip(), source
+    pictures = [each for shown in outputs.values() for each in shown if "image/png" in each.get("data", {})]
+    assert len(pictures) == 5  # the forecast, three gradients, the confusion matrix
+
+    executed = ROOT / "build" / "story.ipynb"
+    executed.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, executed)
