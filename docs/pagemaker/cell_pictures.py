@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from pagemaker.prose import Equation
 
+from pagemaker.prose import Equation
 from rnnlab.cells.cell import Cell
 from rnnlab.instruments import style
 
@@ -47,8 +47,7 @@ def graph(equations: list[Equation]) -> dict[str, Node]:
         for symbol, when in SYMBOL.findall(each.right):
             source = symbol if when == "t" else f"{symbol}-"
             if source not in nodes:
-                when = "t" if when == "t" else "t-1" if when == "{t-1}" else "t-j"
-                nodes[source] = Node(f"${_math(symbol)}_{{{when}}}$", INPUT)
+                nodes[source] = Node(f"${_math(symbol)}_{{{when.strip('{}')}}}$", INPUT)
         sources = list(dict.fromkeys(s if when == "t" else f"{s}-" for s, when in SYMBOL.findall(each.right)))
         for name in names:
             if name in nodes and nodes[name].kind != INPUT:
@@ -94,7 +93,7 @@ def _place(nodes: dict[str, Node]) -> None:
     for name in inner:
         columns.setdefault(depth[name], []).append(name)
     rows = max(map(len, columns.values()), default=0)
-    rows = rows if rows else 0.6  # type: ignore[assignment]
+    rows = rows or 0.6  # type: ignore[assignment]
     for column, names in columns.items():
         for i, name in enumerate(names):
             nodes[name].place = (column, (rows - len(names)) / 2 + len(names) - 1 - i)
@@ -194,7 +193,7 @@ def _arrow(begin: tuple[float, float], end: tuple[float, float], colour: str, le
 
 UNITS, FEATURES, SHOWN, STEPS, BATCH = 48, 4, 100, 200, 8
 OTHERS = ("rnn", "lstm", "gru")
-PLACES = ((0.035, 0.125, 0.455, 0.6), (0.497, 0.125, 0.01, 0.6), (0.6, 0.125, 0.385, 0.6))
+PLACES = ((0.035, 0.125, 0.455, 0.6), (0.497, 0.125, 0.01, 0.6), (0.615, 0.125, 0.375, 0.6))
 """Left, bottom, width and height of the echo, its scale and the reach, as shares of the figure."""
 Make = Callable[[str], Cell]
 
@@ -229,8 +228,8 @@ def memory(name: str, make: Make) -> Figure:
     cell = make(name)
     fig = style.figure(
         f"What {name} remembers before it has learned anything",
-        f"{UNITS} units at their initial weights, reading noise. Left: how the state differs, step by step, if nothing but "
-        "the first input was another. Right: how the last output depends on the input of so many steps ago.",
+        f"{UNITS} units at their initial weights, reading noise. Left: how the state differs, step by step, if nothing "
+        "but the first input was another. Right: how the last output depends on the input of so many steps ago.",
         9.6, 3.5,
     )  # fmt: skip
     # laid out by hand: the layout engine would take most of the time that all these pictures take

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from pagemaker import cell_pictures, choices, prose, scores
 from pagemaker.cell_pictures import FEATURES, UNITS
-
 from rnnlab.cells.cell import Cell
 from rnnlab.runs.build import build
 

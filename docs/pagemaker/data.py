@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import Any
 
 from pagemaker import choices, data_pictures, prose, scores
-
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.build import build
@@ -19,7 +18,7 @@ KINDS = {
 
 @cache
 def built(name: str) -> SequenceData | InputError:
-    """The data of ``data=NAME`` as its config has it, or why it is not to be had here: an optional package is missing."""
+    """The data of ``data=NAME`` as its config has it, or why it is not to be had: an optional package is missing."""
     try:
         data = build(choices.composed(f"data={name}")["data"], "data")
         data.prepare_data()

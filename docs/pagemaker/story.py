@@ -19,12 +19,10 @@ def files() -> Iterator[tuple[str, str | bytes]]:
     current = executed is not None and _sources(executed) == _sources(notebook)
     text, resources = MarkdownExporter().from_notebook_node(executed if current else notebook)
     title, _, rest = text.partition("\n")
-    note = "" if current else (
-        '\n*Shown without its outputs; `make test-all ARGS="-k notebook"` executes it, and `make docs` shows them then.*\n'
-    )  # fmt: skip
+    hint = 'Shown without its outputs; `make test-all ARGS="-k notebook"` executes it, and `make docs` shows them then.'
+    note = "" if current else f"\n*{hint}*\n"
     yield "story.md", f"{title}\n{note}{rest}"
-    for name, content in (resources.get("outputs") or {}).items():
-        yield name, content
+    yield from (resources.get("outputs") or {}).items()
 
 
 def _sources(notebook: nbformat.NotebookNode) -> list[str]:

@@ -1,0 +1,124 @@
+"""The pages of the documentation that are made: of every cell, data set and task, and true to what they are made of."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import choices
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def pagemaker() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import pagemaker.cells  # type: ignore[import-not-found]
+        import pagemaker.data
+        import pagemaker.tasks
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    return pagemaker
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_somebody_says_when_to_use_each_cell(pagemaker: ModuleType, name: str) -> None:
+    assert len(pagemaker.cells.when_to_use(name)) > 100
+
+
+def test_a_cell_of_which_nobody_says_it_is_named_with_its_file(pagemaker: ModuleType) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"docs/cells/nothing\.md is missing: a paragraph on when to use nothing"
+    ):
+        pagemaker.cells.when_to_use("nothing")
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_each_cell_has_a_page_with_its_equations_and_a_count_that_holds(pagemaker: ModuleType, name: str) -> None:
+    found, _ = pagemaker.cells.equations(name)
+    assert any("x_t" in each.right or "x_{t" in each.right for each in found), "the input acts on nothing"
+    text = pagemaker.cells.page(name)
+    assert '<table class="equations">' in text
+    formula = pagemaker.cells.formula(name)
+    if formula:
+        python = formula.replace("−", "-").replace("²", "**2").replace("FH", "F*H")
+        python = re.sub(r"(\d)([FH])", r"\1*\2", python)
+        count = pagemaker.cells.parameters(name, 13, 28)
+        assert eval(python, {"F": 13, "H": 28}) == count, formula
+
+
+def test_the_formula_of_known_cells(pagemaker: ModuleType) -> None:
+    assert pagemaker.cells.formula("gru") == "3FH + 3H² + 6H"
+    assert pagemaker.cells.formula("min_gru") == "2FH + 2H"
+
+
+def test_the_picture_of_a_step_follows_the_equations(pagemaker: ModuleType) -> None:
+    from pagemaker import cell_pictures
+
+    nodes = cell_pictures.graph(pagemaker.cells.equations("lstm")[0])
+    assert {name: sorted(node.sources) for name, node in nodes.items() if node.sources} == {
+        **{name: ["h-", "x"] for name in "ifgo"},
+        "c": ["c-", "f", "g", "i"],
+        "h": ["c", "o"],
+    }
+    assert [nodes[name].kind for name in "ifgoch"] == ["gate", "gate", "squashed", "gate", "sum", "sum"]
+
+
+def test_a_page_has_the_measured_scores_and_the_row_they_are_from(pagemaker: ModuleType) -> None:
+    table = pagemaker.scores.results()["copy_memory"]
+    (lru,) = (table.cells(row) for row in table.rows if row[0] == "LRU")
+    (line,) = (line for line in pagemaker.cells.page("lru").splitlines() if "[copy_memory]" in line)
+    assert f"**{lru['T=100']}** %" in line
+    assert lru["parameters"] in line
+    assert "copy_memory" not in pagemaker.cells.measured("s5")
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_each_data_set_has_a_page_and_a_picture(pagemaker: ModuleType, name: str) -> None:
+    text = pagemaker.data.page(name)
+    assert f"rnnlab train data={name}\n" in text
+    empty = [line for line in text.splitlines() if line.startswith("| `data.") and line.endswith("|  |")]
+    assert not empty, "an option that nothing describes"
+    (draw,) = pagemaker.data.pictures(name).values()
+    assert draw().axes
+
+
+def test_a_data_set_whose_package_is_missing_has_a_page_that_says_so(
+    pagemaker: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnnlab.errors import InputError
+
+    monkeypatch.setattr(pagemaker.data, "built", lambda name: InputError("data=ucr needs aeon"))
+    assert "No picture here: data=ucr needs aeon" in pagemaker.data.page("ucr")
+    assert pagemaker.data.pictures("ucr") == {}
+
+
+@pytest.mark.parametrize("name", choices("task"))
+def test_each_task_has_a_page_with_the_data_that_asks_for_it(pagemaker: ModuleType, name: str) -> None:
+    text = pagemaker.tasks.page(name)
+    asked = re.findall(r"\(\.\./data/(\w+)\.md\)", text)
+    assert asked
+    assert all(pagemaker.data.task_of(each) == name for each in asked)
+    empty = [line for line in text.splitlines() if line.startswith("| `task.") and line.endswith("|  |")]
+    assert not empty, "an option that nothing describes"
+
+
+def test_no_option_of_a_cell_is_left_without_a_word(pagemaker: ModuleType) -> None:
+    for name in choices("model"):
+        empty = [
+            line
+            for line in pagemaker.cells.page(name).splitlines()
+            if line.startswith("| `model.") and line.endswith("|  |")
+        ]
+        assert not empty, name
+
+
+def test_equations_are_set_with_sub_and_superscripts(pagemaker: ModuleType) -> None:
+    from pagemaker import prose
+
+    assert prose.typeset("σ(W_ih x_{t-1})") == "σ(<i>W</i><sub>ih</sub> <i>x</i><sub><i>t</i>-1</sub>)"
+    found, rest = prose.equations("A cell.\n\n    h_t = φ(x_t),    φ = tanh\n\nSomebody (2016), arXiv 1603.09420.")
+    assert found == [prose.Equation("h_t", "φ(x_t)", "φ = tanh")]
+    assert rest == "Somebody (2016), [arXiv 1603.09420](https://arxiv.org/abs/1603.09420)."
