@@ -15,15 +15,17 @@ EXECUTED = ROOT / "build" / "story.ipynb"
 def files() -> Iterator[tuple[str, str | bytes]]:
     """The page and its pictures."""
     notebook = nbformat.read(SOURCE, as_version=4)
-    executed = nbformat.read(EXECUTED, as_version=4) if EXECUTED.is_file() else None
-    current = executed is not None and _sources(executed) == _sources(notebook)
-    text, resources = MarkdownExporter().from_notebook_node(executed if current else notebook)
+    executed = _code(nbformat.read(EXECUTED, as_version=4)) if EXECUTED.is_file() else []
+    current = [cell.source for cell in executed] == [cell.source for cell in _code(notebook)]
+    if current:
+        for cell, done in zip(_code(notebook), executed, strict=True):
+            cell.outputs = done.outputs
+    text, resources = MarkdownExporter().from_notebook_node(notebook)
     title, _, rest = text.partition("\n")
     hint = 'Shown without its outputs; `make test-all ARGS="-k notebook"` executes it, and `make docs` shows them then.'
-    note = "" if current else f"\n*{hint}*\n"
-    yield "story.md", f"{title}\n{note}{rest}"
+    yield "story.md", title + ("" if current else f"\n\n*{hint}*\n") + f"\n{rest}"
     yield from (resources.get("outputs") or {}).items()
 
 
-def _sources(notebook: nbformat.NotebookNode) -> list[str]:
-    return [cell.source for cell in notebook.cells]
+def _code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
