@@ -169,7 +169,8 @@ class SweepDirectory:
                 if not directory.path.exists():
                     made.append(directory.path)
                 directory.path.mkdir(parents=True, exist_ok=True)
-                directory.write_config(job.config)
+                # what the loss of power takes is written anew from the plan (see mend): no waiting for the disk here
+                directory.write_config(job.config, durable=False)
                 status = {
                     "state": "queued",
                     "created": now(),
@@ -179,7 +180,7 @@ class SweepDirectory:
                     "choices": dict(job.choices),
                     "config_dirs": list(config_dirs),
                 }
-                replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n")
+                replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n", durable=False)
             known = {each["number"] for each in plan}
             plan += [
                 {"number": j.number, "directory": j.name, "overrides": list(j.overrides), "digest": j.digest}
