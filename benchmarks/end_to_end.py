@@ -145,9 +145,9 @@ def describe(job: Job, quick: bool, file: Path) -> None:
 
     config = _composed(job.arguments(quick))
     made = prepare(config)
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "val"):
-        data = made.data.split(split)  # type: ignore[arg-type]
+        data = made.data.split(split)
         batch = data.batch(torch.arange(len(data)))
         time = batch.inputs.shape[1]
         lengths = np.full(len(data), time) if batch.lengths is None else batch.lengths.numpy()
