@@ -25,7 +25,7 @@ NUMBERS_OF_CURVES = 300_000
 """About 2 MB of text; more epochs, groups or scores than fit are averaged or left out, and the page says so."""
 FEWEST_POINTS, MOST_POINTS = 24, 160
 NO_SCORE = ("epoch", "step")
-ENDED = ("done", "failed", "interrupted")
+ENDED = ("done", "pruned", "failed", "interrupted")
 
 
 def render(boards: Sequence[Board], found: Found, home: Path, title: str) -> str:
