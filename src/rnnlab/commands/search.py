@@ -132,7 +132,8 @@ def plan(parse: Parse, sweeper: Mapping[str, Any], typed: Sequence[Override]) ->
     common = [str(each.input_line) for each in fixed]
     if not parameters:
         raise InputError(
-            "a search needs something to search: optimizer.lr='interval(1e-4,1e-1)' model=gru,lstm, or hydra.sweeper.params"
+            "a search needs something to search: 'optimizer.lr=interval(1e-4,1e-1)' model=gru,lstm, "
+            "or hydra.sweeper.params"
         )
     return Plan(Space(named(parameters), known), common, seeds)
 
@@ -254,8 +255,9 @@ class Search:
         probes = self.plan.space.probes()
         jobs, refused = [], list[tuple[dict[str, str], Exception]]()
         for number, settings in enumerate(probes):
+            overrides = self.overrides(settings, seeds[number % len(seeds)])
             try:
-                jobs.append(leader.composer.compose(number, self.overrides(settings, seeds[number % len(seeds)])))
+                jobs.append(leader.composer.compose(number, overrides))
             except COMPOSITION_ERRORS as error:
                 refused.append((settings, error))
         if refused:
@@ -355,9 +357,10 @@ class Search:
         """Jobs that may begin now, at most so many."""
         if self.searcher.n_jobs != "auto":
             room = min(room, self.searcher.n_jobs - len(self.flying))
-        return [
-            LaunchedJob(self.leader.directory.run(job.name), job.name, job.config) for job in self._take(max(0, room))
-        ]
+        return self._launched(self._take(max(0, room)))
+
+    def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
+        return [LaunchedJob(self.leader.directory.run(job.name), job.name, job.config) for job in jobs]
 
     def _take(self, room: int) -> list[Job]:
         jobs: list[Job] = []

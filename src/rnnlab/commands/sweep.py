@@ -100,6 +100,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     for_jobs = [str(each.input_line) for each in parsed[len(of_sweeper) :] if not _is_of_sweep(each)]
     launcher = our_launcher(config.hydra.launcher, None)
     if launcher is not None:
+        launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
     facts = {
@@ -441,17 +442,19 @@ def _resume(
     HydraConfig.instance().set_config(config)
     settings = check_settings(config)
     settings.allow = list(allow)
+    searcher = _searcher(config, allow) if is_search else None
     launcher = our_launcher(config.hydra.launcher, allow)
     if launcher is not None:
+        launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
     leader.launcher = launcher or _hydras_launcher(hydra, config)
-    if is_search:
-        return _resume_search(leader, hydra, config, parse, before, new, allow, force)
+    if searcher is not None:
+        return _resume_search(leader, searcher, hydra, config, parse, before, new, force)
     if target != BASIC_SWEEPER and (extension or not directory.plan):
         raise InputError(
-            f"{shown_path(directory.path)}: only its sweeper, {target}, knows further jobs: resume completes those that "
-            f"are planned ({len(directory.plan)}), and more take a new sweep"
+            f"{shown_path(directory.path)}: only its sweeper, {target}, knows further jobs: resume completes those "
+            f"that are planned ({len(directory.plan)}), and more take a new sweep"
         )
 
     typed = {each.get_key_element(): each for each in before if not each.is_hydra_override() and not _is_of_sweep(each)}
@@ -485,12 +488,12 @@ def _resume(
 
 def _resume_search(
     leader: Leader,
+    searcher: "Searcher",
     hydra: Hydra,
     config: DictConfig,
     parse: Callable[[list[str]], list[Override]],
     before: Sequence[Override],
     new: Sequence[Override],
-    allow: Sequence[str],
     force: bool,
 ) -> int:
     """Goes on with a search until its budget is spent, interrupted and failed trials first."""
@@ -503,8 +506,6 @@ def _resume_search(
                 f"{override.input_line}: a search goes on over the space that it began with; "
                 "hydra.sweeper.n_trials=… gives it a larger budget, another space takes another search"
             )
-    searcher = _searcher(config, allow)
-    assert searcher is not None
     search_plan = _plan_of_search(parse, config, before)
     leader.composer.varied = search_plan.varied
     search = Search(leader, searcher, search_plan, hydra)

@@ -71,9 +71,13 @@ def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, An
     """By what a run of a search is told, wherever it runs, that it is not worth going on."""
     if not status.get("pruning"):
         return {}
-    from rnnlab.search.optuna_search import Report
+    try:
+        from rnnlab.search.optuna_search import Report
 
-    return {"prune": Report(status["pruning"], directory.path)}
+        return {"prune": Report(status["pruning"], directory.path)}
+    except Exception as error:  # noqa: BLE001 (Optuna is not here, or the study is not: the run needs neither)
+        logging.getLogger("rnnlab").warning("the study cannot be asked, so that nothing is pruned: %s", error)
+        return {}
 
 
 def score(directory: RunDirectory, monitor: str) -> float:

@@ -98,7 +98,13 @@ class Findings:
 
 
 class Launcher(ABC):
-    """Executes run directories; its options are the keys of ``hydra.launcher``."""
+    """Executes run directories; its options are the keys of ``hydra.launcher``.
+
+    Attributes:
+        preload: modules that every job will need, for launchers that can import them once.
+    """
+
+    preload: Sequence[str] = ()
 
     @property
     def parallel(self) -> int:

@@ -64,8 +64,6 @@ class Local(Launcher):
         self.n_jobs, self.num_threads, self.gpus, self.jobs_per_gpu = n_jobs, num_threads, gpus, jobs_per_gpu
         self._context = multiprocessing.get_context("forkserver")
         self._slots: list[dict[str, str]] = []
-        self.preload: list[str] = []
-        """Further modules that every job will need."""
 
     @property
     def parallel(self) -> int:

@@ -17,12 +17,10 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from annotated_types import Ge
+from typing import TYPE_CHECKING, Any, Literal
 
 from rnnlab.errors import InputError
-from rnnlab.search.searcher import Ending, Objective, PositiveInt, Searcher, Seed, Trial
+from rnnlab.search.searcher import Ending, Objective, PositiveFloat, PositiveInt, Searcher, Seed, Trial
 from rnnlab.search.space import Choice, Interval, Parameter, Space, Value
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ OURS, SWEEP, SPACE = "rnnlab", "sweep", "space"
 RETRIED = "failed_trial"
 """Optuna's own note on a trial that repeats another one."""
 UNOWNED_SECONDS = 60.0
+ALL = 2**31 - 1
 
 
 class OptunaSearch(Searcher):
@@ -60,7 +59,7 @@ class OptunaSearch(Searcher):
     def __init__(
         self,
         n_trials: PositiveInt | None = 20,
-        timeout: Annotated[float, Ge(0)] | None = None,
+        timeout: PositiveFloat | None = None,
         n_jobs: PositiveInt | Literal["auto"] = "auto",
         seed: Seed = 0,
         sampler: Literal["tpe", "cmaes", "random", "grid"] = "tpe",
@@ -70,7 +69,8 @@ class OptunaSearch(Searcher):
         storage: str | None = None,
         study_name: str = "rnnlab",
     ) -> None:
-        super().__init__(None if sampler == "grid" and n_trials is None else n_trials, timeout or None, n_jobs, seed)
+        # a grid has an end of its own
+        super().__init__(ALL if sampler == "grid" and n_trials is None else n_trials, timeout, n_jobs, seed)
         need("optuna")
         if sampler == "cmaes":
             need("cmaes")
@@ -83,12 +83,23 @@ class OptunaSearch(Searcher):
     def prunes(self) -> bool:  # type: ignore[override]
         return self.pruner != "none"
 
+    @property
+    def preload(self) -> tuple[str, ...]:
+        modules = ("optuna", "optuna.storages._rdb.storage", "optuna.storages.journal", "alembic.command")
+        return modules if self.prunes else ()
+
     def check(self, space: Space) -> None:
-        if self.sampler == "grid":
-            try:
-                next(space.grid())
-            except InputError as error:
-                raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
+        if self.sampler != "grid":
+            return
+        try:
+            size = sum(1 for _ in space.grid())
+        except InputError as error:
+            raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
+        if self.n_trials is not None and self.n_trials < size:
+            raise InputError(
+                f"hydra.sweeper.n_trials={self.n_trials}: the grid has {size} settings; n_trials=null tries them all"
+            )
+        self.n_trials = size
 
     # ---- the study --------------------------------------------------------------------------------
 
@@ -360,7 +371,7 @@ def storage_at(place: str) -> Any:
             grace_period=3 * HEARTBEAT,
             failed_trial_callback=RetryFailedTrialCallback(),
         )
-    except Exception as error:  # SQLAlchemy's, the driver's, Optuna's: each has its own
+    except Exception as error:  # noqa: BLE001 (SQLAlchemy's, the driver's, Optuna's: each has its own)
         raise InputError(f"hydra.sweeper.storage={place} cannot be used: {_one_line(error)}") from None
 
 
@@ -404,6 +415,9 @@ class Report:
     Args:
         facts: of the run's ``status.json``, as :meth:`OptunaSearch.pruning` gave them.
         run: directory of the run.
+
+    Raises:
+        InputError: there is no such study.
     """
 
     def __init__(self, facts: Mapping[str, Any], run: Path) -> None:
@@ -412,6 +426,8 @@ class Report:
         place = str(facts["storage"])
         if "://" not in place:
             place = os.path.normpath(run / place)
+            if not Path(place).exists():  # SQLite would make an empty one
+                raise InputError(f"{place} is not there")
         with quiet():
             study = optuna.load_study(
                 study_name=facts["study"], storage=storage_at(place), pruner=make_pruner(facts["pruner"])
@@ -429,7 +445,7 @@ class Report:
                 # a resumed run comes by epochs that it told of before
                 if epoch not in self._trial.study._storage.get_trial(self._id).intermediate_values:
                     self._trial.report(score, epoch)
-                return self._trial.should_prune()
+                return bool(self._trial.should_prune())
         except Exception as error:  # noqa: BLE001 (of the database, its driver, the file system)
             logging.getLogger("rnnlab").warning("the study cannot be asked: %s", _one_line(error))
             return False

@@ -5,11 +5,13 @@ JMLR 13 (2012): where few of many keys matter, it beats a grid of the same
 number of runs, since each run tries a value of its own of every key.
 """
 
+import contextlib
 import random
 from collections.abc import Iterator, Mapping
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
+from rnnlab.errors import InputError
 from rnnlab.search.searcher import Objective, Searcher, Trial
 from rnnlab.search.space import TRIES, Space
 
@@ -20,6 +22,12 @@ class RandomSearch(Searcher):
     A setting is never drawn twice: a space of twelve settings has twelve
     trials, whatever the budget.
     """
+
+    def check(self, space: Space) -> None:
+        # what has an end is counted no further than the budget
+        with contextlib.suppress(InputError):
+            size = sum(1 for _ in islice(space.grid(), self.n_trials or 0))
+            self.n_trials = size or self.n_trials
 
     def open(self, space: Space, objective: Objective, sweep: Path, known: Mapping[int, Mapping[str, str]]) -> None:
         self._known, self._numbers = known, count()

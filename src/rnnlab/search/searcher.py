@@ -85,6 +85,11 @@ class Searcher(ABC):
     prunes = False
     """Whether a run may be told that it is not worth going on."""
 
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """Modules that each run will import."""
+        return ()
+
     def check(self, space: Space) -> None:
         """Holds a space against what this searcher can do.
 

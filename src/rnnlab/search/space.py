@@ -264,7 +264,7 @@ class Space:
         for parameter in self.parameters:
             try:
                 parameter.values.all()
-            except InputError as error:
+            except InputError as error:  # noqa: PERF203 (there are few)
                 raise InputError(f"{parameter.key}={parameter.values}: {error}") from None
         yield from self._grid({})
 
