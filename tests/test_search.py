@@ -1,6 +1,7 @@
 """Searches: spaces from Hydra's notation and yaml, random search, Optuna in one process and several."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -18,12 +19,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rnnlab.commands import list as list_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import search as search_module
+from rnnlab.commands import sweep as search_sweep
 from rnnlab.commands import train as train_command
 from rnnlab.commands.search import plan
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, RunFailed
+from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.job import execute_job
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import Outcome
 from rnnlab.runs.records import read_run
 from rnnlab.search.random_search import RandomSearch
 from rnnlab.search.space import Choice, Interval, Range, Space
@@ -39,6 +43,29 @@ def train(path: Path, *overrides: str) -> int:
 
 def resume(path: Path, *arguments: str) -> int:
     return resume_command.main([str(path), *arguments])
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end at once, with scores that their configs decide, and nothing is drawn: what is tested is the search."""
+
+    def run(directory: RunDirectory, config: dict[str, Any], *_: Any, **__: Any) -> Outcome:
+        lr = config["optimizer"]["lr"]
+        if lr > 1e10:
+            directory.update_status("failed", reason="the loss became inf")
+            raise RunFailed("the loss became inf")
+        score = abs(math.log10(lr) + 2) + 0.1 * (config["model"]["cell"]["_target_"] == RNN) + 0.01 * config["seed"]
+        metrics = {"val/loss": score, "val/mae": 2 * score, "test/loss": 100.0, "parameters": 9, "seconds": 1.0}
+        directory.write_metrics(metrics)
+        directory.update_status("done")
+        return Outcome(directory, metrics, [])
+
+    monkeypatch.setattr(job_module, "execute", run)
+    monkeypatch.setattr(search_sweep, "print_leaderboard", lambda places: int("failed" in states(places[0])))
+    monkeypatch.setattr(Basic, "check", lambda *_: None)
+
+
+RNN = "rnnlab.cells.rnn.RNN"
 
 
 def told(path: Path) -> list[dict[str, str]]:
@@ -90,7 +117,7 @@ def test_the_command_line_replaces_what_the_yaml_says() -> None:
         ("optimizer.lr=1e-3", "model=lstm,rnn", "model.dropout=0.1"),
     )
     assert [(each.key, each.values) for each in found.parameters] == [("model", Choice(("lstm", "rnn")))]
-    assert found.fixed == {"optimizer.lr": "1e-3", "model.dropout": "0.1"}
+    assert found.fixed == {"optimizer.lr": "0.001", "model.dropout": "0.1"}
 
 
 @pytest.mark.parametrize(
@@ -177,26 +204,30 @@ def test_two_conditions_that_set_one_key_are_refused() -> None:
 # ---- random search -----------------------------------------------------------------------------------
 
 
-def test_a_random_search_repeats_and_needs_no_optuna(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_random_search_needs_no_optuna(tmp_path: Path) -> None:
     """In a process of its own, which tells what it imported."""
-    arguments = ["-m", *TINY, "hydra/sweeper=random", "hydra.sweeper.n_trials=3", LR, "model=gru,rnn"]
+    arguments = ["-m", *TINY, "hydra/sweeper=random", "hydra.sweeper.n_trials=2", LR, "model=gru,rnn"]
     code = (
         f"import sys; from rnnlab.commands import train; train.main({[*arguments, f'hydra.sweep.dir={tmp_path}/a']!r}); "
         "sys.exit('optuna' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert train(tmp_path / "b", "hydra/sweeper=random", "hydra.sweeper.n_trials=2", LR, "model=gru,rnn") == 0
+    assert states(tmp_path / "a") == ["done"] * 2
+
+
+def test_a_random_search_repeats(instant: None, tmp_path: Path) -> None:
+    arguments = ["hydra/sweeper=random", LR, "model=gru,rnn"]
+    assert train(tmp_path / "a", *arguments, "hydra.sweeper.n_trials=3") == 0
+    assert train(tmp_path / "b", *arguments, "hydra.sweeper.n_trials=2") == 0
     assert told(tmp_path / "b") == told(tmp_path / "a")[:2]
     # a larger budget goes on where the smaller one ended
     assert resume(tmp_path / "b", "hydra.sweeper.n_trials=3") == 0
     assert told(tmp_path / "b") == told(tmp_path / "a")
-    assert train(tmp_path / "c", "hydra/sweeper=random", "hydra.sweeper.seed=1", "hydra.sweeper.n_trials=1", LR,
-                 "model=gru,rnn") == 0  # fmt: skip
+    assert train(tmp_path / "c", *arguments, "hydra.sweeper.seed=1", "hydra.sweeper.n_trials=1") == 0
     assert told(tmp_path / "c")[0] != told(tmp_path / "a")[0]
     assert len({str(each) for each in told(tmp_path / "a")}) == 3
-    metrics = [json.loads(next((tmp_path / d).glob("1_*/metrics.json")).read_text()) for d in "ab"]
-    assert metrics[0]["val/loss"] == metrics[1]["val/loss"]
 
 
 def test_a_small_space_ends_before_the_budget() -> None:
@@ -209,7 +240,7 @@ def test_a_small_space_ends_before_the_budget() -> None:
     assert len({str(trial.settings) for trial in trials}) == len(trials) == 6
 
 
-def test_seeds_repeat_each_trial(tmp_path: Path) -> None:
+def test_seeds_repeat_each_trial(instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     assert train(path, "hydra/sweeper=random", "hydra.sweeper.n_trials=2", LR, "seed=0,1") == 0
     assert states(path) == ["done"] * 4
@@ -240,7 +271,7 @@ def test_a_dry_run_of_a_search_leaves_nothing(tmp_path: Path, capfd: pytest.Capt
         (["model.hiden_size=interval(1,2)"], "did you mean 'model.hidden_size'?"),
         (["model.cell.mode=zoh,exact", "model=gru,rnn"], "model.cell.mode"),
         (["optimizer.lr=interval(-1,1)"], "Invalid learning rate: -1"),
-        (["model.num_layers=interval(1,3)"], "model.num_layers=1.0: must be"),
+        (["model.num_layers=interval(1.5,3)"], "must be a valid integer"),
         (["sweep.retries=1,2"], "has one value"),
     ],
 )
@@ -281,7 +312,9 @@ def test_without_optuna_one_line_says_what_to_install(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_search_that_was_stopped_goes_on_as_it_would_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_was_stopped_goes_on_as_it_would_have(
+    instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["hydra/sweeper=random", "hydra.sweeper.n_trials=4", LR]
     assert train(tmp_path / "whole", *arguments) == 0
     started: list[RunDirectory] = []
@@ -289,13 +322,14 @@ def test_a_search_that_was_stopped_goes_on_as_it_would_have(tmp_path: Path, monk
     def dying(directory: RunDirectory, *rest: Any, **options: Any) -> None:
         started.append(directory)
         if len(started) == 3:
-            os.kill(os.getpid(), signal.SIGINT)  # before its first step
+            os.kill(os.getpid(), signal.SIGINT)
+            return  # it never got so far
         execute_job(directory, *rest, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr("rnnlab.launch.job.execute_job", dying)
         assert train(tmp_path / "cut", *arguments) == 130
-    assert len(states(tmp_path / "cut")) == 3
+    assert states(tmp_path / "cut") == ["done", "done", "queued"]
     # the same command goes on, as rnnlab resume does
     assert train(tmp_path / "cut", *arguments) == 0
     assert told(tmp_path / "cut") == told(tmp_path / "whole")
@@ -304,13 +338,15 @@ def test_a_search_that_was_stopped_goes_on_as_it_would_have(tmp_path: Path, monk
     assert resume(tmp_path / "cut") == 0
 
 
-def test_the_space_of_a_search_stays(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_space_of_a_search_stays(instant: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "s", "hydra/sweeper=random", "hydra.sweeper.n_trials=1", LR) == 0
     assert resume(tmp_path / "s", "optimizer.lr=interval(1e-3,1)") == 2
     assert "goes on over the space that it began with" in capfd.readouterr().err
 
 
-def test_sweepers_of_others_resume_what_they_planned(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sweepers_of_others_resume_what_they_planned(
+    instant: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "s"
     assert train(path, "seed=0,1") == 0
     facts = json.loads((path / "sweep.json").read_text())
@@ -347,7 +383,7 @@ OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.startup_trials=2")
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
-def test_optuna_is_told_the_validation_score(sampler: str, optuna: Any, tmp_path: Path) -> None:
+def test_optuna_is_told_the_validation_score(sampler: str, optuna: Any, instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     space = [LR, "model.hidden_size=range(4,9,2)"] if sampler == "cmaes" else [LR, "model=gru,rnn"]
     assert train(path, *OPTUNA, f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=4", *space) == 0
@@ -363,7 +399,7 @@ def test_optuna_is_told_the_validation_score(sampler: str, optuna: Any, tmp_path
     assert facts["study"] == "rnnlab"
 
 
-def test_a_grid_is_each_setting_once_and_the_mean_over_seeds(optuna: Any, tmp_path: Path) -> None:
+def test_a_grid_is_each_setting_once_and_the_mean_over_seeds(optuna: Any, instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     assert train(path, "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "model=gru,rnn", "mode=max", "seed=0,1",
                  "monitor=val/mae") == 0  # fmt: skip
@@ -374,12 +410,14 @@ def test_a_grid_is_each_setting_once_and_the_mean_over_seeds(optuna: Any, tmp_pa
     assert found.trials[0].value == pytest.approx(sum(scores) / 2)
 
 
-def test_tpe_goes_on_as_it_would_have(optuna: Any, tmp_path: Path) -> None:
+def test_tpe_learns_and_goes_on_as_it_would_have(optuna: Any, instant: None, tmp_path: Path) -> None:
     arguments = [*OPTUNA, LR, "model=gru,rnn"]
-    assert train(tmp_path / "whole", *arguments, "hydra.sweeper.n_trials=6") == 0
-    assert train(tmp_path / "cut", *arguments, "hydra.sweeper.n_trials=4") == 0
-    assert resume(tmp_path / "cut", "hydra.sweeper.n_trials=6") == 0
+    assert train(tmp_path / "whole", *arguments, "hydra.sweeper.n_trials=12") == 0
+    assert train(tmp_path / "cut", *arguments, "hydra.sweeper.n_trials=7") == 0
+    assert resume(tmp_path / "cut", "hydra.sweeper.n_trials=12") == 0
     assert told(tmp_path / "cut") == told(tmp_path / "whole")
+    values = [trial.value for trial in study(tmp_path / "whole" / "search.db").trials]
+    assert sum(values[-4:]) < sum(values[:4])
 
 
 PRUNED = (*OPTUNA, "hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=1", "trainer.max_epochs=6",
@@ -399,7 +437,7 @@ def test_a_run_that_is_not_worth_going_on_ends_early_and_counts(
     assert len(bad.epochs["epoch"]) == bad.status["pruned"] == bad.metrics["epochs"] < 6
     assert bad.reason == f"pruned after epoch {bad.status['pruned']}"
     assert bad.metrics["val/loss"] > 0 and "test/loss" not in bad.metrics
-    assert "2 done, 1 pruned" in printed
+    assert "2 done, 1 pruned (after " in printed
     assert printed.count("lr=1e-09") == 1  # told, not ranked
     assert resume(path) == 0
     assert states(path) == ["done", "done", "pruned"]
@@ -425,7 +463,10 @@ def test_a_run_asks_through_its_directory_alone(optuna: Any, tmp_path: Path, mon
     execute_job(runs[0])
     (moved / "search.db").rename(moved / "away.db")
     execute_job(runs[1])
-    assert runs[1].status["state"] in ("done", "failed")
+    assert [run.status["state"] for run in runs] == ["done", "done"]
+    assert "pruned" not in runs[1].status
+    assert "nothing is pruned" in (runs[1].path / "train.log").read_text()
+    assert not (moved / "search.db").exists()
 
 
 def _once(further: Any) -> Any:
@@ -438,7 +479,7 @@ def _once(further: Any) -> Any:
     return first
 
 
-def test_a_failed_trial_is_tried_again_in_its_place(optuna: Any, tmp_path: Path) -> None:
+def test_a_failed_trial_is_tried_again_in_its_place(optuna: Any, instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     arguments = [*OPTUNA, "hydra.sweeper.sampler=grid", "optimizer.lr=1e-3,1e30"]
     assert train(path, *arguments) == 1
@@ -447,12 +488,12 @@ def test_a_failed_trial_is_tried_again_in_its_place(optuna: Any, tmp_path: Path)
     run.write_config({**run.config, "optimizer": {**run.config["optimizer"], "lr": 0.01}})
     assert resume(path, "--force") == 0
     assert endings(path / "search.db") == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert study(path / "search.db").trials[2].params == {"optimizer.lr": "1e30"}
+    assert study(path / "search.db").trials[2].params == {"optimizer.lr": "1e+30"}
     assert states(path) == ["done", "done"]
 
 
 def test_a_trial_that_was_never_written_down_is_not_lost(
-    optuna: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the asking and the writing, and between a run's end and its telling."""
 
@@ -477,7 +518,7 @@ def test_a_trial_that_was_never_written_down_is_not_lost(
 
 
 @pytest.mark.parametrize("file", ["shared.db", "shared.journal"])
-def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, tmp_path: Path) -> None:
+def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant: None, tmp_path: Path) -> None:
     shared = [*OPTUNA, f"hydra.sweeper.storage={tmp_path / file}", "hydra.sweeper.study_name=lr", LR]
     assert train(tmp_path / "a", *shared, "hydra.sweeper.n_trials=2") == 0
     assert train(tmp_path / "b", *shared, "hydra.sweeper.n_trials=5") == 0
@@ -497,7 +538,7 @@ def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, tmp_pat
     ],
 )
 def test_a_study_of_another_search_is_refused(
-    other: list[str], said: str, optuna: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    other: list[str], said: str, optuna: Any, instant: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shared = [*OPTUNA, f"hydra.sweeper.storage={tmp_path / 'shared.db'}", "hydra.sweeper.n_trials=1"]
     assert train(tmp_path / "a", *shared, LR) == 0
@@ -509,7 +550,9 @@ def test_a_study_of_another_search_is_refused(
     assert not (tmp_path / "b").exists()
 
 
-def test_what_a_lost_process_had_is_taken_over(optuna: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_lost_process_had_is_taken_over(
+    optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rnnlab.search import optuna_search
 
     monkeypatch.setattr(optuna_search, "HEARTBEAT", 1)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from rnnlab.errors import InputError
 
 DPI = 110
+MOST_IN_A_LEGEND = 8
 FIGURES = {
     "plot_optimization_history": ("History", "each trial's score, and the best until then"),
     "plot_param_importances": ("Importance", "the share of the differences between scores that each key explains"),
@@ -76,7 +79,24 @@ def _picture(study: Any, name: str, monitor: str) -> str | None:
             plt.close("all")
             return None
         figure = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
+        _widen(figure, len({key for trial in study.get_trials(deepcopy=False) for key in trial.params}), name)
         out = io.BytesIO()
         figure.savefig(out, dpi=DPI, format="png", bbox_inches="tight")
         plt.close("all")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _widen(figure: Figure, parameters: int, name: str) -> None:
+    """Room for each parameter's axis, and no more labels than can be read."""
+    if name in ("plot_slice", "plot_parallel_coordinate"):
+        figure.set_size_inches(max(7.0, 2.6 * parameters + 1.5), 4.6)
+    else:
+        figure.set_size_inches(8.0, 4.2)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(map(abs, axis.get_view_interval()))
+            if axis.get_scale() == "log" and high > 10 * low:
+                axis.set_minor_formatter(NullFormatter())
+        legend = axes.get_legend()
+        if legend is not None and len(legend.get_texts()) > MOST_IN_A_LEGEND:
+            legend.remove()
