@@ -83,6 +83,7 @@ def memory_length(axes: Axes, rows: Rows) -> None:
     axes.axhline(1 / 8, color="grey", linestyle="--", label="chance")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [f"{length:g}" for length in lengths])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("tokens after which the first is asked for", fontsize=LABEL)
     axes.set_ylabel("val/accuracy (mean of two seeds)", fontsize=LABEL)
     axes.legend()
