@@ -11,7 +11,7 @@ VERBS = {
     "predict": "what trained runs say of data, as a table",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
-    "list": "what there is: models, data, tasks, experiments, trainers …",
+    "list": "what there is: models, data, tasks, experiments, sweeps, trainers …",
 }
 
 
@@ -56,6 +56,7 @@ def usage() -> str:
         f"rnnlab: experiments with recurrent neural networks\n\n{verbs}\n\n"
         "rnnlab train model=lstm data=sine            one run\n"
         "rnnlab train -m model=rnn,lstm,gru seed=0,1  a sweep\n"
+        "rnnlab train -m sweep=learning_rate          a ready one (rnnlab list sweeps)\n"
         "rnnlab VERB --help                           more"
     )
 

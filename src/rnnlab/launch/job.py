@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +44,9 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
     with _logged(directory) if log else contextlib.nullcontext():
         logger.info("overrides: %s", " ".join(status.get("overrides", ())) or "none")
         try:
-            outcome = execute(directory, directory.config, resume=True, allow=allow, quiet=True)
+            outcome = execute(
+                directory, directory.config, resume=True, allow=allow, quiet=True, **_pruning(status, directory)
+            )
             logger.info("done: %s", outcome.metrics)
         except (Interrupted, KeyboardInterrupt):
             logger.warning("stopped by a signal")
@@ -63,6 +65,19 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
             before = float(status.get("wall_seconds") or 0)
             with contextlib.suppress(OSError, InputError):  # a full disk
                 directory.update_status(wall_seconds=round(before + time.monotonic() - started, 3), **facts)
+
+
+def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    """By what a run of a search is told, wherever it runs, that it is not worth going on."""
+    if not status.get("pruning"):
+        return {}
+    try:
+        from rnnlab.search.optuna_search import Report
+
+        return {"prune": Report(status["pruning"], directory.path)}
+    except Exception as error:  # noqa: BLE001 (Optuna is not here, or the study is not: the run needs neither)
+        logging.getLogger("rnnlab").warning("the study cannot be asked, so that nothing is pruned: %s", error)
+        return {}
 
 
 def score(directory: RunDirectory, monitor: str) -> float:

@@ -65,8 +65,12 @@ class Local(Launcher):
         self._context = multiprocessing.get_context("forkserver")
         self._slots: list[dict[str, str]] = []
 
+    @property
+    def parallel(self) -> int:
+        return len(self._slots)
+
     def begin(self) -> None:
-        self._context.set_forkserver_preload(["rnnlab.launch.preload"])
+        self._context.set_forkserver_preload(["rnnlab.launch.preload", *self.preload])
         forkserver.ensure_running()
 
     # ---- before the first job -----------------------------------------------------------------------
@@ -122,7 +126,11 @@ class Local(Launcher):
         attempts: dict[str, int] = {}
         watch.parallel = len(self._slots)
         try:
-            while running or (waiting and not stop.asked):
+            while True:
+                if not stop.asked and len(free) > len(waiting):
+                    waiting.extend(settings.further(len(free) - len(waiting)))
+                if not running and (stop.asked or not waiting):
+                    break
                 while waiting and free and not stop.asked:
                     running.append(self._start(waiting.popleft(), free.pop(0), settings, watch))
                 connection.wait([each.process.sentinel for each in running], timeout=TICK)

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, now, provenance
 from rnnlab.runs.gallery import Gallery, validation_batches
+from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -175,6 +176,7 @@ def execute(
     resume: bool = False,
     allow: Iterable[str] | None = None,
     quiet: bool = False,
+    prune: Callable[[int, float], bool] | None = None,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -184,6 +186,7 @@ def execute(
         resume: go on from the last checkpoint, or from the start where there is none yet.
         allow: see :func:`rnnlab.runs.build.build`.
         quiet: print nothing: one of many, and whoever runs them says how they go.
+        prune: told each epoch and its monitored score; true ends the run as not worth going on, untested.
 
     Raises:
         InputError: something in the config cannot work; nothing was trained.
@@ -197,7 +200,7 @@ def execute(
         run = prepare(config, allow, trained=checkpoint)
         if not resume:
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet)
+        return _execute(directory, run, resume, stop, quiet, prune)
     except (Interrupted, KeyboardInterrupt):
         _end(directory, "interrupted", "stopped by a signal")
         raise
@@ -224,7 +227,14 @@ def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reaso
         directory.update_status(state, reason=reason, finished=now())
 
 
-def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals, quiet: bool) -> Outcome:
+def _execute(
+    directory: RunDirectory,
+    run: Run,
+    resume: bool,
+    stop: StopSignals,
+    quiet: bool,
+    prune: Callable[[int, float], bool] | None,
+) -> Outcome:
     quiet_lightning()
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
@@ -256,6 +266,9 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         callbacks.append(
             EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
         )
+    pruning = Pruning(config["monitor"], prune) if prune is not None else None
+    if pruning is not None:
+        callbacks.append(pruning)
     trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
     if trainer.is_global_zero:
         directory.update_status(
@@ -275,6 +288,8 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     stop.check()
+    if pruning is not None and pruning.pruned:
+        return _pruned(directory, trainer, recorder, tensorboard, run.parameters)
 
     load_weights(task, directory.best_checkpoint)
     with torch.random.fork_rng(devices=[]):
@@ -294,6 +309,25 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, figures)
+
+
+def _pruned(
+    directory: RunDirectory, trainer: Trainer, recorder: Recorder, tensorboard: TensorBoard, parameters: int
+) -> Outcome:
+    """Ends a run that was not worth going on: nobody will look at its test score, so that it has none."""
+    metrics = _metrics(recorder, {}, parameters, trainer.global_step)
+    if trainer.is_global_zero:
+        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": recorder.seconds_of_training}
+        tensorboard.finish(metrics, "done")
+        directory.write_metrics(metrics)
+        reason = f"pruned after epoch {metrics['epochs']}"
+        directory.update_status(
+            "done", finished=now(), seconds=metrics["seconds"], figures=[], pruned=metrics["epochs"], reason=reason
+        )
+    if trainer.world_size > 1:
+        trainer.strategy.barrier()
+        torch.distributed.destroy_process_group()
+    return Outcome(directory, metrics, [])
 
 
 def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class RunRecord:
 
     Attributes:
         path: the directory.
-        state: created, running, done, failed, interrupted; a run whose process is gone is interrupted.
+        state: created, running, done, pruned, failed, interrupted; a run whose process is gone is interrupted, and one
+            that its search ended early is done as far as its directory goes, but its score competes with no other's.
         reason: in a line, why it failed or stopped.
         overrides: of the command line, all of them.
         choices: of config groups: ``{"model": "gru", …}``.
@@ -178,6 +179,8 @@ def read_run(path: Path) -> RunRecord:
     # what another machine's process does cannot be seen from here: its word stands
     if state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
         state = state if RunDirectory(path).is_alive else "interrupted"
+    if state == "done" and status.get("pruned"):
+        state = "pruned"
     record = RunRecord(
         path,
         state,
