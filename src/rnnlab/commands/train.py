@@ -28,7 +28,7 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.errors import InputError, Interrupted, RunFailed
-from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.directory import RunDirectory, is_first_process
 
 
 def main(arguments: list[str]) -> int:
@@ -122,11 +122,6 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     )
     callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
     return int(result.return_value)
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> None:

@@ -33,12 +33,9 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
         KeyboardInterrupt: a second one, at once.
     """
     started = time.monotonic()
+    begin_anew(directory)
     status = directory.status
-    if status.pop("anew", False):
-        # it failed of its own computation, which no checkpoint is known to precede
-        for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
-            checkpoint.unlink(missing_ok=True)
-    directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False, anew=False)
+    directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False)
     facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
     with _logged(directory) if log else contextlib.nullcontext():
@@ -63,6 +60,20 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
             before = float(status.get("wall_seconds") or 0)
             with contextlib.suppress(OSError, InputError):  # a full disk
                 directory.update_status(wall_seconds=round(before + time.monotonic() - started, 3), **facts)
+
+
+def begin_anew(directory: RunDirectory) -> None:
+    """Takes the checkpoints of a run that failed of its own computation: none is known to precede that."""
+    if directory.status.get("anew"):
+        for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
+            checkpoint.unlink(missing_ok=True)
+        directory.update_status(anew=False)
+
+
+def execute_further_process(directory: RunDirectory, allow: Sequence[str] | None = None) -> None:
+    """Executes what a further process of a data-parallel run does; the first one writes all that there is to write."""
+    with contextlib.suppress(Interrupted, KeyboardInterrupt):
+        execute(directory, directory.config, resume=True, allow=allow, quiet=True)
 
 
 def score(directory: RunDirectory, monitor: str) -> float:

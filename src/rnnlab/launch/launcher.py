@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory, State, now
@@ -95,7 +95,15 @@ class Findings:
 
 
 class Launcher(ABC):
-    """Executes run directories; its options are the keys of ``hydra.launcher``."""
+    """Executes run directories; its options are the keys of ``hydra.launcher``.
+
+    Attributes:
+        adopts: the cluster whose queue may hold jobs of a sweep that this launcher goes on with.
+        leaves: :meth:`run` returns while the jobs still wait or run.
+    """
+
+    adopts: ClassVar[str] = ""
+    leaves: bool = False
 
     def begin(self) -> None:
         """Called first, while the jobs are still being composed: what takes its time may start."""
