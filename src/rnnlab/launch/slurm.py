@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import tempfile
 import time
 import uuid
@@ -41,7 +40,7 @@ class _Submitted:
     job: LaunchedJob
     key: tuple[str, int]
     started: bool = False
-    told: bool = False
+    told: bool = False  # to stop
 
 
 class Slurm(Launcher):
@@ -61,7 +60,7 @@ class Slurm(Launcher):
         max_requeues: further turns of a job.
         cpus_per_task: cores of each process, and its threads.
         mem_gb: memory of a node; null: the cluster's default.
-        gpus_per_node: ``auto``: as many as ``trainer.devices`` says where ``trainer.accelerator`` is ``gpu``, else none.
+        gpus_per_node: ``auto``: ``trainer.devices`` of them where ``trainer.accelerator`` is ``gpu``, else none.
         array_parallelism: jobs at a time.
         setup: lines of the shell before a job starts, such as ``module load python``.
         additional_parameters: of ``sbatch``: ``{constraint: a100}``.
@@ -176,7 +175,7 @@ class Slurm(Launcher):
             "setup": [*self.setup, f"export OMP_NUM_THREADS={self.cpus_per_task}"],
             # srun does not take the cores over from sbatch since Slurm 22.05; who loses a process loses the job
             "srun_args": [f"--cpus-per-task={self.cpus_per_task}", "--kill-on-bad-exit=1"],
-            "additional_parameters": {"requeue": True, "open_mode": "append", **self.additional_parameters},
+            "additional_parameters": {"requeue": True, **self.additional_parameters},
         }
         return {key: value for key, value in parameters.items() if value is not None}
 
@@ -207,7 +206,12 @@ class Slurm(Launcher):
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
         keys = {job.name: slurm.submission(job.directory.status) for job in jobs}
         there = slurm.queue([key[0] for key in keys.values() if key])
-        at_work = [_Submitted(job, key) for job in jobs if (key := keys[job.name]) and key in there]
+        at_work = [
+            _Submitted(job, key)
+            for job in jobs
+            # what was there when the sweep was looked through may be done by now
+            if (key := keys[job.name]) and (key in there or job.directory.status["state"] == "done")
+        ]
         known = {each.job.name for each in at_work}
         new = self._submit([job for job in jobs if job.name not in known], settings, watch)
         path = jobs[0].directory.path.parent
@@ -285,7 +289,7 @@ class Slurm(Launcher):
                         again.append(each.job)
             at_work += self._submit(again, settings, watch)
             watch.parallel = max(1, sum(each.started for each in at_work))
-            if stop.asked and at_work:
+            if stop.asked and fresh and at_work:
                 self._stop(at_work, tasks, stop)
                 if stop.at_once:
                     killed_at = killed_at or time.monotonic()
@@ -299,7 +303,7 @@ class Slurm(Launcher):
         """Whether a job has ended; one that is interrupted may be about to queue again."""
         with contextlib.suppress(InputError):
             if each.job.directory.status["state"] in ("done", "failed"):
-                return True
+                return True  # it may have become so before this looked at the queue
         return fresh and each.key not in tasks
 
     def _settle(self, each: _Submitted, settings: Settings, stop: Stop, watch: Watch, attempts: dict[str, int]) -> bool:
@@ -316,11 +320,11 @@ class Slurm(Launcher):
             job.directory.update_status("interrupted", reason=reason)
         died = before != state
         tried = attempts.get(job.name, 0)
-        if state != "done" and (died or status.get("retriable") or state == "interrupted"):
-            if not stop.asked and tried < settings.retries:
-                attempts[job.name] = tried + 1
-                watch.tried_again(job.name, reason, tried + 1)
-                return True
+        again = state != "done" and (died or status.get("retriable") or state == "interrupted")
+        if again and not stop.asked and tried < settings.retries:
+            attempts[job.name] = tried + 1
+            watch.tried_again(job.name, reason, tried + 1)
+            return True
         if not each.started:
             watch.started(job.name, job.directory, job.config)
         watch.ended(job.name)
@@ -391,7 +395,7 @@ def work(path: str, allow: Sequence[str] | None, name: str, max_requeues: int) -
         os.kill(os.getpid(), signal.SIGTERM)
 
     with _handled(notice, stop):
-        from rnnlab.launch.job import execute_job, execute_further_process
+        from rnnlab.launch.job import execute_further_process, execute_job
 
         if os.environ.get("SLURM_PROCID", "0") != "0":
             execute_further_process(directory, allow)
@@ -432,12 +436,9 @@ def _queue_again(directory: RunDirectory, noticed: bool, max_requeues: int) -> N
         return
     of = directory.status["slurm"]
     gave_way = about.get("PreemptTime", "None") not in ("None", "N/A")
-    if about.get("JobState") != "RUNNING":  # cancelled; or Slurm has put it back into the queue itself
-        if about.get("JobState") != "CANCELLED":
-            directory.update_status("queued", reason="gave way to another job; it waits for its next turn")
+    # another state is of a job that was cancelled, or that Slurm has put back into its queue by itself
+    if about.get("JobState") != "RUNNING" or not (gave_way or noticed):
         return
-    if not gave_way and not noticed:
-        return  # somebody's signal
     time_outs = of.get("time_outs", 0) + (not gave_way)
     if time_outs > max_requeues:
         reason = f"its time was over {time_outs} times (hydra.launcher.max_requeues={max_requeues}): resume goes on"

@@ -10,6 +10,7 @@ cluster keeps accounts.
 """
 
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def ask(*command: str) -> str:
         raise InputError(f"{command[0]} gives no answer") from None
     if done.returncode:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no reason given"]
-        raise InputError(f"{command[0]}: {said[0].split(': ', 1)[-1]}")
+        what = re.sub(r"^(\w+: )?error: ", "", said[0])
+        raise InputError(f"{command[0]}: {what}")
     return done.stdout
 
 
@@ -94,11 +96,17 @@ def accounts(name: str) -> dict[int, tuple[str, str]]:
     with contextlib.suppress(InputError):
         since = "--starttime=now-30days"
         fields = "--format=JobID,State,ExitCode"
-        for line in ask("sacct", "-X", "-n", "-P", since, f"--name={name}", fields).splitlines():
+        for line in ask("sacct", "-n", "-P", since, f"--name={name}", fields).splitlines():
             number, state, code = line.split("|")[:3]
-            index = number.partition("_")[2]
-            if index.isdigit() or not index:
+            job, _, step = number.partition(".")
+            index = job.partition("_")[2]
+            if index and not index.isdigit():
+                continue  # what never ran: 12_[3-7]
+            if not step:
                 ended[int(index or 0)] = (state.split()[0], code)
+            elif step == "0" and not code.endswith(":0"):
+                # the job has the exit status of the script around it, the step the signal that killed it
+                ended[int(index or 0)] = (ended.get(int(index or 0), ("FAILED", ""))[0], code)
     return ended
 
 
