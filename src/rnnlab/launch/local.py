@@ -166,7 +166,7 @@ class Local(Launcher):
         state, reason = status["state"], status.get("reason") or ""
         died = state not in ("done", "failed", "interrupted")
         if died:
-            reason = _how(code)
+            reason = how_it_died(code)
             state = lost(job, reason, stop)
         again = died or bool(status.get("retriable")) or state == "interrupted"
         tried = attempts.get(job.name, 0)
@@ -188,7 +188,8 @@ class Local(Launcher):
                 each.told = True
 
 
-def _how(code: int | None) -> str:
+def how_it_died(code: int | None) -> str:
+    """In words, from the exit code of its process."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = ": by somebody, or for lack of memory" if name == "SIGKILL" else ""
