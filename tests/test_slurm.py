@@ -16,14 +16,13 @@ import pytest
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError
+from rnnlab.launch.launcher import LaunchedJob
+from rnnlab.launch.slurm import Slurm, work
 from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import read_run
 
 pytest.importorskip("submitit")
-
-from rnnlab.launch.launcher import LaunchedJob
-from rnnlab.launch.slurm import Slurm, work
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
         "instruments=none", "model.hidden_size=4")  # fmt: skip

@@ -58,6 +58,9 @@ def main(arguments: list[str]) -> int:
         if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
             mode = RunMode.MULTIRUN
             config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        launcher = next((each for each in args.overrides if each.startswith("hydra/launcher=")), None)
+        if mode == RunMode.RUN and launcher is not None:
+            raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
         with read_write(config), open_dict(config):
             config.hydra.mode = mode
         HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads

@@ -27,6 +27,7 @@ def check_jobs(
     path: Path,
     allow: Sequence[str] | None = None,
     elsewhere: bool = False,
+    nodes: bool = False,
 ) -> Findings:
     """Checks names, types, devices, monitors, data files and room on the disk.
 
@@ -38,6 +39,7 @@ def check_jobs(
         path: of the sweep.
         allow: see :func:`rnnlab.runs.build.build`.
         elsewhere: the jobs will run on other machines, whose devices are not known here.
+        nodes: a job may take several machines.
 
     Raises:
         InputError: naming the first job that cannot work, and how many cannot.
@@ -55,6 +57,11 @@ def check_jobs(
                     _check_part(config.get(part), part, allow)
             # a trainer's mistakes are those of the machine: they cost nothing to find
             _check_trainer(config["trainer"], elsewhere)
+            if config["trainer"].get("num_nodes", 1) != 1 and not nodes:
+                raise InputError(
+                    f"trainer.num_nodes={config['trainer']['num_nodes']}: in a sweep a job takes several machines "
+                    "with hydra/launcher=slurm only"
+                )
         except InputError as error:
             problems[name] = str(error)
         unseeded = {part: json.dumps(_without_seeds(config.get(part)), sort_keys=True) for part in PARTS}

@@ -89,6 +89,13 @@ class Local(Launcher):
         if kind == "bug":
             raise RuntimeError(answer)
         self._slots = self._divide(answer, settings.total)
+        for job in jobs:
+            devices = job.config["trainer"].get("devices", 1)
+            if "CUDA_VISIBLE_DEVICES" in self._slots[0] and devices not in (1, [0]):
+                raise InputError(
+                    f"trainer.devices={devices}: with hydra/launcher=local each job has one GPU; "
+                    "hydra/launcher=basic and slurm give it several"
+                )
 
     def _divide(self, findings: Findings, total: int) -> list[dict[str, str]]:
         """What each place for a job sets in its environment."""

@@ -244,12 +244,19 @@ def _work() -> Callable[[str, str, str, dict[str, str]], int]:
                 cwd=place if os.path.isdir(place) else path,
                 env={**os.environ, **environment},
             )
-        for stop in (process.terminate, process.kill):
+
+        def wait() -> None:  # in short turns: Ray cancels between two of them
+            while process.poll() is None:
+                time.sleep(0.1)
+
+        try:
+            wait()
+        except KeyboardInterrupt:
+            process.terminate()
             try:
-                while process.poll() is None:
-                    time.sleep(0.1)
+                wait()
             except KeyboardInterrupt:
-                stop()
+                process.kill()
         return process.wait()
 
     return work

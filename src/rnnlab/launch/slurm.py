@@ -117,7 +117,7 @@ class Slurm(Launcher):
         from rnnlab.launch.check import check_jobs
 
         path = jobs[0].directory.path.parent
-        check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=True)
+        check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=True, nodes=True)
         for shape in by_shape:
             self._test(shape)
         try:
