@@ -34,7 +34,7 @@ name=$(basename "$0")
 echo "$name $*" >> "$FAKE/asked"
 case "$name $*" in
   "sbatch --version") exit 0;;
-  "sbatch --test-only"*) cp "$3" "$FAKE/tested"; [ ! -e "$FAKE/refuses" ] || { cat "$FAKE/refuses" >&2; exit 1; };;
+  "sbatch --test-only"*) [ ! -e "$FAKE/refuses" ] || { cat "$FAKE/refuses" >&2; exit 1; };;
   sbatch*) cp "$1" "$FAKE/submitted"; echo "Submitted batch job 12";;
   sinfo*) printf 'long\\nshort\\n';;
   "scontrol show config") echo "MaxArraySize            = 4";;

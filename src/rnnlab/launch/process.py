@@ -32,7 +32,7 @@ def main(path: str, allow: str) -> None:
 
 
 def _stop_with_parent() -> None:
-    while sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -90,7 +90,7 @@ class Ray(Launcher):
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         try:
             if self.address == "local":
                 ray.init(address="local", include_dashboard=False, **quiet)

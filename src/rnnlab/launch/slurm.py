@@ -333,17 +333,15 @@ class Slurm(Launcher):
         return False
 
     def _stop(self, at_work: Sequence[_Submitted], tasks: Mapping[tuple[str, int], slurm.Task], stop: Stop) -> None:
-        waiting, running = [], []
+        waiting, running = list[str](), list[str]()
         for each in at_work:
             task = tasks.get(each.key)
             if task is not None and (not each.told or stop.at_once):
                 (running if task.state == "RUNNING" else waiting).append(task.id)
                 each.told = True
-        for ids, how in (
-            (waiting, []),
-            # SIGINT asks for a checkpoint and no further turn; SIGTERM may be of one that has to give way
-            (running, ["--full", "--signal=KILL"] if stop.at_once else ["--signal=INT"]),
-        ):
+        # SIGINT asks for a checkpoint and no further turn; SIGTERM may be of one that has to give way
+        to_running = ("--full", "--signal=KILL") if stop.at_once else ("--signal=INT",)
+        for ids, how in ((waiting, ()), (running, to_running)):
             if ids:
                 with contextlib.suppress(InputError):  # it has just ended
                     slurm.ask("scancel", *how, *ids)

@@ -107,11 +107,11 @@ class Recorder(Checkpoint):
 
     # ---- training -----------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stop is not None:
-            self.stop.install()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stop is not None:
+            # Lightning's own handler, which is there since a moment, would have the processes of a data-parallel run
+            # speak to each other in the middle of a step, and wait for ever
+            self.stop.install()
         if trainer.is_global_zero:
             self.directory.write_epochs(self.rows)
         self._started_at = self._saved_at = time.monotonic()

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
 from rnnlab.errors import InputError, nearest
