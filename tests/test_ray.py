@@ -172,12 +172,15 @@ def there() -> Iterator[tuple[str, ...]]:
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
     options = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_AUTH_MODE", "disabled")  # on one machine, for a minute
     cluster = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert cluster.stdout is not None
     assert any("runtime started" in line for line in cluster.stdout)
     yield ("hydra/launcher=ray", f"hydra.launcher.address=127.0.0.1:{port}")
     cluster.terminate()  # ray stop would end those of others too
     cluster.communicate(timeout=60)
+    patch.undo()
 
 
 @pytest.mark.slow

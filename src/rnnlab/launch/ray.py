@@ -99,7 +99,8 @@ class Ray(Launcher):
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise InputError(
                 f"hydra.launcher.address={self.address}: no Ray cluster answers there "
-                f"({' '.join(str(error).split())[:150]}); start one (ray start --head), or type address=local"
+                f"({' '.join(str(error).split())[:150]}); start one (ray start --head), give its token "
+                "(RAY_AUTH_MODE=token), or type address=local"
             ) from None
 
     def _check_disk(self, nodes: Sequence[dict[str, Any]], path: str) -> None:
