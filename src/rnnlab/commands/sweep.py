@@ -37,6 +37,7 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build, check_arguments
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
+from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import Job, SweepDirectory, code_digests, differing, is_sweep
 
 if TYPE_CHECKING:  # what a search needs is imported for one
@@ -135,6 +136,8 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             # the leader composes all jobs itself
             sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
             leader.refuses_identical = isinstance(sweeper, BasicSweeper)
+            if launcher is not None and launcher.leaves and not isinstance(sweeper, BasicSweeper):
+                raise InputError("hydra.launcher.wait=false: this sweeper chooses jobs by the scores of those before")
             callbacks.on_multirun_start(config=config, config_name=ROOT)
             with leader.stop.installed(), contextlib.suppress(Stopped):
                 sweeper.sweep(arguments=for_jobs)
@@ -356,6 +359,8 @@ class Leader(HydraLauncher):
     def conclude(self) -> int:
         """The leaderboard, what is left to do, and the exit status."""
         path = self.directory.path
+        if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
+            return 0
         try:
             failed = print_leaderboard([path])
         except OSError as error:
@@ -429,6 +434,7 @@ def _resume(
     if is_search:  # a choice such as sweep=NAME says what is searched
         around += [str(e.input_line) for e in before if not e.is_hydra_override() and not _is_of_sweep(e)
                    and not e.is_sweep_override()]  # fmt: skip
+    around = [each for each in around if not each.startswith("hydra.launcher.wait=")]  # a resume waits
     around += [str(each.input_line) for each in new if each.is_hydra_override() or _is_of_sweep(each)]
     replaced = {each.get_key_element() for each in new}
     around = [each for each in around if each in overrides or parse([each])[0].get_key_element() not in replaced]
@@ -472,7 +478,13 @@ def _resume(
         print(f"{shown_path(directory.path)} is done, all {len(directory.plan)} jobs: there is nothing to go on with")
         return 0
     _refuse_another_sweep(directory, facts, changed, force)
+    if launcher is None or launcher.adopts != "slurm":
+        for job in left:
+            refuse_what_is_there(directory.run(job.name))
     leader.check([*left, *added])
+    if launcher is None or launcher.adopts != "slurm":
+        for job in left:
+            forget(directory.run(job.name))
     if added:
         leader.write_down(added)
         extended = [*facts.get("extended", []), [str(each.input_line) for each in extension]]
@@ -608,6 +620,8 @@ def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:
     """Jobs outlive a leader that was killed for the moment in which they write their checkpoints."""
     for job in jobs:
         run = leader.directory.run(job.name)
+        if submission(run.status) is not None:
+            continue  # its launcher waits for it
         if run.is_alive:
             print(f"waiting for {job.name} (process {run.status['pid']}) to write its checkpoint")
         while run.is_alive and not leader.stop.asked:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory, State, now
@@ -102,9 +102,13 @@ class Launcher(ABC):
 
     Attributes:
         preload: modules that every job will need, for launchers that can import them once.
+        adopts: the cluster whose queue may hold jobs of a sweep that this launcher goes on with.
+        leaves: :meth:`run` returns while the jobs still wait or run.
     """
 
     preload: Sequence[str] = ()
+    adopts: ClassVar[str] = ""
+    leaves: bool = False
 
     @property
     def parallel(self) -> int:

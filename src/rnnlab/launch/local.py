@@ -93,6 +93,13 @@ class Local(Launcher):
         if kind == "bug":
             raise RuntimeError(answer)
         self._slots = self._divide(answer, settings.total)
+        for job in jobs:
+            devices = job.config["trainer"].get("devices", 1)
+            if "CUDA_VISIBLE_DEVICES" in self._slots[0] and devices not in (1, [0]):
+                raise InputError(
+                    f"trainer.devices={devices}: with hydra/launcher=local each job has one GPU; "
+                    "hydra/launcher=basic and slurm give it several"
+                )
 
     def _divide(self, findings: Findings, total: int) -> list[dict[str, str]]:
         """What each place for a job sets in its environment."""
@@ -174,7 +181,7 @@ class Local(Launcher):
         state, reason = status["state"], status.get("reason") or ""
         died = state not in ("done", "failed", "interrupted")
         if died:
-            reason = _how(code)
+            reason = how_it_died(code)
             state = lost(job, reason, stop)
         again = died or bool(status.get("retriable")) or state == "interrupted"
         tried = attempts.get(job.name, 0)
@@ -196,7 +203,8 @@ class Local(Launcher):
                 each.told = True
 
 
-def _how(code: int | None) -> str:
+def how_it_died(code: int | None) -> str:
+    """In words, from the exit code of its process."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = ": by somebody, or for lack of memory" if name == "SIGKILL" else ""

@@ -305,6 +305,11 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
+    return os.environ.get("LOCAL_RANK", "0") == os.environ.get("SLURM_PROCID", "0") == "0"
+
+
 def _process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started(os.getpid())}
 

@@ -22,7 +22,7 @@ from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
-from rnnlab.runs.directory import RunDirectory, now, provenance
+from rnnlab.runs.directory import RunDirectory, is_first_process, now, provenance
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
@@ -222,6 +222,8 @@ def execute(
 
 
 def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
+    if not is_first_process():
+        return
     # where even the status cannot be written, the old one stays readable
     with contextlib.suppress(OSError, InputError):
         directory.update_status(state, reason=reason, finished=now())

@@ -107,11 +107,11 @@ class Recorder(Checkpoint):
 
     # ---- training -----------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stop is not None:
-            self.stop.install()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stop is not None:
+            # Lightning's own handler, which is there since a moment, would have the processes of a data-parallel run
+            # speak to each other in the middle of a step, and wait for ever
+            self.stop.install()
         if trainer.is_global_zero:
             self.directory.write_epochs(self.rows)
         self._started_at = self._saved_at = time.monotonic()
@@ -129,9 +129,9 @@ class Recorder(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # at the end of an epoch the row comes first
-        if self.stop is not None and self.stop.received is not None and batch_idx + 1 < trainer.num_training_batches:
+        if batch_idx + 1 < trainer.num_training_batches and self._is_stopped(trainer):
             self._save(trainer)
-            self.stop.check()
+            self._stop()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -150,15 +150,27 @@ class Recorder(Checkpoint):
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
                 self._best = snapshot({**best, "epoch": epoch, "monitor": self.monitor, "score": score})
         due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
-        stopped = self.stop is not None and self.stop.received is not None
+        stopped = self._is_stopped(trainer)
         if trainer.strategy.broadcast(due or stopped):
             self._save(trainer)
-        if self.stop is not None:
-            self.stop.check()
+        if stopped:
+            self._stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
         self._save(trainer)
+
+    def _is_stopped(self, trainer: Trainer) -> bool:
+        """Whether a signal came, to any of the processes of a data-parallel run: they stop after the same step."""
+        received = self.stop is not None and self.stop.received is not None
+        if trainer.world_size == 1:
+            return received
+        return trainer.strategy.reduce_boolean_decision(received, all=False)
+
+    def _stop(self) -> None:
+        if self.stop is not None:
+            self.stop.check()
+        raise Interrupted(signal.SIGTERM)  # another process was told
 
     def _save(self, trainer: Trainer) -> None:
         # the best first: a kill between the two leaves a best that the repeated epochs find again

@@ -17,6 +17,7 @@ import yaml
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import CONFIG, EPOCHS, METRICS, STATUS, RunDirectory
+from rnnlab.runs.slurm import seen, submission
 from rnnlab.runs.sweep import COMMAND
 
 READERS = 8
@@ -176,8 +177,11 @@ def read_run(path: Path) -> RunRecord:
     state = status.get("state")
     if not isinstance(state, str):
         raise InputError(f"{path / STATUS} is damaged: it names no state")
+    if submission(status) is not None and state not in ("done", "failed"):
+        status = seen(RunDirectory(path), status)
+        state = str(status["state"])
     # what another machine's process does cannot be seen from here: its word stands
-    if state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
+    elif state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
         state = state if RunDirectory(path).is_alive else "interrupted"
     if state == "done" and status.get("pruned"):
         state = "pruned"
