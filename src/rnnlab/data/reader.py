@@ -29,7 +29,7 @@ SEQUENCE, INPUTS, CLASS = "sequence", "inputs", "class"
 
 
 class Given(NamedTuple):
-    """A new sequence: its ``name``, ``(time, features)`` or ``(time,)`` ``inputs``, and its class where that is known."""
+    """A new sequence: its name, ``(time, features)`` or ``(time,)`` inputs, and its class where that is known."""
 
     name: Any
     inputs: np.ndarray
@@ -129,11 +129,6 @@ class Reader(ABC):
             InputError: it is neither.
         """
 
-    @property
-    def is_table(self) -> bool:
-        """Whether a stream's first line is a header or JSON."""
-        return True
-
 
 def check_class(name: Any, classes: Sequence[str], place: str) -> str | None:
     """The name of a class of the run, or ``None`` where none is given.
@@ -182,9 +177,9 @@ class StepReader(Reader):
         for number, (line, row) in enumerate(source.objects()):
             place = f"{source.name}, line {line}"
             inputs = self.array(value_of(row, INPUTS, place), place)
-            row = row if isinstance(row, Mapping) else {}
-            truth = check_class(row.get(CLASS), self.classes, place) if self.classes else None
-            yield Given(row.get(SEQUENCE, number), inputs, truth)
+            labels = row if isinstance(row, Mapping) else {}
+            truth = check_class(labels.get(CLASS), self.classes, place) if self.classes else None
+            yield Given(labels.get(SEQUENCE, number), inputs, truth)
 
     def _table(self, source: Source) -> Iterator[Given]:
         frame = source.frame(self.names)
@@ -230,8 +225,8 @@ class StepReader(Reader):
         as_json: bool | None = None
         last: Any = None
         began = False
-        for number, line in enumerate(lines, 1):
-            line = line.strip()
+        for number, text in enumerate(lines, 1):
+            line = text.strip()
             place = f"{name}, line {number}"
             if not line:
                 if began:
@@ -445,9 +440,9 @@ class TokenReader(StepReader):
             raise InputError(f"{place} has the shape {values.shape}: a sequence is a list of tokens")
         if not len(values):
             raise InputError(f"{place} has no token")
-        wrong = np.flatnonzero(~((values >= 0) & (values < self.vocabulary) & (values == np.round(values))))
-        if len(wrong):
-            step = int(wrong[0])
+        odd = np.flatnonzero(~((values >= 0) & (values < self.vocabulary) & (values == np.round(values))))
+        if len(odd):
+            step = int(odd[0])
             raise InputError(
                 f"{place}, step {step}: {values[step]:g} is no token of this run's: numbers from 0 to "
                 f"{self.vocabulary - 1}"

@@ -11,8 +11,8 @@ import polars as pl
 from rnnlab.data.calendar import Calendar, calendar_features
 from rnnlab.data.panel import Columns, Gaps, Missing, Panel, arrange, carry_forward, month_numbers, show
 from rnnlab.data.reader import Arrival, Given, Reader
-from rnnlab.data.source import MISSING, Format, Source, existing, is_number, numbers, parse_json, table_source
-from rnnlab.data.table import tabulate
+from rnnlab.data.source import Format, Source, existing, is_number, numbers, parse_json, table_source
+from rnnlab.data.table import MISSING, tabulate
 from rnnlab.errors import InputError, nearest
 
 
@@ -198,8 +198,8 @@ class SeriesReader(Reader):
         if table.times is not None and (table.times.dtype.kind == "M") != self.dated:
             kinds = ("numbers", "dates")
             raise InputError(
-                f"{source.name}, column '{columns.time}': these are {kinds[not self.dated]}, and the run was trained on "
-                f"{kinds[self.dated]}"
+                f"{source.name}, column '{columns.time}': these are {kinds[not self.dated]}, and the run was trained "
+                f"on {kinds[self.dated]}"
             )
         panel = arrange(table, columns, source.name, self.sort, self.gaps)
         return [self._history(panel, number, source.name) for number in range(len(panel.names))], list(panel.names)
@@ -223,7 +223,7 @@ class SeriesReader(Reader):
         if self.log and (values[:now, :k] <= 0).any():
             row = int((values[:now, :k] <= 0).any(1).argmax())
             raise InputError(
-                f"{source}, {panel.place(int(panel.starts[number]) + row)}: a value that is not above 0 has no logarithm"
+                f"{source}, {panel.place(int(panel.starts[number]) + row)}: only a value above 0 has a logarithm"
             )
         times = None if panel.columns.time is None else panel.times[rows]
         return History(self.series_number(panel.names[number], source), now, values, unknown, times)
@@ -253,7 +253,7 @@ class SeriesReader(Reader):
         missing = max(0, now + steps - len(times))
         after = np.arange(1, missing + 1)
         if not self.dated:
-            return np.concatenate([times, times[-1] + after * self.step])[: now + steps]
+            return np.concatenate([times, times[-1] + after * self.tick])[: now + steps]
         if not self.months:
             return np.concatenate([times, times[-1] + after * np.timedelta64(self.tick, "us")])[: now + steps]
         days = times[-1].astype("M8[D]")
@@ -445,8 +445,8 @@ def _stream_rows(lines: Iterator[str], name: str) -> Iterator[tuple[str, Mapping
     """Each line's place and its cells by column; ``None`` for an empty one."""
     header: list[str] | None = None
     as_json: bool | None = None
-    for number, line in enumerate(lines, 1):
-        place, line = f"{name}, line {number}", line.strip()
+    for number, text in enumerate(lines, 1):
+        place, line = f"{name}, line {number}", text.strip()
         if not line:
             yield place, None
             continue

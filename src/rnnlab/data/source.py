@@ -188,7 +188,7 @@ def existing(frame: pl.DataFrame, column: str, source: str) -> pl.Series:
 
 
 def grouped(frame: pl.DataFrame, column: str) -> Iterator[tuple[Any, np.ndarray]]:
-    """The name of each sequence and its rows, in the order in which they first occur; one sequence without the column."""
+    """The name of each sequence and its rows, in the order in which they occur; without the column there is one."""
     if column not in frame.columns:
         yield 0, np.arange(frame.height)
         return

@@ -25,8 +25,8 @@ from rnnlab.data.text_encoder import (
     normalize,
     tokens,
 )
-from rnnlab.data.word_lists import read_word_lists
 from rnnlab.data.text_reader import TextReader
+from rnnlab.data.word_lists import read_word_lists
 from rnnlab.errors import InputError, nearest
 from rnnlab.shapes import FilePath, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

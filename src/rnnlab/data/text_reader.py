@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.data.corpus import UNKNOWN, Unit
-from rnnlab.data.reader import Arrival, Given, Reader, check_class
+from rnnlab.data.reader import Given, Reader, check_class
 from rnnlab.data.source import Format, Source, existing, parse_json, table_source, value_of
 from rnnlab.data.text_encoder import Normalization, TextEncoder, tokens
 from rnnlab.errors import InputError
@@ -123,10 +123,6 @@ class TextReader(Reader):
             raise InputError(f"a step is one {self.unit}, not {x!r}"[:200])
         return numbers[0]
 
-    @property
-    def is_table(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True, eq=False)
 class CorpusReader(TextReader):
@@ -168,11 +164,6 @@ class CorpusReader(TextReader):
             return []
         known = set(self.vocabulary[1:])
         return list(dict.fromkeys(token for token in tokens(text, self.unit) if token not in known))
-
-    def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
-        """The tokens of each line, with its end, as one arrival."""
-        for number, line in enumerate(lines):
-            yield Arrival(self.encoder.numbers(line.replace("\r\n", "\n")), number, restart=number == 0)
 
     def token(self, number: int) -> str:
         """What a token's number stands for."""

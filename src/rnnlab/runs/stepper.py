@@ -44,20 +44,21 @@ class Stepper:
         """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         outputs, after = [], []
         for network, steps, (before, pooled) in zip(self.networks, self._steps, state, strict=True):
-            h = F.embedding(x, network.encoder.weight) if isinstance(network.encoder, nn.Embedding) else x  # type: ignore[arg-type]
+            h = F.embedding(x, network.encoder.weight) if isinstance(network.encoder, nn.Embedding) else x
             if isinstance(network.encoder, nn.Linear):
                 h = network.encoder(h)
-            states = []
-            for step, cell_state in zip(steps, before, strict=True):
-                h, cell_state = step(h, cell_state)
-                states.append(cell_state)
+            states: list[Any] = []
+            pool: Any = None
+            for step, own in zip(steps, before, strict=True):
+                h, new = step(h, own)
+                states.append(new)
             if network.readout_kind == "mean":
-                pooled = (h, 1) if pooled is None else (pooled[0] + h, pooled[1] + 1)
-                h = pooled[0] / pooled[1]
+                pool = (h, 1) if pooled is None else (pooled[0] + h, pooled[1] + 1)
+                h = pool[0] / pool[1]
             elif network.readout_kind == "max":
-                h = pooled = h if pooled is None else torch.maximum(pooled, h)
+                h = pool = h if pooled is None else torch.maximum(pooled, h)
             outputs.append(F.linear(h, network.readout.weight, network.readout.bias))
-            after.append((states, pooled))
+            after.append((states, pool))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
 
     def read(self, inputs: Tensor) -> tuple[Tensor, StepState]:
@@ -78,7 +79,7 @@ def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
     """A cell's step, by torch's own kernel where it has one for a single step."""
     if type(cell) not in (LSTM, GRU) or cell.backend == "reference":
         return cell.step  # type: ignore[return-value]
-    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    weights: Any = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
 
     def lstm(x: Tensor, state: Any) -> tuple[Tensor, Any]:
         state = torch.lstm_cell(x, state, *weights)

@@ -350,10 +350,8 @@ class TrainedRun:
             said_before = pl.Series(own.ravel()[valid], nan_to_null=True)  # nobody foretells the first one
             return which, {"step": at, "token": tokens, "p(token)": said_before, **columns}
         sums = np.where(np.arange(found.shape[1]) < sizes[:, None] - 1, found, 0).sum(1)
-        if lengths is None:
-            last = output[:, -1]
-        else:
-            last = output[torch.arange(len(output), device=self.device), lengths - 1]
+        ends = -1 if lengths is None else lengths - 1
+        last = output[torch.arange(len(output), device=self.device), ends]
         return np.arange(len(sequences)), self._text_columns(sizes, sums, np.maximum(sizes - 1, 0), last)
 
     def _text_columns(self, sizes: np.ndarray, sums: np.ndarray, predicted: np.ndarray, last: Tensor) -> dict[str, Any]:
@@ -427,7 +425,8 @@ class TrainedRun:
         window = reader.window(history, 1, whole=True)
         output = self.task.network(torch.from_numpy(window.inputs)[None].to(self.device))[0][0]
         said = self._said_at(window.shift, window.scale, output)
-        columns, labels = reader.of, {}
+        columns = reader.of
+        labels: dict[str, Any] = {}
         if columns.series:
             labels[columns.series] = [name] * len(output)
         if columns.time and history.times is not None:
@@ -458,7 +457,7 @@ class TrainedRun:
         torch.set_num_threads(1)  # a step is too small to be shared
         lines = iter(lines)
         if isinstance(self.reader, CorpusReader):
-            yield from self._text_stream(self.reader, lines, name)
+            yield from self._text_stream(self.reader, lines)
         elif isinstance(self.reader, TextReader):
             for text in self.reader.texts(lines, name):
                 _, columns = self._outputs([text.inputs], steps=False)
@@ -492,25 +491,22 @@ class TrainedRun:
             return self.task.said(output)
         return self._said_at(arrival.shift[None], arrival.scale[None], output)
 
-    def _text_stream(self, reader: CorpusReader, lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
-        stepper = self.stepper
+    def _text_stream(self, reader: CorpusReader, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         before: Tensor | None = None
         state: Any = None
-        for arrival in reader.stream(lines, name):
-            tokens = torch.from_numpy(arrival.inputs)[None].to(self.device)
+        for number, line in enumerate(lines):
+            tokens = torch.from_numpy(reader.encoder.numbers(line.replace("\r\n", "\n")))[None].to(self.device)
             size = tokens.shape[1]
             if not size:
                 continue
             output, state = self.task.network(tokens, state)
-            said = output[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).double().sum()
-            predicted = size - 1
+            nats = -output[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).double().sum()
             if before is not None:  # the first token of this line, which the lines before foretold
-                said += before.log_softmax(-1)[0, tokens[0, 0]].double()
-                predicted += 1
+                nats -= before.log_softmax(-1)[0, tokens[0, 0]].double()
+            predicted = size - (before is None)
             before = output[:, -1]
-            columns = self._text_columns(np.array([size]), np.array([float(said)]), np.array([predicted]), before)
-            yield {"line": arrival.name, **_row(columns)}
-        _ = stepper
+            columns = self._text_columns(np.array([size]), -np.array([float(nats)]), np.array([predicted]), before)
+            yield {"line": number, **_row(columns)}
 
     def step(self, x: Any, state: StepState | None = None) -> tuple[dict[str, Any], StepState]:
         """One step of a sequence, in the data's units.
