@@ -40,6 +40,7 @@ def generate(given: Namespace) -> int:
     from rnnlab.runs.trained import load
 
     model = load(given.runs, given.allow, given.device)
+    model.choose_threads(given.samples)
     texts = [given.prompt] * given.samples  # a number below 1 is refused before the first piece
     said = False
     for pieces in model.writing(

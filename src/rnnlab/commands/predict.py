@@ -74,6 +74,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
 
     write = _output(given)
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
+    model.choose_threads(1 if given.stream else given.batch_size)
     if given.describe:
         print(model.describe())
     elif given.stream:

@@ -67,7 +67,6 @@ def check_sampling(
             raise InputError(f"--{name} {value} must be {allowed}")
 
 
-@torch.inference_mode()
 def generate(
     stepper: Stepper,
     prompt: np.ndarray,

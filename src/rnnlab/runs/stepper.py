@@ -36,10 +36,12 @@ class Stepper:
         self.networks, self.combine = list(networks), combine
         self._steps = [[_step_of(cell) for cell in network.cells()] for network in networks]
 
+    @torch.inference_mode()
     def initial(self, batch: int = 1) -> StepState:
         """Before the first step."""
         return [(network.initial_state(batch), None) for network in self.networks]
 
+    @torch.inference_mode()
     def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
         """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         outputs, after = [], []
@@ -61,6 +63,7 @@ class Stepper:
             after.append((states, pool))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
 
+    @torch.inference_mode()
     def read(self, inputs: Tensor) -> tuple[Tensor, StepState]:
         """Many steps at once, ``(batch, time)`` tokens, where a prediction is made at every step.
 

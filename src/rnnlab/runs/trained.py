@@ -212,7 +212,6 @@ class TrainedRun:
         """
         return self.tables(self.reader.open(place, format), horizon, steps, batch_size)
 
-    @torch.inference_mode()
     def tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """The same of what :meth:`predict` takes, or of a source, some sequences at a time."""
         check_positive("horizon", horizon)
@@ -239,7 +238,6 @@ class TrainedRun:
         forecasts = self.spec.horizon is not None and not steps
         lengths = [len(each.inputs) for each in pool]
         order = sorted(range(len(pool)), key=lengths.__getitem__)
-        self._choose_threads(batch_size)
         rows: list[np.ndarray] = []
         parts: list[pl.DataFrame] = []
         for batch in self._batches(order, lengths, batch_size, alike=forecasts):
@@ -271,7 +269,8 @@ class TrainedRun:
                 yield order[start:end]
                 start = end
 
-    def _choose_threads(self, batch_size: int) -> None:
+    def choose_threads(self, batch_size: int) -> None:
+        """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""
         sizes = [parameter.numel() for network in self.networks for parameter in network.parameters()]
         torch.set_num_threads(choose_threads("auto", batch_size, sizes))
 
@@ -285,6 +284,7 @@ class TrainedRun:
             row[: len(each)] = each
         return torch.from_numpy(padded).to(self.device), torch.tensor(lengths, device=self.device)
 
+    @torch.inference_mode()
     def _outputs(self, sequences: Sequence[np.ndarray], steps: bool) -> tuple[np.ndarray, dict[str, Any]]:
         """A row for each sequence, or for each of its steps; which sequence each row is of, and its columns."""
         inputs, lengths = self._padded(sequences)
@@ -299,6 +299,7 @@ class TrainedRun:
         at = np.concatenate([np.arange(len(each)) for each in sequences])
         return which, {"step": at, **self.task.said(output[which, at])}
 
+    @torch.inference_mode()
     def _forecasts(self, sequences: Sequence[np.ndarray], horizon: int | None) -> tuple[np.ndarray, dict[str, Any]]:
         """A row for each step after the end of each sequence."""
         trained = self.spec.horizon or 1
@@ -322,6 +323,7 @@ class TrainedRun:
         assert isinstance(self.task, LanguageModeling)
         return self.task.score
 
+    @torch.inference_mode()
     def _score_texts(self, sequences: Sequence[np.ndarray], steps: bool) -> tuple[np.ndarray, dict[str, Any]]:
         """How probable texts are, or each of their tokens, and what comes next."""
         inputs, lengths = self._padded(sequences)
@@ -376,7 +378,6 @@ class TrainedRun:
         self, reader: SeriesReader, x: Any, horizon: int | None, steps: bool, batch_size: int
     ) -> Iterator[pl.DataFrame]:
         histories, names = reader.histories(x)
-        self._choose_threads(batch_size)
         ahead = reader.check_horizon(horizon)
         if steps:
             for history, name in zip(histories, names, strict=True):
@@ -400,6 +401,7 @@ class TrainedRun:
             columns = self.task.said(output.flatten(0, 1), (moments[0], moments[1]))
             yield pl.DataFrame(self._labels(reader, [(histories[i], names[i]) for i in batch], ahead) | columns)
 
+    @torch.inference_mode()
     def _forecast(self, reader: SeriesReader, inputs: Tensor, following: Tensor, ahead: int) -> Tensor:
         """``(batch, ahead, values × parameters)``."""
         assert isinstance(self.task, Forecasting)
@@ -421,6 +423,7 @@ class TrainedRun:
         labels["ahead"] = np.tile(np.arange(1, ahead + 1), len(histories))
         return labels
 
+    @torch.inference_mode()
     def _each_step_of_series(self, reader: SeriesReader, history: History, name: str) -> pl.DataFrame:
         window = reader.window(history, 1, whole=True)
         output = self.task.network(torch.from_numpy(window.inputs)[None].to(self.device))[0][0]
@@ -443,7 +446,6 @@ class TrainedRun:
 
     # ---- a stream -----------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def stream(self, lines: Iterable[str], name: str = "standard input") -> Iterator[dict[str, Any]]:
         """A prediction for each line, as it comes; the state is carried from one to the next, in constant memory.
 
@@ -454,7 +456,6 @@ class TrainedRun:
         Raises:
             InputError: a line cannot be read, or the run reads in both directions.
         """
-        torch.set_num_threads(1)  # a step is too small to be shared
         lines = iter(lines)
         if isinstance(self.reader, CorpusReader):
             yield from self._text_stream(self.reader, lines)
@@ -495,18 +496,28 @@ class TrainedRun:
         before: Tensor | None = None
         state: Any = None
         for number, line in enumerate(lines):
-            tokens = torch.from_numpy(reader.encoder.numbers(line.replace("\r\n", "\n")))[None].to(self.device)
-            size = tokens.shape[1]
-            if not size:
-                continue
-            output, state = self.task.network(tokens, state)
-            nats = -output[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).double().sum()
-            if before is not None:  # the first token of this line, which the lines before foretold
-                nats -= before.log_softmax(-1)[0, tokens[0, 0]].double()
-            predicted = size - (before is None)
-            before = output[:, -1]
-            columns = self._text_columns(np.array([size]), -np.array([float(nats)]), np.array([predicted]), before)
-            yield {"line": number, **_row(columns)}
+            tokens = reader.encoder.numbers(line.replace("\r\n", "\n"))
+            if len(tokens):
+                columns, before, state = self._line(tokens, before, state)
+                yield {"line": number, **_row(columns)}
+
+    @torch.inference_mode()
+    def _line(self, numbers: np.ndarray, before: Tensor | None, state: Any) -> tuple[dict[str, Any], Tensor, Any]:
+        """What is said of a line of running text, and what is handed on to the next one.
+
+        Args:
+            numbers: ``(tokens,)`` of the line.
+            before: ``(1, size)`` what the lines before said of its first token.
+            state: in which they left the network.
+        """
+        tokens = torch.from_numpy(numbers)[None].to(self.device)
+        output, state = self.task.network(tokens, state)
+        sums = output[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).double().sum()
+        if before is not None:
+            sums += before.log_softmax(-1)[0, tokens[0, 0]].double()
+        predicted = np.array([len(numbers) - (before is None)])
+        last = output[:, -1]
+        return self._text_columns(np.array([len(numbers)]), np.array([float(sums)]), predicted, last), last, state
 
     def step(self, x: Any, state: StepState | None = None) -> tuple[dict[str, Any], StepState]:
         """One step of a sequence, in the data's units.
@@ -522,10 +533,9 @@ class TrainedRun:
             InputError: it is no such step, or the run reads in both directions.
         """
         stepper = self.stepper
-        with torch.inference_mode():
-            inputs = torch.from_numpy(np.asarray(self.reader.step(x))[None]).to(self.device)
-            output, state = stepper(inputs, stepper.initial() if state is None else state)
-            return _row(self.task.said(output)), state
+        inputs = torch.from_numpy(np.asarray(self.reader.step(x))[None]).to(self.device)
+        output, state = stepper(inputs, stepper.initial() if state is None else state)
+        return _row(self.task.said(output)), state
 
     # ---- generating ---------------------------------------------------------------------------------
 
@@ -585,7 +595,6 @@ class TrainedRun:
         numbers = reader.encoder.numbers(prompt)
         if not len(numbers):
             numbers = self._beginning(reader)
-        torch.set_num_threads(choose_threads("auto", samples, [p.numel() for p in self.networks[0].parameters()]))
         never = None if reader.unit == "byte" else 0  # <unk> stands for many, and is nothing to be said
         writers = [Writer(reader) for _ in range(samples)]
         for writer in writers:
