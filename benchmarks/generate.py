@@ -28,8 +28,8 @@ def measure(quick: bool) -> Result:
     return Result(
         "generate",
         f"Characters a second of one text of {length:,} characters, to the text, against the least that a person would "
-        "write by hand: an embedding, nn.LSTMCell, a linear layer, softmax and torch.multinomial in inference mode, with "
-        "the same weights.",
+        "write by hand: an embedding, nn.LSTMCell, a linear layer, softmax and torch.multinomial in inference mode, "
+        "with the same weights.",
         ["network", "nn.LSTMCell loop", "generate", "ratio"],
         rows,
         [Verdict("as fast as the loop", f"{min(ratios):.2f}", min(ratios) >= 1)],

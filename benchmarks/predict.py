@@ -35,9 +35,9 @@ def measure(quick: bool) -> Result:
     numbers["stream"] = {"lines": lines, "lines_per_second": speed, "early_kb": early, "late_kb": late}
     return Result(
         "predict",
-        f"Sequences a second of load(RUN).predict(x), {BATCH * batches:,} sequences of {STEPS} steps from an array to a "
-        f"table of 16 classes with their names and probabilities, at batch {BATCH}, against the same network in a loop "
-        "over the same batches, with nothing before or after it.",
+        f"Sequences a second of load(RUN).predict(x), {BATCH * batches:,} sequences of {STEPS} steps from an array to "
+        f"a table of 16 classes with their names and probabilities, at batch {BATCH}, against the same network in a "
+        "loop over the same batches, with nothing before or after it.",
         ["network", "bare loop", "predict", "ratio"],
         rows,
         [

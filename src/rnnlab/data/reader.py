@@ -12,6 +12,7 @@ import polars as pl
 from rnnlab.data.source import (
     Format,
     Source,
+    cells_of,
     existing,
     grouped,
     is_number,
@@ -239,7 +240,7 @@ class StepReader(Reader):
             if as_json:
                 row = parse_json(line, place)
             else:
-                cells = [cell.strip() for cell in line.split(",")]
+                cells = cells_of(line)
                 if header is None:
                     if len(cells) == len(self.names) and all(map(is_number, cells)):
                         header = list(self.names)

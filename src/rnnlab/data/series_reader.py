@@ -11,7 +11,7 @@ import polars as pl
 from rnnlab.data.calendar import Calendar, calendar_features
 from rnnlab.data.panel import Columns, Gaps, Missing, Panel, arrange, carry_forward, month_numbers, show
 from rnnlab.data.reader import Arrival, Given, Reader
-from rnnlab.data.source import Format, Source, existing, is_number, numbers, parse_json, table_source
+from rnnlab.data.source import Format, Source, cells_of, existing, is_number, numbers, parse_json, table_source
 from rnnlab.data.table import MISSING, tabulate
 from rnnlab.errors import InputError, nearest
 
@@ -457,7 +457,7 @@ def _stream_rows(lines: Iterator[str], name: str) -> Iterator[tuple[str, Mapping
                 raise InputError(f"{place}: give an object, not {json.dumps(row)[:60]}")
             yield place, row
             continue
-        cells = [cell.strip() for cell in line.split(",")]
+        cells = cells_of(line)
         if header is None:
             header = cells
             continue

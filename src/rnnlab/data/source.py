@@ -209,6 +209,11 @@ def parse_json(line: str, place: str) -> Any:
         raise InputError(f"{place} is no JSON: {error}") from None
 
 
+def cells_of(line: str) -> list[str]:
+    """The cells of a line of CSV."""
+    return next(csv.reader([line])) if '"' in line else [cell.strip() for cell in line.split(",")]
+
+
 def value_of(row: Any, key: str, place: str) -> Any:
     """``row[key]`` of an object; anything else stands for itself.
 

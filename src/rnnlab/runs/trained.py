@@ -252,7 +252,7 @@ class TrainedRun:
             parts.append(pl.DataFrame(columns))
         table, which = pl.concat(parts), np.concatenate(rows)
         back = np.argsort(which, kind="stable")
-        names = pl.Series("sequence", [each.name for each in pool])[which]
+        names = pl.Series("sequence", [each.name for each in pool], strict=False)[which]
         labels = [names]
         if any(each.truth is not None for each in pool):
             labels.append(pl.Series("truth", [each.truth for each in pool])[which])
