@@ -496,7 +496,7 @@ class TrainedRun:
         before: Tensor | None = None
         state: Any = None
         for number, line in enumerate(lines):
-            tokens = reader.encoder.numbers(line.replace("\r\n", "\n"))
+            tokens = reader.encoder.numbers(line)
             if len(tokens):
                 columns, before, state = self._line(tokens, before, state)
                 yield {"line": number, **_row(columns)}
