@@ -33,7 +33,10 @@ def main(arguments: list[str]) -> int:
     add_runs(options)
     options.add_argument("--input", metavar="FILE", help="new data; - for the standard input")
     options.add_argument(
-        "--format", metavar="FORMAT", choices=FORMATS, help=f"of the input, where its name does not say it: {FORMATS}"
+        "--format",
+        metavar="FORMAT",
+        choices=FORMATS,
+        help=f"of the input, where its name does not say it: {', '.join(FORMATS)}",
     )
     options.add_argument("--output", metavar="FILE", default="-", help=".csv, .jsonl or .parquet (default: - for CSV)")
     options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")

@@ -128,8 +128,8 @@ class SeriesReader(Reader):
             lines.append(f"  {columns.series:{width}}  the series: {'any' if self.together else known}")
         header = [name for name in (columns.time, columns.series, *columns.numbers) if name]
         lines.append(f"  such as {','.join(header)}")
-        how = f"it forecasts {self.horizon} steps at once"
-        if self.horizon == 1 or not self.direct:
+        how = f"it forecasts {self.horizon} step{'s at once' if self.horizon > 1 else ''}"
+        if not (columns.past or self.lag or (self.direct and self.horizon > 1)):
             how = "it forecasts one step, and is fed its own forecasts to go on (--horizon N)"
         lines.append(f"{how}, from the last {self.length} rows")
         lines.append("  --steps: a forecast at each row, the state carried from the first one; --stream: the same")

@@ -218,7 +218,7 @@ class TrainedRun:
         check_positive("batch-size", batch_size)
         if horizon is not None and steps:
             raise InputError("--horizon and --steps: a forecast goes on from the end, or there is one at each step")
-        if steps:
+        if steps and self.spec.target.kind != "tokens":
             _ = self.stepper  # says what cannot be said before the end
         self._check_horizon(horizon)
         if isinstance(self.reader, SeriesReader):
