@@ -306,7 +306,8 @@ def test_every_form_of_the_same_data_says_the_same(
         found = model.predict(tmp_path / f"x.{end}")
         alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
     alike(model.predict(table), expected, expected.columns)
-    alike(model.predict(table.to_pandas()) if _has_pandas() else expected, expected, expected.columns)
+    pandas = pytest.importorskip("pandas")
+    alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
     alike(model.predict(some, batch_size=2), expected, expected.columns)
     alone = [model.predict(x) for x in some]
     alike(pl.concat(alone).drop("sequence"), expected.drop("sequence"), expected.columns[1:])
@@ -314,14 +315,6 @@ def test_every_form_of_the_same_data_says_the_same(
         assert said(path, "--input", "-", text=text, monkeypatch=monkeypatch) == 0
         found = pl.read_csv(capsys.readouterr().out.encode())
         alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
-
-
-def _has_pandas() -> bool:
-    try:
-        import pandas  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def test_the_truth_stands_beside_the_prediction_where_it_is_known(

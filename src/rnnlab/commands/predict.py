@@ -1,12 +1,13 @@
 """``rnnlab predict RUN… [--input FILE]``: what trained runs say of new data, or of their test data, as a table."""
 
+import contextlib
 import csv
 import itertools
 import json
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,9 +168,9 @@ def stream(model: "TrainedRun", place: str) -> None:
 
 def _lines(place: str, name: str) -> Iterator[str]:
     try:
-        source: Iterable[bytes] = sys.stdin.buffer if place == "-" else open(place, "rb")  # noqa: SIM115, read to its end
-        for number, line in enumerate(source, 1):
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        with contextlib.nullcontext(sys.stdin.buffer) if place == "-" else open(place, "rb") as source:
+            for number, line in enumerate(source, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file") from None
     except UnicodeDecodeError as error:

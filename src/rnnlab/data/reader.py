@@ -41,7 +41,7 @@ class Arrival(NamedTuple):
     """A step of a stream.
 
     inputs
-        ``(features,)``, or a token number, or ``(tokens,)`` of a line of running text.
+        ``(features,)``, or a token's number.
     name
         Of the sequence.
     restart
@@ -52,7 +52,7 @@ class Arrival(NamedTuple):
         ``(horizon, values)`` and ``scale`` alike: what brings a forecast to units; ``None`` where the data's spec says.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | np.generic
     name: Any = None
     restart: bool = False
     labels: Mapping[str, Any] = {}
@@ -123,7 +123,7 @@ class Reader(ABC):
         raise InputError("this run cannot read a stream")
 
     @abstractmethod
-    def step(self, x: Any) -> np.ndarray:
+    def step(self, x: Any) -> np.ndarray | np.generic:
         """``(features,)`` of one step, or a token's number.
 
         Raises:
@@ -261,7 +261,7 @@ class StepReader(Reader):
         for k in range(len(self.names)):
             existing(frame, self._column(frame, k), name)
 
-    def _row(self, row: Any, place: str) -> np.ndarray:
+    def _row(self, row: Any, place: str) -> np.ndarray | np.generic:
         if isinstance(row, Mapping):
             if INPUTS in row:
                 row = row[INPUTS]
@@ -277,7 +277,7 @@ class StepReader(Reader):
             raise InputError(f"{place}: {json.dumps(row)[:60]} is no step of {self._step}") from None
         return self.array(array[None], place)[0]
 
-    def step(self, x: Any) -> np.ndarray:
+    def step(self, x: Any) -> np.ndarray | np.generic:
         return self._row(x.tolist() if hasattr(x, "tolist") else x, "the step")
 
     @property

@@ -420,7 +420,7 @@ class SeriesReader(Reader):
         if self.gaps == "error" and time != due[-1]:
             raise InputError(f"{place}: after {show(times[-1])} comes {show(due[-1])}, and this is {show(time)}")
 
-    def step(self, x: Any) -> np.ndarray:
+    def step(self, x: Any) -> np.ndarray | np.generic:
         raise InputError("a step of a series belongs to its past: use predict, or rnnlab predict RUN --stream")
 
 

@@ -117,7 +117,7 @@ class TextReader(Reader):
             row = parse_json(line, place) if as_json else line.rstrip("\r\n")
             yield self._row(row, number, place)
 
-    def step(self, x: Any) -> np.ndarray:
+    def step(self, x: Any) -> np.generic:
         numbers = self.encoder.numbers(x) if isinstance(x, str) else np.asarray(x, np.int64).reshape(-1)
         if len(numbers) != 1:
             raise InputError(f"a step is one {self.unit}, not {x!r}"[:200])

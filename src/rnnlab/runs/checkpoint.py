@@ -4,6 +4,7 @@ import contextlib
 import io
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
         _check_sums(content)
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a file that is none of torch's; what matters is raised
+            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except DAMAGED as error:
         reason = str(error).strip().split("\n")[0][:200]
         unsafe = isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower()

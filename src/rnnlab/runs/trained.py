@@ -347,7 +347,7 @@ class TrainedRun:
             own = np.exp(np.concatenate([first, found], 1))
             valid = (np.arange(time) < sizes[:, None]).ravel()
             which, at = (axis.ravel()[valid] for axis in np.mgrid[: len(sequences), :time])
-            tokens = [self._token(number) for number in inputs.cpu().numpy().ravel()[valid]]
+            tokens = [self._token(int(number)) for number in inputs.cpu().numpy().ravel()[valid]]
             columns = {name: values[valid] for name, values in each.items()}
             said_before = pl.Series(own.ravel()[valid], nan_to_null=True)  # nobody foretells the first one
             return which, {"step": at, "token": tokens, "p(token)": said_before, **columns}
@@ -370,7 +370,7 @@ class TrainedRun:
 
     def _token(self, number: int) -> str:
         assert isinstance(self.reader, CorpusReader)
-        return self.reader.token(int(number))
+        return self.reader.token(number)
 
     # ---- time series --------------------------------------------------------------------------------
 
@@ -440,7 +440,7 @@ class TrainedRun:
     def _said_at(self, shift: np.ndarray, scale: np.ndarray, output: Tensor) -> dict[str, Any]:
         """The columns of ``(n, size)`` outputs with the moments of each one's own steps ahead."""
         assert isinstance(self.task, Forecasting)
-        shift, scale = (np.ascontiguousarray(_direct(self.reader, each)) for each in (shift, scale))
+        shift, scale = (np.array(_direct(self.reader, each)) for each in (shift, scale))
         moments = [torch.from_numpy(each.reshape(len(output), -1)).to(self.device) for each in (shift, scale)]
         return self.task.said(output, (moments[0], moments[1]))
 
