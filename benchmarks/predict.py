@@ -22,7 +22,7 @@ NETWORKS = (("gru", 64), ("lstm", 128))
 
 def measure(quick: bool) -> Result:
     """Sequences a second of ``predict`` and of the network alone, and a long stream's lines and memory."""
-    rounds, batches, lines = (3, 4, 20_000) if quick else (9, 16, 1_000_000)
+    rounds, batches, lines = (3, 4, 20_000) if quick else (9, 16, 200_000)
     rows, ratios, numbers = [], [], {}
     with tempfile.TemporaryDirectory() as folder:
         for model, hidden in NETWORKS:

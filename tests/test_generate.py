@@ -192,6 +192,7 @@ def test_other_runs_do_not_write(data: str, hint: str, runs: Runs, capsys: pytes
         rnnlab.load(runs(f"data={data}")).generate()
 
 
+@pytest.mark.slow
 def test_it_is_printed_as_it_comes_and_a_reader_may_leave(runs: Runs) -> None:
     command = [sys.executable, "-m", "rnnlab", "generate", str(runs("model=lstm")), "--length", "100000000"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

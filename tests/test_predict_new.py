@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -306,8 +307,10 @@ def test_every_form_of_the_same_data_says_the_same(
         found = model.predict(tmp_path / f"x.{end}")
         alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
     alike(model.predict(table), expected, expected.columns)
-    pandas = pytest.importorskip("pandas")
-    alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
+    if find_spec("pandas") is not None:
+        import pandas
+
+        alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
     alike(model.predict(some, batch_size=2), expected, expected.columns)
     alone = [model.predict(x) for x in some]
     alike(pl.concat(alone).drop("sequence"), expected.drop("sequence"), expected.columns[1:])
@@ -363,6 +366,7 @@ def test_a_stream_answers_before_the_next_line_comes(runs: Runs) -> None:
         assert process.stderr.read().startswith("rnnlab: standard input, line 4: ")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(runs: Runs, tmp_path: Path) -> None:
     path = runs("data=sine")
     (tmp_path / "x.csv").write_text("wave\n" + "0.1\n" * 20_000)
