@@ -149,8 +149,8 @@ class Recorder(Checkpoint):
             if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
-                facts = {"epoch": epoch, "monitor": self.monitor, "score": score, "data": self._data(trainer)}
-                self._best = snapshot({**best, **facts})
+                facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
+                self._best = {**snapshot({**best, **facts}), "data": self._data(trainer)}
         due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
         stopped = self.stop is not None and self.stop.received is not None
         if trainer.strategy.broadcast(due or stopped):
