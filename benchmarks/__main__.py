@@ -5,7 +5,21 @@ import importlib
 
 from benchmarks.measurement import publish
 
-NAMES = ("startup", "step", "whole", "threads", "cells", "batches", "text", "tables", "sweeps", "report", "end_to_end")
+NAMES = (
+    "startup",
+    "step",
+    "whole",
+    "threads",
+    "cells",
+    "batches",
+    "text",
+    "tables",
+    "sweeps",
+    "report",
+    "predict",
+    "generate",
+    "end_to_end",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

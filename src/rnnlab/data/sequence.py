@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from rnnlab.data.augmentation import Augmentation, Augmenter
+from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, valid_steps
@@ -156,6 +157,21 @@ class SequenceData(LightningDataModule, ABC):
     def baselines(self) -> dict[str, float]:
         """Loss on the test split, by name, of predictors that need more of the data than its ``spec`` tells."""
         return {}
+
+    @property
+    def reader(self) -> Reader:
+        """How new data is read for a network that was trained on this: as the network reads it, by default.
+
+        Data that is scaled, or numbered by names, says so in a reader of its own.
+        """
+        spec = self.spec
+        classes = spec.target.names if spec.target.kind == "class" else ()
+        if spec.input.vocabulary is not None:
+            return TokenReader(classes=classes, vocabulary=spec.input.vocabulary)
+        names = [f"f{k}" for k in range(spec.input.features or 0)]
+        if spec.horizon is not None:  # the first ones are what is predicted
+            names[: spec.target.size] = spec.target.names or names[: spec.target.size]
+        return FeatureReader(tuple(names), classes)
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor by which other data is numbered as this is, such as its vocabulary.

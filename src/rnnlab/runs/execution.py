@@ -28,6 +28,7 @@ from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
+from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
 
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
@@ -103,14 +104,7 @@ def prepare(
     spec = data.spec
     if data.augmentation is not None:
         data.augmentation.check(spec)
-    objective = locate(config["task"], "task", allow)
-    target = spec.target
-    if isinstance(objective, type) and issubclass(objective, Task):
-        options = {name: value for name, value in config["task"].items() if name != "_target_"}
-        check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
-        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
-            target = objective.output(spec, **options)
-    network: Network = build(config["model"], "model", allow, input=spec.input, target=target)
+    network = build_network(config, spec, allow)
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
     monitor = config["monitor"]
@@ -143,6 +137,22 @@ def prepare(
         build(node, f"instruments.{name}", allow) for name, node in (config.get("instruments") or {}).items() if node
     ]
     return Run(config, data, task, instruments)
+
+
+def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str] | None = None) -> Network:
+    """The network of a config, of the size that its objective needs for this data.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    objective = locate(config["task"], "task", allow)
+    target = spec.target
+    if isinstance(objective, type) and issubclass(objective, Task):
+        options = {name: value for name, value in config["task"].items() if name != "_target_"}
+        check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
+        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
+            target = objective.output(spec, **options)
+    return build(config["model"], "model", allow, input=spec.input, target=target)
 
 
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:

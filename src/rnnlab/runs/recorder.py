@@ -80,6 +80,7 @@ class Recorder(Checkpoint):
         self.best_epoch = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, Any] | None = None
+        self._described: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
         self._started_at = time.monotonic()
         self._seconds_before = 0.0
@@ -148,13 +149,21 @@ class Recorder(Checkpoint):
             if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
-                self._best = snapshot({**best, "epoch": epoch, "monitor": self.monitor, "score": score})
+                facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
+                self._best = {**snapshot({**best, **facts}), "data": self._data(trainer)}
         due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
         stopped = self._is_stopped(trainer)
         if trainer.strategy.broadcast(due or stopped):
             self._save(trainer)
         if stopped:
             self._stop()
+
+    def _data(self, trainer: Trainer) -> dict[str, Any]:
+        """What the data says of itself, with which the weights can be used where the training data is not."""
+        if self._described is None:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            self._described = {"spec": data.spec.plain(), "reader": data.reader.plain()}
+        return self._described
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
