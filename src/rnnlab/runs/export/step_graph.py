@@ -125,9 +125,9 @@ class StepGraph:
         for node in nodes:
             tensors = [each for each in node.all_input_nodes if _is_tensor(each)]
             known = all(each in early or each in self.constants for each in tensors)
-            if known and node not in self.constants and any(each in early for each in tensors) and _is_tensor(node):
-                if _width(node) <= self._widest:
-                    early.add(node)
+            varies = node not in self.constants and any(each in early for each in tensors)
+            if known and varies and _is_tensor(node) and _width(node) <= self._widest:
+                early.add(node)
         return early
 
     def _find_late(self) -> list[fx.Node]:
