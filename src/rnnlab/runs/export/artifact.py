@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnlab import __version__
@@ -38,8 +39,9 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
         RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
     """
     network = run.task.network.cpu().eval()
-    steps = Steps(run.data)
-    portable, content = convert(network, steps.cut(*EXAMPLE), target.format)
+    steps = Steps.of(run.data)
+    # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
+    portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format)
     verdict = check(serve(content, target.format), network, steps, run.data.spec.length)
     if not verdict.holds:
         raise RunFailed(

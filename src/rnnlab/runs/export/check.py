@@ -25,8 +25,8 @@ LONGEST = 200
 """Steps that are tried at most."""
 TINY = 1e-6
 """Of which errors are taken where the largest value is smaller."""
-CALLS = 10
-"""By which a call is timed."""
+TIMED = 0.1
+"""Seconds for which calls of one size are timed, two of each at least."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,21 @@ class Verdict:
 
 
 class Steps:
-    """Steps of the test data in their order, from which inputs of any size are cut."""
+    """Steps in their order, from which inputs of any size are cut.
 
-    def __init__(self, data: SequenceData) -> None:
+    Args:
+        steps: ``(steps, features)``, or ``(steps,)`` token numbers.
+    """
+
+    def __init__(self, steps: Tensor) -> None:
+        self.steps = steps
+
+    @classmethod
+    def of(cls, data: SequenceData) -> "Steps":
+        """Those of the first batch of the test data, one sequence after the other."""
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
-        self.steps = batch.inputs[valid_steps(batch.inputs, batch.lengths)]
+        return cls(batch.inputs[valid_steps(batch.inputs, batch.lengths)])
 
     def cut(self, batch: int, time: int) -> Inputs:
         """``(batch, time, …)``, every sequence from another place, from the start again where there is no more."""
@@ -162,7 +171,8 @@ def _seconds(served: Served, network: Network, inputs: Tensor) -> tuple[float, f
     state = [] if network.bidirectional else _tensors(tuple(network.initial_state(batch)))
     calls: list[Callable[[], Any]] = [lambda: served(inputs, lengths, state), lambda: network(inputs)]
     taken: list[list[float]] = [[], []]
-    for _ in range(CALLS):
+    begun = perf_counter()
+    while len(taken[0]) < 2 or perf_counter() - begun < TIMED:
         for call, times in zip(calls, taken, strict=True):
             started = perf_counter()
             call()

@@ -5,8 +5,8 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,11 +25,8 @@ LARGEST = 2**31 - 2**20
 OPSET = 20
 
 
-class Served(Protocol):
-    """A file that is loaded and run as a server would."""
-
-    def __call__(self, inputs: Tensor, lengths: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The output and the next state."""
+Served = Callable[[Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, ...]]
+"""A file that is loaded, and run as a server would: of inputs, lengths and state the output and the next state."""
 
 
 def input_names(portable: Portable) -> list[str]:
@@ -53,9 +50,9 @@ def convert(network: Network, inputs: Tensor, format: Format) -> tuple[Portable,
     Raises:
         RunFailed: it cannot be converted; with what the converter says.
     """
-    portable = Portable(network, _for_onnx if format == "onnx" else OverTime)
     try:
         with _quiet():
+            portable = Portable(network, _for_onnx if format == "onnx" else OverTime)
             program = trace(portable, inputs)
             content = to_onnx(program, portable) if format == "onnx" else to_pt2(program)
     # a tracer, on somebody's own cell, may say anything
@@ -150,7 +147,9 @@ def _tidy_nodes(nodes: Any, sizes: dict[str, str]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what converters say to their developers: of packages that are not there, of names that will change."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "onnxscript", "onnx_ir")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

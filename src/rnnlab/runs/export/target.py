@@ -31,6 +31,11 @@ class Target:
         return self.path.with_name(f"{self.path.name}.json")
 
 
+def missing_packages(format: Format) -> list[str]:
+    """Those that a format needs and that are not installed."""
+    return [name for name in PACKAGES if find_spec(name) is None] if format == "onnx" else []
+
+
 def choose_target(run: Path, format: str | None, output: str | None, force: bool) -> Target:
     """The target of a run's export, which can be written.
 
@@ -51,7 +56,7 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
         raise InputError(f"{key}: no format '{named}'{nearest(named, FORMATS)} (there are {', '.join(FORMATS)})")
     if output is not None and suffix != chosen:
         raise InputError(f"--output {output}: a file of --format {chosen} is named *.{chosen}")
-    missing = [name for name in PACKAGES if find_spec(name) is None] if chosen == "onnx" else []
+    missing = missing_packages(chosen)
     if missing:
         raise InputError(
             f"--format onnx needs {', '.join(missing)}: pip install 'rnnlab[export]', or in a checkout make install "
