@@ -332,7 +332,7 @@ def test_a_run_without_weights_is_one_line(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("data", ["sine", "tokens", "parity", "text"])
+@pytest.mark.parametrize("data", ["sine", "tokens", "text"])
 def test_every_model_in_both_formats(model: str, data: str, train: Train) -> None:
     run = train(f"model={model}", f"data={data}", "model.hidden_size=6", "instruments=none").directory.path
     for format in ("onnx", "pt2"):

@@ -29,6 +29,10 @@ class OnnxOperator(Cell[Any]):
         cell: a GRU or an LSTM, whose reset gate, as in torch, acts after the recurrent product.
     """
 
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor
+
     def __init__(self, cell: GRU | LSTM) -> None:
         super().__init__(cell.input_size, cell.hidden_size)
         self._kind = type(cell)
@@ -44,7 +48,7 @@ class OnnxOperator(Cell[Any]):
         self.register_buffer("bias", torch.cat([ordered(cell.bias_ih), ordered(cell.bias_hh)])[None])
 
     def initial_state(self, batch_size: int) -> State:
-        zeros = self.bias.new_zeros(batch_size, self.hidden_size)  # type: ignore[operator]
+        zeros = self.bias.new_zeros(batch_size, self.hidden_size)
         return (zeros, zeros.clone()) if self._kind is LSTM else zeros
 
     def step(self, x: Step, state: State) -> tuple[Hidden, State]:
@@ -58,11 +62,14 @@ class OnnxOperator(Cell[Any]):
         start = parts(self.initial_state(batch) if state is None else state)
         valid = None if lengths is None else lengths.to(torch.int32)
         weights = (self.weight_ih, self.weight_hh, self.bias)
+        options: dict[str, Any] = {"hidden_size": self.hidden_size}
+        if self._kind is GRU:
+            options["linear_before_reset"] = 1
         layer = (1, batch, self.hidden_size)
         output, *final = ops.symbolic_multi_out(
             self._kind.__name__,
             (x.transpose(0, 1), *weights, valid, *[each[None] for each in start]),
-            {"hidden_size": self.hidden_size} | ({"linear_before_reset": 1} if self._kind is GRU else {}),
+            options,
             dtypes=[x.dtype] * (1 + len(start)),
             shapes=[(time, 1, batch, self.hidden_size), *[layer] * len(start)],
             version=VERSION,

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.ops import higher_order
 
 from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.runs.export.step_graph import StepGraph, parts
@@ -79,7 +78,7 @@ class OverTime(Cell[Any]):
             # what goes out may not be what came in, nor the same twice
             return tuple(each.clone(memory_format=torch.contiguous_format) for each in (*state, *late))
 
-        found = higher_order.scan(step, start, sequences, tuple(self._constants("inside")))
+        found = torch.ops.higher_order.scan(step, start, sequences, tuple(self._constants("inside")))
         return list(found[:size]), list(found[size:])
 
     def _constants(self, name: str) -> list[Tensor]:
