@@ -18,6 +18,7 @@ NAMES = (
     "report",
     "predict",
     "generate",
+    "export",
     "end_to_end",
 )
 

@@ -10,6 +10,7 @@ VERBS = {
     "evaluate": "test a run, perhaps on other data",
     "predict": "what trained runs say of new data, as a table or in a pipe",
     "generate": "a language model writes",
+    "export": "a file to deploy, ONNX or pt2, checked against its run",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, sweeps, trainers …",

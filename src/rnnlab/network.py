@@ -1,6 +1,6 @@
 """Encoder → stacked, perhaps bidirectional, recurrent layers → readout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -170,7 +170,7 @@ class Network(nn.Module):
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        return self._stack(Cell.__call__, inputs, state, lengths)
+        return self.stack(Cell.__call__, inputs, self._starts(inputs, state), lengths)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
@@ -180,23 +180,33 @@ class Network(nn.Module):
             states.append([])
             return cell.unroll(x, start, lengths, record=states[-1])
 
-        hidden, _ = self._stack(unroll, inputs, state, lengths)
+        hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state), lengths)
         return Trace(self.read(hidden, lengths), states)
 
-    def _stack(
-        self,
-        run: Callable[..., tuple[Tensor, State]],
-        inputs: Tensor,
-        state: NetworkState | None,
-        lengths: Tensor | None,
-    ) -> tuple[Tensor, NetworkState]:
-        """The encoder and the layers; ``run(cell, x, start, lengths)`` takes one direction of one layer over time."""
+    def _starts(self, inputs: Tensor, state: NetworkState | None) -> Sequence[State]:
+        """What each cell starts from."""
         if self.bidirectional and state is not None:
             raise InputError(
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
             )
-        starts = self.initial_state(len(inputs)) if state is None else state
+        return self.initial_state(len(inputs)) if state is None else state
+
+    def stack(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        inputs: Inputs,
+        starts: Sequence[State],
+        lengths: Lengths | None = None,
+    ) -> tuple[HiddenSequence, NetworkState]:
+        """The encoder and the layers, as in ``hidden``.
+
+        Args:
+            run: ``run(cell, x, start, lengths)`` takes one direction of one layer over time.
+            inputs: as ever.
+            starts: the state of each cell of :meth:`cells` before its first step.
+            lengths: as ever.
+        """
         cells = zip(self.cells(), starts, strict=True)
         x = self.encoder(inputs)
         final: list[State] = []
