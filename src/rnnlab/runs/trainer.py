@@ -184,5 +184,7 @@ def quiet_lightning() -> None:
         ".*`isinstance.treespec, LeafSpec.`.*",
         ".*You are using a CUDA device.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        # on a cluster's login node, where a small run may well be tried first
+        ".*`srun` command is available on your system but is not used.*",
     ):
         warnings.filterwarnings("ignore", message=message)
