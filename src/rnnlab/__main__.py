@@ -9,6 +9,7 @@ VERBS = {
     "resume": "go on with a run or a sweep that was stopped",
     "evaluate": "test a run, perhaps on other data",
     "predict": "what trained runs say of data, as a table",
+    "inspect": "look inside a run: memory, gates, dynamics, saliency, worst examples",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, trainers …",
