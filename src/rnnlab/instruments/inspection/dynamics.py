@@ -264,7 +264,7 @@ def _unflat(flat: Tensor, shapes: list[torch.Size], like: State) -> State:
 
 
 def _exponent(each: CellDynamics) -> str:
-    return f"{style.short(each.largest)} ± {style.short(each.spread)} a step"
+    return f"{each.largest:.3f} ± {each.spread:.3f} a step"
 
 
 def _told(exponents: np.ndarray) -> tuple[float, float, str, float]:

@@ -103,11 +103,10 @@ class WorstExamples(View[Worst]):
         ax.hist(losses, bins=min(50, max(10, len(losses) // 10)), color=style.BLUE, edgecolor="white", linewidth=0.3)
         for _, loss, _, _ in measured.shown:
             ax.axvline(loss, color=style.VERMILION, linewidth=1.0)
-        ax.set_yscale("log")
+        style.whole_numbers(ax.yaxis)
         told = []
-        for ax, (number, loss, output, batch) in zip(
-            bottom.subplots(rows, 1, squeeze=False)[:, 0], measured.shown, strict=True
-        ):
+        axes = bottom.subplots(rows, 1, squeeze=False)[:, 0]
+        for ax, (number, loss, output, batch) in zip(axes, measured.shown, strict=True):
             truth, said = _draw(fig, ax, subject, output, batch)
             title = f"sequence {number}: {measured.of.split(' of ')[0]} {style.short(loss)}"
             title += f"; {truth} → {said}" if truth else ""
@@ -116,6 +115,9 @@ class WorstExamples(View[Worst]):
             if subject.token_names:
                 row = (*row, text_of(subject, batch.inputs[0]))
             told.append(row)
+        axes[-1].set_xlabel(style.time_label(subject.task.spec), size=style.LABEL, color=style.INK)
+        if axes[0].get_legend_handles_labels()[0]:
+            axes[0].legend(fontsize=style.TICK, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False)
         names = ("sequence", "loss", "truth", "prediction", *(("text",) if subject.token_names else ()))
         keep = [i for i, _ in enumerate(names) if any(row[i] != "" for row in told)]
         table = Table(tuple(names[i] for i in keep), [tuple(row[i] for i in keep) for row in told])
@@ -179,16 +181,23 @@ def _values(ax: Axes, subject: Subject, output: Tensor, batch: Any) -> None:
         actual = style.array(batch.origin.actual[0, :, 0])
         context = max(24, CONTEXT * steps)
         times = np.arange(-steps - min(context, len(actual) - steps), 0) + steps + 1
-        ax.plot(times, actual[-len(times) :], color=style.FAINT, linewidth=4, solid_capstyle="round")
-        ax.plot(np.arange(1, steps + 1), style.array(point[0, :, 0]), color=style.VERMILION, linewidth=1.8, marker="o",
-                markersize=3)  # fmt: skip
+        ax.plot(times, actual[-len(times) :], color=style.FAINT, linewidth=4, solid_capstyle="round", label="truth")
+        ahead = np.arange(1, steps + 1)
+        look: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.8, "marker": "o", "markersize": 3}
+        ax.plot(ahead, style.array(point[0, :, 0]), label="prediction", **look)
     else:
         units = task.spec.scaling.to_units
         point = output
         if isinstance(task, Forecasting):
             point = task.distribution.point(task.distribution.split(output))
-        ax.plot(style.array(units(batch.targets)[0, :, 0]), color=style.FAINT, linewidth=4, solid_capstyle="round")
-        ax.plot(style.array(units(point)[0, :, 0]), color=style.VERMILION, linewidth=1.6)
+        ax.plot(
+            style.array(units(batch.targets)[0, :, 0]),
+            color=style.FAINT,
+            linewidth=4,
+            solid_capstyle="round",
+            label="truth",
+        )
+        ax.plot(style.array(units(point)[0, :, 0]), color=style.VERMILION, linewidth=1.6, label="prediction")
     style.whole_numbers(ax.xaxis)
     ax.margins(x=0.01)
 

@@ -21,6 +21,7 @@ from rnnlab.spec import valid_steps
 SHUT, OPEN = 0.1, 0.9
 """Below and above which a gate counts as saturated (Karpathy, Johnson & Li 2015, section 4.3)."""
 SEQUENCES = 64
+BINS = 40
 SHOWN = 3
 """Sequences side by side."""
 
@@ -121,10 +122,13 @@ class GatesOverTime(View[list[Course]]):
 
 @dataclass(frozen=True)
 class CellSaturation:
-    """``(hidden,)`` shares of the steps at which each unit's gate is shut, and open, by the gate's name."""
+    """``(hidden,)`` shares of the steps at which each unit's gate is shut, and open, by the gate's name; and
+    ``(BINS,)`` shares of all its values from 0 to 1.
+    """
 
     shut: Mapping[str, np.ndarray]
     open: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
 
     def share(self, gate: str) -> float:
         """Of all values of a gate, those that are saturated."""
@@ -144,7 +148,8 @@ class GateSaturation(View[Saturation]):
 
     title = "Saturation of the gates"
     reading = (
-        "Each dot is a unit: how often its gate is nearly shut (to the right) and nearly open (upwards). A forget gate "
+        "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut (to "
+        "the right) and nearly open (upwards). A forget gate "
         "high up keeps its memory, one far to the right forgets it at once; on the slanted line a gate is always one "
         "or the other, and through a saturated gate hardly any gradient reaches its weights."
     )
@@ -162,6 +167,7 @@ class GateSaturation(View[Saturation]):
             found[cell_name(network, number)] = CellSaturation(
                 {name: style.array((gate < SHUT).double().mean(0)) for name, gate in gates.items()},
                 {name: style.array((gate > OPEN).double().mean(0)) for name, gate in gates.items()},
+                {name: style.array(torch.histc(gate, BINS, 0, 1) / gate.numel()) for name, gate in gates.items()},
             )
         return found
 
@@ -169,16 +175,26 @@ class GateSaturation(View[Saturation]):
         names = list(next(iter(measured.values())).shut)
         told = ", ".join(f"{name} {_mean(measured, name):.0%}" for name in names)
         fig = style.figure(
-            "Saturation of the gates", f"share of saturated values: {told}", width=3.5 * len(names) + 1.2, height=3.7
+            "Saturation of the gates", f"share of saturated values: {told}", width=3.5 * len(names) + 1.2, height=5.6
         )
-        grid = fig.subplots(1, len(names), squeeze=False, sharey=True)
+        grid = fig.subplots(2, len(names), squeeze=False, sharey="row", height_ratios=(1, 2.4))
         for ax, name in zip(grid[0], names, strict=True):
-            _corner(ax, f"{name} gate")
+            style.dress(ax, "value of the gate", "share of values", f"{name} gate")
+            for (_, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+                ax.stairs(each.values[name], np.linspace(0, 1, BINS + 1), color=colour, fill=True, alpha=0.45)
+            for edge in (SHUT, OPEN):
+                ax.axvline(edge, color=style.QUIET, linestyle="--", linewidth=1.0)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+            ax.label_outer()
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("value of the gate", size=style.LABEL, color=style.INK)
+        for ax, name in zip(grid[1], names, strict=True):
+            _corner(ax, "")
             for (cell, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
                 _dots(ax, each, name, colour, cell)
             ax.label_outer()
         if len(measured) > 1:
-            style.legend(fig, grid[0, 0])
+            style.legend(fig, grid[1, 0])
         rows = [
             (*((cell,) if cell else ()), name, float(each.shut[name].mean()), float(each.open[name].mean()))
             for cell, each in measured.items()

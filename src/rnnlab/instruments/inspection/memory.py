@@ -185,6 +185,7 @@ def _dress(ax: Axes, unit: str, title: str) -> Axes:
     style.dress(ax, f"time lag ({unit}s back)", "gradient norm relative to lag 0", title)
     ax.set_yscale("log")
     ax.axhline(GONE, color=style.QUIET, linestyle="--", linewidth=1.0)
+    ax.minorticks_off()
     style.whole_numbers(ax.xaxis)
     return ax
 

@@ -83,8 +83,8 @@ class Saliency(View[Attribution]):
     title = "Saliency: which steps the prediction hangs on"
     reading = (
         "Dark steps of the upper strip are those where a small change would change the prediction most; in the lower "
-        "one red steps have raised what is explained and blue ones have lowered it, beside an input of zeros. Below, "
-        "the mean share of each step over many sequences."
+        "one red steps have raised what is explained and blue ones have lowered it, beside an input of zeros (colours "
+        "go with the square root). At the bottom the mean share of each step over many sequences; dashed: all alike."
     )
 
     def measure(self, subject: Subject) -> Attribution:
@@ -112,10 +112,12 @@ class Saliency(View[Attribution]):
             width=9.5,
             height=1.95 * rows + 2.0,
         )
-        parts = fig.subfigures(rows + 1, 1, squeeze=False, height_ratios=(*[1] * rows, 0.95))[:, 0]
-        for part, each in zip(parts, measured.chosen, strict=False):
-            axes = part.subplots(3, 1, sharex=True, height_ratios=(1.25, 0.28, 0.28))
+        grid = fig.subplots(3 * rows + 1, 1, height_ratios=(*[1.25, 0.28, 0.28] * rows, 1.6))
+        for row, each in enumerate(measured.chosen):
+            axes = grid[3 * row : 3 * row + 3]
             draw_input(axes[0], subject, each.inputs)
+            for ax in axes:
+                ax.set_xlim(-0.5, len(each.inputs) - 0.5)
             axes[0].tick_params(labelbottom=False)
             axes[0].set_title(
                 style.plain(f"sequence {each.number}: {each.what}"), size=style.LABEL, color=style.INK, loc="left"
@@ -123,7 +125,7 @@ class Saliency(View[Attribution]):
             _strip(axes[1], each.gradient, "gradient", "Greys")
             _strip(axes[2], each.integrated, "integrated", style.DIVERGING, signed=True)
             axes[1].tick_params(labelbottom=False)
-        ax = style.dress(parts[-1].subplots(), style.time_label(subject.task.spec), "share of the gradient")
+        ax = style.dress(grid[-1], style.time_label(subject.task.spec), "share of the gradient")
         steps = np.arange(len(measured.profile))
         ax.bar(steps, measured.profile, width=0.9, color=style.BLUE)
         ax.set_xlim(-0.5, len(steps) - 0.5)
@@ -176,7 +178,7 @@ Question = Callable[[Tensor], Tensor]
 
 
 def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
-    """What is explained, settled by what the network says of the batch as it is; and in words, of its first sequence."""
+    """What is explained, settled by what the network says of the batch; and in words, of its first sequence."""
     task = subject.task
     with at_rest(task.network) as network, torch.no_grad():
         output = network(batch.inputs)[0]
@@ -290,7 +292,8 @@ def _cropped(batch: Batch) -> Batch:
 
 def _strip(ax: Axes, values: np.ndarray, label: str, colours: str, signed: bool = False) -> None:
     style.dress(ax, grid=False)
-    bound = float(np.abs(values).max()) or 1.0
+    values = np.sign(values) * np.sqrt(np.abs(values))  # or all but the largest would be white
+    bound = float(values.max() if not signed else np.abs(values).max()) or 1.0
     ax.imshow(
         values[None], aspect="auto", cmap=colours, vmin=-bound if signed else 0.0, vmax=bound, interpolation="nearest"
     )
