@@ -100,8 +100,8 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     out.print(f"[bold]Inside[/] {found.title}", markup=True)
     for name, value in found.about if not single else ():
         out.print(f"  {name}: {value}", markup=False)
-    for name, value in found.facts.items():
-        out.print(f"  {name.strip()}: {value}", markup=False)
+    for name, value in found.facts:
+        out.print(f"  {name}: {value}", markup=False)
     for title, reason in found.left_out:
         out.print(f"  left out: {title.split(':')[0]} ({reason})", markup=False, style="dim")
     out.print(f"{len(found.shown)} pictures: {', '.join(each.name for each in found.shown)}", markup=False)

@@ -75,14 +75,14 @@ class Inspection:
         about: pairs for the top of the page.
         shown: the pictures, in their order.
         left_out: title and reason of those that say nothing here.
-        facts: the most telling numbers, by name.
+        facts: names and values of the most telling numbers.
     """
 
     title: str
     about: list[tuple[str, str]]
     shown: list[Shown]
     left_out: list[tuple[str, str]]
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None
     ordinary = [Ordinary(each) for each in instruments if not isinstance(each, GradientFlow)]
     shown: list[Shown] = []
     left_out: list[tuple[str, str]] = []
-    facts: dict[str, str] = {}
+    facts: list[tuple[str, str]] = []
     for view in [*(make() for make in INSIDE), *ordinary]:
         reason, measured = _measure(view, subject)
         if reason is None:
@@ -195,7 +195,7 @@ def compare(
                 missing[each.name] = reason
     shown: list[Shown] = []
     left_out: list[tuple[str, str]] = []
-    facts: dict[str, str] = {}
+    facts: list[tuple[str, str]] = []
     for view, found, missing in zip(views, measured, reasons, strict=True):
         if found:
             reason = _hang(shown, facts, view, lambda view=view, found=found: view.compare(found))
@@ -219,14 +219,14 @@ def _measure(view: View[Any], subject: Subject) -> tuple[str | None, Any]:
         return _failed(view, error), None
 
 
-def _hang(shown: list[Shown], facts: dict[str, str], view: View[Any], draw: Callable[[], Any]) -> str | None:
+def _hang(shown: list[Shown], facts: list[tuple[str, str]], view: View[Any], draw: Callable[[], Any]) -> str | None:
     """Draws a picture into ``shown``; says why where it cannot be drawn."""
     try:
         picture = draw()
         if picture is None:
             return "it says nothing side by side"
         shown.append(Shown(view.name, view.title, view.reading, render(picture.figure), picture.table))
-        facts.update({name if name not in facts else f"{name} ": value for name, value in picture.facts.items()})
+        facts += picture.facts.items()
     except Exception as error:  # noqa: BLE001  as above
         return _failed(view, error)
     return None

@@ -68,8 +68,7 @@ this page as PNGs, and all numbers in inspect.json.</p>
 
 def _facts(inspection: Inspection) -> str:
     return "".join(
-        f'<p class="headline">{html.escape(name.strip())}: {html.escape(value)}</p>'
-        for name, value in inspection.facts.items()
+        f'<p class="headline">{html.escape(name)}: {html.escape(value)}</p>' for name, value in inspection.facts
     )
 
 

@@ -106,9 +106,9 @@ class Calibration(View[Reliability]):
         if measured.quantiles:
             lower.axhline(1, color=style.QUIET, linestyle="--", linewidth=1.0)
         for axis in (upper.xaxis, upper.yaxis, lower.xaxis):
-            axis.set_major_formatter(PercentFormatter(1.0))
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if not measured.quantiles:
-            lower.yaxis.set_major_formatter(PercentFormatter(1.0))
+            lower.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         rows = list(zip(*(map(float, c) for c in (measured.claimed, measured.observed, measured.weight)), strict=True))
         table = Table(("claimed", "observed", "share of the answers"), rows)
         return Picture(fig, table, {what: f"{measured.error:.1%}"})
@@ -117,17 +117,19 @@ class Calibration(View[Reliability]):
         quantiles = next(iter(measured.values())).quantiles
         fig = style.figure(
             "Calibration: is it as sure as it should be?",
-            "; ".join(f"{name}: error {each.error:.1%}" for name, each in measured.items()),
+            "; ".join(f"{name}: error {each.error:.1%}" for name, each in measured.items())
+            + ("" if quantiles else "; a dot is as large as its share of the answers"),
             width=7.4,
             height=5.2,
         )
         ax = fig.subplots()
         self._diagonal(ax, quantiles)
         for (name, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
-            ax.plot(each.claimed, each.observed, color=colour, marker="o", markersize=5, linewidth=1.8, label=name)
+            ax.plot(each.claimed, each.observed, color=colour, linewidth=1.6, label=name)
+            ax.scatter(each.claimed, each.observed, s=15 + 350 * each.weight, color=colour, alpha=0.6, linewidths=0)
         ax.set_xlabel(self._axes(quantiles)[0], size=style.LABEL, color=style.INK)
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(PercentFormatter(1.0))
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         style.legend(fig, ax, "outside right center")
         rows = [(name, each.error, each.surplus, each.answers) for name, each in measured.items()]
         table = Table(("run", "calibration error", "claimed more than came true", "answers"), rows)

@@ -23,7 +23,7 @@ from rnnlab.instruments.instrument import cell_name, some
 from rnnlab.shapes import State
 
 SEQUENCES = 8
-EFFORT = 6e10
+EFFORT = 3e10
 """Multiplications that may be spent on a cell: some seconds of one processor core."""
 TRANSIENT = 0.1
 """Share of the steps that is left out of the exponents: until the directions have turned to where they grow most."""
@@ -129,7 +129,7 @@ class Lyapunov(View[Dynamics]):
         first = next(iter(measured.values()))
         fig = style.figure(
             "What one step does to a small difference between two states",
-            f"along {len(first.exponents)} sequences, {first.steps} steps each; largest Lyapunov exponent "
+            f"along {_sequences(first)}; largest Lyapunov exponent "
             + "; ".join(f"{name + ': ' if name else ''}{_exponent(each)}" for name, each in measured.items()),
             width=10.4,
             height=4.3 * len(measured),
@@ -174,7 +174,7 @@ class Lyapunov(View[Dynamics]):
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
         reach = _reach(firsts.values())
         for ax, (name, each) in zip(grid, firsts.items(), strict=False):
-            _plane(ax, each, reach, name)
+            _plane(ax, each, reach, f"{name}: λ₁ = {each.largest:.3f}")
         last = grid[len(firsts)]
         _spectrum(last, "Lyapunov exponents")
         for (name, each), colour in zip(firsts.items(), colours(len(firsts)), strict=True):
@@ -263,8 +263,14 @@ def _unflat(flat: Tensor, shapes: list[torch.Size], like: State) -> State:
 # ---- drawing ---------------------------------------------------------------------------------------
 
 
+def _sequences(each: CellDynamics) -> str:
+    number = len(each.exponents)
+    return f"{number} sequences, {each.steps} steps each" if number > 1 else f"{each.steps} steps of one sequence"
+
+
 def _exponent(each: CellDynamics) -> str:
-    return f"{each.largest:.3f} ± {each.spread:.3f} a step"
+    spread = f" ± {each.spread:.3f}" if len(each.exponents) > 1 else ""
+    return f"{each.largest:.3f}{spread} a step"
 
 
 def _told(exponents: np.ndarray) -> tuple[float, float, str, float]:
@@ -294,7 +300,7 @@ def _plane(ax: Axes, each: CellDynamics, reach: float, title: str) -> None:
 
 
 def _spectrum(ax: Axes, title: str) -> None:
-    style.dress(ax, "exponent, the largest first", "nats a step", title)
+    style.dress(ax, f"exponent, the largest {EXPONENTS} at most", "nats a step", title)
     ax.axhline(0, color=style.INK, linestyle="--", linewidth=1.0)
     style.whole_numbers(ax.xaxis)
 

@@ -14,7 +14,7 @@ from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.spec import valid_steps
 
 NEIGHBOURS = 5
-MAPPED = 60
+MAPPED = 48
 """Tokens that are drawn, the most frequent."""
 LISTED = 40
 COUNTED = 1000
@@ -98,7 +98,7 @@ class EmbeddingNeighbours(View[Embedding]):
         order = np.argsort(np.arctan2(*points.T[::-1]), kind="stable")
         image = right.imshow(measured.cosine[np.ix_(order, order)], cmap=style.DIVERGING, vmin=-1, vmax=1)
         names = [shown(measured.names[i]) for i in order]
-        font = min(style.TICK, max(4.5, 300 / number))
+        font = min(style.TICK, max(5.5, 300 / number))
         right.set_xticks(range(number), names, size=font, family="monospace", rotation=90 if number > 20 else 0)
         right.set_yticks(range(number), names, size=font, family="monospace")
         right.tick_params(length=0)

@@ -115,6 +115,10 @@ class WorstExamples(View[Worst]):
             if subject.token_names:
                 row = (*row, text_of(subject, batch.inputs[0]))
             told.append(row)
+        if _is_text(subject) and not written:  # letters as far apart in all of them
+            longest = max(batch.inputs.shape[1] for *_, batch in measured.shown)
+            for ax in axes:
+                ax.set_xlim(-0.5, longest - 0.5)
         axes[-1].set_xlabel(style.time_label(subject.task.spec), size=style.LABEL, color=style.INK)
         if axes[0].get_legend_handles_labels()[0]:
             axes[0].legend(fontsize=style.TICK, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False)
@@ -206,7 +210,7 @@ def _tokens(ax: Axes, output: Tensor, targets: Tensor, names: Sequence[str]) -> 
     """The tokens that were due, each on its loss, and below them those that were expected instead."""
     asked = targets != IGNORED
     losses = F.cross_entropy(output, targets, ignore_index=IGNORED, reduction="none")
-    wide = max(len(name) for name in names) > 2
+    wide = sum(len(name) > 2 for name in names) > len(names) / 2
     most = WORDS if wide else STEPS
     start = 0
     if len(targets) > most:
@@ -214,16 +218,18 @@ def _tokens(ax: Axes, output: Tensor, targets: Tensor, names: Sequence[str]) -> 
     span = slice(start, min(len(targets), start + most))
     style.dress(ax, grid=False)
     values = style.array(losses[span])
-    ax.imshow(values[None], aspect="auto", cmap="Reds", vmin=0, vmax=max(4.0, float(values.max())),
-              extent=(span.start - 0.5, span.stop - 0.5, -1.5, 0.5))  # fmt: skip
+    bound = max(4.0, float(values.max()))
+    place = (span.start - 0.5, span.stop - 0.5, -1.5, 0.5)
+    ax.imshow(values[None], aspect="auto", cmap="Reds", vmin=0, vmax=bound, extent=place)
     decided = output.argmax(-1)
     for time in range(span.start, span.stop):
         if not asked[time]:
             continue
         look: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "size": style.TICK}
-        ax.text(time, 0, shown(names[int(targets[time])]), color=style.INK, weight="bold", **look)
+        look["color"] = "white" if losses[time] > 0.6 * bound else style.INK
+        ax.text(time, 0, shown(names[int(targets[time])]), weight="bold", **look)
         if decided[time] != targets[time]:
-            ax.text(time, -1, shown(names[int(decided[time])]), color=style.INK, alpha=0.75, **look)
+            ax.text(time, -1, shown(names[int(decided[time])]), **look)
     ax.set_yticks([0, -1], ["truth", "said"])
     ax.set_ylim(-1.5, 0.5)
     ax.tick_params(axis="y", length=0)

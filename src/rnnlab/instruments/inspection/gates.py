@@ -98,7 +98,7 @@ class GatesOverTime(View[list[Course]]):
         image = None
         for column, course in enumerate(measured):
             top = grid[0, column]
-            draw_input(top, subject, course.inputs)
+            draw_input(top, subject, course.inputs, 3.1)
             top.set_title(f"sequence {course.number}", size=style.LABEL, color=style.INK, loc="left")
             top.tick_params(labelbottom=False)
             for ax, name in zip(grid[1:, column], names, strict=True):
@@ -148,10 +148,10 @@ class GateSaturation(View[Saturation]):
 
     title = "Saturation of the gates"
     reading = (
-        "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut (to "
-        "the right) and nearly open (upwards). A forget gate "
-        "high up keeps its memory, one far to the right forgets it at once; on the slanted line a gate is always one "
-        "or the other, and through a saturated gate hardly any gradient reaches its weights."
+        "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut "
+        "(to the right) and nearly open (upwards). A forget gate high up keeps its memory, one far to the right "
+        "forgets it at once; on the slanted line a gate is always one or the other. Through a saturated gate hardly any "
+        "gradient reaches its weights."
     )
 
     def missing(self, subject: Subject) -> str | None:
@@ -184,7 +184,7 @@ class GateSaturation(View[Saturation]):
                 ax.stairs(each.values[name], np.linspace(0, 1, BINS + 1), color=colour, fill=True, alpha=0.45)
             for edge in (SHUT, OPEN):
                 ax.axvline(edge, color=style.QUIET, linestyle="--", linewidth=1.0)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.label_outer()
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("value of the gate", size=style.LABEL, color=style.INK)
@@ -220,6 +220,8 @@ class GateSaturation(View[Saturation]):
             for ax, name in zip(axes, each.shut, strict=False):
                 _corner(ax, f"{run}: {name} gate")
                 _dots(ax, each, name, colour)
+                if ax is not axes[0]:
+                    ax.set_ylabel("")
         rows = [
             (run, name, float(each.shut[name].mean()), float(each.open[name].mean()))
             for run, each in firsts.items()
@@ -241,7 +243,7 @@ def _corner(ax: Axes, title: str) -> None:
     ax.plot([0, 1], [1, 0], color=style.FAINT, linestyle="--", linewidth=1.0)
     ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), box_aspect=1)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def _dots(ax: Axes, each: CellSaturation, gate: str, colour: str, label: str = "") -> None:

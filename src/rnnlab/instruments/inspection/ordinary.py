@@ -227,7 +227,9 @@ class HiddenPaths(View[Ways]):
             components = PrincipalComponents(states)
             components.label(ax, name)
             kinds = list(range(len(paths))) if classes is None else classes
-            colour = dict(zip(sorted(set(kinds)), style.PALETTE, strict=False))
+            found = sorted(set(kinds))
+            many = classes is not None and len(found) > len(style.PALETTE)
+            colour = dict(zip(found, style.shades(len(found)) if many else style.PALETTE, strict=False))
             for kind, path in zip(kinds, paths, strict=True):
                 if classes is None and kind not in colour:
                     continue

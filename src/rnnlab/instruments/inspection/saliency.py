@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from rnnlab.instruments import style
-from rnnlab.instruments.gradient_flow import full_sequences
 from rnnlab.instruments.inspection.memory import colours
 from rnnlab.instruments.inspection.sequence_plot import draw_input
 from rnnlab.instruments.inspection.subject import LONGEST, Subject
@@ -54,7 +53,7 @@ class Attribution:
 
     Attributes:
         chosen: one by one.
-        profile: ``(time,)`` share of each step in the sum of gradient norms, mean over full sequences.
+        profile: ``(time,)`` share of each step in the sum of gradient norms, over sequences of the commonest length.
         sequences: so many of them.
         what: is explained.
     """
@@ -97,11 +96,11 @@ class Saliency(View[Attribution]):
             chosen.append(
                 Explained(number, batch.inputs[0], what, style.array(gradient), style.array(integrated.sum(-1)), change)
             )
-        full = _cropped(full_sequences(subject.task, subject.data, subject.split, SEQUENCES))
+        full = _cropped(alike(subject, SEQUENCES))
         asked, what = question(subject, full)
         norms = gradients(subject, full, asked).double().norm(dim=-1)
         shares = norms / norms.sum(1, keepdim=True).clamp_min(1e-300)
-        kind = "the decision" if subject.task.spec.target.kind in ("class", "tokens") else what
+        kind = "the decision" if subject.task.spec.target.kind in ("class", "tokens") else "what is predicted"
         return Attribution(chosen, style.array(shares.mean(0)), len(shares), kind)
 
     def draw(self, subject: Subject, measured: Attribution) -> Picture:
@@ -110,14 +109,16 @@ class Saliency(View[Attribution]):
             "Saliency: which steps the prediction hangs on",
             f"{subject.split} sequences, and at the bottom the mean over {measured.sequences} of them",
             width=9.5,
-            height=1.95 * rows + 2.0,
+            height=(1.25 if subject.token_names else 1.95) * rows + 2.0,
         )
-        grid = fig.subplots(3 * rows + 1, 1, height_ratios=(*[1.25, 0.28, 0.28] * rows, 1.6))
+        high = 0.4 if subject.token_names else 1.25
+        grid = fig.subplots(3 * rows + 1, 1, height_ratios=(*[high, 0.28, 0.28] * rows, 1.6))
+        longest = max(len(measured.profile), *(len(each.inputs) for each in measured.chosen))
         for row, each in enumerate(measured.chosen):
             axes = grid[3 * row : 3 * row + 3]
             draw_input(axes[0], subject, each.inputs)
             for ax in axes:
-                ax.set_xlim(-0.5, len(each.inputs) - 0.5)
+                ax.set_xlim(-0.5, longest - 0.5)
             axes[0].tick_params(labelbottom=False)
             axes[0].set_title(
                 style.plain(f"sequence {each.number}: {each.what}"), size=style.LABEL, color=style.INK, loc="left"
@@ -128,7 +129,7 @@ class Saliency(View[Attribution]):
         ax = style.dress(grid[-1], style.time_label(subject.task.spec), "share of the gradient")
         steps = np.arange(len(measured.profile))
         ax.bar(steps, measured.profile, width=0.9, color=style.BLUE)
-        ax.set_xlim(-0.5, len(steps) - 0.5)
+        ax.set_xlim(-0.5, longest - 0.5)
         ax.axhline(1 / len(steps), color=style.QUIET, linestyle="--", linewidth=1.0)
         style.whole_numbers(ax.xaxis)
         most = int(measured.profile.argmax())
@@ -151,7 +152,8 @@ class Saliency(View[Attribution]):
     def compare(self, measured: Mapping[str, Attribution]) -> Picture:
         fig = style.figure(
             "Saliency: which steps the prediction hangs on",
-            "share of each step in the gradient of the prediction, mean over full sequences; dashed: all alike",
+            "share of each step in the gradient of the prediction, mean over sequences of the commonest length; dashed: "
+            "all alike",
             width=9.0,
             height=4.0,
         )
@@ -203,9 +205,10 @@ def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
         )
     if kind == "values":
         name = task.spec.target.names[0] if task.spec.target.names else "the value"
-        return lambda out: _point(task, out)[:, -1, 0], f"what is predicted of {name} at the last step"
+        said, truth = _point(task, output)[0, -1, 0], batch.targets[0, -1, 0]
+        return lambda out: _point(task, out)[:, -1, 0], f"{name} at the last step, predicted {_against(said, truth)}"
     name = task.spec.target.names[0] if task.spec.target.names else "the value"
-    return lambda out: out[:, 0], f"what is predicted of {name}"
+    return lambda out: out[:, 0], f"{name}, predicted {_against(output[0, 0], batch.targets[0, 0])}"
 
 
 def gradients(subject: Subject, batch: Batch, asked: Question) -> Tensor:
@@ -271,6 +274,19 @@ def _ask(network: Network, inputs: Tensor, entry: Tensor, asked: Question) -> Te
 def _point(task: Task, output: Tensor) -> Tensor:
     """``(batch, time, values)`` point forecasts."""
     return task.distribution.point(task.distribution.split(output)) if isinstance(task, Forecasting) else output
+
+
+def _against(said: Tensor, truth: Tensor) -> str:
+    return f"{float(said):.3g} where the truth is {float(truth):.3g} (as scaled)"
+
+
+def alike(subject: Subject, most: int) -> Batch:
+    """The first sequences of the commonest length."""
+    lengths = subject.data.split(subject.split).lengths
+    if lengths is None:
+        return subject.take(slice(0, most))
+    commonest = torch.bincount(lengths).argmax()
+    return subject.take(torch.nonzero(lengths == commonest)[:most, 0])._replace(lengths=None)
 
 
 def _last_asked(targets: Tensor) -> Tensor:
