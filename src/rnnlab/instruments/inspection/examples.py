@@ -157,7 +157,9 @@ def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -
     task, kind = subject.task, subject.task.spec.target.kind
     names = style.names(task.spec)
     if kind == "tokens":
-        return _tokens(ax, output[0], batch.targets[0], names)
+        blank = task.spec.target.blank
+        signs = ["·" if number == blank else shown(name) for number, name in enumerate(names)]
+        return _tokens(ax, output[0], batch.targets[0], signs)
     if kind == "values":
         _values(ax, subject, output, batch)
         return "", ""
@@ -211,6 +213,7 @@ def _tokens(ax: Axes, output: Tensor, targets: Tensor, names: Sequence[str]) -> 
     asked = targets != IGNORED
     losses = F.cross_entropy(output, targets, ignore_index=IGNORED, reduction="none")
     wide = sum(len(name) > 2 for name in names) > len(names) / 2
+    names = names if wide else [name[:2] for name in names]
     most = WORDS if wide else STEPS
     start = 0
     if len(targets) > most:
@@ -227,13 +230,13 @@ def _tokens(ax: Axes, output: Tensor, targets: Tensor, names: Sequence[str]) -> 
             continue
         look: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "size": style.TICK}
         look["color"] = "white" if losses[time] > 0.6 * bound else style.INK
-        ax.text(time, 0, shown(names[int(targets[time])]), weight="bold", **look)
+        ax.text(time, 0, names[int(targets[time])], weight="bold", **look)
         if decided[time] != targets[time]:
-            ax.text(time, -1, shown(names[int(decided[time])]), **look)
+            ax.text(time, -1, names[int(decided[time])], **look)
     ax.set_yticks([0, -1], ["truth", "said"])
     ax.set_ylim(-1.5, 0.5)
     ax.tick_params(axis="y", length=0)
     style.whole_numbers(ax.xaxis)
     joint = " " if wide else ""
     where = [time for time in range(span.start, span.stop) if asked[time]]
-    return "", joint.join(shown(names[int(decided[time])]) for time in where) if len(where) <= most else ""
+    return "", joint.join(names[int(decided[time])] for time in where) if len(where) <= most else ""

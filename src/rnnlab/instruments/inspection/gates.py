@@ -89,7 +89,11 @@ class GatesOverTime(View[list[Course]]):
             height=1.2 + 1.75 * len(names),
         )
         grid = fig.subplots(
-            len(names) + 1, len(measured), squeeze=False, sharex="col", height_ratios=(0.55, *[1] * len(names))
+            len(names) + 1,
+            len(measured),
+            squeeze=False,
+            sharex="col",
+            height_ratios=(0.15 if subject.token_names else 0.55, *[1] * len(names)),
         )
         orders = {
             name: np.argsort(np.concatenate([course.gates[name] for course in measured]).mean(0), kind="stable")
@@ -150,8 +154,8 @@ class GateSaturation(View[Saturation]):
     reading = (
         "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut "
         "(to the right) and nearly open (upwards). A forget gate high up keeps its memory, one far to the right "
-        "forgets it at once; on the slanted line a gate is always one or the other. Through a saturated gate hardly any "
-        "gradient reaches its weights."
+        "forgets it at once; on the slanted line a gate is always one or the other. Through a saturated gate hardly "
+        "any gradient reaches its weights."
     )
 
     def missing(self, subject: Subject) -> str | None:

@@ -126,7 +126,7 @@ class Saliency(View[Attribution]):
             _strip(axes[1], each.gradient, "gradient", "Greys")
             _strip(axes[2], each.integrated, "integrated", style.DIVERGING, signed=True)
             axes[1].tick_params(labelbottom=False)
-        ax = style.dress(grid[-1], style.time_label(subject.task.spec), "share of the gradient")
+        ax = style.dress(grid[-1], style.time_label(subject.task.spec), "mean share")
         steps = np.arange(len(measured.profile))
         ax.bar(steps, measured.profile, width=0.9, color=style.BLUE)
         ax.set_xlim(-0.5, longest - 0.5)
@@ -152,8 +152,8 @@ class Saliency(View[Attribution]):
     def compare(self, measured: Mapping[str, Attribution]) -> Picture:
         fig = style.figure(
             "Saliency: which steps the prediction hangs on",
-            "share of each step in the gradient of the prediction, mean over sequences of the commonest length; dashed: "
-            "all alike",
+            "share of each step in the gradient of the prediction, mean over sequences of the commonest length; "
+            "dashed: all alike",
             width=9.0,
             height=4.0,
         )
