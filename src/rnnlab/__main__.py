@@ -11,6 +11,7 @@ VERBS = {
     "predict": "what trained runs say of new data, as a table or in a pipe",
     "generate": "a language model writes",
     "export": "a file to deploy, ONNX or pt2, checked against its run",
+    "inspect": "look inside a run: memory, gates, dynamics, saliency, worst examples",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
     "list": "what there is: models, data, tasks, experiments, sweeps, trainers …",

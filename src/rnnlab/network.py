@@ -31,10 +31,15 @@ class Trace:
             later steps and through the layers above. A backward cell reads
             from the end, so its ``s`` counts from there. Beyond the end of a
             sequence the values mean nothing and the gradient is zero.
+        starts: the state of each cell before its first step.
+        inputs: ``inputs[k]`` ``(batch, time, features)`` is what cell ``k``
+            reads, in the order in which it reads it.
     """
 
     output: Tensor
     states: list[list[State]]
+    starts: list[State]
+    inputs: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -175,13 +180,17 @@ class Network(nn.Module):
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
         states: list[list[State]] = []
+        starts: list[State] = []
+        read: list[Tensor] = []
 
         def unroll(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             states.append([])
+            starts.append(start)
+            read.append(x)
             return cell.unroll(x, start, lengths, record=states[-1])
 
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state), lengths)
-        return Trace(self.read(hidden, lengths), states)
+        return Trace(self.read(hidden, lengths), states, starts, read)
 
     def _starts(self, inputs: Tensor, state: NetworkState | None) -> Sequence[State]:
         """What each cell starts from."""

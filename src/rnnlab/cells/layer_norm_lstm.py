@@ -65,11 +65,19 @@ class LayerNormLSTM(Cell[LSTMState]):
 
     def step(self, x: Step, state: LSTMState) -> tuple[Hidden, LSTMState]:
         h, c = state
-        gates = self.norm_x(F.linear(x, self.weight_ih)) + self.norm_h(F.linear(h, self.weight_hh)) + self.bias
-        i, f, g, o = gates.chunk(4, -1)
+        i, f, g, o = self._gates_and_candidate(x, h)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * self.norm_c(c).tanh()
         return h, (h, c)
+
+    def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """i, f, g, o before they are squashed."""
+        gates = self.norm_x(F.linear(x, self.weight_ih)) + self.norm_h(F.linear(h, self.weight_hh)) + self.bias
+        return gates.chunk(4, -1)
+
+    def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
+        i, f, _, o = self._gates_and_candidate(x, state[0])
+        return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

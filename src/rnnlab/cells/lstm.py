@@ -64,8 +64,7 @@ class LSTM(Cell[LSTMState]):
 
     def step(self, x: Step, state: LSTMState) -> tuple[Hidden, LSTMState]:
         h, c = state
-        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
-        i, f, g, o = gates.chunk(4, -1)
+        i, f, g, o = self._gates_and_candidate(x, h)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
@@ -77,6 +76,14 @@ class LSTM(Cell[LSTMState]):
             return self.unroll(x, state, lengths)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return run_kernel(torch.lstm, weights, x, self.initial_state(len(x)) if state is None else state, lengths)
+
+    def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """i, f, g, o before they are squashed."""
+        return (F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)).chunk(4, -1)
+
+    def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
+        i, f, _, o = self._gates_and_candidate(x, state[0])
+        return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

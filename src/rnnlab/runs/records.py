@@ -22,7 +22,7 @@ from rnnlab.runs.sweep import COMMAND
 
 READERS = 8
 """Threads: on a shared disk the waiting is what takes time."""
-INSIDE_A_RUN = frozenset({"checkpoints", "figures", "tensorboard", ".hydra"})
+INSIDE_A_RUN = frozenset({"checkpoints", "export", "figures", "inspect", "tensorboard", ".hydra"})
 FOLD = "data.fold"
 TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 # libyaml is ten times faster than the parser in Python, where PyYAML was built with it
