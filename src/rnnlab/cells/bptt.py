@@ -19,6 +19,9 @@ from torch import Tensor
 from rnnlab.cells.cell import zero_padding
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
+
 BLOCK = 16
 """Steps of a block: at 128 units and 32 sequences its temporaries still fit a cache of some megabytes."""
 
@@ -120,6 +123,25 @@ def split(data: Tensor, blocks: list[Block]) -> list[Tensor]:
     """``(steps, rows, …)`` of each block, from ``(rows, …)`` of all of them one below the other."""
     parts = data.split([steps * rows for steps, rows in blocks])
     return [part.view(steps, rows, *data.shape[1:]) for part, (steps, rows) in zip(parts, blocks, strict=True)]
+
+
+def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block], number: int) -> None:
+    """Writes the state before each step of a block into ``out`` ``(steps, rows, …)``.
+
+    Args:
+        out: of block ``number``.
+        states: ``(rows, …)`` after each step, of all blocks.
+        start: ``(batch, …)`` before the first.
+        blocks: all of them.
+        number: which of them.
+    """
+    steps, rows = blocks[number]
+    begin = sum(each.steps * each.rows for each in blocks[:number])
+    if number:
+        before = blocks[number - 1].rows
+        start = states[begin - before : begin]
+    out[0].copy_(start[:rows])
+    out[1:].copy_(states[begin : begin + (steps - 1) * rows].view(steps - 1, rows, *states.shape[1:]))
 
 
 class Scratch:
