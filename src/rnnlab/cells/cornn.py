@@ -31,7 +31,7 @@ class CoRNN(Cell[OscillatorState]):
     Args:
         input_size: features of a step.
         hidden_size: units.
-        dt: Δ, a time step. This and the next two are the paper's for sequential MNIST of 784 steps.
+        dt: Δ, a time step. This and the next two are the authors' for HAR-2, of 128 steps.
         gamma: γ, the square of an undriven unit's angular frequency.
         epsilon: ε, its damping.
         backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
@@ -41,9 +41,9 @@ class CoRNN(Cell[OscillatorState]):
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt,
-        dt: PositiveFloat = 0.042,
-        gamma: PositiveFloat = 2.7,
-        epsilon: PositiveFloat = 4.7,
+        dt: PositiveFloat = 0.1,
+        gamma: PositiveFloat = 0.2,
+        epsilon: PositiveFloat = 6.4,
         backend: Literal["auto", "reference"] = "auto",
     ) -> None:
         super().__init__(input_size, hidden_size)
@@ -62,8 +62,8 @@ class CoRNN(Cell[OscillatorState]):
 
     def step(self, x: Step, state: OscillatorState) -> tuple[Hidden, OscillatorState]:
         y, z = state
-        force = (F.linear(x, self.weight_ih, self.bias) + F.linear(y, self.weight_hh) + F.linear(z, self.weight_zh)).tanh()
-        z = z + self.dt * (force - self.gamma * y - self.epsilon * z)
+        drive = F.linear(x, self.weight_ih, self.bias) + F.linear(y, self.weight_hh) + F.linear(z, self.weight_zh)
+        z = z + self.dt * (drive.tanh() - self.gamma * y - self.epsilon * z)
         y = y + self.dt * z
         return y, (y, z)
 

@@ -5,9 +5,9 @@ There tanh is made a sigmoid, which is several times as fast, and the velocity v
     s_t = σ(W x_t + b + U [y, v]_{t-1})
     v_t = κ v_{t-1} + s_t - ½ - ρ y_{t-1},    y_t = y_{t-1} + τ v_t,    κ = 1 - Δε, ρ = γ/2, τ = 2Δ²
 
-Backward, with η_t = ∂L/∂y_t and ν_t = ∂L/∂v_t along every path, D_t = s_t ⊙ (1 - s_t) ⊙ ν_t:
+Backward, with η_t = ∂L/∂y_t and χ_t = ∂L/∂v_t along every path, D_t = s_t ⊙ (1 - s_t) ⊙ χ_t:
 
-    ν_t ← ν_t + τ η_t,    [η, ν]_{t-1} = ∂L/∂[y, v]_{t-1}|direct + [η_t - ρ ν_t, κ ν_t] + D_t U
+    χ_t ← χ_t + τ η_t,    [η, χ]_{t-1} = ∂L/∂[y, v]_{t-1}|direct + [η_t - ρ χ_t, κ χ_t] + D_t U
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split, states_before
 
 
 class CoRNNLayer(Function):
-    """``(rows, features)``, y and v ``(batch, hidden)``, W, b, U, κ, ρ, τ and the blocks to y and v ``(rows, hidden)``."""
+    """``(rows, features)``, y, v ``(batch, hidden)``, W, b, U, κ, ρ, τ and the blocks to y and v ``(rows, hidden)``."""
 
     @staticmethod
     def forward(
@@ -82,8 +82,8 @@ class CoRNNLayer(Function):
                 if rows != width:
                     width, views = rows, scratch.views(rows)
                     d_all, delta_all, before_all = views
-                    eta_all, nu_all = delta_all.split(hidden, -1)
-                    deltas = list(zip(delta_all.unbind(0), eta_all.unbind(0), nu_all.unbind(0), strict=True))
+                    eta_all, chi_all = delta_all.split(hidden, -1)
+                    deltas = list(zip(delta_all.unbind(0), eta_all.unbind(0), chi_all.unbind(0), strict=True))
                     # of the state after step s, the step whose factor is d
                     steps_of_width = list(zip(d_all.unbind(0), deltas[1:], deltas, strict=False))
                 d_b, before = d_all[:steps], before_all[:steps]
@@ -93,15 +93,15 @@ class CoRNNLayer(Function):
                 torch.addcmul(s_b, s_b, s_b, value=-1, out=d_b)
                 # the first is that of the state before the block
                 delta_all[0].zero_()
-                for part_all, known in ((eta_all, direct[0]), (nu_all, direct[1])):
+                for part_all, known in ((eta_all, direct[0]), (chi_all, direct[1])):
                     part = part_all[1 : steps + 1]
                     part.zero_() if known is None else part.copy_(known[number])
                 delta_all[steps, : len(carry)].add_(carry)
-                for d, (_, eta, nu), (earlier, earlier_eta, earlier_nu) in steps_of_width[steps - 1 :: -1]:
-                    nu.add_(eta, alpha=tau)
-                    earlier.addmm_(d.mul_(nu), u)
-                    earlier_eta.add_(eta).sub_(nu, alpha=rho)
-                    earlier_nu.add_(nu, alpha=kappa)
+                for d, (_, eta, chi), (earlier, earlier_eta, earlier_chi) in steps_of_width[steps - 1 :: -1]:
+                    chi.add_(eta, alpha=tau)
+                    earlier.addmm_(d.mul_(chi), u)
+                    earlier_eta.add_(eta).sub_(chi, alpha=rho)
+                    earlier_chi.add_(chi, alpha=kappa)
                 carry = delta_all[0].clone()
                 flat = d_b.view(steps * rows, hidden)
                 grad_u.addmm_(flat.t(), before.view(steps * rows, -1))

@@ -5,10 +5,10 @@ There tanh is made a sigmoid, which is several times as fast: with v for (z + 1)
     σ_1, s_z, σ_2 = σ(W x_t + b + U g_{t-1}),       v_t = v_{t-1} + Δ σ_1 ⊙ (s_z - v_{t-1})
     s_y = σ(W_y x_t + b_y + U_y v_t),               g_t = g_{t-1} + Δ σ_2 ⊙ (s_y - g_{t-1})
 
-Backward, with γ_t = ∂L/∂g_t and ν_t = ∂L/∂v_t along every path and D_t the gradient of the
-pre-activations, whose factors but for γ_t and ν_t are known for a whole block:
+Backward, with γ_t = ∂L/∂g_t and χ_t = ∂L/∂v_t along every path and D_t the gradient of the
+pre-activations, whose factors but for γ_t and χ_t are known for a whole block:
 
-    ν_t     = ∂L/∂v_t|direct + (1 - Δ σ_1)_{t+1} ⊙ ν_{t+1} + D_{y,t} U_y
+    χ_t     = ∂L/∂v_t|direct + (1 - Δ σ_1)_{t+1} ⊙ χ_{t+1} + D_{y,t} U_y
     γ_{t-1} = ∂L/∂g_{t-1}|direct + (1 - Δ σ_2)_t ⊙ γ_t + D_{1z2,t} U
 """
 
@@ -103,16 +103,16 @@ class LEMLayer(Function):
                 grad_x_b = grad_x_blocks[number]
                 if rows != width:
                     width, views = rows, scratch.views(rows)
-                    d_all, gamma_all, nu_all, keep_1, keep_2 = views[:5]
+                    d_all, gamma_all, chi_all, keep_1, keep_2 = views[:5]
                     d_1z, d_2y = d_all.view(-1, rows, 4, hidden).split(2, 2)
                     steps_of_width = list(
                         zip(
                             d_1z.unbind(0), d_2y.unbind(0), d_all[..., :gates].unbind(0), d_all[..., gates:].unbind(0),
-                            gamma_all.unbind(0), gamma_all[:, :, None].unbind(0), nu_all.unbind(0),
-                            nu_all[:, :, None].unbind(0), keep_1.unbind(0), keep_2.unbind(0), strict=True,
+                            gamma_all.unbind(0), gamma_all[:, :, None].unbind(0), chi_all.unbind(0),
+                            chi_all[:, :, None].unbind(0), keep_1.unbind(0), keep_2.unbind(0), strict=True,
                         )
                     )  # fmt: skip
-                d_b, gamma_b, nu_b, keep_1_b, keep_2_b, before_g, before_v, factor = (view[:steps] for view in views)
+                d_b, gamma_b, chi_b, keep_1_b, keep_2_b, before_g, before_v, factor = (view[:steps] for view in views)
                 states_before(before_g, output_y, start_y, blocks, number)
                 before_g.add_(1).mul_(0.5)
                 states_before(before_v, output_v, start_v, blocks, number)
@@ -130,20 +130,19 @@ class LEMLayer(Function):
                     sigmoid_backward(step, s, grad_input=d_s)
                     torch.sub(1, step, out=keep)
                 gamma_b.zero_() if direct[0] is None else torch.mul(direct[0][number], 2, out=gamma_b)
-                nu_b.zero_() if direct[1] is None else nu_b.copy_(direct[1][number])
+                chi_b.zero_() if direct[1] is None else chi_b.copy_(direct[1][number])
                 gamma_b[-1, : len(carry_g)].add_(carry_g)
-                nu_b[-1, : len(carry_v)].add_(carry_v)
+                chi_b[-1, : len(carry_v)].add_(carry_v)
                 carry_g, carry_v = x.new_zeros(rows, hidden), x.new_zeros(rows, hidden)
                 ordered = steps_of_width[steps - 1 :: -1]
                 earlier = [(step[4], step[6]) for step in ordered[1:]]
-                for (of_v, of_g, d, d_y_t, gamma, wide_gamma, nu, wide_nu, keep_z, keep_y), (next_gamma, next_nu) in zip(
-                    ordered, [*earlier, (carry_g, carry_v)], strict=True
-                ):
+                for known, (next_gamma, next_chi) in zip(ordered, [*earlier, (carry_g, carry_v)], strict=True):
+                    of_v, of_g, d, d_y_t, gamma, wide_gamma, chi, wide_chi, keep_z, keep_y = known
                     of_g.mul_(wide_gamma)
-                    nu.addmm_(d_y_t, u_y)
-                    of_v.mul_(wide_nu)
+                    chi.addmm_(d_y_t, u_y)
+                    of_v.mul_(wide_chi)
                     next_gamma.addcmul_(gamma, keep_y).addmm_(d, u)
-                    next_nu.addcmul_(nu, keep_z)
+                    next_chi.addcmul_(chi, keep_z)
                 flat = d_b.view(steps * rows, -1)
                 grad_u.addmm_(flat[:, :gates].t(), before_g.view(steps * rows, -1))
                 grad_u_y.addmm_(flat[:, gates:].t(), v_b.view(steps * rows, -1))
