@@ -15,6 +15,7 @@ from rnnlab.cells.indrnn import IndRNN
 from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
 from rnnlab.cells.lem import LEM
 from rnnlab.cells.rnn import RNN
+from rnnlab.cells.unicornn import UnICORNN
 from rnnlab.shapes import State
 
 BATCH, FEATURES, HIDDEN = 10, 3, 6
@@ -28,6 +29,7 @@ KINDS = [
     pytest.param(LEM, {}, id="lem"),
     pytest.param(LEM, {"dt": 0.3}, id="lem_short_steps"),
     pytest.param(CoRNN, {}, id="cornn"),
+    pytest.param(UnICORNN, {}, id="unicornn"),
 ]
 by_hand_kinds = pytest.mark.parametrize(("kind", "options"), KINDS)
 

@@ -91,7 +91,7 @@ class _Segments(Function):
             found = torch.autograd.grad(results, wanted, [direct, *later], allow_unused=True, materialize_grads=True)
             later = list(found[:number_of_parts])
             for total, grad in zip(grads.values(), found[number_of_parts:], strict=False):
-                total += grad
+                total.add_(grad)
             if grad_x is not None:
                 grad_x[:, number * size : number * size + segment.shape[1]] = found[-1]
         return None, None, None, None, grad_x, *later, *(grads.get(name) for name in names)
