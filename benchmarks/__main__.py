@@ -11,6 +11,7 @@ NAMES = (
     "whole",
     "threads",
     "cells",
+    "memory",
     "batches",
     "text",
     "tables",

@@ -246,6 +246,8 @@ SPAN = {
     "gilr": 5,
     "qrnn": 8,
     "min_lstm": 8,
+    "lem": 20,
+    "cornn": 100,
 }
 
 

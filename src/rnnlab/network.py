@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.cells.recomputation import recomputed
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -71,6 +72,8 @@ class Network(nn.Module):
         initial_state: ``zero``, or ``learned`` with the weights.
         tie_embeddings: the readout's weights are the embeddings of the tokens
             (Press and Wolf 2017, arXiv 1608.05859; Inan et al. 2017, arXiv 1611.01462).
+        recompute: keep the states of every √T-th step alone, and compute what is between once more for the
+            gradients: for sequences of thousands of steps (:mod:`rnnlab.cells.recomputation`).
 
     Raises:
         InputError: the readout does not fit the target, or there is nothing to tie.
@@ -89,6 +92,7 @@ class Network(nn.Module):
         readout: Literal["auto", "last", "mean", "max"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if target.per_step and readout != "auto":
@@ -98,6 +102,7 @@ class Network(nn.Module):
             )
         self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        self.recompute = recompute
         self.encoder: nn.Module = nn.Identity()
         size = input.features or 0
         if input.vocabulary is not None:
@@ -175,7 +180,8 @@ class Network(nn.Module):
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        return self.stack(Cell.__call__, inputs, self._starts(inputs, state), lengths)
+        run = recomputed if self.recompute else Cell.__call__
+        return self.stack(run, inputs, self._starts(inputs, state), lengths)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
