@@ -261,8 +261,8 @@ class Search:
             except COMPOSITION_ERRORS as error:
                 refused.append((settings, error))
         if refused:
-            settings, error = refused[0]
-            said = explain(error, self.hydra, self.overrides(settings, None))
+            settings, first = refused[0]
+            said = explain(first, self.hydra, self.overrides(settings, None))
             if not jobs:
                 raise said
             those = " ".join(f"{key}={value}" for key, value in settings.items())

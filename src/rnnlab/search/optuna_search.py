@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,7 +114,7 @@ class OptunaSearch(Searcher):
         self._is_own = self.storage is None
         self._pruner = {"name": self.pruner, "min_epochs": self.min_epochs, "max_epochs": objective.max_epochs,
                         "startup_trials": self.startup_trials}  # fmt: skip
-        direction = "minimize" if objective.mode == "min" else "maximize"
+        direction: Literal["minimize", "maximize"] = "minimize" if objective.mode == "min" else "maximize"
         with quiet():
             self._storage = storage_at(self._place)
             self.study = optuna.create_study(
@@ -209,7 +210,7 @@ class OptunaSearch(Searcher):
                 return None
             self._numbers[trial.number] = trial.number
             self._record(trial._trial_id)
-            return Trial(trial.number, self.space.settings(lambda parameter: suggest(trial, parameter)))
+            return Trial(trial.number, self.space.settings(partial(suggest, trial)))
 
     def _is_beyond(self, number: int) -> bool:
         trials = self.study.get_trials(deepcopy=False)
@@ -234,7 +235,7 @@ class OptunaSearch(Searcher):
             trial.set_user_attr(SWEEP, self.sweep)
             self.study.sampler = self._sampler()
             self._numbers[frozen.number] = frozen.number
-            found.append(Trial(frozen.number, self.space.settings(lambda p, trial=trial: suggest(trial, p))))
+            found.append(Trial(frozen.number, self.space.settings(partial(suggest, trial))))
         return found
 
     # ---- telling ----------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ class OptunaSearch(Searcher):
 
     def _record(self, trial_id: int) -> None:
         with contextlib.suppress(AttributeError, NotImplementedError):
-            self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+            self._storage.record_heartbeat(trial_id)
 
     def _beat(self) -> None:
         while not self._beating.wait(HEARTBEAT):
