@@ -30,7 +30,8 @@ def shares(
     """
     if temperature == 0:
         return (np.arange(logits.shape[1]) == logits.argmax(1)[:, None]).astype(np.float64)
-    found = logits.astype(np.float64) / temperature
+    found = logits if temperature == 1 else logits / np.float32(temperature)
+    # the largest is 1, so that nothing overflows
     found = np.exp(found - found.max(1, keepdims=True))
     if top_k is None and top_p is None:
         return found
@@ -97,17 +98,20 @@ def generate(
     draws = [np.random.default_rng((seed, sample)) for sample in range(samples)]
     device = stepper.networks[0].readout.weight.device
     output, state = stepper.read(torch.from_numpy(prompt).to(device).expand(samples, -1))
-    block = np.empty((samples, 0))
+    block: list[list[float]] = []
     for step in range(length):
         if step % BLOCK == 0:
-            block = np.stack([rng.random(BLOCK) for rng in draws])
+            block = np.stack([rng.random(BLOCK) for rng in draws], 1).tolist()
         logits = output.numpy(force=True)
         if never is not None:
             logits[:, never] = -np.inf
-        # by the inverse of the cumulative distribution: one number a token, whatever the vocabulary
-        cumulative = shares(logits, temperature, top_k, top_p).cumsum(1)
-        aimed = block[:, step % BLOCK] * cumulative[:, -1]
-        chosen = [int(row.searchsorted(aim, "right")) for row, aim in zip(cumulative, aimed, strict=True)]
+        # by the inverse of the cumulative distribution: one number a token, whatever the vocabulary; in double
+        # precision, since a sum of thousands of small shares has lost the last of them in single
+        cumulative = shares(logits, temperature, top_k, top_p).cumsum(1, dtype=np.float64)
+        chosen = [
+            int(row.searchsorted(draw * row[-1], "right"))
+            for row, draw in zip(cumulative, block[step % BLOCK], strict=True)
+        ]
         yield chosen
         if step + 1 < length:
             output, state = stepper(torch.tensor(chosen, device=device), state)
