@@ -271,7 +271,11 @@ def test_saliency_of_a_linear_recurrence_falls_by_its_factor() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [Tokens(num_samples=60, length=7), CopyMemory(num_samples=30, length=4), Adding(num_samples=40, length=9)],
+    [
+        Tokens(num_samples=60, length=7, min_length=7),
+        CopyMemory(num_samples=30, length=4),
+        Adding(num_samples=40, length=9),
+    ],
     ids=["class of tokens", "tokens", "value"],
 )
 def test_integrated_gradients_sum_to_the_change(data: SequenceData) -> None:
@@ -302,7 +306,7 @@ def test_what_must_be_remembered_is_the_first_step() -> None:
 
 
 def test_neighbours_point_the_same_way() -> None:
-    subject = inspected(Tokens(num_samples=60, length=9), GRU)
+    subject = inspected(Tokens(num_samples=60, length=9, min_length=5), GRU)
     encoder = subject.network.encoder
     assert isinstance(encoder, nn.Embedding)
     with torch.no_grad():
@@ -383,7 +387,7 @@ def test_the_worst_examples_have_the_largest_losses(data: SequenceData) -> None:
     [
         waves(num_samples=20, length=6),
         Waveforms(num_samples=60, min_length=3, length=6),
-        Tokens(num_samples=60, length=5, vocabulary=6),
+        Tokens(num_samples=60, length=5, min_length=3, vocabulary=6),
     ],
     ids=["values", "class", "tokens"],
 )
