@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None
     for view in [*(make() for make in INSIDE), *ordinary]:
         reason, measured = _measure(view, subject)
         if reason is None:
-            reason = _hang(shown, facts, view, lambda view=view, measured=measured: view.draw(subject, measured))
+            reason = _hang(shown, facts, view, partial(view.draw, subject, measured))
         if reason is not None:
             left_out.append((view.title, reason))
     return Inspection(inspected.name, _about(inspected, subject), shown, left_out, facts)
@@ -198,7 +199,7 @@ def compare(
     facts: list[tuple[str, str]] = []
     for view, found, missing in zip(views, measured, reasons, strict=True):
         if found:
-            reason = _hang(shown, facts, view, lambda view=view, found=found: view.compare(found))
+            reason = _hang(shown, facts, view, partial(view.compare, found))
             if reason is not None:
                 left_out.append((view.title, reason))
         by_reason: dict[str, list[str]] = {}

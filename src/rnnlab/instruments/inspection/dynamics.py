@@ -216,7 +216,7 @@ def along(cell: Cell[Any], way: Walk, sequences: int, steps: int) -> Tensor:
     """``(steps, sequences, n, n)`` Jacobians along a way, in double precision, from its first step on."""
     found = []
     for t in range(min(steps, way.inputs.shape[1])):
-        state = map_state(lambda part, t=t: part[:sequences, t], way.before)  # type: ignore[misc]
+        state = map_state(lambda part, t=t: part[:sequences, t], way.before)
         found.append(jacobian(cell, way.inputs[:sequences, t], state).double().cpu())
     return torch.stack(found)
 

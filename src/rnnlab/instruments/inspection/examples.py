@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,7 @@ class WorstExamples(View[Worst]):
             if answer.batch.origin is None:
                 output, batch = answer.one(row)
             else:
-                output, batch = (
-                    answer.output[row : row + 1],
-                    answer.batch.map(lambda part, row=row: part[row : row + 1]),
-                )
+                output, batch = answer.output[row : row + 1], answer.batch.map(partial(_row, number=row))
             worst.append((int(answer.numbers[row]), loss, output, batch))
         return Worst(np.array([each[0] for each in found]), of, worst)
 
@@ -98,7 +96,7 @@ class WorstExamples(View[Worst]):
             width=9.5,
             height=1.8 + height * rows,
         )
-        top, bottom = fig.subfigures(2, 1, height_ratios=(1.7, height * rows + 0.2))
+        top, bottom = fig.subfigures(2, 1, squeeze=False, height_ratios=(1.7, height * rows + 0.2))[:, 0]
         ax = style.dress(top.subplots(), measured.of, "sequences")
         ax.hist(losses, bins=min(50, max(10, len(losses) // 10)), color=style.BLUE, edgecolor="white", linewidth=0.3)
         for _, loss, _, _ in measured.shown:
@@ -129,6 +127,10 @@ class WorstExamples(View[Worst]):
             "worst": f"the worst tenth of the sequences makes {worst_tenth:.0%} of the {measured.of.split(' (')[0]}"
         }
         return Picture(fig, table, facts)
+
+
+def _row(part: Tensor, number: int) -> Tensor:
+    return part[number : number + 1]
 
 
 def _is_text(subject: Subject) -> bool:

@@ -73,9 +73,9 @@ class Ordinary(View[None]):
             rows = [(name.split(".", 1)[1], radius(each)) for name, each in eigenvalues(subject.network).items()]
             return Table(("recurrent weights", "largest |eigenvalue|"), rows)
         if isinstance(instrument, ScoreByLength):
-            length, score = instrument.gather(*instrument.measure(subject.task, subject.data, "test"))
+            length, mean = instrument.gather(*instrument.measure(subject.task, subject.data, "test"))
             names = ("length", f"test {subject.task.sequence_score_name}")
-            return Table(names, list(zip(map(float, length), map(float, score), strict=True)))
+            return Table(names, list(zip(map(float, length), map(float, mean), strict=True)))
         if isinstance(instrument, HiddenStates):
             _, lengths, states = instrument._states(subject.task, subject.data)
             if not np.isfinite(states).all():

@@ -205,8 +205,8 @@ def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
         )
     if kind == "values":
         name = task.spec.target.names[0] if task.spec.target.names else "the value"
-        said, truth = _point(task, output)[0, -1, 0], batch.targets[0, -1, 0]
-        return lambda out: _point(task, out)[:, -1, 0], f"{name} at the last step, predicted {_against(said, truth)}"
+        against = _against(_point(task, output)[0, -1, 0], batch.targets[0, -1, 0])
+        return lambda out: _point(task, out)[:, -1, 0], f"{name} at the last step, predicted {against}"
     name = task.spec.target.names[0] if task.spec.target.names else "the value"
     return lambda out: out[:, 0], f"{name}, predicted {_against(output[0, 0], batch.targets[0, 0])}"
 
