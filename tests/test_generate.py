@@ -118,7 +118,7 @@ def test_a_distribution_is_cut_as_it_should_be() -> None:
     p = np.array([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.25, 0.25]])
 
     def cut(**options: float | int) -> np.ndarray:
-        found = shares(np.log(p), **options)  # type: ignore[arg-type]
+        found = shares(torch.from_numpy(p).log(), **options)  # type: ignore[arg-type]
         return found / found.sum(1, keepdims=True)
 
     np.testing.assert_allclose(cut(), p)
@@ -132,6 +132,8 @@ def test_a_distribution_is_cut_as_it_should_be() -> None:
     assert (cut(top_p=0.71)[0] > 0).tolist() == [False, True, True, True]
     assert (cut(top_p=1e-9) > 0).sum(1).tolist() == [1, 1]
     np.testing.assert_allclose(cut(top_p=1.0), p)
+    np.testing.assert_allclose(cut(never=1)[0], [1 / 6, 0, 1 / 3, 1 / 2])
+    assert cut(never=1, temperature=0).argmax(1).tolist() == [3, 0]
     assert (cut(top_k=3, top_p=0.5)[0] > 0).tolist() == [False, True, False, True]
 
 

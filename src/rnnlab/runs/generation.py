@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
@@ -17,7 +18,11 @@ CLOSING, OPENING = frozenset(".,;:!?)]}%"), frozenset("([{\n")
 
 
 def shares(
-    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    never: int | None = None,
 ) -> np.ndarray:
     """``(samples, tokens)`` with what probability each token is said next; rows need not sum to 1.
 
@@ -27,24 +32,26 @@ def shares(
         top_k: only so many of the most probable tokens (Fan, Lewis and Dauphin 2018, arXiv 1805.04833).
         top_p: only the most probable tokens that together have this probability (nucleus sampling; Holtzman et al.
             2020, arXiv 1904.09751), after the temperature.
+        never: a token that is not said.
     """
+    if temperature not in (0, 1):
+        logits = logits / temperature
+    found = logits.softmax(-1).numpy(force=True)
+    if never is not None:
+        found[:, never] = 0
     if temperature == 0:
-        return (np.arange(logits.shape[1]) == logits.argmax(1)[:, None]).astype(np.float64)
-    found = logits if temperature == 1 else logits / np.float32(temperature)
-    # the largest is 1, so that nothing overflows
-    found = np.exp(found - found.max(1, keepdims=True))
+        return (np.arange(found.shape[1]) == found.argmax(1)[:, None]).astype(found.dtype)
     if top_k is None and top_p is None:
         return found
     order = np.argsort(-found, 1, kind="stable")
     ranked = np.take_along_axis(found, order, 1)
-    keep = np.ones(ranked.shape, bool)
     if top_k is not None:
-        keep[:, top_k:] = False
+        ranked[:, top_k:] = 0
     if top_p is not None:
         # a token stays as long as those before it have not reached the share
-        kept = np.where(keep, ranked, 0)
-        keep &= kept.cumsum(1) - kept < top_p * kept.sum(1, keepdims=True)
-    np.put_along_axis(found, order, np.where(keep, ranked, 0), 1)
+        before = ranked.cumsum(1, dtype=np.float64) - ranked
+        ranked[before >= top_p * ranked.sum(1, keepdims=True, dtype=np.float64)] = 0
+    np.put_along_axis(found, order, ranked, 1)
     return found
 
 
@@ -102,19 +109,18 @@ def generate(
     for step in range(length):
         if step % BLOCK == 0:
             block = np.stack([rng.random(BLOCK) for rng in draws], 1).tolist()
-        logits = output.numpy(force=True)
-        if never is not None:
-            logits[:, never] = -np.inf
-        # by the inverse of the cumulative distribution: one number a token, whatever the vocabulary; in double
-        # precision, since a sum of thousands of small shares has lost the last of them in single
-        cumulative = shares(logits, temperature, top_k, top_p).cumsum(1, dtype=np.float64)
-        chosen = [
-            int(row.searchsorted(draw * row[-1], "right"))
-            for row, draw in zip(cumulative, block[step % BLOCK], strict=True)
-        ]
+        found = shares(output, temperature, top_k, top_p, never)
+        chosen = [_drawn(row, draw) for row, draw in zip(found, block[step % BLOCK], strict=True)]
         yield chosen
         if step + 1 < length:
             output, state = stepper(torch.tensor(chosen, device=device), state)
+
+
+def _drawn(row: np.ndarray, draw: float) -> int:
+    """By the inverse of the cumulative distribution: one random number a token, whatever the vocabulary."""
+    # in double precision: a sum of thousands of small shares has lost the last of them in single
+    cumulative = row.cumsum(dtype=np.float64)
+    return int(cumulative.searchsorted(draw * cumulative[-1], "right"))
 
 
 class Writer:

@@ -41,7 +41,6 @@ class Stepper:
         """Before the first step."""
         return [(network.initial_state(batch), None) for network in self.networks]
 
-    @torch.inference_mode()
     def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
         """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         outputs, after = [], []

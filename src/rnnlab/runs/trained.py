@@ -84,7 +84,7 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
             task, reader = _open(run.directory, run.config, allow)
         if tasks and (task.spec.target != tasks[0].spec.target or task.spec.input != tasks[0].spec.input):
             raise InputError(f"{run.directory.path} predicts other things than {runs[0].directory.path}")
-        tasks.append(task.to(place).eval())
+        tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
     return TrainedRun(tasks, readers[0], runs[0].config)
 
