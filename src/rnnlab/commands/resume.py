@@ -52,5 +52,7 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 
-    print_outcome(execution.execute(directory, directory.config, resume=True, allow=list(allow)))
+    outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow))
+    if is_first_process():
+        print_outcome(outcome)
     return 0
