@@ -87,7 +87,8 @@ def _(data: SeriesData) -> dict[str, Any]:
             for name, shift, scale in zip(data.panel.names, *data.moments, strict=True)
         ],
         "rule": "a step's features in the order of names, where +n is n steps later; a column is (x - shift) / scale "
-        "of its series, after the natural logarithm where it is in log; a missing value is the one before, or 0 where there is none",
+        "of its series, after the natural logarithm where it is in log; a missing value is the one before, or 0 where "
+        "there is none",
     }
 
 
