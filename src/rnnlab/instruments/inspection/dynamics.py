@@ -224,7 +224,7 @@ def along(cell: Cell[Any], way: Walk, sequences: int, steps: int) -> Tensor:
 def lyapunov_exponents(jacobians: Tensor, transient: float = TRANSIENT) -> Tensor:
     """``(sequences, n)`` Lyapunov exponents in nats a step, the largest first, of ``(steps, sequences, n, n)``.
 
-    Directions are made orthonormal after every step (Engelken et al. 2020, section II); the first share of the steps
+    Directions are made orthonormal after every step (Engelken et al. 2020); the first share of the steps
     turns them, and does not count. A direction that is lost for good has -inf.
     """
     steps, _, size, _ = jacobians.shape

@@ -19,7 +19,7 @@ from rnnlab.network import Network
 from rnnlab.spec import valid_steps
 
 SHUT, OPEN = 0.1, 0.9
-"""Below and above which a gate counts as saturated (Karpathy, Johnson & Li 2015, section 4.3)."""
+"""Below and above which a gate counts as saturated (Karpathy, Johnson & Li 2015)."""
 SEQUENCES = 64
 BINS = 40
 SHOWN = 3
@@ -147,7 +147,7 @@ class GateSaturation(View[Saturation]):
     """How often each unit's gates are nearly shut or nearly open.
 
     The picture is that of A. Karpathy, J. Johnson & L. Fei-Fei, "Visualizing
-    and understanding recurrent networks" (2015), arXiv 1506.02078, figure 4.
+    and understanding recurrent networks" (2015), arXiv 1506.02078.
     """
 
     title = "Saturation of the gates"
