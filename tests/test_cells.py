@@ -248,7 +248,7 @@ SPAN = {
     "min_lstm": 8,
     "lem": 20,
     "cornn": 100,
-    "unicornn": 50,
+    "unicornn": 20,
 }
 
 
