@@ -23,6 +23,7 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, now, provenance
+from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
@@ -175,6 +176,8 @@ def execute(
     resume: bool = False,
     allow: Iterable[str] | None = None,
     quiet: bool = False,
+    seat: Seat | None = None,
+    figures: bool = True,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -184,20 +187,24 @@ def execute(
         resume: go on from the last checkpoint, or from the start where there is none yet.
         allow: see :func:`rnnlab.runs.build.build`.
         quiet: print nothing: one of many, and whoever runs them says how they go.
+        seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
+        figures: let the instruments watch, and draw what they saw.
 
     Raises:
         InputError: something in the config cannot work; nothing was trained.
         RunFailed: the training could not go on.
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
-    stop = StopSignals()
+    stop = seat.stop if seat else StopSignals()
     stop.install()
     try:
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
         run = prepare(config, allow, trained=checkpoint)
+        if not figures:
+            run.instruments.clear()
         if not resume:
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet)
+        return _execute(directory, run, resume, stop, quiet, seat)
     except (Interrupted, KeyboardInterrupt):
         _end(directory, "interrupted", "stopped by a signal")
         raise
@@ -215,7 +222,8 @@ def execute(
         _end(directory, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise
     finally:
-        stop.restore()
+        if seat is None:
+            stop.restore()
 
 
 def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
@@ -224,7 +232,9 @@ def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reaso
         directory.update_status(state, reason=reason, finished=now())
 
 
-def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals, quiet: bool) -> Outcome:
+def _execute(
+    directory: RunDirectory, run: Run, resume: bool, stop: StopSignals, quiet: bool, seat: Seat | None
+) -> Outcome:
     quiet_lightning()
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
@@ -272,6 +282,8 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
     checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
     if checkpoint is not None:
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
+    if seat is not None:
+        seat.board(trainer, config, data)
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     stop.check()
 
