@@ -21,6 +21,7 @@ from torch.autograd import Function
 
 from rnnlab.cells.bptt import Block, Scratch, refuse_twice, sigmoid_backward, split
 
+
 class GRULayer(Function):
     """``(rows, features)``, ``(batch, hidden)``, the weights and the blocks to h ``(rows, hidden)``."""
 

@@ -62,9 +62,7 @@ class _Across(Function):
         """Nothing is kept: autograd follows what ``layer`` does."""
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], layer: MemberLayer, *tensors: Tensor
-    ) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], layer: MemberLayer, *tensors: Tensor) -> tuple[Tensor, int]:
         every = [
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
             for tensor, axis in zip(tensors, in_dims[1:], strict=True)

@@ -19,6 +19,7 @@ from torch.autograd import Function
 
 from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split
 
+
 class RNNLayer(Function):
     """``(rows, features)``, ``(batch, hidden)``, the weights and the blocks to h ``(rows, hidden)``.
 

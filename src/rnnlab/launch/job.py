@@ -11,11 +11,18 @@ import torch
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
+from rnnlab.runs.fleet import Seat
 
 LOG = "train.log"
 
 
-def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log: bool = True) -> None:
+def execute_job(
+    directory: RunDirectory,
+    allow: Sequence[str] | None = None,
+    log: bool = True,
+    seat: Seat | None = None,
+    figures: bool = True,
+) -> None:
     """Executes a planned run, or goes on with it, from the config in its directory.
 
     Whatever happens stands in the directory: the state and its reason, the
@@ -27,6 +34,8 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
         directory: with a config and a status.
         allow: see :func:`rnnlab.runs.build.build`.
         log: write ``train.log``; not where somebody else does.
+        seat: see :func:`rnnlab.runs.execution.execute`.
+        figures: likewise.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
@@ -44,7 +53,9 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
     with _logged(directory) if log else contextlib.nullcontext():
         logger.info("overrides: %s", " ".join(status.get("overrides", ())) or "none")
         try:
-            outcome = execute(directory, directory.config, resume=True, allow=allow, quiet=True)
+            outcome = execute(
+                directory, directory.config, resume=True, allow=allow, quiet=True, seat=seat, figures=figures
+            )
             logger.info("done: %s", outcome.metrics)
         except (Interrupted, KeyboardInterrupt):
             logger.warning("stopped by a signal")

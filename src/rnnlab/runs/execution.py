@@ -307,6 +307,31 @@ def _execute(
     return Outcome(directory, metrics, figures)
 
 
+def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[str]:
+    """Draws the figures of a run that is done and was trained without.
+
+    Returns:
+        Their paths, relative to the run directory.
+
+    Raises:
+        InputError: there is no checkpoint, or the config cannot work.
+    """
+    last = read_checkpoint(directory.last_checkpoint)
+    run = prepare(directory.config, allow, trained=last)
+    load_weights(run.task, directory.best_checkpoint)
+    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
+    torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
+    gallery = Gallery(run.instruments, run.data)
+    gallery.load_state_dict(last.get("callbacks", {}).get(gallery.state_key, {}))
+    tensorboard = TensorBoard(directory.tensorboard, run.config)
+    baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
+    epoch = directory.metrics["best_epoch"]
+    figures = gallery.hang(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    tensorboard.writer.close()
+    directory.update_status(figures=figures)
+    return figures
+
+
 def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:
     """The final, flat scores: those of the epoch whose weights were kept, and those of the test."""
     best = next((row for row in recorder.rows if row["epoch"] == recorder.best_epoch), {})

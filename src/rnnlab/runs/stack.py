@@ -224,9 +224,7 @@ class Stack:
         every = range(len(batch.rows))
         if lengths is None and not spec.gaps and spec.target.kind != "tokens":
             return [self.task.weight(Batch(inputs[0], targets[0]))] * len(batch.rows)
-        return [
-            self.task.weight(Batch(inputs[k], targets[k], None if lengths is None else lengths[k])) for k in every
-        ]
+        return [self.task.weight(Batch(inputs[k], targets[k], None if lengths is None else lengths[k])) for k in every]
 
     def _clip(self, gradient: Tensor) -> None:
         """As :meth:`rnnlab.tasks.task.Task.configure_gradient_clipping`, row by row."""
@@ -413,9 +411,7 @@ def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
 
-def _joined(
-    splits: Sequence[Split], device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _joined(splits: Sequence[Split], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
     """The splits one behind the other, as long as the longest."""
     if len(splits) == 1:
         only = splits[0]
@@ -483,11 +479,7 @@ class StackedOptimizer:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         members = stack.members
-        bounds = [
-            row
-            for row, member in enumerate(members)
-            if not row or member.sort_key != members[row - 1].sort_key
-        ]
+        bounds = [row for row, member in enumerate(members) if not row or member.sort_key != members[row - 1].sort_key]
         self.spans = list(zip(bounds, [*bounds[1:], len(members)], strict=True))
         groups = []
         for begin, end in self.spans:

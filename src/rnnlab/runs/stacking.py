@@ -1,0 +1,168 @@
+"""Which runs can be trained as one: those that differ in numbers only."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.runs.execution import Run
+from rnnlab.runs.recorder import random_state
+from rnnlab.runs.stack import ELEMENTWISE, Member, Stack, Unstackable
+from rnnlab.tasks.task import Task
+
+OF_A_STEP = (
+    "training_step", "configure_gradient_clipping", "configure_optimizers", "forward", "backward", "optimizer_step",
+    "optimizer_zero_grad", "lr_scheduler_step", "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad",
+    "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_batch_transfer",
+    "on_after_batch_transfer", "transfer_batch_to_device",
+)  # fmt: skip
+"""Methods of a task that a fleet does in its own way."""
+PLAIN_TRAINER = {
+    "accumulate_grad_batches": 1, "detect_anomaly": False, "profiler": None, "devices": 1, "num_nodes": 1,
+    "strategy": "auto",
+}  # fmt: skip
+"""Trainer options that a fleet has no other value of."""
+KNOWN_TRAINER = {
+    *PLAIN_TRAINER, "_target_", "accelerator", "max_epochs", "precision", "gradient_clip_val",
+    "gradient_clip_algorithm", "deterministic", "num_threads", "checkpoint_seconds", "progress",
+}  # fmt: skip
+PRECISIONS = ("32-true", 32, "32", "64-true", 64, "64")
+
+
+def hindrance(run: Run) -> str | None:
+    """Why a run cannot be trained with others; ``None`` where nothing is known against it."""
+    trainer, task, data = run.config["trainer"], run.task, run.data
+    for name, value in trainer.items():
+        if name not in KNOWN_TRAINER or (name in PLAIN_TRAINER and value != PLAIN_TRAINER[name]):
+            return f"trainer.{name}={value}"
+    if trainer.get("precision", "32-true") not in PRECISIONS:
+        return f"trainer.precision={trainer['precision']}"
+    for name in OF_A_STEP:
+        if getattr(type(task), name) is not getattr(Task, name):
+            return f"task {type(task).__name__} has a {name} of its own"
+    for name in ("train_dataloader", "_batches", "transfer_batch_to_device"):
+        if getattr(type(data), name) is not getattr(SequenceData, name):
+            return f"data {type(data).__name__} serves its batches in its own way"
+    optimizer = task.optimizer_factory(list(task.network.parameters()))
+    if not isinstance(optimizer, ELEMENTWISE):
+        return f"optimizer {type(optimizer).__name__} looks at all numbers of a network together"
+    if len({parameter.dtype for parameter in task.network.parameters()}) > 1:
+        return "its parameters are not all of one type"
+    return None
+
+
+def signature(run: Run) -> str:
+    """Equal for runs that differ in numbers only."""
+    task, data, trainer = run.task, run.data, run.config["trainer"]
+    spec = asdict(task.spec)
+    for name in ("scaling", "class_frequencies", "token_frequencies", "target_mean", "references", "note", "unit"):
+        spec.pop(name)
+    optimizer = task.optimizer_factory(list(task.network.parameters()))
+    kept = ("accelerator", "precision", "deterministic")
+    return json.dumps(
+        [
+            {name: _structure(module) for name, module in task.network.named_modules()},
+            [(name, list(p.shape)) for name, p in task.network.named_parameters()],
+            [type(task).__name__, _plain(vars(task)), repr(getattr(task, "loss_function", None))],
+            type(data).__name__,
+            [data.batch_size, *(data.size(split) for split in ("train", "val"))],
+            run.config["data"].get("augmentation"),
+            spec,
+            type(optimizer).__name__,
+            {name: trainer.get(name) for name in kept},
+        ],
+        default=str,
+        sort_keys=True,
+    )
+
+
+def _structure(module: nn.Module) -> Any:
+    own = _plain(vars(module))
+    if isinstance(module, nn.Dropout):
+        own.pop("p")
+    return [type(module).__module__, type(module).__qualname__, own]
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not name.startswith("_") and name not in ("training", "monitor")
+        and isinstance(value, bool | int | float | str | tuple | list | type(None))
+    }  # fmt: skip
+
+
+def try_together(run: Run) -> str | None:
+    """Why two runs like this one cannot be trained together, found out by a first step; ``None`` where they can."""
+    data, task = run.data, run.task
+    loader = data.train_dataloader()
+    order = loader.rest()
+
+    def member(shift: int) -> Member:
+        return Member(
+            task=task,
+            optimizer=task.optimizer_factory(task.network.parameters()),
+            batches=loader,
+            indices=order[shift : shift + 1],
+            first=0,
+            epoch=0,
+            clip=1.0,
+            clip_algorithm="norm",
+            scheduled=False,
+            stepped=lambda: None,
+            random=random_state(),
+        )
+
+    task.train()
+    shift = min(1, len(order) - 1)
+    if len(order[shift]) != len(order[0]):
+        shift = 0
+    try:
+        Stack([member(0), member(shift)]).check()
+    except Unstackable as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 (whatever it is: alone it may work)
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
+def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What of the configs decides whether they have to be looked at apart."""
+    return json.dumps([_without(run) for run in runs], sort_keys=True)
+
+
+def _without(config: Mapping[str, Any]) -> dict[str, Any]:
+    trainer = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
+    optimizer = {k: v for k, v in config["optimizer"].items() if not isinstance(v, float)}
+    return {
+        "data": _unseeded(config["data"]),
+        "model": _unseeded(config["model"]),
+        "task": config["task"],
+        "optimizer": optimizer,
+        "trainer": trainer,
+    }
+
+
+FREE_TRAINER = ("max_epochs", "gradient_clip_val", "gradient_clip_algorithm", "checkpoint_seconds", "num_threads")
+
+
+def _unseeded(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {k: _unseeded(v) for k, v in node.items() if k not in ("seed", "shuffle_seed")}
+    return node
+
+
+def names(run: Run) -> str:
+    """What a run is, for a person."""
+    cells = dict.fromkeys(type(cell).__name__ for cell in run.task.network.cells())
+    return f"{', '.join(cells)} on {type(run.data).__name__}"
+
+
+def device_of(run: Run) -> str:
+    """Where a run would be trained."""
+    wanted = run.config["trainer"].get("accelerator", "auto")
+    return "cuda" if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
