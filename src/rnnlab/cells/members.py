@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-MemberLayer = Callable[..., Tensor]
-"""From tensors ``(members, …)`` to one ``(members, …)``, differentiable."""
+MemberLayer = Callable[..., Tensor | tuple[Tensor, ...]]
+"""From tensors ``(members, …)`` to one or several ``(members, …)``, differentiable."""
 
 _stacking = False
 
@@ -37,7 +37,7 @@ def is_stacked() -> bool:
     return _stacking and torch._C._are_functorch_transforms_active()
 
 
-def across_members(layer: MemberLayer, *tensors: Tensor) -> Tensor:
+def across_members(layer: MemberLayer, *tensors: Tensor) -> Any:
     """Runs ``layer`` on all members' tensors.
 
     Args:
@@ -62,12 +62,13 @@ class _Across(Function):
         """Nothing is kept: autograd follows what ``layer`` does."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], layer: MemberLayer, *tensors: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], layer: MemberLayer, *tensors: Tensor) -> tuple[Any, Any]:
         every = [
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
             for tensor, axis in zip(tensors, in_dims[1:], strict=True)
         ]
-        return layer(*every), 0
+        made = layer(*every)
+        return made, 0 if isinstance(made, Tensor) else (0,) * len(made)
 
 
 CACHE = 2**20

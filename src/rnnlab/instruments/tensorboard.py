@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch import Tensor, nn
+from torch.utils.tensorboard._pytorch_graph import graph
 from torch.utils.tensorboard.summary import hparams
 
 from rnnlab.network import Network
@@ -21,6 +22,7 @@ from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 LAYOUT_STAGES = ("train", "val")
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class TensorBoard(Callback):
@@ -32,11 +34,13 @@ class TensorBoard(Callback):
     Args:
         directory: of the event files.
         config: the resolved config of the run.
+        graphs: of networks that were traced before, by what they are; of another run, they are not traced again.
     """
 
-    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, config: Mapping[str, Any], graphs: dict[str, Any] | None = None) -> None:
         self.logger = _Logger(directory.parent, name="", version=directory.name)
         self.config = config
+        self.graphs = {} if graphs is None else graphs
 
     @property
     def writer(self) -> Any:
@@ -46,7 +50,7 @@ class TensorBoard(Callback):
         assert isinstance(pl_module, Task)
         if not trainer.is_global_zero or trainer.current_epoch:
             return
-        self.writer.add_text("config", f"```yaml\n{yaml.safe_dump(dict(self.config), sort_keys=False)}\n```")
+        self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
         if pl_module.spec.note:
             self.writer.add_text("note", pl_module.spec.note)
         self.writer.add_custom_scalars(
@@ -92,15 +96,20 @@ class TensorBoard(Callback):
             self.writer.close()
 
     def _add_graph(self, trainer: Trainer, task: Task) -> None:
-        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
         network, training = task.network, task.network.training
+        kind = repr([self.config["model"], task.spec.input, task.spec.target])
+        if kind in self.graphs:
+            self.writer.file_writer.add_graph(self.graphs[kind])
+            return
+        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
         with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             logging.getLogger("torch.jit").setLevel(logging.ERROR)
             network.eval()
             # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
-            self.writer.add_graph(_Output(network), batch.inputs[:1, :4].to(task.device))
+            self.graphs[kind] = graph(_Output(network), batch.inputs[:1, :4].to(task.device))
             network.train(training)
+        self.writer.file_writer.add_graph(self.graphs[kind])
 
 
 class _Logger(TensorBoardLogger):

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import itertools
 import logging
 import os
 import threading
@@ -118,7 +119,7 @@ def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[Lau
         number = -(-number // slots) * slots
     size, longer = divmod(len(jobs), number)
     bounds = [i * size + min(i, longer) for i in range(number + 1)]
-    return [list(jobs[begin:end]) for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return [list(jobs[begin:end]) for begin, end in itertools.pairwise(bounds)]
 
 
 def _status(directory: RunDirectory) -> dict[str, Any]:

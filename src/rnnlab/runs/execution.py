@@ -253,7 +253,7 @@ def _execute(
         stop,
     )
     gallery = Gallery(run.instruments, data)
-    tensorboard = TensorBoard(directory.tensorboard, config)
+    tensorboard = TensorBoard(directory.tensorboard, config, seat.graphs if seat else None)
     patience = (config.get("early_stopping") or {}).get("patience")
     callbacks: list[Callback] = [
         gallery,

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning import Trainer
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
@@ -34,6 +33,7 @@ class Fleet:
 
     def __init__(self, stop: StopSignals, told: Callable[["Seat", str], None]) -> None:
         self.stop, self.told = stop, told
+        self.graphs: dict[str, Any] = {}
         self._data: dict[str, SequenceData] = {}
 
     def run(self, jobs: Sequence[Callable[["Seat"], None]]) -> None:
@@ -108,6 +108,11 @@ class Seat:
     @property
     def stop(self) -> StopSignals:
         return self.fleet.stop
+
+    @property
+    def graphs(self) -> dict[str, Any]:
+        """Of the fleet's networks, for TensorBoard."""
+        return self.fleet.graphs
 
     # ---- of the fleet's thread ------------------------------------------------------------------
 

@@ -451,11 +451,9 @@ class MemberDropout(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         dropped = []
         for row, own in zip(self.rows, x.unbind(0), strict=True):
-            if self.shares[row]:
-                with drawing_from(self.states[row]):
-                    own = F.dropout(own, self.shares[row], training=True)
-                    self.states[row].update(random_state())
-            dropped.append(own)
+            with drawing_from(self.states[row]):
+                dropped.append(F.dropout(own, self.shares[row], training=True))
+                self.states[row].update(random_state())
         return torch.stack(dropped)
 
 
