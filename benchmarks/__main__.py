@@ -5,7 +5,7 @@ import importlib
 
 from benchmarks.measurement import publish
 
-NAMES = ("startup", "step", "whole", "threads", "cells", "batches", "text", "tables", "sweeps", "report")
+NAMES = ("startup", "step", "whole", "threads", "cells", "batches", "text", "tables", "sweeps", "fleet", "report")
 
 
 def main(arguments: list[str] | None = None) -> None:

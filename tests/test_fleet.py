@@ -170,9 +170,7 @@ def test_a_member_that_blows_up_fails_alone(tmp_path: Path) -> None:
     assert str(raised[1]) == str(failure.value) and "learning rate 1e+06" in str(raised[1])
 
 
-def test_stopped_within_an_epoch_and_resumed_together_or_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = [(*TINY, DOUBLE, f"seed={k}", "model.dropout=0.4", "model.num_layers=2") for k in range(3)]
     stop = StopSignals()
     steps = itertools.count()
@@ -304,7 +302,7 @@ def test_runs_are_grouped_by_everything_but_numbers() -> None:
 def test_who_cannot_after_all_makes_the_steps_alone(tmp_path: Path) -> None:
     members = [(*TINY, "model.cell.backend=torch", f"seed={k}") for k in range(2)]
     directories, _, said = together(tmp_path / "fleet", members)
-    assert len(said) == 2 and "backend=torch" in said[0]
+    assert len(said) == 2 and "torch.func.vmap cannot run it" in said[0]
     for k, member in enumerate(members):
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 0)
 

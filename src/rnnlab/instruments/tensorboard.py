@@ -107,7 +107,10 @@ class TensorBoard(Callback):
             logging.getLogger("torch.jit").setLevel(logging.ERROR)
             network.eval()
             # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
-            self.graphs[kind] = graph(_Output(network), batch.inputs[:1, :4].to(task.device))
+            inputs = batch.inputs[:1, :4].to(task.device)
+            if inputs.is_floating_point():
+                inputs = inputs.to(next(network.parameters()).dtype)
+            self.graphs[kind] = graph(_Output(network), inputs)
             network.train(training)
         self.writer.file_writer.add_graph(self.graphs[kind])
 

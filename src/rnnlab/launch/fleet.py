@@ -76,12 +76,32 @@ class Fleets(Local):
         self._slots = self._divide(plan.findings, settings.total)
 
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        for line in self._grouping(jobs):
+            watch.say(line)
         super().run(jobs, settings, stop, watch)
         fallen = Counter(status["fleet_alone"] for job in jobs if (status := _status(job.directory)).get("fleet_alone"))
         for reason, number in fallen.items():
             watch.say(f"fleet: {_jobs(number)} made the steps one by one after all: {reason}")
         if self.figures == "best" and not stop.asked and watch.best is not None:
             self._draw(RunDirectory(watch.path / watch.best[0]), settings, watch)
+
+    def _grouping(self, jobs: Sequence[LaunchedJob]) -> Iterator[str]:
+        """How the jobs are stacked, and what could not be and why, a line each."""
+        assert self._plan is not None
+        parts = self._parts(jobs)
+        of = {job.name: len(part) for part in parts for job in part}
+        for what, names in self._plan.groups:
+            sizes = Counter(of[name] for name in names if of.get(name, 1) > 1)
+            if sizes:
+                stacks = " and ".join(f"{number // size} of {size}" for size, number in sorted(sizes.items())[::-1])
+                yield f"fleet: {_jobs(sizes.total())} ({what}) in stacks: {stacks}"
+        reasons: dict[str, list[str]] = {}
+        for job in jobs:
+            if of[job.name] == 1:
+                reasons.setdefault(self._plan.alone.get(job.name, "it was left over"), []).append(job.name)
+        for reason, names in reasons.items():
+            which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            yield f"fleet: {_jobs(len(names))} alone ({which}): {reason}"
 
     def _draw(self, directory: RunDirectory, settings: Settings, watch: Watch) -> None:
         if _status(directory).get("figures") or not directory.config.get("instruments"):
@@ -138,7 +158,7 @@ def _jobs(number: int) -> str:
 def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Plan:
     from rnnlab.launch.check import check_jobs
     from rnnlab.runs.execution import prepare
-    from rnnlab.runs.stacking import hindrance, names, signature, try_together, unlike
+    from rnnlab.runs.stacking import hindrance, signature, title, try_together, unlike
 
     findings = check_jobs(jobs, path, allow)
     looked_at: dict[str, tuple[str, str, str | None]] = {}  # signature, what it is, what is against it
@@ -147,7 +167,7 @@ def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequ
     titles: dict[str, str] = {}
     alone: dict[str, str] = {}
     for name, config in jobs:
-        kind = unlike([config])
+        kind = unlike(config)
         if kind not in looked_at:
             run = prepare(config, allow)
             against, sign = hindrance(run), signature(run)
@@ -155,13 +175,13 @@ def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequ
                 if sign not in tried:
                     tried[sign] = try_together(run)
                 against = tried[sign]
-            looked_at[kind] = sign, names(run), against
-        sign, title, against = looked_at[kind]
+            looked_at[kind] = sign, title(run), against
+        sign, what, against = looked_at[kind]
         if against is not None:
             alone[name] = against
         else:
             groups.setdefault(sign, []).append(name)
-            titles[sign] = title
+            titles[sign] = what
     for sign, members in list(groups.items()):
         if len(members) == 1:
             alone[members[0]] = "no other job is of its shape"

@@ -19,7 +19,7 @@ from lightning.pytorch.trainer import call
 
 from rnnlab.data.sequence import Batches, SequenceData
 from rnnlab.runs.recorder import StopSignals, random_state, restore_random_state
-from rnnlab.runs.stack import Member, Stack, Unstackable, train_together
+from rnnlab.runs.stack import Member, Unstackable, check_together, train_together
 from rnnlab.tasks.task import Task
 
 
@@ -37,7 +37,11 @@ class Fleet:
         self._data: dict[str, SequenceData] = {}
 
     def run(self, jobs: Sequence[Callable[["Seat"], None]]) -> None:
-        """Calls every job, in a thread of its own, with a seat in this fleet; returns when all of them have ended."""
+        """Calls every job, in a thread of its own, with a seat in this fleet; returns when all of them have ended.
+
+        Raises:
+            Exception: the first that a job raised.
+        """
         seats = [Seat(self, number) for number in range(len(jobs))]
         for seat, job in zip(seats, jobs, strict=True):
             seat.start(job)
@@ -45,6 +49,9 @@ class Fleet:
             self._train(waiting)
             for seat in waiting:
                 seat.go_on()
+        for seat in seats:
+            if seat.raised is not None:
+                raise seat.raised
 
     def _train(self, seats: Sequence["Seat"]) -> None:
         """Makes the steps that are asked for."""
@@ -53,7 +60,7 @@ class Fleet:
             self._check(fresh)
         by_left: dict[int, list[Seat]] = {}
         for seat in seats:
-            if not seat.alone and seat.member is not None:
+            if not seat.alone and seat.error is None and seat.member is not None:
                 by_left.setdefault(seat.member.left, []).append(seat)
         for together in by_left.values():
             members = [seat.member for seat in together if seat.member is not None]
@@ -71,12 +78,14 @@ class Fleet:
         members = [seat.member for seat in seats if seat.member is not None]
         try:
             with seats[0].precision():
-                Stack(members).check()
-        except Exception as error:  # noqa: BLE001 (whatever it is: alone it may work)
-            reason = str(error) if isinstance(error, Unstackable) else f"{type(error).__name__}: {error}"
+                check_together(members)
+        except Unstackable as error:
             for seat in seats:
                 seat.alone = True
-                self.told(seat, reason)
+                self.told(seat, str(error))
+        except Exception as error:  # noqa: BLE001 (it is each run's own to fail of it)
+            for seat in seats:
+                seat.error = error
 
     def share(self, config: Mapping[str, Any], data: SequenceData) -> None:
         """Runs on the same data keep it in memory once."""
@@ -95,6 +104,7 @@ class Seat:
         member: the steps that it waits for; ``None`` while it does something else, and when it has ended.
         alone: it makes its steps itself.
         error: what the steps died of.
+        raised: what the run died of.
     """
 
     def __init__(self, fleet: Fleet, number: int) -> None:
@@ -102,6 +112,7 @@ class Seat:
         self.member: Member | None = None
         self.alone = self.checked = False
         self.error: Exception | None = None
+        self.raised: BaseException | None = None
         self._go, self._rests = threading.Semaphore(0), threading.Semaphore(0)
         self._trainer: Trainer | None = None
 
@@ -122,6 +133,8 @@ class Seat:
         def run() -> None:
             try:
                 job(self)
+            except BaseException as error:  # noqa: BLE001 (raised again in the fleet's thread)
+                self.raised = error
             finally:
                 self.member = None
                 self._rests.release()
@@ -192,10 +205,11 @@ class _EpochLoop(_TrainingEpochLoop):
         trainer.optimizers[0]._opt_called = True  # type: ignore[attr-defined]  # else a scheduler warns of a step before
         before = trainer.global_step
         self.seat.train(member)
+        restore_random_state(member.random)
         if self.seat.alone:
+            loader.load_state_dict(loader.state_dict())  # which the fetcher has not asked yet
             super().advance(data_fetcher)
             return
-        restore_random_state(member.random)
         for number, loss in member.losses.items():
             if task.logger is not None:
                 task.logger.log_metrics({"step/loss": loss}, before + number - first)

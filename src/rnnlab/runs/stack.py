@@ -85,10 +85,11 @@ class Member:
     @property
     def sort_key(self) -> str:
         """Members with equal keys may be moved by one group of an optimizer."""
-        states = self.optimizer.state.values()
-        steps = [float(state["step"]) for state in states if "step" in state][:1]
+        state = next(iter(self.optimizer.state.values()), {})
+        steps = float(state.get("step", 0))
+        kept = sorted(name for name, value in state.items() if value is not None)
         own = str(id(self)) if self.scheduled else ""
-        return json.dumps([self.hyperparameters, steps, own], default=str, sort_keys=True)
+        return json.dumps([self.hyperparameters, steps, kept, own], default=str, sort_keys=True)
 
 
 def train_together(members: Sequence[Member], stopped: Callable[[], bool]) -> None:
@@ -103,6 +104,21 @@ def train_together(members: Sequence[Member], stopped: Callable[[], bool]) -> No
         stack = Stack(left)
         stack.run(stopped)
         left = [member for member in left if member.left and member.failed is None]
+
+
+def check_together(members: Sequence[Member]) -> None:
+    """Holds the first gradients that members have together against those that each has alone.
+
+    Raises:
+        Unstackable: one is another, or they cannot be found together.
+    """
+    try:
+        Stack(members).check()
+    except (Unstackable, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].split(". ")[0]
+        raise Unstackable(f"torch.func.vmap cannot run it ({type(error).__name__}: {reason[:160]})") from error
 
 
 class Stack:
@@ -272,25 +288,14 @@ class Stack:
     # ---- before anything is trained ------------------------------------------------------------
 
     def check(self) -> None:
-        """Holds the first gradients against those that the members find alone.
-
-        Raises:
-            Unstackable: one is another, or they cannot be found together.
-        """
+        """See :func:`check_together`."""
         batches = self.cut.next()
         # what is drawn for this look is drawn again
         before = [dict(member.random) for member in self.members]
-        try:
-            with self._dropping(), stacking():
-                losses, _, gradients = self.gradients(batches)
-        except Unstackable:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise Unstackable(f"{type(error).__name__}: {reason[:200]}") from error
-        finally:
-            for member, state in zip(self.members, before, strict=True):
-                member.random = state
+        with self._dropping(), stacking():
+            losses, _, gradients = self.gradients(batches)
+        for member, state in zip(self.members, before, strict=True):
+            member.random = state
         for batch in batches:
             for k, row in enumerate(batch.rows):
                 member = self.members[row]

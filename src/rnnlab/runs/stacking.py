@@ -1,17 +1,16 @@
 """Which runs can be trained as one: those that differ in numbers only."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import nn
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.runs.execution import Run
 from rnnlab.runs.recorder import random_state
-from rnnlab.runs.stack import ELEMENTWISE, Member, Stack, Unstackable
+from rnnlab.runs.stack import ELEMENTWISE, Member, Unstackable, check_together
 from rnnlab.tasks.task import Task
 
 OF_A_STEP = (
@@ -47,6 +46,8 @@ def hindrance(run: Run) -> str | None:
     for name in ("train_dataloader", "_batches", "transfer_batch_to_device"):
         if getattr(type(data), name) is not getattr(SequenceData, name):
             return f"data {type(data).__name__} serves its batches in its own way"
+    if any(getattr(cell, "backend", None) == "torch" for cell in task.network.cells()):
+        return "model.cell.backend=torch: torch's own kernels run one network at a time"
     optimizer = task.optimizer_factory(list(task.network.parameters()))
     if not isinstance(optimizer, ELEMENTWISE):
         return f"optimizer {type(optimizer).__name__} looks at all numbers of a network together"
@@ -82,6 +83,7 @@ def signature(run: Run) -> str:
 
 def _structure(module: nn.Module) -> Any:
     own = _plain(vars(module))
+    own |= {name: value.__qualname__ for name, value in vars(module).items() if hasattr(value, "__qualname__")}
     if isinstance(module, nn.Dropout):
         own.pop("p")
     return [type(module).__module__, type(module).__qualname__, own]
@@ -122,32 +124,22 @@ def try_together(run: Run) -> str | None:
     if len(order[shift]) != len(order[0]):
         shift = 0
     try:
-        Stack([member(0), member(shift)]).check()
+        check_together([member(0), member(shift)])
     except Unstackable as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 (whatever it is: alone it may work)
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None
 
 
-def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What of the configs decides whether they have to be looked at apart."""
-    return json.dumps([_without(run) for run in runs], sort_keys=True)
-
-
-def _without(config: Mapping[str, Any]) -> dict[str, Any]:
-    trainer = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
-    optimizer = {k: v for k, v in config["optimizer"].items() if not isinstance(v, float)}
-    return {
-        "data": _unseeded(config["data"]),
-        "model": _unseeded(config["model"]),
-        "task": config["task"],
-        "optimizer": optimizer,
-        "trainer": trainer,
-    }
-
-
 FREE_TRAINER = ("max_epochs", "gradient_clip_val", "gradient_clip_algorithm", "checkpoint_seconds", "num_threads")
+"""Trainer options that may differ within a stack."""
+
+
+def unlike(config: Mapping[str, Any]) -> str:
+    """The part of a config that decides with what it can be stacked: where it is equal, one look is enough."""
+    own = {part: _unseeded(config[part]) for part in ("data", "model", "task")}
+    own["optimizer"] = {k: v for k, v in config["optimizer"].items() if not isinstance(v, float)}
+    own["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
+    return json.dumps(own, sort_keys=True)
 
 
 def _unseeded(node: Any) -> Any:
@@ -156,13 +148,7 @@ def _unseeded(node: Any) -> Any:
     return node
 
 
-def names(run: Run) -> str:
+def title(run: Run) -> str:
     """What a run is, for a person."""
     cells = dict.fromkeys(type(cell).__name__ for cell in run.task.network.cells())
     return f"{', '.join(cells)} on {type(run.data).__name__}"
-
-
-def device_of(run: Run) -> str:
-    """Where a run would be trained."""
-    wanted = run.config["trainer"].get("accelerator", "auto")
-    return "cuda" if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
