@@ -49,8 +49,8 @@ def measure(quick: bool = False) -> Result:
         verdicts,
         [
             f"Each job: `rnnlab train {' '.join(JOB)}`, 125 steps. One by one is `hydra/launcher=basic`, one process "
-            "on one core, with torch's own GRU under Lightning (`model.cell.backend=torch`) or with rnnlab's. A fleet has "
-            "one process a core.",
+            "on one core, with torch's own GRU under Lightning (`model.cell.backend=torch`) or with rnnlab's. A fleet "
+            "has one process a core.",
             "With figures: one by one every job draws its own, which takes longer than its training; of a fleet only "
             "the best job's are drawn (`hydra.launcher.figures=best`). Without, the difference is the training's and "
             "the files' alone.",

@@ -184,7 +184,7 @@ class _EpochLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         trainer = self.trainer
-        task, loader = trainer.lightning_module, trainer.fit_loop._combined_loader.flattened[0]  # type: ignore[union-attr]
+        task, loader = trainer.lightning_module, trainer.fit_loop._combined_loader.flattened[0]
         assert isinstance(task, Task) and isinstance(loader, Batches)
         first = self.batch_progress.current.ready
         self.val_loop.restarting = False
@@ -202,7 +202,7 @@ class _EpochLoop(_TrainingEpochLoop):
             stepped=lambda: self._stepped(loader),
             random=random_state(),
         )
-        trainer.optimizers[0]._opt_called = True  # type: ignore[attr-defined]  # else a scheduler warns of a step before
+        trainer.optimizers[0]._opt_called = True  # else a scheduler warns of a step before
         before = trainer.global_step
         self.seat.train(member)
         restore_random_state(member.random)
@@ -233,10 +233,10 @@ class _EpochLoop(_TrainingEpochLoop):
         for count in (progress.step.total, progress.step.current):
             count.ready += 1
             count.completed += 1
-        for count in (progress.zero_grad.total, progress.zero_grad.current):
-            count.ready += 1
-            count.started += 1
-            count.completed += 1
+        for zeroed in (progress.zero_grad.total, progress.zero_grad.current):
+            zeroed.ready += 1
+            zeroed.started += 1  # type: ignore[attr-defined]  # Lightning's annotation names a parent class
+            zeroed.completed += 1
         loader.passed()
         if self.trainer.lr_scheduler_configs:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)

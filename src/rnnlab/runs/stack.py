@@ -85,7 +85,7 @@ class Member:
     @property
     def sort_key(self) -> str:
         """Members with equal keys may be moved by one group of an optimizer."""
-        state = next(iter(self.optimizer.state.values()), {})
+        state: dict[str, Any] = next(iter(self.optimizer.state.values()), {})
         steps = float(state.get("step", 0))
         kept = sorted(name for name, value in state.items() if value is not None)
         own = str(id(self)) if self.scheduled else ""
@@ -489,7 +489,8 @@ class StackedOptimizer:
             rows = stack.flat[begin:end].detach().requires_grad_()
             rows.grad = stack.gradient[begin:end]
             groups.append({**members[begin].hyperparameters, "params": [rows]})
-        self.optimizer = type(members[0].optimizer)(groups)
+        kind: Callable[..., Optimizer] = type(members[0].optimizer)
+        self.optimizer = kind(groups)
         for (begin, end), group in zip(self.spans, self.optimizer.param_groups, strict=True):
             states = [self._state(row) for row in range(begin, end)]
             if any(states):
