@@ -20,6 +20,7 @@ from rnnlab.data.sine import Sine
 from rnnlab.errors import Interrupted, RunFailed
 from rnnlab.launch.fleet import divided
 from rnnlab.launch.job import execute_job
+from rnnlab.launch.launcher import LaunchedJob
 from rnnlab.runs import fleet as fleet_module
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import draw, evaluate, execute, prepare
@@ -328,7 +329,8 @@ def test_a_stack_that_computes_something_else_is_noticed(tmp_path: Path, monkeyp
      (5, 2, 1, [2, 2, 1]), (1, 16, 8, [1]), (17, 16, 1, [9, 8])],
 )  # fmt: skip
 def test_a_group_is_divided_evenly(jobs: int, most: int, slots: int, sizes: list[int]) -> None:
-    parts = divided([object()] * jobs, most, slots)  # type: ignore[list-item]
+    job = LaunchedJob(RunDirectory("nowhere"), "job", {})
+    parts = divided([job] * jobs, most, slots)
     assert [len(part) for part in parts] == sizes
 
 

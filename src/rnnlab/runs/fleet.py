@@ -197,7 +197,7 @@ class _EpochLoop(_TrainingEpochLoop):
             first=first,
             epoch=trainer.current_epoch,
             clip=trainer.gradient_clip_val,
-            clip_algorithm=str(trainer.gradient_clip_algorithm or "norm"),
+            by_value=trainer.gradient_clip_algorithm == "value",
             scheduled=any(config.interval == "step" for config in trainer.lr_scheduler_configs),
             stepped=lambda: self._stepped(loader),
             random=random_state(),

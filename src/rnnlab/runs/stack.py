@@ -48,7 +48,7 @@ class Member:
         first: the number of the first of them in the epoch.
         epoch: from 0.
         clip: the largest gradient, or ``None``.
-        clip_algorithm: ``norm`` or ``value`` of it.
+        by_value: each number is clipped to it, and not the norm of all of them.
         scheduled: the optimizer's rates may change at every step.
         stepped: called after each step.
         random: the state of the random numbers that it draws from.
@@ -64,7 +64,7 @@ class Member:
     first: int
     epoch: int
     clip: float | None
-    clip_algorithm: str
+    by_value: bool
     scheduled: bool
     stepped: Callable[[], None]
     random: Mapping[str, Tensor]
@@ -148,13 +148,15 @@ class Stack:
         self._random: list[dict[str, Tensor]] = []
         self.cut = _Cut(self.members, self.flat.device)
         device, dtype = self.flat.device, self.flat.dtype
-        inf = float("inf")
-        by = [(m.clip if m.clip_algorithm == "norm" else None, m.clip) for m in self.members]
-        self.norm_bound = torch.tensor([norm or inf for norm, _ in by], device=device, dtype=dtype)
-        self.value_bound = torch.tensor(
-            [inf if norm else value or inf for norm, value in by], device=device, dtype=dtype
+        bounds = [(m.clip or float("inf"), m.by_value) for m in self.members]
+        self.bound, self.norm_bound, self.value_bound = (
+            torch.tensor(each, device=device, dtype=dtype)
+            for each in (
+                [bound for bound, _ in bounds],
+                [float("inf") if by_value else bound for bound, by_value in bounds],
+                [bound if by_value else float("inf") for bound, by_value in bounds],
+            )
         )
-        self.bound = torch.tensor([value or inf for _, value in by], device=device, dtype=dtype)
 
     def _buffers(self) -> dict[str, Tensor]:
         each = [dict(_buffers(member.task)) for member in self.members]

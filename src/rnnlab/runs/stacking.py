@@ -113,7 +113,7 @@ def try_together(run: Run) -> str | None:
             first=0,
             epoch=0,
             clip=1.0,
-            clip_algorithm="norm",
+            by_value=False,
             scheduled=False,
             stepped=lambda: None,
             random=random_state(),
