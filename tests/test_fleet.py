@@ -78,7 +78,10 @@ def assert_same_run(one: RunDirectory, other: RunDirectory, tolerance: float) ->
 # ---- the numbers of each alone ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["gru", "rnn", "lstm", "min_gru", "lru", "indrnn"])
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "min_gru", "indrnn")]
+
+
+@pytest.mark.parametrize("model", ["gru", "lstm", "lru", *SLOWER])
 def test_every_epoch_is_that_of_each_alone_in_double_precision(model: str, tmp_path: Path) -> None:
     shared = (*TINY, DOUBLE, f"model={model}", "model.num_layers=2", "trainer.max_epochs=2")
     varied = ("seed=0 optimizer.lr=0.01 model.dropout=0.3", "seed=1 optimizer.lr=0.001 model.dropout=0.0",
@@ -120,7 +123,8 @@ def test_in_single_precision_it_is_the_same_within_rounding(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("data", ["classification", "adding", "parity"])
 def test_classes_values_and_tokens_of_sequences_of_any_length(data: str, tmp_path: Path) -> None:
-    members = [(*CLASSES, DOUBLE, f"data={data}", f"seed={k}") for k in range(2)]
+    shorter = ["data.min_length=5"] if data == "classification" else []
+    members = [(*CLASSES, DOUBLE, f"data={data}", *shorter, f"seed={k}") for k in range(2)]
     directories, _, said = together(tmp_path / "fleet", members)
     assert said == []
     for k, member in enumerate(members):
@@ -196,7 +200,8 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
 
     Fleet(StopSignals(), lambda *_: pytest.fail("not together")).run([job, job])
     for k, member in enumerate(members):
-        assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-10)
+        # R2 of a resumed run comes from sums in single precision, alone too
+        assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-7)
 
 
 def test_who_stopped_alone_goes_on_in_a_fleet(tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_who_stopped_alone_goes_on_in_a_fleet(tmp_path: Path) -> None:
     directories, _, said = together(tmp_path / "fleet", members, resume=True)
     assert said == []
     for k, member in enumerate(members):
-        assert_same_rows(directories[k], alone(tmp_path / f"alone{k}", member), 1e-10)
+        assert_same_rows(directories[k], alone(tmp_path / f"alone{k}", member), 1e-7)
 
 
 # ---- what is left behind ----------------------------------------------------------------------------------
@@ -343,7 +348,8 @@ def test_a_sweep_is_stacked_says_how_and_resumes(tmp_path: Path, capfd: pytest.C
     )  # fmt: skip
     said = capfd.readouterr().out
     assert code == 0
-    assert "3 jobs (GRU on Sine)" in said and "3 jobs (LSTM on Sine)" in said
+    assert "fleet: 2 jobs (GRU on Sine) in stacks: 1 of 2" in said and "fleet: 2 jobs (LSTM on Sine)" in said
+    assert "fleet: 2 jobs alone (2_model=gru,seed=2, 5_model=lstm,seed=2): left over, stacks are full" in said
     states = [json.loads(file.read_text()) for file in path.glob("*/status.json")]
     assert [status["state"] for status in states] == ["done"] * 6
     assert sorted(status.get("fleet", 1) for status in states) == [1, 1, 2, 2, 2, 2]

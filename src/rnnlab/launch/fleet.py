@@ -98,7 +98,7 @@ class Fleets(Local):
         reasons: dict[str, list[str]] = {}
         for job in jobs:
             if of[job.name] == 1:
-                reasons.setdefault(self._plan.alone.get(job.name, "it was left over"), []).append(job.name)
+                reasons.setdefault(self._plan.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
         for reason, names in reasons.items():
             which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             yield f"fleet: {_jobs(len(names))} alone ({which}): {reason}"

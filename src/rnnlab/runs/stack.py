@@ -307,6 +307,7 @@ class Stack:
                 found = torch.autograd.grad(loss, self.own[row], allow_unused=True)
                 if any(each is None for each in found):
                     raise Unstackable("some parameters have no part in the loss")
+                loss = loss.detach()
                 alone = torch.cat([each.flatten() for each in found])
                 tolerance = TOLERANCE[alone.dtype]
                 same = torch.isclose(losses[row], loss, rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -401,10 +402,15 @@ class _Cut:
         return StackedBatch(rows, (inputs, targets, lengths))
 
     def _augment(self, rows: list[int], indices: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        batches = [
-            member.batches.cut(indices[row], member.epoch, member.first + member.done)
-            for row, member in ((row, self.members[row]) for row in rows)
-        ]
+        inside = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # alone a batch is cut before the trainer's precision holds
+        try:
+            batches = [
+                member.batches.cut(indices[row], member.epoch, member.first + member.done)
+                for row, member in ((row, self.members[row]) for row in rows)
+            ]
+        finally:
+            torch.set_default_dtype(inside)
         if any(batch.lengths is not None for batch in batches):
             raise Unstackable("sequences of different lengths are augmented")
         return (

@@ -93,7 +93,7 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in attributes.items()
-        if not name.startswith("_") and name not in ("training", "monitor")
+        if not name.startswith("_") and name not in ("training", "monitor", "scheduler_factory")
         and isinstance(value, bool | int | float | str | tuple | list | type(None))
     }  # fmt: skip
 
