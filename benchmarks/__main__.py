@@ -16,6 +16,7 @@ NAMES = (
     "text",
     "tables",
     "sweeps",
+    "fleet",
     "report",
     "predict",
     "generate",

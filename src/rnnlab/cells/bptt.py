@@ -51,6 +51,9 @@ class Cut(NamedTuple):
     places: Tensor | None
 
 
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
+
 Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
 """From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
 to the parts of the state ``(rows, hidden)`` after each step, the output first."""

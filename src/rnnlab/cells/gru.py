@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.bptt import by_hand, run_blocks
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.gru_bptt import GRULayer
+from rnnlab.cells.gru_members import gru_members
 from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -68,6 +70,9 @@ class GRU(Cell[Tensor]):
             return self.unroll(x, state, lengths)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and is_stacked():
+            output = across_members(gru_members, x.transpose(0, 1), start, *weights).transpose(0, 1)
+            return last_valid(output, start, lengths)
         if self.backend == "auto" and by_hand(x):
             output, (last,) = run_blocks(
                 lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled()),),

@@ -16,11 +16,18 @@ import torch
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
+from rnnlab.runs.fleet import Seat
 
 LOG = "train.log"
 
 
-def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log: bool = True) -> None:
+def execute_job(
+    directory: RunDirectory,
+    allow: Sequence[str] | None = None,
+    log: bool = True,
+    seat: Seat | None = None,
+    figures: bool = True,
+) -> None:
     """Executes a planned run, or goes on with it, from the config in its directory.
 
     Whatever happens stands in the directory: the state and its reason, the
@@ -32,6 +39,8 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
         directory: with a config and a status.
         allow: see :func:`rnnlab.runs.build.build`.
         log: write ``train.log``; not where somebody else does.
+        seat: see :func:`rnnlab.runs.execution.execute`.
+        figures: likewise.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
@@ -49,7 +58,14 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
             config = directory.config
             with _data_parallel(directory, config, allow):
                 outcome = execute(
-                    directory, config, resume=True, allow=allow, quiet=True, **_pruning(status, directory)
+                    directory,
+                    config,
+                    resume=True,
+                    allow=allow,
+                    quiet=True,
+                    seat=seat,
+                    figures=figures,
+                    **_pruning(status, directory),
                 )
             logger.info("done: %s", outcome.metrics)
         except (Interrupted, KeyboardInterrupt):

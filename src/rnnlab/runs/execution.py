@@ -23,6 +23,7 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, is_first_process, now, provenance
+from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
@@ -187,6 +188,8 @@ def execute(
     allow: Iterable[str] | None = None,
     quiet: bool = False,
     prune: Callable[[int, float], bool] | None = None,
+    seat: Seat | None = None,
+    figures: bool = True,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -197,20 +200,24 @@ def execute(
         allow: see :func:`rnnlab.runs.build.build`.
         quiet: print nothing: one of many, and whoever runs them says how they go.
         prune: told each epoch and its monitored score; true ends the run as not worth going on, untested.
+        seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
+        figures: let the instruments watch, and draw what they saw.
 
     Raises:
         InputError: something in the config cannot work; nothing was trained.
         RunFailed: the training could not go on.
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
-    stop = StopSignals()
+    stop = seat.stop if seat else StopSignals()
     stop.install()
     try:
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
         run = prepare(config, allow, trained=checkpoint)
+        if not figures:
+            run.instruments.clear()
         if not resume:
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet, prune)
+        return _execute(directory, run, resume, stop, quiet, prune, seat)
     except (Interrupted, KeyboardInterrupt):
         _end(directory, "interrupted", "stopped by a signal")
         raise
@@ -228,7 +235,8 @@ def execute(
         _end(directory, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise
     finally:
-        stop.restore()
+        if seat is None:
+            stop.restore()
 
 
 def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
@@ -246,6 +254,7 @@ def _execute(
     stop: StopSignals,
     quiet: bool,
     prune: Callable[[int, float], bool] | None,
+    seat: Seat | None,
 ) -> Outcome:
     quiet_lightning()
     config, data, task = run.config, run.data, run.task
@@ -298,6 +307,8 @@ def _execute(
     checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
     if checkpoint is not None:
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
+    if seat is not None:
+        seat.board(trainer, config, data)
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     stop.check()
     if pruning is not None and pruning.pruned:
@@ -340,6 +351,31 @@ def _pruned(
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, [])
+
+
+def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[str]:
+    """Draws the figures of a run that is done and was trained without.
+
+    Returns:
+        Their paths, relative to the run directory.
+
+    Raises:
+        InputError: there is no checkpoint, or the config cannot work.
+    """
+    last = read_checkpoint(directory.last_checkpoint)
+    run = prepare(directory.config, allow, trained=last)
+    load_weights(run.task, directory.best_checkpoint)
+    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
+    torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
+    gallery = Gallery(run.instruments, run.data)
+    gallery.load_state_dict(last.get("callbacks", {}).get(gallery.state_key, {}))
+    tensorboard = TensorBoard(directory.tensorboard, run.config)
+    baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
+    epoch = directory.metrics["best_epoch"]
+    figures = gallery.hang(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    tensorboard.writer.close()
+    directory.update_status(figures=figures)
+    return figures
 
 
 def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:

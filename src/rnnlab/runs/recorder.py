@@ -91,7 +91,7 @@ class Recorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         epochs = len(self.rows)
-        state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": _random_state()}
+        state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": random_state()}
         return state if self.best_score is None else state | {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ class Recorder(Checkpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._random_state is not None:
             if batch_idx:  # resumed in the middle of an epoch
-                _restore_random_state(self._random_state)
+                restore_random_state(self._random_state)
             self._random_state = None
 
     def on_train_batch_end(
@@ -201,14 +201,16 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch * 8_191 + 17) % (2**63)
 
 
-def _random_state() -> dict[str, Tensor]:
+def random_state() -> dict[str, Tensor]:
+    """Of the CPU's generator, and of the GPU's where one is in use."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
-def _restore_random_state(state: Mapping[str, Tensor]) -> None:
+def restore_random_state(state: Mapping[str, Tensor]) -> None:
+    """Takes back what :func:`random_state` gave."""
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
