@@ -5,7 +5,24 @@ import importlib
 
 from benchmarks.measurement import publish
 
-NAMES = ("startup", "step", "whole", "threads", "cells", "batches", "text", "tables", "sweeps", "report")
+NAMES = (
+    "startup",
+    "step",
+    "whole",
+    "threads",
+    "cells",
+    "memory",
+    "batches",
+    "text",
+    "tables",
+    "sweeps",
+    "fleet",
+    "report",
+    "predict",
+    "generate",
+    "export",
+    "end_to_end",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

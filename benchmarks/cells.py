@@ -22,7 +22,12 @@ PARALLEL = {
 }  # fmt: skip
 PARALLEL_LIMITS = {64: 0.25, 256: 0.35}
 PROMISED = ("min_gru", "lru")
-LOOPS = {"indrnn": "IndRNN"}
+LOOPS = {
+    "indrnn": "IndRNN", "layer_norm_lstm": "LayerNormLSTM", "lem": "LEM", "cornn": "CoRNN", "unicornn": "UnICORNN",
+}  # fmt: skip
+LOOP_LIMIT = 0.4
+WITHOUT_A_FAST_PATH = {"slstm": "SLSTM", "mogrifier_lstm": "MogrifierLSTM", "cfc": "CfC"}
+VARYING_LIMIT = 1.1
 
 
 def measure(quick: bool = False) -> Result:
@@ -67,18 +72,25 @@ def measure(quick: bool = False) -> Result:
         ours, rival = cell(name, PARALLEL[name])(hidden, hidden), torch.nn.GRU(hidden, hidden, batch_first=True)
         limit = PARALLEL_LIMITS[hidden] if name in PROMISED else None
         record(name, "nn.GRU", hidden, steps, seconds(training(ours, x), training(rival, x)), limit)
-    for name, kind in LOOPS.items():
-        x = torch.randn(BATCH, 200, FEATURES)
+    for (name, kind), steps in ((pair, steps) for pair in LOOPS.items() for steps in (50, 200)):
+        x = torch.randn(BATCH, steps, FEATURES)
         ours, loop = (cell(name, kind)(FEATURES, 64, backend=backend) for backend in ("auto", "reference"))
-        record(name, "its loop", 64, 200, seconds(training(ours, x), training(loop, x)), 0.4)
-    for name in ("gru", "rnn"):
-        # as many valid steps, in sequences of all lengths up to twice as long
-        ours = cell(*BY_HAND[name])(FEATURES, 64)
-        lengths = torch.linspace(1, 199, BATCH).round().long()
-        steps = int(lengths.sum()) // BATCH
-        padded = training(ours, torch.randn(BATCH, 199, FEATURES), lengths)
-        dense = training(ours, torch.randn(BATCH, steps, FEATURES))
-        record(f"{name}, lengths 1 to 199", f"{name}, {steps} steps each", 64, steps, seconds(padded, dense), 1.1)
+        record(name, "its loop", 64, steps, seconds(training(ours, x), training(loop, x)), LOOP_LIMIT)
+    for name, kind in WITHOUT_A_FAST_PATH.items():
+        x = torch.randn(BATCH, 50, FEATURES)
+        rival = torch.nn.GRU(FEATURES, 64, batch_first=True)
+        record(name, "nn.GRU", 64, 50, seconds(training(cell(name, kind)(FEATURES, 64), x), training(rival, x)), None)
+    for name, hidden in ((n, h) for n in ("gru", "rnn") for h in (64, 256)):
+        # as many valid steps in as many shorter sequences, and in fewer as long
+        ours = cell(*BY_HAND[name])(FEATURES, hidden)
+        lengths = torch.linspace(10, 200, BATCH).round().long()[torch.randperm(BATCH)]
+        valid = int(lengths.sum())
+        shapes = (BATCH, 200), (BATCH, valid // BATCH), (valid // 200, 200)
+        varying, short, few = (torch.randn(*shape, FEATURES) for shape in shapes)
+        taken, in_short, in_few = seconds(fed(ours, varying, lengths), fed(ours, short), fed(ours, few))
+        what = f"{name}, {BATCH} of 10 to 200 steps"
+        record(what, f"{BATCH} of {valid // BATCH}", hidden, 200, [taken, in_short], VARYING_LIMIT)
+        record(what, f"{valid // 200} of 200", hidden, 200, [taken, in_few], VARYING_LIMIT)
     for name, hidden in ((n, h) for n in ("gru", "rnn") for h in (32, 256)):
         ours, theirs = errors(cell(*BY_HAND[name]), getattr(torch.nn, BY_HAND[name][1]), hidden)
         promise = f"{name}, {hidden} units, 200 steps: float32's gradient error at most 2 × that of torch.nn"
@@ -102,13 +114,23 @@ def cell(module: str, kind: str) -> Any:
     return getattr(import_module(f"rnnlab.cells.{module}"), kind)
 
 
-def training(layer: Any, x: Any, lengths: Any = None) -> Callable[[], None]:
+def training(layer: Any, x: Any) -> Callable[[], None]:
     """A pass forward and back."""
 
     def run() -> None:
         layer.zero_grad()
-        output = layer(x)[0] if lengths is None else layer(x, None, lengths)[0]
-        output.square().mean().backward()
+        layer(x)[0].square().mean().backward()
+
+    return run
+
+
+def fed(layer: Any, x: Any, lengths: Any = None) -> Callable[[], None]:
+    """As ``training``, but handed the gradient of its output: a loss over padding is no matter of the layer's."""
+    gradient = x.new_ones(*x.shape[:2], layer.hidden_size)
+
+    def run() -> None:
+        layer.zero_grad()
+        layer(x, None, lengths)[0].backward(gradient)
 
     return run
 

@@ -7,25 +7,49 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from rnnlab.cells.bptt import BLOCK, Block, by_hand, cut
+from rnnlab.cells.bptt import BLOCK, Block, by_hand, cut, states_before
+from rnnlab.cells.cell import map_state
+from rnnlab.cells.cornn import CoRNN
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.indrnn import IndRNN
+from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
+from rnnlab.cells.lem import LEM
 from rnnlab.cells.rnn import RNN
+from rnnlab.cells.unicornn import UnICORNN
+from rnnlab.shapes import State
 
-BATCH, FEATURES, HIDDEN = 5, 3, 4
+BATCH, FEATURES, HIDDEN = 10, 3, 6
 KINDS = [
     pytest.param(GRU, {}, id="gru"),
     pytest.param(RNN, {"nonlinearity": "tanh"}, id="rnn"),
     pytest.param(RNN, {"nonlinearity": "relu"}, id="rnn_relu"),
     pytest.param(IndRNN, {"nonlinearity": "relu"}, id="indrnn"),
     pytest.param(IndRNN, {"nonlinearity": "tanh"}, id="indrnn_tanh"),
+    pytest.param(LayerNormLSTM, {}, id="layer_norm_lstm"),
+    pytest.param(LEM, {}, id="lem"),
+    pytest.param(LEM, {"dt": 0.3}, id="lem_short_steps"),
+    pytest.param(CoRNN, {}, id="cornn"),
+    pytest.param(UnICORNN, {}, id="unicornn"),
 ]
 by_hand_kinds = pytest.mark.parametrize(("kind", "options"), KINDS)
 
 
-def layer(kind: Any, options: dict[str, str]) -> Any:
+def layer(kind: Any, options: dict[str, Any]) -> Any:
     torch.manual_seed(0)
-    return kind(FEATURES, HIDDEN, **options).double()
+    cell = kind(FEATURES, HIDDEN, **options).double()
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            # or gradients through norms of so few units explode, and rounding errors with them
+            parameter.mul_(0.6)
+    return cell
+
+
+def some_state(cell: Any) -> Any:
+    return map_state(lambda zero: torch.randn(zero.shape, dtype=zero.dtype), cell.initial_state(BATCH))
+
+
+def parts(state: State) -> list[Tensor]:
+    return list(state) if isinstance(state, tuple) else [state]
 
 
 @by_hand_kinds
@@ -34,34 +58,50 @@ def layer(kind: Any, options: dict[str, str]) -> Any:
 def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: int, varying: bool) -> None:
     cell = layer(kind, options)
     x = torch.randn(BATCH, time, FEATURES, dtype=torch.float64, requires_grad=True)
-    start = torch.randn(BATCH, HIDDEN, dtype=torch.float64, requires_grad=True)
-    lengths = torch.tensor([time // 2, time, 0, 1, max(time - BLOCK, 0)]) if varying else None
-    wanted = [x, start, *cell.parameters()]
+    start = map_state(Tensor.requires_grad_, some_state(cell))
+    lengths = torch.tensor([time // 2, time, 0, 1, max(time - BLOCK, 0)] + 5 * [1]) if varying else None
+    wanted = [x, *parts(start), *cell.parameters()]
     results = []
     for run in (cell, cell.unroll):
         output, last = run(x, start, lengths)
-        loss = (output * torch.arange(output.numel()).view_as(output).sin()).sum() + last.square().sum()
-        results.append((output, last, *torch.autograd.grad(loss, wanted)))
+        loss = (output * torch.arange(output.numel()).view_as(output).sin()).sum()
+        loss = loss + sum(part.square().sum() for part in parts(last))
+        results.append((output, *parts(last), *torch.autograd.grad(loss, wanted)))
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @by_hand_kinds
 def test_sequences_without_a_step(kind: Any, options: Any) -> None:
-    start = torch.randn(BATCH, HIDDEN, dtype=torch.float64)
-    output, last = layer(kind, options)(
-        torch.randn(BATCH, 3, FEATURES, dtype=torch.float64), start, torch.zeros(BATCH, dtype=torch.long)
-    )
-    assert not output.any() and torch.equal(last, start)
+    cell = layer(kind, options)
+    start = some_state(cell)
+    x, lengths = torch.randn(BATCH, 3, FEATURES, dtype=torch.float64), torch.zeros(BATCH, dtype=torch.long)
+    output, last = cell(x, start, lengths)
+    assert not output.any()
+    torch.testing.assert_close(parts(last), parts(start))
 
 
-def test_each_block_has_the_rows_that_reach_it() -> None:
-    lengths = torch.tensor([BLOCK, 2 * BLOCK + 3, 1, BLOCK + 1])
-    blocks, order, places = cut(4, 100, lengths)
-    assert blocks == [Block(BLOCK, 4), Block(BLOCK, 2), Block(3, 1)]
-    assert order is not None and order.tolist() == [1, 3, 0, 2]
-    assert places is not None and places[:4].tolist() == [100, 300, 0, 200] and places[-1] == 100 + 2 * BLOCK + 2
+def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> None:
+    lengths = torch.ones(20, dtype=torch.long)
+    lengths[3], lengths[5:14] = 2 * BLOCK + 3, BLOCK + 1
+    blocks, order, places = cut(20, 100, lengths)
+    # 20, 10 and 1 sequences reach them
+    assert blocks == [Block(BLOCK, 20), Block(BLOCK, 12), Block(3, 4)]
+    assert order is not None and order.tolist() == [3, *range(5, 14), 0, 1, 2, 4, *range(14, 20)]
+    assert places is not None and places[:3].tolist() == [300, 500, 600]
+    # the last step of the last block
+    assert places[-4:].tolist() == [100 * row + 2 * BLOCK + 2 for row in order[:4].tolist()]
     assert cut(4, BLOCK + 1, None).blocks == [Block(BLOCK, 4), Block(1, 4)]
+
+
+def test_the_states_before_a_block_are_those_of_the_block_before_it() -> None:
+    blocks = [Block(2, 3), Block(2, 2), Block(1, 2)]
+    states, start = torch.arange(12)[:, None], -torch.arange(1, 4)[:, None]
+    expected = [[[-1, -2, -3], [0, 1, 2]], [[3, 4], [6, 7]], [[8, 9]]]
+    for number, (steps, rows) in enumerate(blocks):
+        out = torch.empty(steps, rows, 1, dtype=torch.long)
+        states_before(out, states, start, blocks, number)
+        assert out[..., 0].tolist() == expected[number]
 
 
 @by_hand_kinds

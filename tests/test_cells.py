@@ -246,6 +246,9 @@ SPAN = {
     "gilr": 5,
     "qrnn": 8,
     "min_lstm": 8,
+    "lem": 20,
+    "cornn": 100,
+    "unicornn": 20,
 }
 
 

@@ -53,7 +53,7 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["--config-dir", "no/such/place"], "no such directory"),
         (["--foo"], "unrecognized arguments: --foo"),
         (["-m", "model=gru,grru"], "model=grru: no such model"),
-        (["hydra/launcher=slurm"], "no such hydra/launcher"),
+        (["-m", "hydra/launcher=slrum"], "did you mean 'slurm'?"),
     ],
 )
 def test_bad_input_is_one_line_before_training(

@@ -99,6 +99,45 @@ def test_two_chunks_with_the_state_carried_are_the_whole(model: str) -> None:
 
 
 @every_model
+@both_directions
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+def test_recomputation_changes_no_value_and_no_gradient(
+    model: str, bidirectional: bool, lengths: Tensor | None
+) -> None:
+    results = []
+    for recompute in (False, True):
+        network = build(model, bidirectional=bidirectional, recompute=recompute, initial_state="learned")
+        x = features().requires_grad_()
+        output, state = network(x, lengths=lengths)
+        final = [part for each in state for part in tensors(each)]
+        loss = output.square().sum() + sum(part.square().sum() for part in final)
+        results.append((output, *final, *torch.autograd.grad(loss, [x, *network.parameters()])))
+    close(results[1], results[0])
+
+
+def test_recomputation_keeps_the_states_of_few_steps() -> None:
+    """Numbers that the graph of 400 steps holds on to."""
+
+    def kept(recompute: bool) -> int:
+        held: list[Tensor] = []
+        network = build("gru", recompute=recompute, num_layers=1)
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: held.append(tensor) or tensor, lambda x: x):
+            network(torch.randn(4, 400, 3, dtype=torch.float64))
+        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // 8 for t in held}.values())
+
+    output, size_of_input = 4 * 400 * 5, 4 * 400 * 3
+    assert kept(True) < 1.2 * (output + size_of_input)
+    assert kept(False) > 5 * output
+
+
+def test_recomputation_refuses_a_second_derivative() -> None:
+    network = build("layer_norm_lstm", recompute=True)
+    x = features().requires_grad_()
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        torch.autograd.grad(network(x)[0].square().sum(), x, create_graph=True)
+
+
+@every_model
 def test_bidirectional_refuses_a_state(model: str) -> None:
     network = build(model, bidirectional=True)
     _, state = build(model)(features())
@@ -127,9 +166,19 @@ def test_the_order_of_the_batch_does_not_matter(model: str, bidirectional: bool)
     close(network(features()[order], lengths=LENGTHS[order])[0], network(features(), lengths=LENGTHS)[0][order])
 
 
+# What makes a cell learn from sequences as short as these, of 1 to 8 steps.
+FOR_SHORT_SEQUENCES: dict[str, dict[str, Any]] = {
+    # in so few of its default time steps of 0.1 an oscillator hardly moves
+    "cornn": {"dt": 0.3},
+    # nor does one that is pulled back as strongly as 784 steps of this Δ want it
+    "unicornn": {"dt": 0.5, "alpha": 1.0},
+}
+
+
 @every_model
 def test_it_overfits_one_batch(model: str) -> None:
-    network = build(model, hidden_size=24).float()
+    options = {**config(model).cell, **FOR_SHORT_SEQUENCES.get(model, {})}
+    network = build(model, hidden_size=24, cell=options).float()
     x, labels = features().float(), torch.tensor([4, 0, 2, 1])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(200):

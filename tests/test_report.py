@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from rnnlab.commands.evaluate import best_seeds
 from rnnlab.commands.report import main, print_leaderboard
 from rnnlab.errors import InputError
 from rnnlab.runs import directory as run_directory
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
+from rnnlab.runs.members import best_seeds
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.statistics import estimate, holm, incomplete_beta, paired, t_quantile, t_two_sided

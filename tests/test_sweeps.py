@@ -180,11 +180,11 @@ def test_a_full_disk_while_planning_leaves_nothing(
 ) -> None:
     whole, written = sweep_module.replace, []
 
-    def replace(path: Path, content: str) -> None:
+    def replace(path: Path, content: str, durable: bool = True) -> None:
         written.append(path)
         if len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        whole(path, content)
+        whole(path, content, durable)
 
     monkeypatch.setattr(sweep_module, "replace", replace)
     assert train(tmp_path / "s", "seed=0,1,2,3") == 2

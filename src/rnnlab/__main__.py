@@ -8,10 +8,13 @@ VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
     "evaluate": "test a run, perhaps on other data",
-    "predict": "what trained runs say of data, as a table",
+    "predict": "what trained runs say of new data, as a table or in a pipe",
+    "generate": "a language model writes",
+    "export": "a file to deploy, ONNX or pt2, checked against its run",
+    "inspect": "look inside a run: memory, gates, dynamics, saliency, worst examples",
     "benchmark": "published numbers beside ours, over several seeds",
     "report": "compare runs: table, CSV and one HTML page",
-    "list": "what there is: models, data, tasks, experiments, trainers …",
+    "list": "what there is: models, data, tasks, experiments, sweeps, trainers …",
 }
 
 
@@ -56,6 +59,7 @@ def usage() -> str:
         f"rnnlab: experiments with recurrent neural networks\n\n{verbs}\n\n"
         "rnnlab train model=lstm data=sine            one run\n"
         "rnnlab train -m model=rnn,lstm,gru seed=0,1  a sweep\n"
+        "rnnlab train -m sweep=learning_rate          a ready one (rnnlab list sweeps)\n"
         "rnnlab VERB --help                           more"
     )
 

@@ -1,6 +1,6 @@
 """Encoder → stacked, perhaps bidirectional, recurrent layers → readout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.cells.recomputation import recomputed
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -31,10 +32,15 @@ class Trace:
             later steps and through the layers above. A backward cell reads
             from the end, so its ``s`` counts from there. Beyond the end of a
             sequence the values mean nothing and the gradient is zero.
+        starts: the state of each cell before its first step.
+        inputs: ``inputs[k]`` ``(batch, time, features)`` is what cell ``k``
+            reads, in the order in which it reads it.
     """
 
     output: Tensor
     states: list[list[State]]
+    starts: list[State]
+    inputs: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Network(nn.Module):
         initial_state: ``zero``, or ``learned`` with the weights.
         tie_embeddings: the readout's weights are the embeddings of the tokens
             (Press and Wolf 2017, arXiv 1608.05859; Inan et al. 2017, arXiv 1611.01462).
+        recompute: keep the states of every √T-th step alone, and compute what is between once more for the
+            gradients: for sequences of thousands of steps (:mod:`rnnlab.cells.recomputation`).
 
     Raises:
         InputError: the readout does not fit the target, or there is nothing to tie.
@@ -84,6 +92,7 @@ class Network(nn.Module):
         readout: Literal["auto", "last", "mean", "max"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if target.per_step and readout != "auto":
@@ -93,6 +102,7 @@ class Network(nn.Module):
             )
         self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        self.recompute = recompute
         self.encoder: nn.Module = nn.Identity()
         size = input.features or 0
         if input.vocabulary is not None:
@@ -170,33 +180,48 @@ class Network(nn.Module):
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        return self._stack(Cell.__call__, inputs, state, lengths)
+        run = recomputed if self.recompute else Cell.__call__
+        return self.stack(run, inputs, self._starts(inputs, state), lengths)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
         states: list[list[State]] = []
+        starts: list[State] = []
+        read: list[Tensor] = []
 
         def unroll(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             states.append([])
+            starts.append(start)
+            read.append(x)
             return cell.unroll(x, start, lengths, record=states[-1])
 
-        hidden, _ = self._stack(unroll, inputs, state, lengths)
-        return Trace(self.read(hidden, lengths), states)
+        hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state), lengths)
+        return Trace(self.read(hidden, lengths), states, starts, read)
 
-    def _stack(
-        self,
-        run: Callable[..., tuple[Tensor, State]],
-        inputs: Tensor,
-        state: NetworkState | None,
-        lengths: Tensor | None,
-    ) -> tuple[Tensor, NetworkState]:
-        """The encoder and the layers; ``run(cell, x, start, lengths)`` takes one direction of one layer over time."""
+    def _starts(self, inputs: Tensor, state: NetworkState | None) -> Sequence[State]:
+        """What each cell starts from."""
         if self.bidirectional and state is not None:
             raise InputError(
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
             )
-        starts = self.initial_state(len(inputs)) if state is None else state
+        return self.initial_state(len(inputs)) if state is None else state
+
+    def stack(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        inputs: Inputs,
+        starts: Sequence[State],
+        lengths: Lengths | None = None,
+    ) -> tuple[HiddenSequence, NetworkState]:
+        """The encoder and the layers, as in ``hidden``.
+
+        Args:
+            run: ``run(cell, x, start, lengths)`` takes one direction of one layer over time.
+            inputs: as ever.
+            starts: the state of each cell of :meth:`cells` before its first step.
+            lengths: as ever.
+        """
         cells = zip(self.cells(), starts, strict=True)
         x = self.encoder(inputs)
         final: list[State] = []

@@ -4,8 +4,8 @@ Sizes flow once: the data states them here, the network and the task are built
 for what it states, and no config repeats them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -215,6 +215,25 @@ class DataSpec:
     unit: str = ""
     step_unit: str = "step"
     note: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values, as a checkpoint may hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "DataSpec":
+        """What :meth:`plain` gave.
+
+        Raises:
+            TypeError: or ValueError, where it never gave that.
+        """
+        parts = {
+            "input": InputSpec(**values["input"]),
+            "target": TargetSpec(**values["target"]),
+            "scaling": Scaling(**values["scaling"]),
+            "references": tuple(Reference(**each) for each in values["references"]),
+        }
+        return cls(**{**values, **parts})
 
 
 def valid_steps(inputs: Inputs, lengths: Lengths | None) -> Tensor:

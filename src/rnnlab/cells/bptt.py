@@ -4,23 +4,30 @@ A layer runs in blocks of :data:`BLOCK` steps, so that what a block needs stays
 in the cache: the input's projection and all element-wise factors of the
 Jacobians in one operation a block, and two to six operations on preallocated
 memory a step. Where sequences differ in length, they stand in order of it, and
-each block has only the rows of those that reach it.
+each block has only the rows of those that reach it, and a few to round them up.
 
 Its derivative is not differentiable again, and transforms (``torch.func``) and
 tracers (``torch.export``) can't look into it: these get the loop over ``step``.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from rnnlab.cells.cell import zero_padding
 from rnnlab.shapes import Features, HiddenSequence, Lengths
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
 
 BLOCK = 16
 """Steps of a block: at 128 units and 32 sequences its temporaries still fit a cache of some megabytes."""
+
+ROWS = 4
+"""A block has a multiple of so many rows, though some of its sequences have ended: a matrix product of 31 rows takes no
+less time than one of 32, and views are made once for each number of rows."""
 
 
 class Block(NamedTuple):
@@ -43,6 +50,9 @@ class Cut(NamedTuple):
     order: Tensor | None
     places: Tensor | None
 
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
 
 Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
 """From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
@@ -80,14 +90,35 @@ def run_blocks(
         tuple(part.index_select(0, begun) for part in start),
         blocks,
     )
-    ends = torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)
-    output, last = None, []
-    for begin, part in zip(start, states, strict=True):
-        placed = part.new_zeros(batch * time, part.shape[1]).index_copy(0, places, part)
-        output = placed.view(batch, time, -1) if output is None else output
-        last.append(torch.where((lengths > 0)[:, None], placed.index_select(0, ends), begin))
-    assert output is not None
-    return zero_padding(output, lengths), tuple(last)
+    # of each sequence the row of its last valid step, and all rows beyond the ends
+    row_of = places.new_empty(batch * time).index_copy_(0, places, torch.arange(len(places), device=x.device))
+    ends = row_of[torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)]
+    beyond = (places % time >= lengths[places // time]).nonzero()[:, 0]
+    output = _Placed.apply(states[0], places, beyond, batch * time).view(batch, time, -1)
+    begun_at_all = (lengths > 0)[:, None]
+    ends = ends.where(begun_at_all[:, 0], 0)
+    last = (
+        torch.where(begun_at_all, part.index_select(0, ends), begin) for begin, part in zip(start, states, strict=True)
+    )
+    return output, tuple(last)
+
+
+class _Placed(Function):
+    """``(rows, hidden)`` to ``(size, hidden)`` at ``places``, zero elsewhere and in place of the rows ``beyond``.
+
+    It saves two passes over the padded output that masking would take.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, data: Tensor, places: Tensor, beyond: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(places, beyond)
+        placed = data.new_zeros(size, data.shape[1]).index_copy_(0, places, data)
+        return placed.index_fill_(0, places.index_select(0, beyond), 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        places, beyond = ctx.saved_tensors
+        return grad.index_select(0, places).index_fill(0, beyond, 0.0), None, None, None
 
 
 def cut(batch: int, time: int, lengths: Lengths | None) -> Cut:
@@ -98,8 +129,10 @@ def cut(batch: int, time: int, lengths: Lengths | None) -> Cut:
     ordered, order = lengths.sort(descending=True, stable=True)
     longest = int(ordered[0])
     blocks, places = [], []
-    for start in range(0, longest, BLOCK):
-        block = Block(min(BLOCK, longest - start), int((ordered > start).sum()))
+    for start, reached in zip(starts, (ordered > torch.arange(0, time, BLOCK)[:, None]).sum(1).tolist(), strict=True):
+        if not reached:
+            break
+        block = Block(min(BLOCK, longest - start), min(batch, -(-reached // ROWS) * ROWS))
         blocks.append(block)
         steps = torch.arange(start, start + block.steps)
         places.append((steps[:, None] + time * order[: block.rows]).flatten())
@@ -120,6 +153,25 @@ def split(data: Tensor, blocks: list[Block]) -> list[Tensor]:
     """``(steps, rows, …)`` of each block, from ``(rows, …)`` of all of them one below the other."""
     parts = data.split([steps * rows for steps, rows in blocks])
     return [part.view(steps, rows, *data.shape[1:]) for part, (steps, rows) in zip(parts, blocks, strict=True)]
+
+
+def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block], number: int) -> None:
+    """Writes the state before each step of a block into ``out`` ``(steps, rows, …)``.
+
+    Args:
+        out: of block ``number``.
+        states: ``(rows, …)`` after each step, of all blocks.
+        start: ``(batch, …)`` before the first.
+        blocks: all of them.
+        number: which of them.
+    """
+    steps, rows = blocks[number]
+    begin = sum(each.steps * each.rows for each in blocks[:number])
+    if number:
+        before = blocks[number - 1].rows
+        start = states[begin - before : begin]
+    out[0].copy_(start[:rows])
+    out[1:].copy_(states[begin : begin + (steps - 1) * rows].view(steps - 1, rows, *states.shape[1:]))
 
 
 class Scratch:

@@ -77,6 +77,12 @@ class Cell(nn.Module, ABC, Generic[S]):
         """``(batch, hidden)``: the part of a state that is plotted as the hidden state, by default its first tensor."""
         return state if isinstance(state, Tensor) else state[0]
 
+    def gates(self, x: Step, state: S) -> dict[str, Tensor]:
+        """The gates of one :meth:`step` from this state, by name: each ``(batch, hidden)`` within 0 and 1; none by
+        default.
+        """
+        return {}
+
     def recurrent_weights(self) -> dict[str, Tensor]:
         """The ``(hidden, hidden)`` matrices through which the hidden state acts on its successor, by gate."""
         return {}

@@ -21,6 +21,7 @@ scan
     which is what a GPU wants.
 """
 
+from functools import partial
 from itertools import repeat
 from math import isqrt
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.cell import last_valid
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.shapes import Lengths, StateSequence, StateStep
 
 Way = Literal["step", "chunk", "scan"]
@@ -62,12 +64,26 @@ def diagonal_recurrence(
         h ``(batch, time, hidden)``, zero beyond each sequence's end, and
         ``(batch, hidden)`` after each sequence's last valid step.
     """
-    if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+    if is_stacked():
+        h = across_members(partial(_members, way=way), a, b, start)
+    elif torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
         # transforms and tracers want operations without a hand-written derivative, and none in place
         h = _scan(a, b, start)
     else:
         h = _Recurrence.apply(a, b, start, way or fastest_way(b))
     return last_valid(h, start, lengths)
+
+
+def _members(a: Tensor, b: Tensor, start: Tensor, way: Way | None) -> Tensor:
+    """The same with an axis of members in front of everything."""
+    members, batch, time, hidden = b.shape
+    if a.dim() > 2:  # their batches are one
+        a, flat = a.expand_as(b).flatten(0, 1), b.flatten(0, 1)
+        return _Recurrence.apply(a, flat, start.flatten(0, 1), way or fastest_way(flat)).unflatten(0, (members, batch))
+    # their units are those of one layer
+    flat, start = b.permute(1, 2, 0, 3).flatten(2), start.transpose(0, 1).flatten(1)
+    h = _Recurrence.apply(a.flatten(), flat, start, way or fastest_way(flat))
+    return h.view(batch, time, members, hidden).permute(2, 0, 1, 3)
 
 
 def fastest_way(b: Tensor) -> Way:

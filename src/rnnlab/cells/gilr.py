@@ -62,6 +62,9 @@ class GILR(Cell[Tensor]):
         g, i = self._gate_and_impulse(x)
         return diagonal_recurrence(g, (1 - g) * i, start, lengths)
 
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        return {"forget": self._gate_and_impulse(x)[0]}
+
     def _gate_and_impulse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         g, i = F.linear(x, self.weight_ih, self.bias).chunk(2, -1)
         return g.sigmoid(), i.tanh()

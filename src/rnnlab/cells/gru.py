@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.bptt import by_hand, run_blocks
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.gru_bptt import GRULayer
+from rnnlab.cells.gru_members import gru_members
 from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -56,10 +58,7 @@ class GRU(Cell[Tensor]):
         return self.weight_hh.new_zeros(batch_size, self.hidden_size)
 
     def step(self, x: Step, state: Hidden) -> tuple[Hidden, Hidden]:
-        x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, -1)
-        h_r, h_z, h_n = F.linear(state, self.weight_hh, self.bias_hh).chunk(3, -1)
-        r = (x_r + h_r).sigmoid()
-        z = (x_z + h_z).sigmoid()
+        r, z, x_n, h_n = self._gates_and_candidate(x, state)
         n = (x_n + r * h_n).tanh()
         h = (1 - z) * n + z * state
         return h, h
@@ -71,6 +70,9 @@ class GRU(Cell[Tensor]):
             return self.unroll(x, state, lengths)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and is_stacked():
+            output = across_members(gru_members, x.transpose(0, 1), start, *weights).transpose(0, 1)
+            return last_valid(output, start, lengths)
         if self.backend == "auto" and by_hand(x):
             output, (last,) = run_blocks(
                 lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled()),),
@@ -78,6 +80,16 @@ class GRU(Cell[Tensor]):
             )  # fmt: skip
             return output, last
         return run_kernel(torch.gru, weights, x, start, lengths)
+
+    def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """r, z, and the candidate's two products, of the input and of the state."""
+        x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, -1)
+        h_r, h_z, h_n = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
+        return (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid(), x_n, h_n
+
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        r, z, _, _ = self._gates_and_candidate(x, state)
+        return {"reset": r, "update": z}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("reset", "update", "candidate"), self.weight_hh.chunk(3), strict=True))

@@ -19,10 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split
-
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
+from rnnlab.cells.bptt import Block, Scratch, refuse_twice, sigmoid_backward, split
 
 
 class GRULayer(Function):

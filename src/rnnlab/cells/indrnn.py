@@ -8,6 +8,7 @@ sees only its own past, so that its gradient through n steps is at most |u|ⁿ;
 units meet in the next layer, and it takes at least two layers to mix them.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.bptt import by_hand, run_blocks
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import torch_uniform_
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.rnn_bptt import RNNLayer
+from rnnlab.cells.rnn_members import rnn_members
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
@@ -72,9 +75,14 @@ class IndRNN(Cell[Tensor]):
     def forward(
         self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
     ) -> tuple[HiddenSequence, Hidden]:
+        start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and is_stacked():
+            layer = partial(rnn_members, self.nonlinearity)
+            weights = (self.weight_ih, self.weight_hh, self.bias)
+            output = across_members(layer, x.transpose(0, 1), start, *weights).transpose(0, 1)
+            return last_valid(output, start, lengths)
         if self.backend == "reference" or not by_hand(x):
             return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
         parameters = (self.weight_ih, self.weight_hh, self.bias, self.nonlinearity)
         output, (last,) = run_blocks(
             lambda x, start, blocks: (RNNLayer.apply(x, *start, *parameters, blocks, torch.is_grad_enabled()),),

@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnlab.cells.bptt import Block, by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.shapes import Hidden, PositiveInt, Step
+from rnnlab.cells.layer_norm_lstm_bptt import LayerNormLSTMLayer
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
 """h and c, each ``(batch, hidden)``."""
@@ -37,7 +39,7 @@ class LayerNormLSTM(Cell[LSTMState]):
         hidden_size: units.
         init: see :mod:`rnnlab.cells.initialization`; the gains α start at 1, and
             with ``orthogonal`` so does the forget gate's bias.
-        backend: ``reference`` is the loop over ``step``, ``auto`` whatever is fastest: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
     """
 
     def __init__(
@@ -65,11 +67,37 @@ class LayerNormLSTM(Cell[LSTMState]):
 
     def step(self, x: Step, state: LSTMState) -> tuple[Hidden, LSTMState]:
         h, c = state
-        gates = self.norm_x(F.linear(x, self.weight_ih)) + self.norm_h(F.linear(h, self.weight_hh)) + self.bias
-        i, f, g, o = gates.chunk(4, -1)
+        i, f, g, o = self._gates_and_candidate(x, h)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * self.norm_c(c).tanh()
         return h, (h, c)
+
+    def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """i, f, g, o before they are squashed."""
+        gates = self.norm_x(F.linear(x, self.weight_ih)) + self.norm_h(F.linear(h, self.weight_hh)) + self.bias
+        return gates.chunk(4, -1)
+
+    def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
+        i, f, _, o = self._gates_and_candidate(x, state[0])
+        return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
+
+    def forward(
+        self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, LSTMState]:
+        if self.backend == "reference" or not by_hand(x):
+            return self.unroll(x, state, lengths)
+        h, c = self.initial_state(len(x)) if state is None else state
+        output, (h, half) = run_blocks(self._by_hand, x, (h, c / 2), lengths)
+        return output, (h, 2 * half)
+
+    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
+        # tanh a = 2σ(2a) - 1, and h/2 and c/2 in place of h and c
+        double = x.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(self.hidden_size)
+        norm_x, norm_h, norm_c = self.norm_x, self.norm_h, self.norm_c
+        weights = (self.weight_ih, double * self.bias, 2 * self.weight_hh)
+        norms = (double * norm_x.weight, double * norm_h.weight, 2 * norm_c.weight, 2 * norm_c.bias)
+        eps = (norm_x.eps, norm_h.eps, norm_c.eps / 4)
+        return LayerNormLSTMLayer.apply(x, *start, *weights, *norms, eps, blocks)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

@@ -20,6 +20,8 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.lstm_members import lstm_members
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -64,8 +66,7 @@ class LSTM(Cell[LSTMState]):
 
     def step(self, x: Step, state: LSTMState) -> tuple[Hidden, LSTMState]:
         h, c = state
-        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
-        i, f, g, o = gates.chunk(4, -1)
+        i, f, g, o = self._gates_and_candidate(x, h)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
@@ -76,7 +77,21 @@ class LSTM(Cell[LSTMState]):
         if self.backend == "reference":
             return self.unroll(x, state, lengths)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return run_kernel(torch.lstm, weights, x, self.initial_state(len(x)) if state is None else state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and is_stacked():
+            if lengths is not None:  # the last c of each sequence is no output
+                return self.unroll(x, start, lengths)
+            output, c = across_members(lstm_members, x.transpose(0, 1), *start, *weights)
+            return output.transpose(0, 1), (output[-1], c)
+        return run_kernel(torch.lstm, weights, x, start, lengths)
+
+    def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """i, f, g, o before they are squashed."""
+        return (F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)).chunk(4, -1)
+
+    def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
+        i, f, _, o = self._gates_and_candidate(x, state[0])
+        return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

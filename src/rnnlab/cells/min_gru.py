@@ -71,6 +71,9 @@ class MinGRU(Cell[Tensor]):
         z, n = self._gate_and_candidate(x)
         return diagonal_recurrence(1 - z, z * n, start, lengths)
 
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        return {"update": self._gate_and_candidate(x)[0]}
+
     def _gate_and_candidate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, n = F.linear(x, self.weight_ih, self.bias).chunk(2, -1)
         return z.sigmoid(), n if self.candidate == "linear" else positive(n)

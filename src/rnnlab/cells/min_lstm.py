@@ -70,6 +70,10 @@ class MinLSTM(Cell[Tensor]):
         kept = f / (f + i)
         return diagonal_recurrence(kept, (1 - kept) * n, start, lengths)
 
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        f, i, _ = self._gates_and_candidate(x)
+        return {"forget": f, "input": i}
+
     def _gates_and_candidate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f, i, n = F.linear(x, self.weight_ih, self.bias).chunk(3, -1)
         return f.sigmoid(), i.sigmoid(), n if self.candidate == "linear" else positive(n)

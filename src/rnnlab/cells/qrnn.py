@@ -80,6 +80,10 @@ class QRNN(Cell[QRNNState]):
             past = seen.gather(1, steps[..., None].expand(-1, -1, self.input_size))
         return zero_padding(o * c, lengths), (last, past)
 
+    def gates(self, x: Step, state: QRNNState) -> dict[str, Tensor]:
+        _, f, o = self._gates(torch.cat([state[1], x[:, None]], 1).flatten(1))
+        return {"forget": f, "output": o}
+
     def _gates(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z, f, o = F.linear(window, self.weight_ih, self.bias).chunk(3, -1)
         return z.tanh(), f.sigmoid(), o.sigmoid()

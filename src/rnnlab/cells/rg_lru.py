@@ -68,8 +68,16 @@ class RGLRU(Cell[Tensor]):
         return diagonal_recurrence(*self._factor_and_drive(x), start, lengths)
 
     def _factor_and_drive(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        u = F.linear(x, self.weight_ih, self.bias_ih)
-        r, i = F.linear(u, self.weight_gates, self.bias_gates).sigmoid().chunk(2, -1)
+        u, r, i = self._input_and_gates(x)
         log_a = C * r * F.logsigmoid(self.decay)
         # expm1, since a is close to 1 and 1 - a² would have few digits left
         return log_a.exp(), (-torch.expm1(2 * log_a)).sqrt() * i * u
+
+    def _input_and_gates(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        u = F.linear(x, self.weight_ih, self.bias_ih)
+        r, i = F.linear(u, self.weight_gates, self.bias_gates).sigmoid().chunk(2, -1)
+        return u, r, i
+
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        _, r, i = self._input_and_gates(x)
+        return {"recurrence": r, "input": i}

@@ -8,6 +8,7 @@ ReLU and ``init=identity`` it is the IRNN of Le, Jaitly & Hinton,
 (2015), arXiv 1504.00941.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.bptt import by_hand, run_blocks
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.rnn_bptt import RNNLayer
+from rnnlab.cells.rnn_members import rnn_members
 from rnnlab.cells.torch_kernels import Backend, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -63,6 +66,11 @@ class RNN(Cell[Tensor]):
         if self.backend == "reference":
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
+        if self.backend == "auto" and is_stacked():
+            layer = partial(rnn_members, self.nonlinearity)
+            weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
+            output = across_members(layer, x.transpose(0, 1), start, *weights).transpose(0, 1)
+            return last_valid(output, start, lengths)
         if self.backend == "auto" and by_hand(x):
             parameters = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh, self.nonlinearity)
             output, (last,) = run_blocks(
@@ -71,8 +79,7 @@ class RNN(Cell[Tensor]):
             )  # fmt: skip
             return output, last
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return run_kernel(kernel, weights, x, start, lengths)
+        return run_kernel(kernel, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, start, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

@@ -19,8 +19,6 @@ from torch.autograd import Function
 
 from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split
 
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-
 
 class RNNLayer(Function):
     """``(rows, features)``, ``(batch, hidden)``, the weights and the blocks to h ``(rows, hidden)``.

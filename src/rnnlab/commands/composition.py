@@ -24,14 +24,8 @@ from rnnlab.errors import InputError, nearest
 
 ROOT = "train"
 NOT_OF_A_RUN = ("hydra", "sweep")
-EXTRAS = {
-    "joblib": "joblib",
-    "ray": "ray",
-    "ray_aws": "ray",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-}
-"""Launchers that are an extra of this project, and which."""
+EXTRAS = {"joblib": "joblib"}
+"""Launchers of Hydra's that are an extra of this project, and which."""
 
 
 def conf_directory() -> Path:

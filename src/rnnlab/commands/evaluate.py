@@ -1,7 +1,6 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
 import json
-import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
 from rnnlab.errors import InputError
-from rnnlab.runs.comparison import compare
-from rnnlab.runs.directory import STATUS, RunDirectory, now, replace
-from rnnlab.runs.records import find_runs
+from rnnlab.runs.directory import now, replace
+from rnnlab.runs.members import members as members
 
 
 def main(arguments: list[str]) -> int:
@@ -84,58 +82,6 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str]) -> i
     replace(file, json.dumps(kept, indent=2) + "\n")
     print(f"kept in {shown_path(file.absolute())}")
     return 0
-
-
-def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
-    """The runs at some places; of a sweep the seeds of its best configuration, by its own (validation) score.
-
-    Args:
-        places: of runs and sweeps.
-        quiet: say which configuration that is on standard error, where it is in nobody's way.
-
-    Raises:
-        InputError: a place is neither, a run has no checkpoint, or the same one is there twice.
-    """
-    found: list[RunDirectory] = []
-    for place in places:
-        if (Path(place) / STATUS).is_file() or not any(Path(place).glob(f"*/**/{STATUS}")):
-            directory = RunDirectory.open(place)
-            if not directory.best_checkpoint.exists():
-                state = directory.status["state"]
-                raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
-            found.append(directory)
-            continue
-        found += best_seeds(place, quiet)
-    for number, directory in enumerate(found):
-        if directory.path in [other.path for other in found[:number]]:
-            raise InputError(f"{shown_path(directory.path)} is named twice: a run is one member of an ensemble")
-    return found
-
-
-def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
-    """The finished runs of a sweep's best configuration, by its own (validation) score.
-
-    Raises:
-        InputError: none is done, or its runs are of different data and so cannot be ranked.
-    """
-    boards = compare(find_runs([sweep]).records)
-    if len(boards) > 1:
-        kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
-        raise InputError(f"{sweep} holds runs of {kinds}, which no score can rank together: name the runs themselves")
-    ranked = [group for board in boards for group in board.groups if group.rank is not None]
-    if not ranked:
-        raise InputError(f"{sweep} holds no run that is done: rnnlab report {sweep}")
-    best, folds = ranked[0].counted, ranked[0].folds
-    if len(folds) > 1:
-        # each fold was trained up to another time, and only the last one knows all that is known
-        best = [run for run in best if run.fold == folds[-1]]
-    if len(ranked) > 1:
-        name = f"{ranked[0].name} ({len(best)} runs)"
-        out = sys.stderr if quiet else sys.stdout
-        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {name}", file=out)
-    if len(folds) > 1:
-        print(f"{sweep}: of {len(folds)} folds the last one", file=sys.stderr if quiet else sys.stdout)
-    return [RunDirectory(run.path) for run in best]
 
 
 def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

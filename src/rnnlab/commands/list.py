@@ -12,6 +12,7 @@ GROUPS = {
     "tasks": "task",
     "experiments": "experiment",
     "benchmarks": "benchmark",
+    "sweeps": "sweep",
     "trainers": "trainer",
     "optimizers": "optimizer",
     "schedulers": "scheduler",
@@ -47,7 +48,8 @@ def show(what: str | None, config_dir: str | None = None) -> int:
         if not entries:
             continue
         width = max(len(stem) for stem in entries)
-        print(f"{name} ({'rnnlab benchmark NAME' if group == 'benchmark' else f'{group}=…'})")
+        how = {"benchmark": "rnnlab benchmark NAME", "sweep": "rnnlab train -m sweep=…"}.get(group, f"{group}=…")
+        print(f"{name} ({how})")
         for stem, text in entries.items():
             print(f"  {stem:{width}}  {text}")
         print()

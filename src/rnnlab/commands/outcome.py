@@ -1,6 +1,6 @@
 """What a person reads at the end of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rnnlab.commands.arguments import shown_path
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
+from rnnlab.runs.export.check import Case
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "r2", "exact_match")
 NEITHER_IS_BETTER = ("coverage", "width")
@@ -84,4 +85,18 @@ def ensemble_table(together: Together, title: str) -> Table:
             gain,
             "" if baseline is None else f"{baseline:.4g}",
         )
+    return table
+
+
+def export_table(cases: Sequence[Case], format: str) -> Table:
+    """What was tried of an exported file: sizes, errors, and what a call costs there and here."""
+    table = Table(
+        title="The file against the run", title_justify="left", title_style="bold", show_edge=False, pad_edge=False
+    )
+    runtime = "onnxruntime" if format == "onnx" else "torch.export"
+    for name in ("Batch × time", "Error", "Relative", f"{runtime}, ms a call", "rnnlab, ms a call"):
+        table.add_column(name, justify="right")
+    for case in cases:
+        theirs, ours = (f"{1000 * seconds:.3f}" for seconds in case.seconds)
+        table.add_row(f"{case.batch} × {case.time}", f"{case.absolute:.1e}", f"{case.relative:.1e}", theirs, ours)
     return table

@@ -1,49 +1,186 @@
-"""``rnnlab predict RUN… [key=value …]``: what trained runs say of their test data, or of other data, as a table."""
+"""``rnnlab predict RUN… [--input FILE]``: what trained runs say of new data, or of their test data, as a table."""
 
-from collections.abc import Sequence
+import contextlib
+import csv
+import itertools
+import json
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
-from rnnlab.commands.evaluate import add_runs, members, override, places_and_overrides
+from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
 from rnnlab.errors import InputError
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.members import members
+
+if TYPE_CHECKING:
+    from rnnlab.runs.trained import TrainedRun
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = parser(
         "predict",
-        "Predicts the test data of a run, or other data that is named by key=value, as a table with the truth beside "
-        "it. Several runs, or a sweep's best configuration with all its seeds, predict together.",
+        "Predicts new data in the data's own units and names, or else the run's test data, with the truth beside it. "
+        "Several runs, or a sweep's best configuration with all its seeds, predict together. "
+        "rnnlab predict RUN --describe says what the run reads, with an example.",
     )
     add_runs(options)
+    options.add_argument("--input", metavar="FILE", help="new data; - for the standard input")
+    options.add_argument(
+        "--format",
+        metavar="FORMAT",
+        choices=FORMATS,
+        help=f"of the input, where its name does not say it: {', '.join(FORMATS)}",
+    )
     options.add_argument("--output", metavar="FILE", default="-", help=".csv, .jsonl or .parquet (default: - for CSV)")
-    options.add_argument("--force", action="store_true", help="overwrite FILE")
+    options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")
+    options.add_argument("--steps", action="store_true", help="a prediction at each step, as if it were the last")
+    options.add_argument(
+        "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
+    )
+    options.add_argument("--batch-size", metavar="N", type=int, default=256, help="sequences side by side (256)")
+    options.add_argument("--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda …")
+    options.add_argument("--describe", action="store_true", help="say what the run reads, with an example")
+    options.add_argument("--force", action="store_true", help="overwrite the output")
     add_allow(options)
     given = options.parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
-    return guarded(lambda: predict(places, overrides, given.output, given.force, given.allow))
+    return guarded(lambda: predict(places, overrides, given))
 
 
-def predict(places: Sequence[str], overrides: list[str], output: str, force: bool, allow: list[str]) -> int:
+def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> int:
     """Writes the predictions.
 
     Raises:
-        InputError: it is no run with a checkpoint, runs cannot predict together, or the file cannot be written.
+        InputError: it is no run with a checkpoint, the input is not what it reads, runs cannot predict together, or
+            the file cannot be written.
     """
     if not places:
         raise InputError("predict: name a run directory (rnnlab predict --help)")
+    is_new = given.input is not None or given.stream
+    check_together(given, overrides, is_new or given.describe)
     runs = members(places, quiet=True)
+    if not is_new and not given.describe:
+        return predict_test(runs, overrides, given)
+    for run in runs:
+        if run.status["state"] != "done":
+            print(f"{run.path} is {run.status['state']}: its best weights so far predict", file=sys.stderr)
+    load_execution()
+    from rnnlab.runs.ensemble import Member
+    from rnnlab.runs.trained import open_runs
+
+    write = _output(given)
+    model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
+    model.choose_threads(1 if given.stream else given.batch_size)
+    if given.describe:
+        print(model.describe())
+    elif given.stream:
+        stream(model, given.input or "-")
+    else:
+        write(model.predict_file(given.input, given.format, given.horizon, given.steps, given.batch_size))
+    return 0
+
+
+def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> None:
+    """Refuses options that do not go together.
+
+    Raises:
+        InputError: naming them.
+    """
+    if is_new and overrides:
+        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
+    if given.stream:
+        for name in ("steps", "horizon", "format"):
+            if getattr(given, name):
+                raise InputError(f"--{name} and --stream: a stream has one prediction a line, and tells JSON by itself")
+        if given.output != "-":
+            raise InputError(
+                f"--output {given.output} and --stream: a stream is printed as it comes (> {given.output})"
+            )
+    if not is_new:
+        for name in ("steps", "horizon", "format"):
+            if getattr(given, name):
+                raise InputError(f"--{name} is for new data: give --input FILE, or - for the standard input")
+
+
+def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Namespace) -> int:
+    """Predicts the test data of the first run's config, with the truth beside it.
+
+    Raises:
+        InputError: as :func:`predict`, or an override cannot work.
+    """
     configs = [override(run.config, overrides) for run in runs]
     load_execution()
     from rnnlab.runs.ensemble import Member, join, load
-    from rnnlab.runs.prediction import check_output, predictions, show, write
+    from rnnlab.runs.prediction import predictions
 
-    if output != "-":
-        check_output(Path(output), force)
-    loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], allow)
-    tables = predictions(join(loaded) if len(loaded) > 1 else loaded[0])
-    if output == "-":
-        show(tables)
-    else:
-        print(f"{write(tables, Path(output)):,} rows written to {output}")
+    write = _output(given)
+    loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], given.allow)
+    write(predictions(join(loaded) if len(loaded) > 1 else loaded[0]))
     return 0
+
+
+def _output(given: Namespace) -> Any:
+    """What takes the tables; a file that cannot be written is refused before anything is computed."""
+    from rnnlab.runs.prediction import check_output, show, write
+
+    if given.output == "-":
+        return show
+    check_output(Path(given.output), given.force)
+    return lambda tables: print(f"{write(tables, Path(given.output)):,} rows written to {given.output}")
+
+
+def stream(model: "TrainedRun", place: str) -> None:
+    """Prints a prediction for each line as it comes: CSV, or JSON where the lines are.
+
+    Raises:
+        InputError: a line cannot be read.
+    """
+    name = "standard input" if place == "-" else f"--input {place}"
+    lines = _lines(place, name)
+    first = next(lines, None)
+    if first is None:
+        raise InputError(f"{name} is empty")
+    as_json = first.lstrip()[:1] in ("{", "[")
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    header: list[str] = []
+    try:
+        for row in model.stream(itertools.chain([first], lines), name):
+            if as_json:
+                print(json.dumps({key: _finite(value) for key, value in row.items()}, ensure_ascii=False), flush=True)
+                continue
+            if not header:
+                header = list(row)
+                out.writerow(header)
+            out.writerow([_finite(value, "") for value in row.values()])
+            sys.stdout.flush()
+    except InputError:
+        sys.stdout.flush()
+        raise
+
+
+def _lines(place: str, name: str) -> Iterator[str]:
+    try:
+        with contextlib.nullcontext(sys.stdin.buffer) if place == "-" else open(place, "rb") as source:
+            for number, line in enumerate(source, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{name}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}, line {number}: {error.reason}: it is no UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _finite(value: Any, otherwise: Any = None) -> Any:
+    """As JSON can say it: a number that is none is ``null``; with the digits that a float32 has."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else otherwise
+    return value

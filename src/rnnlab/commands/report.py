@@ -19,7 +19,7 @@ from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
 
-SHOWN = 20
+SHOWN, SHOWN_OF_A_SEARCH = 20, 10
 """Groups of a board that a terminal shows; the files have all."""
 NARROW = 110
 """Columns of a terminal below which the table is brief; the files have it all."""
@@ -61,8 +61,9 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
     boards = compare(found.records)
     out = console()
     ranked = [board for board in boards if board.ranked]
+    most = SHOWN_OF_A_SEARCH if any("search" in told for _, told in found.sweeps) else SHOWN
     for board in ranked:
-        _print_board(board, several=len(boards) > 1)
+        _print_board(board, several=len(boards) > 1, most=most)
     if not ranked:
         out.print("no run is done yet: nothing to rank")
     _print_others(boards)
@@ -73,7 +74,9 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
             out.print(f"[red]failed[/] {escape(shown_path(record.path))}: {escape(record.reason)} (log: {escape(log)})")
     for line in [*found.left_out, *(line for record in found.records for line in record.damage)]:
         out.print(f"[yellow]left out[/] {escape(line)}")
-    out.print(", ".join(f"{number} {state}" for state, number in states.items()))
+    ends = sorted(int(record.status["pruned"]) for record in found.records if record.state == "pruned")
+    pruned = f" (after {ends[0]} to {ends[-1]} epochs: not ranked)" if ends else ""
+    out.print(", ".join(f"{n} {state}{pruned if state == 'pruned' else ''}" for state, n in states.items()))
 
     home = Path(output or places[0]).absolute()
     table, page = home / "leaderboard.csv", home / "report.html"
@@ -91,7 +94,7 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
     return 1 if states["failed"] else 0
 
 
-def _print_board(board: Board, several: bool) -> None:
+def _print_board(board: Board, several: bool, most: int) -> None:
     out = console()
     wide = (shutil.get_terminal_size().columns if out.is_terminal else out.width) >= NARROW
     ranked = board.ranked
@@ -111,7 +114,7 @@ def _print_board(board: Board, several: bool) -> None:
     for name in (f"{board.monitor} ± std", "95 % interval", "test", "baseline", *(WIDE_ONLY if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     digits = 4 if wide else 3
-    for row, group in zip(rows(board)[:SHOWN], ranked, strict=False):
+    for row, group in zip(rows(board)[:most], ranked, strict=False):
         several_seeds = group.n > 1
         table.add_row(
             str(group.rank),
@@ -124,8 +127,8 @@ def _print_board(board: Board, several: bool) -> None:
             *((f"{row['parameters']:,}" if row["parameters"] != "" else "", _number(row["seconds"])) if wide else ()),
         )
     out.print(table, soft_wrap=False)
-    if len(ranked) > SHOWN:
-        out.print(f"… and {len(ranked) - SHOWN} more: they are in leaderboard.csv and on the page")
+    if len(ranked) > most:
+        out.print(f"… and {len(ranked) - most} more: they are in leaderboard.csv and on the page")
     if any(len(group.counted) < len(group.runs) for group in ranked):
         out.print("[dim]n: 2/3 says that two runs of three are done and counted[/]")
     out.print(_verdict(board), soft_wrap=True)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
 
 
@@ -45,10 +46,13 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
     if status["state"] == "done":
         print(f"{path} is done: there is nothing to go on with (rnnlab evaluate {path})")
         return 0
-    if directory.is_alive:
+    refuse_what_is_there(directory)
+    if directory.is_alive and is_first_process():
         raise InputError(f"{path} is running (process {status['pid']} on {status['host']}): wait for it or stop it")
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 
-    print_outcome(execution.execute(directory, directory.config, resume=True, allow=list(allow)))
+    outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow))
+    if is_first_process():
+        print_outcome(outcome)
     return 0

@@ -9,8 +9,8 @@ report and the resume are the same.
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 from hydra._internal.callbacks import Callbacks
@@ -37,12 +37,20 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build, check_arguments
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
-from rnnlab.runs.sweep import Job, SweepDirectory, code_digests, differing
+from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
+from rnnlab.runs.sweep import Job, SweepDirectory, code_digests, differing, is_sweep
+
+if TYPE_CHECKING:  # what a search needs is imported for one
+    from rnnlab.commands.search import Plan
+    from rnnlab.search.searcher import Searcher
 
 HYDRAS_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
 KEPT_FOR_RESUME = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.subdir=", "sweep.", "+hydra.launcher.")
 """What a resumed sweep takes from the command that started it, of all that is not of its jobs."""
+OF_SEARCH = ("hydra/sweeper=", "hydra.sweeper.", "+hydra.sweeper.")
+"""What a resumed search takes from it beside."""
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class Stopped(Exception):
@@ -73,14 +81,27 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         HydraException: its configs cannot be composed; likewise.
     """
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
-    of_sweeper = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    searcher = _searcher(config, None)
+    basic = str(config.hydra.sweeper.get("_target_")) == BASIC_SWEEPER
+    params = config.hydra.sweeper.get("params") or {} if basic else {}
+    of_sweeper = [f"{key}={value}" for key, value in params.items()]
     typed = [*of_sweeper, *overrides]
-    parsed = OverridesParser.create(hydra.config_loader).parse_overrides(typed)
-    varied = varied_keys(parsed)
+    parse = OverridesParser.create(hydra.config_loader).parse_overrides
+    parsed = parse(typed)
     settings = check_settings(config)
+    search_plan = None
+    if searcher is not None:
+        path = str(config.hydra.sweep.dir)
+        if chosen and is_sweep(path) and SweepDirectory.open(path).facts.get("overrides") == typed:
+            return resume_sweep(path, [], [], force=False)  # the same command goes on with the same search
+        search_plan = _plan_of_search(parse, config, parsed)
+        varied = search_plan.varied
+    else:
+        varied = varied_keys(parsed)
     for_jobs = [str(each.input_line) for each in parsed[len(of_sweeper) :] if not _is_of_sweep(each)]
     launcher = our_launcher(config.hydra.launcher, None)
     if launcher is not None:
+        launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
     facts = {
@@ -89,6 +110,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         "varied": varied,
         "config_name": str(config.hydra.job.config_name),
         "config_dirs": directories,
+        "sweeper": str(config.hydra.sweeper.get("_target_")),
     }
     directory = SweepDirectory.claim(str(config.hydra.sweep.dir), facts, chosen)
     with read_write(config.hydra):
@@ -105,6 +127,8 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             leader.launcher = launcher or Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task_function, config=config
             )
+            if searcher is not None and search_plan is not None:
+                return _search(leader, searcher, search_plan, hydra)
             with _in_place_of_the_launcher(leader):
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config, hydra_context=context, task_function=task_function
@@ -112,6 +136,8 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             # the leader composes all jobs itself
             sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
             leader.refuses_identical = isinstance(sweeper, BasicSweeper)
+            if launcher is not None and launcher.leaves and not isinstance(sweeper, BasicSweeper):
+                raise InputError("hydra.launcher.wait=false: this sweeper chooses jobs by the scores of those before")
             callbacks.on_multirun_start(config=config, config_name=ROOT)
             with leader.stop.installed(), contextlib.suppress(Stopped):
                 sweeper.sweep(arguments=for_jobs)
@@ -123,6 +149,45 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         raise
     directory.remove_if_unused()
     return 0
+
+
+def _searcher(config: DictConfig, allow: Sequence[str] | None) -> "Searcher | None":
+    """The searcher of ours that a config names, if it is one."""
+    from rnnlab.commands.search import our_searcher
+
+    return our_searcher(config.hydra.sweeper, allow)
+
+
+def _plan_of_search(
+    parse: Callable[[list[str]], list[Override]], config: DictConfig, parsed: Sequence[Override]
+) -> "Plan":
+    from rnnlab.commands.search import plan
+
+    for override in parsed:
+        if override.is_sweep_override() and _is_of_sweep(override):
+            raise InputError(f"{override.input_line}: it is of the whole sweep and has one value")
+    node = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    assert isinstance(node, dict)
+    of_jobs = [each for each in parsed if not each.is_hydra_override() and not _is_of_sweep(each)]
+    return plan(parse, {str(name): value for name, value in node.items()}, of_jobs)
+
+
+def _search(leader: "Leader", searcher: "Searcher", search_plan: "Plan", hydra: Hydra) -> int:
+    """A new search, from its checks to its leaderboard."""
+    from rnnlab.commands.search import Search
+
+    search = Search(leader, searcher, search_plan, hydra)
+    search.check()
+    if leader.dry_run:
+        search.print_trials()
+        leader.directory.remove_if_unused()
+        return 0
+    search.describe()
+    search.open()
+    leader.directory.update_facts(search=search.facts())
+    with leader.stop.installed():
+        search.go()
+    return leader.conclude()
 
 
 def varied_keys(parsed: Sequence[Override]) -> list[str]:
@@ -294,14 +359,16 @@ class Leader(HydraLauncher):
     def conclude(self) -> int:
         """The leaderboard, what is left to do, and the exit status."""
         path = self.directory.path
+        if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
+            return 0
         try:
             failed = print_leaderboard([path])
         except OSError as error:
             console().print(f"the leaderboard cannot be written: {error.strerror}", markup=False)
             failed = 1
         states = [read_run(path / each["directory"]).state for each in self.directory.plan]
-        left = [state for state in states if state != "done"]
-        if left:
+        left = [state for state in states if state not in ("done", "pruned")]
+        if left or self.stop.signals:
             what = "stopped; what ran has its checkpoint. " if self.stop.signals else ""
             print(f"{what}Go on with: rnnlab resume {shown_path(path)}", file=sys.stderr)
         return self.stop.status or (1 if left or failed else 0)
@@ -360,7 +427,14 @@ def _resume(
 ) -> int:
     parse = OverridesParser.create(hydra.config_loader).parse_overrides
     before, new = parse(list(facts["overrides"])), parse(overrides)
-    around = [str(each.input_line) for each in before if str(each.input_line).startswith(KEPT_FOR_RESUME)]
+    target = str(facts.get("sweeper", BASIC_SWEEPER))
+    is_search = "search" in facts or target.startswith("rnnlab.search.")
+    kept = (*KEPT_FOR_RESUME, *OF_SEARCH) if is_search else KEPT_FOR_RESUME
+    around = [str(each.input_line) for each in before if str(each.input_line).startswith(kept)]
+    if is_search:  # a choice such as sweep=NAME says what is searched
+        around += [str(e.input_line) for e in before if not e.is_hydra_override() and not _is_of_sweep(e)
+                   and not e.is_sweep_override()]  # fmt: skip
+    around = [each for each in around if not each.startswith("hydra.launcher.wait=")]  # a resume waits
     around += [str(each.input_line) for each in new if each.is_hydra_override() or _is_of_sweep(each)]
     replaced = {each.get_key_element() for each in new}
     around = [each for each in around if each in overrides or parse([each])[0].get_key_element() not in replaced]
@@ -374,11 +448,20 @@ def _resume(
     HydraConfig.instance().set_config(config)
     settings = check_settings(config)
     settings.allow = list(allow)
+    searcher = _searcher(config, allow) if is_search else None
     launcher = our_launcher(config.hydra.launcher, allow)
     if launcher is not None:
+        launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
     leader.launcher = launcher or _hydras_launcher(hydra, config)
+    if searcher is not None:
+        return _resume_search(leader, searcher, hydra, config, parse, before, new, force)
+    if target != BASIC_SWEEPER and (extension or not directory.plan):
+        raise InputError(
+            f"{shown_path(directory.path)}: only its sweeper, {target}, knows further jobs: resume completes those "
+            f"that are planned ({len(directory.plan)}), and more take a new sweep"
+        )
 
     typed = {each.get_key_element(): each for each in before if not each.is_hydra_override() and not _is_of_sweep(each)}
     if not directory.plan:  # it was killed before its jobs were written down
@@ -395,7 +478,13 @@ def _resume(
         print(f"{shown_path(directory.path)} is done, all {len(directory.plan)} jobs: there is nothing to go on with")
         return 0
     _refuse_another_sweep(directory, facts, changed, force)
+    if launcher is None or launcher.adopts != "slurm":
+        for job in left:
+            refuse_what_is_there(directory.run(job.name))
     leader.check([*left, *added])
+    if launcher is None or launcher.adopts != "slurm":
+        for job in left:
+            forget(directory.run(job.name))
     if added:
         leader.write_down(added)
         extended = [*facts.get("extended", []), [str(each.input_line) for each in extension]]
@@ -406,6 +495,49 @@ def _resume(
     with leader.stop.installed():
         _wait_for_the_orphaned(leader, left)
         leader.execute([*left, *added], done)
+    return leader.conclude()
+
+
+def _resume_search(
+    leader: Leader,
+    searcher: "Searcher",
+    hydra: Hydra,
+    config: DictConfig,
+    parse: Callable[[list[str]], list[Override]],
+    before: Sequence[Override],
+    new: Sequence[Override],
+    force: bool,
+) -> int:
+    """Goes on with a search until its budget is spent, interrupted and failed trials first."""
+    from rnnlab.commands.search import Search
+
+    directory = leader.directory
+    for override in new:
+        if not override.is_hydra_override() and not _is_of_sweep(override):
+            raise InputError(
+                f"{override.input_line}: a search goes on over the space that it began with; "
+                "hydra.sweeper.n_trials=… gives it a larger budget, another space takes another search"
+            )
+    search_plan = _plan_of_search(parse, config, before)
+    leader.composer.varied = search_plan.varied
+    search = Search(leader, searcher, search_plan, hydra)
+    search.check()
+    left, changed = _left(leader, force)
+    _refuse_another_sweep(directory, directory.facts, changed, force)
+    names = {job.name for job in left}
+    done = [each["directory"] for each in directory.plan if each["directory"] not in names]
+    print(f"{shown_path(directory.path)}: {len(done)} done, {len(left)} to go on with")
+    search.describe()
+    with leader.stop.installed():
+        _wait_for_the_orphaned(leader, left)
+        search.open(left)
+        of_search = [each for each in new if str(each.input_line).startswith(OF_SEARCH)]
+        if of_search:  # a larger budget is the search's from now on
+            keys = {each.get_key_element() for each in of_search}
+            others = [str(each.input_line) for each in before if each.get_key_element() not in keys]
+            directory.update_facts(overrides=[*others, *(str(each.input_line) for each in of_search)])
+        directory.update_facts(search=search.facts())
+        search.go(done)
     return leader.conclude()
 
 
@@ -437,13 +569,16 @@ def _left(leader: Leader, force: bool) -> tuple[list[Job], list[str]]:
                 raise
             changed.append(f"{entry['directory']} cannot be composed any more ({one_line(error)})")
             job = Job(entry["number"], entry["directory"], tuple(entry["overrides"]), stored)
+        trial = entry.get("trial", {})
         if stored is not None:
             changed += differing(stored, job.config)
         elif job.digest != entry["digest"]:
             changed.append(f"the config of {entry['directory']}")
         # what it was started with is what it goes on with
         config = job.config if stored is None else stored
-        left.append(Job(job.number, entry["directory"], tuple(entry["overrides"]), config, choices or job.choices))
+        left.append(
+            Job(job.number, entry["directory"], tuple(entry["overrides"]), config, choices or job.choices, trial)
+        )
     directory.mend(left, ["rnnlab", *sys.argv[1:]], directory.facts.get("config_dirs", []))
     return left, changed
 
@@ -485,6 +620,8 @@ def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:
     """Jobs outlive a leader that was killed for the moment in which they write their checkpoints."""
     for job in jobs:
         run = leader.directory.run(job.name)
+        if submission(run.status) is not None:
+            continue  # its launcher waits for it
         if run.is_alive:
             print(f"waiting for {job.name} (process {run.status['pid']}) to write its checkpoint")
         while run.is_alive and not leader.stop.asked:

@@ -28,7 +28,7 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.errors import InputError, Interrupted, RunFailed
-from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.directory import RunDirectory, is_first_process
 
 
 def main(arguments: list[str]) -> int:
@@ -58,6 +58,9 @@ def main(arguments: list[str]) -> int:
         if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
             mode = RunMode.MULTIRUN
             config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        launcher = next((each for each in args.overrides if each.startswith("hydra/launcher=")), None)
+        if mode == RunMode.RUN and launcher is not None:
+            raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
         with read_write(config), open_dict(config):
             config.hydra.mode = mode
         HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads
@@ -125,11 +128,6 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     if claimed is not None and not claimed.path.exists():  # refused
         claimed.remove_made_parents()
     return int(result.return_value)
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:

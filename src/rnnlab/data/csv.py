@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,10 +82,18 @@ class CSV(SeriesData):
         target = [self.target] if isinstance(self.target, str) else self.target or ()
         return Columns(target, self.past, self.known, self.time, self.series)
 
+    @property
+    def _separator(self) -> str:
+        return "\t" if self.separator == "\\t" else self.separator
+
+    @property
+    def _written(self) -> dict[str, Any]:
+        form = {"separator": self._separator, "time_format": self.time_format, "sort": self.sort, "gaps": self.gaps}
+        return form if self.path is not None else {}
+
     def read(self) -> Panel:
-        separator = "\t" if self.separator == "\\t" else self.separator
         if self.path is not None:
-            table = read(Path(self.path).expanduser(), self.columns, separator, self.time_format)
+            table = read(Path(self.path).expanduser(), self.columns, self._separator, self.time_format)
             return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
         table = tabulate(make_up(), self.columns, "the built-in table")
         panel = arrange(table, self.columns, "the built-in table")

@@ -194,7 +194,7 @@ def _ticks(panel: Panel) -> tuple[np.ndarray, str]:
     if panel.times.dtype.kind != "M":
         return numbers / step, "step"
     if step >= 28 * DAY:
-        months = _months(panel.times)
+        months = month_numbers(panel.times)
         if months is not None:
             between = np.diff(months)[inside]
             step = int(between.min())
@@ -202,7 +202,7 @@ def _ticks(panel: Panel) -> tuple[np.ndarray, str]:
     return numbers / step, STEPS.get(step, "step")
 
 
-def _months(times: np.ndarray) -> np.ndarray | None:
+def month_numbers(times: np.ndarray) -> np.ndarray | None:
     """``(rows,)`` months since 1970 where all times are of one day of the month, or all of its last."""
     days = times.astype("M8[D]")
     months = days.astype("M8[M]")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from rnnlab.data.augmentation import Augmentation, Augmenter
+from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, valid_steps
@@ -55,11 +56,11 @@ class Split:
             lengths = self.lengths[index]
             longest = int(lengths.max())
             inputs = inputs[:, :longest]
-            targets = targets[:, :longest] if self._targets_have_time else targets
+            targets = targets[:, :longest] if self.targets_have_time else targets
         return Batch(inputs, targets, lengths, None if self.future is None else self.future[index])
 
     @property
-    def _targets_have_time(self) -> bool:
+    def targets_have_time(self) -> bool:
         """Whether they are values or tokens of every step, and not a class or values of the whole sequence."""
         return self.targets.dim() == (3 if self.targets.is_floating_point() else 2)
 
@@ -156,6 +157,21 @@ class SequenceData(LightningDataModule, ABC):
     def baselines(self) -> dict[str, float]:
         """Loss on the test split, by name, of predictors that need more of the data than its ``spec`` tells."""
         return {}
+
+    @property
+    def reader(self) -> Reader:
+        """How new data is read for a network that was trained on this: as the network reads it, by default.
+
+        Data that is scaled, or numbered by names, says so in a reader of its own.
+        """
+        spec = self.spec
+        classes = spec.target.names if spec.target.kind == "class" else ()
+        if spec.input.vocabulary is not None:
+            return TokenReader(classes=classes, vocabulary=spec.input.vocabulary)
+        names = [f"f{k}" for k in range(spec.input.features or 0)]
+        if spec.horizon is not None:  # the first ones are what is predicted
+            names[: spec.target.size] = spec.target.names or names[: spec.target.size]
+        return FeatureReader(tuple(names), classes)
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor by which other data is numbered as this is, such as its vocabulary.
@@ -346,15 +362,32 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         # Lightning asks for the iterator before it sets the epoch; a generator starts at the first batch, after it.
+        for batch in self._cut(self.rest()):
+            epoch, position = self._state["epoch"], self._state["position"]
+            self._state["position"] += 1
+            yield batch if self._augmenter is None else self._augmenter(batch, epoch, position)
+
+    def rest(self) -> list[Tensor]:
+        """The sequences of each batch that the epoch still has, for somebody who cuts and counts them himself."""
         epoch, start = self.order.epoch, 0
         if self._saved is not None and self._saved["epoch"] == epoch:
             start = self._saved["position"] % len(self)  # one that was saved at an epoch's end starts the next
         self._saved = None
         self._state = {"epoch": epoch, "position": start}
-        for batch in self._cut(list(self.order)[start:]):
-            position = self._state["position"]
-            self._state["position"] += 1
-            yield batch if self._augmenter is None else self._augmenter(batch, epoch, position)
+        return list(self.order)[start:]
+
+    def passed(self) -> None:
+        """Counts a batch that somebody else has cut."""
+        self._state["position"] += 1
+
+    @property
+    def is_augmented(self) -> bool:
+        return self._augmenter is not None
+
+    def cut(self, index: Tensor, epoch: int, position: int) -> Batch:
+        """The batch at a position of an epoch."""
+        batch = self.split.batch(index)
+        return batch if self._augmenter is None else self._augmenter(batch, epoch, position)
 
     def _cut(self, indices: list[Tensor]) -> Iterable[Batch]:
         if not self.num_workers:

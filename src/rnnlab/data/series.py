@@ -4,20 +4,20 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnlab.data import autoregression
+from rnnlab.data.calendar import Calendar, calendar_features
 from rnnlab.data.panel import SEASONS, Missing, Panel, carry_forward, show
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, Split, SplitName
+from rnnlab.data.series_reader import SeriesReader, step_of
 from rnnlab.errors import InputError
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, TargetSpec
-
-Calendar = Literal["month", "day", "weekday", "hour", "minute"]
 
 LONGEST_ORDER = 24
 """Of an autoregression whose order nobody gave, and no less than two seasons."""
@@ -378,6 +378,41 @@ class SeriesData(SequenceData):
             note += f"; {int(self.unknown.sum()):,} missing values carried forward"
         return "; ".join(filter(None, (note, panel.note)))
 
+    @property
+    def reader(self) -> SeriesReader:
+        """How new series are read: in units, by the columns and the scaling of the training part."""
+        columns, (shift, scale) = self.panel.columns, self.moments
+        divisor: tuple[float, ...] = ()
+        lag = 0
+        if self.residual_of != "none":
+            lag = 1 if self.residual_of == "persistence" else self._season or 1
+            divisor = tuple(self._errors[self.residual_of].ravel().tolist())
+        return SeriesReader(
+            columns={
+                "target": list(columns.target), "past": list(columns.past), "known": list(columns.known),
+                "time": columns.time, "series": columns.series,
+            },
+            names=self.panel.names,
+            shift=tuple(map(tuple, shift.tolist())),
+            scale=tuple(map(tuple, scale.tolist())),
+            together=self.scale_together,
+            length=self.length,
+            horizon=self.horizon,
+            direct=self.strategy == "direct",
+            log=self.log,
+            lag=lag,
+            divisor=divisor,
+            calendar=tuple(self.calendar),
+            missing=self.missing,
+            **step_of(self.panel),
+            **self._written,
+        )  # fmt: skip
+
+    @property
+    def _written(self) -> dict[str, Any]:
+        """How a file of this data is written, as arguments of :class:`SeriesReader`."""
+        return {}
+
     # ---- windows ----------------------------------------------------------------------------------
 
     def load(self, split: SplitName) -> Split:
@@ -413,7 +448,7 @@ class SeriesData(SequenceData):
         if unknown is not None and unknown[..., :k].any():
             truth = np.where(unknown[..., :k], np.nan, truth)
         targets = windows(truth)
-        calendar = self._calendar(rows)
+        calendar = calendar_features(self.panel.times[rows], self.calendar)
         inputs = [scaled[:, :length, :past], windows(known).reshape(len(rows), length, -1), calendar[:, 1 : length + 1]]
         if self.missing == "mask":
             mask = np.zeros((*rows.shape, past), np.float32) if unknown is None else unknown[..., :past]
@@ -450,23 +485,6 @@ class SeriesData(SequenceData):
             ahead=following,
         )
         return batch._replace(origin=origin)
-
-    def _calendar(self, rows: np.ndarray) -> np.ndarray:
-        """``(batch, steps, 2 × features)``: where in its cycle each step is, on the unit circle."""
-        if not self.calendar:
-            return np.zeros((*rows.shape, 0), np.float32)
-        times = self.panel.times[rows]
-        days, months = times.astype("M8[D]"), times.astype("M8[M]")
-        minutes = (times - days).astype("m8[m]").astype(np.int64)
-        shares = {
-            "month": months.astype(np.int64) % 12 / 12,
-            "day": (days - months.astype("M8[D]")).astype(np.int64) / 31,
-            "weekday": (days.astype(np.int64) + 3) % 7 / 7,  # 1970-01-01 was a Thursday
-            "hour": minutes / 1440,
-            "minute": minutes % 60 / 60,
-        }
-        angles = [2 * np.pi * shares[name] for name in self.calendar]
-        return np.stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1).astype(np.float32)
 
     # ---- what cannot work -------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from rnnlab.data.corpus import (
 )
 from rnnlab.data.entropy import COMPRESSED, MEASURED, bigram_nats, compressed_nats, compressors, unigram
 from rnnlab.data.sequence import SPLITS, Batches, Sample, SequenceData, Split, SplitName, StreamOrder
+from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.shapes import FilePath, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
@@ -99,6 +100,10 @@ class Text(SequenceData):
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: what the network's numbers stand for."""
         return {"unit": self.unit, "vocabulary": list(self.corpus.vocabulary)}
+
+    @property
+    def reader(self) -> CorpusReader:
+        return CorpusReader(self.corpus.vocabulary, self.unit)
 
     def _blocks(self) -> Iterable[bytes] | Iterable[str]:
         if self.path is None:

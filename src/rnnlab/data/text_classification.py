@@ -25,6 +25,7 @@ from rnnlab.data.text_encoder import (
     normalize,
     tokens,
 )
+from rnnlab.data.text_reader import TextReader
 from rnnlab.data.word_lists import read_word_lists
 from rnnlab.errors import InputError, nearest
 from rnnlab.shapes import FilePath, PositiveInt
@@ -287,6 +288,14 @@ class TextClassification(SequenceData):
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: what the network's numbers stand for."""
         return {"unit": self.unit, "vocabulary": list(self.encoder.vocabulary), "classes": list(self.class_names)}
+
+    @property
+    def reader(self) -> TextReader:
+        encoder = self.encoder
+        return TextReader(
+            encoder.vocabulary, encoder.unit, encoder.normalization, encoder.lower, encoder.max_length,
+            self.text_column, self.label_column, self.class_names,
+        )  # fmt: skip
 
     def size(self, split: SplitName) -> int:
         if not self._is_invented:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from rnnlab.data.reader import FeatureReader
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
@@ -168,6 +169,13 @@ class UCR(SequenceData):
             class_frequencies=self.class_frequencies(len(self.classes)),
             note=self._note(),
         )
+
+    @property
+    def reader(self) -> FeatureReader:
+        standard = self.scaling == "standard"
+        shift, scale = (tuple(each.tolist()) if standard else () for each in self._scale)
+        names = tuple(f"f{k}" for k in range(self._channels))
+        return FeatureReader(names, self.classes, shift, scale, self.scaling == "per_sequence", self.missing == "fill")
 
     @property
     def _channels(self) -> int:

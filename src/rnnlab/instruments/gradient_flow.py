@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rnnlab.data.sequence import SequenceData
+from rnnlab.data.sequence import SequenceData, SplitName
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
 from rnnlab.network import Network
@@ -60,42 +60,10 @@ class GradientFlow(Instrument):
         self._norms = {int(epoch): norms for epoch, norms in state.items()}
 
     def measure(self, task: Task, data: SequenceData) -> Tensor:
-        """``(cells, time)`` gradient norms, the cells as :meth:`rnnlab.network.Network.cells` counts them.
-
-        Time is that of the sequence, for backward cells too.
-        """
-        with torch.inference_mode(False), torch.enable_grad(), at_rest(task.network) as network, _thawed(network):
-            batch = self._batch(task, data)
-            trace = network.trace(batch.inputs)
-            # the mean over the batch gives each sequence only its share of the gradient
-            loss = self._loss(task, trace.output, batch) * len(batch.inputs)
-            hidden = [
-                list(map(cell.memory, states)) for cell, states in zip(network.cells(), trace.states, strict=True)
-            ]
-            flat = [h for states in hidden for h in states]
-            # nothing is accumulated in the parameters' .grad, unlike with backward()
-            gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
-        # in double precision, since the square of a small gradient is no number of single precision
-        norms = torch.stack([gradient.abs().double().norm(dim=-1).mean() for gradient in gradients]).cpu()
-        norms = norms.view(len(hidden), -1)
-        if network.bidirectional:
-            norms[1::2] = norms[1::2].flip(1)
-        return norms
-
-    def _batch(self, task: Task, data: SequenceData) -> Batch:
-        """Full sequences of one length, so that a step is as far from the end in all of them."""
-        lengths = data.split("test").lengths
-        if lengths is None:
-            return take(task, data, "test", slice(0, self.sequences))
-        longest = torch.nonzero(lengths == lengths.max())[:, 0]
-        return take(task, data, "test", longest[: self.sequences])._replace(lengths=None)
-
-    def _loss(self, task: Task, output: Tensor, batch: Batch) -> Tensor:
-        if not task.spec.target.per_step:
-            return task.loss(output, batch)
-        if task.spec.target.kind == "tokens":
-            return task.loss(output, batch._replace(targets=_last_asked(batch.targets)))
-        return task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:]))
+        """``(cells, time)`` gradient norms of some test sequences: see :func:`gradient_norms`."""
+        with torch.inference_mode(False):  # or the batch could not be differentiated through
+            batch = full_sequences(task, data, "test", self.sequences)
+        return gradient_norms(task, batch)
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         network = task.network
@@ -129,7 +97,7 @@ class GradientFlow(Instrument):
     def _subtitle(self, task: Task, data: SequenceData, lines: list[tuple[str, Tensor]]) -> str:
         """What L is, and how much smaller (or larger) its gradient is at the first step than at the last."""
         what = "the loss of the last step alone" if task.spec.target.per_step else "the loss"
-        sequences = len(self._batch(task, data).inputs)
+        sequences = len(full_sequences(task, data, "test", self.sequences).inputs)
         text = f"gradient of {what}, mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
         top = -2 if task.network.bidirectional else -1
         ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
@@ -160,6 +128,44 @@ class GradientFlow(Instrument):
             before_end.set_xlabel("steps before the end", size=style.TICK, color=style.QUIET)
             before_end.tick_params(labelsize=style.TICK - 1, color=style.FAINT, labelcolor=style.QUIET)
             before_end.spines["top"].set_visible(False)
+
+
+def gradient_norms(task: Task, batch: Batch) -> Tensor:
+    """``(cells, time)`` norms ‖∂L/∂h_t‖, the cells as :meth:`rnnlab.network.Network.cells` counts them.
+
+    Time is that of the sequence, for backward cells too. The batch is of full sequences.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), at_rest(task.network) as network, _thawed(network):
+        trace = network.trace(batch.inputs)
+        # the mean over the batch gives each sequence only its share of the gradient
+        loss = _loss(task, trace.output, batch) * len(batch.inputs)
+        hidden = [list(map(cell.memory, states)) for cell, states in zip(network.cells(), trace.states, strict=True)]
+        flat = [h for states in hidden for h in states]
+        # nothing is accumulated in the parameters' .grad, unlike with backward()
+        gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
+    # in double precision, since the square of a small gradient is no number of single precision
+    norms = torch.stack([gradient.abs().double().norm(dim=-1).mean() for gradient in gradients]).cpu()
+    norms = norms.view(len(hidden), -1)
+    if network.bidirectional:
+        norms[1::2] = norms[1::2].flip(1)
+    return norms
+
+
+def full_sequences(task: Task, data: SequenceData, split: SplitName, most: int) -> Batch:
+    """Of a split the first sequences that are as long as its longest, so that a step is as far from the end in all."""
+    lengths = data.split(split).lengths
+    if lengths is None:
+        return take(task, data, split, slice(0, most))
+    longest = torch.nonzero(lengths == lengths.max())[:, 0]
+    return take(task, data, split, longest[:most])._replace(lengths=None)
+
+
+def _loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
+    if not task.spec.target.per_step:
+        return task.loss(output, batch)
+    if task.spec.target.kind == "tokens":
+        return task.loss(output, batch._replace(targets=_last_asked(batch.targets)))
+    return task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:]))
 
 
 def _last_asked(targets: Tensor) -> Tensor:

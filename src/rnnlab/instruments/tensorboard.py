@@ -25,6 +25,7 @@ from rnnlab.tasks.task import Task
 LAYOUT_STAGES = ("train", "val")
 _graphs: dict[str, Any] = {}
 FINAL = ("test/", "baseline/", "rollout/")
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class TensorBoard(Callback):
@@ -63,7 +64,7 @@ class TensorBoard(Callback):
         assert isinstance(pl_module, Task)
         if not trainer.is_global_zero or trainer.current_epoch:
             return
-        self.writer.add_text("config", f"```yaml\n{yaml.safe_dump(dict(self.config), sort_keys=False)}\n```")
+        self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
         if pl_module.spec.note:
             self.writer.add_text("note", pl_module.spec.note)
         self.writer.add_custom_scalars(
@@ -121,6 +122,8 @@ class TensorBoard(Callback):
             warnings.simplefilter("ignore")
             logging.getLogger("torch.jit").setLevel(logging.ERROR)
             network.eval()
+            if inputs.is_floating_point():
+                inputs = inputs.to(next(network.parameters()).dtype)
             traced = graph(_Output(network), inputs)
             network.train(training)
         self.writer.file_writer.add_graph(traced)

@@ -23,7 +23,11 @@ BYTES_BESIDE_CHECKPOINTS = 2**20  # pictures, TensorBoard, logs
 
 
 def check_jobs(
-    jobs: Sequence[tuple[str, Mapping[str, Any]]], path: Path, allow: Sequence[str] | None = None
+    jobs: Sequence[tuple[str, Mapping[str, Any]]],
+    path: Path,
+    allow: Sequence[str] | None = None,
+    elsewhere: bool = False,
+    nodes: bool = False,
 ) -> Findings:
     """Checks names, types, devices, monitors, data files and room on the disk.
 
@@ -34,6 +38,8 @@ def check_jobs(
         jobs: name and config of each.
         path: of the sweep.
         allow: see :func:`rnnlab.runs.build.build`.
+        elsewhere: the jobs will run on other machines, whose devices are not known here.
+        nodes: a job may take several machines.
 
     Raises:
         InputError: naming the first job that cannot work, and how many cannot.
@@ -50,7 +56,12 @@ def check_jobs(
                 if part + parts[part] not in seen:
                     _check_part(config.get(part), part, allow)
             # a trainer's mistakes are those of the machine: they cost nothing to find
-            _check_trainer(config["trainer"])
+            _check_trainer(config["trainer"], elsewhere)
+            if config["trainer"].get("num_nodes", 1) != 1 and not nodes:
+                raise InputError(
+                    f"trainer.num_nodes={config['trainer']['num_nodes']}: in a sweep a job takes several machines "
+                    "with hydra/launcher=slurm only"
+                )
         except InputError as error:
             problems[name] = str(error)
         unseeded = {part: json.dumps(_without_seeds(config.get(part)), sort_keys=True) for part in PARTS}
@@ -101,10 +112,11 @@ def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
             _check_part(value, f"{key}[{i}]", allow)
 
 
-def _check_trainer(trainer: Mapping[str, Any]) -> None:
+def _check_trainer(trainer: Mapping[str, Any], elsewhere: bool = False) -> None:
     own = inspect.signature(build_trainer).parameters
     lightning = {name: value for name, value in trainer.items() if name not in own and name != TARGET}
-    named = {name: trainer[name] for name in ("accelerator", "devices", "precision") if name in trainer}
+    of_machine = () if elsewhere else ("accelerator", "devices", "precision")
+    named = {name: trainer[name] for name in of_machine if name in trainer}
     check_trainer(**named, lightning=lightning)
 
 

@@ -1,9 +1,14 @@
 """One job of a sweep, in whatever process it is."""
 
 import contextlib
+import json
 import logging
+import os
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +16,18 @@ import torch
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
+from rnnlab.runs.fleet import Seat
 
 LOG = "train.log"
 
 
-def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log: bool = True) -> None:
+def execute_job(
+    directory: RunDirectory,
+    allow: Sequence[str] | None = None,
+    log: bool = True,
+    seat: Seat | None = None,
+    figures: bool = True,
+) -> None:
     """Executes a planned run, or goes on with it, from the config in its directory.
 
     Whatever happens stands in the directory: the state and its reason, the
@@ -27,24 +39,34 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
         directory: with a config and a status.
         allow: see :func:`rnnlab.runs.build.build`.
         log: write ``train.log``; not where somebody else does.
+        seat: see :func:`rnnlab.runs.execution.execute`.
+        figures: likewise.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
         KeyboardInterrupt: a second one, at once.
     """
     started = time.monotonic()
+    begin_anew(directory)
     status = directory.status
-    if status.pop("anew", False):
-        # it failed of its own computation, which no checkpoint is known to precede
-        for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
-            checkpoint.unlink(missing_ok=True)
-    directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False, anew=False)
+    directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False)
     facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
     with _logged(directory) if log else contextlib.nullcontext():
         logger.info("overrides: %s", " ".join(status.get("overrides", ())) or "none")
         try:
-            outcome = execute(directory, directory.config, resume=True, allow=allow, quiet=True)
+            config = directory.config
+            with _data_parallel(directory, config, allow):
+                outcome = execute(
+                    directory,
+                    config,
+                    resume=True,
+                    allow=allow,
+                    quiet=True,
+                    seat=seat,
+                    figures=figures,
+                    **_pruning(status, directory),
+                )
             logger.info("done: %s", outcome.metrics)
         except (Interrupted, KeyboardInterrupt):
             logger.warning("stopped by a signal")
@@ -63,6 +85,83 @@ def execute_job(directory: RunDirectory, allow: Sequence[str] | None = None, log
             before = float(status.get("wall_seconds") or 0)
             with contextlib.suppress(OSError, InputError):  # a full disk
                 directory.update_status(wall_seconds=round(before + time.monotonic() - started, 3), **facts)
+
+
+def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    """By what a run of a search is told, wherever it runs, that it is not worth going on."""
+    if not status.get("pruning"):
+        return {}
+    try:
+        from rnnlab.search.optuna_search import Report
+
+        return {"prune": Report(status["pruning"], directory.path)}
+    except Exception as error:  # noqa: BLE001 (Optuna is not here, or the study is not: the run needs neither)
+        logging.getLogger("rnnlab").warning("the study cannot be asked, so that nothing is pruned: %s", error)
+        return {}
+
+
+def begin_anew(directory: RunDirectory) -> None:
+    """Takes the checkpoints of a run that failed of its own computation: none is known to precede that."""
+    if directory.status.get("anew"):
+        for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
+            checkpoint.unlink(missing_ok=True)
+        directory.update_status(anew=False)
+
+
+def execute_further_process(directory: RunDirectory, allow: Sequence[str] | None = None) -> None:
+    """Executes what a further process of a data-parallel run does; the first one writes all that there is to write."""
+    with contextlib.suppress(Interrupted, KeyboardInterrupt):
+        execute(directory, directory.config, resume=True, allow=allow, quiet=True)
+
+
+@contextlib.contextmanager
+def _data_parallel(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str] | None) -> Iterator[None]:
+    """The further processes of a data-parallel job, where nobody else starts them.
+
+    Lightning would start the command of the whole sweep again for each.
+    """
+    devices = config["trainer"].get("devices", 1)
+    processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    try:
+        if processes == 1 or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+            yield
+            return
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        ours = {"LOCAL_RANK": "0", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        before = {name: os.environ.get(name) for name in ours}
+        os.environ |= ours
+        further = []
+        try:
+            for rank in range(1, processes):
+                with open(directory.path / LOG, "ab") as output:
+                    further.append(
+                        subprocess.Popen(
+                            [sys.executable, "-m", "rnnlab.launch.process", str(directory.path), json.dumps(allow)],
+                            stdin=subprocess.PIPE,  # closed where this process is lost
+                            stdout=output,
+                            stderr=output,
+                            env={**os.environ, "LOCAL_RANK": str(rank)},
+                        )
+                    )
+            yield
+        finally:
+            for process in further:
+                assert process.stdin is not None
+                process.stdin.close()  # who has not ended by now waits for a process that is gone
+                try:
+                    process.wait(timeout=5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # of a job that was stopped: the next one makes its own
 
 
 def score(directory: RunDirectory, monitor: str) -> float:

@@ -9,10 +9,10 @@ launcher can go on where it left.
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory, State, now
@@ -71,12 +71,15 @@ class Settings:
         fail_fast: stop everything at the first failure.
         allow: see :func:`rnnlab.runs.build.build`.
         total: jobs in the whole sweep, also those that are done.
+        further: a launcher that could do so many more jobs at once may ask for them here, while it runs; it gets those
+            that there are just now, and asks again when one has ended. Who does not ask is called again with more.
     """
 
     retries: int = 0
     fail_fast: bool = False
     allow: Sequence[str] | None = None
     total: int = 1
+    further: Callable[[int], Sequence["LaunchedJob"]] = lambda room: ()
 
 
 @dataclass
@@ -95,7 +98,22 @@ class Findings:
 
 
 class Launcher(ABC):
-    """Executes run directories; its options are the keys of ``hydra.launcher``."""
+    """Executes run directories; its options are the keys of ``hydra.launcher``.
+
+    Attributes:
+        preload: modules that every job will need, for launchers that can import them once.
+        adopts: the cluster whose queue may hold jobs of a sweep that this launcher goes on with.
+        leaves: :meth:`run` returns while the jobs still wait or run.
+    """
+
+    preload: Sequence[str] = ()
+    adopts: ClassVar[str] = ""
+    leaves: bool = False
+
+    @property
+    def parallel(self) -> int:
+        """Jobs at a time, as far as it is known once they are checked."""
+        return 1
 
     def begin(self) -> None:
         """Called first, while the jobs are still being composed: what takes its time may start."""

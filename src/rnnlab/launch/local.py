@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
@@ -32,7 +32,7 @@ NonNegativeInt = Annotated[int, Ge(0)]
 
 @dataclass
 class _Running:
-    job: LaunchedJob
+    jobs: list[LaunchedJob]
     process: ForkServerProcess
     slot: int
     told: bool = False
@@ -65,17 +65,44 @@ class Local(Launcher):
         self._context = multiprocessing.get_context("forkserver")
         self._slots: list[dict[str, str]] = []
 
+    @property
+    def parallel(self) -> int:
+        return len(self._slots)
+
     def begin(self) -> None:
-        self._context.set_forkserver_preload(["rnnlab.launch.preload"])
+        self._context.set_forkserver_preload(["rnnlab.launch.preload", *self.preload])
         forkserver.ensure_running()
 
     # ---- before the first job -----------------------------------------------------------------------
 
     def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        self._take(jobs, self._ask(_find, jobs, settings), settings)
+
+    def _take(self, jobs: Sequence[LaunchedJob], findings: Findings, settings: Settings) -> None:
+        """Divides this machine among the jobs.
+
+        Raises:
+            InputError: a job wants more of it than it gets.
+        """
+        self._slots = self._divide(findings, settings.total)
+        for job in jobs:
+            devices = job.config["trainer"].get("devices", 1)
+            if "CUDA_VISIBLE_DEVICES" in self._slots[0] and devices not in (1, [0]):
+                raise InputError(
+                    f"trainer.devices={devices}: with hydra/launcher=local each job has one GPU; "
+                    "hydra/launcher=basic and slurm give it several"
+                )
+
+    def _ask(self, look: "Look", jobs: Sequence[LaunchedJob], settings: Settings) -> Any:
+        """What is found out about the jobs in a process that has torch.
+
+        Raises:
+            InputError: one of them cannot work.
+        """
         ours, its = self._context.Pipe(duplex=False)
         path = jobs[0].directory.path.parent
         named = [(job.name, dict(job.config)) for job in jobs]
-        process = self._context.Process(target=_check, args=(its, named, path, settings.allow))
+        process = self._context.Process(target=_answer, args=(its, look, named, path, settings.allow))
         process.start()
         its.close()
         try:
@@ -88,7 +115,7 @@ class Local(Launcher):
             raise InputError(answer)
         if kind == "bug":
             raise RuntimeError(answer)
-        self._slots = self._divide(answer, settings.total)
+        return answer
 
     def _divide(self, findings: Findings, total: int) -> list[dict[str, str]]:
         """What each place for a job sets in its environment."""
@@ -117,12 +144,16 @@ class Local(Launcher):
     # ---- the jobs -----------------------------------------------------------------------------------
 
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
-        waiting, running = deque(jobs), list[_Running]()
+        waiting, running = deque(self._parts(jobs)), list[_Running]()
         free = list(range(len(self._slots)))
         attempts: dict[str, int] = {}
         watch.parallel = len(self._slots)
         try:
-            while running or (waiting and not stop.asked):
+            while True:
+                if not stop.asked and len(free) > len(waiting):
+                    waiting.extend([job] for job in settings.further(len(free) - len(waiting)))
+                if not running and (stop.asked or not waiting):
+                    break
                 while waiting and free and not stop.asked:
                     running.append(self._start(waiting.popleft(), free.pop(0), settings, watch))
                 connection.wait([each.process.sentinel for each in running], timeout=TICK)
@@ -136,13 +167,23 @@ class Local(Launcher):
             for each in running:
                 each.process.kill()
 
-    def _start(self, job: LaunchedJob, slot: int, settings: Settings, watch: Watch) -> _Running:
-        watch.started(job.name, job.directory, job.config)
+    def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
+        """The jobs of each process."""
+        return [[job] for job in jobs]
+
+    def _work(self) -> "Work":
+        """What a process does with the directories of its jobs, to be sent there."""
+        return _execute
+
+    def _start(self, jobs: list[LaunchedJob], slot: int, settings: Settings, watch: Watch) -> _Running:
+        for job in jobs:
+            watch.started(job.name, job.directory, job.config)
+        paths = [job.directory.path for job in jobs]
         process = self._context.Process(
-            target=_work, args=(job.directory.path, settings.allow, self._slots[slot]), name=job.name
+            target=_begin, args=(self._work(), paths, settings.allow, self._slots[slot]), name=jobs[0].name
         )
         process.start()
-        return _Running(job, process, slot)
+        return _Running(jobs, process, slot)
 
     def _settle(
         self,
@@ -150,12 +191,25 @@ class Local(Launcher):
         settings: Settings,
         stop: Stop,
         watch: Watch,
-        waiting: "deque[LaunchedJob]",
+        waiting: "deque[list[LaunchedJob]]",
         attempts: dict[str, int],
     ) -> None:
-        """Reads how a job ended, or notes it where the job could not."""
-        job, code = each.job, each.process.exitcode
+        """Reads how the jobs of a process ended, or notes it where they could not."""
+        code = each.process.exitcode
         each.process.close()
+        again = [job for job in each.jobs if self._is_tried_again(job, code, settings, stop, watch, attempts)]
+        if again:
+            waiting.appendleft(again)
+
+    def _is_tried_again(
+        self,
+        job: LaunchedJob,
+        code: int | None,
+        settings: Settings,
+        stop: Stop,
+        watch: Watch,
+        attempts: dict[str, int],
+    ) -> bool:
         with contextlib.suppress(InputError):
             while job.directory.is_alive:  # the process that it was forked from is gone, and it is not
                 time.sleep(TICK)
@@ -166,18 +220,18 @@ class Local(Launcher):
         state, reason = status["state"], status.get("reason") or ""
         died = state not in ("done", "failed", "interrupted")
         if died:
-            reason = _how(code)
+            reason = how_it_died(code)
             state = lost(job, reason, stop)
         again = died or bool(status.get("retriable")) or state == "interrupted"
         tried = attempts.get(job.name, 0)
         if state != "done" and again and not stop.asked and tried < settings.retries:
             attempts[job.name] = tried + 1
             watch.tried_again(job.name, reason, tried + 1)
-            waiting.appendleft(job)
-            return
+            return True
         watch.ended(job.name)
         if settings.fail_fast and state == "failed":
             stop.failure = True
+        return False
 
     def _stop(self, running: Sequence[_Running], stop: Stop) -> None:
         for each in running:
@@ -188,7 +242,8 @@ class Local(Launcher):
                 each.told = True
 
 
-def _how(code: int | None) -> str:
+def how_it_died(code: int | None) -> str:
+    """In words, from the exit code of its process."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = ": by somebody, or for lack of memory" if name == "SIGKILL" else ""
@@ -199,32 +254,53 @@ def _how(code: int | None) -> str:
 # ---- in the processes ---------------------------------------------------------------------------------
 
 
-def _check(
-    out: "connection.Connection", jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None
-) -> None:
+Look = Callable[[list[tuple[str, dict[str, Any]]], Path, Sequence[str] | None], Any]
+"""From names and configs of jobs, the sweep's directory and what may be built to whatever is found out about them."""
+Work = Callable[[list[RunDirectory], Sequence[str] | None], None]
+"""Executes jobs, given what may be built."""
+
+
+def _find(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Findings:
     from rnnlab.launch.check import check_jobs
 
+    return check_jobs(jobs, path, allow)
+
+
+def _answer(
+    out: "connection.Connection",
+    look: Look,
+    jobs: list[tuple[str, dict[str, Any]]],
+    path: Path,
+    allow: Sequence[str] | None,
+) -> None:
     try:
-        out.send(("found", check_jobs(jobs, path, allow)))
+        out.send(("found", look(jobs, path, allow)))
     except InputError as error:
         out.send(("refused", str(error)))
     except Exception:  # noqa: BLE001 (told to whoever asked, with its traceback)
         out.send(("bug", traceback.format_exc()))
 
 
-def _work(path: Path, allow: Sequence[str] | None, environment: Mapping[str, str]) -> None:
+def _execute(directories: list[RunDirectory], allow: Sequence[str] | None) -> None:
+    from rnnlab.launch.job import execute_job
+
+    for directory in directories:
+        execute_job(directory, allow)
+
+
+def _begin(work: Work, paths: list[Path], allow: Sequence[str] | None, environment: Mapping[str, str]) -> None:
     # a terminal sends Ctrl-C to all; the process that leads the sweep decides what it means
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(environment)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    from rnnlab.launch.job import LOG, execute_job
+    from rnnlab.launch.job import LOG
 
-    log = os.open(path / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    log = os.open(paths[0] / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
-        execute_job(RunDirectory(path), allow)
+        work([RunDirectory(path) for path in paths], allow)
     sys.stdout.flush()
 
 

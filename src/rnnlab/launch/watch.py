@@ -81,7 +81,10 @@ class Watch:
             state = status["state"]
             self.states[state] += 1
             seconds = time.monotonic() - started
-            if state == "done":
+            if state == "done" and status.get("pruned"):
+                self._seconds.append(seconds)
+                self.say(f"{self._count()}  {name}  {status['reason']}")
+            elif state == "done":
                 self._seconds.append(seconds)
                 self._done(name, directory, config, seconds)
             elif state == "failed":

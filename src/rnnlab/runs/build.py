@@ -20,7 +20,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from rnnlab.errors import InputError, nearest
-from rnnlab.shapes import OnDisk
 
 TRUSTED = (
     "rnnlab.cells.",
@@ -130,6 +129,10 @@ def with_absolute_paths(node: Mapping[str, Any], key: str, allow: Iterable[str] 
 
 
 def _is_on_disk(annotation: Any) -> bool:
+    from rnnlab.shapes import (
+        OnDisk,
+    )  # here, since it imports torch, of which the process that leads a sweep has no need
+
     return isinstance(annotation, OnDisk) or any(map(_is_on_disk, get_args(annotation)))
 
 

@@ -152,8 +152,9 @@ class RunDirectory:
             raise InputError(f"{self.path / CONFIG} is damaged: it is no mapping")
         return config
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        replace(self.path / CONFIG, yaml.dump(dict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True))
+    def write_config(self, config: Mapping[str, Any], durable: bool = True) -> None:
+        text = yaml.dump(dict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+        replace(self.path / CONFIG, text, durable)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -228,23 +229,30 @@ def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def replace(path: Path, content: str | bytes | memoryview) -> None:
-    """Writes a file whole: what stood there before stays until the new one is on the disk."""
+def replace(path: Path, content: str | bytes | memoryview, durable: bool = True) -> None:
+    """Writes a file whole: what stood there before stays until the new one is on the disk.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        durable: wait for the disk; not for what could be written anew if the power were lost.
+    """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block ends well."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -295,6 +303,11 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
+    return os.environ.get("LOCAL_RANK", "0") == os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def _process() -> dict[str, Any]:

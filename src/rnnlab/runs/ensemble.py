@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
-from rnnlab.runs.checkpoint import load_weights, read_checkpoint
+from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run, prepare, test
 from rnnlab.shapes import Inputs, Lengths
@@ -82,8 +82,10 @@ def load(members: Sequence[Member], allow: Sequence[str] = ()) -> list[Run]:
         check_alike(first, member)
     runs: list[Run] = []
     for member in members:
-        run = prepare(member.config, allow, trained=read_checkpoint(member.directory.best_checkpoint))
-        load_weights(run.task, member.directory.best_checkpoint)
+        path = member.directory.best_checkpoint
+        checkpoint = read_checkpoint(path)
+        run = prepare(member.config, allow, trained=checkpoint)
+        fit_weights(run.task, checkpoint, path)
         if runs and run.data.spec.target != runs[0].data.spec.target:
             raise InputError(f"{member.directory.path} predicts other things than {first.directory.path}")
         runs.append(run)

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -22,11 +22,14 @@ from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
-from rnnlab.runs.directory import RunDirectory, now, provenance
+from rnnlab.runs.directory import RunDirectory, is_first_process, now, provenance
+from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
+from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
+from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
 
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
@@ -102,14 +105,7 @@ def prepare(
     spec = data.spec
     if data.augmentation is not None:
         data.augmentation.check(spec)
-    objective = locate(config["task"], "task", allow)
-    target = spec.target
-    if isinstance(objective, type) and issubclass(objective, Task):
-        options = {name: value for name, value in config["task"].items() if name != "_target_"}
-        check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
-        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
-            target = objective.output(spec, **options)
-    network: Network = build(config["model"], "model", allow, input=spec.input, target=target)
+    network = build_network(config, spec, allow)
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
     monitor = config["monitor"]
@@ -144,6 +140,22 @@ def prepare(
     return Run(config, data, task, instruments)
 
 
+def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str] | None = None) -> Network:
+    """The network of a config, of the size that its objective needs for this data.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    objective = locate(config["task"], "task", allow)
+    target = spec.target
+    if isinstance(objective, type) and issubclass(objective, Task):
+        options = {name: value for name, value in config["task"].items() if name != "_target_"}
+        check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
+        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
+            target = objective.output(spec, **options)
+    return build(config["model"], "model", allow, input=spec.input, target=target)
+
+
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a data set, with what its ``state_dict`` said when the checkpoint was written.
 
@@ -175,6 +187,9 @@ def execute(
     resume: bool = False,
     allow: Iterable[str] | None = None,
     quiet: bool = False,
+    prune: Callable[[int, float], bool] | None = None,
+    seat: Seat | None = None,
+    figures: bool = True,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -184,20 +199,25 @@ def execute(
         resume: go on from the last checkpoint, or from the start where there is none yet.
         allow: see :func:`rnnlab.runs.build.build`.
         quiet: print nothing: one of many, and whoever runs them says how they go.
+        prune: told each epoch and its monitored score; true ends the run as not worth going on, untested.
+        seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
+        figures: let the instruments watch, and draw what they saw.
 
     Raises:
         InputError: something in the config cannot work; nothing was trained.
         RunFailed: the training could not go on.
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
-    stop = StopSignals()
+    stop = seat.stop if seat else StopSignals()
     stop.install()
     try:
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
         run = prepare(config, allow, trained=checkpoint)
+        if not figures:
+            run.instruments.clear()
         if not resume:
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet)
+        return _execute(directory, run, resume, stop, quiet, prune, seat)
     except (Interrupted, KeyboardInterrupt):
         _end(directory, "interrupted", "stopped by a signal")
         raise
@@ -215,16 +235,27 @@ def execute(
         _end(directory, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise
     finally:
-        stop.restore()
+        if seat is None:
+            stop.restore()
 
 
 def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
+    if not is_first_process():
+        return
     # where even the status cannot be written, the old one stays readable
     with contextlib.suppress(OSError, InputError):
         directory.update_status(state, reason=reason, finished=now())
 
 
-def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals, quiet: bool) -> Outcome:
+def _execute(
+    directory: RunDirectory,
+    run: Run,
+    resume: bool,
+    stop: StopSignals,
+    quiet: bool,
+    prune: Callable[[int, float], bool] | None,
+    seat: Seat | None,
+) -> Outcome:
     quiet_lightning()
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
@@ -256,6 +287,9 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         callbacks.append(
             EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
         )
+    pruning = Pruning(config["monitor"], prune) if prune is not None else None
+    if pruning is not None:
+        callbacks.append(pruning)
     trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
     if trainer.is_global_zero:
         directory.update_status(
@@ -273,8 +307,12 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
     checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
     if checkpoint is not None:
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
+    if seat is not None:
+        seat.board(trainer, config, data)
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     stop.check()
+    if pruning is not None and pruning.pruned:
+        return _pruned(directory, trainer, recorder, tensorboard, run.parameters)
 
     load_weights(task, directory.best_checkpoint)
     with torch.random.fork_rng(devices=[]):
@@ -294,6 +332,50 @@ def _execute(directory: RunDirectory, run: Run, resume: bool, stop: StopSignals,
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, figures)
+
+
+def _pruned(
+    directory: RunDirectory, trainer: Trainer, recorder: Recorder, tensorboard: TensorBoard, parameters: int
+) -> Outcome:
+    """Ends a run that was not worth going on: nobody will look at its test score, so that it has none."""
+    metrics = _metrics(recorder, {}, parameters, trainer.global_step)
+    if trainer.is_global_zero:
+        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": recorder.seconds_of_training}
+        tensorboard.finish(metrics, "done")
+        directory.write_metrics(metrics)
+        reason = f"pruned after epoch {metrics['epochs']}"
+        directory.update_status(
+            "done", finished=now(), seconds=metrics["seconds"], figures=[], pruned=metrics["epochs"], reason=reason
+        )
+    if trainer.world_size > 1:
+        trainer.strategy.barrier()
+        torch.distributed.destroy_process_group()
+    return Outcome(directory, metrics, [])
+
+
+def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[str]:
+    """Draws the figures of a run that is done and was trained without.
+
+    Returns:
+        Their paths, relative to the run directory.
+
+    Raises:
+        InputError: there is no checkpoint, or the config cannot work.
+    """
+    last = read_checkpoint(directory.last_checkpoint)
+    run = prepare(directory.config, allow, trained=last)
+    load_weights(run.task, directory.best_checkpoint)
+    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
+    torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
+    gallery = Gallery(run.instruments, run.data)
+    gallery.load_state_dict(last.get("callbacks", {}).get(gallery.state_key, {}))
+    tensorboard = TensorBoard(directory.tensorboard, run.config)
+    baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
+    epoch = directory.metrics["best_epoch"]
+    figures = gallery.hang(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    tensorboard.writer.close()
+    directory.update_status(figures=figures)
+    return figures
 
 
 def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:

@@ -43,15 +43,20 @@ def check_output(path: Path, force: bool) -> None:
 
 def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
     """Writes all tables as one file, whole or not at all; returns the number of its rows."""
-    whole = pl.concat(tables)
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
+            whole = pl.concat(tables)
             whole.write_parquet(temporary)
-        elif path.suffix == ".jsonl":
-            whole.write_ndjson(temporary)
-        else:
-            whole.write_csv(temporary)
-    return len(whole)
+            return len(whole)
+        rows = 0
+        with open(temporary, "wb") as file:
+            for table in tables:
+                if path.suffix == ".jsonl":
+                    table.write_ndjson(file)
+                else:
+                    table.write_csv(file, include_header=rows == 0)
+                rows += len(table)
+    return rows
 
 
 def show(tables: Iterator[pl.DataFrame]) -> None:

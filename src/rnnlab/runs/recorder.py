@@ -80,6 +80,7 @@ class Recorder(Checkpoint):
         self.best_epoch = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, Any] | None = None
+        self._described: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
         self._started_at = time.monotonic()
         self._seconds_before = 0.0
@@ -90,7 +91,7 @@ class Recorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         epochs = len(self.rows)
-        state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": _random_state()}
+        state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": random_state()}
         return state if self.best_score is None else state | {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -107,11 +108,11 @@ class Recorder(Checkpoint):
 
     # ---- training -----------------------------------------------------------------------------
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stop is not None:
-            self.stop.install()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stop is not None:
+            # Lightning's own handler, which is there since a moment, would have the processes of a data-parallel run
+            # speak to each other in the middle of a step, and wait for ever
+            self.stop.install()
         if trainer.is_global_zero:
             self.directory.write_epochs(self.rows)
         self._started_at = self._saved_at = time.monotonic()
@@ -122,16 +123,16 @@ class Recorder(Checkpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._random_state is not None:
             if batch_idx:  # resumed in the middle of an epoch
-                _restore_random_state(self._random_state)
+                restore_random_state(self._random_state)
             self._random_state = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # at the end of an epoch the row comes first
-        if self.stop is not None and self.stop.received is not None and batch_idx + 1 < trainer.num_training_batches:
+        if batch_idx + 1 < trainer.num_training_batches and self._is_stopped(trainer):
             self._save(trainer)
-            self.stop.check()
+            self._stop()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -148,17 +149,37 @@ class Recorder(Checkpoint):
             if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
-                self._best = snapshot({**best, "epoch": epoch, "monitor": self.monitor, "score": score})
+                facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
+                self._best = {**snapshot({**best, **facts}), "data": self._data(trainer)}
         due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
-        stopped = self.stop is not None and self.stop.received is not None
+        stopped = self._is_stopped(trainer)
         if trainer.strategy.broadcast(due or stopped):
             self._save(trainer)
-        if self.stop is not None:
-            self.stop.check()
+        if stopped:
+            self._stop()
+
+    def _data(self, trainer: Trainer) -> dict[str, Any]:
+        """What the data says of itself, with which the weights can be used where the training data is not."""
+        if self._described is None:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            self._described = {"spec": data.spec.plain(), "reader": data.reader.plain()}
+        return self._described
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
         self._save(trainer)
+
+    def _is_stopped(self, trainer: Trainer) -> bool:
+        """Whether a signal came, to any of the processes of a data-parallel run: they stop after the same step."""
+        received = self.stop is not None and self.stop.received is not None
+        if trainer.world_size == 1:
+            return received
+        return trainer.strategy.reduce_boolean_decision(received, all=False)
+
+    def _stop(self) -> None:
+        if self.stop is not None:
+            self.stop.check()
+        raise Interrupted(signal.SIGTERM)  # another process was told
 
     def _save(self, trainer: Trainer) -> None:
         # the best first: a kill between the two leaves a best that the repeated epochs find again
@@ -180,14 +201,16 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch * 8_191 + 17) % (2**63)
 
 
-def _random_state() -> dict[str, Tensor]:
+def random_state() -> dict[str, Tensor]:
+    """Of the CPU's generator, and of the GPU's where one is in use."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
-def _restore_random_state(state: Mapping[str, Tensor]) -> None:
+def restore_random_state(state: Mapping[str, Tensor]) -> None:
+    """Takes back what :func:`random_state` gave."""
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())

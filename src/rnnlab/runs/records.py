@@ -17,11 +17,12 @@ import yaml
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import CONFIG, EPOCHS, METRICS, STATUS, RunDirectory
+from rnnlab.runs.slurm import seen, submission
 from rnnlab.runs.sweep import COMMAND
 
 READERS = 8
 """Threads: on a shared disk the waiting is what takes time."""
-INSIDE_A_RUN = frozenset({"checkpoints", "figures", "tensorboard", ".hydra"})
+INSIDE_A_RUN = frozenset({"checkpoints", "export", "figures", "inspect", "tensorboard", ".hydra"})
 FOLD = "data.fold"
 TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 # libyaml is ten times faster than the parser in Python, where PyYAML was built with it
@@ -34,7 +35,8 @@ class RunRecord:
 
     Attributes:
         path: the directory.
-        state: created, running, done, failed, interrupted; a run whose process is gone is interrupted.
+        state: created, running, done, pruned, failed, interrupted; a run whose process is gone is interrupted, and one
+            that its search ended early is done as far as its directory goes, but its score competes with no other's.
         reason: in a line, why it failed or stopped.
         overrides: of the command line, all of them.
         choices: of config groups: ``{"model": "gru", …}``.
@@ -175,9 +177,14 @@ def read_run(path: Path) -> RunRecord:
     state = status.get("state")
     if not isinstance(state, str):
         raise InputError(f"{path / STATUS} is damaged: it names no state")
+    if submission(status) is not None and state not in ("done", "failed"):
+        status = seen(RunDirectory(path), status)
+        state = str(status["state"])
     # what another machine's process does cannot be seen from here: its word stands
-    if state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
+    elif state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
         state = state if RunDirectory(path).is_alive else "interrupted"
+    if state == "done" and status.get("pruned"):
+        state = "pruned"
     record = RunRecord(
         path,
         state,

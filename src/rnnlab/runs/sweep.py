@@ -51,6 +51,7 @@ class Job:
         overrides: as typed for this job alone.
         config: resolved, plain containers.
         choices: which config of each group.
+        trial: of a search: the ``number`` of the trial that the job belongs to, and its ``settings``.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Job:
     overrides: tuple[str, ...]
     config: Mapping[str, Any] = field(repr=False)
     choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    trial: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
@@ -169,7 +171,8 @@ class SweepDirectory:
                 if not directory.path.exists():
                     made.append(directory.path)
                 directory.path.mkdir(parents=True, exist_ok=True)
-                directory.write_config(job.config)
+                # what the loss of power takes is written anew from the plan (see mend): no waiting for the disk here
+                directory.write_config(job.config, durable=False)
                 status = {
                     "state": "queued",
                     "created": now(),
@@ -178,11 +181,18 @@ class SweepDirectory:
                     "overrides": list(job.overrides),
                     "choices": dict(job.choices),
                     "config_dirs": list(config_dirs),
+                    **({"trial": dict(job.trial)} if job.trial else {}),
                 }
-                replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n")
+                replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n", durable=False)
             known = {each["number"] for each in plan}
             plan += [
-                {"number": j.number, "directory": j.name, "overrides": list(j.overrides), "digest": j.digest}
+                {
+                    "number": j.number,
+                    "directory": j.name,
+                    "overrides": list(j.overrides),
+                    "digest": j.digest,
+                    **({"trial": dict(j.trial)} if j.trial else {}),
+                }
                 for j in jobs
                 if j.number not in known
             ]

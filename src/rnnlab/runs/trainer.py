@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
@@ -69,7 +70,8 @@ def build_trainer(
         deterministic=deterministic,
         detect_anomaly=detect_anomaly,
         profiler=SimpleProfiler(dirpath=directory, filename="profile") if profiler else NoProfiler(),
-        plugins=[AtomicCheckpointIO()],
+        # Slurm's jobs queue again by rnnlab's own word, with rnnlab's own checkpoint
+        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if _under_srun() else [])],
         # the recorder, the progress callback and the model summary of rnnlab stand in for these
         enable_checkpointing=True,
         enable_progress_bar=False,
@@ -100,6 +102,12 @@ def check_trainer(
     check_device(accelerator, devices)
     if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
         raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
+
+
+def _under_srun() -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine that has srun and does not use it just now
+        return SLURMEnvironment.detect()
 
 
 class NoProfiler(Profiler):
@@ -181,6 +189,7 @@ def quiet_lightning() -> None:
         ".*It is recommended to use `self.log.*sync_dist=True.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
         ".*does not have many workers.*",
+        ".*The `srun` command is available on your system but is not used.*",
         ".*`isinstance.treespec, LeafSpec.`.*",
         ".*You are using a CUDA device.*",
         ".*Checkpoint directory .* exists and is not empty.*",

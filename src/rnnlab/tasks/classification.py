@@ -83,10 +83,13 @@ class Classification(Task):
         return mean_probability(outputs)
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        probabilities, names = self(batch).softmax(-1), self.spec.target.names
-        columns = {"truth": named(batch.targets, names), "prediction": named(probabilities.argmax(-1), names)}
-        shares = {f"p({names[k] if names else k})": p.numpy() for k, p in enumerate(probabilities.cpu().unbind(-1))}
-        return torch.arange(len(batch.targets)), columns | shares
+        truth = {"truth": named(batch.targets, self.spec.target.names)}
+        return torch.arange(len(batch.targets)), truth | self.said(self(batch))
+
+    def said(self, output: Tensor) -> dict[str, Any]:
+        probabilities, names = output.softmax(-1).cpu(), self.spec.target.names
+        shares = {f"p({names[k] if names else k})": p.numpy() for k, p in enumerate(probabilities.unbind(-1))}
+        return {"prediction": named(probabilities.argmax(-1), names), **shares}
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

@@ -213,15 +213,46 @@ class Forecasting(Task):
             where, steps, steps_are = (rows, ahead), ahead + 1, "ahead"
         forecast = self.distribution.in_units(forecast, shift, scale, log)[where]
         columns: dict[str, Any] = {steps_are: steps.numpy()}
-        interval = self.distribution.interval(forecast, log)
-        names = self.spec.target.names or tuple(map(str, range(truth.shape[-1])))
-        for value, full in enumerate(names[: truth.shape[-1]]):
-            name = full.removesuffix(" +1")  # direct forecasts name each value by its step ahead
+        for value, name in enumerate(self.value_names(truth.shape[-1])):
             columns[name] = truth[where][:, value].numpy()
-            columns[f"{name} predicted"] = self.distribution.point(forecast)[:, value].numpy()
-            for end, bound in zip(("low", "high"), interval or (), strict=False):
-                columns[f"{name} {end}{self.distribution.level}"] = bound[:, value].numpy()
+            columns |= self._column(name, forecast[:, value])
         return rows, columns
+
+    def value_names(self, values: int) -> list[str]:
+        """Of the first ``values`` numbers that are put out; direct forecasts name each value by its step ahead."""
+        names = self.spec.target.names or tuple(map(str, range(values)))
+        return [name.removesuffix(" +1") for name in names[:values]]
+
+    def _column(self, name: str, forecast: Tensor) -> dict[str, Any]:
+        """The columns of one value, of ``(n, parameters)`` in units."""
+        interval = self.distribution.interval(forecast[:, None], self.spec.scaling.log)
+        columns = {f"{name} predicted": self.distribution.point(forecast[:, None])[:, 0].cpu().numpy()}
+        for end, bound in zip(("low", "high"), interval or (), strict=False):
+            columns[f"{name} {end}{self.distribution.level}"] = bound[:, 0].cpu().numpy()
+        return columns
+
+    def said(self, output: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+        """As every task; every quantile has a column of its own.
+
+        Args:
+            output: ``(n, size)``.
+            moments: ``(n, values)`` shift and scale of each number that is put out; ``None``: as the data's spec says.
+        """
+        forecast = self.distribution.split(output)
+        ones = torch.ones_like(forecast[..., 0])
+        spec = self.spec.scaling
+        shift, scale = moments or tuple(ones * torch.tensor(each).to(ones) for each in (spec.shift, spec.scale))
+        forecast = self.distribution.in_units(forecast, shift, scale, spec.log)
+        columns: dict[str, Any] = {}
+        names = self.value_names(forecast.shape[1])
+        if forecast.shape[1] > 1 and len(names) == len(self.spec.target.names):
+            names = list(self.spec.target.names)
+        for value, name in enumerate(names):
+            columns |= self._column(name, forecast[:, value])
+            if isinstance(self.distribution, Quantiles):
+                for number, level in enumerate(self.distribution.levels):
+                    columns[f"{name} q{level:g}"] = forecast[:, value, number].cpu().numpy()
+        return columns
 
     # ---- forecasts beyond the window -------------------------------------------------------------
 
@@ -231,7 +262,7 @@ class Forecasting(Task):
         assert steps is not None and batch.origin is not None
         if self.spec.horizon is None:  # all steps at once
             return self.distribution.split(self(batch)[:, -1]).unflatten(1, (steps, -1))
-        return self.distribution.split(self._alone(batch.inputs, steps - 1, batch.origin.ahead))
+        return self.distribution.split(self.alone(batch.inputs, steps - 1, batch.origin.ahead))
 
     @torch.no_grad()
     def rollout(self, inputs: Features, steps: int, ahead: Features | None = None) -> Tensor:
@@ -249,11 +280,20 @@ class Forecasting(Task):
         Raises:
             InputError: predictions of this data are no later inputs.
         """
-        output = self._alone(inputs, steps, ahead)
+        output = self.alone(inputs, steps, ahead)
         return self.distribution.point(self.distribution.split(output[:, self.spec.horizon :]))
 
-    def _alone(self, inputs: Tensor, steps: int, ahead: Tensor | None) -> Tensor:
-        """``(batch, horizon + steps, output)`` of the network: from the truth, then from its own point forecasts."""
+    def alone(self, inputs: Tensor, steps: int, ahead: Tensor | None) -> Tensor:
+        """``(batch, horizon + steps, output)`` of the network: from the truth, then from its own point forecasts.
+
+        Args:
+            inputs: ``(batch, time, features)``, at least ``DataSpec.horizon`` steps.
+            steps: beyond what is predicted from the truth.
+            ahead: ``(batch, steps, others)`` inputs beside the predicted values.
+
+        Raises:
+            InputError: predictions of this data are no later inputs.
+        """
         horizon = self.spec.horizon
         if horizon is None:
             raise InputError("this data's targets are no later inputs, so a prediction cannot be fed back")

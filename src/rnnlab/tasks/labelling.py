@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions, token_said
 
 
 class Labelling(Task):
@@ -63,6 +63,9 @@ class Labelling(Task):
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         return token_predictions(self(batch), batch, self.spec.target.names)
+
+    def said(self, output: Tensor) -> dict[str, Any]:
+        return token_said(output, self.spec.target.names)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)

@@ -17,7 +17,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions, token_said
 
 
 class LanguageModeling(Task):
@@ -100,6 +100,9 @@ class LanguageModeling(Task):
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         return token_predictions(self(batch), batch, self.spec.target.names)
+
+    def said(self, output: Tensor) -> dict[str, Any]:
+        return token_said(output, self.spec.target.names)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)

@@ -60,7 +60,11 @@ class Regression(Task):
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         units = self.spec.scaling.to_units
         names = self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
-        truth, predicted = (units(each).cpu().unbind(-1) for each in (batch.targets, self(batch)))
+        truth = units(batch.targets).cpu().unbind(-1)
         columns = {name: each.numpy() for name, each in zip(names, truth, strict=True)}
-        said = {f"{name} predicted": each.numpy() for name, each in zip(names, predicted, strict=True)}
-        return torch.arange(len(batch.targets)), columns | said
+        return torch.arange(len(batch.targets)), columns | self.said(self(batch))
+
+    def said(self, output: Tensor) -> dict[str, Any]:
+        names = self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
+        predicted = self.spec.scaling.to_units(output).cpu().unbind(-1)
+        return {f"{name} predicted": each.numpy() for name, each in zip(names, predicted, strict=True)}

@@ -48,6 +48,12 @@ def token_predictions(output: Tensor, batch: Batch, names: tuple[str, ...]) -> t
     }
 
 
+def token_said(output: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """The table of :meth:`Task.said` for tokens: the most probable one."""
+    best, number = output.softmax(-1).max(-1)
+    return {"prediction": named(number, names), "p(prediction)": best.numpy()}
+
+
 class Scores(nn.Module):
     """The mean loss and some metrics of one predictor on one split."""
 
@@ -166,6 +172,17 @@ class Task(LightningModule, ABC):
             InputError: this objective has no such table.
         """
         raise InputError(f"task {type(self).__name__} does not say what it predicts (its method predictions)")
+
+    def said(self, output: Tensor) -> dict[str, Any]:
+        """What the network says, as columns of a table, in the data's units and with its names.
+
+        Args:
+            output: ``(n, size)``, of n sequences or of n steps.
+
+        Raises:
+            InputError: this objective has no such table.
+        """
+        raise InputError(f"task {type(self).__name__} does not say what it predicts for new data (its method said)")
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         """Cheap scores of a training batch (means over it), named by ``training_scores``."""

@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from urllib.parse import quote
 import numpy as np
 
 from rnnlab import __version__
+from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
 
@@ -25,7 +26,7 @@ NUMBERS_OF_CURVES = 300_000
 """About 2 MB of text; more epochs, groups or scores than fit are averaged or left out, and the page says so."""
 FEWEST_POINTS, MOST_POINTS = 24, 160
 NO_SCORE = ("epoch", "step")
-ENDED = ("done", "failed", "interrupted")
+ENDED = ("done", "pruned", "failed", "interrupted")
 
 
 def render(boards: Sequence[Board], found: Found, home: Path, title: str) -> str:
@@ -75,6 +76,7 @@ def payload(boards: Sequence[Board], found: Found, home: Path, title: str) -> di
         "failures": [_failure(record, home) for record in found.records if record.state in ("failed", "interrupted")],
         "pending": [_pending(record, home) for record in found.records if record.state not in ENDED],
         "damage": [*found.left_out, *(line for record in found.records for line in record.damage)],
+        "searches": [each for path, told in found.sweeps if (each := _search(path, told, boards, home))],
         "provenance": _provenance(found, home),
     }  # fmt: skip
 
@@ -180,6 +182,24 @@ def _curve(group: Group, name: str, points: int) -> list[list[float | None]] | N
         *([_digits(float(value), 4) for value in column] for column in (mean, low, high)),
         [] if (count == count[0]).all() else [int(each) for each in count],
     ]
+
+
+# ---- searches ------------------------------------------------------------------------------------
+
+
+def _search(path: Path, told: Mapping[str, Any], boards: Sequence[Board], home: Path) -> dict[str, Any] | None:
+    """What Optuna draws of a search's study; a line where it cannot."""
+    search = told.get("search")
+    if not isinstance(search, Mapping) or "study" not in search:
+        return None
+    from rnnlab.search.figures import draw
+
+    place = str(search.get("storage") or path / "search.db")
+    shown: dict[str, Any] = {"path": _name(path, home), "study": str(search["study"]), "trials": {}, "figures": []}
+    try:
+        return shown | draw(place, str(search["study"]), boards[0].monitor if boards else "score")
+    except InputError as error:
+        return shown | {"said": str(error)}
 
 
 # ---- failures and provenance ---------------------------------------------------------------------

@@ -576,6 +576,13 @@
       sortable(columns, rows, { by: 0, most: 15, label: "Significance", text: (row) => row.group.name, hint: "gru" }));
   }
 
+  function searches() {
+    return data.searches.map((search, index) => card(index ? `search${index + 1}` : "search", data.searches.length > 1 ? `Search ${search.path}` : "The search",
+      `${Object.entries(search.trials).map(([name, number]) => `${number} ${name}`).join(", ") || "No trial"} in the study "${search.study}", drawn by Optuna. Importances are estimated from few trials (PED-ANOVA, Watanabe et al. 2023) and are no causes; pruned runs are not ranked.`,
+      search.said && el("p", { class: "warn" }, search.said),
+      search.figures.map((each) => el("figure", { class: "drawn" }, el("h3", {}, each.title), el("figcaption", {}, each.said), el("img", { src: each.src, alt: `${each.title}: ${each.said}` })))));
+  }
+
   function failures() {
     const all = data.failures;
     if (!all.length && !data.damage.length && !data.pending.length) return null;
@@ -631,12 +638,12 @@
   function build() {
     redraws.length = 0;
     const board = data.boards[state.board];
-    const order = ["done", "running", "created", "interrupted", "failed"];
+    const order = ["done", "pruned", "running", "created", "interrupted", "failed"];
     const chips = Object.entries(data.states).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b)).map(([name, number]) => el("span", { class: `chip ${name === "failed" ? "bad" : ""}` }, el("b", {}, number.toLocaleString("en")), ` ${name}`));
     const scores = board ? finite(reals(board).map((group) => group.score[0])) : [];
     if (state.auto !== state.board) { state.log = board && board.mode === "min" && wantsLog(scores, LOG_SCORES_FROM); state.auto = state.board; }
     if (scores.some((score) => score <= 0)) state.log = false;
-    const sections = board ? [answer(board), leaderboard(board), significance(board), curves(board), parameters(board), parallel(board), costs(board), failures(), provenance()] : [failures(), provenance()];
+    const sections = board ? [answer(board), leaderboard(board), significance(board), curves(board), parameters(board), parallel(board), costs(board), ...searches(), failures(), provenance()] : [failures(), provenance()];
     const there = sections.filter(Boolean);
     page.replaceChildren(
       el("header", { class: "top" }, el("div", {}, el("p", { class: "eyebrow" }, "rnnlab report"), el("h1", {}, data.title), el("div", { class: "chips" }, chips, board && el("span", { class: "chip" }, `${board.data} · ${board.task}`))),

@@ -1,0 +1,94 @@
+"""Long expressive memory.
+
+    Δ_t = Δ σ(W_1 y_{t-1} + V_1 x_t + b_1)                       time step of z, for each unit
+    z_t = (1 - Δ_t) ⊙ z_{t-1} + Δ_t ⊙ tanh(W_z y_{t-1} + V_z x_t + b_z)
+    Δ̄_t = Δ σ(W_2 y_{t-1} + V_2 x_t + b_2)                       time step of y
+    y_t = (1 - Δ̄_t) ⊙ y_{t-1} + Δ̄_t ⊙ tanh(W_y z_t + V_y x_t + b_y)
+
+T. K. Rusch, S. Mishra, N. B. Erichson & M. W. Mahoney, "Long expressive memory
+for sequence modeling" (2021), arXiv 2110.04744, equation 3: two ordinary
+differential equations with time scales of their own, of each unit and step.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnlab.cells.bptt import Block, by_hand, run_blocks
+from rnnlab.cells.cell import Cell
+from rnnlab.cells.initialization import initialize_
+from rnnlab.cells.lem_bptt import LEMLayer
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+
+LEMState = tuple[Hidden, Hidden]
+"""y and z, each ``(batch, hidden)``; y is the output."""
+
+
+class LEM(Cell[LEMState]):
+    """The rows of the weights are stacked in the order 1, z, 2, y; ``weight_zh`` is W_y.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units.
+        dt: Δ, the longest time step.
+        init: see :mod:`rnnlab.cells.initialization`; the paper's experiments start with ``torch``.
+        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        dt: PositiveFloat = 1.0,
+        init: Literal["orthogonal", "torch"] = "torch",
+        backend: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.dt, self.backend = dt, backend
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
+        self.weight_zh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        # the input's and the recurrent bias, which the authors keep apart, act as one
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size))
+        initialize_(init, self.weight_ih, self.weight_hh, self.bias)
+        if init == "torch":
+            nn.init.uniform_(self.weight_zh, -(hidden_size**-0.5), hidden_size**-0.5)
+        else:
+            nn.init.orthogonal_(self.weight_zh)
+
+    def initial_state(self, batch_size: int) -> LEMState:
+        zeros = self.weight_hh.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def step(self, x: Step, state: LEMState) -> tuple[Hidden, LEMState]:
+        y, z = state
+        x_1, x_z, x_2, x_y = F.linear(x, self.weight_ih, self.bias).chunk(4, -1)
+        y_1, y_z, y_2 = F.linear(y, self.weight_hh).chunk(3, -1)
+        step_z, step_y = self.dt * (x_1 + y_1).sigmoid(), self.dt * (x_2 + y_2).sigmoid()
+        z = (1 - step_z) * z + step_z * (x_z + y_z).tanh()
+        y = (1 - step_y) * y + step_y * (x_y + F.linear(z, self.weight_zh)).tanh()
+        return y, (y, z)
+
+    def forward(
+        self, x: Features, state: LEMState | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, LEMState]:
+        if self.backend == "reference" or not by_hand(x):
+            return self.unroll(x, state, lengths)
+        y, z = self.initial_state(len(x)) if state is None else state
+        output, (y, v) = run_blocks(self._by_hand, x, (y, (z + 1) / 2), lengths)
+        return output, (y, 2 * v - 1)
+
+    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
+        # tanh a = 2σ(2a) - 1: with (y + 1)/2 and (z + 1)/2 for y and z everything is a sigmoid
+        double = x.new_tensor([1.0, 2.0, 1.0, 2.0]).repeat_interleave(self.hidden_size)
+        weight_hh, weight_zh = double[: -self.hidden_size, None] * self.weight_hh, 2 * self.weight_zh
+        bias = double * self.bias - torch.cat([weight_hh.sum(1), weight_zh.sum(1)])
+        weights = (double[:, None] * self.weight_ih, bias, 2 * weight_hh, 2 * weight_zh)
+        return LEMLayer.apply(x, *start, *weights, self.dt, blocks, torch.is_grad_enabled())
+
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        names = ("step of z", "candidate of z", "step of y")
+        weights = dict(zip(names, self.weight_hh.chunk(3), strict=True))
+        return {**weights, "candidate of y": self.weight_zh}

@@ -1,0 +1,76 @@
+"""The scalar LSTM of xLSTM: exponential gates, a normaliser and a stabiliser.
+
+    (z̃, ĩ, f̃, õ)_t = W x_t + R h_{t-1} + b
+    m_t = max(log σ(f̃_t) + m_{t-1}, ĩ_t)                stabiliser
+    i_t = exp(ĩ_t - m_t),    f_t = exp(log σ(f̃_t) + m_{t-1} - m_t)
+    c_t = f_t ⊙ c_{t-1} + i_t ⊙ tanh(z̃_t),    n_t = f_t ⊙ n_{t-1} + i_t
+    h_t = σ(õ_t) ⊙ c_t / n_t
+
+M. Beck et al., "xLSTM: extended long short-term memory" (2024), arXiv
+2405.04517, equations 8 to 17, with the forget gate σ. The stabiliser cancels in
+c/n: it keeps exp from overflowing. The paper's block around the cell
+(convolution, norm, projection) and its heads are not in it: R is one full matrix.
+
+An exponential gate lets a single step outweigh all before it, as it does for
+the first step of all: before that n = 0, c = 0, and m = 0 stands for nothing yet.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnlab.cells.cell import Cell
+from rnnlab.cells.initialization import initialize_
+from rnnlab.shapes import Hidden, PositiveInt, Step
+
+SLSTMState = tuple[Hidden, Hidden, Hidden, Hidden]
+"""h, c, n and m, each ``(batch, hidden)``."""
+
+
+class SLSTM(Cell[SLSTMState]):
+    """The gates are stacked in the order i, f, z, o.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units.
+        init: see :mod:`rnnlab.cells.initialization`; with ``orthogonal`` the forget gates' biases
+            are spread evenly over 3 to 6, so that units forget within 20 to 400 steps.
+        backend: ``reference`` and ``auto`` are both the loop over ``step``.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        init: Literal["orthogonal", "torch"] = "orthogonal",
+        backend: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.backend = backend
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size))
+        initialize_(init, *self.parameters())
+        if init == "orthogonal":
+            with torch.no_grad():
+                self.bias[hidden_size : 2 * hidden_size] = torch.linspace(3, 6, hidden_size)
+
+    def initial_state(self, batch_size: int) -> SLSTMState:
+        zeros = self.weight_hh.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros, zeros, zeros
+
+    def step(self, x: Step, state: SLSTMState) -> tuple[Hidden, SLSTMState]:
+        h, c, n, m = state
+        i, f, z, o = (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
+        kept = F.logsigmoid(f) + m
+        m = torch.maximum(kept, i)
+        let_in, kept = (i - m).exp(), (kept - m).exp()
+        c = kept * c + let_in * z.tanh()
+        n = kept * n + let_in
+        h = o.sigmoid() * c / n
+        return h, (h, c, n, m)
+
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

@@ -1,0 +1,58 @@
+"""``rnnlab generate RUN… --prompt TEXT``: a language model writes, printed as it comes."""
+
+import sys
+from argparse import Namespace
+
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = parser(
+        "generate",
+        "Lets a language model (a run with data=text) go on from a prompt. Several runs, or a sweep's best "
+        "configuration with all its seeds, write together: their probabilities are averaged.",
+    )
+    options.add_argument("runs", metavar="RUN", nargs="+", help="a run directory, several, or a sweep's")
+    options.add_argument("--prompt", metavar="TEXT", default="", help="what it goes on from; may be empty")
+    options.add_argument("--length", metavar="N", type=int, default=500, help="characters, bytes or words (500)")
+    options.add_argument(
+        "--temperature", metavar="T", type=float, default=1.0,
+        help="below 1 surer, above 1 more surprising; 0: always the most probable (1)",
+    )  # fmt: skip
+    options.add_argument("--top-k", metavar="K", type=int, help="only the K most probable at each step")
+    options.add_argument("--top-p", metavar="P", type=float, help="only the most probable that together have P")
+    options.add_argument("--seed", metavar="S", type=int, default=0, help="the same seed, the same text (0)")
+    options.add_argument("--samples", metavar="M", type=int, default=1, help="how many texts (1)")
+    options.add_argument("--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda …")
+    add_allow(options)
+    given = options.parse_args(arguments)
+    return guarded(lambda: generate(given))
+
+
+def generate(given: Namespace) -> int:
+    """Prints the first text as it comes and the others, which are written beside it, after it.
+
+    Raises:
+        InputError: it is no run of a language model, or an option makes no sense.
+    """
+    load_execution()
+    from rnnlab.runs.trained import load
+
+    model = load(given.runs, given.allow, given.device)
+    model.choose_threads(given.samples)
+    texts = [given.prompt] * given.samples  # a number below 1 is refused before the first piece
+    said = False
+    for pieces in model.writing(
+        given.prompt, given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples
+    ):
+        if not said:  # not before it is sure that there is something to say
+            sys.stdout.write(given.prompt)
+            said = True
+        sys.stdout.write(pieces[0])
+        sys.stdout.flush()
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+    print()
+    for number, text in enumerate(texts[1:], 2):
+        print(f"\n── {number} ──\n{text}")
+    return 0

@@ -1,0 +1,167 @@
+"""``rnnlab inspect RUN… [key=value …]``: what goes on inside trained networks, as pictures and one page."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
+from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
+from rnnlab.errors import InputError
+from rnnlab.runs.comparison import compare as boards_of
+from rnnlab.runs.directory import STATUS, RunDirectory
+from rnnlab.runs.records import find_runs
+
+MOST = 7
+"""Architectures side by side: as many as there are colours."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the command line: which split, which sequences, where to, over what is there, and what is trusted."""
+
+    split: Any = "test"
+    sequences: tuple[int, ...] | None = None
+    output: str | None = None
+    force: bool = False
+    allow: tuple[str, ...] = ()
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    options = parser(
+        "inspect",
+        "Looks inside a trained run: how far back it remembers, its gates, its dynamics, what its predictions hang on, "
+        "where it is wrong and how sure it is. Of a sweep, or of several runs, the same side by side. Writes PNGs and "
+        "index.html, one page that opens offline, into RUN/inspect.",
+    )
+    add_runs(options)
+    options.add_argument(
+        "--sequences", metavar="N,N…", help="which sequences are shown one by one (default: the first three)"
+    )
+    options.add_argument("--split", choices=("val", "test"), default="test", help="of the data (default: test)")
+    options.add_argument("--output", metavar="DIR", help="where it goes (default: RUN/inspect)")
+    options.add_argument("--force", action="store_true", help="overwrite what an earlier inspection left there")
+    add_allow(options)
+    given = options.parse_intermixed_args(arguments)
+    places, overrides = places_and_overrides(given.arguments)
+    command = shlex.join(["rnnlab", "inspect", *arguments])
+
+    def action() -> int:
+        sequences = None if given.sequences is None else numbers(given.sequences)
+        chosen = Options(given.split, sequences, given.output, given.force, tuple(given.allow))
+        return inspect(places, overrides, chosen, command)
+
+    return guarded(action)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """``"0,5"`` as numbers.
+
+    Raises:
+        InputError: it is no list of them.
+    """
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--sequences {text}: give numbers of sequences with commas between, such as 0,5") from None
+    return found
+
+
+def inspect(places: Sequence[str], overrides: list[str], options: Options, command: str) -> int:
+    """Draws, writes, and prints the most telling numbers.
+
+    Raises:
+        InputError: it is no run with a checkpoint, a checkpoint is damaged, or the output exists.
+    """
+    if not places:
+        raise InputError("inspect: name a run directory (rnnlab inspect --help)")
+    single = len(places) == 1 and not _is_sweep(places[0])
+    if len(places) > 1 and options.output is None:
+        raise InputError("inspect: several runs have no directory of their own: say where it goes by --output DIR")
+    folder = Path(options.output or Path(places[0]) / "inspect")
+    runs = [(Path(places[0]).absolute().name, _run(places[0]))] if single else architectures(places)
+    configs = [override(run.config, overrides) for _, run in runs]
+    load_execution()
+    from rnnlab.instruments.console import console
+    from rnnlab.runs import inspection
+    from rnnlab.runs.inspection_page import render
+
+    inspection.check_folder(folder.absolute(), options.force)
+    inspected = [inspection.Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
+    if single:
+        found = inspection.look(inspected[0], options.split, options.sequences, options.allow)
+    else:
+        title = ", ".join(Path(place).absolute().name for place in places)
+        found = inspection.compare(inspected, title, options.split, options.sequences, options.allow)
+    inspection.write(found, render(found, command), folder.absolute())
+    out = console()
+    out.print(f"[bold]Inside[/] {found.title}", markup=True)
+    for name, value in found.about if not single else ():
+        out.print(f"  {name}: {value}", markup=False)
+    for name, value in found.facts:
+        out.print(f"  {name}: {value}", markup=False)
+    for title, reason in found.left_out:
+        out.print(f"  left out: {title.split(':')[0]} ({reason})", markup=False, style="dim")
+    out.print(f"{len(found.shown)} pictures: {', '.join(each.name for each in found.shown)}", markup=False)
+    out.print(f"[bold]Page[/]   {shown_path(folder.absolute() / inspection.PAGE)}")
+    return 0
+
+
+def _is_sweep(place: str) -> bool:
+    return not (Path(place) / STATUS).is_file() and any(Path(place).glob(f"*/**/{STATUS}"))
+
+
+def _run(place: str) -> RunDirectory:
+    """A run with a checkpoint.
+
+    Raises:
+        InputError: it is none, or has none yet.
+    """
+    directory = RunDirectory.open(place)
+    if not directory.best_checkpoint.exists():
+        state = directory.status["state"]
+        raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
+    return directory
+
+
+def architectures(places: Sequence[str]) -> list[tuple[str, RunDirectory]]:
+    """Names and runs side by side: those that are named, and of a sweep the best of each model on validation.
+
+    Where a sweep has one model, the best run of each configuration.
+
+    Raises:
+        InputError: a place is neither run nor sweep, no run is done, or runs of different data cannot be compared.
+    """
+    found: list[tuple[str, RunDirectory]] = []
+    for place in places:
+        if not _is_sweep(place):
+            found.append((Path(place).absolute().name, _run(place)))
+            continue
+        boards = [board for board in boards_of(find_runs([place]).records) if board.ranked]
+        if not boards:
+            raise InputError(f"{place} holds no run that is done: rnnlab report {place}")
+        if len(boards) > 1:
+            kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
+            raise InputError(
+                f"{place} holds runs of {kinds}, which have no picture in common: name the runs themselves"
+            )
+        best: dict[str, RunDirectory] = {}
+        ranked = boards[0].ranked
+        models = {str(group.runs[0].choices.get("model")) for group in ranked}
+        for group in ranked:  # the best first
+            record = group.best_run
+            assert record is not None
+            name = str(record.choices.get("model")) if len(models) > 1 else group.name
+            best.setdefault(name, RunDirectory(record.path))
+        if len(best) > MOST:
+            left = ", ".join(list(best)[MOST:])
+            print(f"{place}: the best {MOST} of {len(best)} are shown, without {left}")
+        found += [(name, _run(str(run.path))) for name, run in list(best.items())[:MOST]]
+    if len(found) > MOST:
+        raise InputError(f"{len(found)} runs are too many for one picture: name up to {MOST}")
+    names = [name for name, _ in found]
+    return [
+        (name if names.count(name) == 1 else f"{name} ({number + 1})", run) for number, (name, run) in enumerate(found)
+    ]

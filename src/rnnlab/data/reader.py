@@ -1,0 +1,463 @@
+"""How a trained run reads new data: features and tokens as they are; see also text_reader and series_reader."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rnnlab.data.source import (
+    Format,
+    Source,
+    cells_of,
+    existing,
+    grouped,
+    is_number,
+    numbers,
+    open_source,
+    parse_json,
+    table_source,
+    value_of,
+)
+from rnnlab.data.ts_file import read_ts
+from rnnlab.errors import InputError, nearest
+
+SEQUENCE, INPUTS, CLASS = "sequence", "inputs", "class"
+"""The columns, or the keys of an object, that name a sequence, hold its steps, and tell its class where it is known."""
+
+
+class Given(NamedTuple):
+    """A new sequence: its name, ``(time, features)`` or ``(time,)`` inputs, and its class where that is known."""
+
+    name: Any
+    inputs: np.ndarray
+    truth: str | None = None
+
+
+class Arrival(NamedTuple):
+    """A step of a stream.
+
+    inputs
+        ``(features,)``, or a token's number.
+    name
+        Of the sequence.
+    restart
+        A new sequence begins with it.
+    labels
+        Columns that say in the output which step it is.
+    shift
+        ``(horizon, values)`` and ``scale`` alike: what brings a forecast to units; ``None`` where the data's spec says.
+    """
+
+    inputs: np.ndarray | np.generic
+    name: Any = None
+    restart: bool = False
+    labels: Mapping[str, Any] = {}
+    shift: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reader(ABC):
+    """New data as the network was trained to read it: in the data's own units, names and scaling.
+
+    A reader is made of plain values, so that it stands in the checkpoint beside
+    the weights, and the training data is not needed any more.
+    """
+
+    formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet")
+    unnamed: ClassVar[Format] = "csv"
+    """What a source is taken for that neither its name nor its content tells."""
+
+    def plain(self) -> dict[str, Any]:
+        """Its name and its arguments."""
+        return {"reader": type(self).__name__, **asdict(self)}
+
+    def open(self, place: Any, format: Format | None = None) -> Source:
+        """A file or ``-``, in a format that this reads.
+
+        Raises:
+            InputError: as :func:`rnnlab.data.source.open_source`, or it is of another format.
+        """
+        source = open_source(place, format, self.unnamed, getattr(self, "separator", ","))
+        if source.format not in self.formats:
+            raise InputError(
+                f"{source.name}: this run does not read {source.format}, but {', '.join(self.formats)}: {self.example}"
+            )
+        return source
+
+    @abstractmethod
+    def describe(self) -> str:
+        """In a few lines, what is read, with an example of each format."""
+
+    @property
+    @abstractmethod
+    def example(self) -> str:
+        """What is read, in half a line."""
+
+    @abstractmethod
+    def read(self, source: Source) -> Iterator[Given]:
+        """The sequences of a file.
+
+        Raises:
+            InputError: a column is missing, a cell cannot be read, a class is unknown: named with its line or row.
+        """
+
+    @abstractmethod
+    def take(self, x: Any) -> Iterator[Given]:
+        """The sequences of arrays, lists, texts or tables in memory.
+
+        Raises:
+            InputError: they have another shape.
+        """
+
+    def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
+        """Steps, a line each; ``None`` for a line that only ends a sequence.
+
+        Raises:
+            InputError: a line cannot be read.
+        """
+        raise InputError("this run cannot read a stream")
+
+    @abstractmethod
+    def step(self, x: Any) -> np.ndarray | np.generic:
+        """``(features,)`` of one step, or a token's number.
+
+        Raises:
+            InputError: it is neither.
+        """
+
+
+def check_class(name: Any, classes: Sequence[str], place: str) -> str | None:
+    """The name of a class of the run, or ``None`` where none is given.
+
+    Raises:
+        InputError: the run knows no such class.
+    """
+    if name is None or name == "":
+        return None
+    if str(name) not in classes:
+        raise InputError(
+            f"{place}: class '{name}' is none of this run's{nearest(str(name), classes)} ({', '.join(classes[:30])}"
+            f"{', …' if len(classes) > 30 else ''})"
+        )
+    return str(name)
+
+
+def _is_table(x: Any) -> bool:
+    return hasattr(x, "columns") and hasattr(x, "shape")
+
+
+@dataclass(frozen=True, eq=False)
+class StepReader(Reader):
+    """Steps in rows, sequences in groups of rows or in a line of JSON.
+
+    Attributes:
+        names: of the columns.
+        classes: of the run, by name, where it tells classes apart; a truth that stands beside the inputs must be one.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def array(self, x: Any, place: str) -> np.ndarray:
+        """``(time, features)`` or ``(time,)``, as the network reads it.
+
+        Raises:
+            InputError: it has another shape, or holds what is no number.
+        """
+
+    def read(self, source: Source) -> Iterator[Given]:
+        if source.format in ("csv", "tsv", "parquet"):
+            yield from self._table(source)
+            return
+        for number, (line, row) in enumerate(source.objects()):
+            place = f"{source.name}, line {line}"
+            inputs = self.array(value_of(row, INPUTS, place), place)
+            labels = row if isinstance(row, Mapping) else {}
+            truth = check_class(labels.get(CLASS), self.classes, place) if self.classes else None
+            yield Given(labels.get(SEQUENCE, number), inputs, truth)
+
+    def _table(self, source: Source) -> Iterator[Given]:
+        frame = source.frame(self.names)
+        values = np.stack([numbers(frame, self._column(frame, k), source.name) for k in range(len(self.names))], 1)
+        for name, rows in grouped(frame, SEQUENCE):
+            truth = None
+            if self.classes and CLASS in frame.columns:
+                truth = check_class(frame[CLASS][int(rows[0])], self.classes, f"{source.name}, row {rows[0] + 1}")
+            try:
+                inputs = self.array(values[rows], source.name)
+            except InputError as error:
+                raise InputError(f"{error} (rows {rows[0] + 1} to {rows[-1] + 1})") from None
+            yield Given(name, inputs, truth)
+
+    def _column(self, frame: pl.DataFrame, number: int) -> str:
+        """A feature's column: by its name, or ``f0``, ``f1`` …"""
+        name, short = self.names[number], f"f{number}"
+        return short if name not in frame.columns and short in frame.columns else name
+
+    def take(self, x: Any) -> Iterator[Given]:
+        if _is_table(x):
+            yield from self._table(table_source(x))
+            return
+        for number, sequence in enumerate(self._separate(x)):
+            yield Given(number, self.array(sequence, f"sequence {number}"))
+
+    def _separate(self, x: Any) -> list[Any]:
+        """The sequences of what may be one or several."""
+        array = None
+        try:
+            array = np.asarray(x)
+        except ValueError:  # sequences of different length
+            return list(x)
+        if array.dtype == object:
+            return list(x)
+        return list(array) if self._is_several(array) else [array]
+
+    @abstractmethod
+    def _is_several(self, x: np.ndarray) -> bool: ...
+
+    def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
+        header: list[str] | None = None
+        as_json: bool | None = None
+        last: Any = None
+        began = False
+        for number, text in enumerate(lines, 1):
+            line = text.strip()
+            place = f"{name}, line {number}"
+            if not line:
+                if began:
+                    yield None
+                began, last = False, None
+                continue
+            if as_json is None:
+                as_json = line[0] in "{["
+            row: Any
+            if as_json:
+                row = parse_json(line, place)
+            else:
+                cells = cells_of(line)
+                if header is None:
+                    if len(cells) == len(self.names) and all(map(is_number, cells)):
+                        header = list(self.names)
+                    else:
+                        header = cells
+                        self._check_header(header, name)
+                        continue
+                if len(cells) != len(header):
+                    raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
+                row = dict(zip(header, cells, strict=True))
+            sequence = row.get(SEQUENCE) if isinstance(row, Mapping) else None
+            arrival = Arrival(self._row(row, place), sequence, restart=not began or sequence != last)
+            began, last = True, sequence
+            yield arrival
+
+    def _check_header(self, header: list[str], name: str) -> None:
+        frame = pl.DataFrame({column: [] for column in header})
+        for k in range(len(self.names)):
+            existing(frame, self._column(frame, k), name)
+
+    def _row(self, row: Any, place: str) -> np.ndarray | np.generic:
+        if isinstance(row, Mapping):
+            if INPUTS in row:
+                row = row[INPUTS]
+            else:
+                cells = []
+                for k, name in enumerate(self.names):
+                    short = f"f{k}"
+                    cells.append(value_of(row, short if name not in row and short in row else name, place))
+                row = cells
+        try:
+            array = np.asarray([row] if np.ndim(row) == 0 else row, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            raise InputError(f"{place}: {json.dumps(row)[:60]} is no step of {self._step}") from None
+        return self.array(array[None], place)[0]
+
+    def step(self, x: Any) -> np.ndarray | np.generic:
+        return self._row(x.tolist() if hasattr(x, "tolist") else x, "the step")
+
+    @property
+    def _step(self) -> str:
+        return f"{len(self.names)} number{'s' * (len(self.names) > 1)} ({', '.join(self.names[:12])})"
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureReader(StepReader):
+    """Real numbers, a row a step.
+
+    Attributes:
+        names: of the features.
+        classes: see :class:`StepReader`.
+        shift: what is subtracted from each feature; empty for nothing.
+        scale: what it is then divided by.
+        own_moments: each sequence by its own mean and standard deviation instead.
+        fill: a missing value becomes the one before it, or else the first after it.
+    """
+
+    formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet", "ts")
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    own_moments: bool = False
+    fill: bool = False
+
+    def describe(self) -> str:
+        short = "" if self.names[0] == "f0" else " (or f0, f1, …)"
+        cells = ",".join(f"{0.1 * (k + 1):.1f}" for k in range(min(len(self.names), 4)))
+        more = ",…" if len(self.names) > 4 else ""
+        known = f"  (a key '{CLASS}' or a column '{CLASS}' may tell the true class)\n" if self.classes else ""
+        known += "  a .ts file of the UCR and UEA archives\n" if self.classes else ""
+        return (
+            f"sequences of {self._step} a step, in the units of the training data\n"
+            f"  CSV, Parquet: a row a step, columns {','.join(self.names[:12])}{', …' if len(self.names) > 12 else ''}"
+            f"{short}, and '{SEQUENCE}' where there are several, such as\n"
+            f"      {SEQUENCE},{','.join(self.names[:4])}{more}\n      a,{cells}{more}\n"
+            f'  JSON lines: a line a sequence, {{"inputs": [[{cells}{more}], …]}} or [[{cells}{more}], …]\n'
+            f"{known}  --stream: a line a step, CSV or JSON; an empty line, or another sequence, starts afresh"
+        )
+
+    @property
+    def example(self) -> str:
+        return f"a row a step with the columns {', '.join(self.names[:12])}{', …' if len(self.names) > 12 else ''}"
+
+    def read(self, source: Source) -> Iterator[Given]:
+        if source.format != "ts":
+            yield from super().read(source)
+            return
+        if source.path is None:
+            raise InputError("a .ts file is read from the disk: give --input FILE.ts")
+        file = read_ts(source.path)
+        for number, (values, label, line) in enumerate(zip(file.sequences, file.labels, file.lines, strict=True)):
+            place = f"{source.path}, line {line}"
+            truth = check_class(label, self.classes, place) if self.classes else None
+            yield Given(number, self.array(values, place), truth)
+
+    def array(self, x: Any, place: str) -> np.ndarray:
+        try:
+            values = np.asarray(x, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{place}: a sequence is a list of steps of {self._step}, all of numbers: {json.dumps(x)[:60]}"
+            ) from None
+        if values.ndim == 1 and len(self.names) == 1:
+            values = values[:, None]
+        if values.ndim != 2 or values.shape[1] != len(self.names):
+            shape = f"{values.shape[-1]} a step" if values.ndim == 2 else f"the shape {values.shape}"
+            raise InputError(f"{place} has {shape}, and this run reads {self._step} a step")
+        if not len(values):
+            raise InputError(f"{place} has no step")
+        values = self._filled(values, place)
+        if self.own_moments:
+            deviation = values.std(0)
+            # what rounding leaves of a constant is no spread
+            still = deviation <= 1e-7 * np.abs(values).max(0)
+            values = (values - values.mean(0)) / np.where(still, 1.0, deviation)
+        elif self.shift:
+            values = (values - np.asarray(self.shift)) / np.asarray(self.scale)
+        return values.astype(np.float32)
+
+    def _filled(self, values: np.ndarray, place: str) -> np.ndarray:
+        missing = ~np.isfinite(values)
+        if not missing.any():
+            return values
+        step, feature = np.argwhere(missing)[0].tolist()
+        if not self.fill or missing.all(0).any() or np.isinf(values).any():
+            raise InputError(
+                f"{place}, step {step}, {self.names[feature]}: {values[step, feature]} is no finite number"
+            )
+        steps = np.arange(len(values))[:, None]
+        last = np.maximum.accumulate(np.where(missing, -1, steps), 0)
+        return np.take_along_axis(values, np.where(last < 0, np.argmin(missing, 0), last), 0)
+
+    def _is_several(self, x: np.ndarray) -> bool:
+        return x.ndim == 3 or (x.ndim == 2 and x.shape[1] != len(self.names) and len(self.names) == 1)
+
+    def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
+        if self.own_moments:
+            raise InputError(
+                "this run scales each sequence by its own mean (data.scaling=per_sequence), which is known at its end "
+                "only: it cannot read a stream"
+            )
+        return super().stream(lines, name)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenReader(StepReader):
+    """Tokens that are numbers.
+
+    Attributes:
+        names: of the one column.
+        classes: see :class:`StepReader`.
+        vocabulary: how many tokens there are, from 0.
+    """
+
+    formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet", "text")
+    unnamed: ClassVar[Format] = "text"
+    names: tuple[str, ...] = ("token",)
+    vocabulary: int = 1
+
+    def describe(self) -> str:
+        some = [k % self.vocabulary for k in (1, 0, 1, 1)]
+        spaced = " ".join(map(str, some))
+        together = f", or {''.join(map(str, some))}" if self.vocabulary <= 10 else ""
+        return (
+            f"sequences of tokens, which are numbers from 0 to {self.vocabulary - 1}\n"
+            f"  text: a line a sequence, such as {spaced}{together}\n"
+            f'  JSON lines: {some} or {{"inputs": {some}}}\n'
+            f"  CSV, Parquet: a row a step, column {self.names[0]}, and '{SEQUENCE}' where there are several\n"
+            "  --stream: a line a token; an empty line starts afresh"
+        )
+
+    @property
+    def example(self) -> str:
+        return f"a line of tokens from 0 to {self.vocabulary - 1}, such as 0 {min(1, self.vocabulary - 1)} 0"
+
+    def read(self, source: Source) -> Iterator[Given]:
+        if source.format != "text":
+            yield from super().read(source)
+            return
+        for number, (line, text) in enumerate(source.lines()):
+            yield Given(number, self.array(text, f"{source.name}, line {line}"))
+
+    def array(self, x: Any, place: str) -> np.ndarray:
+        if isinstance(x, str):
+            words = x.replace(",", " ").split()
+            if len(words) == 1 and self.vocabulary <= 10:
+                words = list(words[0])
+            wrong = next((word for word in words if not word.isdecimal()), None)
+            if wrong is not None:
+                raise InputError(f"{place}: '{wrong}' is no token: {self.example}")
+            x = [int(word) for word in words]
+        try:
+            values = np.asarray(x, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{place}: a sequence is a list of tokens, not {json.dumps(x)[:60]}") from None
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise InputError(f"{place} has the shape {values.shape}: a sequence is a list of tokens")
+        if not len(values):
+            raise InputError(f"{place} has no token")
+        odd = np.flatnonzero(~((values >= 0) & (values < self.vocabulary) & (values == np.round(values))))
+        if len(odd):
+            step = int(odd[0])
+            raise InputError(
+                f"{place}, step {step}: {values[step]:g} is no token of this run's: numbers from 0 to "
+                f"{self.vocabulary - 1}"
+            )
+        return values.astype(np.int64)
+
+    def take(self, x: Any) -> Iterator[Given]:
+        if isinstance(x, str):
+            x = [x]
+        if isinstance(x, list | tuple) and x and isinstance(x[0], str):
+            for number, text in enumerate(x):
+                yield Given(number, self.array(text, f"sequence {number}"))
+            return
+        yield from super().take(x)
+
+    def _is_several(self, x: np.ndarray) -> bool:
+        return x.ndim == 2

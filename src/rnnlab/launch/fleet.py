@@ -1,0 +1,269 @@
+"""Jobs that differ in numbers only, trained together: a sweep as one network."""
+
+import ctypes
+import functools
+import itertools
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+from rnnlab.errors import InputError
+from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
+from rnnlab.launch.local import Local, NonNegativeInt, PositiveInt
+from rnnlab.launch.watch import Watch
+from rnnlab.runs.directory import RunDirectory
+
+MEMBERS_ON_CPU = 16
+"""The most jobs that are trained together on a core: more gain nothing and leave the cache (benchmarks/fleet.py)."""
+MEMBERS_ON_GPU = 256
+
+
+@dataclass
+class Plan:
+    """What was found out about jobs.
+
+    Attributes:
+        findings: see there.
+        groups: names of jobs that can be trained together, by what they are.
+        alone: why a job cannot be trained with others, by its name.
+    """
+
+    findings: Findings
+    groups: list[tuple[str, list[str]]]
+    alone: dict[str, str]
+
+
+class Fleets(Local):
+    """Stacks jobs that differ in numbers only and trains each stack as one network.
+
+    Seeds, learning rates, weight decays, dropout, initial scales, noise levels
+    and the like may differ; the model, the data's form and the optimizer's
+    kind may not. A core takes a stack at a time, a GPU all it can. Jobs that
+    fit to no other are executed as by :class:`rnnlab.launch.local.Local`.
+
+    Each job keeps its own run directory, early stopping and checkpoints, and its
+    numbers are those that it would have alone, to rounding.
+
+    Args:
+        members: the most jobs in a stack; ``auto`` is what is fastest.
+        figures: ``best`` draws them for the sweep's best job alone, since they take longer than a small job's
+            training; ``all`` for every job; ``none``.
+        n_jobs: stacks at a time; ``auto`` is one a core, or one a GPU.
+        gpus: see :class:`rnnlab.launch.local.Local`.
+    """
+
+    def __init__(
+        self,
+        members: Annotated[int, Ge(1)] | Literal["auto"] = "auto",
+        figures: Literal["best", "all", "none"] = "best",
+        n_jobs: PositiveInt | Literal["auto"] = "auto",
+        gpus: list[NonNegativeInt] | Literal["auto"] = "auto",
+    ) -> None:
+        super().__init__(n_jobs, 1, gpus)
+        self.members, self.figures = members, figures
+        self._plan: Plan | None = None
+
+    def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        plan = self._plan = self._ask(_find_fleets, jobs, settings)
+        self._take(jobs, plan.findings, settings)
+
+    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        for line in self._grouping(jobs):
+            watch.say(line)
+        super().run(jobs, settings, stop, watch)
+        fallen = Counter(status["fleet_alone"] for job in jobs if (status := _status(job.directory)).get("fleet_alone"))
+        for reason, number in fallen.items():
+            watch.say(f"fleet: {_jobs(number)} made the steps one by one after all: {reason}")
+        if self.figures == "best" and not stop.asked:
+            for name, _ in watch.bests.values():
+                self._draw(RunDirectory(watch.path / name), settings, watch)
+
+    def _grouping(self, jobs: Sequence[LaunchedJob]) -> Iterator[str]:
+        """How the jobs are stacked, and what could not be and why, a line each."""
+        assert self._plan is not None
+        parts = self._parts(jobs)
+        of = {job.name: len(part) for part in parts for job in part}
+        for what, names in self._plan.groups:
+            sizes = Counter(of[name] for name in names if of.get(name, 1) > 1)
+            if sizes:
+                stacks = " and ".join(f"{number // size} of {size}" for size, number in sorted(sizes.items())[::-1])
+                yield f"fleet: {_jobs(sizes.total())} ({what}) in stacks: {stacks}"
+        reasons: dict[str, list[str]] = {}
+        for job in jobs:
+            if of[job.name] == 1:
+                reasons.setdefault(self._plan.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
+        for reason, names in reasons.items():
+            which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            yield f"fleet: {_jobs(len(names))} alone ({which}): {reason}"
+
+    def _draw(self, directory: RunDirectory, settings: Settings, watch: Watch) -> None:
+        if _status(directory).get("figures") or not directory.config.get("instruments"):
+            return
+        watch.say(f"drawing the figures of the best, {directory.path.name}")
+        process = self._context.Process(target=_draw, args=(directory.path, settings.allow, self._slots[0]))
+        process.start()
+        process.join()
+
+    def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
+        assert self._plan is not None
+        by_name = {job.name: job for job in jobs}
+        most = self.members
+        if most == "auto":
+            most = MEMBERS_ON_GPU if self._plan.findings.on_gpu else MEMBERS_ON_CPU
+        stacks: list[list[LaunchedJob]] = []
+        alone: list[LaunchedJob] = []
+        for _, names in self._plan.groups:
+            group = [by_name[name] for name in names if name in by_name]
+            parts = divided(group, most, len(self._slots))
+            stacks += [part for part in parts if len(part) > 1]
+            alone += [part[0] for part in parts if len(part) == 1]
+        named = {job.name for part in (*stacks, alone) for job in part}
+        alone += [job for job in jobs if job.name not in named]
+        return [*sorted(stacks, key=len, reverse=True), *([job] for job in alone)]
+
+    def _work(self) -> Any:
+        return functools.partial(_train_fleet, every_figure=self.figures == "all", figures=self.figures != "none")
+
+
+def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[LaunchedJob]]:
+    """The jobs in parts of almost equal size, at most ``most`` in each, so that no slot waits for another."""
+    number = -(-len(jobs) // most)
+    if number % slots and len(jobs) >= 2 * slots:
+        number = -(-number // slots) * slots
+    size, longer = divmod(len(jobs), number)
+    bounds = [i * size + min(i, longer) for i in range(number + 1)]
+    return [list(jobs[begin:end]) for begin, end in itertools.pairwise(bounds)]
+
+
+def _status(directory: RunDirectory) -> dict[str, Any]:
+    with suppress(InputError):
+        return directory.status
+    return {}
+
+
+def _jobs(number: int) -> str:
+    return f"{number} job{'s' if number > 1 else ''}"
+
+
+# ---- in the processes ---------------------------------------------------------------------------------
+
+
+def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Plan:
+    from rnnlab.launch.check import check_jobs
+    from rnnlab.runs.execution import prepare
+    from rnnlab.runs.stacking import hindrance, signature, title, try_together, unlike
+
+    findings = check_jobs(jobs, path, allow)
+    looked_at: dict[str, tuple[str, str, str | None]] = {}  # signature, what it is, what is against it
+    tried: dict[str, str | None] = {}
+    groups: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+    alone: dict[str, str] = {}
+    for name, config in jobs:
+        kind = unlike(config)
+        if kind not in looked_at:
+            run = prepare(config, allow)
+            against, sign = hindrance(run), signature(run)
+            if against is None:
+                if sign not in tried:
+                    tried[sign] = try_together(run)
+                against = tried[sign]
+            looked_at[kind] = sign, title(run), against
+        sign, what, against = looked_at[kind]
+        if against is not None:
+            alone[name] = against
+        else:
+            groups.setdefault(sign, []).append(name)
+            titles[sign] = what
+    for sign, members in list(groups.items()):
+        if len(members) == 1:
+            alone[members[0]] = "no other job is of its shape"
+            del groups[sign]
+    return Plan(findings, [(titles[sign], members) for sign, members in groups.items()], alone)
+
+
+def _train_fleet(
+    directories: list[RunDirectory], allow: Sequence[str] | None, every_figure: bool, figures: bool
+) -> None:
+    import torch
+
+    from rnnlab.launch.job import execute_job
+    from rnnlab.runs.fleet import Fleet, Seat
+    from rnnlab.runs.recorder import StopSignals
+
+    if len(directories) == 1:
+        execute_job(directories[0], allow, figures=figures)
+        return
+    keep_memory()
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    stop = StopSignals()
+    stop.install()
+
+    def told(seat: Seat, reason: str) -> None:
+        directories[seat.number].update_status(fleet_alone=reason)
+
+    def execute(seat: Seat) -> None:
+        directory = directories[seat.number]
+        directory.update_status(fleet=len(directories), fleet_alone=None)
+        with suppress(BaseException):  # what it was stands in the directory
+            execute_job(directory, allow, log=False, seat=seat, figures=every_figure)
+
+    with _logged(directories):
+        Fleet(stop, told).run([execute] * len(directories))
+
+
+def keep_memory() -> None:
+    """Asks glibc to keep large pieces of memory: a stack takes and gives back the same ones at every step."""
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            libc.mallopt(option, 2**30)
+
+
+@contextmanager
+def _logged(directories: Sequence[RunDirectory]) -> Iterator[None]:
+    """What a run's thread logs goes to the run's own log."""
+    from rnnlab.launch.job import LOG
+
+    handlers = []
+    for number, directory in enumerate(directories):
+        handler = logging.FileHandler(directory.path / LOG, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(functools.partial(_is_of, f"member {number}"))
+        handlers.append(handler)
+    root = logging.getLogger()
+    root.handlers = list(handlers)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for handler in handlers:
+            handler.close()
+
+
+def _is_of(thread: str, record: logging.LogRecord) -> bool:
+    return threading.current_thread().name == thread or (
+        threading.current_thread() is threading.main_thread() and thread == "member 0"
+    )
+
+
+def _draw(path: Path, allow: Sequence[str] | None, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    from rnnlab.launch.job import LOG
+    from rnnlab.runs.execution import draw
+
+    log = os.open(path / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    draw(RunDirectory(path), allow)

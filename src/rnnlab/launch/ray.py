@@ -1,0 +1,263 @@
+"""Jobs on a Ray cluster, each in a fresh process."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+
+from rnnlab.errors import InputError
+from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
+from rnnlab.launch.local import how_it_died
+from rnnlab.launch.watch import Watch
+from rnnlab.runs.sweep import COMMAND
+
+TICK = 0.25  # seconds between two looks at what was asked
+ORPHAN_SECONDS = 30.0  # for a job of a process that was lost to write its checkpoint, on another machine
+
+# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+
+
+@dataclass
+class _Running:
+    job: LaunchedJob
+    ref: Any
+    started: bool = False
+    told: int = 0
+
+
+class Ray(Launcher):
+    """Tasks on a Ray cluster whose machines all see the sweep's directory.
+
+    Each job is a process that a Ray worker starts: it has its own threads, is
+    told to write a checkpoint where its task is cancelled or its worker is
+    lost, and harms nobody where it is killed.
+
+    Args:
+        address: ``auto`` is the cluster that this machine belongs to (or ``RAY_ADDRESS``), ``HOST:PORT`` another,
+            ``local`` one that lasts as long as the sweep.
+        num_cpus: of each job, and its threads.
+        num_gpus: of each job; a fraction shares one.
+    """
+
+    def __init__(self, address: str = "auto", num_cpus: PositiveInt = 1, num_gpus: NonNegativeFloat = 0) -> None:
+        if find_spec("ray") is None:
+            raise InputError(
+                "hydra/launcher=ray needs the extra 'ray': make install EXTRAS=ray (pip install 'rnnlab[ray]')"
+            )
+        self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
+
+    # ---- before the first job -----------------------------------------------------------------------
+
+    def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        from rnnlab.launch import preload  # noqa: F401 (torch, fast)
+        from rnnlab.launch.check import check_jobs
+
+        path = jobs[0].directory.path.parent
+        elsewhere = self.address != "local"
+        check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=elsewhere)
+        self._join()
+        import ray
+
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        wanted = {"CPU": self.num_cpus, "GPU": self.num_gpus}
+        if not any(all(node["Resources"].get(kind, 0) >= n for kind, n in wanted.items()) for node in nodes):
+            most = {kind: max(node["Resources"].get(kind, 0) for node in nodes) for kind in wanted}
+            raise InputError(
+                f"hydra.launcher.num_cpus={self.num_cpus} num_gpus={self.num_gpus:g}: no machine of the Ray cluster "
+                f"has as many (at most {most['CPU']:g} CPUs, {most['GPU']:g} GPUs)"
+            )
+        self._check_disk(nodes, str(path / COMMAND))
+
+    def _join(self) -> None:
+        """Joins the cluster, or starts one.
+
+        Raises:
+            InputError: there is none.
+        """
+        import ray
+
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        try:
+            if self.address == "local":
+                ray.init(address="local", include_dashboard=False, **quiet)
+            else:
+                ray.init(address=self.address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise InputError(
+                f"hydra.launcher.address={self.address}: no Ray cluster answers there "
+                f"({' '.join(str(error).split())[:150]}); start one (ray start --head), give its token "
+                "(RAY_AUTH_MODE=token), or type address=local"
+            ) from None
+
+    def _check_disk(self, nodes: Sequence[dict[str, Any]], path: str) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        seen = _sees()
+        there = {
+            node["NodeManagerHostname"]: ray.remote(num_cpus=0, max_retries=0)(seen)
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+            .remote(path)
+            for node in nodes
+        }
+        blind = [host for host, answer in there.items() if not ray.get(answer)]
+        if blind:
+            raise InputError(
+                f"{os.path.dirname(path)} is not there on {', '.join(blind)}: choose a hydra.sweep.dir on a disk that "
+                "all machines of the Ray cluster share"
+            )
+
+    # ---- the jobs -----------------------------------------------------------------------------------
+
+    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        import ray
+
+        signal.signal(signal.SIGTERM, stop.handle)  # Ray has taken it over
+        for job in jobs:
+            _wait_for_an_orphan(job, stop)
+        environment = {"OMP_NUM_THREADS": str(self.num_cpus), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        # a task that Ray would start again by itself, it would start beside one that still runs
+        task = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(_work())
+        allow = json.dumps(settings.allow)
+        waiting, running = deque(jobs), list[_Running]()
+        attempts: dict[str, int] = {}
+        try:
+            while running or (waiting and not stop.asked):
+                while waiting and not stop.asked:
+                    job = waiting.popleft()
+                    ref = task.options(name=job.name).remote(str(job.directory.path), allow, os.getcwd(), environment)
+                    running.append(_Running(job, ref))
+                ended, _ = ray.wait([each.ref for each in running], num_returns=len(running), timeout=TICK)
+                for each in [each for each in running if each.ref in ended]:
+                    running.remove(each)
+                    self._settle(each, settings, stop, watch, waiting, attempts)
+                for each in running:
+                    with contextlib.suppress(InputError):
+                        if not each.started and each.job.directory.status["state"] == "running":
+                            watch.started(each.job.name, each.job.directory, each.job.config)
+                            each.started = True
+                    if stop.asked and each.told < 1 + stop.at_once:
+                        each.told += 1
+                        ray.cancel(each.ref)
+                watch.parallel = max(1, sum(each.started for each in running))
+                watch.tick()
+        finally:
+            ray.shutdown()
+
+    def _settle(
+        self,
+        each: _Running,
+        settings: Settings,
+        stop: Stop,
+        watch: Watch,
+        waiting: "deque[LaunchedJob]",
+        attempts: dict[str, int],
+    ) -> None:
+        """Reads how a job ended, or notes it where the job could not."""
+        import ray
+
+        job, how = each.job, ""
+        try:
+            how = how_it_died(ray.get(each.ref))
+        except ray.exceptions.TaskCancelledError:
+            how = "cancelled"
+        except ray.exceptions.RayError as error:
+            how = f"its Ray worker was lost: {' '.join(str(error).split())[:150]}"
+            _wait_for_an_orphan(job, stop)
+        try:
+            status = job.directory.status
+        except InputError:
+            status = {"state": "running"}
+        state, reason = status["state"], status.get("reason") or ""
+        if state == "queued" and stop.asked:
+            return  # it never started
+        died = state not in ("done", "failed", "interrupted")
+        if died:
+            reason = how
+            state = lost(job, how, stop)
+        again = died or bool(status.get("retriable")) or state == "interrupted"
+        tried = attempts.get(job.name, 0)
+        if state != "done" and again and not stop.asked and tried < settings.retries:
+            attempts[job.name] = tried + 1
+            watch.tried_again(job.name, reason, tried + 1)
+            waiting.append(job)
+            return
+        if not each.started:
+            watch.started(job.name, job.directory, job.config)
+        watch.ended(job.name)
+        if settings.fail_fast and state == "failed":
+            stop.failure = True
+
+
+def _wait_for_an_orphan(job: LaunchedJob, stop: Stop) -> None:
+    """A job whose worker is gone writes its checkpoint; on another machine only its status says when it has."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    with contextlib.suppress(InputError):
+        while job.directory.status["state"] == "running" and not stop.at_once:
+            here = job.directory.status.get("host") == socket.gethostname()
+            if (here and not job.directory.is_alive) or time.monotonic() > deadline:
+                return
+            time.sleep(TICK)
+
+
+# ---- on the workers -------------------------------------------------------------------------------------
+#
+# Functions inside functions travel whole, so that the workers need no rnnlab: the processes that they start do.
+
+
+def _sees() -> Callable[[str], bool]:
+    def sees(path: str) -> bool:
+        import os
+
+        return os.path.isfile(path)
+
+    return sees
+
+
+def _work() -> Callable[[str, str, str, dict[str, str]], int]:
+    def work(path: str, allow: str, place: str, environment: dict[str, str]) -> int:
+        import os
+        import subprocess
+        import sys
+        import time
+
+        command = [sys.executable, "-m", "rnnlab.launch.process", path, allow]
+        with open(os.path.join(path, "train.log"), "ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # closed where this worker is lost
+                stdout=log,
+                stderr=log,
+                cwd=place if os.path.isdir(place) else path,
+                env={**os.environ, **environment},
+            )
+
+        def wait() -> None:  # in short turns: Ray cancels between two of them
+            while process.poll() is None:
+                time.sleep(0.1)
+
+        try:
+            wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            try:
+                wait()
+            except KeyboardInterrupt:
+                process.kill()
+        return process.wait()
+
+    return work

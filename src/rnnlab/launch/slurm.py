@@ -1,0 +1,450 @@
+"""Jobs on a Slurm cluster, in job arrays that submitit submits."""
+
+import contextlib
+import os
+import re
+import signal
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+from rnnlab.errors import InputError, Interrupted, nearest
+from rnnlab.instruments.console import console
+from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
+from rnnlab.launch.watch import Watch
+from rnnlab.runs import slurm
+from rnnlab.runs.directory import RunDirectory, now
+
+FOLDER = "slurm"
+"""Below the sweep's directory: what submitit writes, and what the jobs print."""
+TICK = 1.0  # seconds between two looks at the run directories
+QUERY_SECONDS = 10.0  # between two questions to the queue, which many share
+KILL_SECONDS = 20.0  # for a job that is killed to be gone
+
+# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+
+
+@dataclass
+class _Submitted:
+    job: LaunchedJob
+    key: tuple[str, int]
+    started: bool = False
+    told: bool = False  # to stop
+
+
+class Slurm(Launcher):
+    """Job arrays on a Slurm cluster; the run directories lie where all its nodes see them.
+
+    Nodes and tasks of a job come from its ``trainer.num_nodes`` and
+    ``trainer.devices``. Before its time is over, or when it has to give way
+    to another, a job writes a checkpoint and queues again. It goes on where
+    the process that leads the sweep is lost, and ``rnnlab resume`` finds it.
+
+    Args:
+        partition: where the jobs go; null: the cluster's default.
+        account: that is charged.
+        qos: quality of service.
+        time_minutes: limit of a job; what takes longer goes on in a further turn.
+        signal_seconds: before this limit a job is told to write its checkpoint.
+        max_requeues: further turns of a job.
+        cpus_per_task: cores of each process, and its threads.
+        mem_gb: memory of a node; null: the cluster's default.
+        gpus_per_node: ``auto``: ``trainer.devices`` of them where ``trainer.accelerator`` is ``gpu``, else none.
+        array_parallelism: jobs at a time.
+        setup: lines of the shell before a job starts, such as ``module load python``.
+        additional_parameters: of ``sbatch``: ``{constraint: a100}``.
+        wait: false: the command ends when the jobs are submitted.
+    """
+
+    adopts = "slurm"
+
+    def __init__(
+        self,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        time_minutes: PositiveInt = 60,
+        signal_seconds: PositiveInt = 90,
+        max_requeues: NonNegativeInt = 10,
+        cpus_per_task: PositiveInt = 1,
+        mem_gb: PositiveFloat | None = None,
+        gpus_per_node: NonNegativeInt | Literal["auto"] = "auto",
+        array_parallelism: PositiveInt = 256,
+        setup: list[str] | None = None,
+        additional_parameters: Mapping[str, Any] | None = None,
+        wait: bool = True,
+    ) -> None:
+        if find_spec("submitit") is None:
+            raise InputError(
+                "hydra/launcher=slurm needs the extra 'slurm': make install EXTRAS=slurm (pip install 'rnnlab[slurm]')"
+            )
+        if signal_seconds >= time_minutes * 60:
+            raise InputError(
+                f"hydra.launcher.signal_seconds={signal_seconds}: must be below the limit itself, "
+                f"hydra.launcher.time_minutes={time_minutes}, which is {time_minutes * 60} s"
+            )
+        self.partition, self.account, self.qos = partition, account, qos
+        self.time_minutes, self.signal_seconds, self.max_requeues = time_minutes, signal_seconds, max_requeues
+        self.cpus_per_task, self.mem_gb, self.gpus_per_node = cpus_per_task, mem_gb, gpus_per_node
+        self.array_parallelism, self.setup = array_parallelism, list(setup or ())
+        self.additional_parameters = dict(additional_parameters or {})
+        self.leaves = not wait
+
+    # ---- before the first job -----------------------------------------------------------------------
+
+    def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        partitions = self._partitions()
+        if self.partition is not None:
+            for wanted in self.partition.split(","):
+                if wanted not in partitions:
+                    raise InputError(
+                        f"hydra.launcher.partition={wanted}: no such partition{nearest(wanted, partitions)} "
+                        f"(there are {', '.join(partitions)})"
+                    )
+        by_shape = self._by_shape(jobs)
+        from rnnlab.launch import preload  # noqa: F401 (torch, fast)
+        from rnnlab.launch.check import check_jobs
+
+        path = jobs[0].directory.path.parent
+        check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=True, nodes=True)
+        for shape in by_shape:
+            self._test(shape)
+        try:
+            slurm.ask("sacct", "-X", "-n", "--starttime=now")
+        except InputError as error:
+            console().print(
+                f"no accounts ({error}): of a job that is killed only squeue tells, that it is gone but not why",
+                markup=False,
+            )
+
+    def _partitions(self) -> list[str]:
+        try:
+            slurm.ask("sbatch", "--version")
+        except InputError as error:
+            raise InputError(f"hydra/launcher=slurm: {error}: it works where jobs are submitted from") from None
+        try:
+            return sorted(set(slurm.ask("sinfo", "--noheader", "--format=%R").split()))
+        except InputError as error:
+            raise InputError(f"hydra/launcher=slurm: {error}") from None
+
+    def _by_shape(self, jobs: Sequence[LaunchedJob]) -> dict[tuple[int, int, int], list[LaunchedJob]]:
+        """Jobs by nodes, tasks and GPUs of each node: all of an array have the same."""
+        by_shape = defaultdict(list)
+        for job in jobs:
+            trainer = job.config["trainer"]
+            nodes, devices = trainer.get("num_nodes", 1), trainer.get("devices", 1)
+            if not isinstance(devices, int):
+                raise InputError(f"trainer.devices={devices}: with hydra/launcher=slurm it must be a number")
+            on_gpu = trainer.get("accelerator") in ("gpu", "cuda")
+            if on_gpu and self.gpus_per_node == 0:
+                raise InputError(
+                    "trainer.accelerator=gpu: hydra.launcher.gpus_per_node=0 asks Slurm for none; type auto"
+                )
+            gpus = (devices if on_gpu else 0) if self.gpus_per_node == "auto" else self.gpus_per_node
+            by_shape[nodes, devices, gpus].append(job)
+        return by_shape
+
+    def _parameters(self, shape: tuple[int, int, int], name: str) -> dict[str, Any]:
+        """For submitit, in the words of ``sbatch``."""
+        nodes, tasks, gpus = shape
+        memory = {} if self.mem_gb is None else {"mem": f"{round(self.mem_gb * 1024)}M"}
+        parameters = {
+            "job_name": name,
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "time": self.time_minutes,
+            "signal_delay_s": self.signal_seconds,
+            "nodes": nodes,
+            "ntasks_per_node": tasks,
+            "cpus_per_task": self.cpus_per_task,
+            "gpus_per_node": gpus or None,
+            **memory,
+            "array_parallelism": self.array_parallelism,
+            "setup": [*self.setup, f"export OMP_NUM_THREADS={self.cpus_per_task}"],
+            # srun does not take the cores over from sbatch since Slurm 22.05; who loses a process loses the job
+            "srun_args": [f"--cpus-per-task={self.cpus_per_task}", "--kill-on-bad-exit=1"],
+            "additional_parameters": {"requeue": True, **self.additional_parameters},
+        }
+        return {key: value for key, value in parameters.items() if value is not None}
+
+    def _test(self, shape: tuple[int, int, int]) -> None:
+        """Has Slurm look at what would be submitted.
+
+        Raises:
+            InputError: it would refuse it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            executor = self._executor(Path(folder), shape, "rnnlab")
+            script = Path(folder) / "script"
+            script.write_text(executor._make_submission_file_text("true", ""), encoding="utf-8")
+            try:
+                slurm.ask("sbatch", "--test-only", str(script))
+            except InputError as error:
+                raise InputError(f"hydra/launcher=slurm: Slurm refuses such a job: {error}") from None
+
+    def _executor(self, folder: Path, shape: tuple[int, int, int], name: str) -> Any:
+        import submitit
+
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(**self._parameters(shape, name))
+        return executor
+
+    # ---- the jobs -----------------------------------------------------------------------------------
+
+    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        keys = {job.name: slurm.submission(job.directory.status) for job in jobs}
+        there = slurm.queue([key[0] for key in keys.values() if key])
+        at_work = [
+            _Submitted(job, key)
+            for job in jobs
+            # what was there when the sweep was looked through may be done by now
+            if (key := keys[job.name]) and (key in there or job.directory.status["state"] == "done")
+        ]
+        known = {each.job.name for each in at_work}
+        new = self._submit([job for job in jobs if job.name not in known], settings, watch)
+        path = jobs[0].directory.path.parent
+        console().print(
+            f"{len(new)} submitted to Slurm" + (f", {len(at_work)} in its queue already" if at_work else ""),
+            markup=False,
+        )
+        if self.leaves:
+            names = ",".join(sorted({each.key[0] for each in (*at_work, *new)}))
+            console().print(f"look at them: rnnlab report {path}\n              squeue --name={names}", markup=False)
+            console().print(f"wait for them: rnnlab resume {path}", markup=False)
+            return
+        self._wait([*at_work, *new], settings, stop, watch)
+
+    def _submit(self, jobs: Sequence[LaunchedJob], settings: Settings, watch: Watch) -> list[_Submitted]:
+        from rnnlab.launch.job import begin_anew
+
+        submitted = []
+        most = _array_size()
+        for shape, alike in self._by_shape(jobs).items():
+            for first in range(0, len(alike), most):
+                part = alike[first : first + most]
+                path = part[0].directory.path.parent
+                # the runs know the name before Slurm does, so that no moment is left in which a job runs unknown
+                name = f"rnnlab-{re.sub(r'[^A-Za-z0-9.-]+', '-', path.name)}-{uuid.uuid4().hex[:8]}"
+                for index, job in enumerate(part):
+                    begin_anew(job.directory)
+                    of = {"name": name, "index": index, "time_outs": 0}
+                    job.directory.update_status("queued", slurm=of, reason=None, submitted=now())
+                executor = self._executor(path / FOLDER, shape, name)
+                (path / FOLDER).mkdir(exist_ok=True)
+                try:
+                    with executor.batch():
+                        for job in part:
+                            executor.submit(work, str(job.directory.path), settings.allow, name, self.max_requeues)
+                except Exception as error:
+                    if type(error).__module__.split(".")[0] != "submitit":
+                        raise
+                    said = [line for line in str(error).splitlines() if "sbatch:" in line] or str(error).splitlines()
+                    for job in part:
+                        reason = f"Slurm refused it: {said[0].split('error: ')[-1]}"
+                        job.directory.update_status("failed", reason=reason, finished=now(), slurm=None)
+                        watch.started(job.name, job.directory, job.config)
+                        watch.ended(job.name)
+                    continue
+                submitted += [_Submitted(job, (name, index)) for index, job in enumerate(part)]
+        return submitted
+
+    def _wait(self, at_work: list[_Submitted], settings: Settings, stop: Stop, watch: Watch) -> None:
+        attempts: dict[str, int] = {}
+        tasks: dict[tuple[str, int], slurm.Task] = {}
+        asked, waits, killed_at = 0.0, "", 0.0
+        while at_work:
+            fresh = time.monotonic() - asked > QUERY_SECONDS or stop.asked
+            if fresh:
+                try:
+                    tasks = slurm.queue([each.key[0] for each in at_work])
+                except InputError as error:  # a controller that rests for a moment: what is not known is not gone
+                    fresh, said = False, f"{error}: asking again"
+                else:
+                    said = _why_they_wait([tasks[each.key] for each in at_work if each.key in tasks])
+                asked = time.monotonic()
+                if said != waits:
+                    waits = said
+                    watch.say(said or "Slurm answers, and its queue goes on")
+            again = []
+            for each in list(at_work):
+                with contextlib.suppress(InputError):
+                    if each.job.directory.status["state"] == "running" and not each.started:
+                        watch.started(each.job.name, each.job.directory, each.job.config)
+                        each.started = True
+                if self._rests(each, fresh, tasks):
+                    at_work.remove(each)
+                    if self._settle(each, settings, stop, watch, attempts):
+                        again.append(each.job)
+            at_work += self._submit(again, settings, watch)
+            watch.parallel = max(1, sum(each.started for each in at_work))
+            if stop.asked and fresh and at_work:
+                self._stop(at_work, tasks, stop)
+                if stop.at_once:
+                    killed_at = killed_at or time.monotonic()
+                    if time.monotonic() - killed_at > KILL_SECONDS:
+                        return  # Slurm will not let go of them; resume looks again
+            watch.tick()
+            if at_work:
+                time.sleep(TICK)
+
+    def _rests(self, each: _Submitted, fresh: bool, tasks: Mapping[tuple[str, int], slurm.Task]) -> bool:
+        """Whether a job has ended; one that is interrupted may be about to queue again."""
+        with contextlib.suppress(InputError):
+            if each.job.directory.status["state"] in ("done", "failed"):
+                return True  # it may have become so before this looked at the queue
+        return fresh and each.key not in tasks
+
+    def _settle(self, each: _Submitted, settings: Settings, stop: Stop, watch: Watch, attempts: dict[str, int]) -> bool:
+        """Reads how a job ended, or notes it where it could not; returns whether it is to be tried again."""
+        job = each.job
+        before = job.directory.status["state"]
+        if before == "queued" and each.told:  # taken out of the queue by us
+            job.directory.update_status(slurm=None)
+            return False
+        status = slurm.settle(job.directory)
+        state, reason = status["state"], status.get("reason") or ""
+        if state == "failed" and stop.signals and before == "running":
+            state, reason = "interrupted", "stopped at once"
+            job.directory.update_status("interrupted", reason=reason)
+        died = before != state
+        tried = attempts.get(job.name, 0)
+        again = state != "done" and (died or status.get("retriable") or state == "interrupted")
+        if again and not stop.asked and tried < settings.retries:
+            attempts[job.name] = tried + 1
+            watch.tried_again(job.name, reason, tried + 1)
+            return True
+        if not each.started:
+            watch.started(job.name, job.directory, job.config)
+        watch.ended(job.name)
+        if settings.fail_fast and state == "failed":
+            stop.failure = True
+        return False
+
+    def _stop(self, at_work: Sequence[_Submitted], tasks: Mapping[tuple[str, int], slurm.Task], stop: Stop) -> None:
+        waiting, running = list[str](), list[str]()
+        for each in at_work:
+            task = tasks.get(each.key)
+            if task is not None and (not each.told or stop.at_once):
+                (running if task.state == "RUNNING" else waiting).append(task.id)
+                each.told = True
+        # SIGINT asks for a checkpoint and no further turn; SIGTERM may be of one that has to give way
+        to_running = ("--full", "--signal=KILL") if stop.at_once else ("--signal=INT",)
+        for ids, how in ((waiting, ()), (running, to_running)):
+            if ids:
+                with contextlib.suppress(InputError):  # it has just ended
+                    slurm.ask("scancel", *how, *ids)
+
+
+def _array_size() -> int:
+    """How many jobs an array may have."""
+    with contextlib.suppress(InputError):
+        found = re.search(r"MaxArraySize\s*=\s*(\d+)", slurm.ask("scontrol", "show", "config"))
+        if found:
+            return max(1, int(found[1]) - 1)
+    return 1000
+
+
+USUAL = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency")
+
+
+def _why_they_wait(tasks: Sequence[slurm.Task]) -> str:
+    """What a person should know of jobs that may wait for ever; empty where all is as usual."""
+    reasons = sorted({task.reason for task in tasks if task.state == "PENDING" and task.reason not in USUAL})
+    return f"in Slurm's queue jobs wait for: {', '.join(reasons)}" if reasons else ""
+
+
+# ---- on the node ----------------------------------------------------------------------------------------
+
+
+def work(path: str, allow: Sequence[str] | None, name: str, max_requeues: int) -> None:
+    """One task of a job: the run itself, or a further process of a data-parallel one.
+
+    Args:
+        path: of the run directory.
+        allow: see :func:`rnnlab.runs.build.build`.
+        name: of the submission; a run that belongs to another by now is left alone.
+        max_requeues: how often the job may queue again because its time is over.
+    """
+    directory = RunDirectory(path)
+    of = directory.status.get("slurm") or {}
+    if of.get("name") != name:
+        print(f"{path} belongs to {of.get('name', 'nobody')} by now: nothing to do")
+        return
+    import submitit
+
+    # before the time is over, and on some clusters when another job needs the place
+    notice = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]
+    noticed: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        noticed.append(number)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with _handled(notice, stop):
+        from rnnlab.launch.job import execute_further_process, execute_job
+
+        if os.environ.get("SLURM_PROCID", "0") != "0":
+            execute_further_process(directory, allow)
+            return
+        directory.update_status(slurm={**of, "job": _job_id()})
+        try:
+            execute_job(directory, allow)
+        except KeyboardInterrupt:
+            return
+        except Interrupted as interrupted:
+            if interrupted.signal_number == signal.SIGTERM:
+                _queue_again(directory, bool(noticed), max_requeues)
+
+
+@contextlib.contextmanager
+def _handled(notice: int, handler: Any) -> Iterator[None]:
+    """Takes over submitit's signals: it ignores the one and ends the process in the middle of a step at the other."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = signal.signal(notice, handler)
+    try:
+        yield
+    finally:
+        signal.signal(notice, before)
+
+
+def _job_id() -> str:
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID", "")
+
+
+def _queue_again(directory: RunDirectory, noticed: bool, max_requeues: int) -> None:
+    """Gives the job a further turn where its time is over or it gave way, and none where somebody cancelled it."""
+    job = _job_id()
+    try:
+        about = dict(re.findall(r"(\w+)=(\S+)", slurm.ask("scontrol", "--oneliner", "show", "job", job)))
+    except InputError as error:
+        directory.update_status(reason=f"stopped by a signal; not queued again: {error}")
+        return
+    of = directory.status["slurm"]
+    gave_way = about.get("PreemptTime", "None") not in ("None", "N/A")
+    # another state is of a job that was cancelled, or that Slurm has put back into its queue by itself
+    if about.get("JobState") != "RUNNING" or not (gave_way or noticed):
+        return
+    time_outs = of.get("time_outs", 0) + (not gave_way)
+    if time_outs > max_requeues:
+        reason = f"its time was over {time_outs} times (hydra.launcher.max_requeues={max_requeues}): resume goes on"
+        directory.update_status("failed", reason=reason)
+        return
+    why = "gave way to another job" if gave_way else "its time was over"
+    directory.update_status("queued", reason=f"{why}; it waits for its next turn", slurm={**of, "time_outs": time_outs})
+    try:
+        slurm.ask("scontrol", "requeue", job)
+    except InputError as error:
+        directory.update_status("interrupted", reason=f"{why}; it cannot be queued again: {error}")

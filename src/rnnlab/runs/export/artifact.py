@@ -1,0 +1,156 @@
+"""An export from a trained run to the two files."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab import __version__
+from rnnlab.errors import RunFailed
+from rnnlab.runs.directory import RunDirectory, now, replace
+from rnnlab.runs.execution import Run
+from rnnlab.runs.export.check import Steps, Verdict, check
+from rnnlab.runs.export.formats import OPSET, convert, input_names, output_names, serve
+from rnnlab.runs.export.portable import Portable
+from rnnlab.runs.export.processing import postprocessing, preprocessing
+from rnnlab.runs.export.target import PACKAGES, Target
+
+EXAMPLE = (3, 5)
+"""Sequences and steps by which a network is traced: neither is 1, and they differ."""
+
+
+def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
+    """Converts a run's network, holds the file against the run, and only then writes it.
+
+    Args:
+        run: built and with its weights.
+        directory: where it comes from.
+        target: where it goes.
+
+    Returns:
+        What was tried, and what came out.
+
+    Raises:
+        RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
+    """
+    network = run.task.network.cpu().eval()
+    steps = Steps.of(run.data)
+    # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
+    portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format)
+    verdict = check(serve(content, target.format), network, steps, run.data.spec.length)
+    if not verdict.holds:
+        raise RunFailed(
+            f"the exported file is not the run: it differs by {verdict.relative:.1e} of the largest value, where "
+            f"{verdict.limit:.1e} is rounding; nothing is written"
+        )
+    described = describe(run, directory, target, portable, content, verdict)
+    text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    target.path.parent.mkdir(exist_ok=True)
+    replace(target.path, content)
+    replace(target.description, text)
+    return verdict
+
+
+def describe(
+    run: Run, directory: RunDirectory, target: Target, portable: Portable, content: bytes, verdict: Verdict
+) -> dict[str, Any]:
+    """All that a server needs to know, as plain values."""
+    return {
+        "file": target.path.name,
+        "format": target.format,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "created": now(),
+        "run": {
+            "name": directory.path.name,
+            "state": directory.status["state"],
+            "config_sha256": _digest(directory.path / "config.yaml"),
+            "checkpoint_sha256": _digest(directory.best_checkpoint),
+            "cell": type(run.task.network.cells()[0]).__name__,
+            "task": type(run.task).__name__,
+            "data": type(run.data).__name__,
+        },
+        "versions": versions(target.format),
+        "inputs": _inputs(run, portable),
+        "outputs": _outputs(run, portable),
+        "streaming": portable.streams,
+        "preprocessing": preprocessing(run.data),
+        "postprocessing": postprocessing(run.task, run.data),
+        "checked": {
+            "sizes": [[case.batch, case.time] for case in verdict.cases],
+            "largest_error": verdict.absolute,
+            "largest_relative_error": verdict.relative,
+        },
+    }
+
+
+def versions(format: str) -> dict[str, Any]:
+    """With what a file was made."""
+    names = ("torch", *(PACKAGES if format == "onnx" else ()))
+    found = {"rnnlab": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+    return found | ({"opset": OPSET} if format == "onnx" else {})
+
+
+def _inputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
+    spec = run.data.spec.input
+    tokens = spec.vocabulary is not None
+    first, second, *states = input_names(portable)
+    described: list[dict[str, Any]] = [
+        {
+            "name": first,
+            "dtype": "int64" if tokens else "float32",
+            "shape": ["batch", "time"] if tokens else ["batch", "time", spec.features],
+            "meaning": "numbers of tokens" if tokens else "features of every step",
+        },
+        {
+            "name": second,
+            "dtype": "int64",
+            "shape": ["batch"],
+            "meaning": "valid steps of each sequence, at least 1; time where it is full",
+        },
+    ]
+    for name, start, layer, after in zip(
+        states, portable.starts, portable.layers, output_names(portable)[1:], strict=True
+    ):
+        described.append(
+            {
+                "name": name,
+                "dtype": _dtype(start),
+                "shape": ["batch", *start.shape],
+                "meaning": f"state of layer {layer + 1} before the first step",
+                "initial": start.tolist() if start.any() else 0,
+                "next": after,
+            }
+        )
+    return described
+
+
+def _outputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
+    network = run.task.network
+    every = network.readout_kind == "every"
+    size = network.readout.out_features
+    first, *states = output_names(portable)
+    described: list[dict[str, Any]] = [
+        {
+            "name": first,
+            "dtype": "float32",
+            "shape": ["batch", "time", size] if every else ["batch", size],
+            "meaning": "of every step" if every else f"of the sequence ({network.readout_kind} of its valid steps)",
+        }
+    ]
+    for name, start, layer in zip(states, portable.starts, portable.layers, strict=True):
+        meaning = f"state of layer {layer + 1} after each sequence's last valid step"
+        described.append({"name": name, "dtype": _dtype(start), "shape": ["batch", *start.shape], "meaning": meaning})
+    return described
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,77 @@
+"""A network as tracers can see it: of any batch and any length, its state handed in and out."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells.cell import Cell, map_state
+from rnnlab.network import Network
+from rnnlab.runs.export.step_graph import parts
+from rnnlab.shapes import Inputs, Lengths
+
+
+class Portable(nn.Module):
+    """A copy of a network whose cells are exchanged for such as a format can hold.
+
+    Attributes:
+        starts: of every tensor of the state its values before the first step, ``(…)`` without a batch; none for a
+            network of both directions, which carries no state.
+        layers: of each of these tensors the number of its layer.
+
+    Args:
+        network: which stays as it is.
+        exchange: makes of a cell, in evaluation mode, one that stands for it.
+    """
+
+    def __init__(self, network: Network, exchange: Callable[[Cell[Any]], Cell[Any]]) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval()
+        starts = [map_state(lambda part: part[0].detach().clone(), each) for each in network.initial_state(1)]
+        self._alone = [isinstance(each, Tensor) for each in starts]
+        self._sizes = [len(parts(each)) for each in starts]
+        tensors = [part for each in starts for part in parts(each)]
+        for layer in self.network.layers:
+            assert isinstance(layer, nn.ModuleList)
+            for direction, cell in enumerate(layer):
+                assert isinstance(cell, Cell)
+                layer[direction] = exchange(cell)
+        # what it starts from is an input
+        self.network.initial = nn.ParameterList()
+        self.streams = not network.bidirectional
+        self.starts = tensors if self.streams else []
+        self.layers = [number for number, size in enumerate(self._sizes) for _ in range(size)] if self.streams else []
+        self._tensors = len(tensors)
+        if not self.streams:
+            for number, tensor in enumerate(tensors):
+                self.register_buffer(f"start_{number}", tensor)
+
+    def forward(self, inputs: Inputs, lengths: Lengths, state: tuple[Tensor, ...] = ()) -> tuple[Tensor, ...]:
+        """Predicts.
+
+        Args:
+            inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
+            lengths: ``(batch,)`` valid steps of each sequence.
+            state: the tensors ``(batch, …)`` of all layers' states, in order.
+
+        Returns:
+            The output, as the network gives it, and the tensors of the next state.
+        """
+        if not self.streams:
+            starts = [getattr(self, f"start_{number}") for number in range(self._tensors)]
+            state = tuple(start.expand(inputs.shape[0], *start.shape) for start in starts)
+        tensors = iter(state)
+        states = [tuple(next(tensors) for _ in range(size)) for size in self._sizes]
+        each = [parts[0] if alone else parts for parts, alone in zip(states, self._alone, strict=True)]
+        hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
+        return (self.network.read(hidden, lengths), *[part for state in after for part in parts(state)])
+
+    def example(self, inputs: Tensor) -> tuple[Any, ...]:
+        """Arguments of ``forward``: these inputs, the first sequence full, the others a step shorter."""
+        batch, time = inputs.shape[:2]
+        lengths = torch.full((batch,), time - 1)
+        lengths[0] = time
+        state = tuple(start.expand(batch, *start.shape).clone() for start in self.starts)
+        return (inputs, lengths, state) if self.streams else (inputs, lengths)

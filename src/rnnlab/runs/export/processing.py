@@ -1,0 +1,164 @@
+"""What stands before and behind a network, as plain values: how its inputs are made, and how its outputs are read."""
+
+from functools import singledispatch
+from typing import Any
+
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.series import SeriesData
+from rnnlab.data.text import Text
+from rnnlab.data.text_classification import TextClassification
+from rnnlab.data.ucr import UCR
+from rnnlab.spec import Scaling
+from rnnlab.tasks.classification import Classification
+from rnnlab.tasks.distribution import LEAST_DEVIATION, Distribution, Gaussian, Quantiles
+from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.labelling import Labelling
+from rnnlab.tasks.language_modeling import LanguageModeling
+from rnnlab.tasks.regression import Regression
+from rnnlab.tasks.task import Task
+
+SOFTMAX = "probabilities are the softmax of output over its last dimension; names say what each of them is of"
+
+
+@singledispatch
+def preprocessing(data: SequenceData) -> dict[str, Any]:
+    """How an input in the data's own units becomes the network's."""
+    spec = data.spec.input
+    if spec.vocabulary is None:
+        return {"kind": "features", "features": spec.features, "rule": "numbers as the data set has them"}
+    return {
+        "kind": "tokens",
+        "size": spec.vocabulary,
+        "unknown": spec.unknown,
+        "rule": "numbers of tokens as the data set has them, from 0",
+    }
+
+
+@preprocessing.register
+def _(data: Text) -> dict[str, Any]:
+    return _text(data.unit, data.corpus.vocabulary, "each token of the text is its place in vocabulary")
+
+
+@preprocessing.register
+def _(data: TextClassification) -> dict[str, Any]:
+    encoder = data.encoder
+    rule = "the text is normalized, stripped of spaces around it, cut after max_length tokens; each is its place in "
+    return _text(encoder.unit, encoder.vocabulary, rule + "vocabulary") | {
+        "normalization": encoder.normalization,
+        "lower": encoder.lower,
+        "max_length": encoder.max_length,
+    }
+
+
+def _text(unit: str, vocabulary: tuple[str, ...], rule: str) -> dict[str, Any]:
+    if unit == "byte":
+        return {"kind": "text", "unit": unit, "vocabulary": None, "unknown": None, "rule": "bytes of UTF-8 as they are"}
+    return {"kind": "text", "unit": unit, "vocabulary": list(vocabulary), "unknown": 0, "rule": rule}
+
+
+@preprocessing.register
+def _(data: UCR) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features}
+    if data.scaling == "none":
+        return found | {"rule": "numbers as they are"}
+    if data.scaling == "per_sequence":
+        return found | {"rule": "(x - shift) / scale with mean and standard deviation of each channel of the sequence"}
+    mean, deviation = data._scale
+    return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": "(x - shift) / scale of each channel"}
+
+
+@preprocessing.register
+def _(data: SeriesData) -> dict[str, Any]:
+    columns = data.panel.columns
+    ahead = data.horizon if data.strategy == "direct" else 1
+    values = [*columns.target, *columns.past]
+    names = [
+        *values,
+        *(f"{name} +{step}" for step in range(1, ahead + 1) for name in columns.known),
+        *(f"{wave} {name} +1" for name in data.calendar for wave in ("sin", "cos")),
+        *(f"{name} is missing" for name in values if data.missing == "mask"),
+    ]
+    return {
+        "kind": "series",
+        "names": names,
+        "log": list(columns.target) if data.log else [],
+        "scaling": [
+            {"series": name, "columns": columns.numbers, "shift": shift.tolist(), "scale": scale.tolist()}
+            for name, shift, scale in zip(data.panel.names, *data.moments, strict=True)
+        ],
+        "rule": "a step's features in the order of names, where +n is n steps later; a column is (x - shift) / scale "
+        "of its series, after the natural logarithm where it is in log; a missing value is the one before, or 0 where "
+        "there is none",
+    }
+
+
+@singledispatch
+def postprocessing(task: Task, data: SequenceData) -> dict[str, Any]:
+    """How the network's output is read in the data's own units and names."""
+    return {"kind": "raw", "rule": f"as the objective {type(task).__name__} reads it"}
+
+
+@postprocessing.register
+def _(task: Classification, data: SequenceData) -> dict[str, Any]:
+    names = task.spec.target.names or tuple(map(str, range(task.spec.target.size)))
+    return {"kind": "class", "names": list(names), "rule": SOFTMAX}
+
+
+@postprocessing.register(LanguageModeling)
+@postprocessing.register(Labelling)
+def _(task: Task, data: SequenceData) -> dict[str, Any]:
+    names = task.spec.target.names or tuple(map(str, range(task.spec.target.size)))
+    blank = {} if task.spec.target.blank is None else {"blank": task.spec.target.blank}
+    return {"kind": "tokens", "names": list(names), "rule": SOFTMAX + ", at every step"} | blank
+
+
+@postprocessing.register
+def _(task: Regression, data: SequenceData) -> dict[str, Any]:
+    return {"kind": "value", "names": _names(task), **_units(task.spec.scaling)}
+
+
+@postprocessing.register
+def _(task: Forecasting, data: SequenceData) -> dict[str, Any]:
+    spec = task.spec
+    found = {"kind": "values", "names": _names(task), "unit": spec.unit, **_distribution(task.distribution)}
+    if not isinstance(data, SeriesData):
+        return found | _units(spec.scaling)
+    value = "output"
+    if data.residual_of != "none":
+        found["residual_of"] = data.residual_of
+        found["divisor"] = data._errors[data.residual_of].ravel().tolist()
+        value = f"(output * divisor + what {data.residual_of} forecasts, scaled)"
+    exponential = ", then its exponential" if spec.scaling.log else ""
+    where = "of its column and series in preprocessing"
+    return found | {"rule": f"value = {value} * scale + shift {where}{exponential}"}
+
+
+def _names(task: Task) -> list[str]:
+    return list(task.spec.target.names or map(str, range(task.spec.target.size)))
+
+
+def _units(scaling: Scaling) -> dict[str, Any]:
+    exponential = ", then its exponential" if scaling.log else ""
+    return {
+        "shift": list(scaling.shift),
+        "scale": list(scaling.scale),
+        "log": scaling.log,
+        "rule": f"value = output * scale + shift{exponential}",
+    }
+
+
+def _distribution(distribution: Distribution) -> dict[str, Any]:
+    if isinstance(distribution, Quantiles):
+        return {
+            "distribution": "quantiles",
+            "levels": list(distribution.levels),
+            "layout": "all values of the first quantile, then of the second …; sort them by size",
+        }
+    if isinstance(distribution, Gaussian):
+        return {
+            "distribution": "gaussian",
+            "least_deviation": LEAST_DEVIATION,
+            "layout": "the means of all values, then what softplus(x) + least_deviation makes their deviations of; "
+            "a deviation is times scale in units",
+        }
+    return {"distribution": "point"}

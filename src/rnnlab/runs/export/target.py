@@ -1,0 +1,71 @@
+"""Where an export goes, and in which format: what is known before anything is loaded."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from rnnlab.errors import InputError, nearest
+
+Format = Literal["onnx", "pt2"]
+FORMATS: tuple[Format, ...] = ("onnx", "pt2")
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+"""That ONNX needs."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The two files of an export.
+
+    Attributes:
+        path: of the network, ``*.onnx`` or ``*.pt2``.
+        format: of it.
+    """
+
+    path: Path
+    format: Format
+
+    @property
+    def description(self) -> Path:
+        """Of the JSON beside it, named after the whole of it: both formats may stand in one directory."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+
+def missing_packages(format: Format) -> list[str]:
+    """Those that a format needs and that are not installed."""
+    return [name for name in PACKAGES if find_spec(name) is None] if format == "onnx" else []
+
+
+def choose_target(run: Path, format: str | None, output: str | None, force: bool) -> Target:
+    """The target of a run's export, which can be written.
+
+    Args:
+        run: the run's directory, where it goes by default.
+        format: ``None``: what the name of ``output`` says, or ONNX.
+        output: of the network's file.
+        force: whether files may be replaced.
+
+    Raises:
+        InputError: there is no such format, its packages are not installed, the name says another one, or files exist.
+    """
+    suffix = Path(output).suffix.removeprefix(".") if output is not None else ""
+    named = format if format is not None else suffix if output is not None else FORMATS[0]
+    key = f"--format {named}" if format is not None else f"--output {output}"
+    chosen = next((each for each in FORMATS if each == named), None)
+    if chosen is None:
+        raise InputError(f"{key}: no format '{named}'{nearest(named, FORMATS)} (there are {', '.join(FORMATS)})")
+    if output is not None and suffix != chosen:
+        raise InputError(f"--output {output}: a file of --format {chosen} is named *.{chosen}")
+    missing = missing_packages(chosen)
+    if missing:
+        raise InputError(
+            f"--format onnx needs {', '.join(missing)}: pip install 'rnnlab[export]', or in a checkout make install "
+            "EXTRAS=export (--format pt2 needs nothing more)"
+        )
+    target = Target(run / "export" / f"model.{chosen}" if output is None else Path(output), chosen)
+    for path in (target.path, target.description):
+        if path.exists() and not force:
+            raise InputError(f"{path} exists, and nothing is overwritten: give another --output FILE, or --force")
+    if output is not None and not target.path.parent.is_dir():
+        raise InputError(f"--output {output}: there is no directory {target.path.parent}")
+    return target

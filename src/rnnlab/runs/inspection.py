@@ -1,0 +1,346 @@
+"""A look inside trained runs: their views measured, drawn, and written as PNGs and one page."""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab.data.sequence import SplitName
+from rnnlab.errors import InputError
+from rnnlab.instruments.confusion import ConfusionMatrix
+from rnnlab.instruments.forecast import Forecast
+from rnnlab.instruments.gradient_flow import GradientFlow
+from rnnlab.instruments.hidden_states import HiddenStates
+from rnnlab.instruments.inspection.calibration import Calibration
+from rnnlab.instruments.inspection.dynamics import Lyapunov
+from rnnlab.instruments.inspection.embeddings import EmbeddingNeighbours
+from rnnlab.instruments.inspection.examples import WorstExamples
+from rnnlab.instruments.inspection.gates import GateSaturation, GatesOverTime
+from rnnlab.instruments.inspection.memory import GradientByLag
+from rnnlab.instruments.inspection.ordinary import HiddenPaths, LossByEpoch, Ordinary, ScoreByLengths
+from rnnlab.instruments.inspection.saliency import Saliency
+from rnnlab.instruments.inspection.subject import Subject
+from rnnlab.instruments.inspection.view import Table, View
+from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
+from rnnlab.instruments.score_by_length import ScoreByLength
+from rnnlab.instruments.spectrum import Spectrum
+from rnnlab.runs.checkpoint import load_weights, read_checkpoint
+from rnnlab.runs.directory import RunDirectory, replace
+from rnnlab.runs.execution import Run, prepare
+from rnnlab.runs.gallery import render, validation_batches
+from rnnlab.runs.trainer import choose_threads, quiet_lightning
+
+log = logging.getLogger("rnnlab")
+
+INSIDE: tuple[Callable[[], View[Any]], ...] = (
+    GradientByLag, Lyapunov, Saliency, GatesOverTime, GateSaturation, EmbeddingNeighbours, WorstExamples, Calibration,
+)  # fmt: skip
+COMPARED: tuple[Callable[[], View[Any]], ...] = (
+    GradientByLag, Lyapunov, Saliency, GateSaturation, HiddenPaths, Calibration, ScoreByLengths, LossByEpoch,
+)  # fmt: skip
+ORDINARY: tuple[Callable[[], Instrument], ...] = (
+    LossCurves, AccuracyCurves, Forecast, ScoreByLength, ConfusionMatrix, HiddenStates, Spectrum,
+)  # fmt: skip
+"""What a run that was trained without instruments is drawn with."""
+SHOWN = 3
+"""Sequences that are shown one by one where nobody chose."""
+PAGE, NUMBERS = "index.html", "inspect.json"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that is drawn, ready to be hung."""
+
+    name: str
+    title: str
+    reading: str
+    png: bytes
+    table: Table | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that there is to see.
+
+    Attributes:
+        title: what was looked at.
+        about: pairs for the top of the page.
+        shown: the pictures, in their order.
+        left_out: title and reason of those that say nothing here.
+        facts: names and values of the most telling numbers.
+    """
+
+    title: str
+    about: list[tuple[str, str]]
+    shown: list[Shown]
+    left_out: list[tuple[str, str]]
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A run to look into, and the config under which its data is made."""
+
+    name: str
+    directory: RunDirectory
+    config: dict[str, Any]
+
+
+def open_run(
+    inspected: Inspected, split: SplitName, sequences: Sequence[int] | None = None, allow: Sequence[str] = ()
+) -> tuple[Subject, Run]:
+    """A run with its kept weights, its first ones and its last ones.
+
+    Raises:
+        InputError: a checkpoint is damaged or does not fit, or there is no such sequence.
+    """
+    quiet_lightning()
+    directory = inspected.directory
+    best = directory.best_checkpoint
+    run = prepare(inspected.config, allow, trained=read_checkpoint(best))
+    task, network = run.task, run.task.network
+    sizes = [parameter.numel() for parameter in network.parameters()]
+    torch.set_num_threads(choose_threads("auto", run.data.batch_size, sizes))
+    # seeded as the run was, what was just built is what the run began with
+    stages = {"before training": {name: value.clone() for name, value in network.state_dict().items()}}
+    load_weights(task, best)
+    last = read_checkpoint(directory.last_checkpoint) if directory.last_checkpoint.exists() else {}
+    weights = _network_weights(last)
+    own = network.state_dict()
+    if weights.keys() == own.keys() and any(not own[name].equal(weights[name]) for name in own):
+        stages["last epoch"] = weights
+    task.eval()
+    recorded: dict[int, Tensor] = {}
+    observed = last.get("callbacks", {}).get("Gallery", {})
+    same_data = inspected.config["data"] == directory.config["data"]
+    if same_data:
+        recorded = {int(epoch): norms for epoch, norms in observed.get("gradient_flow", {}).items()}
+    for instrument in run.instruments:
+        instrument.restore(observed.get(instrument.name, {}))
+    subject = Subject(
+        inspected.name, task, run.data, split, (), stages, recorded, directory.epochs, directory.metrics,
+    )  # fmt: skip
+    subject.sequences = chosen(sequences, subject.size, split)
+    return subject, run
+
+
+def chosen(sequences: Sequence[int] | None, size: int, split: str) -> tuple[int, ...]:
+    """Numbers of sequences that there are: those given, or the first few.
+
+    Raises:
+        InputError: there is no such sequence.
+    """
+    if sequences is None:
+        return tuple(range(min(SHOWN, size)))
+    for number in sequences:
+        if not 0 <= number < size:
+            raise InputError(f"--sequences {number}: the {split} split has sequences 0 … {size - 1}")
+    return tuple(dict.fromkeys(sequences))
+
+
+def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None, allow: Sequence[str]) -> Inspection:
+    """All views of one run.
+
+    Raises:
+        InputError: as :func:`open_run`.
+    """
+    subject, run = open_run(inspected, split, sequences, allow)
+    baseline = subject.task.measure_baseline(validation_batches(subject.task, subject.data))
+    subject.history = [
+        {**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in subject.history
+    ]
+    instruments = run.instruments or [make() for make in ORDINARY]
+    # the gradient by lag is the same measurement, told as what it means
+    ordinary = [Ordinary(each) for each in instruments if not isinstance(each, GradientFlow)]
+    shown: list[Shown] = []
+    left_out: list[tuple[str, str]] = []
+    facts: list[tuple[str, str]] = []
+    for view in [*(make() for make in INSIDE), *ordinary]:
+        reason, measured = _measure(view, subject)
+        if reason is None:
+            reason = _hang(shown, facts, view, partial(view.draw, subject, measured))
+        if reason is not None:
+            left_out.append((view.title, reason))
+    return Inspection(inspected.name, _about(inspected, subject), shown, left_out, facts)
+
+
+def compare(
+    runs: Sequence[Inspected], title: str, split: SplitName, sequences: Sequence[int] | None, allow: Sequence[str]
+) -> Inspection:
+    """The views that say something side by side, of several runs.
+
+    Raises:
+        InputError: as :func:`open_run`.
+    """
+    views = [make() for make in COMPARED]
+    measured: list[dict[str, Any]] = [{} for _ in views]
+    reasons: list[dict[str, str]] = [{} for _ in views]
+    about = []
+    for each in runs:
+        subject, _ = open_run(each, split, sequences, allow)
+        about += _about(each, subject, brief=True)
+        for view, found, missing in zip(views, measured, reasons, strict=True):
+            reason, result = _measure(view, subject)
+            if reason is None:
+                found[each.name] = result
+            else:
+                missing[each.name] = reason
+    shown: list[Shown] = []
+    left_out: list[tuple[str, str]] = []
+    facts: list[tuple[str, str]] = []
+    for view, found, missing in zip(views, measured, reasons, strict=True):
+        if found:
+            reason = _hang(shown, facts, view, partial(view.compare, found))
+            if reason is not None:
+                left_out.append((view.title, reason))
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in missing.items():
+            by_reason.setdefault(reason, []).append(name)
+        left_out += [(view.title, f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()]
+    return Inspection(title, about, shown, left_out, facts)
+
+
+def _measure(view: View[Any], subject: Subject) -> tuple[str | None, Any]:
+    """Why there is nothing to measure, or what was measured."""
+    try:
+        reason = view.missing(subject)
+        return (reason, None) if reason else (None, view.measure(subject))
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  perhaps of somebody's own cell: it costs none of the other pictures
+        return _failed(view, error), None
+
+
+def _hang(shown: list[Shown], facts: list[tuple[str, str]], view: View[Any], draw: Callable[[], Any]) -> str | None:
+    """Draws a picture into ``shown``; says why where it cannot be drawn."""
+    try:
+        picture = draw()
+        if picture is None:
+            return "it says nothing side by side"
+        shown.append(Shown(view.name, view.title, view.reading, render(picture.figure), picture.table))
+        facts += picture.facts.items()
+    except Exception as error:  # noqa: BLE001  as above
+        return _failed(view, error)
+    return None
+
+
+def _failed(view: View[Any], error: Exception) -> str:
+    log.debug("%s", view.name, exc_info=error)
+    return f"it could not be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+
+
+def _network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    weights = checkpoint.get("state_dict", {})
+    return {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
+
+
+def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[tuple[str, str]]:
+    """What a reader should know first."""
+    network, metrics, status = subject.network, subject.metrics, inspected.directory.status
+    layers = f"{network.num_layers} layer{'s' if network.num_layers > 1 else ''} of {network.hidden_size}"
+    cell = f"{type(network.cells()[0]).__name__}, {'bidirectional, ' if network.bidirectional else ''}{layers} units"
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    monitor = str(inspected.config.get("monitor", "val/loss"))
+    test = monitor.replace("val/", "test/", 1)
+    scores = [f"{name} {metrics[name]:.4g}" for name in (monitor, test) if name in metrics]
+    baseline = monitor.replace("val/", "baseline/", 1)
+    if baseline in metrics:
+        scores.append(f"trivial predictor {metrics[baseline]:.4g}")
+    score = ", ".join(scores) or "no final scores: the run is not done"
+    if brief:
+        return [(inspected.name, f"{cell}, {parameters:,} parameters; {score}")]
+    state = str(status.get("state"))
+    epochs = len(subject.history)
+    trained = (
+        f"{epochs} epochs, the weights of epoch {metrics['best_epoch']:.0f} kept" if metrics else f"{epochs} epochs"
+    )
+    return [
+        ("network", f"{cell}, {parameters:,} parameters"),
+        ("data", f"{type(subject.data).__name__}, {subject.split} split, {subject.size:,} sequences"),
+        ("training", trained if state == "done" else f"{state}: {trained}"),
+        ("scores", score),
+        *([("note", subject.task.spec.note)] if subject.task.spec.note else []),
+    ]
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Refuses a place that cannot be written to, before anything is computed.
+
+    Raises:
+        InputError: it exists and holds something, or is a file, or its parent doesn't exist.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file: name a directory")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise InputError(f"{folder} exists, and nothing is overwritten: give another --output, or --force")
+    if not folder.parent.is_dir():
+        raise InputError(f"--output {folder}: there is no directory {folder.parent}")
+
+
+def write(inspection: Inspection, page: str, folder: Path) -> list[str]:
+    """Writes the pictures, the numbers and the page: all together where the folder is new, else one by one.
+
+    Of what an earlier inspection has left there it takes away pictures that this one does not have.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    files: dict[str, bytes] = {f"{each.name}.png": each.png for each in inspection.shown}
+    numbers = {
+        "title": inspection.title,
+        "about": dict(inspection.about),
+        "facts": inspection.facts,
+        "tables": {
+            each.name: {"columns": each.table.columns, "rows": each.table.rows}
+            for each in inspection.shown
+            if each.table
+        },
+        "left_out": dict(inspection.left_out),
+        "files": [*files, PAGE],
+    }
+    files[NUMBERS] = (json.dumps(numbers, indent=1, ensure_ascii=False) + "\n").encode()
+    files[PAGE] = page.encode()
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            before = _written_before(folder)
+            for name, content in files.items():
+                replace(folder / name, content)
+            for name in before - set(files):
+                (folder / name).unlink(missing_ok=True)
+            return list(files)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for name, content in files.items():
+                replace(temporary / name, content)
+            temporary.chmod(0o755)
+            temporary.replace(folder)  # an empty directory gives way
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    return list(files)
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Pictures that an earlier inspection says it wrote."""
+    try:
+        names = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["files"]
+        return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

@@ -1,0 +1,104 @@
+"""Networks of one direction, one step at a time: what a stream and a generator need."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.lstm import LSTM
+from rnnlab.errors import InputError
+from rnnlab.network import Network
+
+StepState = list[Any]
+"""Of each network: the state of each cell, and what is read out so far (``None`` where the last step alone is)."""
+
+
+class Stepper:
+    """Takes networks through time, their outputs combined: the same as a pass over the whole, to rounding.
+
+    Args:
+        networks: for the same data.
+        combine: ``(members, …)`` outputs to ``(…)``.
+
+    Raises:
+        InputError: one reads in both directions.
+    """
+
+    def __init__(self, networks: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
+        if any(network.bidirectional for network in networks):
+            raise InputError(
+                "this run reads each sequence from both its ends (model.bidirectional=true), so that it can say "
+                "nothing before the end: predict whole sequences, without --stream and --steps"
+            )
+        self.networks, self.combine = list(networks), combine
+        self._steps = [[_step_of(cell) for cell in network.cells()] for network in networks]
+
+    @torch.inference_mode()
+    def initial(self, batch: int = 1) -> StepState:
+        """Before the first step."""
+        return [(network.initial_state(batch), None) for network in self.networks]
+
+    def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
+        """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
+        outputs, after = [], []
+        for network, steps, (before, pooled) in zip(self.networks, self._steps, state, strict=True):
+            h = F.embedding(x, network.encoder.weight) if isinstance(network.encoder, nn.Embedding) else x
+            if isinstance(network.encoder, nn.Linear):
+                h = network.encoder(h)
+            states: list[Any] = []
+            pool: Any = None
+            for step, own in zip(steps, before, strict=True):
+                h, new = step(h, own)
+                states.append(new)
+            if network.readout_kind == "mean":
+                pool = (h, 1) if pooled is None else (pooled[0] + h, pooled[1] + 1)
+                h = pool[0] / pool[1]
+            elif network.readout_kind == "max":
+                h = pool = h if pooled is None else torch.maximum(pooled, h)
+            outputs.append(F.linear(h, network.readout.weight, network.readout.bias))
+            after.append((states, pool))
+        return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
+
+    @torch.inference_mode()
+    def read(self, inputs: Tensor) -> tuple[Tensor, StepState]:
+        """Many steps at once, ``(batch, time)`` tokens, where a prediction is made at every step.
+
+        Returns:
+            ``(batch, size)`` at the last step, and the state after it.
+        """
+        outputs, state = [], []
+        for network in self.networks:
+            output, after = network(inputs)
+            outputs.append(output[:, -1])
+            state.append((list(after), None))
+        return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), state
+
+
+def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+    """A cell's step, by torch's own kernel where it has one for a single step."""
+    if type(cell) not in (LSTM, GRU) or cell.backend == "reference":
+        return cell.step  # type: ignore[return-value]
+    weights: Any = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+
+    def lstm(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = torch.lstm_cell(x, state, *weights)
+        return state[0], state
+
+    def gru(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = torch.gru_cell(x, state, *weights)
+        return state, state
+
+    return lstm if type(cell) is LSTM else gru
+
+
+def each_step(network: Network, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    """``(batch, time, size)`` what a network would say if each step were the last."""
+    hidden, _ = network.hidden(inputs, None, lengths)
+    if network.readout_kind == "mean":
+        hidden = hidden.cumsum(1) / torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
+    elif network.readout_kind == "max":
+        hidden = hidden.cummax(1).values
+    return network.readout(hidden)

@@ -1,0 +1,468 @@
+"""Search by Optuna, asked and told; the study lies in a file, or a database, that several processes share.
+
+T. Akiba, S. Sano, T. Yanase, T. Ohta & M. Koyama, "Optuna: a next-generation
+hyperparameter optimization framework", KDD (2019).
+
+The study knows each trial from the moment in which it is asked for; the
+sweep's ledger knows the runs. Whoever is killed between the two, or between a
+run's end and its telling, finds what is missing when the sweep is resumed.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rnnlab.errors import InputError
+from rnnlab.search.searcher import Ending, Objective, PositiveFloat, PositiveInt, Searcher, Seed, Trial
+from rnnlab.search.space import Choice, Interval, Parameter, Space, Value
+
+if TYPE_CHECKING:
+    import optuna
+
+HEARTBEAT = 60
+"""Seconds; a trial without one for three times as long is given to another process of the same study."""
+FILE = "search.db"
+JOURNALS = (".log", ".journal")
+OURS, SWEEP, SPACE = "rnnlab", "sweep", "space"
+RETRIED = "failed_trial"
+"""Optuna's own note on a trial that repeats another one."""
+UNOWNED_SECONDS = 60.0
+ALL = 2**31 - 1
+
+
+class OptunaSearch(Searcher):
+    """Trials that Optuna proposes, and perhaps ends before their time.
+
+    Args:
+        n_trials: see :class:`Searcher`.
+        timeout: likewise.
+        n_jobs: likewise.
+        seed: of the sampler.
+        sampler: ``tpe`` (Bergstra et al. 2011), ``cmaes`` (Hansen & Ostermeier 2001: numbers only, choices are
+            drawn at random), ``random``, or ``grid``: every setting of a space without intervals, once.
+        pruner: ``hyperband`` (Li et al. 2018), ``median`` (worse than the median of the others at the same epoch),
+            ``successive_halving`` (Li et al. 2020), or ``none``.
+        min_epochs: no run is pruned before.
+        startup_trials: drawn at random before ``tpe`` and ``cmaes`` begin to learn, and before ``median`` prunes.
+        storage: a file (``.db``: SQLite; ``.log`` or ``.journal``: a journal, for network file systems) or the URL
+            of a database; by default ``search.db`` in the sweep's directory.
+        study_name: of the study in the storage.
+    """
+
+    def __init__(
+        self,
+        n_trials: PositiveInt | None = 20,
+        timeout: PositiveFloat | None = None,
+        n_jobs: PositiveInt | Literal["auto"] = "auto",
+        seed: Seed = 0,
+        sampler: Literal["tpe", "cmaes", "random", "grid"] = "tpe",
+        pruner: Literal["none", "median", "hyperband", "successive_halving"] = "none",
+        min_epochs: PositiveInt = 1,
+        startup_trials: PositiveInt = 10,
+        storage: str | None = None,
+        study_name: str = "rnnlab",
+    ) -> None:
+        # a grid has an end of its own
+        super().__init__(ALL if sampler == "grid" and n_trials is None else n_trials, timeout, n_jobs, seed)
+        need("optuna")
+        if sampler == "cmaes":
+            need("cmaes")
+        self.sampler, self.pruner, self.min_epochs = sampler, pruner, min_epochs
+        self.startup_trials, self.storage, self.study_name = startup_trials, storage, study_name
+        self._numbers: dict[int, int | None] = {}  # of the ledger's trials in the study
+        self._beating = threading.Event()
+
+    @property
+    def prunes(self) -> bool:  # type: ignore[override]
+        return self.pruner != "none"
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        modules = ("optuna", "optuna.storages._rdb.storage", "optuna.storages.journal", "alembic.command")
+        return modules if self.prunes else ()
+
+    def check(self, space: Space) -> None:
+        if self.sampler != "grid":
+            return
+        try:
+            size = sum(1 for _ in space.grid())
+        except InputError as error:
+            raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
+        if self.n_trials is not None and self.n_trials < size:
+            raise InputError(
+                f"hydra.sweeper.n_trials={self.n_trials}: the grid has {size} settings; n_trials=null tries them all"
+            )
+        self.n_trials = size
+
+    # ---- the study --------------------------------------------------------------------------------
+
+    def open(self, space: Space, objective: Objective, sweep: Path, known: Mapping[int, Mapping[str, str]]) -> None:
+        import optuna
+
+        self.space, self.sweep = space, f"{socket.gethostname()}:{sweep}"
+        self._max_epochs = objective.max_epochs
+        place = self.storage or str(sweep / FILE)
+        self._place = place if "://" in place else str(Path(place).expanduser().absolute())
+        self._is_own = self.storage is None
+        self._pruner = {"name": self.pruner, "min_epochs": self.min_epochs, "max_epochs": objective.max_epochs,
+                        "startup_trials": self.startup_trials}  # fmt: skip
+        direction: Literal["minimize", "maximize"] = "minimize" if objective.mode == "min" else "maximize"
+        with quiet():
+            self._storage = storage_at(self._place)
+            self.study = optuna.create_study(
+                storage=self._storage, study_name=self.study_name, direction=direction, load_if_exists=True,
+                pruner=make_pruner(self._pruner),
+            )  # fmt: skip
+            wanted = {"space": space.signature(), "monitor": objective.monitor, "mode": objective.mode,
+                      "common": dict(objective.common)}  # fmt: skip
+            self._hold_against(wanted)
+            if self.sampler == "grid":
+                self._enqueue_grid()
+            for number in known:
+                self._take_up(number)
+            self._adopted = self._orphans(set(known))
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _hold_against(self, wanted: Mapping[str, Any]) -> None:
+        """Refuses a study of something else.
+
+        Raises:
+            InputError: saying what differs.
+        """
+        there = self.study.user_attrs.get(OURS)
+        if there is None:
+            if self.study.get_trials(deepcopy=False):
+                raise InputError(
+                    f"hydra.sweeper.storage: the study '{self.study_name}' in {self._place} is none of rnnlab's: "
+                    "choose another hydra.sweeper.study_name"
+                )
+            self.study.set_user_attr(OURS, dict(wanted))
+            return
+        for what, ours in wanted.items():
+            theirs = there.get(what)
+            if theirs == ours:
+                continue
+            if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+                key = next(key for key in (*theirs, *ours) if theirs.get(key) != ours.get(key))
+                said = f"{key} is {theirs.get(key, 'not set')} there and {ours.get(key, 'not set')} here"
+            else:
+                said = f"{what} is {theirs} there and {ours} here"
+            raise InputError(
+                f"hydra.sweeper.storage: the study '{self.study_name}' in {self._place} is of another search: {said}; "
+                "choose another hydra.sweeper.study_name"
+            )
+
+    def _enqueue_grid(self) -> None:
+        settings = list(self.space.grid())
+        if len(self.study.get_trials(deepcopy=False)) < len(settings):
+            for setting in settings:
+                self.study.enqueue_trial(setting, skip_if_exists=True)
+
+    def _sampler(self) -> "optuna.samplers.BaseSampler":
+        """A new one for each trial, seeded by how many there are, so that a resumed search goes on as it would have."""
+        from optuna import samplers
+
+        seed = (self.seed * 1_000_003 + len(self.study.get_trials(deepcopy=False))) % 2**32
+        if self.sampler == "tpe":
+            # a trial at work counts as a bad one meanwhile, so that several at a time do not all go to one place
+            return samplers.TPESampler(seed=seed, n_startup_trials=self.startup_trials, constant_liar=True)
+        if self.sampler == "cmaes":
+            return samplers.CmaEsSampler(
+                seed=seed, n_startup_trials=self.startup_trials, warn_independent_sampling=False
+            )
+        return samplers.RandomSampler(seed=seed)
+
+    # ---- asking -----------------------------------------------------------------------------------
+
+    def ask(self) -> Trial | None:
+        import optuna
+
+        with quiet():
+            if self._adopted:
+                return self._adopted.pop(0)
+            if self.is_late:
+                return None
+            with contextlib.suppress(NotImplementedError):
+                optuna.storages.fail_stale_trials(self.study)
+            trials = self.study.get_trials(deepcopy=False)
+            waiting = any(trial.state.name == "WAITING" for trial in trials)
+            begun = sum(_counts(trial) and trial.state.name != "WAITING" for trial in trials)
+            retries = any(trial.state.name == "WAITING" and not _counts(trial) for trial in trials)
+            if not retries and self.n_trials is not None and begun >= self.n_trials:
+                return None
+            if self.sampler == "grid" and not waiting:
+                return None
+            self.study.sampler = self._sampler()
+            trial = self.study.ask()
+            trial.set_user_attr(SWEEP, self.sweep)
+            if self._is_beyond(trial.number):
+                # two processes asked for the last one at once
+                self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                return None
+            self._numbers[trial.number] = trial.number
+            self._record(trial._trial_id)
+            return Trial(trial.number, self.space.settings(partial(suggest, trial)))
+
+    def _is_beyond(self, number: int) -> bool:
+        trials = self.study.get_trials(deepcopy=False)
+        if self.n_trials is None or not _counts(trials[number]):
+            return False
+        return sum(_counts(trial) and trial.state.name != "WAITING" for trial in trials[:number]) >= self.n_trials
+
+    def _orphans(self, known: set[int]) -> list[Trial]:
+        """Trials that were asked for and never written down, since who asked was killed."""
+        import optuna
+
+        found = []
+        for frozen in self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            owner = frozen.user_attrs.get(SWEEP)
+            begun = frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0
+            ours = owner == self.sweep or (
+                owner is None and (self._is_own or time.time() - begun > UNOWNED_SECONDS)
+            )  # fmt: skip
+            if frozen.number in known or frozen.number in self._numbers.values() or not ours:
+                continue
+            trial = optuna.trial.Trial(self.study, frozen._trial_id)
+            trial.set_user_attr(SWEEP, self.sweep)
+            self.study.sampler = self._sampler()
+            self._numbers[frozen.number] = frozen.number
+            found.append(Trial(frozen.number, self.space.settings(partial(suggest, trial))))
+        return found
+
+    # ---- telling ----------------------------------------------------------------------------------
+
+    def tell(self, number: int, ending: Ending, score: float | None = None) -> None:
+        from optuna.trial import TrialState
+
+        there = self._numbers.get(number)
+        if there is None:
+            return
+        with quiet():
+            if self.study.get_trials(deepcopy=False)[there].state != TrialState.RUNNING:
+                return
+            states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+            # another process may have taken it over just now
+            with contextlib.suppress(ValueError, RuntimeError):
+                self.study.tell(there, score if ending == "done" else None, state=states[ending])
+
+    def _take_up(self, number: int) -> None:
+        """Finds the trial of the study that stands for one of the ledger.
+
+        That may be a later one, which repeats it. Where another process of the study has it by now, none does.
+        """
+        from optuna.trial import TrialState
+
+        with quiet():
+            trials = self.study.get_trials(deepcopy=False)
+            if number >= len(trials):  # the study's file was taken away: the ledger still has its runs
+                return
+            chain = [trials[number], *(trial for trial in trials if trial.system_attrs.get(RETRIED) == number)]
+            last = chain[-1]
+            self._numbers[number] = last.number
+            if last.state == TrialState.WAITING:
+                if not self._storage.set_trial_state_values(last._trial_id, TrialState.RUNNING):
+                    self._numbers[number] = None
+                    return
+                self._storage.set_trial_user_attr(last._trial_id, SWEEP, self.sweep)
+            elif last.user_attrs.get(SWEEP) != self.sweep:
+                self._numbers[number] = None
+                return
+            if last.state in (TrialState.RUNNING, TrialState.WAITING):
+                self._record(last._trial_id)
+
+    def again(self, number: int) -> None:
+        """A trial that was told failed is tried once more: the study gets another one for it."""
+        import optuna
+        from optuna.trial import TrialState
+
+        there = self._numbers.get(number)
+        if there is None:
+            return
+        with quiet():
+            last = self.study.get_trials(deepcopy=False)[there]
+            if last.state != TrialState.FAIL:
+                return
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.RUNNING, params=last.params, distributions=last.distributions,
+                    user_attrs={SWEEP: self.sweep, "repeats": number}, system_attrs={RETRIED: number},
+                )
+            )  # fmt: skip
+            mine = [t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get("repeats") == number]
+            self._numbers[number] = mine[-1].number
+            self._record(mine[-1]._trial_id)
+
+    # ---- what a run must know ---------------------------------------------------------------------
+
+    def pruning(self, number: int, run: Path) -> dict[str, Any]:
+        there = self._numbers.get(number)
+        if not self.prunes or there is None:
+            return {}
+        # a sweep that is moved, or seen under another path from another machine, takes its file along
+        place = os.path.relpath(self._place, run) if self._is_own else self._place
+        return {"storage": place, "study": self.study_name, "number": there, "pruner": self._pruner}
+
+    # ---- signs of life ----------------------------------------------------------------------------
+
+    def _record(self, trial_id: int) -> None:
+        with contextlib.suppress(AttributeError, NotImplementedError):
+            self._storage.record_heartbeat(trial_id)
+
+    def _beat(self) -> None:
+        while not self._beating.wait(HEARTBEAT):
+            with contextlib.suppress(Exception):  # a busy database: the next one will do
+                mine = {number for number in self._numbers.values() if number is not None}
+                for trial in self.study.get_trials(deepcopy=False):
+                    if trial.number in mine and trial.state.name == "RUNNING":
+                        self._record(trial._trial_id)
+
+    def close(self) -> None:
+        self._beating.set()
+
+
+def need(package: str) -> None:
+    """Raises InputError where an optional package is not there."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise InputError(
+            f"hydra/sweeper=optuna needs {package}: make install EXTRAS=optuna (pip install 'rnnlab[optuna]'); "
+            "hydra/sweeper=random needs nothing"
+        )
+
+
+def _counts(trial: "optuna.trial.FrozenTrial") -> bool:
+    """Whether it uses up the budget: a repeated one has done so already."""
+    return RETRIED not in trial.system_attrs
+
+
+def storage_at(place: str) -> Any:
+    """Optuna's storage at a path or URL; a trial whose process is gone is queued again by whoever asks next.
+
+    Raises:
+        InputError: there is none, and none can be made.
+    """
+    from optuna.storages import JournalStorage, RDBStorage, RetryFailedTrialCallback
+    from optuna.storages.journal import JournalFileBackend
+
+    if place.endswith(JOURNALS):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return JournalStorage(JournalFileBackend(place))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"hydra.sweeper.storage={place}: {_one_line(error)}") from None
+    is_file = "://" not in place
+    if is_file:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return RDBStorage(
+            f"sqlite:///{place}" if is_file else place,
+            # others write too: wait for them rather than give up
+            engine_kwargs={"connect_args": {"timeout": 60}} if is_file or place.startswith("sqlite") else {},
+            heartbeat_interval=HEARTBEAT,
+            grace_period=3 * HEARTBEAT,
+            failed_trial_callback=RetryFailedTrialCallback(),
+        )
+    except Exception as error:  # noqa: BLE001 (SQLAlchemy's, the driver's, Optuna's: each has its own)
+        raise InputError(f"hydra.sweeper.storage={place} cannot be used: {_one_line(error)}") from None
+
+
+def make_pruner(facts: Mapping[str, Any]) -> "optuna.pruners.BasePruner":
+    """The pruner that a sweep chose, in whatever process."""
+    from optuna import pruners
+
+    name, at_least = facts["name"], int(facts["min_epochs"])
+    if name == "hyperband":
+        most = max(at_least, int(facts["max_epochs"]))
+        return pruners.HyperbandPruner(min_resource=at_least, max_resource=most)
+    if name == "median":
+        return pruners.MedianPruner(n_startup_trials=int(facts["startup_trials"]), n_warmup_steps=at_least)
+    if name == "successive_halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=at_least)
+    return pruners.NopPruner()
+
+
+def suggest(trial: "optuna.Trial", parameter: Parameter) -> Value:
+    """A parameter's value, by Optuna's own means."""
+    name, values = parameter.name, parameter.values
+    if isinstance(values, Choice):
+        return trial.suggest_categorical(name, values.options)
+    if isinstance(values, Interval):
+        if values.whole:
+            return trial.suggest_int(name, int(values.low), int(values.high), log=values.log)
+        return values.within(trial.suggest_float(name, values.low, values.high, log=values.log))
+    low, high, step = values.values[0], values.values[-1], values.step
+    if isinstance(low, int) and isinstance(step, int):
+        if values.log:  # Optuna has no steps on a logarithm: the nearest value stands for it
+            near = trial.suggest_int(name, low, int(high), log=True)
+            return min(values.values, key=lambda value: abs(value - near))
+        return trial.suggest_int(name, low, int(high), step=step)
+    drawn = trial.suggest_float(name, low, high, log=values.log, step=None if values.log else step)
+    return min(values.values, key=lambda value: abs(value - drawn))
+
+
+class Report:
+    """Tells a study how a run is doing, epoch by epoch, and asks whether it is worth going on.
+
+    Args:
+        facts: of the run's ``status.json``, as :meth:`OptunaSearch.pruning` gave them.
+        run: directory of the run.
+
+    Raises:
+        InputError: there is no such study.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], run: Path) -> None:
+        import optuna
+
+        place = str(facts["storage"])
+        if "://" not in place:
+            place = os.path.normpath(run / place)
+            if not Path(place).exists():  # SQLite would make an empty one
+                raise InputError(f"{place} is not there")
+        with quiet():
+            study = optuna.load_study(
+                study_name=facts["study"], storage=storage_at(place), pruner=make_pruner(facts["pruner"])
+            )
+            self._id = study.get_trials(deepcopy=False)[int(facts["number"])]._trial_id
+            self._trial = optuna.trial.Trial(study, self._id)
+
+    def __call__(self, epoch: int, score: float) -> bool:
+        """Whether the run should end after this epoch.
+
+        A study that cannot be reached ends no run: then it goes on.
+        """
+        try:
+            with quiet():
+                # a resumed run comes by epochs that it told of before
+                if epoch not in self._trial.study._storage.get_trial(self._id).intermediate_values:
+                    self._trial.report(score, epoch)
+                return bool(self._trial.should_prune())
+        except Exception as error:  # noqa: BLE001 (of the database, its driver, the file system)
+            logging.getLogger("rnnlab").warning("the study cannot be asked: %s", _one_line(error))
+            return False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's own lines, and its word that parts of it are experimental."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 300 else f"{text[:300]}…"

@@ -1,0 +1,80 @@
+"""A layer run for all members of a stack together is each member's layer."""
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import choices, compose
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from rnnlab.cells.cell import Cell
+from rnnlab.cells.members import member_blocks, stacking
+from rnnlab.runs.build import build
+
+MEMBERS, BATCH, TIME, FEATURES, HIDDEN = 3, 4, 37, 2, 6
+
+
+def cells(name: str) -> list[Cell[Any]]:
+    torch.manual_seed(0)
+    factory = build(compose(f"model={name}")["model"]["cell"], "model.cell")
+    made = [factory(FEATURES, HIDDEN).double() for _ in range(MEMBERS)]
+    for cell in made:
+        for parameter in cell.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return made
+
+
+def stacked(made: list[Cell[Any]], x: Tensor, lengths: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Any]:
+    named = [dict(cell.named_parameters()) for cell in made]
+    weights = {name: torch.stack([each[name].detach() for each in named]).requires_grad_() for name in named[0]}
+    with stacking():
+        output, state = vmap(
+            lambda weights, x, lengths: functional_call(made[0], weights, (x, None, lengths)),
+            in_dims=(0, 0, None if lengths is None else 0),
+        )(weights, x, lengths)
+    return weights, output, state
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("name", choices("model"))
+def test_all_members_together_are_each_of_them(name: str, with_lengths: bool) -> None:
+    made = cells(name)
+    torch.manual_seed(1)
+    x = torch.randn(MEMBERS, BATCH, TIME, FEATURES, dtype=torch.float64, requires_grad=True)
+    lengths = torch.randint(1, TIME + 1, (MEMBERS, BATCH)) if with_lengths else None
+    weights, output, state = stacked(made, x, lengths)
+    toward = torch.randn_like(output)
+    parts = state if isinstance(state, tuple) else (state,)
+    # through the outputs and through what would be carried on
+    loss = (output * toward).sum() + sum(part.abs().square().sum() for part in parts)
+    gradients = torch.autograd.grad(loss, [x, *weights.values()])
+    for k, cell in enumerate(made):
+        own_x = x[k].detach().requires_grad_()
+        own, own_state = cell(own_x, None, None if lengths is None else lengths[k])
+        own_parts = own_state if isinstance(own_state, tuple) else (own_state,)
+        torch.testing.assert_close(output[k], own, rtol=1e-12, atol=1e-12)
+        for part, own_part in zip(parts, own_parts, strict=True):
+            torch.testing.assert_close(part[k], own_part, rtol=1e-12, atol=1e-12)
+        own_loss = (own * toward[k]).sum() + sum(part.abs().square().sum() for part in own_parts)
+        expected = torch.autograd.grad(own_loss, [own_x, *cell.parameters()])
+        for found, right in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(found[k], right, rtol=1e-10, atol=1e-10)
+
+
+def test_a_member_that_is_no_number_leaves_the_others_alone() -> None:
+    made = cells("gru")
+    with torch.no_grad():
+        made[1].get_parameter("weight_hh").fill_(float("nan"))
+    x = torch.randn(MEMBERS, BATCH, TIME, FEATURES, dtype=torch.float64)
+    weights, output, _ = stacked(made, x)
+    gradients = torch.autograd.grad(output.sum(), list(weights.values()))
+    for k, finite in enumerate((True, False, True)):
+        assert bool(output[k].isfinite().all()) is finite
+        assert all(bool(gradient[k].isfinite().all()) for gradient in gradients) is finite
+
+
+@pytest.mark.parametrize(("time", "step_bytes"), [(1, 1), (50, 2**16), (37, 2**30), (16, 2**10)])
+def test_blocks_cover_every_step_once(time: int, step_bytes: int) -> None:
+    blocks = member_blocks(time, step_bytes)
+    assert [step for begin, end in blocks for step in range(begin, end)] == list(range(time))

@@ -1,0 +1,643 @@
+"""New data through trained runs: files, pipes, streams, and Python."""
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from conftest import TINY, compose
+
+import rnnlab
+from rnnlab.commands import predict as predict_command
+from rnnlab.data.csv import CSV, make_up
+from rnnlab.errors import InputError
+from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import execute, prepare
+from rnnlab.runs.prediction import predictions
+from rnnlab.runs.trained import TrainedRun
+
+Runs = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The directory of a tiny run, trained once for all tests."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(*overrides: str) -> Path:
+        if overrides not in made:
+            config = compose(*TINY, "model.hidden_size=8", "instruments=none", *overrides)
+            directory = RunDirectory.claim(tmp_path_factory.mktemp("runs") / "run")
+            execute(directory, config, quiet=True)
+            made[overrides] = directory.path
+        return made[overrides]
+
+    return run
+
+
+def said(*arguments: Any, text: str | None = None, monkeypatch: pytest.MonkeyPatch | None = None) -> int:
+    if text is not None:
+        assert monkeypatch is not None
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    return predict_command.main([str(argument) for argument in arguments])
+
+
+def test_table(path: Path) -> tuple[pl.DataFrame, Any]:
+    """What a run says of its own test data, and that data."""
+    directory = RunDirectory.open(path)
+    run = prepare(directory.config, trained=read_checkpoint(directory.best_checkpoint))
+    run.task.load_state_dict(read_checkpoint(directory.best_checkpoint)["state_dict"])
+    return pl.concat(predictions(run)), run.data
+
+
+test_table.__test__ = False  # type: ignore[attr-defined]
+
+
+def sequences(data: Any) -> list[np.ndarray]:
+    split = data.split("test")
+    lengths = [len(split.inputs[0])] * len(split) if split.lengths is None else split.lengths.tolist()
+    return [x[:length].numpy() for x, length in zip(split.inputs, lengths, strict=True)]
+
+
+def alike(one: pl.DataFrame, other: pl.DataFrame, columns: list[str], rel: float = 1e-4) -> None:
+    assert columns
+    assert len(one) == len(other)
+    for name in columns:
+        if one[name].dtype.is_float():
+            assert one[name].to_list() == pytest.approx(other[name].to_list(), rel=rel, abs=1e-5, nan_ok=True), name
+        else:
+            assert one[name].to_list() == other[name].to_list(), name
+
+
+# ---- what is said of new data is what is said of the same data in the test ---------------------------
+
+
+@pytest.mark.parametrize("data", ["classification", "tokens", "parity", "adding", "random"])
+def test_new_sequences_are_read_as_the_test_is(data: str, runs: Runs, tmp_path: Path) -> None:
+    path = runs(f"data={data}")
+    expected, its_data = test_table(path)
+    file = tmp_path / "new.jsonl"
+    file.write_text("".join(json.dumps({"inputs": x.tolist()}) + "\n" for x in sequences(its_data)))
+    assert said(path, "--input", file, "--output", tmp_path / "said.parquet") == 0
+    found = pl.read_parquet(tmp_path / "said.parquet")
+    alike(found, expected, [name for name in found.columns if name in expected.columns])
+
+
+@pytest.mark.parametrize("data", ["sine", "reverse_string"])
+def test_predictions_at_each_step_are_those_of_the_test(data: str, runs: Runs) -> None:
+    path = runs(f"data={data}")
+    expected, its_data = test_table(path)
+    found = rnnlab.load(path).predict(sequences(its_data), steps=True)
+    # a row for every step, also those at which the test asks nothing
+    expected = expected.join(found, on=["sequence", "step"], how="left", suffix=" new", maintain_order="left")
+    name = "wave predicted" if data == "sine" else "prediction"
+    alike(expected.with_columns(pl.col(f"{name} new").alias(name)), expected, [name])
+
+
+def test_a_rollout_is_that_of_the_test(runs: Runs) -> None:
+    path = runs("data=sine", "data.horizon=3")
+    run = prepare(RunDirectory.open(path).config)
+    run.task.load_state_dict(read_checkpoint(path / "checkpoints/best.ckpt")["state_dict"])
+    waves = run.data.split("test").inputs
+    expected = run.task.rollout(waves, 7)  # type: ignore[operator]
+    found = rnnlab.load(path).predict(waves.numpy(), horizon=10)
+    assert found["ahead"].to_list() == list(range(1, 11)) * len(waves)
+    later = found.filter(pl.col("ahead") > 3)["wave predicted"].to_numpy().reshape(len(waves), 7)
+    np.testing.assert_allclose(later, expected[..., 0].numpy(), rtol=1e-4, atol=1e-5)
+    short = rnnlab.load(path).predict(waves.numpy(), horizon=2)["wave predicted"].to_numpy().reshape(-1, 2)
+    np.testing.assert_allclose(short, found["wave predicted"].to_numpy().reshape(-1, 10)[:, :2], rtol=1e-5)
+
+
+def test_texts_are_read_as_in_training(runs: Runs, tmp_path: Path) -> None:
+    path = runs("data=text_classification")
+    expected, its_data = test_table(path)
+    texts = ["".join(its_data.encoder.vocabulary[k] for k in x) for x in sequences(its_data)]
+    names = expected["truth"].to_list()
+    (tmp_path / "new.txt").write_text("\n".join(texts))
+    pl.DataFrame({"text": texts, "label": names}).write_csv(tmp_path / "new.csv")
+    with_truth, without = (rnnlab.load(path).predict(tmp_path / f"new.{end}") for end in ("csv", "txt"))
+    alike(with_truth, expected, expected.columns)
+    alike(without, expected, without.columns)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "per_sequence"])
+def test_units_of_an_archive_are_scaled_as_in_training(scaling: str, runs: Runs) -> None:
+    pytest.importorskip("aeon")
+    path = runs("data=ucr", f"data.scaling={scaling}")
+    expected, its_data = test_table(path)
+    file, members = its_data._parts["test"]
+    found = rnnlab.load(path).predict([file.sequences[i] for i in members[: len(expected)]])
+    alike(found, expected, found.columns)
+
+
+FORECASTS = {
+    "direct": ["data.horizon=3", "data.calendar=[weekday,month]", "task.distribution=quantiles"],
+    "recursive": ["data.horizon=3", "data.strategy=recursive", "data.calendar=[weekday]"],
+    "difference": ["data.horizon=2", "data.residual_of=seasonal_naive", "task.distribution=gaussian"],
+    "logarithm": ["data.log=true", "data.missing=mask", "data.scaling=minmax"],
+}
+
+
+@pytest.mark.parametrize("kind", FORECASTS)
+def test_a_forecast_at_the_end_of_new_series_is_that_of_the_test(kind: str, runs: Runs) -> None:
+    path = runs("data=csv", "data.length=14", *FORECASTS[kind])
+    expected, data = test_table(path)
+    assert isinstance(data, CSV)
+    series, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
+    table = make_up().with_columns(pl.int_range(pl.len()).alias("row"))
+    model = rnnlab.load(path)
+    for number in (0, len(origins) - 1):
+        name, steps = data.panel.names[series[number]], data.horizon
+        rows = table.filter((pl.col("shop") == name) & (pl.col("row") <= origins[number] + steps))
+        sales = pl.when(pl.col("row") <= origins[number]).then(pl.col("sales"))
+        found = model.predict(rows.with_columns(sales.alias("sales")))
+        same = expected.filter(pl.col("sequence") == number)
+        alike(found, same, [column for column in same.columns if column not in ("sequence", "sales")])
+        assert found["date"].to_list() == rows["date"].to_list()[-steps:]
+        assert set(found["shop"]) == {name}
+
+
+# ---- streams and steps ------------------------------------------------------------------------------
+
+
+def stream(model: TrainedRun, lines: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(list(model.stream(iter(lines))))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=lstm", "model.num_layers=2", "data=classification"),
+        ("model=gru", "model.readout=mean", "data=classification"),
+        ("model=rnn", "model.readout=max", "data=classification"),
+        ("model=lru", "model.embedding_size=4", "data=adding"),
+        ("model=gru", "data=tokens", "model.initial_state=learned"),
+        ("model=qrnn", "data=sine"),
+        ("model=lstm", "data=reverse_string", "model.cell.backend=reference"),
+    ],
+)
+def test_a_stream_says_what_the_batch_says(overrides: tuple[str, ...], runs: Runs) -> None:
+    model = rnnlab.load(runs(*overrides))
+    rng = np.random.default_rng(0)
+    tokens = model.spec.input.vocabulary
+    size = (13,) if tokens else (13, model.spec.input.features)
+    some = [rng.integers(tokens, size=size) if tokens else rng.normal(size=size).round(3) for _ in range(2)]
+    batch = model.predict(some, steps=True)
+    lines = [
+        line for x in some for line in [*(json.dumps(step.tolist() if not tokens else [int(step)]) for step in x), ""]
+    ]
+    alike(stream(model, lines), batch.drop("sequence"), [c for c in batch.columns if c != "sequence"])
+    state, rows = None, []
+    for step in some[1]:
+        row, state = model.step(step, state)
+        rows.append(row)
+    alike(pl.DataFrame(rows), batch.filter(pl.col("sequence") == 1), list(rows[0]))
+    if not model.spec.target.per_step:  # the last step is the whole
+        last = batch.group_by("sequence", maintain_order=True).last().drop("step")
+        alike(model.predict(some), last, last.columns)
+
+
+def test_a_stream_of_csv_starts_afresh_with_each_sequence(runs: Runs) -> None:
+    model = rnnlab.load(runs("data=classification"))
+    x = np.random.default_rng(1).normal(size=(3, 5, 1)).round(3)
+    rows = [f"{'abc'[k]},{value}" for k, sequence in enumerate(x) for value in sequence[:, 0]]
+    found = stream(model, ["sequence,f0", *rows])
+    batch = model.predict(x, steps=True)
+    alike(found, batch, [name for name in batch.columns if name != "sequence"])
+    assert found["sequence"].to_list() == [name for name in "abc" for _ in range(5)]
+    bare = stream(model, [str(value) for value in x[0, :, 0]])  # numbers alone need no header
+    alike(bare, batch[:5], bare.columns)
+
+
+def test_a_stream_cannot_know_what_is_known_in_advance(runs: Runs) -> None:
+    model = rnnlab.load(runs("data=csv"))
+    with pytest.raises(InputError, match="promotion"):
+        stream(model, ["date,shop,sales,promotion,temperature"])
+
+
+def test_a_stream_of_series_is_each_step_of_the_batch(tmp_path: Path, runs: Runs) -> None:
+    table = make_up(60).select("date", "shop", "sales", "temperature")
+    table.write_csv(tmp_path / "sales.csv")
+    path = runs(
+        "data=csv", f"data.path={tmp_path / 'sales.csv'}", "data.target=sales", "data.time=date", "data.series=shop",
+        "data.past=[temperature]", "data.length=8", "data.horizon=2", "data.calendar=[weekday]",
+        "data.residual_of=seasonal_naive", "task.distribution=gaussian", "data.num_samples=null",
+    )  # fmt: skip
+    (tmp_path / "sales.csv").unlink()  # the run directory is all that is needed
+    model = rnnlab.load(path)
+    some = table.filter(pl.col("date") < pl.date(2023, 2, 10))
+    batch = model.predict(some, steps=True)
+    found = stream(model, some.sort("date", maintain_order=True).write_csv().splitlines())
+    found = found.sort("shop", "date").with_columns(pl.col("date").str.to_date())
+    batch = batch.sort("shop", "date")
+    alike(found, batch, [name for name in batch.columns if name != "step"])
+    assert {"sales +1 predicted", "sales +2 low80", "shop", "date"} < set(batch.columns)
+
+
+def test_running_text_has_the_likelihood_that_its_stream_adds_up_to(runs: Runs, tmp_path: Path) -> None:
+    model = rnnlab.load(runs("data=text", "model=lstm"))
+    text = "The first line.\nAnd another one,\n\nwith a gap.\n"
+    (tmp_path / "new.txt").write_text(text)
+    whole, each = model.predict(tmp_path / "new.txt"), model.predict(text, steps=True)
+    lines = stream(model, text.splitlines(keepends=True))
+    total = whole["log_probability"].item()
+    assert lines["log_probability"].sum() == pytest.approx(total, rel=1e-5)
+    assert each["p(token)"].drop_nulls().log().sum() == pytest.approx(total, rel=1e-5)
+    assert "".join(each["token"]) == text
+    assert lines["prediction"][-1] == whole["prediction"][0] == each["prediction"][-1]
+    alike(lines[-1:], each[-1:], ["p(prediction)"])
+    # texts side by side, of different length
+    both = model.predict([text, "One."])
+    assert both["log_probability"][0] == pytest.approx(total, rel=1e-5)
+    assert both["characters"].to_list() == [len(text), 4]
+
+
+def test_a_text_longer_than_a_chunk_is_read_in_one_state(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = rnnlab.load(runs("data=text", "model=lstm"))
+    text = "of the text that is read here " * 4
+    expected = model.predict([text, "short"])
+    monkeypatch.setattr("rnnlab.runs.trained.CHUNK", 7)
+    alike(model.predict([text, "short"]), expected, expected.columns)
+
+
+def test_a_stream_needs_one_direction(runs: Runs, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = runs("data=classification", "model.bidirectional=true")
+    (tmp_path / "x.jsonl").write_text("[[0.1], [0.2]]\n")
+    for how in ("--stream", "--steps"):
+        assert said(path, how, "--input", tmp_path / "x.jsonl") == 2
+        error = capsys.readouterr().err
+        assert "bidirectional" in error
+        assert error.count("\n") == 1
+    assert said(path, "--input", tmp_path / "x.jsonl") == 0
+
+
+# ---- forms of the same data ----------------------------------------------------------------------------
+
+
+def test_every_form_of_the_same_data_says_the_same(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs("data=classification")
+    rng = np.random.default_rng(3)
+    some = [rng.normal(size=(length, 1)).round(3) for length in (9, 4, 30, 4, 17)]
+    table = pl.DataFrame(
+        {"sequence": [k for k, x in enumerate(some) for _ in x], "f0": np.concatenate(some)[:, 0].tolist()}
+    )
+    table.write_csv(tmp_path / "x.csv")
+    table.write_csv(tmp_path / "x.tsv", separator="\t")
+    table.write_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(x.tolist()) for x in some))
+    model = rnnlab.load(str(path))
+    expected = model.predict(some)
+    assert expected["sequence"].to_list() == list(range(5))
+    for end in ("csv", "tsv", "parquet", "jsonl"):
+        found = model.predict(tmp_path / f"x.{end}")
+        alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
+    alike(model.predict(table), expected, expected.columns)
+    if find_spec("pandas") is not None:
+        import pandas
+
+        alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
+    alike(model.predict(some, batch_size=2), expected, expected.columns)
+    alone = [model.predict(x) for x in some]
+    alike(pl.concat(alone).drop("sequence"), expected.drop("sequence"), expected.columns[1:])
+    for text in ((tmp_path / "x.csv").read_text(), (tmp_path / "x.jsonl").read_text()):
+        assert said(path, "--input", "-", text=text, monkeypatch=monkeypatch) == 0
+        found = pl.read_csv(capsys.readouterr().out.encode())
+        alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
+
+
+def test_the_truth_stands_beside_the_prediction_where_it_is_known(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs("data=classification")
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"inputs": [[0.1]], "class": "sine→square", "sequence": "mine"}\n')
+    found = rnnlab.load(path).predict(file)
+    assert found.select("sequence", "truth").row(0) == ("mine", "sine→square")
+    file.write_text('{"inputs": [[0.1]], "class": "sine→sqare"}\n')
+    assert said(path, "--input", file) == 2
+    assert "line 1: class 'sine→sqare' is none of this run's; did you mean 'sine→square'?" in capsys.readouterr().err
+
+
+def test_several_runs_predict_new_data_together(runs: Runs) -> None:
+    one, other = (runs("data=adding", f"seed={seed}", "data.seed=0") for seed in (1, 2))
+    x = np.random.default_rng(0).random((3, 20, 2))
+    alone = [rnnlab.load(each).predict(x)["sum predicted"] for each in (one, other)]
+    model = rnnlab.load([one, other])
+    assert model.predict(x)["sum predicted"].to_list() == pytest.approx(((alone[0] + alone[1]) / 2).to_list(), rel=1e-5)
+    steps = model.predict(x, steps=True)
+    lines = [line for each in x for line in [*map(json.dumps, each.tolist()), ""]]
+    alike(stream(model, lines), steps, ["step", "sum predicted"])
+
+
+# ---- the program -------------------------------------------------------------------------------------
+
+
+def test_a_stream_answers_before_the_next_line_comes(runs: Runs) -> None:
+    path = runs("data=classification")
+    command = [sys.executable, "-m", "rnnlab", "predict", str(path), "--stream"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write("f0\n0.5\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith("step,prediction,")
+        assert process.stdout.readline().startswith("0,")
+        process.stdin.write('0.25\n"no\n')
+        process.stdin.flush()
+        assert process.stdout.readline().startswith("1,")
+        assert process.wait(20) == 2
+        assert process.stderr.read().startswith("rnnlab: standard input, line 4: ")
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_is_no_error(runs: Runs, tmp_path: Path) -> None:
+    path = runs("data=sine")
+    (tmp_path / "x.csv").write_text("wave\n" + "0.1\n" * 20_000)
+    python = f"{sys.executable} -m rnnlab predict {path} --input {tmp_path / 'x.csv'} --steps"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(f"{python} | head -n 2", shell=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.count("\n") == 2
+    assert done.stderr == ""
+
+
+def test_loading_knows_no_hydra_and_disturbs_nobody(runs: Runs) -> None:
+    path = runs("data=sine")
+    code = (
+        "import sys, rnnlab\n"
+        "assert 'torch' not in sys.modules\n"
+        "from rnnlab import load\n"
+        f"model = load({str(path)!r})\n"
+        "print(model.predict([0.1, 0.2, 0.3]))\n"
+        "assert not {'hydra', 'omegaconf'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "wave predicted" in done.stdout
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    rnnlab.load(path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("data", ["sine", "classification", "parity", "text", "text_classification", "csv"])
+def test_a_run_says_what_it_reads(data: str, runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(runs(f"data={data}"), "--describe") == 0
+    described = capsys.readouterr().out
+    assert described.startswith("reads ")
+    assert "\nsays  " in described
+
+
+# ---- what cannot work ----------------------------------------------------------------------------------
+
+
+BAD = [
+    ("data=sine", "x.csv", "time,value\n0,1\n", ["no column 'wave'", "time, value"]),
+    ("data=sine", "x.csv", "wave\n0.1\nten\n", ["row 2, column 'wave': 'ten' is no number"]),
+    ("data=sine", "x.csv", "wave\n0.1\n\n0.2,0.3\n", ["is no table"]),
+    ("data=sine", "x.csv", "wave\n0.1\ninf\n", ["row 2", "no finite number"]),
+    ("data=sine", "x.csv", 'wave\n0.1\n""\n0.3\n', ["no finite number"]),
+    ("data=sine", "x.csv", "", ["x.csv is empty"]),
+    ("data=sine", "x.csv", "wave\n", ["a header and no rows"]),
+    ("data=sine", "x.jsonl", "[[0.1], [0.2, 0.3]]\n", ["line 1", "1 number (wave)"]),
+    ("data=sine", "x.jsonl", "[[0.1, 0.2]]\n", ["line 1", "2 a step", "1 number (wave)"]),
+    ("data=sine", "x.jsonl", "[[0.1]\n", ["line 1 is no JSON"]),
+    ("data=sine", "x.jsonl", '{"input": [[0.1]]}\n', ["no key 'inputs'"]),
+    ("data=sine", "x.txt", "hello\n", ["does not read text", "csv"]),
+    ("data=sine", "x.parquet", "PAR1 not really", ["cannot be read as Parquet"]),
+    ("data=parity", "x.txt", "0 1 2\n", ["step 2: 2 is no token", "from 0 to 1"]),
+    ("data=parity", "x.txt", "0 1\na b\n", ["line 2: 'a' is no token"]),
+    ("data=text_classification", "x.csv", "word,label\na,b\n", ["no column 'text'", "word, label"]),
+    ("data=text_classification", "x.csv", "text,label\nabc,nobody\n", ["row 1: class 'nobody' is none"]),
+    ("data=text_classification", "x.jsonl", '{"text": 3}\n', ["line 1: a text is a string"]),
+    ("data=csv", "x.csv", "date,shop,sales\n2024-01-01,north,1\n", ["no column 'temperature'"]),
+    ("data=csv", "x.csv", "date,shop,sales,temperature,promotion\n2024-01-01,east,1,1,0\n", ["series 'east' is none"]),
+    (
+        "data=csv",
+        "x.csv",
+        "date,shop,sales,temperature,promotion\n2024-01-01,north,1,1,0\n2024-01-02,north,1,1,0\n",
+        ["'promotion' must be known 1 steps ahead"],
+    ),
+    (
+        "data=csv",
+        "x.csv",
+        "date,shop,sales,temperature,promotion\n2024-01-02,north,1,1,0\n2024-01-01,north,1,1,0\n",
+        ["2024-01-01 comes after 2024-01-02"],
+    ),
+    (
+        "data=csv",
+        "x.csv",
+        "date,shop,sales,temperature,promotion\n3,north,1,1,0\n4,north,1,1,0\n",
+        ["column 'date'", "'3' is no time"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "name", "content", "parts"), BAD)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    data: str, name: str, content: str, parts: list[str], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert said(runs(data), "--input", tmp_path / name, "--output", tmp_path / "out.csv") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--input", "nowhere.csv"], "there is no such file"),
+        (["--input", "x.csv", "--horizon", "0"], "--horizon 0"),
+        (["--input", "x.csv", "--batch-size", "0"], "--batch-size 0"),
+        (["--input", "x.csv", "--horizon", "3", "--steps"], "--horizon and --steps"),
+        (["--input", "x.csv", "data.noise=3"], "data.noise=3"),
+        (["--horizon", "3"], "give --input"),
+        (["--stream", "--steps"], "--steps and --stream"),
+        (["--input", "x.csv", "--device", "cuda:99"], "cuda:99"),
+        (["--input", "x.csv", "--output", "there.csv"], "exists"),
+    ],
+)
+def test_bad_options_are_one_line(
+    options: list[str],
+    part: str,
+    runs: Runs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("wave\n0.1\n0.2\n")
+    Path("there.csv").write_text("mine")
+    assert said(runs("data=sine"), *options) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+    assert Path("there.csv").read_text() == "mine"
+
+
+def test_a_direct_forecast_goes_no_further_than_it_was_trained(runs: Runs) -> None:
+    history = make_up(30)
+    model = rnnlab.load(runs("data=csv", "data.length=14", "data.horizon=3"))
+    with pytest.raises(InputError, match="strategy=recursive"):
+        model.predict(history, horizon=4)
+    model = rnnlab.load(runs("data=classification"))
+    with pytest.raises(InputError, match="forecasts nothing"):
+        model.predict([[0.1]], horizon=4)
+
+
+# ---- runs that are not to be trusted -------------------------------------------------------------------
+
+
+class Payload:
+    """What a pickle runs when it is loaded."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.fixture
+def copied(runs: Runs, tmp_path: Path) -> Path:
+    """A run that a test may damage."""
+    source = runs("data=sine")
+    target = tmp_path / "run"
+    (target / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml", "status.json", "checkpoints/best.ckpt"):
+        (target / name).write_bytes((source / name).read_bytes())
+    (tmp_path / "x.csv").write_text("wave\n0.1\n0.2\n")
+    return target
+
+
+@pytest.mark.parametrize("form", ["archive", "legacy", "plain"])
+def test_a_checkpoint_that_carries_code_runs_none(
+    form: str, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = copied / "checkpoints" / "best.ckpt"
+    good = read_checkpoint(file)
+    evil = {**good, "data": Payload(tmp_path / "owned")}
+    if form == "plain":
+        file.write_bytes(pickle.dumps(evil["data"]))
+    else:
+        torch.save(evil, file, _use_new_zipfile_serialization=form == "archive")
+    assert said(copied, "--input", tmp_path / "x.csv") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "best.ckpt" in error
+    assert not (tmp_path / "owned").exists()
+    pickle.loads(pickle.dumps(evil["data"]))  # it would have
+    assert (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("key", ["model", "model.cell", "task", "data"])
+def test_a_config_that_names_code_runs_none(
+    key: str, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((copied / "config.yaml").read_text())
+    node = config
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[last] = {"_target_": "os.mkdir", "path": str(tmp_path / "owned")}
+    (copied / "config.yaml").write_text(yaml.safe_dump(config))
+    status = said(copied, "--input", tmp_path / "x.csv")
+    error = capsys.readouterr().err
+    assert not (tmp_path / "owned").exists()
+    if key == "data":  # is not even looked at: the checkpoint says how new data is read
+        assert status == 0
+    else:
+        assert status == 2
+        assert "os.mkdir is not what a run directory may build" in error
+        assert error.count("\n") == 1
+
+
+def test_a_config_with_a_python_object_is_not_read(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / "config.yaml").write_text(f"model: !!python/object/apply:os.mkdir ['{tmp_path / 'owned'}']\n")
+    assert said(copied, "--input", tmp_path / "x.csv") == 2
+    assert "config.yaml is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "owned").exists()
+
+
+def test_flipped_bytes_are_noticed_or_change_nothing(copied: Path) -> None:
+    """Wherever a byte of the checkpoint is flipped: one clear error, or the very same content."""
+    file = copied / "checkpoints" / "best.ckpt"
+    content, good = file.read_bytes(), read_checkpoint(file)
+    refused = 0
+    for place in np.random.default_rng(0).integers(len(content), size=150):
+        broken = bytearray(content)
+        broken[place] ^= 0xFF
+        file.write_bytes(bytes(broken))
+        try:
+            found = read_checkpoint(file)
+        except InputError:
+            refused += 1
+        else:  # a byte of padding, or of a date that nobody reads
+            assert _same(found, good), place
+    assert refused > 50
+    # weights in particular
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = max((each for each in archive.infolist() if "/data/" in each.filename), key=lambda each: each.file_size)
+    broken = bytearray(content)
+    start = (
+        info.header_offset + 30 + int.from_bytes(content[info.header_offset + 26 : info.header_offset + 28], "little")
+    )
+    start += int.from_bytes(content[info.header_offset + 28 : info.header_offset + 30], "little")
+    broken[start + info.file_size // 2] ^= 1
+    file.write_bytes(bytes(broken))
+    with pytest.raises(InputError, match="is damaged"):
+        read_checkpoint(file)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other
+
+
+def test_a_run_without_weights_is_one_line(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RunDirectory(copied).update_status("interrupted")
+    assert said(copied, "--input", tmp_path / "x.csv") == 0
+    assert "is interrupted: its best weights so far predict" in capsys.readouterr().err
+    (copied / "checkpoints" / "best.ckpt").unlink()
+    assert said(copied, "--input", tmp_path / "x.csv") == 2
+    error = capsys.readouterr().err
+    assert "has no checkpoint yet (it is interrupted)" in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_of_before_still_reads(copied: Path, tmp_path: Path) -> None:
+    """A checkpoint that does not say how data is read: the config builds it."""
+    file = copied / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    expected = rnnlab.load(copied).predict(tmp_path / "x.csv")
+    del checkpoint["data"]
+    torch.save(checkpoint, file)
+    alike(rnnlab.load(copied).predict(tmp_path / "x.csv"), expected, expected.columns)
