@@ -38,7 +38,7 @@ def test_a_cell_of_which_nobody_says_it_is_named_with_its_file(pagemaker: Module
 @pytest.mark.parametrize("name", choices("model"))
 def test_each_cell_has_a_page_with_its_equations_and_a_count_that_holds(pagemaker: ModuleType, name: str) -> None:
     found, _ = pagemaker.cells.equations(name)
-    assert any("x_t" in each.right or "x_{t" in each.right for each in found), "the input acts on nothing"
+    assert any(re.search(r"\bx(_|\^|\b)", each.right) for each in found), "the input acts on nothing"
     text = pagemaker.cells.page(name)
     assert '<table class="equations">' in text
     formula = pagemaker.cells.formula(name)
@@ -64,6 +64,16 @@ def test_the_picture_of_a_step_follows_the_equations(pagemaker: ModuleType) -> N
         "h": ["c", "o"],
     }
     assert [nodes[name].kind for name in "ifgoch"] == ["gate", "gate", "squashed", "gate", "sum", "sum"]
+
+
+def test_there_is_no_picture_where_the_equations_leave_something_out(pagemaker: ModuleType) -> None:
+    from pagemaker import cell_pictures, prose
+
+    whole = [prose.Equation("f_t", "σ(W x_t)"), prose.Equation("c_t", "f_t ⊙ c_{t-1}")]
+    assert cell_pictures.graph(whole)
+    assert not cell_pictures.graph(whole[1:])  # where f is from
+    assert not cell_pictures.graph([prose.Equation("f_t", "σ(W a)"), *whole[1:]])  # what a is
+    assert cell_pictures.flow(whole[1:]) is None
 
 
 def test_a_page_has_the_measured_scores_and_the_row_they_are_from(pagemaker: ModuleType) -> None:

@@ -54,7 +54,10 @@ def graph(equations: list[Equation]) -> dict[str, Node]:
                 return {}
             nodes.pop(name, None)
             nodes[name] = Node(f"${_math(name)}_t$", kind, sources)
-    return nodes
+    # a picture that leaves something out would be worse than none: all that is given is the input and states of before
+    given = {name for name, node in nodes.items() if node.kind == INPUT and not name.endswith("-")}
+    told = all(node.sources for node in nodes.values() if node.kind != INPUT)
+    return nodes if told and given <= {"x"} and any(name.rstrip("-") == "x" for name in nodes) else {}
 
 
 def _kind(right: str) -> str:
