@@ -43,6 +43,17 @@ class Trace:
     inputs: list[Tensor]
 
 
+class LayerDropout(nn.Dropout):
+    """Dropout whose mask is drawn in the order of ``(batch, time, hidden)``.
+
+    PyTorch draws in the order of memory, which is not the same after a layer
+    by hand and after its reference loop: one seed would mean two trainings.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.contiguous()) if self.training and self.p else input
+
+
 @dataclass(frozen=True)
 class Layer:
     """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
@@ -118,7 +129,7 @@ class Network(nn.Module):
             )
             for layer in range(num_layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LayerDropout(dropout)
         self.initial = nn.ParameterList()
         if initial_state == "learned":
             for each in self.cells():

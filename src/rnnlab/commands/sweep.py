@@ -135,8 +135,8 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
                 )
             # the leader composes all jobs itself
             sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
-            leader.refuses_identical = isinstance(sweeper, BasicSweeper)
-            if launcher is not None and launcher.leaves and not isinstance(sweeper, BasicSweeper):
+            leader.refuses_identical = basic
+            if launcher is not None and launcher.leaves and not basic:
                 raise InputError("hydra.launcher.wait=false: this sweeper chooses jobs by the scores of those before")
             callbacks.on_multirun_start(config=config, config_name=ROOT)
             with leader.stop.installed(), contextlib.suppress(Stopped):

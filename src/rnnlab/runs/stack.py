@@ -465,7 +465,7 @@ class MemberDropout(nn.Module):
         dropped = []
         for row, own in zip(self.rows, x.unbind(0), strict=True):
             with drawing_from(self.states[row]):
-                dropped.append(F.dropout(own, self.shares[row], training=True))
+                dropped.append(F.dropout(own.contiguous(), self.shares[row], training=True))
                 self.states[row].update(random_state())
         return torch.stack(dropped)
 
