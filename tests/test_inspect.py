@@ -102,7 +102,7 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
     assert bool(gates) == (model in WITH_GATES)
 
 
-WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr")
+WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm")
 
 
 @pytest.mark.parametrize(
