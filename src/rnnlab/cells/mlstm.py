@@ -29,7 +29,10 @@ from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
-MLSTMState = tuple[Float[Tensor, "B N D D"], Float[Tensor, "B N D"], Float[Tensor, "B N"]]
+Matrices = Float[Tensor, "B N D D"]
+Vectors = Float[Tensor, "B N D"]
+Scalars = Float[Tensor, "B N"]
+MLSTMState = tuple[Matrices, Vectors, Scalars]
 """C ``(batch, heads, d, d)``, n ``(batch, heads, d)`` and m ``(batch, heads)``; d is hidden/heads."""
 
 LOWEST = -80.0
@@ -112,8 +115,9 @@ class MLSTM(Cell[MLSTMState]):
             padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[:, None]
             log_i, log_f = log_i.masked_fill(padding, -torch.inf), log_f.masked_fill(padding, 0.0)
         found = []
-        for part in zip(*(each.split(self.chunk_size, 2) for each in (q, k, v, log_i, log_f)), strict=True):
-            h, state = _chunk(*part, state)
+        chunks = (each.split(self.chunk_size, 2) for each in (q, k, v, log_i, log_f))
+        for q, k, v, log_i, log_f in zip(*chunks, strict=True):
+            h, state = _chunk(q, k, v, log_i, log_f, state)
             found.append(h)
         output = (o * torch.cat(found, 2)).transpose(1, 2).flatten(2)
         return zero_padding(output, lengths), state
