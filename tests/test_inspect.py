@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.cells.mlstm import MLSTM
 from rnnlab.cells.rnn import RNN
 from rnnlab.commands.inspect import main
 from rnnlab.data.adding import Adding
@@ -102,7 +103,7 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
     assert bool(gates) == (model in WITH_GATES)
 
 
-WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr")
+WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,12 @@ def test_a_jacobian_is_that_of_one_step(model: str) -> None:
         flat = torch.cat([part[row].flatten() for part in ((state,) if isinstance(state, Tensor) else state)])
         expected = torch.autograd.functional.jacobian(partial(step, x=x[row]), flat)
         torch.testing.assert_close(found[row], expected)
+
+
+def test_a_state_too_large_for_its_jacobian_is_told() -> None:
+    reason = Lyapunov().missing(inspected(waves(), MLSTM, hidden_size=40))
+    assert reason == "a state of MLSTM is 1,641 numbers, too many for its Jacobian (at most 1,536)"
+    assert Lyapunov().missing(inspected(waves(), MLSTM)) is None
 
 
 def test_exponents_of_a_linear_recurrence_are_the_logarithms_of_its_eigenvalues() -> None:

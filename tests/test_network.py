@@ -322,6 +322,8 @@ def test_gradients_of_traced_states_agree_with_finite_differences(
     network = build(model, target=VALUES, bidirectional=bidirectional)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.5)  # away from the kink of a ReLU
+    for buffer in network.buffers():
+        buffer.requires_grad_()  # a reservoir's states have a gradient, though its weights want none
     weights = torch.randn(BATCH, TIME, 2, dtype=torch.float64)
     valid = (torch.arange(TIME) < LENGTHS[:, None])[..., None]
 

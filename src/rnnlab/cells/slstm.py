@@ -13,6 +13,9 @@ c/n: it keeps exp from overflowing. The paper's block around the cell
 
 An exponential gate lets a single step outweigh all before it, as it does for
 the first step of all: before that n = 0, c = 0, and m = 0 stands for nothing yet.
+With an i that is far below that m, exp(ĩ - m) of the first step would be 0, and h
+0/0; the stabiliser is then ĩ alone, as it would be if m began at -∞. From the
+first step on the larger of i and f is 1, so that n stays above 0.
 """
 
 from typing import Literal
@@ -27,6 +30,9 @@ from rnnlab.shapes import Hidden, PositiveInt, Step
 
 SLSTMState = tuple[Hidden, Hidden, Hidden, Hidden]
 """h, c, n and m, each ``(batch, hidden)``."""
+
+NEGLIGIBLE = 30.0
+"""By so much a gate's logarithm is below another's, that its share of a sum is below the last digit of float32."""
 
 
 class SLSTM(Cell[SLSTMState]):
@@ -65,6 +71,7 @@ class SLSTM(Cell[SLSTMState]):
         h, c, n, m = state
         i, f, z, o = (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
         kept = F.logsigmoid(f) + m
+        kept = kept.masked_fill((n == 0) & (kept - i > NEGLIGIBLE), -torch.inf)
         m = torch.maximum(kept, i)
         let_in, kept = (i - m).exp(), (kept - m).exp()
         c = kept * c + let_in * z.tanh()

@@ -1,6 +1,6 @@
 """How far back in time a loss reaches."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from rnnlab.cells.cell import Cell
 from rnnlab.data.sequence import SequenceData, SplitName
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
 from rnnlab.network import Network
-from rnnlab.shapes import PositiveInt
+from rnnlab.shapes import PositiveInt, State
 from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.task import Task
 
@@ -30,7 +31,8 @@ class GradientFlow(Instrument):
     gradient (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
     The gradient is the whole one, along every path from h_t to the loss. Where
     a state has several parts, as the LSTM's (h, c), it is that of
-    :meth:`rnnlab.cells.cell.Cell.memory`, h.
+    :meth:`rnnlab.cells.cell.Cell.memory`, h; where that is itself a function of
+    the state, as S4D's sum over its modes, it is that of the whole state.
 
     For a prediction at every step L is the loss of the *last* step alone (of
     tokens, the last that is asked), so that distance in time is what is seen. For one prediction a sequence L is
@@ -139,16 +141,31 @@ def gradient_norms(task: Task, batch: Batch) -> Tensor:
         trace = network.trace(batch.inputs)
         # the mean over the batch gives each sequence only its share of the gradient
         loss = _loss(task, trace.output, batch) * len(batch.inputs)
-        hidden = [list(map(cell.memory, states)) for cell, states in zip(network.cells(), trace.states, strict=True)]
-        flat = [h for states in hidden for h in states]
+        carried = [
+            _carried(cell, state)
+            for cell, states in zip(network.cells(), trace.states, strict=True)
+            for state in states
+        ]
+        flat = [part for parts in carried for part in parts]
         # nothing is accumulated in the parameters' .grad, unlike with backward()
-        gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
-    # in double precision, since the square of a small gradient is no number of single precision
-    norms = torch.stack([gradient.abs().double().norm(dim=-1).mean() for gradient in gradients]).cpu()
-    norms = norms.view(len(hidden), -1)
+        gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True))
+    norms = torch.stack([_norms([next(gradients) for _ in parts]).mean() for parts in carried]).cpu()
+    norms = norms.view(len(trace.states), -1)
     if network.bidirectional:
         norms[1::2] = norms[1::2].flip(1)
     return norms
+
+
+def _carried(cell: Cell[Any], state: State) -> tuple[Tensor, ...]:
+    """The part of a state that is its memory; the whole of it where the memory is a function of it."""
+    parts = (state,) if isinstance(state, Tensor) else state
+    memory = cell.memory(state)
+    return (memory,) if any(memory is part for part in parts) else parts
+
+
+def _norms(parts: Sequence[Tensor]) -> Tensor:
+    """``(batch,)`` norms over all numbers of a sequence, in double precision, where small squares are still numbers."""
+    return torch.cat([part.flatten(1) for part in parts], 1).abs().double().norm(dim=-1)
 
 
 def full_sequences(task: Task, data: SequenceData, split: SplitName, most: int) -> Batch:
@@ -177,12 +194,13 @@ def _last_asked(targets: Tensor) -> Tensor:
 
 @contextmanager
 def _thawed(network: Network) -> Iterator[None]:
-    """Parameters that are not trained take part, so that there is a path through every layer."""
-    frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad = True
+    """Weights that are not trained take part, so that there is a path through every layer."""
+    weights = [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
+    frozen = [weight for weight in weights if not weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad = True
     try:
         yield
     finally:
-        for parameter in frozen:
-            parameter.requires_grad = False
+        for weight in frozen:
+            weight.requires_grad = False

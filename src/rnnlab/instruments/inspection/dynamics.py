@@ -29,6 +29,8 @@ TRANSIENT = 0.1
 """Share of the steps that is left out of the exponents: until the directions have turned to where they grow most."""
 LOOKED_AT = 6
 """Steps whose eigenvalues are drawn."""
+LARGEST = 1536
+"""Numbers of a state up to which they are: beyond, the eigenvalues of a few Jacobians would take minutes."""
 FLOOR = -8.0
 """Of the exponents that are drawn, in nats a step: below it a difference is gone after two steps."""
 CELLS = 2
@@ -95,7 +97,15 @@ class Lyapunov(View[Dynamics]):
 
     def missing(self, subject: Subject) -> str | None:
         longest = full_sequences(subject.task, subject.data, subject.split, 1).inputs.shape[1]
-        return None if longest > 2 else "sequences of fewer than three steps have no long run"
+        if longest <= 2:
+            return "sequences of fewer than three steps have no long run"
+        cell = subject.network.cells()[0]
+        size = _flat(cell.initial_state(1))[0].shape[1]
+        if size > LARGEST:
+            return (
+                f"a state of {type(cell).__name__} is {size:,} numbers, too many for its Jacobian (at most {LARGEST:,})"
+            )
+        return None
 
     def measure(self, subject: Subject) -> Dynamics:
         now = self._exponents(subject)

@@ -40,8 +40,10 @@ def no_gates(subject: Subject) -> str | None:
     """Why there are no gates to see."""
     cell = subject.network.cells()[0]
     state = cell.initial_state(1)
+    # of the state's kind, since not every cell has parameters
+    like = state if isinstance(state, Tensor) else state[0]
     with torch.no_grad():
-        found = cell.gates(next(cell.parameters()).new_zeros(1, cell.input_size), state)
+        found = cell.gates(like.new_zeros(1, cell.input_size), state)
     return None if found else f"{type(cell).__name__} has no gates, or its class does not tell them (Cell.gates)"
 
 

@@ -28,7 +28,8 @@ class Portable(nn.Module):
 
     def __init__(self, network: Network, exchange: Callable[[Cell[Any]], Cell[Any]]) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).eval()
+        # without gradients, for which a converter would keep sizes of every step, and fail at it
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
         starts = [map_state(lambda part: part[0].detach().clone(), each) for each in network.initial_state(1)]
         self._alone = [isinstance(each, Tensor) for each in starts]
         self._sizes = [len(parts(each)) for each in starts]

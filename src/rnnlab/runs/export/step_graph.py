@@ -192,7 +192,7 @@ class _Step(nn.Module):
 def _trace(cell: Cell[Any]) -> ExportedProgram:
     # copies, since a tracer takes the same tensor twice for one input
     state = map_state(Tensor.clone, cell.initial_state(EXAMPLE_ROWS))
-    x = parts(state)[0].new_zeros(EXAMPLE_ROWS, cell.input_size, dtype=next(cell.parameters()).dtype)
+    x = parts(state)[0].new_zeros(EXAMPLE_ROWS, cell.input_size, dtype=next(iter(cell.state_dict().values())).dtype)
     batch = Dim("batch", min=1)
     shapes = {0: batch} if isinstance(state, Tensor) else tuple({0: batch} for _ in state)
     return torch.export.export(_Step(cell), (x, state), dynamic_shapes=({0: batch}, shapes), strict=False)

@@ -1,0 +1,98 @@
+"""The echo state network: a random recurrence that is never trained, under a readout that is.
+
+    h_t = (1 - α) h_{t-1} + α tanh(W_in x_t + W h_{t-1} + b)
+
+H. Jaeger, "The 'echo state' approach to analysing and training recurrent neural
+networks" (2001), GMD report 148; the leak α is from H. Jaeger,
+M. Lukoševičius, D. Popovici & U. Siewert, "Optimization and applications of
+echo state networks with leaky-integrator neurons" (2007), Neural Networks
+20(3); how W is drawn, and what its scales are for, is section 3 of
+M. Lukoševičius, "A practical guide to applying echo state networks" (2012).
+
+There the readout is found by ridge regression; here it is trained like any
+other, by the task's own loss, and so is an embedding of tokens, through the
+reservoir. Several layers are a deep reservoir, of which the readout sees the last.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rnnlab.cells.cell import Cell
+from rnnlab.errors import InputError
+from rnnlab.shapes import Hidden, NonNegativeFloat, PositiveFloat, PositiveInt, Step
+
+
+class ESN(Cell[Tensor]):
+    """The state is h ``(batch, hidden)``. W_in, W and b are buffers: kept with the weights, not counted as parameters.
+
+    They are drawn from torch's generator, so that the seed of a run is the seed
+    of its reservoir. Where neither the input nor the state asks for a
+    gradient there is no graph, and a step of training costs a forward pass and the readout.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units.
+        spectral_radius: largest |eigenvalue| of W. The larger, the longer is the memory; from about 1 on (with
+            α = 1) the state may keep traces of its start for good.
+        input_scaling: W_in is uniform in ± this; the larger, the less linear the reservoir.
+        bias_scaling: b is uniform in ± this.
+        leak_rate: α, at most 1: the speed of the units.
+        connections: inputs of a unit from others, uniform in ±1 before W is scaled; all where there are fewer units.
+        backend: ``reference`` and ``auto`` are both the loop over ``step``.
+
+    Raises:
+        InputError: the leak rate is above 1.
+    """
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        spectral_radius: NonNegativeFloat = 0.9,
+        input_scaling: PositiveFloat = 1.0,
+        bias_scaling: NonNegativeFloat = 0.2,
+        leak_rate: PositiveFloat = 1.0,
+        connections: PositiveInt = 10,
+        backend: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        if leak_rate > 1:
+            raise InputError(f"model.cell.leak_rate={leak_rate} must be above 0 and at most 1")
+        super().__init__(input_size, hidden_size)
+        self.leak_rate, self.backend = leak_rate, backend
+        self.register_buffer("weight_ih", _uniform(hidden_size, input_size) * input_scaling)
+        self.register_buffer("weight_hh", reservoir(hidden_size, min(connections, hidden_size), spectral_radius))
+        self.register_buffer("bias", _uniform(hidden_size) * bias_scaling)
+
+    def initial_state(self, batch_size: int) -> Hidden:
+        return self.weight_hh.new_zeros(batch_size, self.hidden_size)
+
+    def step(self, x: Step, state: Hidden) -> tuple[Hidden, Hidden]:
+        new = (F.linear(x, self.weight_ih, self.bias) + F.linear(state, self.weight_hh)).tanh()
+        h = (1 - self.leak_rate) * state + self.leak_rate * new
+        return h, h
+
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        return {"hidden": self.weight_hh}
+
+
+def reservoir(units: int, connections: int, spectral_radius: float) -> Tensor:
+    """``(units, units)``: in each row as many weights as there are connections, and the largest |eigenvalue| as asked.
+
+    Since every unit hears of one at least there is a cycle, so that the radius is never zero before scaling.
+    """
+    heard = torch.rand(units, units).argsort(1)[:, :connections]
+    weight = torch.zeros(units, units).scatter_(1, heard, _uniform(units, connections))
+    # in double precision: eigenvalues of a matrix that is far from normal lose digits
+    radius = torch.linalg.eigvals(weight.double()).abs().max()
+    return (weight.double() * (spectral_radius / radius)).float()
+
+
+def _uniform(*shape: int) -> Tensor:
+    return 2 * torch.rand(*shape) - 1

@@ -1,0 +1,128 @@
+"""The diagonal state space layer, which trains in parallel over time.
+
+    u_t  = V x_t + b_v                                        (hidden,)
+    ā_hn = exp(Δ_h λ_hn),    b̄_hn = (ā_hn - 1)/λ_hn           zero-order hold
+    s_t  = ā ⊙ s_{t-1} + b̄ ⊙ u_t                              complex (hidden, N/2): every u has states of its own
+    y_t  = GELU(2 Re Σ_n C_hn s_thn + D ⊙ u_t)                (hidden,)
+    out  = W_a y_t + b_a                                      or that ⊙ σ(W_g y_t + b_g), a gated linear unit
+
+A. Gu, A. Gupta, K. Goel & C. Ré, "On the parameterization and initialization
+of diagonal state space models" (2022), arXiv 2206.11893: section 3 and listing 1
+the recurrence, section 4 the initial λ, of each conjugate pair one. B is 1, since
+only its product with C counts. V stands for the encoder of the paper's
+network, whose norm and skip connection around the layer are not in the cell.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.errors import InputError
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+
+Modes = Float[Tensor, "B H M"]
+S4DState = tuple[Modes, Modes]
+"""Real and imaginary part of s, each ``(batch, hidden, N/2)``."""
+
+
+class S4D(Cell[S4DState]):
+    """One state space of N dimensions for each unit; what the units have to say to each other the mixing says.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units, and size of the output.
+        state_size: N, even: two to a complex number. The paper's is 64; time and memory go with it.
+        eigenvalues: λ_n at the start, n from 0. ``lin`` is -½ + iπn (S4D-Lin),
+            ``inv`` is -½ + i N/π (N/(2n + 1) - 1) (S4D-Inv).
+        step_min: Δ starts log-uniform from here …
+        step_max: … to here: a unit remembers about 2/Δ steps.
+        mixing: ``glu``, or ``linear`` without the gate.
+        backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
+
+    Raises:
+        InputError: N is odd, or the steps are no range.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        state_size: PositiveInt = 16,
+        eigenvalues: Literal["lin", "inv"] = "lin",
+        step_min: PositiveFloat = 0.001,
+        step_max: PositiveFloat = 0.1,
+        mixing: Literal["glu", "linear"] = "glu",
+        backend: Literal["auto", "reference"] = "auto",
+    ) -> None:
+        if state_size % 2:
+            raise InputError(
+                f"model.cell.state_size={state_size} must be even, since eigenvalues come in conjugate pairs: "
+                f"use {state_size + 1}"
+            )
+        if step_min > step_max:
+            raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
+        super().__init__(input_size, hidden_size)
+        self.mixing, self.backend = mixing, backend
+        shape = hidden_size, state_size // 2
+        n = torch.arange(state_size // 2)
+        phase = math.pi * n if eigenvalues == "lin" else state_size / math.pi * (state_size / (2 * n + 1) - 1)
+        self.log_decay = nn.Parameter(torch.full(shape, math.log(0.5)))  # of -Re λ, positive whatever it is
+        self.phase = nn.Parameter(phase.expand(shape).clone())
+        span = math.log(step_max) - math.log(step_min)
+        self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(hidden_size))
+        self.weight_ho = nn.Parameter(torch.randn(*shape, 2) / 2**0.5)  # C
+        self.skip = nn.Parameter(torch.randn(hidden_size))  # D
+        self.encoder = nn.Linear(input_size, hidden_size)
+        self.mix = nn.Linear(hidden_size, 2 * hidden_size if mixing == "glu" else hidden_size)
+
+    def initial_state(self, batch_size: int) -> S4DState:
+        zeros = self.phase.new_zeros(batch_size, *self.phase.shape)
+        return zeros, zeros
+
+    def step(self, x: Step, state: S4DState) -> tuple[Hidden, S4DState]:
+        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).unbind(-1) for each in self._discretized())
+        u = self.encoder(x)
+        re, im = state
+        re, im = (
+            a_re * re - a_im * im + s_re * u[..., None],
+            a_re * im + a_im * re + s_im * u[..., None],
+        )
+        return self._output(self._read(re, im), u), (re, im)
+
+    def forward(
+        self, x: Features, state: S4DState | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, S4DState]:
+        if self.backend == "reference":
+            return self.unroll(x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        a, scale = self._discretized()
+        u = self.encoder(x)
+        drive = (scale * u[..., None]).flatten(2)
+        s, last = diagonal_recurrence(a.flatten(), drive, torch.complex(*start).flatten(1), lengths)
+        s, last = s.unflatten(-1, a.shape), last.unflatten(-1, a.shape)
+        output = self._output(self._read(s.real, s.imag), u)
+        return zero_padding(output, lengths), (last.real, last.imag)
+
+    def memory(self, state: S4DState) -> Tensor:
+        """2 Re Σ_n C s: what each unit's states have to say, before the skip and the mixing."""
+        return self._read(*state)
+
+    def _discretized(self) -> tuple[Tensor, Tensor]:
+        """ā and b̄, each complex ``(hidden, N/2)``."""
+        eigenvalue = torch.complex(-self.log_decay.exp(), self.phase)
+        a = (eigenvalue * self.log_step.exp()[:, None]).exp()
+        return a, (a - 1) / eigenvalue
+
+    def _read(self, re: Tensor, im: Tensor) -> Tensor:
+        """2 Re Σ_n C s of ``(…, hidden, N/2)``."""
+        return 2 * (self.weight_ho[..., 0] * re - self.weight_ho[..., 1] * im).sum(-1)
+
+    def _output(self, read: Tensor, u: Tensor) -> Tensor:
+        y = self.mix(F.gelu(read + self.skip * u))
+        return F.glu(y, -1) if self.mixing == "glu" else y

@@ -1,0 +1,44 @@
+"""The gradient at a state, of cells whose memory is a function of it, and of those that train no weights."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnlab.cells.esn import ESN
+from rnnlab.cells.lru import LRU
+from rnnlab.cells.mlstm import MLSTM
+from rnnlab.cells.s4d import S4D
+from rnnlab.data.sine import Sine
+from rnnlab.instruments.gradient_flow import full_sequences, gradient_norms
+from rnnlab.network import Network
+from rnnlab.spec import Batch
+from rnnlab.tasks.forecasting import Forecasting
+
+
+@pytest.mark.parametrize("cell", [ESN, MLSTM, S4D, LRU])
+def test_it_is_the_gradient_at_a_state_that_is_handed_in(cell: Any) -> None:
+    torch.manual_seed(0)
+    data = Sine(num_samples=30, length=12)
+    network = Network(data.spec.input, Forecasting.output(data.spec), cell, hidden_size=5)
+    task = Forecasting(network, data.spec).eval()
+    batch = full_sequences(task, data, "test", 3)
+    norms = gradient_norms(task, batch)
+    asked = [weight.requires_grad for weight in (*network.parameters(), *network.buffers())]
+    for t in (0, 6, 10):
+        with torch.no_grad():
+            _, (state,) = network(batch.inputs[:, : t + 1])
+        parts = [state] if isinstance(state, Tensor) else list(state)
+        for part in parts:
+            part.requires_grad_()
+        output, _ = network(batch.inputs[:, t + 1 :], (state,))
+        loss = task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:])) * len(batch.inputs)
+        # LRU's memory is the real part alone; what mLSTM's m does to C and n of its own step cancels what it does later
+        wanted = parts[: {LRU: 1, MLSTM: 2}.get(cell, len(parts))]
+        gradients = torch.autograd.grad(loss, wanted)
+        whole = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
+        torch.testing.assert_close(norms[0, t], whole.double().norm(dim=-1).mean(), rtol=1e-4, atol=0)
+        assert norms[0, t] > 0
+    # and it leaves what is trained as it was
+    assert asked == [True] * len(list(network.parameters())) + [False] * len(list(network.buffers()))
