@@ -33,6 +33,7 @@ def result(mode: str = "min", **scores: list[float]) -> Result:
     return Result(benchmark, cells, "val/loss", mode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", choices("benchmark"))
 def test_every_benchmark_composes_and_names_scores_of_its_runs(name: str) -> None:
     benchmark = read_benchmark(CONF / "benchmark" / f"{name}.yaml")

@@ -91,6 +91,7 @@ def test_a_run_from_any_directory(tmp_path: Path) -> None:
     assert "overrides" in (metrics.parent / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_runs_of_one_second_get_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = "hydra.run.dir=same"
@@ -156,6 +157,7 @@ def test_list_says_what_there_is(group: str, capsys: pytest.CaptureFixture[str])
     assert all(text and len(text[0]) > 5 for text in described.values())
 
 
+@pytest.mark.slow
 def test_ones_own_cell_lives_in_ones_own_directory(tmp_path: Path) -> None:
     (tmp_path / "my_cells.py").write_text(
         "from torch import nn\n"

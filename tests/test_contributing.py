@@ -59,6 +59,7 @@ def test_each_example_is_two_files() -> None:
     assert len(FILES) == 6
 
 
+@pytest.mark.slow
 def test_the_examples_learn_by_the_command_that_is_given(copy: Path) -> None:
     (command,) = re.findall(r"^rnnlab (train .*task=.*)$", TEXT, re.MULTILINE)
     enough = [*FEW, "data.num_samples=300", "trainer.max_epochs=8", "optimizer.lr=0.02"]
@@ -90,6 +91,7 @@ def test_the_examples_are_typed(copy: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_cell_of_ones_own_trains_outside_of_the_project(tmp_path: Path) -> None:
     for path, text in blocks(OUTSIDE).items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ def test_it_is_the_loop_in_value_and_gradient(way: Way, dtype: torch.dtype, cons
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12 * float(theirs.abs().max().clamp_min(1)))
 
 
+@pytest.mark.slow
 @every_way
 @every_kind
 def test_second_derivatives_agree_with_finite_differences(way: Way, dtype: torch.dtype, constant: bool) -> None:

@@ -36,6 +36,7 @@ def test_probabilities_are_averaged_and_not_scores() -> None:
     assert mean_probability(logits).exp()[0].tolist() == pytest.approx([0.6, 0.4])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_real_values_are_averaged(train: Train) -> None:
     runs = load(members(train("seed=1"), train("seed=2")))
@@ -102,6 +103,7 @@ def test_a_sweep_predicts_by_the_seeds_of_its_best_configuration(
     assert "named twice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", ["gaussian", "quantiles"])
 def test_distributions_are_combined_as_such(distribution: str, train: Train) -> None:
     runs = [train("data=csv", f"task.distribution={distribution}", f"seed={s}", "instruments=none") for s in (1, 2)]

@@ -93,6 +93,7 @@ def test_every_epoch_is_that_of_each_alone_in_double_precision(model: str, tmp_p
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", overrides), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -113,6 +114,7 @@ def test_whatever_moves_the_weights_moves_them_as_alone(overrides: str, tmp_path
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-10)
 
 
+@pytest.mark.slow
 def test_in_single_precision_it_is_the_same_within_rounding(tmp_path: Path) -> None:
     members = [(*TINY, f"seed={k}") for k in range(3)]
     directories, _, said = together(tmp_path / "fleet", members)
@@ -121,6 +123,7 @@ def test_in_single_precision_it_is_the_same_within_rounding(tmp_path: Path) -> N
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["classification", "adding", "parity"])
 def test_classes_values_and_tokens_of_sequences_of_any_length(data: str, tmp_path: Path) -> None:
     shorter = ["data.min_length=5"] if data == "classification" else []
@@ -131,6 +134,7 @@ def test_classes_values_and_tokens_of_sequences_of_any_length(data: str, tmp_pat
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-9)
 
 
+@pytest.mark.slow
 def test_members_may_have_data_of_their_own(tmp_path: Path) -> None:
     members = [(*TINY, DOUBLE, f"data.seed={k}", f"data.noise={0.1 * k}") for k in range(2)]
     directories, _, said = together(tmp_path / "fleet", members)
@@ -204,6 +208,7 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-7)
 
 
+@pytest.mark.slow
 def test_who_stopped_alone_goes_on_in_a_fleet(tmp_path: Path) -> None:
     members = [(*TINY, DOUBLE, f"seed={k}") for k in range(2)]
     for k, member in enumerate(members):
@@ -250,6 +255,7 @@ def test_a_member_leaves_what_a_run_alone_leaves(tmp_path: Path) -> None:
     assert evaluate(directory.config, directory)["test/loss"] == pytest.approx(directory.metrics["test/loss"])
 
 
+@pytest.mark.slow
 def test_the_figures_can_be_drawn_afterwards(tmp_path: Path) -> None:
     overrides = [each for each in TINY if each != "instruments=none"]
     config = compose(*overrides, "trainer.max_epochs=1")
@@ -288,6 +294,7 @@ def test_what_can_be_stacked_is_known_too() -> None:
     assert against("model=layer_norm_lstm", "model.dropout=0.2", "model.num_layers=2") is None
 
 
+@pytest.mark.slow
 def test_runs_are_grouped_by_everything_but_numbers() -> None:
     def sign(*overrides: str) -> str:
         return signature(prepare(compose(*TINY, *overrides)))

@@ -395,6 +395,7 @@ def test_the_worst_examples_have_the_largest_losses(data: SequenceData) -> None:
 # ---- every model -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize(
     "data",

@@ -393,6 +393,7 @@ def test_the_gradient_is_that_of_the_last_answer() -> None:
     assert (norms[: last + 1] > 0).all() and not norms[last + 1 :].any()
 
 
+@pytest.mark.slow
 def test_a_run_reports_accuracy_by_length(train: Callable[..., Outcome]) -> None:
     outcome = train("data=parity", "data.test_length=[41,120]", "model.hidden_size=4")
     assert (
@@ -403,6 +404,7 @@ def test_a_run_reports_accuracy_by_length(train: Callable[..., Outcome]) -> None
     assert "figures/score_by_length.png" in outcome.figures
 
 
+@pytest.mark.slow
 def test_an_error_is_gathered_by_length_too(train: Callable[..., Outcome]) -> None:
     outcome = train("data=adding", "data.length=10", "data.test_length=[11,40]", "model.hidden_size=4")
     by_length = {name: value for name, value in outcome.metrics.items() if name.startswith("test/mse@")}
@@ -412,6 +414,7 @@ def test_an_error_is_gathered_by_length_too(train: Callable[..., Outcome]) -> No
     assert "figures/score_by_length.png" in outcome.figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["adding", "copy_memory"])
 def test_every_picture_of_them_can_be_drawn(data: str, train: Callable[..., Outcome]) -> None:
     outcome = train(f"data={data}", "model.hidden_size=4", "data.length=12", "instruments=default")

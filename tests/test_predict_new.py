@@ -347,6 +347,7 @@ def test_several_runs_predict_new_data_together(runs: Runs) -> None:
 # ---- the program -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stream_answers_before_the_next_line_comes(runs: Runs) -> None:
     path = runs("data=classification")
     command = [sys.executable, "-m", "rnnlab", "predict", str(path), "--stream"]
@@ -377,6 +378,7 @@ def test_a_reader_that_leaves_is_no_error(runs: Runs, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_loading_knows_no_hydra_and_disturbs_nobody(runs: Runs) -> None:
     path = runs("data=sine")
     code = (

@@ -411,6 +411,7 @@ def test_a_grid_is_each_setting_once_and_the_mean_over_seeds(optuna: Any, instan
     assert found.trials[0].value == pytest.approx(sum(scores) / 2)
 
 
+@pytest.mark.slow
 def test_tpe_goes_on_as_it_would_have(optuna: Any, instant: None, tmp_path: Path) -> None:
     arguments = [*OPTUNA, LR, "model=gru,rnn"]
     assert train(tmp_path / "whole", *arguments, "hydra.sweeper.n_trials=5") == 0
@@ -478,6 +479,7 @@ def _once(further: Any) -> Any:
     return first
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_tried_again_in_its_place(optuna: Any, instant: None, tmp_path: Path) -> None:
     path = tmp_path / "s"
     arguments = [*OPTUNA, "hydra.sweeper.sampler=grid", "optimizer.lr=1e-3,1e30"]
@@ -516,6 +518,7 @@ def test_a_trial_that_was_never_written_down_is_not_lost(
     assert states(path) == ["done"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["shared.db", "shared.journal"])
 def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant: None, tmp_path: Path) -> None:
     shared = [*OPTUNA, f"hydra.sweeper.storage={tmp_path / file}", "hydra.sweeper.study_name=lr", LR]
@@ -528,6 +531,7 @@ def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant
     assert [trial.user_attrs["sweep"].rpartition("/")[2] for trial in found.trials] == list("abb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -549,6 +553,7 @@ def test_a_study_of_another_search_is_refused(
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_what_a_lost_process_had_is_taken_over(
     optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -645,6 +650,7 @@ def test_two_processes_at_once_share_a_study(optuna: Any, tmp_path: Path) -> Non
 # ---- the ready ones ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", choices("sweep"))
 def test_every_ready_sweep_composes_and_says_what_it_asks(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

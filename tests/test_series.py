@@ -474,6 +474,7 @@ def test_quantiles_without_a_median_or_out_of_order_are_refused(quantiles: list[
         Forecasting.output(given().spec, distribution="quantiles", quantiles=quantiles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["csv", "sine"])
 @pytest.mark.parametrize("distribution", ["gaussian", "quantiles"])
 def test_distributions_train_test_and_draw(distribution: str, data: str, train: Train) -> None:

@@ -274,6 +274,7 @@ class Foreign(HydraLauncher):
 Foreign.__module__ = "hydra_plugins.foreign"
 
 
+@pytest.mark.slow
 def test_launchers_of_others_have_the_same_ledger_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("hydra_plugins.foreign")
     module.Foreign = Foreign  # type: ignore[attr-defined]
@@ -415,6 +416,7 @@ def test_what_failed_of_itself_begins_anew(tmp_path: Path, monkeypatch: pytest.M
     assert scores(tmp_path / "s") == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_a_checkpoint_and_the_sweep_resumes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     assert train_command.main(["-m", *LONGER, "seed=0,1,2", f"hydra.sweep.dir={whole}"]) == 0
