@@ -28,11 +28,14 @@ def cells(name: str) -> list[Cell[Any]]:
 def stacked(made: list[Cell[Any]], x: Tensor, lengths: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Any]:
     named = [dict(cell.named_parameters()) for cell in made]
     weights = {name: torch.stack([each[name].detach() for each in named]).requires_grad_() for name in named[0]}
+    fixed = {
+        name: torch.stack([dict(cell.named_buffers())[name] for cell in made]) for name, _ in made[0].named_buffers()
+    }
     with stacking():
         output, state = vmap(
             lambda weights, x, lengths: functional_call(made[0], weights, (x, None, lengths)),
             in_dims=(0, 0, None if lengths is None else 0),
-        )(weights, x, lengths)
+        )({**weights, **fixed}, x, lengths)
     return weights, output, state
 
 
