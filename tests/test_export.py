@@ -339,5 +339,5 @@ def test_every_model_in_both_formats(model: str, data: str, formats: tuple[str, 
     for format in formats:
         assert export_command.main([str(run), "--format", format]) == 0
         about = json.loads((run / "export" / f"model.{format}.json").read_text())
-        # an oscillator that hardly moves has values so small that rounding alone is a large share of them
-        assert min(about["checked"]["largest_relative_error"], about["checked"]["largest_error"]) < 1e-5
+        # small values that are normalised, or hardly move, are rounded by more than the usual 1e-6
+        assert about["checked"]["largest_relative_error"] < 1e-4
