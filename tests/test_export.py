@@ -332,8 +332,14 @@ def test_a_run_without_weights_is_one_line(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.slow
 @needs_onnx
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("data", "formats"), [("sine", ("onnx", "pt2")), ("text", ("onnx",))])
+@pytest.mark.parametrize(
+    ("model", "data", "formats"),
+    [
+        *((model, "sine", ("onnx", "pt2")) for model in MODELS),
+        # behind an embedding, a cell each of what is done in one of the ways that there are
+        *((model, "text", ("onnx",)) for model in ("gru", "layer_norm_lstm", "mlstm", "s4d")),
+    ],
+)
 def test_every_model_in_both_formats(model: str, data: str, formats: tuple[str, ...], train: Train) -> None:
     run = train(f"model={model}", f"data={data}", "model.hidden_size=6", "instruments=none").directory.path
     for format in formats:
