@@ -330,6 +330,10 @@ def test_a_run_without_weights_is_one_line(tmp_path: Path, capsys: pytest.Captur
 # ---- everything ------------------------------------------------------------------------------------
 
 
+# what single precision makes of them: small values that are normalised, and oscillators that hardly move
+ROUNDED_MORE = {"layer_norm_lstm": 1e-4, "unicornn": 1e-4}
+
+
 @pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize(
@@ -345,5 +349,4 @@ def test_every_model_in_both_formats(model: str, data: str, formats: tuple[str, 
     for format in formats:
         assert export_command.main([str(run), "--format", format]) == 0
         about = json.loads((run / "export" / f"model.{format}.json").read_text())
-        # small values that are normalised, or hardly move, are rounded by more than the usual 1e-6
-        assert about["checked"]["largest_relative_error"] < 1e-4
+        assert about["checked"]["largest_relative_error"] < ROUNDED_MORE.get(model, 1e-5)
