@@ -6,7 +6,7 @@ only reads may lie as ``(members, time, batch, …)``, which makes one product a
 member of all the steps of a weight's gradient.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,15 @@ def gru_members(x: Tensor, start: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tens
     hidden)`` and the weights of each member.
     """
     return _GRUMembers.apply(x.contiguous(), start, w_ih, w_hh, b_ih, b_hh, torch.is_grad_enabled())
+
+
+class _Back(NamedTuple):
+    """Of a step on the way back: δ_t, D_t whole and gate by gate, z_t."""
+
+    delta: Tensor
+    d: Tensor
+    parts: tuple[Tensor, ...]
+    z: Tensor
 
 
 class _Room(Room):
@@ -54,10 +63,9 @@ class _Room(Room):
             for begin, end in self.bounds
         ]
         d = self.d.transpose(0, 1)
-        deltas, of_steps = self.delta.unbind(0), [part.unbind(0) for part in (d, *d.split(hidden, -1))]
-        z = self.a[..., hidden:gates].unbind(0)
+        deltas, ds, z = self.delta.unbind(0), d.unbind(0), self.a[..., hidden:gates].unbind(0)
         self.back = [
-            [(deltas[i], *(part[i] for part in of_steps), z[begin + i]) for i in reversed(range(end - begin))]
+            [_Back(deltas[i], ds[i], ds[i].split(hidden, -1), z[begin + i]) for i in reversed(range(end - begin))]
             for begin, end in self.bounds
         ]
 
@@ -111,7 +119,6 @@ class _GRUMembers(Function):
         room = _rooms.last(ctx)
         members, time, batch, features = x.shape
         hidden = w_hh.shape[-1]
-        gates = 2 * hidden
         grad_ih = w_ih.new_zeros(members, features, 3 * hidden)  # transposed: of a single feature ten times as fast
         grad_hh = torch.zeros_like(w_hh)
         grad_b_ih, grad_b_hh = w_ih.new_zeros(members, 3 * hidden), w_ih.new_zeros(members, 3 * hidden)
@@ -137,17 +144,16 @@ class _GRUMembers(Function):
                 delta_b.copy_(direct[:, begin:end].transpose(0, 1))
                 if end < time:
                     delta_b[-1].add_(carry)
-                later: tuple[Tensor, ...] | None = None
-                for each in room.back[number]:
-                    delta, d, of_r, of_z, of_n, z = each
-                    if later is not None:
-                        delta.addcmul_(later[0], later[5]).baddbmm_(later[1], weight)
-                    of_r.mul_(delta)
-                    of_z.mul_(delta)
-                    of_n.mul_(delta)
-                    later = each
-                assert later is not None
-                torch.mul(later[0], later[5], out=carry).baddbmm_(later[1], weight)
+                last, *others = room.back[number]
+                for part in last.parts:
+                    part.mul_(last.delta)
+                later = last
+                for step in others:
+                    step.delta.addcmul_(later.delta, later.z).baddbmm_(later.d, weight)
+                    for part in step.parts:
+                        part.mul_(step.delta)
+                    later = step
+                torch.mul(later.delta, later.z, out=carry).baddbmm_(later.d, weight)
                 flat = of_members.flatten(1, 2)
                 grad_hh.baddbmm_(flat.transpose(1, 2), g_b.flatten(1, 2))
                 grad_b_hh += flat.sum(1)
