@@ -10,7 +10,9 @@ Its derivative is not differentiable again, and transforms (``torch.func``) and
 tracers (``torch.export``) can't look into it: these get the loop over ``step``.
 """
 
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -51,12 +53,18 @@ class Cut(NamedTuple):
     places: Tensor | None
 
 
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
-
 Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
 """From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
 to the parts of the state ``(rows, hidden)`` after each step, the output first."""
+
+
+ViewsOf = Callable[..., Any]
+"""From ``(steps + 1, rows, width)`` of each piece of a :class:`Scratch` to all views of them that a block needs."""
+
+KEPT_BYTES = 2**26
+"""So much memory of scratches is kept from one pass to the next, in each thread."""
+KEPT_BLOCKS = 64
+"""And of each the views of so many kinds of blocks."""
 
 
 def by_hand(x: Tensor) -> bool:
@@ -149,10 +157,30 @@ def refuse_twice() -> None:
         raise RuntimeError("second derivatives go through the loop over `step`: set model.cell.backend=reference")
 
 
-def split(data: Tensor, blocks: list[Block]) -> list[Tensor]:
+def split(data: Tensor, blocks: list[Block]) -> Sequence[Tensor]:
     """``(steps, rows, …)`` of each block, from ``(rows, …)`` of all of them one below the other."""
-    parts = data.split([steps * rows for steps, rows in blocks])
-    return [part.view(steps, rows, *data.shape[1:]) for part, (steps, rows) in zip(parts, blocks, strict=True)]
+    rows, shape = blocks[0].rows, data.shape[1:]
+    if blocks[-1].rows == rows:  # and so have all between
+        return torch.split_with_sizes(data.view(-1, rows, *shape), [steps for steps, _ in blocks])
+    return [part.view(*block, *shape) for part, block in zip(split_rows(data, blocks), blocks, strict=True)]
+
+
+def split_rows(data: Tensor, blocks: list[Block]) -> Sequence[Tensor]:
+    """``(steps * rows, …)`` of each block, likewise."""
+    return torch.split_with_sizes(data, [steps * rows for steps, rows in blocks])
+
+
+def empty_blocks(like: Tensor, blocks: list[Block], *widths: int) -> list[list[Tensor]]:
+    """For each of ``widths`` memory ``(steps, rows, width)`` for each block."""
+    return [[like.new_empty(*block, width) for block in blocks] for width in widths]
+
+
+def zeros_transposed(weight: Tensor) -> Tensor:
+    """``(features, units)`` to sum up the gradient of a ``(units, features)`` weight.
+
+    Few features make it a narrow product, which takes four times as long to ``(units, features)``.
+    """
+    return weight.new_zeros(weight.shape[1], weight.shape[0])
 
 
 def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block], number: int) -> None:
@@ -175,16 +203,49 @@ def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block
 
 
 class Scratch:
-    """Memory that one block after the other uses, so that it stays in the cache and its views are made once.
+    """Memory that one block after the other uses, so that it stays in the cache, and its views.
 
-    A view costs about a third of an operation on a small step, and there are about ten to a step.
+    A view costs about a third of an operation on a small step, and there are about ten to a step: so both are kept
+    for the next pass of the same sizes. A thread has its own, and no pass reads what another has left there.
     """
 
-    def __init__(self, like: Tensor, blocks: list[Block], *widths: int) -> None:
-        """A piece for each of ``widths``, with room for the steps and rows of every block, and for a state before."""
-        self._steps = max(steps for steps, _ in blocks) + 1
-        self._pieces = [like.new_empty(self._steps * blocks[0].rows, width) for width in widths]
+    @classmethod
+    def of(cls, like: Tensor, blocks: list[Block], widths: tuple[int, ...], views_of: ViewsOf) -> "Scratch":
+        """That of the last pass of these sizes, or a new one.
 
-    def views(self, rows: int) -> list[Tensor]:
-        """``(steps + 1, rows, width)`` of each piece."""
-        return [piece[: self._steps * rows].view(self._steps, rows, -1) for piece in self._pieces]
+        Args:
+            like: a tensor of the same type.
+            blocks: it has room for the steps and rows of each, and for a state before.
+            widths: a piece for each.
+            views_of: see :data:`ViewsOf`; it also tells one pass from another.
+        """
+        most = max(steps for steps, _ in blocks)
+        key = views_of, like.dtype, most, blocks[0].rows, widths
+        kept: OrderedDict[Any, Scratch] = _KEPT.__dict__.setdefault("scratches", OrderedDict())
+        scratch = kept.pop(key, None) or cls(like, (most + 1) * blocks[0].rows, widths, views_of)
+        kept[key] = scratch
+        while sum(each.size for each in kept.values()) > KEPT_BYTES:
+            kept.popitem(last=False)
+        return scratch
+
+    def __init__(self, like: Tensor, rows: int, widths: tuple[int, ...], views_of: ViewsOf) -> None:
+        # nobody asks for its gradient: views of such tensors cost a quarter less
+        with torch.inference_mode():
+            self._pieces = [like.new_empty(rows, width) for width in widths]
+        self.size = sum(piece.nbytes for piece in self._pieces)
+        self._views_of = views_of
+        self._views: dict[Block, Any] = {}
+
+    def at(self, block: Block) -> Any:
+        """What ``views_of`` makes of the pieces for this block."""
+        if block not in self._views:
+            if len(self._views) == KEPT_BLOCKS:
+                self._views.pop(next(iter(self._views)))
+            steps, rows = block
+            with torch.inference_mode():
+                pieces = (piece[: (steps + 1) * rows].view(steps + 1, rows, -1) for piece in self._pieces)
+                self._views[block] = self._views_of(*pieces)
+        return self._views[block]
+
+
+_KEPT = threading.local()
