@@ -1,6 +1,6 @@
 """Backpropagation through time by hand, on a CPU: what the cells that do so share.
 
-A layer runs in blocks of :data:`BLOCK` steps, so that what a block needs stays
+A layer runs in blocks of some steps, so that what a block needs stays
 in the cache: the input's projection and all element-wise factors of the
 Jacobians in one operation a block, and two to six operations on preallocated
 memory a step. Where sequences differ in length, they stand in order of it, and
@@ -24,8 +24,10 @@ from rnnlab.shapes import Features, HiddenSequence, Lengths
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 """Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
 
-BLOCK = 16
-"""Steps of a block: at 128 units and 32 sequences its temporaries still fit a cache of some megabytes."""
+BLOCK = 32
+"""Steps of a block: of 64 units and 32 sequences its temporaries fit a cache of a megabyte or two."""
+VARYING_BLOCK = 16
+"""And where sequences differ in length, since each takes part in whole blocks."""
 
 ROWS = 4
 """A block has a multiple of so many rows, though some of its sequences have ended: a matrix product of 31 rows takes no
@@ -131,16 +133,18 @@ class _Placed(Function):
 
 def cut(batch: int, time: int, lengths: Lengths | None) -> Cut:
     """How a batch of sequences of ``time`` steps, or of ``lengths``, is cut."""
-    starts = range(0, time, BLOCK)
     if lengths is None:
-        return Cut([Block(min(BLOCK, time - start), batch) for start in starts], None, None)
+        return Cut([Block(min(BLOCK, time - start), batch) for start in range(0, time, BLOCK)], None, None)
+    starts = range(0, time, VARYING_BLOCK)
     ordered, order = lengths.sort(descending=True, stable=True)
     longest = int(ordered[0])
     blocks, places = [], []
-    for start, reached in zip(starts, (ordered > torch.arange(0, time, BLOCK)[:, None]).sum(1).tolist(), strict=True):
+    for start, reached in zip(
+        starts, (ordered > torch.arange(0, time, VARYING_BLOCK)[:, None]).sum(1).tolist(), strict=True
+    ):
         if not reached:
             break
-        block = Block(min(BLOCK, longest - start), min(batch, -(-reached // ROWS) * ROWS))
+        block = Block(min(VARYING_BLOCK, longest - start), min(batch, -(-reached // ROWS) * ROWS))
         blocks.append(block)
         steps = torch.arange(start, start + block.steps)
         places.append((steps[:, None] + time * order[: block.rows]).flatten())
