@@ -53,7 +53,7 @@ def parts(state: State) -> list[Tensor]:
 
 
 @by_hand_kinds
-@pytest.mark.parametrize("time", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 2])
+@pytest.mark.parametrize("time", [1, VARYING_BLOCK, BLOCK - 1, BLOCK, BLOCK + 1, 3 * VARYING_BLOCK + 2])
 @pytest.mark.parametrize("varying", [False, True])
 def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: int, varying: bool) -> None:
     cell = layer(kind, options)
