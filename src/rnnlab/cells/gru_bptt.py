@@ -95,7 +95,7 @@ class GRULayer(Function):
         with torch.inference_mode():
             scale, double = _scales(hidden, x.dtype)
             weight, weight_of_x = w_hh * double, w_ih * scale
-            carry: Tensor | None = None
+            carry = x.new_empty(0, hidden)
             grad_x_blocks = None if grad_x is None else split_rows(grad_x, blocks)
             each = split_rows(x, blocks), kept[:size], kept[size : 2 * size], kept[2 * size :], split(direct, blocks)
             for number in reversed(range(size)):
@@ -109,7 +109,7 @@ class GRULayer(Function):
                 torch.mul(sigmoid_backward(q, r, grad_input=factor), e_b, out=d_r)
                 sigmoid_backward(torch.sub(g_b, s_b, out=factor), z_b, grad_input=d_z)
                 torch.mul(direct_b, 2, out=gamma_b)
-                if carry is not None:
+                if len(carry):
                     last_gamma[: len(carry)].add_(carry)
                 first_gamma.zero_()
                 for gamma, wide, three, d, z_t, earlier in views_of_steps:
