@@ -26,7 +26,7 @@ from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.generation import Writer, generate
 from rnnlab.runs.members import members
 from rnnlab.runs.stepper import Stepper, StepState, each_step
-from rnnlab.runs.trainer import choose_threads
+from rnnlab.runs.trainer import choose_threads, find_device
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
@@ -52,7 +52,7 @@ def load(place: str | Path | Sequence[str | Path], allow: Sequence[str] = (), de
     Args:
         place: the directory of a run, of a sweep (the seeds of its best configuration predict together), or several.
         allow: modules of your own that the run's config may build from.
-        device: ``cpu``, ``cuda`` …
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
 
     Raises:
         InputError: it is no run with a checkpoint, the checkpoint is damaged, or runs cannot predict together.
@@ -71,17 +71,13 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
     """
     for other in runs[1:]:
         check_alike(runs[0], other)
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device} is not to be had: {str(error).splitlines()[0][:200]}") from None
+    place = find_device(device)
     tasks: list[Task] = []
     readers: list[Reader] = []
     for run in runs:
         # what a network's weights are before they are loaded is drawn at random, and nobody's business
         with torch.random.fork_rng(devices=[]):
-            task, reader = _open(run.directory, run.config, allow)
+            task, reader = open_trained(run.directory, run.config, allow)
         if tasks and (task.spec.target != tasks[0].spec.target or task.spec.input != tasks[0].spec.input):
             raise InputError(f"{run.directory.path} predicts other things than {runs[0].directory.path}")
         tasks.append(task.to(place).eval().requires_grad_(False))
@@ -89,7 +85,12 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
     return TrainedRun(tasks, readers[0], runs[0].config)
 
 
-def _open(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
+def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
+    """A task with a run's best weights, and what reads new data for it; where the checkpoint tells, without the data.
+
+    Raises:
+        InputError: the checkpoint or the config is damaged.
+    """
     path = directory.best_checkpoint
     checkpoint = read_checkpoint(path)
     if "data" not in checkpoint:  # of a run of before, whose data must still be there

@@ -84,7 +84,7 @@ class GatesOverTime(View[list[Course]]):
         names = list(measured[0].gates)
         fig = style.figure(
             "Gates over time",
-            f"{subject.split} sequences; {measured[0].gates[names[0]].shape[1]} units"
+            f"{subject.called} sequences; {measured[0].gates[names[0]].shape[1]} units"
             f"{f' of layer {subject.network.num_layers}' if subject.network.num_layers > 1 else ''}"
             f"{', the forward direction' if subject.network.bidirectional else ''}",
             width=max(7.0, 3.7 * len(measured) + 1.2),
@@ -105,7 +105,9 @@ class GatesOverTime(View[list[Course]]):
         for column, course in enumerate(measured):
             top = grid[0, column]
             draw_input(top, subject, course.inputs, 3.1)
-            top.set_title(f"sequence {course.number}", size=style.LABEL, color=style.INK, loc="left")
+            top.set_title(
+                style.plain(f"sequence {subject.name_of(course.number)}"), size=style.LABEL, color=style.INK, loc="left"
+            )
             top.tick_params(labelbottom=False)
             for ax, name in zip(grid[1:, column], names, strict=True):
                 style.dress(ax, "", f"{name} gate" if column == 0 else "", grid=False)

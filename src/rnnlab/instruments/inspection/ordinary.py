@@ -8,6 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
+from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
 from rnnlab.instruments.inspection.memory import colours
 from rnnlab.instruments.inspection.subject import Subject
@@ -41,6 +42,7 @@ class Ordinary(View[None]):
         words = (inspect.getdoc(type(instrument)) or "").split("\n\n")[0]
         self.reading = READING.get(self.name, " ".join(words.split()))
         self.title = self.name.replace("_", " ").capitalize()
+        self.needs_truth = isinstance(instrument, Forecast | ConfusionMatrix | ScoreByLength)
 
     @property
     def name(self) -> str:
@@ -154,8 +156,9 @@ class LossByEpoch(View[tuple[Curve, Curve]]):
 class ScoreByLengths(View[tuple[str, Curve]]):
     """Scores of several runs by the length of the test sequences."""
 
+    needs_truth = True
     title = "Score by length"
-    reading = "Accuracy (or error) on test sequences by their steps; the flatter the line, the better a rule holds."
+    reading = "Accuracy (or error) by the steps of a sequence; the flatter the line, the better a rule holds."
 
     def missing(self, subject: Subject) -> str | None:
         if ScoreByLength().applies_to(subject.task, subject.data):

@@ -1,0 +1,260 @@
+"""Sequences of a file of one's own as a data set, so that a trained network is asked about them as about its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.data.reader import Given, Reader
+from rnnlab.data.sequence import Batches, Sample, SequenceData, Split, SplitName, StreamOrder, stack
+from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.source import Source
+from rnnlab.data.text import Passages
+from rnnlab.data.text_reader import CorpusReader, TextReader
+from rnnlab.errors import InputError
+from rnnlab.spec import Batch, DataSpec, Origin
+
+MOST = 10_000
+"""Sequences of a file that are read, its first."""
+PASSAGES = 16
+"""So many a stream has of a text, at least: each stream begins without knowing what was before it."""
+
+
+@dataclass(kw_only=True, eq=False)
+class GivenData(SequenceData):
+    """What a reader makes of a file; all three splits are the same sequences.
+
+    Attributes:
+        given: the sequences.
+        described: what the training data said of itself.
+        names: of the sequences, where the file has any.
+        unanswered: why there is no truth to hold what is predicted against; empty where there is. The targets are
+            then zeros that mean nothing.
+        vocabulary: what tokens are called, where the reader knows.
+        streamed: sequences are one text, each the one before's continuation.
+        note: what a person should know of how the file was read.
+    """
+
+    given: Split
+    described: DataSpec
+    names: Sequence[Any] = ()
+    unanswered: str = ""
+    vocabulary: Sequence[str] = ()
+    streamed: bool = False
+    note: str = ""
+    held_out: ClassVar[str] = "given"
+
+    @property
+    def spec(self) -> DataSpec:
+        return replace(self.described, streamed=self.streamed)
+
+    def size(self, split: SplitName) -> int:
+        return len(self.given)
+
+    def load(self, split: SplitName) -> Split:
+        return self.given
+
+    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        batch = self.given.batch(torch.tensor([index]))
+        return Sample(batch.inputs[0].numpy(), batch.targets[0].numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"vocabulary": list(self.vocabulary)} if self.vocabulary else {}
+
+    def _batches(self, name: SplitName, batch_size: int, shuffle: bool) -> Batches:
+        if not self.streamed:
+            return super()._batches(name, batch_size, shuffle)
+        streams = min(self.batch_size, max(1, len(self.given) // PASSAGES))
+        return Batches(self.given, StreamOrder(len(self.given), streams))
+
+
+def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int = 64) -> GivenData:
+    """The sequences of a file, with the truth where the file tells it or is it.
+
+    Of a forecast the truth is what comes next in the sequence itself, of running
+    text the next token, of a class what stands beside the sequence.
+
+    Args:
+        reader: of the trained run.
+        source: opened by the reader.
+        spec: of the training data.
+        batch_size: sequences a batch.
+
+    Raises:
+        InputError: the file is not what the run reads, or too short to say anything of.
+    """
+    common: dict[str, Any] = {"described": spec, "batch_size": batch_size}
+    if isinstance(reader, TextReader):
+        common["vocabulary"] = reader.vocabulary if reader.unit != "byte" else ()
+    if isinstance(reader, SeriesReader):
+        return _of_series(reader, source, common)
+    found = list(islice(reader.read(source), MOST + 1))
+    note = f"the first {MOST:,} sequences of the file" if len(found) > MOST else ""
+    found = found[:MOST]
+    if not found:
+        raise InputError(f"{source.name}: there is no sequence in it")
+    common |= {"note": note, "names": _names(found)}
+    if isinstance(reader, CorpusReader):
+        return _of_texts(found, source, spec, common)
+    if spec.target.kind == "class":
+        return _of_classes(found, source, spec, common)
+    if spec.target.kind == "values" and spec.horizon is not None:
+        return _of_continuations(found, source, spec, spec.horizon, common)
+    inputs = [each.inputs for each in found]
+    targets: list[Any] = [np.zeros(spec.target.size, np.float32)] * len(inputs)
+    if spec.target.kind == "values":
+        targets = [np.zeros((len(each), spec.target.size), np.float32) for each in inputs]
+    elif spec.target.kind == "tokens":
+        targets = [np.zeros(len(each), np.int64) for each in inputs]
+    why = "a file tells the inputs of this run, and not what is to be said of them"
+    return GivenData(given=_stacked(inputs, targets), unanswered=why, **common)
+
+
+def _names(found: Sequence[Given]) -> list[Any]:
+    """Of sequences that are not simply numbered in their order."""
+    return [] if all(each.name == number for number, each in enumerate(found)) else [each.name for each in found]
+
+
+def _stacked(inputs: Sequence[np.ndarray], targets: Sequence[Any]) -> Split:
+    return stack([Sample(*each) for each in zip(inputs, targets, strict=True)])
+
+
+def _of_classes(found: Sequence[Given], source: Source, spec: DataSpec, common: dict[str, Any]) -> GivenData:
+    names = spec.target.names or tuple(map(str, range(spec.target.size)))
+    missing = sum(each.truth is None for each in found)
+    targets = [0 if missing else names.index(str(each.truth)) for each in found]
+    why = ""
+    if missing:
+        why = f"{source.name} tells no classes"
+        if missing < len(found):
+            why = f"{source.name} tells no class of {missing:,} of its {len(found):,} sequences"
+    return GivenData(given=_stacked([each.inputs for each in found], targets), unanswered=why, **common)
+
+
+def _of_continuations(
+    found: Sequence[Given], source: Source, spec: DataSpec, horizon: int, common: dict[str, Any]
+) -> GivenData:
+    """Sequences whose targets are their own later inputs."""
+    short = min(found, key=lambda each: len(each.inputs))
+    if len(short.inputs) <= horizon:
+        raise InputError(
+            f"{source.name}, sequence {short.name}: {len(short.inputs)} step{'s' * (len(short.inputs) > 1)}, and this "
+            f"run forecasts {horizon} ahead: nothing is left to hold a forecast against"
+        )
+    inputs = [each.inputs[:-horizon] for each in found]
+    targets = [each.inputs[horizon:, : spec.target.size] for each in found]
+    return GivenData(given=_stacked(inputs, targets), **common)
+
+
+def _of_texts(found: Sequence[Given], source: Source, spec: DataSpec, common: dict[str, Any]) -> GivenData:
+    """One text in passages, or several texts each for itself; the target is the next token."""
+    short = min(found, key=lambda each: len(each.inputs))
+    if len(short.inputs) < 2:
+        where = source.name if len(found) == 1 else f"{source.name}, text {short.name}"
+        raise InputError(f"{where} has one {spec.step_unit}: nothing comes after it that could be predicted")
+    if len(found) == 1:
+        length = min(spec.length, len(found[0].inputs) - 1)
+        passages = Passages(torch.from_numpy(found[0].inputs), length)
+        common["names"] = ()
+        if len(passages) > MOST:
+            passages = Passages(passages.ids[: MOST * length + 1], length)
+            common["note"] = f"the first {len(passages.ids):,} {spec.step_unit}s of the file"
+        return GivenData(given=passages, streamed=True, **common)
+    texts = [each.inputs for each in found]
+    return GivenData(given=_stacked([text[:-1] for text in texts], [text[1:] for text in texts]), **common)
+
+
+# ---- time series -------------------------------------------------------------------------------------
+
+
+def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenData:
+    """Windows that end at each step of each series, and what came after."""
+    histories, _ = reader.histories(source)
+    reach = reader.lag - 1 if reader.lag else 0
+    needed = reach + reader.horizon
+    length = min(reader.length, *(history.now - needed for history in histories))
+    if length < 1:
+        raise InputError(
+            f"{source.name}: a series of {min(history.now for history in histories)} rows is too short: this run "
+            f"forecasts {reader.horizon} ahead and needs at least {needed + 1} rows to hold a forecast against"
+        )
+    total = sum(history.now - needed - length + 1 for history in histories)
+    stride = -(-total // MOST)
+    origins = [
+        (number, now)
+        for number, history in enumerate(histories)
+        for now in range(reach + length, history.now - reader.horizon + 1, stride)
+    ]
+    if stride > 1:
+        common["note"] = f"a window at every {stride}th step of the file"
+    k = len(reader.of.target)
+    if any(history.unknown[:, :k].any() for history in histories):
+        common["described"] = replace(common["described"], gaps=True)
+    return GivenData(given=SeriesWindows(reader, histories, origins, length), **common)
+
+
+class SeriesWindows(Split):
+    """Windows of histories, cut as they are asked for: see :meth:`rnnlab.data.series_reader.SeriesReader.window`.
+
+    Args:
+        reader: of the trained run.
+        histories: of the series.
+        origins: of each window, its history and how many rows of it are known.
+        length: steps of a window.
+    """
+
+    def __init__(
+        self, reader: SeriesReader, histories: Sequence[History], origins: Sequence[tuple[int, int]], length: int
+    ) -> None:
+        # Split is frozen, and holds tensors that here are cut on demand
+        for name, part in (("reader", reader), ("histories", histories), ("origins", origins), ("length", length)):
+            object.__setattr__(self, name, part)
+
+    reader: SeriesReader
+    histories: Sequence[History]
+    origins: Sequence[tuple[int, int]]
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    @property
+    def inputs(self) -> Tensor:
+        """``(windows, length, features)``."""
+        return self.batch(slice(None)).inputs
+
+    @property
+    def targets(self) -> Tensor:
+        """``(windows, length, size)``."""
+        return self.batch(slice(None)).targets
+
+    def batch(self, index: slice | Tensor) -> Batch:
+        numbers = range(*index.indices(len(self))) if isinstance(index, slice) else index.tolist()
+        parts = [self._window(*self.origins[number]) for number in numbers]
+        inputs, targets, actual, scales, ahead = (torch.from_numpy(np.stack(each)) for each in zip(*parts, strict=True))
+        references = inputs.new_zeros(len(inputs), 0, *scales.shape[2:])
+        return Batch(inputs, targets, origin=Origin(actual, scales, references, ahead if ahead.shape[-1] else None))
+
+    def _window(self, number: int, now: int) -> tuple[np.ndarray, ...]:
+        """Inputs, targets, and the parts of :class:`rnnlab.spec.Origin` of one window."""
+        reader, whole = self.reader, self.histories[number]
+        k, steps, length = len(reader.of.target), reader.horizon, self.length
+        known = whole._replace(now=now, unknown=whole.unknown[:now])
+        window = reader.window(known, steps)
+        inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
+        values = whole.values[now - length : now + steps, :k].astype(np.float32)
+        actual = np.where(whole.unknown[now - length : now + steps, :k], np.float32(np.nan), values)
+        said = steps if reader.direct else 1
+        with np.errstate(invalid="ignore"):
+            seen = np.log(actual) if reader.log else actual
+        after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
+        targets = (after - shift[:, :said]) / scale[:, :said]
+        # the unit of MASE is of the training part, which nobody has here
+        scales = np.stack([shift[-1], scale[-1], np.full_like(shift[-1], np.nan)])
+        ahead = window.ahead if not reader.direct else window.ahead[:, :0]
+        parts = (inputs, targets.reshape(length, -1), actual, scales, ahead)
+        return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
