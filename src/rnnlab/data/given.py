@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.data.panel import Panel
 from rnnlab.data.reader import Given, Reader
 from rnnlab.data.sequence import Batches, Sample, SequenceData, Split, SplitName, StreamOrder, stack
 from rnnlab.data.series_reader import History, SeriesReader
@@ -16,7 +17,7 @@ from rnnlab.data.source import Source
 from rnnlab.data.text import Passages
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError
-from rnnlab.spec import Batch, DataSpec, Origin
+from rnnlab.spec import Batch, DataSpec, Origin, Reference
 
 MOST = 10_000
 """Sequences of a file that are read, its first."""
@@ -56,6 +57,9 @@ class GivenData(SequenceData):
         return len(self.given)
 
     def load(self, split: SplitName) -> Split:
+        return self.given
+
+    def split(self, split: SplitName) -> Split:
         return self.given
 
     def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
@@ -171,30 +175,69 @@ def _of_texts(found: Sequence[Given], source: Source, spec: DataSpec, common: di
 # ---- time series -------------------------------------------------------------------------------------
 
 
-def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenData:
-    """Windows that end at each step of each series, and what came after."""
-    histories, _ = reader.histories(source)
+@dataclass(kw_only=True, eq=False)
+class GivenSeries(GivenData):
+    """Series as windows that end at their steps, and what came after each.
+
+    Attributes:
+        panel: the series one after the other, up to the last known value of each.
+        unknown: ``(rows, columns)`` true where a value was missing.
+        length: steps of a window.
+        horizon: steps ahead.
+        test_stride: steps from one window to the next.
+    """
+
+    panel: Panel
+    unknown: np.ndarray
+    length: int
+    horizon: int
+    test_stride: int = 1
+
+    def observed(self, rows: np.ndarray) -> np.ndarray:
+        """The targets in their own units, not a number where unknown."""
+        k = len(self.panel.columns.target)
+        return np.where(self.unknown[rows, :k], np.nan, self.panel.values[rows, :k])
+
+
+def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenSeries:
+    histories, names = reader.histories(source)
     reach = reader.lag - 1 if reader.lag else 0
     needed = reach + reader.horizon
-    length = min(reader.length, *(history.now - needed for history in histories))
+    shortest = min(history.now for history in histories)
+    length = min(reader.length, shortest - needed)
     if length < 1:
         raise InputError(
-            f"{source.name}: a series of {min(history.now for history in histories)} rows is too short: this run "
-            f"forecasts {reader.horizon} ahead and needs at least {needed + 1} rows to hold a forecast against"
+            f"{source.name}: a series of {shortest} row{'s' * (shortest > 1)} is too short: this run forecasts "
+            f"{reader.horizon} ahead, and needs at least {needed + 1} to hold a forecast against what came"
         )
-    total = sum(history.now - needed - length + 1 for history in histories)
-    stride = -(-total // MOST)
-    origins = [
-        (number, now)
-        for number, history in enumerate(histories)
-        for now in range(reach + length, history.now - reader.horizon + 1, stride)
-    ]
+    stride = -(-sum(history.now - needed - length + 1 for history in histories) // MOST)
+    windows = SeriesWindows(reader, histories, length, stride)
+    spec: DataSpec = common["described"]
+    # the one simple forecast that needs no training data
+    common["described"] = replace(
+        spec,
+        gaps=spec.gaps or any(history.unknown.any() for history in histories),
+        references=(Reference("persistence", (1.0,) * reader.horizon * len(reader.of.target)),),
+    )
     if stride > 1:
         common["note"] = f"a window at every {stride}th step of the file"
-    k = len(reader.of.target)
-    if any(history.unknown[:, :k].any() for history in histories):
-        common["described"] = replace(common["described"], gaps=True)
-    return GivenData(given=SeriesWindows(reader, histories, origins, length), **common)
+    times = [np.arange(each.now) if each.times is None else each.times[: each.now] for each in histories]
+    return GivenSeries(
+        given=windows,
+        panel=Panel(
+            np.concatenate([history.values[: history.now] for history in histories]),
+            np.concatenate(times),
+            windows.starts,
+            tuple(names),
+            reader.of,
+            spec.step_unit,
+        ),
+        unknown=np.concatenate([history.unknown for history in histories]),
+        length=length,
+        horizon=reader.horizon,
+        test_stride=stride,
+        **common,
+    )
 
 
 class SeriesWindows(Split):
@@ -203,24 +246,37 @@ class SeriesWindows(Split):
     Args:
         reader: of the trained run.
         histories: of the series.
-        origins: of each window, its history and how many rows of it are known.
         length: steps of a window.
+        stride: steps from one window to the next; the last one ends as late as its forecast's truth allows.
     """
 
-    def __init__(
-        self, reader: SeriesReader, histories: Sequence[History], origins: Sequence[tuple[int, int]], length: int
-    ) -> None:
-        # Split is frozen, and holds tensors that here are cut on demand
-        for name, part in (("reader", reader), ("histories", histories), ("origins", origins), ("length", length)):
-            object.__setattr__(self, name, part)
+    def __init__(self, reader: SeriesReader, histories: Sequence[History], length: int, stride: int) -> None:
+        first = length + (reader.lag - 1 if reader.lag else 0)
+        owners, known = [], []
+        for number, history in enumerate(histories):
+            last = history.now - reader.horizon
+            known.append(np.arange(first + (last - first) % stride, last + 1, stride))
+            owners.append(np.full(len(known[-1]), number))
+        parts = {
+            "reader": reader,
+            "histories": histories,
+            "length": length,
+            "starts": np.cumsum([0, *(history.now for history in histories)]),
+            "owners": np.concatenate(owners),
+            "known": np.concatenate(known),
+        }
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)  # Split is frozen, and holds tensors that here are cut on demand
 
     reader: SeriesReader
     histories: Sequence[History]
-    origins: Sequence[tuple[int, int]]
     length: int
+    starts: np.ndarray
+    owners: np.ndarray
+    known: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.origins)
+        return len(self.known)
 
     @property
     def inputs(self) -> Tensor:
@@ -232,29 +288,47 @@ class SeriesWindows(Split):
         """``(windows, length, size)``."""
         return self.batch(slice(None)).targets
 
+    def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The series and the last row of windows."""
+        numbers = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+        owners = self.owners[numbers]
+        return owners, self.starts[owners] + self.known[numbers] - 1
+
     def batch(self, index: slice | Tensor) -> Batch:
         numbers = range(*index.indices(len(self))) if isinstance(index, slice) else index.tolist()
-        parts = [self._window(*self.origins[number]) for number in numbers]
-        inputs, targets, actual, scales, ahead = (torch.from_numpy(np.stack(each)) for each in zip(*parts, strict=True))
-        references = inputs.new_zeros(len(inputs), 0, *scales.shape[2:])
+        windows = [self._window(int(self.owners[number]), int(self.known[number])) for number in numbers]
+        parts = [torch.from_numpy(np.stack(each)) for each in zip(*windows, strict=True)]
+        inputs, targets, actual, scales, references, ahead = parts
         return Batch(inputs, targets, origin=Origin(actual, scales, references, ahead if ahead.shape[-1] else None))
 
     def _window(self, number: int, now: int) -> tuple[np.ndarray, ...]:
         """Inputs, targets, and the parts of :class:`rnnlab.spec.Origin` of one window."""
         reader, whole = self.reader, self.histories[number]
         k, steps, length = len(reader.of.target), reader.horizon, self.length
-        known = whole._replace(now=now, unknown=whole.unknown[:now])
-        window = reader.window(known, steps)
+        # no more of the past than is read, or a long series would be copied for each of its windows
+        first = now - length - (reader.lag - 1 if reader.lag else 0)
+        rows = slice(first, now + steps)
+        window = reader.window(
+            History(
+                whole.number,
+                now - first,
+                whole.values[rows],
+                whole.unknown[first:now],
+                None if whole.times is None else whole.times[rows],
+            ),
+            steps,
+        )
         inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
-        values = whole.values[now - length : now + steps, :k].astype(np.float32)
-        actual = np.where(whole.unknown[now - length : now + steps, :k], np.float32(np.nan), values)
+        carried = whole.values[now - length : now + steps, :k].astype(np.float32)
+        actual = np.where(whole.unknown[now - length : now + steps, :k], np.float32(np.nan), carried)
+        seen = np.log(actual) if reader.log else actual
         said = steps if reader.direct else 1
-        with np.errstate(invalid="ignore"):
-            seen = np.log(actual) if reader.log else actual
         after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
         targets = (after - shift[:, :said]) / scale[:, :said]
+        last = np.log(carried[length - 1]) if reader.log else carried[length - 1]
+        persistence = (last - shift[-1]) / scale[-1]
         # the unit of MASE is of the training part, which nobody has here
         scales = np.stack([shift[-1], scale[-1], np.full_like(shift[-1], np.nan)])
-        ahead = window.ahead if not reader.direct else window.ahead[:, :0]
-        parts = (inputs, targets.reshape(length, -1), actual, scales, ahead)
+        ahead = window.ahead[:, :0] if reader.direct else window.ahead
+        parts = (inputs, targets.reshape(length, -1), actual, scales, persistence[None], ahead)
         return tuple(np.ascontiguousarray(part, np.float32) for part in parts)

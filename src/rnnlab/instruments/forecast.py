@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from rnnlab.data.given import GivenSeries
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import backtest, style
@@ -43,7 +44,7 @@ class Forecast(Instrument):
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         assert isinstance(task, Forecasting)
-        if isinstance(data, SeriesData):
+        if isinstance(data, SeriesData | GivenSeries):
             return backtest.draw(task, data, self.sequences, self.values)
         rows = min(self.sequences, len(data.split("test")))
         columns = min(self.values, task.spec.target.size)

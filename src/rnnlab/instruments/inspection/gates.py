@@ -222,14 +222,18 @@ class GateSaturation(View[Saturation]):
             height=3.5 * len(firsts),
         )
         grid = fig.subplots(len(firsts), columns, squeeze=False, sharex=True, sharey=True)
-        for axes, (run, each), colour in zip(grid, firsts.items(), colours(len(firsts)), strict=True):
+        numbers = [len(each.shut) for each in firsts.values()]
+        for row, (axes, (run, each), colour) in enumerate(zip(grid, firsts.items(), colours(len(firsts)), strict=True)):
             for ax in axes[len(each.shut) :]:
                 ax.set_visible(False)
-            for ax, name in zip(axes, each.shut, strict=False):
+            for column, (ax, name) in enumerate(zip(axes, each.shut, strict=False)):
                 _corner(ax, f"{run}: {name} gate")
                 _dots(ax, each, name, colour)
-                if ax is not axes[0]:
+                if column:
                     ax.set_ylabel("")
+                if column < max(numbers[row + 1 :], default=0):
+                    ax.set_xlabel("")  # it stands below the last panel of the column
+                ax.tick_params(labelbottom=True)
         rows = [
             (run, name, float(each.shut[name].mean()), float(each.open[name].mean()))
             for run, each in firsts.items()

@@ -177,7 +177,7 @@ class ScoreByLengths(View[tuple[str, Curve]]):
 
     def compare(self, measured: Mapping[str, tuple[str, Curve]]) -> Picture | None:
         score = next(iter(measured.values()))[0]
-        fig = style.figure("Score by length", f"{score} on test sequences", width=9.0, height=4.2)
+        fig = style.figure("Score by length", f"{score} by the steps of a sequence", width=9.0, height=4.2)
         ax = style.dress(fig.subplots(), "length (steps of the sequence)", score)
         rows: list[tuple[Cell, ...]] = []
         for (name, (_, curve)), colour in zip(measured.items(), colours(len(measured)), strict=True):
@@ -219,7 +219,7 @@ class HiddenPaths(View[Ways]):
     def compare(self, measured: Mapping[str, Ways]) -> Picture | None:
         columns = min(3, len(measured))
         rows = -(-len(measured) // columns)
-        fig = style.figure("Paths of the hidden states", "test sequences", 4.0 * columns + 0.4, 3.7 * rows)
+        fig = style.figure("Paths of the hidden states", "a line a sequence", 4.0 * columns + 0.4, 3.7 * rows)
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
         told: list[tuple[Cell, ...]] = []
         for ax, (name, (paths, classes, _)) in zip(grid, measured.items(), strict=False):
