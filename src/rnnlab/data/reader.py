@@ -375,6 +375,26 @@ class FeatureReader(StepReader):
     def _is_several(self, x: np.ndarray) -> bool:
         return x.ndim == 3 or (x.ndim == 2 and x.shape[1] != len(self.names) and len(self.names) == 1)
 
+    def take(self, x: Any) -> Iterator[Given]:
+        together = self._together(x) if isinstance(x, np.ndarray) else None
+        if together is None:
+            yield from super().take(x)
+            return
+        for number, inputs in enumerate(together):
+            yield Given(number, inputs)
+
+    def _together(self, x: np.ndarray) -> np.ndarray | None:
+        """``(batch, time, features)`` of sequences alike in length, all at once; ``None`` where each is a case of its
+        own: :meth:`array` says what is wrong with it.
+        """
+        if x.ndim != 3 or x.shape[2] != len(self.names) or not x.shape[1] or x.dtype.kind not in "fiu":
+            return None
+        if self.own_moments or not np.isfinite(x).all():
+            return None
+        if self.shift:
+            x = (x.astype(np.float64) - np.asarray(self.shift)) / np.asarray(self.scale)
+        return x.astype(np.float32)
+
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
         if self.own_moments:
             raise InputError(

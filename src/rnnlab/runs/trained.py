@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +240,7 @@ class TrainedRun:
         lengths = [len(each.inputs) for each in pool]
         order = sorted(range(len(pool)), key=lengths.__getitem__)
         rows: list[np.ndarray] = []
-        parts: list[pl.DataFrame] = []
+        parts: list[dict[str, Any]] = []
         for batch in self._batches(order, lengths, batch_size, alike=forecasts):
             given = [pool[i].inputs for i in batch]
             if isinstance(self.reader, CorpusReader):
@@ -250,8 +250,8 @@ class TrainedRun:
             else:
                 which, columns = self._outputs(given, steps)
             rows.append(np.asarray(batch)[which])
-            parts.append(pl.DataFrame(columns))
-        table, which = pl.concat(parts), np.concatenate(rows)
+            parts.append(columns)
+        table, which = _table(parts), np.concatenate(rows)
         back = np.argsort(which, kind="stable")
         names = pl.Series("sequence", [each.name for each in pool], strict=False)[which]
         labels = [names]
@@ -610,6 +610,20 @@ class TrainedRun:
         if numbers[0] or reader.unit == "byte":
             return numbers
         return np.array([1 + int(np.argmax(self.spec.token_frequencies[1:]))])
+
+
+def _table(parts: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """One table of the columns of many batches: made once, since a table of each would cost more than its numbers."""
+    whole: dict[str, Any] = {}
+    for name, first in parts[0].items():
+        columns = [part[name] for part in parts]
+        if isinstance(first, np.ndarray):
+            whole[name] = np.concatenate(columns)
+        elif isinstance(first, pl.Series):
+            whole[name] = pl.concat(columns)
+        else:
+            whole[name] = list(chain.from_iterable(columns))
+    return pl.DataFrame(whole)
 
 
 def check_positive(name: str, value: int | None) -> None:
