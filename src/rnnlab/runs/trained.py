@@ -478,10 +478,12 @@ class TrainedRun:
             # each series has a state of its own; of sequences the last one alone goes on
             key = arrival.name if isinstance(self.reader, SeriesReader) else None
             number, state = (0, stepper.initial()) if arrival.restart else states[key]
-            x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
-            output, state = stepper(x, state)
+            with torch.inference_mode():
+                x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
+                output, state = stepper(x, state)
+                said = _row(self._said(arrival, output))
             states[key] = number + 1, state
-            yield {**self._stream_labels(arrival, number), **_row(self._said(arrival, output))}
+            yield {**self._stream_labels(arrival, number), **said}
 
     def _stream_labels(self, arrival: Arrival, number: int) -> dict[str, Any]:
         if arrival.labels or arrival.name is None or isinstance(self.reader, SeriesReader):
@@ -656,4 +658,5 @@ def _direct(reader: Reader, moments: np.ndarray) -> np.ndarray:
 
 def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The first row as plain values."""
-    return {name: each[0].item() if hasattr(each[0], "item") else each[0] for name, each in columns.items()}
+    firsts = {name: each[0] for name, each in columns.items()}
+    return {name: first.item() if isinstance(first, np.generic) else first for name, first in firsts.items()}
