@@ -1,6 +1,7 @@
 """``python -m benchmarks.predict``: predictions of a trained run, against the bare network and in a stream."""
 
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -35,11 +36,12 @@ def measure(quick: bool) -> Result:
             ratios.append(whole / bare)
             rows.append([f"{model} {hidden}", f"{bare:,.0f}", f"{whole:,.0f}", f"{whole / bare:.2f}"])
             numbers[f"{model} {hidden}"] = {"bare": bare, "predict": whole}
-        speed, memory = stream(Path(folder) / "gru", Path(folder), lines)
+        speed, by_cpu, memory = stream(Path(folder) / "gru", Path(folder), lines)
     (early, _), (late, _) = memory[0], memory[-1]
     numbers["stream"] = {
         "lines": lines,
         "lines_per_second": speed,
+        "lines_per_cpu_second": by_cpu,
         "resident_and_peak_kb_by_share": dict(zip(map(str, LOOKED_AT), memory, strict=True)),
     }
     return Result(
@@ -55,7 +57,7 @@ def measure(quick: bool) -> Result:
         ],
         [
             f"`rnnlab predict RUN --stream` of {lines:,} lines of CSV (gru 64, 16 probabilities a line, each line "
-            f"flushed): {speed:,.0f} lines a second with its start. Memory in MB, resident and at its peak so far: "
+            f"flushed): {speed:,.0f} lines a second with its start, {by_cpu:,.0f} a second of processor time. Memory in MB, resident and at its peak so far: "
             + "; ".join(
                 f"{now / 1024:,.1f} and {peak / 1024:,.1f} after {int(share * lines):,}"
                 for share, (now, peak) in zip(LOOKED_AT, memory, strict=True)
@@ -97,12 +99,14 @@ def sequences_a_second(place: Path, rounds: int, batches: int) -> tuple[float, f
     return bare, whole
 
 
-def stream(place: Path, folder: Path, lines: int) -> tuple[float, list[tuple[int, int]]]:
-    """Lines a second, and kilobytes of memory, now and at its peak, after each share of ``LOOKED_AT``."""
+def stream(place: Path, folder: Path, lines: int) -> tuple[float, float, list[tuple[int, int]]]:
+    """Lines a second, and a second of processor time; and kilobytes of memory, now and at its peak, after each share
+    of ``LOOKED_AT``.
+    """
     file = folder / "stream.csv"
     values = np.random.default_rng(0).normal(size=lines).round(3)
     file.write_text("f0\n" + "\n".join(map(str, values)) + "\n")
-    started = time.perf_counter()
+    started, used = time.perf_counter(), processor_seconds()
     command = [RNNLAB, "predict", str(place), "--stream", "--input", str(file)]
     environment = {**os.environ, **ONE_THREAD}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
@@ -110,7 +114,13 @@ def stream(place: Path, folder: Path, lines: int) -> tuple[float, list[tuple[int
         # the header is a line of its own; the last one is seen while the process still lives
         points = [max(1, int(share * lines) - 1) for share in LOOKED_AT]
         memory = [held(process.pid) for number, _ in enumerate(process.stdout) if number in points]
-    return lines / (time.perf_counter() - started), memory
+    return lines / (time.perf_counter() - started), lines / (processor_seconds() - used), memory
+
+
+def processor_seconds() -> float:
+    """Of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def held(pid: int) -> tuple[int, int]:
