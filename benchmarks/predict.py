@@ -57,7 +57,8 @@ def measure(quick: bool) -> Result:
         ],
         [
             f"`rnnlab predict RUN --stream` of {lines:,} lines of CSV (gru 64, 16 probabilities a line, each line "
-            f"flushed): {speed:,.0f} lines a second with its start, {by_cpu:,.0f} a second of processor time. Memory in MB, resident and at its peak so far: "
+            f"flushed): {speed:,.0f} lines a second with its start, {by_cpu:,.0f} a second of processor time. "
+            "Memory in MB, resident and at its peak so far: "
             + "; ".join(
                 f"{now / 1024:,.1f} and {peak / 1024:,.1f} after {int(share * lines):,}"
                 for share, (now, peak) in zip(LOOKED_AT, memory, strict=True)
