@@ -131,6 +131,26 @@ class NoProfiler(Profiler):
         return self._nothing
 
 
+def find_device(name: str) -> torch.device:
+    """The device that a trained network is used on.
+
+    Args:
+        name: ``auto`` (a GPU where there is one), ``cpu``, or torch's name of another, such as ``cuda`` or ``cuda:1``.
+
+    Raises:
+        InputError: it is not there: in one line, with what there is.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    there = ["auto", "cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in there:
+        hint = "" if name.startswith(("cuda", "mps")) else nearest(name, there)
+        raise InputError(f"--device {name}: there is no such device here{hint} ({', '.join(there)})")
+    return torch.device(name)
+
+
 def check_device(accelerator: str, devices: int | str | list[int]) -> None:
     """Refuses a device that is not there.
 
