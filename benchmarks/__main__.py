@@ -11,6 +11,8 @@ NAMES = (
     "whole",
     "threads",
     "cells",
+    "scaling",
+    "costs",
     "memory",
     "batches",
     "text",
@@ -22,6 +24,7 @@ NAMES = (
     "generate",
     "export",
     "end_to_end",
+    "memory_scores",
 )
 
 
