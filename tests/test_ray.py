@@ -1,18 +1,17 @@
 """Sweeps on a Ray cluster, and data-parallel jobs in sweeps: killed, stopped, resumed to the same results."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import PATIENCE, ended, held, is_told, scores, start, states, wait_until
 
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError
@@ -114,48 +113,8 @@ def test_a_launcher_without_a_sweep_is_told(capfd: pytest.CaptureFixture[str]) -
 # ---- in processes of their own -------------------------------------------------------------------------
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnlab", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def ended(process: "subprocess.Popen[str]", status: int = 0) -> str:
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == status, output
-    assert "Traceback" not in output
-    return output
-
-
 def begin(path: Path, *more: str) -> "subprocess.Popen[str]":
-    process = start("train", "-m", *LONG, *more, f"hydra.sweep.dir={path}")
-    wait_until(lambda: any(file.read_text().count("\n") > 2 for file in path.glob("*/metrics.csv")))
-    return process
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
-
-
-def states(path: Path) -> dict[str, str]:
-    return {file.parent.name: json.loads(file.read_text())["state"] for file in sorted(path.glob("*/status.json"))}
-
-
-def running(path: Path) -> list[int]:
-    found = [json.loads(file.read_text()) for file in sorted(path.glob("*/status.json"))]
-    return [status["pid"] for status in found if status["state"] == "running"]
-
-
-def scores(path: Path) -> dict[str, dict[str, float]]:
-    """All final metrics but times, by the job's name."""
-    return {
-        file.parent.name: {k: v for k, v in json.loads(file.read_text()).items() if not k.startswith("seconds")}
-        for file in sorted(path.glob("*/metrics.json"))
-    }
+    return start("train", "-m", *LONG, *more, f"hydra.sweep.dir={path}")
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +147,8 @@ def there() -> Iterator[tuple[str, ...]]:
 def test_a_job_that_is_killed_harms_nobody_and_is_resumed(there: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     process = begin(path, *there)
-    os.kill(running(path)[0], signal.SIGKILL)
+    with held(path, process) as (pid,):
+        os.kill(pid, signal.SIGKILL)
     assert "killed by SIGKILL" in ended(process, 1)
     assert sorted(states(path).values()) == ["done", "failed"]
     ended(start("resume", str(path)))
@@ -196,13 +156,12 @@ def test_a_job_that_is_killed_harms_nobody_and_is_resumed(there: tuple[str, ...]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [1])
-def test_ctrl_c_stops_the_jobs(times: int, there: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_jobs(there: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     process = begin(path, *there)
-    for _ in range(times):
+    with held(path, process) as (pid,):
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        wait_until(lambda: is_told(pid, signal.SIGTERM))
     assert f"rnnlab resume {path}" in ended(process, 130)
     assert "interrupted" in states(path).values() and "running" not in states(path).values()
     ended(start("resume", str(path)))
@@ -215,10 +174,11 @@ def test_jobs_stop_when_the_process_that_leads_them_is_lost(
 ) -> None:
     path = tmp_path / "s"
     process = begin(path, *there)
-    process.kill()
-    process.communicate()
+    with held(path, process):
+        process.kill()
+        process.communicate()
     # Ray may kill them outright: then the last checkpoint is what they go on from
-    wait_until(lambda: not any(RunDirectory(file.parent).is_alive for file in path.glob("*/status.json")), 30)
+    wait_until(lambda: not any(RunDirectory(file.parent).is_alive for file in path.glob("*/status.json")))
     ended(start("resume", str(path)))
     assert scores(path) == scores(whole)
 
@@ -233,7 +193,9 @@ def test_data_parallel_jobs_of_a_sweep_are_stopped_and_resumed(launcher: str, tm
     done, path = tmp_path / "whole", tmp_path / "s"
     ended(start("train", "-m", *LONG, *two, f"hydra.sweep.dir={done}"))
     process = begin(path, *two)
-    process.send_signal(signal.SIGINT)
+    with held(path, process) as (pid,):
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: is_told(pid, signal.SIGTERM))
     ended(process, 130)
     assert "interrupted" in states(path).values()
     ended(start("resume", str(path)))
@@ -245,13 +207,14 @@ def test_data_parallel_jobs_of_a_sweep_are_stopped_and_resumed(launcher: str, tm
 @pytest.mark.slow
 def test_a_data_parallel_run_is_stopped_and_resumed(tmp_path: Path) -> None:
     arguments = [override for override in LONG if override != "seed=0,1"]
-    process = start("train", *arguments, "trainer=ddp", f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_epochs=12")
-    rows = tmp_path / "run" / "metrics.csv"
-    wait_until(lambda: rows.exists() and rows.read_text().count("\n") > 2)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    path = tmp_path / "run"
+    process = start("train", *arguments, "trainer=ddp", f"hydra.run.dir={path}", "trainer.max_epochs=12")
+    with held(path, process):
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    ended(start("resume", str(tmp_path / "run")))
+    ended(start("resume", str(path)))
+    rows = path / "metrics.csv"
     assert rows.read_text().count("\n") == 13
 
 

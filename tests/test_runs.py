@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 import torch
 import yaml
 from conftest import choices, compose
+from processes import PATIENCE, held, start
 
 from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import resume as resume_command
@@ -291,21 +291,6 @@ RESUMED = (
 )
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnlab", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for_rows(path: Path, rows: int, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and path.read_text().count("\n") > rows:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"it ended before: {process.communicate()[0]}")
-
-
 def scores(path: Path) -> dict[str, float]:
     metrics = json.loads((path / "metrics.json").read_text())
     return {name: value for name, value in metrics.items() if not name.startswith("seconds")}
@@ -328,10 +313,9 @@ def test_a_stopped_run_ends_as_one_never_stopped(
     process = start(
         "train", *(o for o in overrides if o.split("=")[0] not in str(RESUMED)), *RESUMED, f"hydra.run.dir={cut}"
     )
-    wait_for_rows(cut / "metrics.csv", 2, process)
-    time.sleep(0.03)  # into the middle of an epoch
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    with held(cut, process):
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, output
     directory = RunDirectory.open(cut)
     assert directory.status["state"] == state

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import CONF, choices, create_hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from processes import ended, start, wait_until
 
 from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
@@ -658,13 +659,6 @@ def test_what_a_lost_process_had_is_taken_over(
 # ---- in processes of their own -------------------------------------------------------------------------
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnlab", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
 LOCAL = ("hydra/launcher=local", "hydra.launcher.n_jobs=2")
 
 
@@ -675,48 +669,41 @@ def test_a_search_killed_with_everything_ends_with_its_budget(optuna: Any, tmp_p
                  "hydra.sweeper.n_trials=8", "trainer.checkpoint_seconds=0.0", f"hydra.sweep.dir={path}"]  # fmt: skip
     for _ in range(3):
         process = start(*arguments)
-        deadline = time.monotonic() + 60
-        while not (path / "jobs.json").exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until((path / "jobs.json").exists, process)
         time.sleep(moments.uniform(0, 4))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        time.sleep(0.5)
-    done = start("resume", str(path))
-    output, _ = done.communicate(timeout=240)
-    assert done.returncode == 0, output
+    ended(start("resume", str(path)))
     assert len(states(path)) == 8
     assert set(states(path)) <= {"done", "pruned"}
-    ended = endings(path / "search.db")
-    assert len(ended) == 8
-    assert set(ended) <= {"COMPLETE", "PRUNED"}
+    told = endings(path / "search.db")
+    assert len(told) == 8
+    assert set(told) <= {"COMPLETE", "PRUNED"}
+
+
+def _hold(both: dict[str, "subprocess.Popen[str]"]) -> bool:
+    """Stops each search that has a trial; whether both are."""
+    holds = {place: process for place, process in both.items() if (Path(place) / "jobs.json").exists()}
+    for process in holds.values():
+        os.kill(process.pid, signal.SIGSTOP)
+    return len(holds) == len(both)
 
 
 @pytest.mark.slow
 def test_two_processes_at_once_share_a_study(optuna: Any, tmp_path: Path) -> None:
     place = tmp_path / "shared.db"
     arguments = ["train", "-m", *TINY, *OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=6", LR]
-    both = [start(*arguments, f"hydra.sweep.dir={tmp_path / name}") for name in "ab"]
+    places = [str(tmp_path / name) for name in "ab"]
+    both = {place: start(*arguments, f"hydra.sweep.dir={place}") for place in places}
     try:
-        # whoever has a trial is held there until the other one has one, too: neither is so fast as to have them all
-        held: dict[int, subprocess.Popen[str]] = {}
-        for_both = time.monotonic() + 240
-        while len(held) < 2:
-            assert time.monotonic() < for_both
-            for process, name in zip(both, "ab", strict=True):
-                assert process.poll() is None, process.communicate()[0]
-                if process.pid not in held and (tmp_path / name / "jobs.json").exists():
-                    os.kill(process.pid, signal.SIGSTOP)
-                    held[process.pid] = process
-            time.sleep(0.01)
+        # whoever has a trial is held until the other one has one, too: neither is so fast as to have them all
+        wait_until(lambda: _hold(both))
     finally:
-        for process in both:
+        for process in both.values():
             os.kill(process.pid, signal.SIGCONT)
-    for process in both:
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-    shares = [states(tmp_path / name) for name in "ab"]
+    for process in both.values():
+        ended(process)
+    shares = [states(Path(place)) for place in places]
     assert all(shares)
     assert [*shares[0], *shares[1]] == ["done"] * 6
     assert endings(place).count("COMPLETE") == 6

@@ -2,16 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import ended, held, is_told, scores, start, states, status, wait_until
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
@@ -61,10 +60,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def train(path: Path, *overrides: str) -> int:
     return train_command.main(["-m", *TINY, "hydra/launcher=slurm", *overrides, f"hydra.sweep.dir={path}"])
-
-
-def states(path: Path) -> dict[str, str]:
-    return {file.parent.name: json.loads(file.read_text())["state"] for file in sorted(path.glob("*/status.json"))}
 
 
 # ---- before anything is submitted ----------------------------------------------------------------------
@@ -281,49 +276,26 @@ real = [
 ]
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnlab", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
 def begin(path: Path, *more: str) -> "subprocess.Popen[str]":
-    """A sweep of two jobs; both run when this returns, unless it is told not to wait."""
-    process = start("train", "-m", *LONG, "hydra/launcher=slurm", "hydra.launcher.time_minutes=5", "seed=0,1", *more,
-                    f"hydra.sweep.dir={path}")  # fmt: skip
-    wait_until(lambda: sum(file.read_text().count("\n") > 2 for file in path.glob("*/metrics.csv")) == 2)
-    return process
+    """A sweep of two jobs."""
+    return start("train", "-m", *LONG, "hydra/launcher=slurm", "hydra.launcher.time_minutes=5", "seed=0,1", *more,
+                 f"hydra.sweep.dir={path}")  # fmt: skip
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
+def time_is_over(job: dict[str, Any]) -> None:
+    """What Slurm does hydra.launcher.signal_seconds before the limit."""
+    slurm.ask("scancel", "--signal=USR2", job["slurm"]["job"])
+    wait_until(lambda: is_told(job["pid"], signal.SIGUSR2))
 
 
-def ended(process: "subprocess.Popen[str]", status: int = 0) -> str:
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == status, output
-    assert "Traceback" not in output
-    return output
+def gives_way(job: str) -> bool:
+    """Whether Slurm has told a job that another one needs its place."""
+    said = dict(re.findall(r"(\w+)=(\S+)", slurm.ask("scontrol", "--oneliner", "show", "job", job)))
+    return said["JobState"] != "RUNNING" or said.get("PreemptTime", "None") not in ("None", "N/A")
 
 
 def resume(path: Path, *more: str, status: int = 0) -> str:
     return ended(start("resume", str(path), *more), status)
-
-
-def status(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for file in sorted(path.glob("*/status.json"))]
-
-
-def scores(path: Path) -> dict[str, dict[str, float]]:
-    """All final metrics but times, by the job's name."""
-    return {
-        file.parent.name: {k: v for k, v in json.loads(file.read_text()).items() if not k.startswith("seconds")}
-        for file in sorted(path.glob("*/metrics.json"))
-    }
 
 
 @pytest.fixture
@@ -349,7 +321,8 @@ class TestOnSlurm(OnSlurm):
     def test_a_job_that_is_killed_harms_nobody_and_is_resumed(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path)
-        os.kill(status(path)[0]["pid"], signal.SIGKILL)
+        with held(path, process, jobs=2):
+            os.kill(status(path)[0]["pid"], signal.SIGKILL)
         output = ended(process, 1)
         assert list(states(path).values()) == ["failed", "done"]
         assert "killed by SIGKILL" in output
@@ -359,8 +332,8 @@ class TestOnSlurm(OnSlurm):
     def test_a_job_whose_time_is_over_queues_again_and_goes_on(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path)
-        # what Slurm does hydra.launcher.signal_seconds before the limit
-        slurm.ask("scancel", "--signal=USR2", status(path)[0]["slurm"]["job"])
+        with held(path, process, jobs=2):
+            time_is_over(status(path)[0])
         ended(process)
         assert [each["attempts"] for each in status(path)] == [2, 1]
         assert status(path)[0]["slurm"]["time_outs"] == 1
@@ -369,32 +342,45 @@ class TestOnSlurm(OnSlurm):
     def test_a_job_has_so_many_turns_and_no_more(self, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path, "hydra.launcher.max_requeues=0")
-        slurm.ask("scancel", "--signal=USR2", status(path)[0]["slurm"]["job"])
+        with held(path, process, jobs=2):
+            time_is_over(status(path)[0])
         assert "its time was over 1 times (hydra.launcher.max_requeues=0)" in ended(process, 1)
 
     def test_a_job_that_has_to_give_way_goes_on_later(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path, "hydra.launcher.partition=spare")
-        slurm.ask("sbatch", "--partition=main", "--nodes=2", "--exclusive", "--time=2", "--wrap=sleep 3",
-                  f"--output={tmp_path}/out")  # fmt: skip
+        with held(path, process, jobs=2):
+            jobs = [each["slurm"]["job"] for each in status(path)]
+            slurm.ask("sbatch", "--partition=main", "--nodes=2", "--exclusive", "--time=2", "--wrap=sleep 1",
+                      f"--output={tmp_path}/out")  # fmt: skip
+            # Slurm tells them, and lets them go on to write their checkpoints
+            wait_until(lambda: all(gives_way(job) for job in jobs), process)
         ended(process)
         assert [each["attempts"] for each in status(path)] == [2, 2]
         assert [each["slurm"]["time_outs"] for each in status(path)] == [0, 0]
         assert scores(path) == scores(whole)
 
-    def test_jobs_go_on_without_the_command_and_are_found_again(self, whole: Path, tmp_path: Path) -> None:
+    def test_jobs_go_on_without_the_command_and_are_found_again(
+        self, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = tmp_path / "s"
         assert "2 submitted" in ended(begin(path, "hydra.launcher.wait=false"))
-        assert "2 in its queue already" in resume(path)
+        monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+        with held(path, jobs=2):
+            process = start("resume", str(path))
+            assert process.stdout is not None
+            assert any("2 in its queue already" in line for line in process.stdout)
+        ended(process)
         assert [each["attempts"] for each in status(path)] == [1, 1]
         assert scores(path) == scores(whole)
 
     def test_what_happens_while_nobody_leads_is_found_out(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path)
-        process.kill()
-        process.communicate()
-        os.kill(status(path)[0]["pid"], signal.SIGKILL)
+        with held(path, process, jobs=2):
+            process.kill()
+            process.communicate()
+            os.kill(status(path)[0]["pid"], signal.SIGKILL)
         job = status(path)[0]["slurm"]
         wait_until(lambda: (job["name"], job["index"]) not in slurm.queue([job["name"]]))
         ended(start("report", str(path)))
@@ -408,10 +394,10 @@ class TestOnSlurm(OnSlurm):
         path = tmp_path / "s"
         process = start("train", "-m", *LONG, "hydra/launcher=slurm", "hydra.launcher.time_minutes=5", "seed=0,1",
                         "hydra.launcher.array_parallelism=1", f"hydra.sweep.dir={path}")  # fmt: skip
-        wait_until(lambda: any(file.read_text().count("\n") > 2 for file in path.glob("*/metrics.csv")))
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
+        with held(path, process) as (pid,):
+            for told in (signal.SIGINT, signal.SIGKILL)[:times]:
+                process.send_signal(signal.SIGINT)
+                wait_until(lambda told=told: is_told(pid, told))  # type: ignore[misc]
         assert f"rnnlab resume {path}" in ended(process, 130)
         assert list(states(path).values()) == ["interrupted", "queued"]
         assert not slurm.queue([status(path)[0]["slurm"]["name"]])
@@ -424,8 +410,8 @@ class TestOnSlurm(OnSlurm):
         ended(start("train", "-m", *LONG, *two, f"hydra.sweep.dir={tmp_path / 'whole'}"))
         path = tmp_path / "s"
         process = start("train", "-m", *LONG, *two, f"hydra.sweep.dir={path}")
-        wait_until(lambda: any(file.read_text().count("\n") > 2 for file in path.glob("*/metrics.csv")))
-        slurm.ask("scancel", "--signal=USR2", status(path)[0]["slurm"]["job"])
+        with held(path, process):
+            time_is_over(status(path)[0])
         ended(process)
         assert status(path)[0]["attempts"] == 2
         assert status(path)[0]["device"] == "2 × CPU"

@@ -91,11 +91,15 @@ def check_jobs(
     free = shutil.disk_usage(path).free
     if needed > free:
         raise InputError(
-            f"{path}: {len(jobs)} jobs need some {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB left: "
+            f"{path}: {len(jobs)} jobs need some {_size(needed)} and there are {_size(free)} left: "
             "make room, or choose another hydra.sweep.dir"
         )
     gpus = torch.cuda.device_count()
     return Findings(needed, gpus, bool(gpus) and any(config["trainer"]["accelerator"] != "cpu" for _, config in jobs))
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
 def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
