@@ -18,7 +18,7 @@ LIMITS = {
 }
 PARALLEL = {
     "min_gru": "MinGRU", "min_lstm": "MinLSTM", "lru": "LRU", "s5": "S5", "qrnn": "QRNN", "gilr": "GILR",
-    "rg_lru": "RGLRU",
+    "rg_lru": "RGLRU", "s4d": "S4D", "mlstm": "MLSTM",
 }  # fmt: skip
 PARALLEL_LIMITS = {64: 0.25, 256: 0.35}
 PROMISED = ("min_gru", "lru")
@@ -80,7 +80,7 @@ def measure(quick: bool = False) -> Result:
         x = torch.randn(BATCH, 50, FEATURES)
         rival = torch.nn.GRU(FEATURES, 64, batch_first=True)
         record(name, "nn.GRU", 64, 50, seconds(training(cell(name, kind)(FEATURES, 64), x), training(rival, x)), None)
-    for name, hidden in ((n, h) for n in ("gru", "rnn") for h in (64, 256)):
+    for name, hidden in ((n, h) for n in ("gru", "rnn", "lstm") for h in (64, 256)):
         # as many valid steps in as many shorter sequences, and in fewer as long
         ours = cell(*BY_HAND[name])(FEATURES, hidden)
         lengths = torch.linspace(10, 200, BATCH).round().long()[torch.randperm(BATCH)]
