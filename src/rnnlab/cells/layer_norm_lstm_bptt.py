@@ -13,8 +13,7 @@ factors but for γ_t and κ_t are known for a whole block:
     γ_{t-1} = ∂L/∂G_{t-1}|direct + LN'(q_t)ᵀ D_t U
 
 Beside h and C the forward pass keeps q, the gates and the statistics of both norms: to compute them once more, all
-steps of a block at once, took a third of the memory and about a quarter more time. Where memory counts there is
-``model.recompute``.
+steps of a block at once, takes a third of the memory and more time. Where memory counts there is ``model.recompute``.
 """
 
 from typing import Any
