@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from rnnlab.cells import torch_kernels
 from rnnlab.cells.bptt import BLOCK, STEPS, Block, by_hand, cut, states_before
 from rnnlab.cells.cell import map_state
 from rnnlab.cells.cornn import CoRNN
@@ -14,7 +15,9 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.indrnn import IndRNN
 from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
 from rnnlab.cells.lem import LEM
+from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
+from rnnlab.cells.torch_kernels import worthwhile_blocks
 from rnnlab.cells.unicornn import UnICORNN
 from rnnlab.shapes import State
 
@@ -164,3 +167,27 @@ def test_without_gradients_it_keeps_nothing_and_gives_the_same(kind: Any, option
     assert alone.grad_fn is None and torch.equal(alone, cell(x)[0])
     with torch.inference_mode():
         assert torch.equal(cell(x)[0], alone)
+
+
+def test_torchs_kernel_runs_in_blocks_of_the_sequences_that_reach_them() -> None:
+    lengths = [40, 40, 40, 40, 40, 8, 8, 8, 8, 0]
+    assert worthwhile_blocks(lengths, 63) == [Block(8, 10), Block(32, 8)]
+    # to leave out two sequences saves 64 steps
+    assert worthwhile_blocks(lengths, 64) == [Block(40, 10)]
+    assert worthwhile_blocks([0, 0], 1) == []
+
+
+@pytest.mark.parametrize("lengths", [[3, 21, 0, 9, 8, 1, 2, 17, 2, 2], 10 * [0], 10 * [5]])
+def test_cut_as_finely_as_can_be_torchs_kernel_is_the_loop(lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_kernels, "COST_OF_A_CALL", 0)
+    cell = layer(LSTM, {})
+    x = torch.randn(BATCH, 21, FEATURES, dtype=torch.float64, requires_grad=True)
+    start = map_state(Tensor.requires_grad_, some_state(cell))
+    results = []
+    for run in (cell, cell.unroll):
+        output, last = run(x, start, torch.tensor(lengths))
+        loss = output.sin().sum() + sum(part.square().sum() for part in last)
+        results.append((output, *last, *torch.autograd.grad(loss, [x, *start, *cell.parameters()], allow_unused=True)))
+    for ours, expected in zip(*results, strict=True):
+        if ours is not None:
+            torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)

@@ -12,8 +12,8 @@ factors but for γ_t and κ_t are known for a whole block:
     κ_t     = ∂L/∂C_t|direct + f_{t+1} ⊙ κ_{t+1} + LN'(C_t)ᵀ (∂G_t/∂LN ⊙ γ_t)
     γ_{t-1} = ∂L/∂G_{t-1}|direct + LN'(q_t)ᵀ D_t U
 
-Beside h and C the forward pass keeps q, the gates and both norms' statistics: to compute them once more, all steps of a
-block at once, takes a seventh of the memory and a quarter more time, and ``model.recompute`` takes less of either.
+Beside h and C the forward pass keeps q, the gates and the statistics of both norms: to compute them once more, all
+steps of a block at once, takes a third of the memory and more time. Where memory counts there is ``model.recompute``.
 """
 
 from typing import Any

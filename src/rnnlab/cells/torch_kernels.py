@@ -4,6 +4,7 @@ They compute a whole layer in one call, from the parameters that the cell
 itself owns, and equal its ``unroll`` in value and gradient.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from rnnlab.cells.bptt import Block, by_hand
 from rnnlab.cells.cell import S, map_state
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
@@ -25,6 +28,11 @@ Kernel = Callable[..., tuple[Tensor, ...]]
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """``weight_ih, weight_hh, bias_ih, bias_hh``."""
 
+
+COST_OF_A_CALL = 2**15
+"""Of an LSTM's kernel on a CPU, forward and back, as the time of so many steps of single sequences of one unit."""
+GRAIN = 8
+"""A block has a multiple of so many steps and half as many sequences: oneDNN prepares itself for each new size."""
 
 HOLD = 1e4
 """Added to a gate by the hold feature: far into the sigmoid's tail, exactly 0 or 1 there, and finite in half."""
@@ -45,6 +53,8 @@ def run_kernel(
         output, *final = kernel(x, start, *_options(weights), BATCH_FIRST)
     elif x.is_cuda:
         output, final = _packed(kernel, weights, x, start, lengths)
+    elif by_hand(x):
+        output, final = _in_blocks(kernel, weights, x, start, lengths)
     else:
         output, final = _padded(kernel, weights, x, start, lengths)
     parts = tuple(part[0] for part in final)
@@ -72,6 +82,52 @@ def _packed(
         PackedSequence(data, batch_sizes, order, inverse), batch_first=True, total_length=x.shape[1]
     )
     return output, [part.index_select(1, inverse) for part in final]
+
+
+def _in_blocks(
+    kernel: Kernel, weights: Weights, x: Features, start: S, lengths: Lengths
+) -> tuple[HiddenSequence, list[Tensor]]:
+    """One call for each block of steps, with the sequences that reach it, where that pays.
+
+    Tracers and transforms, which can't look at lengths, get :func:`_padded`.
+    """
+    ordered, order = lengths.sort(descending=True, stable=True)
+    x = x.index_select(0, order)
+    state = [part.index_select(1, order) for part in ([start] if isinstance(start, Tensor) else start)]
+    begin, outputs, final = 0, [], []
+    units = weights[1].shape[1]
+    blocks = worthwhile_blocks(ordered.tolist(), COST_OF_A_CALL // units)
+    # the state of those that end in a block, and with it those without a step
+    ended = [[part[:, blocks[0].rows if blocks else 0 :] for part in state]]
+    for (steps, rows), after in itertools.zip_longest(blocks, blocks[1:]):
+        state = [part[:, :rows] for part in state]
+        segment, valid = x[:rows, begin : begin + steps], (ordered[:rows] - begin).clamp(0, steps)
+        handed = state[0] if isinstance(start, Tensor) else tuple(part.contiguous() for part in state)
+        output, state = _padded(kernel, weights, segment, handed, valid)
+        outputs.append(F.pad(output, (0, 0, 0, 0, 0, len(x) - rows)))
+        ended.append([part[:, after.rows if after else 0 :] for part in state])
+        begin += steps
+    back = order.argsort()
+    final = [torch.cat(parts[::-1], 1).index_select(1, back) for parts in zip(*ended, strict=True)]
+    outputs.append(x.new_zeros(len(x), x.shape[1] - begin, final[0].shape[-1]))
+    return torch.cat(outputs, 1).index_select(0, back), final
+
+
+def worthwhile_blocks(lengths: list[int], cost: int) -> list[Block]:
+    """Blocks of sequences of falling ``lengths``, cut where that saves more than ``cost`` steps of single sequences."""
+    grid = range(0, lengths[0], GRAIN)
+    half = GRAIN // 2
+    reached = [min(len(lengths), -(-sum(length > start for length in lengths) // half) * half) for start in grid]
+
+    def cut(first: int, end: int) -> list[Block]:
+        saved, where = max(
+            (((reached[first] - reached[k]) * (end - k) * GRAIN, k) for k in range(first + 1, end)), default=(0, end)
+        )
+        if saved > cost:
+            return [*cut(first, where), *cut(where, end)]
+        return [Block(min(end * GRAIN, lengths[0]) - first * GRAIN, reached[first])]
+
+    return cut(0, len(grid)) if grid else []
 
 
 def _padded(
