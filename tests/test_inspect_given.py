@@ -180,6 +180,20 @@ def test_the_first_weights_are_the_same_whatever_is_looked_at(train: Train, tmp_
         assert own.network.state_dict()[name].equal(given.network.state_dict()[name])
 
 
+@pytest.mark.usefixtures("few")
+def test_a_config_that_names_something_else_builds_nothing(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = train("model.hidden_size=3", "instruments=none").directory.path
+    file = tmp_path / "waves.jsonl"
+    file.write_text("[[0.1], [0.2], [0.3]]\n")
+    config = (place / "config.yaml").read_text()
+    (place / "config.yaml").write_text(config.replace("rnnlab.cells.gru.GRU", "os.system"))
+    assert main([str(place), "--input", str(file)]) == 2
+    assert "os.system" in capsys.readouterr().err
+    assert not (place / "inspect").exists()
+
+
 def test_a_device_is_found_or_refused_in_one_line() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -65,7 +65,7 @@ def check_sampling(
     """
     for name, value, fits, allowed in (
         ("length", length, length >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0 (0: always the most probable)"),
+        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0, and finite (0: the most probable)"),
         ("top-k", top_k, top_k is None or top_k >= 1, "at least 1"),
         ("top-p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1"),
         ("seed", seed, seed >= 0, "at least 0"),

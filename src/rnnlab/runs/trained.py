@@ -279,7 +279,8 @@ class TrainedRun:
         """``(batch, time, …)``, and the lengths where they are not alike."""
         lengths = [len(each) for each in sequences]
         if min(lengths) == max(lengths):
-            return torch.from_numpy(np.stack(sequences)).to(self.device), None
+            whole = np.concatenate(sequences)  # np.stack would make a view of each first
+            return torch.from_numpy(whole.reshape(len(sequences), lengths[0], *whole.shape[1:])).to(self.device), None
         padded = np.zeros((len(sequences), max(lengths), *sequences[0].shape[1:]), sequences[0].dtype)
         for row, each in zip(padded, sequences, strict=True):
             row[: len(each)] = each

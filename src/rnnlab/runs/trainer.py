@@ -146,7 +146,7 @@ def find_device(name: str) -> torch.device:
     there = ["auto", "cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
     there += ["mps"] if torch.backends.mps.is_available() else []
     if name not in there:
-        hint = "" if name.startswith(("cuda", "mps")) else nearest(name, there)
+        hint = "" if name.startswith(("cuda", "gpu", "mps")) else nearest(name, there)
         raise InputError(f"--device {name}: there is no such device here{hint} ({', '.join(there)})")
     return torch.device(name)
 
