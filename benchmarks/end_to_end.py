@@ -72,7 +72,7 @@ def measure(quick: bool = False) -> Result:
     python = peers()
     rows: list[list[str]] = []
     verdicts: list[Verdict] = []
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"stated": {job.name: job.stated for job in JOBS}}
     with tempfile.TemporaryDirectory() as folder:
         for job in JOBS:
             file = Path(folder) / "job.npz"

@@ -38,18 +38,15 @@ class Test:
 
 TESTS = {
     "remember_first": Test("first of 30 tokens, %", ("data=remember_first", "data.length=30")),
-    "copy_memory": Test(
-        "copy 5 over 20 steps, %", ("data=copy_memory", "data.length=20", "data.copied=5", "data.symbols=8")
-    ),
-    "selective_copy": Test(
-        "copy 4 among 20 steps, %", ("data=selective_copy", "data.length=20", "data.copied=4", "data.symbols=8")
-    ),
     "parity": Test("parity, ≤ 16 → 17 to 64 bits, %", ("data=parity", "data.length=16", "data.test_length=[17,64]")),
+    "copy_memory": Test(
+        "copy 5 over 10 steps, %", ("data=copy_memory", "data.length=10", "data.copied=5", "data.symbols=8")
+    ),
     "associative_recall": Test(
         "recall of 3 pairs, 24 steps, %",
         ("data=associative_recall", "data.length=24", "data.pairs=3", "data.num_keys=8", "data.num_values=8"),
     ),
-    "adding": Test("adding, 50 steps, MSE ×1000", ("data=adding", "data.length=50"), "mse", 1000.0),
+    "adding": Test("adding, 40 steps, MSE ×1000", ("data=adding", "data.length=40"), "mse", 1000.0),
 }
 SAME = (
     "data.num_samples=8000", "data.batch_size=32", "model.hidden_size=64", "model.num_layers=1", "optimizer=adam",
