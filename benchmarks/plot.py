@@ -93,6 +93,9 @@ def scaling(numbers: Numbers) -> Figure:
             for ax in (above[column], below[column]):
                 style.dress(ax)
                 ax.set_xscale("log")
+                there = sorted({case[along] for case in cases if rest.items() <= case.items()})
+                ax.set_xticks(there, [style.short(value) for value in there], rotation=30 if len(there) > 4 else 0)
+                ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
             below[column].set_xlabel(
                 {"hidden": "units H", "steps": "steps T", "batch": "batch"}[along], size=style.LABEL
             )
