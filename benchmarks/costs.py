@@ -22,7 +22,7 @@ def measure(quick: bool = False) -> Result:
         layer = factory(model)(HIDDEN, HIDDEN)
         rival = torch.nn.GRU(HIDDEN, HIDDEN, batch_first=True)
         x = torch.randn(BATCH, steps, HIDDEN, requires_grad=True)
-        taken, theirs = interleaved(training(layer, x), training(rival, x), budget=2.0 if quick else 6.0, least=5)
+        taken, theirs = interleaved(training(layer, x), training(rival, x), budget=0.5 if quick else 3.0, least=5)
         parameters = sum(weight.numel() for weight in layer.parameters())
         numbers[model] = {"ours": taken, "nn.GRU": theirs, "ratio": taken / theirs, "parameters": parameters}
     rows = [

@@ -1,11 +1,13 @@
 """``python -m benchmarks.predict``: predictions of a trained run, against the bare network and in a stream."""
 
 import os
+import resource
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +18,17 @@ BATCH, STEPS = 256, 40
 LEAST = 0.9
 """Of the bare network's speed."""
 GROWN = 1.02
-"""A stream's memory at its end, against that after a tenth of its lines, of what still counts as flat."""
+"""A stream's memory at its end, against that after a hundredth of its lines, of what still counts as flat."""
+LOOKED_AT = (0.01, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shares of a stream after which its memory is read."""
 NETWORKS = (("gru", 64), ("lstm", 128))
 
 
 def measure(quick: bool) -> Result:
     """Sequences a second of ``predict`` and of the network alone, and a long stream's lines and memory."""
-    rounds, batches, lines = (3, 4, 20_000) if quick else (9, 16, 200_000)
-    rows, ratios, numbers = [], [], {}
+    rounds, batches, lines = (3, 4, 20_000) if quick else (15, 16, 1_000_000)
+    rows, ratios = [], []
+    numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for model, hidden in NETWORKS:
             place = train(Path(folder), model, hidden)
@@ -31,8 +36,14 @@ def measure(quick: bool) -> Result:
             ratios.append(whole / bare)
             rows.append([f"{model} {hidden}", f"{bare:,.0f}", f"{whole:,.0f}", f"{whole / bare:.2f}"])
             numbers[f"{model} {hidden}"] = {"bare": bare, "predict": whole}
-        speed, early, late = stream(Path(folder) / "gru", Path(folder), lines)
-    numbers["stream"] = {"lines": lines, "lines_per_second": speed, "early_kb": early, "late_kb": late}
+        speed, by_cpu, memory = stream(Path(folder) / "gru", Path(folder), lines)
+    (early, _), (late, _) = memory[0], memory[-1]
+    numbers["stream"] = {
+        "lines": lines,
+        "lines_per_second": speed,
+        "lines_per_cpu_second": by_cpu,
+        "resident_and_peak_kb_by_share": dict(zip(map(str, LOOKED_AT), memory, strict=True)),
+    }
     return Result(
         "predict",
         f"Sequences a second of load(RUN).predict(x), {BATCH * batches:,} sequences of {STEPS} steps from an array to "
@@ -45,8 +56,14 @@ def measure(quick: bool) -> Result:
             Verdict("the memory of a stream is flat", f"{late / early:.3f} of early", late <= GROWN * early),
         ],
         [
-            f"`rnnlab predict RUN --stream` of {lines:,} lines of CSV (gru 64): {speed:,.0f} lines a second with its "
-            f"start; {early / 1024:,.0f} MB resident after a tenth of them, {late / 1024:,.0f} MB at the end."
+            f"`rnnlab predict RUN --stream` of {lines:,} lines of CSV (gru 64, 16 probabilities a line, each line "
+            f"flushed): {speed:,.0f} lines a second with its start, {by_cpu:,.0f} a second of processor time. "
+            "Memory in MB, resident and at its peak so far: "
+            + "; ".join(
+                f"{now / 1024:,.1f} and {peak / 1024:,.1f} after {int(share * lines):,}"
+                for share, (now, peak) in zip(LOOKED_AT, memory, strict=True)
+            )
+            + "."
         ],
         numbers,
     )
@@ -83,29 +100,34 @@ def sequences_a_second(place: Path, rounds: int, batches: int) -> tuple[float, f
     return bare, whole
 
 
-def stream(place: Path, folder: Path, lines: int) -> tuple[float, int, int]:
-    """Lines a second, and kilobytes of memory after a tenth of the lines and at the end."""
+def stream(place: Path, folder: Path, lines: int) -> tuple[float, float, list[tuple[int, int]]]:
+    """Lines a second, and a second of processor time; and kilobytes of memory, now and at its peak, after each share
+    of ``LOOKED_AT``.
+    """
     file = folder / "stream.csv"
     values = np.random.default_rng(0).normal(size=lines).round(3)
     file.write_text("f0\n" + "\n".join(map(str, values)) + "\n")
-    started = time.perf_counter()
+    started, used = time.perf_counter(), processor_seconds()
     command = [RNNLAB, "predict", str(place), "--stream", "--input", str(file)]
     environment = {**os.environ, **ONE_THREAD}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
-        early = late = 0
-        for number, _ in enumerate(process.stdout):
-            if number == lines // 10:
-                early = resident(process.pid)
-            elif number == lines - 1:
-                late = resident(process.pid)
-    return lines / (time.perf_counter() - started), early, late
+        # the header is a line of its own; the last one is seen while the process still lives
+        points = [max(1, int(share * lines) - 1) for share in LOOKED_AT]
+        memory = [held(process.pid) for number, _ in enumerate(process.stdout) if number in points]
+    return lines / (time.perf_counter() - started), lines / (processor_seconds() - used), memory
 
 
-def resident(pid: int) -> int:
-    """Kilobytes that a process holds (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+def processor_seconds() -> float:
+    """Of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def held(pid: int) -> tuple[int, int]:
+    """Kilobytes that a process holds, now and at its peak so far (Linux)."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]), int(status["VmHWM"].split()[0])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from rnnlab.cells.bptt import BLOCK, Block, by_hand, cut, states_before
+from rnnlab.cells.bptt import BLOCK, STEPS, Block, by_hand, cut, states_before
 from rnnlab.cells.cell import map_state
 from rnnlab.cells.cornn import CoRNN
 from rnnlab.cells.gru import GRU
@@ -53,7 +53,7 @@ def parts(state: State) -> list[Tensor]:
 
 
 @by_hand_kinds
-@pytest.mark.parametrize("time", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 2])
+@pytest.mark.parametrize("time", [1, STEPS, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 2 * STEPS + 2])
 @pytest.mark.parametrize("varying", [False, True])
 def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: int, varying: bool) -> None:
     cell = layer(kind, options)
@@ -83,15 +83,29 @@ def test_sequences_without_a_step(kind: Any, options: Any) -> None:
 
 def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> None:
     lengths = torch.ones(20, dtype=torch.long)
-    lengths[3], lengths[5:14] = 2 * BLOCK + 3, BLOCK + 1
-    blocks, order, places = cut(20, 100, lengths)
+    lengths[3], lengths[5:14] = BLOCK + 3 * STEPS + 3, STEPS + 1
+    blocks, order, places, beyond, row_of = cut(100, lengths)
     # 20, 10 and 1 sequences reach them
-    assert blocks == [Block(BLOCK, 20), Block(BLOCK, 12), Block(3, 4)]
-    assert order is not None and order.tolist() == [3, *range(5, 14), 0, 1, 2, 4, *range(14, 20)]
-    assert places is not None and places[:3].tolist() == [300, 500, 600]
+    assert blocks == [Block(STEPS, 20), Block(STEPS, 12), Block(BLOCK, 4), Block(STEPS + 3, 4)]
+    assert order.tolist() == [3, *range(5, 14), 0, 1, 2, 4, *range(14, 20)]
+    assert places[:3].tolist() == [300, 500, 600]
     # the last step of the last block
-    assert places[-4:].tolist() == [100 * row + 2 * BLOCK + 2 for row in order[:4].tolist()]
-    assert cut(4, BLOCK + 1, None).blocks == [Block(BLOCK, 4), Block(1, 4)]
+    last = BLOCK + 3 * STEPS + 2
+    assert places[-4:].tolist() == [100 * row + last for row in order[:4].tolist()]
+    # of each step there is one row, and each row is that of a step or beyond the end of its sequence
+    steps = [(row, step) for row, length in enumerate(lengths.tolist()) for step in range(length)]
+    rows = [int(row_of[100 * row + step]) for row, step in steps]
+    assert sorted(rows + beyond.tolist()) == list(range(len(places)))
+    assert places[rows].tolist() == [100 * row + step for row, step in steps]
+    assert (row_of == len(places)).sum() == 20 * 100 - lengths.sum()
+
+
+def test_a_block_goes_on_while_few_of_its_sequences_end() -> None:
+    lengths = torch.full((64,), 2 * BLOCK)
+    lengths[:4] = 1
+    assert cut(2 * BLOCK, lengths).blocks == [Block(BLOCK, 64), Block(BLOCK, 60)]
+    lengths[:8] = 1
+    assert cut(2 * BLOCK, lengths).blocks == [Block(STEPS, 64), Block(BLOCK, 56), Block(BLOCK - STEPS, 56)]
 
 
 def test_the_states_before_a_block_are_those_of_the_block_before_it() -> None:

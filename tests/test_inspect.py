@@ -103,7 +103,10 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
     assert bool(gates) == (model in WITH_GATES)
 
 
-WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm")
+WITH_GATES = (
+    "gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm", "mogrifier_lstm",
+    "slstm", "lem", "cfc",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,8 @@ WITH_GATES = ("gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "
         ("layer_norm_lstm", lambda gates, cell: gates["forget"]),
         ("qrnn", lambda gates, cell: gates["forget"]),
         ("gilr", lambda gates, cell: gates["forget"]),
+        ("mogrifier_lstm", lambda gates, cell: gates["forget"]),
+        ("slstm", lambda gates, cell: gates["forget"]),
         ("min_gru", lambda gates, cell: 1 - gates["update"]),
         ("min_lstm", lambda gates, cell: gates["forget"] / (gates["forget"] + gates["input"])),
         ("rg_lru", lambda gates, cell: cell.decay.sigmoid() ** (8 * gates["recurrence"])),

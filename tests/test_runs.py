@@ -5,6 +5,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,34 @@ def test_a_loss_that_is_no_number_stops_the_run(train: Train, tmp_path: Path) ->
     status = RunDirectory(tmp_path / "run0").status
     assert status["state"] == "failed"
     assert "learning rate 1e+30" in status["reason"]
+
+
+def test_compiling_is_of_the_step_and_for_the_training(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def compiled(step: Any) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            calls.append(step.__self__)
+            return step(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr("rnnlab.runs.compiled.shutil.which", lambda _: "/usr/bin/g++")
+    options = ("model=cfc", "model.num_layers=2", "model.hidden_size=4", "data=sine", "instruments=none")
+    plain = train(*options)
+    assert not calls
+    outcome = train(*options, "trainer.compile=true")
+    assert len(set(calls)) == 2
+    assert {k: v for k, v in outcome.metrics.items() if "seconds" not in k} == {
+        k: v for k, v in plain.metrics.items() if "seconds" not in k
+    }
+
+
+def test_compiling_needs_a_compiler(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler, and there is no no-such-compiler here"):
+        train("trainer.compile=true", "trainer.accelerator=cpu")
 
 
 def test_clipping_is_measured(train: Train) -> None:
@@ -394,3 +423,18 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(train: Train, capsys: pytes
     assert "figures/spectrum.png" not in outcome.figures
     assert "figures/forecast.png" in outcome.figures
     assert "spectrum could not be drawn" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_step_learns_what_the_plain_one_does(tmp_path: Path) -> None:
+    # processes of their own: what pytest has the shapes checked by cannot be compiled
+    options = ("model=cfc", "model.hidden_size=4", "data.num_samples=40", "data.length=10", "trainer=cpu",
+               "trainer.max_epochs=1", "instruments=none")  # fmt: skip
+    found = []
+    for compiled in ("true", "false"):
+        process = start("train", *options, f"trainer.compile={compiled}", f"hydra.run.dir={tmp_path / compiled}")
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        found.append(scores(tmp_path / compiled))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

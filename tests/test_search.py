@@ -17,10 +17,12 @@ from conftest import CONF, choices, create_hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rnnlab.commands import list as list_command
+from rnnlab.commands import report as report_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import search as search_module
 from rnnlab.commands import sweep as search_sweep
 from rnnlab.commands import train as train_command
+from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.search import plan
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.launch import job as job_module
@@ -531,6 +533,62 @@ def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant
     assert [trial.user_attrs["sweep"].rpartition("/")[2] for trial in found.trials] == list("abb")
 
 
+def test_who_comes_when_the_shared_budget_is_spent_finds_nothing_to_do(
+    optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search_sweep, "print_leaderboard", print_leaderboard)
+    monkeypatch.setattr(report_command, "render", lambda *_: "what Optuna draws takes seconds")
+    path, place = tmp_path / "b", tmp_path / "shared.db"
+    shared = [*OPTUNA, f"hydra.sweeper.storage={place}", LR]
+    assert train(tmp_path / "a", *shared, "hydra.sweeper.n_trials=2") == 0
+    why = (f"no jobs: the study 'rnnlab' in {place} has its 2 trials (2 complete) and "
+           "hydra.sweeper.n_trials=2; a larger hydra.sweeper.n_trials adds more")  # fmt: skip
+    # new, by the same command again, and resumed: the ledger stays what it is, a sweep without jobs
+    for again in (lambda: train(path, *shared, "hydra.sweeper.n_trials=2"), lambda: resume(path)) * 2:
+        capfd.readouterr()
+        assert again() == 0
+        printed, error = capfd.readouterr()
+        assert printed.count(why) == 1 and error == ""
+        assert states(path) == []
+        assert not list(path.glob("*/")) and not (path / "report.html").exists()
+    for places in ([path], [tmp_path / "a", path]):
+        assert report_command.main([str(place) for place in places]) == 0
+        printed, error = capfd.readouterr()
+        assert printed.count(why) == 1 and error == ""
+    assert not (path / "report.html").exists()
+    assert resume(path, "hydra.sweeper.n_trials=3") == 0
+    assert states(path) == ["done"]
+    capfd.readouterr()
+    assert report_command.main([str(path)]) == 0
+    assert "no jobs" not in capfd.readouterr().out
+
+
+def test_who_asks_beyond_the_budget_takes_nothing_from_a_larger_one(optuna: Any, tmp_path: Path) -> None:
+    """Two ask for the last trial at once: one gets none, and that one counts for nothing later on."""
+    from rnnlab.search.optuna_search import OptunaSearch
+
+    def searcher(name: str, n_trials: int) -> OptunaSearch:
+        made = OptunaSearch(n_trials, sampler="random", storage=str(tmp_path / "shared.journal"))
+        made.open(space({"optimizer.lr": "interval(1e-4, 1e-1)"}), search_module.Objective("val/loss", "min", 1),
+                  tmp_path / name, {})  # fmt: skip
+        made.close()  # it gives no signs of life
+        return made
+
+    late, other = searcher("a", 1), searcher("b", 1)
+    ask = late.study.ask
+
+    def after_the_other() -> Any:
+        assert other.ask() is not None
+        return ask()
+
+    late.study.ask = after_the_other  # type: ignore[method-assign]
+    assert late.ask() is None
+    assert endings(tmp_path / "shared.journal") == ["RUNNING", "FAIL"]
+    larger = searcher("c", 2)
+    assert larger.ask() is not None
+    assert larger.ask() is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "said"),
@@ -638,13 +696,30 @@ def test_a_search_killed_with_everything_ends_with_its_budget(optuna: Any, tmp_p
 @pytest.mark.slow
 def test_two_processes_at_once_share_a_study(optuna: Any, tmp_path: Path) -> None:
     place = tmp_path / "shared.db"
-    arguments = ["train", "-m", *TINY, *OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=10", LR]
+    arguments = ["train", "-m", *TINY, *OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=6", LR]
     both = [start(*arguments, f"hydra.sweep.dir={tmp_path / name}") for name in "ab"]
+    try:
+        # whoever has a trial is held there until the other one has one, too: neither is so fast as to have them all
+        held: dict[int, subprocess.Popen[str]] = {}
+        for_both = time.monotonic() + 240
+        while len(held) < 2:
+            assert time.monotonic() < for_both
+            for process, name in zip(both, "ab", strict=True):
+                assert process.poll() is None, process.communicate()[0]
+                if process.pid not in held and (tmp_path / name / "jobs.json").exists():
+                    os.kill(process.pid, signal.SIGSTOP)
+                    held[process.pid] = process
+            time.sleep(0.01)
+    finally:
+        for process in both:
+            os.kill(process.pid, signal.SIGCONT)
     for process in both:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output
-    assert len(states(tmp_path / "a")) + len(states(tmp_path / "b")) == 10
-    assert endings(place).count("COMPLETE") == 10
+    shares = [states(tmp_path / name) for name in "ab"]
+    assert all(shares)
+    assert [*shares[0], *shares[1]] == ["done"] * 6
+    assert endings(place).count("COMPLETE") == 6
 
 
 # ---- the ready ones ------------------------------------------------------------------------------------

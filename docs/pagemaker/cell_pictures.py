@@ -12,7 +12,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from pagemaker.prose import Equation
 from rnnlab.cells.cell import Cell
+from rnnlab.data.adding import Adding
 from rnnlab.instruments import style
+from rnnlab.spec import Batch
 
 # ---- who acts on whom -------------------------------------------------------------------------
 
@@ -263,6 +265,107 @@ def memory(name: str, make: Make) -> Figure:
     right.minorticks_off()
     right.legend(fontsize=style.TICK, frameon=False, loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=4)
     return fig
+
+
+# ---- gates over time -------------------------------------------------------------------------------
+
+GATED_UNITS, GATED_STEPS, LESSONS, LESSON = 16, 12, 250, 32
+"""Units and steps of what is drawn, and the training behind it: updates, and sequences an update."""
+RATE, MEAN = 0.02, 1 / 6
+"""Of Adam; and the squared error of who always says 1, the mean."""
+
+
+def gates(name: str, factory: Callable[[int, int], Cell]) -> Figure | None:
+    """Every gate of a cell along a sequence of the adding problem, before and after some updates; ``None`` without.
+
+    The adding problem (:class:`rnnlab.data.adding.Adding`) asks for the sum of the two numbers that are marked: what a
+    gate is good for is seen at the marks.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        cell = factory(2, GATED_UNITS)
+        readout = torch.nn.Linear(GATED_UNITS, 1)
+        data = Adding(num_samples=LESSON * LESSONS + 200, min_length=GATED_STEPS, length=GATED_STEPS)
+        shown = data.split("test").inputs[:1]
+        before = _gates_along(cell.eval(), shown)
+        if not before:
+            return None
+        error = _learn_to_add(cell.train(), readout, data)
+        after = _gates_along(cell.eval(), shown)
+    names, stages = list(before), {"before": before}
+    told = f"after {LESSONS} updates the squared error is {style.short(error)}, that of the mean {MEAN:.2f}"
+    if error < MEAN / 2:
+        stages["after"] = after
+    else:
+        told += ": it has learned nothing yet that its gates could show"
+    fig = style.figure(
+        f"The gates of {name} over time" + (", before and after learning to add" if len(stages) > 1 else ""),
+        f"a sequence of the adding problem: every step shows a number, two are marked (dotted) and their sum is asked "
+        f"at the end. {GATED_UNITS} units; {told}",
+        9.6, 1.6 + 1.15 * len(names),
+    )  # fmt: skip
+    fig.set_layout_engine("none")
+    heights = [0.45, *[1.0] * len(names)]
+    grid = fig.subplots(
+        len(names) + 1, len(stages), sharex=True, squeeze=False,
+        gridspec_kw={
+            "height_ratios": heights, "left": 0.1, "right": 0.9, "top": 1 - 1.12 / fig.get_figheight(),
+            "bottom": 0.5 / fig.get_figheight(), "hspace": 0.12, "wspace": 0.05,
+        },
+    )  # fmt: skip
+    marks = torch.nonzero(shown[0, :, 1])[:, 0].tolist()
+    image = None
+    for column, (when, found) in enumerate(stages.items()):
+        top = style.dress(grid[0, column], title=when, grid=False)
+        top.bar(range(GATED_STEPS), shown[0, :, 0].numpy(), color=style.FAINT)
+        top.bar(marks, shown[0, marks, 0].numpy(), color=style.VERMILION)
+        top.set_yticks([])
+        for ax, gate in zip(grid[1:, column], names, strict=True):
+            style.dress(ax, "", gate if not column else "", grid=False)
+            order = np.argsort(list(stages.values())[-1][gate].mean(0), kind="stable")
+            image = ax.imshow(
+                found[gate][:, order].T, aspect="auto", cmap=style.SEQUENTIAL, vmin=0, vmax=1, interpolation="nearest"
+            )
+            ax.set_yticks([])
+            for mark in marks:
+                ax.axvline(mark, color="white", linestyle=":", linewidth=1.4)
+        grid[-1, column].set_xlabel("time step", size=style.LABEL, color=style.INK)
+        style.whole_numbers(grid[-1, column].xaxis)
+    bar = fig.colorbar(image, cax=fig.add_axes((0.915, 0.5 / fig.get_figheight(), 0.012, 0.6)), ticks=[0, 0.5, 1])
+    bar.ax.tick_params(labelsize=style.TICK, color=style.FAINT, labelcolor=style.INK)
+    bar.set_label("0 shut … 1 open", size=style.TICK)
+    bar.outline.set_visible(False)
+    return fig
+
+
+@torch.no_grad()
+def _gates_along(cell: Cell, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """``(time, units)`` of each gate along one sequence."""
+    state = cell.initial_state(1)
+    found: dict[str, list[np.ndarray]] = {}
+    for step in x.unbind(1):
+        for gate, values in cell.gates(step, state).items():
+            found.setdefault(gate, []).append(values[0].numpy())
+        _, state = cell.step(step, state)
+    return {gate: np.stack(values) for gate, values in found.items()}
+
+
+def _learn_to_add(cell: Cell, readout: torch.nn.Linear, data: Adding) -> float:
+    """Some updates by Adam; returns the mean squared error on sequences that were not among them."""
+    optimizer = torch.optim.Adam([*cell.parameters(), *readout.parameters()], lr=RATE)
+
+    def error(batch: Batch) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(readout(cell(batch.inputs)[0][:, -1]), batch.targets)
+
+    train = data.split("train")
+    for update in range(LESSONS):
+        optimizer.zero_grad()
+        start = update * LESSON % (len(train) - LESSON)
+        error(train.batch(slice(start, start + LESSON))).backward()
+        torch.nn.utils.clip_grad_norm_(cell.parameters(), 1.0)
+        optimizer.step()
+    with torch.no_grad():
+        return float(error(data.split("test").batch(slice(None))))
 
 
 @cache

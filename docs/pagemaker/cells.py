@@ -184,7 +184,7 @@ def options(name: str) -> str:
 
 
 def page(name: str) -> str:
-    """The page as Markdown; its pictures are ``NAME_flow.png`` and ``NAME_memory.png`` beside it."""
+    """The page as Markdown; its pictures lie beside it: see :func:`pictures`."""
     found, text = equations(name)
     path = choices.target("model", name)
     source = Path("src", *path.split(".")[:-1]).with_suffix(".py")
@@ -194,6 +194,9 @@ def page(name: str) -> str:
     if flow_of(name):
         parts.append(f"![What acts on what within one step of {name}]({name}_flow.png)")
     parts += [text, f"The code reads the same: `{source.as_posix()}`, class `{path.rpartition('.')[2]}`."]
+    if has_gates(name):
+        parts += ["## Its gates", f"![The gates of {name} along a sequence]({name}_gates.png)"]
+        parts.append("`rnnlab inspect RUN` draws the gates of a trained network along sequences of its own data.")
     parts += ["## What it remembers", f"![What {name} remembers at its initial weights]({name}_memory.png)"]
     parts.append(
         "This is where training starts, not where it ends: gates open and close, weights grow and shrink. "
@@ -243,6 +246,12 @@ def page(name: str) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
+def has_gates(name: str) -> bool:
+    """Whether the cell tells its gates."""
+    cell = make(name)
+    return bool(cell.gates(torch.zeros(1, FEATURES), cell.initial_state(1)))
+
+
 @cache
 def flow_of(name: str) -> Any:
     """The picture of one step, or nothing."""
@@ -252,4 +261,6 @@ def flow_of(name: str) -> Any:
 def pictures(name: str) -> dict[str, Any]:
     """What draws each picture of the page, by file name."""
     drawn = {f"{name}_memory.png": partial(cell_pictures.memory, name, make)}
+    if has_gates(name):
+        drawn[f"{name}_gates.png"] = partial(cell_pictures.gates, name, factory(name))
     return drawn | ({f"{name}_flow.png": partial(flow_of, name)} if flow_of(name) else {})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.cells.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveInt, State
@@ -251,7 +252,10 @@ class Network(nn.Module):
 
     def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
-        return self.readout(self.pool(hidden, lengths))
+        pooled = self.pool(hidden, lengths)
+        if self.readout.out_features <= NARROW and is_stacked():
+            return across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
+        return self.readout(pooled)
 
     def pool(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """``(batch, time, hidden)`` to ``(batch, hidden)`` over valid steps, or unchanged for a prediction a step.

@@ -1,6 +1,6 @@
 """Backpropagation through time by hand, on a CPU: what the cells that do so share.
 
-A layer runs in blocks of :data:`BLOCK` steps, so that what a block needs stays
+A layer runs in blocks of some steps, so that what a block needs stays
 in the cache: the input's projection and all element-wise factors of the
 Jacobians in one operation a block, and two to six operations on preallocated
 memory a step. Where sequences differ in length, they stand in order of it, and
@@ -10,9 +10,12 @@ Its derivative is not differentiable again, and transforms (``torch.func``) and
 tracers (``torch.export``) can't look into it: these get the loop over ``step``.
 """
 
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -22,12 +25,11 @@ from rnnlab.shapes import Features, HiddenSequence, Lengths
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 """Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
 
-BLOCK = 16
-"""Steps of a block: at 128 units and 32 sequences its temporaries still fit a cache of some megabytes."""
-
-ROWS = 4
-"""A block has a multiple of so many rows, though some of its sequences have ended: a matrix product of 31 rows takes no
-less time than one of 32, and views are made once for each number of rows."""
+BLOCK = 32
+"""Steps of a block: of 64 units and 32 sequences its temporaries fit a cache of a megabyte or two."""
+STEPS, ROWS = 4, 4
+"""Where sequences differ in length a block has a multiple of so many steps and rows, though some of its sequences have
+ended: a matrix product of 31 rows takes no less time than one of 32, and views are kept for each kind of block."""
 
 
 class Block(NamedTuple):
@@ -38,25 +40,35 @@ class Block(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A batch of sequences, cut into blocks.
+    """A batch of sequences of varying length, cut into blocks.
 
     Attributes:
         blocks: in order of time.
-        order: ``(batch,)`` the sequences from the longest to the shortest; ``None`` where all are as long.
-        places: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input, likewise.
+        order: ``(batch,)`` the sequences from the longest to the shortest.
+        places: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input.
+        beyond: the numbers of those rows that are beyond their sequence's end.
+        row_of: ``(batch * time,)`` where each valid step of the input stands in the rows; ``rows`` for padding.
     """
 
     blocks: list[Block]
-    order: Tensor | None
-    places: Tensor | None
+    order: Tensor
+    places: Tensor
+    beyond: Tensor
+    row_of: Tensor
 
-
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-"""Of a gradient and σ: gradient ⊙ σ ⊙ (1 - σ)."""
 
 Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
 """From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
 to the parts of the state ``(rows, hidden)`` after each step, the output first."""
+
+
+ViewsOf = Callable[..., Any]
+"""From ``(steps + 1, rows, width)`` of each piece of a :class:`Scratch` to all views of them that a block needs."""
+
+KEPT_BYTES = 2**26
+"""So much memory of scratches is kept from one pass to the next, in each thread."""
+KEPT_BLOCKS = 64
+"""And of each the views of so many kinds of blocks."""
 
 
 def by_hand(x: Tensor) -> bool:
@@ -76,12 +88,12 @@ def run_blocks(
 ) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
     """One layer, one direction; results as :meth:`rnnlab.cells.cell.Cell.unroll` has them."""
     batch, time, _ = x.shape
-    blocks, order, places = cut(batch, time, lengths)
-    if order is None or places is None:
+    if lengths is None:
+        blocks = [Block(min(BLOCK, time - start), batch) for start in range(0, time, BLOCK)]
         states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks)
         unfolded = [part.view(time, batch, -1) for part in states]
         return unfolded[0].transpose(0, 1), tuple(part[-1] for part in unfolded)
-    assert lengths is not None
+    blocks, order, places, beyond, row_of = cut(time, lengths)
     if not blocks:
         return x.new_zeros(batch, time, start[0].shape[1]), start
     begun = order[: blocks[0].rows]
@@ -90,13 +102,10 @@ def run_blocks(
         tuple(part.index_select(0, begun) for part in start),
         blocks,
     )
-    # of each sequence the row of its last valid step, and all rows beyond the ends
-    row_of = places.new_empty(batch * time).index_copy_(0, places, torch.arange(len(places), device=x.device))
+    output = _Placed.apply(states[0], places, beyond, row_of).view(batch, time, -1)
+    # of each sequence the row of its last valid step; of one without a step any
     ends = row_of[torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)]
-    beyond = (places % time >= lengths[places // time]).nonzero()[:, 0]
-    output = _Placed.apply(states[0], places, beyond, batch * time).view(batch, time, -1)
-    begun_at_all = (lengths > 0)[:, None]
-    ends = ends.where(begun_at_all[:, 0], 0)
+    ends, begun_at_all = ends.clamp_max(len(places) - 1), (lengths > 0)[:, None]
     last = (
         torch.where(begun_at_all, part.index_select(0, ends), begin) for begin, part in zip(start, states, strict=True)
     )
@@ -104,39 +113,46 @@ def run_blocks(
 
 
 class _Placed(Function):
-    """``(rows, hidden)`` to ``(size, hidden)`` at ``places``, zero elsewhere and in place of the rows ``beyond``.
+    """``(rows, hidden)`` to ``(batch * time, hidden)``, zero on padding: see :class:`Cut`.
 
-    It saves two passes over the padded output that masking would take.
+    To fetch each row takes a fifth of the time of putting it there, and of masking what is beyond the ends.
     """
 
     @staticmethod
-    def forward(ctx: Any, data: Tensor, places: Tensor, beyond: Tensor, size: int) -> Tensor:
+    def forward(ctx: Any, data: Tensor, places: Tensor, beyond: Tensor, row_of: Tensor) -> Tensor:
         ctx.save_for_backward(places, beyond)
-        placed = data.new_zeros(size, data.shape[1]).index_copy_(0, places, data)
-        return placed.index_fill_(0, places.index_select(0, beyond), 0.0)
+        return torch.cat([data, data.new_zeros(1, data.shape[1])]).index_select(0, row_of)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         places, beyond = ctx.saved_tensors
-        return grad.index_select(0, places).index_fill(0, beyond, 0.0), None, None, None
+        return grad.index_select(0, places).index_fill_(0, beyond, 0.0), None, None, None
 
 
-def cut(batch: int, time: int, lengths: Lengths | None) -> Cut:
-    """How a batch of sequences of ``time`` steps, or of ``lengths``, is cut."""
-    starts = range(0, time, BLOCK)
-    if lengths is None:
-        return Cut([Block(min(BLOCK, time - start), batch) for start in starts], None, None)
-    ordered, order = lengths.sort(descending=True, stable=True)
-    longest = int(ordered[0])
-    blocks, places = [], []
-    for start, reached in zip(starts, (ordered > torch.arange(0, time, BLOCK)[:, None]).sum(1).tolist(), strict=True):
-        if not reached:
-            break
-        block = Block(min(BLOCK, longest - start), min(batch, -(-reached // ROWS) * ROWS))
-        blocks.append(block)
-        steps = torch.arange(start, start + block.steps)
-        places.append((steps[:, None] + time * order[: block.rows]).flatten())
-    return Cut(blocks, order, torch.cat(places) if places else order.new_empty(0))
+def cut(time: int, lengths: Lengths) -> Cut:
+    """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
+
+    A block ends where an eighth of its rows have ended, and at :data:`BLOCK` steps.
+    """
+    batch, (ordered, order) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
+    longest, left = int(ordered[0]), ordered.tolist()
+    blocks: list[Block] = []
+    for start in range(0, longest, STEPS):
+        while left[-1] <= start:
+            left.pop()
+        steps, rows = min(STEPS, longest - start), min(batch, -(-len(left) // ROWS) * ROWS)
+        if blocks and blocks[-1].steps + steps <= BLOCK and 8 * rows > 7 * blocks[-1].rows:
+            blocks[-1] = Block(blocks[-1].steps + steps, blocks[-1].rows)
+        else:
+            blocks.append(Block(steps, rows))
+    # NumPy, since torch takes twice as long for so small numbers
+    rows_of_step = np.repeat([rows for _, rows in blocks], [steps for steps, _ in blocks])
+    step, sequence = np.nonzero(np.arange(batch) < rows_of_step[:, None])
+    places, valid = step + time * order[sequence], step < ordered[sequence]
+    within, row_of = np.flatnonzero(valid), np.full(batch * time, len(places))
+    row_of[places[within]] = within
+    each = order, places, np.flatnonzero(~valid), row_of
+    return Cut(blocks, *(torch.from_numpy(part) for part in each))
 
 
 def refuse_twice() -> None:
@@ -149,10 +165,30 @@ def refuse_twice() -> None:
         raise RuntimeError("second derivatives go through the loop over `step`: set model.cell.backend=reference")
 
 
-def split(data: Tensor, blocks: list[Block]) -> list[Tensor]:
+def split(data: Tensor, blocks: list[Block]) -> Sequence[Tensor]:
     """``(steps, rows, …)`` of each block, from ``(rows, …)`` of all of them one below the other."""
-    parts = data.split([steps * rows for steps, rows in blocks])
-    return [part.view(steps, rows, *data.shape[1:]) for part, (steps, rows) in zip(parts, blocks, strict=True)]
+    rows, shape = blocks[0].rows, data.shape[1:]
+    if blocks[-1].rows == rows:  # and so have all between
+        return torch.split_with_sizes(data.view(-1, rows, *shape), [steps for steps, _ in blocks])
+    return [part.view(*block, *shape) for part, block in zip(split_rows(data, blocks), blocks, strict=True)]
+
+
+def split_rows(data: Tensor, blocks: list[Block]) -> Sequence[Tensor]:
+    """``(steps * rows, …)`` of each block, likewise."""
+    return torch.split_with_sizes(data, [steps * rows for steps, rows in blocks])
+
+
+def empty_blocks(like: Tensor, blocks: list[Block], *widths: int) -> list[list[Tensor]]:
+    """For each of ``widths`` memory ``(steps, rows, width)`` for each block."""
+    return [[like.new_empty(*block, width) for block in blocks] for width in widths]
+
+
+def zeros_transposed(weight: Tensor) -> Tensor:
+    """``(features, units)`` to sum up the gradient of a ``(units, features)`` weight.
+
+    Few features make it a narrow product, which takes four times as long to ``(units, features)``.
+    """
+    return weight.new_zeros(weight.shape[1], weight.shape[0])
 
 
 def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block], number: int) -> None:
@@ -175,16 +211,49 @@ def states_before(out: Tensor, states: Tensor, start: Tensor, blocks: list[Block
 
 
 class Scratch:
-    """Memory that one block after the other uses, so that it stays in the cache and its views are made once.
+    """Memory that one block after the other uses, so that it stays in the cache, and its views.
 
-    A view costs about a third of an operation on a small step, and there are about ten to a step.
+    A view costs about a third of an operation on a small step, and there are about ten to a step: so both are kept
+    for the next pass of the same sizes. A thread has its own, and no pass reads what another has left there.
     """
 
-    def __init__(self, like: Tensor, blocks: list[Block], *widths: int) -> None:
-        """A piece for each of ``widths``, with room for the steps and rows of every block, and for a state before."""
-        self._steps = max(steps for steps, _ in blocks) + 1
-        self._pieces = [like.new_empty(self._steps * blocks[0].rows, width) for width in widths]
+    @classmethod
+    def of(cls, like: Tensor, blocks: list[Block], widths: tuple[int, ...], views_of: ViewsOf) -> "Scratch":
+        """That of the last pass of these sizes, or a new one.
 
-    def views(self, rows: int) -> list[Tensor]:
-        """``(steps + 1, rows, width)`` of each piece."""
-        return [piece[: self._steps * rows].view(self._steps, rows, -1) for piece in self._pieces]
+        Args:
+            like: a tensor of the same type.
+            blocks: it has room for the steps and rows of each, and for a state before.
+            widths: a piece for each.
+            views_of: see :data:`ViewsOf`; it also tells one pass from another.
+        """
+        most = max(steps for steps, _ in blocks)
+        key = views_of, like.dtype, most, blocks[0].rows, widths
+        kept: OrderedDict[Any, Scratch] = _KEPT.__dict__.setdefault("scratches", OrderedDict())
+        scratch = kept.pop(key, None) or cls(like, (most + 1) * blocks[0].rows, widths, views_of)
+        kept[key] = scratch
+        while sum(each.size for each in kept.values()) > KEPT_BYTES:
+            kept.popitem(last=False)
+        return scratch
+
+    def __init__(self, like: Tensor, rows: int, widths: tuple[int, ...], views_of: ViewsOf) -> None:
+        # nobody asks for its gradient: views of such tensors cost a quarter less
+        with torch.inference_mode():
+            self._pieces = [like.new_empty(rows, width) for width in widths]
+        self.size = sum(piece.nbytes for piece in self._pieces)
+        self._views_of = views_of
+        self._views: dict[Block, Any] = {}
+
+    def at(self, block: Block) -> Any:
+        """What ``views_of`` makes of the pieces for this block."""
+        if block not in self._views:
+            if len(self._views) == KEPT_BLOCKS:
+                self._views.pop(next(iter(self._views)))
+            steps, rows = block
+            with torch.inference_mode():
+                pieces = (piece[: (steps + 1) * rows].view(steps + 1, rows, -1) for piece in self._pieces)
+                self._views[block] = self._views_of(*pieces)
+        return self._views[block]
+
+
+_KEPT = threading.local()

@@ -61,10 +61,17 @@ class CfC(Cell[Tensor]):
         return self.heads.weight.new_zeros(batch_size, self.hidden_size)
 
     def step(self, x: Step, state: Hidden) -> tuple[Hidden, Hidden]:
-        b = torch.cat([x, state], -1)
-        for layer in self.backbone:
-            b = 1.7159 * (2 / 3 * layer(b)).tanh()
-        early, late, rate, shift = self.heads(b).chunk(4, -1)
+        early, late, rate, shift = self._heads(x, state)
         passed = (rate * self.time_step + shift).sigmoid()
         h = torch.lerp(early.tanh(), late.tanh(), passed)
         return h, h
+
+    def _heads(self, x: Step, state: Hidden) -> tuple[Tensor, ...]:
+        b = torch.cat([x, state], -1)
+        for layer in self.backbone:
+            b = 1.7159 * (2 / 3 * layer(b)).tanh()
+        return self.heads(b).chunk(4, -1)
+
+    def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
+        _, _, rate, shift = self._heads(x, state)
+        return {"time": (rate * self.time_step + shift).sigmoid()}

@@ -97,7 +97,7 @@ class LayerNormLSTM(Cell[LSTMState]):
         weights = (self.weight_ih, double * self.bias, 2 * self.weight_hh)
         norms = (double * norm_x.weight, double * norm_h.weight, 2 * norm_c.weight, 2 * norm_c.bias)
         eps = (norm_x.eps, norm_h.eps, norm_c.eps / 4)
-        return LayerNormLSTMLayer.apply(x, *start, *weights, *norms, eps, blocks)
+        return LayerNormLSTMLayer.apply(x, *start, *weights, *norms, eps, blocks, torch.is_grad_enabled())
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

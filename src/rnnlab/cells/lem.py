@@ -88,6 +88,12 @@ class LEM(Cell[LEMState]):
         weights = (double[:, None] * self.weight_ih, bias, 2 * weight_hh, 2 * weight_zh)
         return LEMLayer.apply(x, *start, *weights, self.dt, blocks, torch.is_grad_enabled())
 
+    def gates(self, x: Step, state: LEMState) -> dict[str, Tensor]:
+        # the steps in time, as shares of the longest
+        x_1, _, x_2, _ = F.linear(x, self.weight_ih, self.bias).chunk(4, -1)
+        y_1, _, y_2 = F.linear(state[0], self.weight_hh).chunk(3, -1)
+        return {"step of z": (x_1 + y_1).sigmoid(), "step of y": (x_2 + y_2).sigmoid()}
+
     def recurrent_weights(self) -> dict[str, Tensor]:
         names = ("step of z", "candidate of z", "step of y")
         weights = dict(zip(names, self.weight_hh.chunk(3), strict=True))

@@ -18,7 +18,17 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, refuse_twice, sigmoid_backward, split, states_before
+from rnnlab.cells.bptt import (
+    Block,
+    Scratch,
+    empty_blocks,
+    refuse_twice,
+    sigmoid_backward,
+    split,
+    split_rows,
+    states_before,
+    zeros_transposed,
+)
 
 
 class LEMLayer(Function):
@@ -35,36 +45,25 @@ class LEMLayer(Function):
         """``save`` what the backward pass needs."""
         hidden = start_y.shape[1]
         gates = 3 * hidden
-        w_t, u_t, u_y_t = w.t(), u.t().contiguous(), u_y.t().contiguous()
         output_y, output_v = x.new_empty(len(x), hidden), x.new_empty(len(x), hidden)
-        saved = [x.new_empty(len(x), size) if save else x.new_empty(0) for size in (gates, hidden)]
-        kept = [split(part, blocks) for part in saved] if save else []
-        scratch = Scratch(x, blocks, gates, hidden, hidden, hidden)
-        g, v, width, steps_of_width = (start_y + 1) / 2, start_v, 0, []
+        kept = empty_blocks(x, blocks, gates, hidden) if save else []
+        # the last two are the lengths of the steps, which are σ itself where Δ = 1
+        widths = gates, hidden, hidden, hidden, *(2 * [0 if dt == 1 else hidden])
+        scratch = Scratch.of(x, blocks, widths, _forward_views)
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
-            for number, (x_b, y_b, v_b) in enumerate(
-                zip(split(x, blocks), split(output_y, blocks), split(output_v, blocks), strict=True)
-            ):
-                steps, rows = blocks[number]
-                g, v = g[:rows], v[:rows]
-                if rows != width:
-                    g, v = g.clone(), v.clone()
-                    width, (a_all, s_all, g_all, v_all) = rows, scratch.views(rows)
-                    sigma_1, s_z, sigma_2 = (part.unbind(0) for part in a_all.split(hidden, -1))
-                    step_1, step_2 = sigma_1, sigma_2
-                    if dt != 1:
-                        step_1, step_2 = (torch.empty_like(g_all).unbind(0) for _ in range(2))
-                    steps_of_width = list(
-                        zip(
-                            a_all.unbind(0), s_all.unbind(0), s_z, sigma_1, sigma_2, step_1, step_2,
-                            g_all.unbind(0), v_all.unbind(0), strict=True,
-                        )
-                    )  # fmt: skip
-                x_flat = x_b.view(steps * rows, -1)
-                torch.addmm(b[:gates], x_flat, w_t[:, :gates], out=a_all[:steps].view(steps * rows, -1))
-                torch.addmm(b[gates:], x_flat, w_t[:, gates:], out=s_all[:steps].view(steps * rows, -1))
-                for a, s_y, s_z_t, s_1, s_2, e_1, e_2, next_g, next_v in steps_of_width[:steps]:
+            w_1z2, w_y = w.t().split_with_sizes((gates, hidden), 1)
+            b_1z2, b_y = b.split_with_sizes((gates, hidden))
+            u_t, u_y_t = u.t().contiguous(), u_y.t().contiguous()
+            g, v = (start_y + 1) / 2, start_v
+            parts = split_rows(x, blocks), split(output_y, blocks), split(output_v, blocks)
+            for number, (x_b, y_b, v_b) in enumerate(zip(*parts, strict=True)):
+                a_flat, s_flat, used, g_b, new_v, steps = scratch.at(blocks[number])
+                # the views of the next block are of the same memory
+                g, v = g[: blocks[number].rows].clone(), v[: blocks[number].rows].clone()
+                torch.addmm(b_1z2, x_b, w_1z2, out=a_flat)
+                torch.addmm(b_y, x_b, w_y, out=s_flat)
+                for a, s_y, s_z_t, s_1, s_2, e_1, e_2, next_g, next_v in steps:
                     a.addmm_(g, u_t).sigmoid_()
                     if dt != 1:
                         torch.mul(s_1, dt, out=e_1)
@@ -72,12 +71,13 @@ class LEMLayer(Function):
                     v = torch.lerp(v, s_z_t, e_1, out=next_v)
                     s_y.addmm_(v, u_y_t).sigmoid_()
                     g = torch.lerp(g, s_y, e_2, out=next_g)
-                torch.sub(g_all[:steps], 0.5, out=y_b).mul_(2)
-                v_b.copy_(v_all[:steps])
+                torch.sub(g_b, 0.5, out=y_b).mul_(2)
+                v_b.copy_(new_v)
                 if save:
-                    for part, used in zip(kept, (a_all, s_all), strict=True):
-                        part[number].copy_(used[:steps])
-        ctx.save_for_backward(x, start_y, start_v, w, u, u_y, *saved, output_y, output_v)
+                    for part, values in zip(kept, used, strict=True):
+                        part[number].copy_(values)
+        kept_parts = (part for parts in kept for part in parts)
+        ctx.save_for_backward(x, start_y, start_v, w, u, u_y, output_y, output_v, *kept_parts)
         ctx.set_materialize_grads(False)
         ctx.blocks, ctx.dt = blocks, dt
         return output_y, output_v
@@ -85,42 +85,29 @@ class LEMLayer(Function):
     @staticmethod
     def backward(ctx: Any, direct_y: Tensor | None, direct_v: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_twice()
-        x, start_y, start_v, w, u, u_y, all_a, all_s, output_y, output_v = ctx.saved_tensors
+        x, start_y, start_v, w, u, u_y, output_y, output_v, *kept = ctx.saved_tensors
         blocks, dt, hidden = ctx.blocks, ctx.dt, u.shape[1]
-        gates = 3 * hidden
-        grad_w, grad_b = torch.zeros_like(w), w.new_zeros(4 * hidden)
+        grad_w, grad_b = zeros_transposed(w), w.new_zeros(4 * hidden)
         grad_u, grad_u_y = torch.zeros_like(u), torch.zeros_like(u_y)
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_x_blocks = [None] * len(blocks) if grad_x is None else split(grad_x, blocks)
-        scratch = Scratch(x, blocks, 4 * hidden, *(7 * [hidden]))
+        grad_x_blocks = None if grad_x is None else split_rows(grad_x, blocks)
+        scratch = Scratch.of(x, blocks, (4 * hidden, *(7 * [hidden])), _backward_views)
         carry_g = carry_v = x.new_empty(0, hidden)
-        width, steps_of_width = 0, []
-        each = [split(part, blocks) for part in (x, all_a, all_s, output_v)]
+        each = split_rows(x, blocks), kept[: len(blocks)], kept[len(blocks) :], split_rows(output_v, blocks)
         direct = [None if part is None else split(part.contiguous(), blocks) for part in (direct_y, direct_v)]
         with torch.inference_mode():
             for number in reversed(range(len(blocks))):
-                (steps, rows), (x_b, a_b, s_y, v_b) = blocks[number], (part[number] for part in each)
-                grad_x_b = grad_x_blocks[number]
-                if rows != width:
-                    width, views = rows, scratch.views(rows)
-                    d_all, gamma_all, chi_all, keep_1, keep_2 = views[:5]
-                    d_1z, d_2y = d_all.view(-1, rows, 4, hidden).split(2, 2)
-                    steps_of_width = list(
-                        zip(
-                            d_1z.unbind(0), d_2y.unbind(0), d_all[..., :gates].unbind(0), d_all[..., gates:].unbind(0),
-                            gamma_all.unbind(0), gamma_all[:, :, None].unbind(0), chi_all.unbind(0),
-                            chi_all[:, :, None].unbind(0), keep_1.unbind(0), keep_2.unbind(0), strict=True,
-                        )
-                    )  # fmt: skip
-                d_b, gamma_b, chi_b, keep_1_b, keep_2_b, before_g, before_v, factor = (view[:steps] for view in views)
+                x_b, a_b, s_y, v_b = (part[number] for part in each)
+                of_block, steps = scratch.at(blocks[number])
+                d_parts, flat, flat_1z2, flat_y, gamma_b, chi_b, first, keeps, before_g, before_v, factor = of_block
                 states_before(before_g, output_y, start_y, blocks, number)
                 before_g.add_(1).mul_(0.5)
                 states_before(before_v, output_v, start_v, blocks, number)
-                sigma_1, s_z, sigma_2 = a_b.split(hidden, -1)
-                d_1, d_z, d_2, d_y = d_b.split(hidden, -1)
+                sigma_1, s_z, sigma_2 = a_b.split_with_sizes((hidden, hidden, hidden), -1)
+                d_1, d_z, d_2, d_y = d_parts
                 # the derivatives of v_t by the pre-activations of σ_1 and s_z, of g_t by those of σ_2 and s_y
                 for sigma, s, before, keep, d_sigma, d_s in (
-                    (sigma_1, s_z, before_v, keep_1_b, d_1, d_z), (sigma_2, s_y, before_g, keep_2_b, d_2, d_y)
+                    (sigma_1, s_z, before_v, keeps[0], d_1, d_z), (sigma_2, s_y, before_g, keeps[1], d_2, d_y)
                 ):  # fmt: skip
                     torch.sub(s, before, out=factor)
                     if dt != 1:
@@ -133,21 +120,48 @@ class LEMLayer(Function):
                 chi_b.zero_() if direct[1] is None else chi_b.copy_(direct[1][number])
                 gamma_b[-1, : len(carry_g)].add_(carry_g)
                 chi_b[-1, : len(carry_v)].add_(carry_v)
-                carry_g, carry_v = x.new_zeros(rows, hidden), x.new_zeros(rows, hidden)
-                ordered = steps_of_width[steps - 1 :: -1]
-                earlier = [(step[4], step[6]) for step in ordered[1:]]
-                for known, (next_gamma, next_chi) in zip(ordered, [*earlier, (carry_g, carry_v)], strict=True):
-                    of_v, of_g, d, d_y_t, gamma, wide_gamma, chi, wide_chi, keep_z, keep_y = known
+                for part in first:
+                    part.zero_()
+                for of_v, of_g, d, d_y_t, gamma, wide_gamma, chi, wide_chi, keep_z, keep_y, *earlier in steps:
+                    next_gamma, next_chi = earlier
                     of_g.mul_(wide_gamma)
                     chi.addmm_(d_y_t, u_y)
                     of_v.mul_(wide_chi)
                     next_gamma.addcmul_(gamma, keep_y).addmm_(d, u)
                     next_chi.addcmul_(chi, keep_z)
-                flat = d_b.view(steps * rows, -1)
-                grad_u.addmm_(flat[:, :gates].t(), before_g.view(steps * rows, -1))
-                grad_u_y.addmm_(flat[:, gates:].t(), v_b.view(steps * rows, -1))
-                grad_w.addmm_(flat.t(), x_b.view(steps * rows, -1))
-                grad_b += flat.sum(0)
-                if grad_x_b is not None:
-                    torch.mm(flat, w, out=grad_x_b.view(steps * rows, -1))
-        return grad_x, carry_g / 2, carry_v.clone(), grad_w, grad_b, grad_u, grad_u_y, None, None, None
+                carry_g, carry_v = (part.clone() for part in first)
+                grad_u.addmm_(flat_1z2.t(), before_g.view(len(flat), hidden))
+                grad_u_y.addmm_(flat_y.t(), v_b)
+                grad_w.addmm_(x_b.t(), flat)
+                grad_b.add_(flat.sum(0))
+                if grad_x_blocks is not None:
+                    torch.mm(flat, w, out=grad_x_blocks[number])
+        return grad_x, carry_g / 2, carry_v.clone(), grad_w.t(), grad_b, grad_u, grad_u_y, None, None, None
+
+
+def _forward_views(a: Tensor, s: Tensor, g: Tensor, v: Tensor, *lengths: Tensor) -> tuple[Any, ...]:
+    a, s, g, v = a[:-1], s[:-1], g[:-1], v[:-1]
+    sigma_1, s_z, sigma_2 = a.chunk(3, -1)
+    step_1, step_2 = (part[:-1] for part in lengths) if lengths[0].numel() else (sigma_1, sigma_2)
+    each = a, s, s_z, sigma_1, sigma_2, step_1, step_2, g, v
+    steps = list(zip(*(view.unbind(0) for view in each), strict=True))
+    return a.flatten(0, 1), s.flatten(0, 1), (a, s), g, v, steps
+
+
+def _backward_views(d: Tensor, gamma: Tensor, chi: Tensor, *others: Tensor) -> tuple[Any, ...]:
+    hidden, d, new_gamma, new_chi = gamma.shape[-1], d[:-1], gamma[1:], chi[1:]
+    keep_1, keep_2, before_g, before_v, factor = (part[:-1] for part in others)
+    d_1z, d_2y = d.unflatten(-1, (4, hidden)).split(2, 2)
+    d_1z2, d_y = d.split((3 * hidden, hidden), -1)
+    each = (
+        d_1z, d_2y, d_1z2, d_y, new_gamma, new_gamma[:, :, None], new_chi, new_chi[:, :, None], keep_1, keep_2,
+        gamma[:-1], chi[:-1],
+    )  # fmt: skip
+    steps = list(zip(*(view.unbind(0)[::-1] for view in each), strict=True))
+    flat = d.flatten(0, 1)
+    first, keeps = (gamma[0], chi[0]), (keep_1, keep_2)
+    of_block = (
+        d.split(hidden, -1), flat, flat[:, : 3 * hidden], flat[:, 3 * hidden :], new_gamma, new_chi, first, keeps,
+        before_g, before_v, factor,
+    )  # fmt: skip
+    return of_block, steps

@@ -9,11 +9,13 @@ members, with the axis in front of every tensor, and is reached through
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from rnnlab.cells.bptt import refuse_twice
 
 MemberLayer = Callable[..., Tensor | tuple[Tensor, ...]]
 """From tensors ``(members, …)`` to one or several ``(members, …)``, differentiable."""
@@ -71,7 +73,7 @@ class _Across(Function):
         return made, 0 if isinstance(made, Tensor) else (0,) * len(made)
 
 
-CACHE = 2**20
+CACHE = 2**21
 """Bytes of a block's widest tensor: with its others it then stays within a cache of some megabytes."""
 
 
@@ -79,3 +81,121 @@ def member_blocks(time: int, step_bytes: int) -> list[tuple[int, int]]:
     """Begin and end of the blocks of steps that a layer is run in, of ``step_bytes`` a step."""
     size = max(1, min(16, CACHE // max(1, step_bytes)))
     return [(begin, min(time, begin + size)) for begin in range(0, time, size)]
+
+
+NARROW = 4
+"""Features up to which a product by each of them is faster than a matrix product."""
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """The input's part of some steps' pre-activations.
+
+    Args:
+        x: ``(steps, members, batch, features)``.
+        weight: ``(members, features, size)``.
+        bias: ``(members, size)``.
+        out: ``(steps, members, batch, size)``, which is written.
+    """
+    if x.shape[-1] > NARROW:
+        steps, members, batch, features = x.shape
+        flat = x.transpose(0, 1).reshape(members, steps * batch, features)
+        out.copy_(torch.baddbmm(bias[:, None], flat, weight).view(members, steps, batch, -1).transpose(0, 1))
+        return
+    before = bias[:, None]
+    for number in range(x.shape[-1]):
+        before = torch.addcmul(before, x[..., number, None], weight[:, None, number], out=out)
+
+
+def narrow_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``(…, size)`` of ``(…, features)`` for few outputs, where a batched matrix product is ten times as slow.
+
+    Args:
+        x: ``(members, …, features)``.
+        weight: ``(members, size, features)``.
+        bias: ``(members, size)``.
+    """
+    shape = x.shape[:-1]
+    return _NarrowLinear.apply(x.reshape(len(x), -1, x.shape[-1]), weight, bias).view(*shape, -1)
+
+
+class _NarrowLinear(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        made = x.new_empty(*x.shape[:2], weight.shape[1])
+        with torch.inference_mode():
+            for out, member, rows in zip(made.unbind(0), x.unbind(0), weight.unbind(0), strict=True):
+                for number, row in enumerate(rows.unbind(0)):
+                    out[:, number] = torch.mv(member, row)
+            made += bias[:, None]
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_twice()
+        x, weight = ctx.saved_tensors
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad[..., :1] * weight[:, :1]
+            for number in range(1, weight.shape[1]):
+                grad_x.addcmul_(grad[..., number, None], weight[:, None, number])
+        return grad_x, torch.bmm(grad.transpose(1, 2), x), grad.sum(1)
+
+
+class Room:
+    """Memory of a layer, and views of it, that are used again at the next step of a training.
+
+    Making a view takes as long as a small operation, and there are some for every step of a sequence.
+
+    Attributes:
+        key: equal for rooms of the same sizes.
+        bytes: of all its memory.
+    """
+
+    key: tuple[Any, ...]
+    bytes: int
+
+
+RoomT = TypeVar("RoomT", bound=Room)
+
+KEPT_BYTES = 2**29
+"""Of all rooms that wait for the next step: the memory of longer sequences is given back at once."""
+
+
+class Rooms(Generic[RoomT]):
+    """The rooms of a kind of layer.
+
+    Args:
+        make: called with sizes and a tensor whose type and device it takes, where no room is free.
+    """
+
+    def __init__(self, make: Callable[..., RoomT]) -> None:
+        self._make = make
+        self._free: list[RoomT] = []
+
+    def take(self, like: Tensor, *sizes: int) -> RoomT:
+        """A room that is nobody else's until it is given back."""
+        key = (like.dtype, like.device, *sizes)
+        for number in range(len(self._free) - 1, -1, -1):
+            if self._free[number].key == key:
+                return self._free.pop(number)
+        room = self._make(*sizes, like)
+        room.key = key
+        return room
+
+    def give_back(self, room: RoomT) -> None:
+        """Says that nobody looks at it any more."""
+        self._free.append(room)
+        while sum(each.bytes for each in self._free) > KEPT_BYTES:
+            self._free.pop(0)
+
+    def last(self, ctx: Any) -> RoomT:
+        """The room of a forward pass, for its one backward pass.
+
+        Raises:
+            RuntimeError: it is the second one.
+        """
+        room, ctx.room = ctx.room, None
+        if room is None:
+            raise RuntimeError("a stack's layer goes backward once: its memory is used again")
+        return room

@@ -67,15 +67,23 @@ class MogrifierLSTM(Cell[LSTMState]):
 
     def step(self, x: Step, state: LSTMState) -> tuple[Hidden, LSTMState]:
         h, c = state
+        i, f, g, o = self._gates_and_candidate(x, h)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return h, (h, c)
+
+    def _gates_and_candidate(self, x: Step, h: Hidden) -> tuple[Tensor, ...]:
+        """Before their squashing, of an input and a state that have gated each other."""
         for number, weight in enumerate(self.mogrifiers):
             if number % 2 == 0:
                 x = 2 * F.linear(h, weight).sigmoid() * x
             else:
                 h = 2 * F.linear(x, weight).sigmoid() * h
-        i, f, g, o = (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        return h, (h, c)
+        return (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
+
+    def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
+        i, f, _, o = self._gates_and_candidate(x, state[0])
+        return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

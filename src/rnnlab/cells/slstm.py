@@ -68,16 +68,27 @@ class SLSTM(Cell[SLSTMState]):
         return zeros, zeros, zeros, zeros
 
     def step(self, x: Step, state: SLSTMState) -> tuple[Hidden, SLSTMState]:
-        h, c, n, m = state
-        i, f, z, o = (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
-        kept = F.logsigmoid(f) + m
-        kept = kept.masked_fill((n == 0) & (kept - i > NEGLIGIBLE), -torch.inf)
-        m = torch.maximum(kept, i)
-        let_in, kept = (i - m).exp(), (kept - m).exp()
+        _, c, n, _ = state
+        let_in, kept, z, o, m = self._gates_and_candidate(x, state)
         c = kept * c + let_in * z.tanh()
         n = kept * n + let_in
         h = o.sigmoid() * c / n
         return h, (h, c, n, m)
+
+    def _gates_and_candidate(self, x: Step, state: SLSTMState) -> tuple[Tensor, ...]:
+        """The input and the forget gate, of which the larger is 1; candidate and output gate before their squashing;
+        and the new stabiliser.
+        """
+        h, _, n, m = state
+        i, f, z, o = (F.linear(x, self.weight_ih, self.bias) + F.linear(h, self.weight_hh)).chunk(4, -1)
+        kept = F.logsigmoid(f) + m
+        kept = kept.masked_fill((n == 0) & (kept - i > NEGLIGIBLE), -torch.inf)
+        m = torch.maximum(kept, i)
+        return (i - m).exp(), (kept - m).exp(), z, o, m
+
+    def gates(self, x: Step, state: SLSTMState) -> dict[str, Tensor]:
+        let_in, kept, _, o, _ = self._gates_and_candidate(x, state)
+        return {"input": let_in, "forget": kept, "output": o.sigmoid()}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

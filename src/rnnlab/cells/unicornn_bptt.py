@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, refuse_twice, sigmoid_backward, split, states_before
+from rnnlab.cells.bptt import Block, Scratch, empty_blocks, refuse_twice, sigmoid_backward, split, states_before
 
 
 class UnICORNNLayer(Function):
@@ -29,33 +29,30 @@ class UnICORNNLayer(Function):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """``save`` what the backward pass needs."""
         output_y, output_z = torch.empty_like(p), torch.empty_like(p)
-        saved = p.new_empty(p.shape if save else 0)
-        saved_blocks = split(saved, blocks) if save else []
-        scratch = Scratch(p, blocks, *(3 * [start_y.shape[1]]))
+        hidden = start_y.shape[1]
+        (kept,) = empty_blocks(p, blocks, hidden) if save else ([],)
+        scratch = Scratch.of(p, blocks, (hidden, hidden, hidden), _forward_views)
         minus_2e, factor_y = -2 * e, -alpha * e
-        y, z, width, steps_of_width = start_y, start_z, 0, []
+        y, z = start_y, start_z
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
             for number, (p_b, y_b, z_b) in enumerate(
                 zip(split(p, blocks), split(output_y, blocks), split(output_z, blocks), strict=True)
             ):
-                steps, rows = blocks[number]
-                if rows != width:
-                    y, z = y[:rows].clone(), z[:rows].clone()
-                    width, views = rows, scratch.views(rows)
-                    s_all, y_all, z_all = views
-                    steps_of_width = list(zip(*(view.unbind(0) for view in views), strict=True))
-                s_all[:steps].copy_(p_b)
-                for s, next_y, next_z in steps_of_width[:steps]:
+                s_b, new_y, new_z, steps = scratch.at(blocks[number])
+                # the views of the next block are of the same memory
+                y, z = y[: blocks[number].rows].clone(), z[: blocks[number].rows].clone()
+                s_b.copy_(p_b)
+                for s, next_y, next_z in steps:
                     s.addcmul_(u, y).sigmoid_()
                     # ½ off, so that s itself stays as it is for the backward pass
                     z = torch.addcmul(z, factor_y, y, out=next_z).addcmul_(minus_2e, s).add_(e)
                     y = torch.addcmul(y, e, z, out=next_y)
-                y_b.copy_(y_all[:steps])
-                z_b.copy_(z_all[:steps])
+                y_b.copy_(new_y)
+                z_b.copy_(new_z)
                 if save:
-                    saved_blocks[number].copy_(s_all[:steps])
-        ctx.save_for_backward(start_y, u, e, saved, output_y, output_z)
+                    kept[number].copy_(s_b)
+        ctx.save_for_backward(start_y, u, e, output_y, output_z, *kept)
         ctx.set_materialize_grads(False)
         ctx.blocks, ctx.alpha = blocks, alpha
         return output_y, output_z
@@ -63,38 +60,45 @@ class UnICORNNLayer(Function):
     @staticmethod
     def backward(ctx: Any, direct_y: Tensor | None, direct_z: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_twice()
-        start_y, u, e, saved, output_y, output_z = ctx.saved_tensors
+        start_y, u, e, output_y, output_z, *kept = ctx.saved_tensors
         blocks, alpha, hidden = ctx.blocks, ctx.alpha, len(u)
-        grad_p, grad_u, grad_e = torch.empty_like(saved), torch.zeros_like(u), torch.zeros_like(e)
-        scratch = Scratch(saved, blocks, *(5 * [hidden]))
+        grad_p, grad_u, grad_e = torch.empty_like(output_y), torch.zeros_like(u), torch.zeros_like(e)
+        scratch = Scratch.of(output_y, blocks, (5 * (hidden,)), _backward_views)
         minus_2e, factor_y = -2 * e, -alpha * e
-        carry_y = carry_z = saved.new_empty(0, hidden)
-        width, steps_of_width = 0, []
-        each = [split(part, blocks) for part in (saved, output_z, grad_p)]
+        carry_y = carry_z = output_y.new_empty(0, hidden)
+        each = kept, split(output_z, blocks), split(grad_p, blocks)
         direct = [None if part is None else split(part.contiguous(), blocks) for part in (direct_y, direct_z)]
         with torch.inference_mode():
             for number in reversed(range(len(blocks))):
-                (steps, rows), (s_b, z_b, grad_p_b) = blocks[number], (part[number] for part in each)
-                if rows != width:
-                    width, views = rows, scratch.views(rows)
-                    steps_of_width = list(zip(*(view.unbind(0) for view in views[:3]), strict=True))
-                d_b, eta_b, zeta_b, before, factor = (view[:steps] for view in views)
+                s_b, z_b, grad_p_b = (part[number] for part in each)
+                d_b, eta_b, zeta_b, first, before, factor, steps = scratch.at(blocks[number])
                 states_before(before, output_y, start_y, blocks, number)
                 d_b.copy_(sigmoid_backward(minus_2e.expand_as(s_b), s_b, grad_input=factor))
                 for delta_b, known, carry in ((eta_b, direct[0], carry_y), (zeta_b, direct[1], carry_z)):
                     delta_b.zero_() if known is None else delta_b.copy_(known[number])
                     delta_b[-1, : len(carry)].add_(carry)
-                carry_y, carry_z = saved.new_zeros(rows, hidden), saved.new_zeros(rows, hidden)
-                ordered = steps_of_width[steps - 1 :: -1]
-                earlier = [step[1:] for step in ordered[1:]]
-                for (d, eta, zeta), (to_eta, to_zeta) in zip(ordered, [*earlier, (carry_y, carry_z)], strict=True):
+                for part in first:
+                    part.zero_()
+                for d, eta, zeta, to_eta, to_zeta in steps:
                     zeta.addcmul_(e, eta)
                     d.mul_(zeta)
                     to_zeta.add_(zeta)
                     to_eta.add_(eta).addcmul_(factor_y, zeta).addcmul_(u, d)
+                carry_y, carry_z = (part.clone() for part in first)
                 grad_p_b.copy_(d_b)
                 grad_u += torch.mul(d_b, before, out=factor).sum((0, 1))
                 # of e: where it stands before the force, and where it stands before z
                 force = torch.add(s_b, before, alpha=alpha / 2, out=factor).sub_(0.5).mul_(-2)
                 grad_e += force.mul_(zeta_b).addcmul_(eta_b, z_b).sum((0, 1))
         return grad_p, carry_y.clone(), carry_z.clone(), grad_u, grad_e, None, None, None
+
+
+def _forward_views(s: Tensor, y: Tensor, z: Tensor) -> tuple[Any, ...]:
+    views = s[:-1], y[:-1], z[:-1]
+    return *views, list(zip(*(view.unbind(0) for view in views), strict=True))
+
+
+def _backward_views(d: Tensor, eta: Tensor, zeta: Tensor, before: Tensor, factor: Tensor) -> tuple[Any, ...]:
+    views = d[:-1], eta[1:], zeta[1:], eta[:-1], zeta[:-1]
+    steps = list(zip(*(view.unbind(0)[::-1] for view in views), strict=True))
+    return *views[:3], (eta[0], zeta[0]), before[:-1], factor[:-1], steps

@@ -12,6 +12,9 @@ from typing import NoReturn
 
 from rnnlab.errors import InputError, Interrupted, RunFailed
 
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
+"""Of data of one's own."""
+
 
 def parser(verb: str, description: str) -> argparse.ArgumentParser:
     """An argument parser for ``rnnlab VERB`` that refuses on one line."""
@@ -34,6 +37,23 @@ def add_allow(arguments: argparse.ArgumentParser) -> None:
         default=[name for name in os.environ.get("RNNLAB_ALLOW_TARGETS", "").split(",") if name],
         help="a module or package of your own that the run's config may build from (again for more; "
         "or RNNLAB_ALLOW_TARGETS=a,b)",
+    )
+
+
+def add_format(arguments: argparse.ArgumentParser) -> None:
+    """Adds ``--format``, of a file of one's own."""
+    arguments.add_argument(
+        "--format",
+        metavar="FORMAT",
+        choices=FORMATS,
+        help=f"of the input, where its name does not say it: {', '.join(FORMATS)}",
+    )
+
+
+def add_device(arguments: argparse.ArgumentParser) -> None:
+    """Adds ``--device``: on what a trained network is used."""
+    arguments.add_argument(
+        "--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, or auto: a GPU where there is one"
     )
 
 

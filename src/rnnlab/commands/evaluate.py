@@ -20,10 +20,13 @@ def main(arguments: list[str]) -> int:
         "configuration of a sweep with all its seeds, each one and all of them together.",
     )
     add_runs(options)
+    options.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="short for trainer.accelerator=… (default: as in training)"
+    )
     add_allow(options)
     given = options.parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
-    return guarded(lambda: evaluate(places, overrides, given.allow))
+    return guarded(lambda: evaluate(places, overrides, given.allow, given.device))
 
 
 def add_runs(options: ArgumentParser) -> None:
@@ -43,7 +46,7 @@ def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]
     return [each for each in arguments if each not in overrides], overrides
 
 
-def evaluate(places: Sequence[str], overrides: list[str], allow: list[str]) -> int:
+def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], device: str | None = None) -> int:
     """Prints the scores and keeps them under ``evaluations/`` in the first directory.
 
     Raises:
@@ -54,6 +57,11 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str]) -> i
     runs = members(places)
     configs = [override(run.config, overrides) for run in runs]
     load_execution()
+    if device is not None:
+        from rnnlab.runs.trainer import find_device
+
+        accelerator = find_device(device).type
+        configs = [{**config, "trainer": {**config["trainer"], "accelerator": accelerator}} for config in configs]
     from rnnlab.commands.outcome import ensemble_table, score_table
     from rnnlab.instruments.console import console
     from rnnlab.runs.ensemble import Member, evaluate_together

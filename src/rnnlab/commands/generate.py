@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
+from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--top-p", metavar="P", type=float, help="only the most probable that together have P")
     options.add_argument("--seed", metavar="S", type=int, default=0, help="the same seed, the same text (0)")
     options.add_argument("--samples", metavar="M", type=int, default=1, help="how many texts (1)")
-    options.add_argument("--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda …")
+    add_device(options)
     add_allow(options)
     given = options.parse_args(arguments)
     return guarded(lambda: generate(given))

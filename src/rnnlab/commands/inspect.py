@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
+from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser, shown_path
 from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
@@ -19,13 +19,16 @@ MOST = 7
 
 @dataclass(frozen=True)
 class Options:
-    """Of the command line: which split, which sequences, where to, over what is there, and what is trusted."""
+    """Of the command line: which split or file, which sequences, where to, over what is there, what is trusted."""
 
-    split: Any = "test"
+    split: Any = None
     sequences: tuple[int, ...] | None = None
     output: str | None = None
     force: bool = False
     allow: tuple[str, ...] = ()
+    device: str = "cpu"
+    input: str | None = None
+    format: Any = None
 
 
 def main(arguments: list[str]) -> int:
@@ -40,9 +43,12 @@ def main(arguments: list[str]) -> int:
     options.add_argument(
         "--sequences", metavar="N,N…", help="which sequences are shown one by one (default: the first three)"
     )
-    options.add_argument("--split", choices=("val", "test"), default="test", help="of the data (default: test)")
+    options.add_argument("--split", choices=("val", "test"), help="of the run's data (default: test)")
+    options.add_argument("--input", metavar="FILE", help="data of your own, as predict reads it; - for standard input")
+    add_format(options)
     options.add_argument("--output", metavar="DIR", help="where it goes (default: RUN/inspect)")
     options.add_argument("--force", action="store_true", help="overwrite what an earlier inspection left there")
+    add_device(options)
     add_allow(options)
     given = options.parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
@@ -50,7 +56,10 @@ def main(arguments: list[str]) -> int:
 
     def action() -> int:
         sequences = None if given.sequences is None else numbers(given.sequences)
-        chosen = Options(given.split, sequences, given.output, given.force, tuple(given.allow))
+        chosen = Options(
+            given.split, sequences, given.output, given.force, tuple(given.allow), given.device, given.input,
+            given.format,
+        )  # fmt: skip
         return inspect(places, overrides, chosen, command)
 
     return guarded(action)
@@ -77,6 +86,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     """
     if not places:
         raise InputError("inspect: name a run directory (rnnlab inspect --help)")
+    check_together(overrides, options)
     single = len(places) == 1 and not _is_sweep(places[0])
     if len(places) > 1 and options.output is None:
         raise InputError("inspect: several runs have no directory of their own: say where it goes by --output DIR")
@@ -89,12 +99,14 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     from rnnlab.runs.inspection_page import render
 
     inspection.check_folder(folder.absolute(), options.force)
+    file = None if options.input is None else inspection.OwnFile(options.input, options.format)
+    asked: tuple[Any, ...] = (options.split or "test", options.sequences, options.allow, options.device, file)
     inspected = [inspection.Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
     if single:
-        found = inspection.look(inspected[0], options.split, options.sequences, options.allow)
+        found = inspection.look(inspected[0], *asked)
     else:
         title = ", ".join(Path(place).absolute().name for place in places)
-        found = inspection.compare(inspected, title, options.split, options.sequences, options.allow)
+        found = inspection.compare(inspected, title, *asked)
     inspection.write(found, render(found, command), folder.absolute())
     out = console()
     out.print(f"[bold]Inside[/] {found.title}", markup=True)
@@ -107,6 +119,22 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     out.print(f"{len(found.shown)} pictures: {', '.join(each.name for each in found.shown)}", markup=False)
     out.print(f"[bold]Page[/]   {shown_path(folder.absolute() / inspection.PAGE)}")
     return 0
+
+
+def check_together(overrides: Sequence[str], options: Options) -> None:
+    """Refuses options that do not go together.
+
+    Raises:
+        InputError: naming them.
+    """
+    if options.input is None:
+        if options.format is not None:
+            raise InputError(f"--format {options.format} is of a file of your own: give --input FILE, or -")
+        return
+    if overrides:
+        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
+    if options.split is not None:
+        raise InputError(f"--split {options.split} is of the run's own data, and --input of yours: leave one out")
 
 
 def _is_sweep(place: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
+from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser
 from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
@@ -19,8 +19,6 @@ from rnnlab.runs.members import members
 
 if TYPE_CHECKING:
     from rnnlab.runs.trained import TrainedRun
-
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,12 +31,7 @@ def main(arguments: list[str]) -> int:
     )
     add_runs(options)
     options.add_argument("--input", metavar="FILE", help="new data; - for the standard input")
-    options.add_argument(
-        "--format",
-        metavar="FORMAT",
-        choices=FORMATS,
-        help=f"of the input, where its name does not say it: {', '.join(FORMATS)}",
-    )
+    add_format(options)
     options.add_argument("--output", metavar="FILE", default="-", help=".csv, .jsonl or .parquet (default: - for CSV)")
     options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")
     options.add_argument("--steps", action="store_true", help="a prediction at each step, as if it were the last")
@@ -46,7 +39,7 @@ def main(arguments: list[str]) -> int:
         "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
     )
     options.add_argument("--batch-size", metavar="N", type=int, default=256, help="sequences side by side (256)")
-    options.add_argument("--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda …")
+    add_device(options)
     options.add_argument("--describe", action="store_true", help="say what the run reads, with an example")
     options.add_argument("--force", action="store_true", help="overwrite the output")
     add_allow(options)
@@ -108,6 +101,8 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
         for name in ("steps", "horizon", "format"):
             if getattr(given, name):
                 raise InputError(f"--{name} is for new data: give --input FILE, or - for the standard input")
+        if given.device not in ("cpu", "auto") and not given.describe:
+            raise InputError(f"--device {given.device} is for new data (--input FILE): the CPU predicts test data")
 
 
 def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Namespace) -> int:

@@ -58,8 +58,15 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
         InputError: there is no run that can be read, or the files cannot be written; what was found is printed before.
     """
     found = find_runs(places)
-    boards = compare(found.records)
     out = console()
+    homes = {parent for record in found.records for parent in record.path.parents}
+    for path, told in found.sweeps:
+        if path not in homes:
+            why = told.get("search", {}).get("exhausted") or f"none was written down; rnnlab resume {shown_path(path)}"
+            out.print(f"{shown_path(path)}: no jobs: {why}", markup=False, soft_wrap=True)
+    if not found.records:
+        return 0
+    boards = compare(found.records)
     ranked = [board for board in boards if board.ranked]
     most = SHOWN_OF_A_SEARCH if any("search" in told for _, told in found.sweeps) else SHOWN
     for board in ranked:

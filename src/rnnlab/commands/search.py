@@ -347,6 +347,8 @@ class Search:
                 self.watch = watch
                 while not leader.stop.asked and (more := self.further(self._most(launcher.parallel))):
                     launcher.run(more, leader.settings, leader.stop, watch)
+            if not leader.directory.plan and not leader.stop.asked:
+                leader.found_nothing(self.searcher.exhausted())
         finally:
             self.searcher.close()
 

@@ -356,9 +356,23 @@ class Leader(HydraLauncher):
             returns.append(ended)
         return returns
 
+    def found_nothing(self, reason: str) -> None:
+        """There is no job for this sweep, as when others have spent the budget of a shared search: the ledger says so.
+
+        Args:
+            reason: in a line.
+        """
+        self.directory.write_plan([])
+        self.directory.update_facts(search={**self.directory.facts["search"], "exhausted": reason})
+        print(f"{shown_path(self.directory.path)}: no jobs: {reason}")
+
     def conclude(self) -> int:
         """The leaderboard, what is left to do, and the exit status."""
         path = self.directory.path
+        if not self.directory.plan:
+            if self.stop.asked:
+                print(f"stopped before the first job. Go on with: rnnlab resume {shown_path(path)}", file=sys.stderr)
+            return self.stop.status
         if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
             return 0
         try:

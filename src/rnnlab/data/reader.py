@@ -1,6 +1,7 @@
 """How a trained run reads new data: features and tokens as they are; see also text_reader and series_reader."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -223,6 +224,8 @@ class StepReader(Reader):
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
         header: list[str] | None = None
+        at: list[int] = []
+        named: int | None = None
         as_json: bool | None = None
         last: Any = None
         began = False
@@ -242,24 +245,40 @@ class StepReader(Reader):
             else:
                 cells = cells_of(line)
                 if header is None:
-                    if len(cells) == len(self.names) and all(map(is_number, cells)):
-                        header = list(self.names)
-                    else:
-                        header = cells
-                        self._check_header(header, name)
+                    bare = len(cells) == len(self.names) and all(map(is_number, cells))
+                    header = list(self.names) if bare else cells
+                    at = self._places(header, name)
+                    named = header.index(SEQUENCE) if SEQUENCE in header else None
+                    if not bare:
                         continue
                 if len(cells) != len(header):
                     raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
-                row = dict(zip(header, cells, strict=True))
-            sequence = row.get(SEQUENCE) if isinstance(row, Mapping) else None
-            arrival = Arrival(self._row(row, place), sequence, restart=not began or sequence != last)
+                row = [cells[k] for k in at]
+            if as_json:
+                sequence = row.get(SEQUENCE) if isinstance(row, Mapping) else None
+            else:
+                sequence = None if named is None else cells[named]
+            quick = None if as_json else self._numbers(row)
+            inputs = self._row(row, place) if quick is None else quick
+            arrival = Arrival(inputs, sequence, restart=not began or sequence != last)
             began, last = True, sequence
             yield arrival
 
-    def _check_header(self, header: list[str], name: str) -> None:
+    def _places(self, header: list[str], name: str) -> list[int]:
+        """Where in a row of cells each feature stands.
+
+        Raises:
+            InputError: a column is missing, or there twice.
+        """
+        twice = next((column for column in header if header.count(column) > 1), None)
+        if twice is not None:
+            raise InputError(f"{name}: two columns are named '{twice}'")
         frame = pl.DataFrame({column: [] for column in header})
-        for k in range(len(self.names)):
-            existing(frame, self._column(frame, k), name)
+        return [header.index(existing(frame, self._column(frame, k), name).name) for k in range(len(self.names))]
+
+    def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
+        """``(features,)`` of cells that are plain numbers; ``None`` where :meth:`_row` must look closer."""
+        return None
 
     def _row(self, row: Any, place: str) -> np.ndarray | np.generic:
         if isinstance(row, Mapping):
@@ -374,6 +393,38 @@ class FeatureReader(StepReader):
 
     def _is_several(self, x: np.ndarray) -> bool:
         return x.ndim == 3 or (x.ndim == 2 and x.shape[1] != len(self.names) and len(self.names) == 1)
+
+    def take(self, x: Any) -> Iterator[Given]:
+        together = self._together(x) if isinstance(x, np.ndarray) else None
+        if together is None:
+            yield from super().take(x)
+            return
+        for number, inputs in enumerate(together):
+            yield Given(number, inputs)
+
+    def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
+        try:
+            values = [float(cell) for cell in cells]
+        except ValueError:
+            return None
+        if not all(map(math.isfinite, values)):
+            return None
+        step = np.array(values)
+        if self.shift:
+            step = (step - np.asarray(self.shift)) / np.asarray(self.scale)
+        return step.astype(np.float32)
+
+    def _together(self, x: np.ndarray) -> np.ndarray | None:
+        """``(batch, time, features)`` of sequences alike in length, all at once; ``None`` where each is a case of its
+        own: :meth:`array` says what is wrong with it.
+        """
+        if x.ndim != 3 or x.shape[2] != len(self.names) or not x.shape[1] or x.dtype.kind not in "fiu":
+            return None
+        if self.own_moments or not np.isfinite(x).all():
+            return None
+        if self.shift:
+            x = (x.astype(np.float64) - np.asarray(self.shift)) / np.asarray(self.scale)
+        return x.astype(np.float32)
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
         if self.own_moments:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +102,8 @@ class SequenceData(LightningDataModule, ABC):
     num_workers: NonNegativeInt = 0
     bucket: bool = True
     augmentation: Augmentation | None = None
+    held_out: ClassVar[str] = "test"
+    """What pictures call the sequences of the test split."""
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from rnnlab.data.given import GivenSeries
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import at_rest, take
@@ -16,6 +17,9 @@ from rnnlab.tasks.forecasting import Forecasting
 
 STEPS = 120
 """Of the held-out span at most so many steps are drawn, its last, or eight forecasts where these are more."""
+
+SPANS = {"test": "held-out span", "given": "given series"}
+REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Span:
     origins: list[int]
 
     @classmethod
-    def of(cls, task: Forecasting, data: SeriesData, series: int) -> "Span":
+    def of(cls, task: Forecasting, data: SeriesData | GivenSeries, series: int) -> "Span":
         """The span of a series that has windows in the test part."""
         steps, panel = data.horizon, data.panel
         owners, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
@@ -125,16 +129,18 @@ class Span:
         return self.point - self.actual, self.reference - self.actual
 
 
-def draw(task: Forecasting, data: SeriesData, most_series: int, most_values: int) -> Figure:
+def draw(task: Forecasting, data: SeriesData | GivenSeries, most_series: int, most_values: int) -> Figure:
     """The held-out span of some series, one a row, and of some of the values, one a column."""
     owners, _ = data.split("test").place(slice(None))  # type: ignore[attr-defined]
     chosen = np.unique(owners)[:most_series]
     names = data.panel.columns.target[:most_values]
     spans = [Span.of(task, data, int(series)) for series in chosen]
-    reference = {"linear_ar": "linear autoregression"}.get(task.spec.references[-1].name, "simple predictor")
+    reference = REFERENCES.get(task.spec.references[-1].name, "simple predictor")
     height = 3.4 if len(spans) == 1 else 2.0 * len(spans)
     width = 9.0 if len(names) == 1 else 4.5 * len(names)
-    fig = style.figure("Forecasts of the held-out span", _subtitle(task, data, spans, reference), width, 0.6 + height)
+    fig = style.figure(
+        f"Forecasts of the {SPANS[data.held_out]}", _subtitle(task, data, spans, reference), width, 0.6 + height
+    )
     grid = fig.subplots(len(spans), len(names), squeeze=False, sharex=True)
     for row, span in enumerate(spans):
         for column, name in enumerate(names):
@@ -149,7 +155,7 @@ def draw(task: Forecasting, data: SeriesData, most_series: int, most_values: int
     return fig
 
 
-def _subtitle(task: Forecasting, data: SeriesData, spans: list[Span], reference: str) -> str:
+def _subtitle(task: Forecasting, data: SeriesData | GivenSeries, spans: list[Span], reference: str) -> str:
     unit = f" {task.spec.unit}" if task.spec.unit else ""
     own, others = (np.concatenate([span.errors[which] for span in spans]) for which in (0, 1))
     rms, other = (style.short(float(np.sqrt(np.nanmean(np.square(each))))) for each in (own, others))

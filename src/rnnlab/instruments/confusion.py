@@ -49,7 +49,7 @@ class ConfusionMatrix(Instrument):
         margin = CHARACTER * max(map(len, names))
         fig = style.figure(
             "Confusion matrix",
-            self._subtitle(counts, names),
+            self._subtitle(counts, names, data.held_out),
             width=max(6.4, side + margin + 1.7),
             height=side + 0.7 + (margin if upright else 0.1),
         )
@@ -61,9 +61,9 @@ class ConfusionMatrix(Instrument):
         self._name(ax, names, upright)
         return fig
 
-    def _subtitle(self, counts: np.ndarray, names: list[str]) -> str:
+    def _subtitle(self, counts: np.ndarray, names: list[str], of: str) -> str:
         right, all_ = int(np.trace(counts)), int(counts.sum())
-        text = f"{right:,} of {all_:,} test sequences classified correctly ({right / all_:.1%})"
+        text = f"{right:,} of {all_:,} {of} sequences classified correctly ({right / all_:.1%})"
         mistakes = counts - np.diag(np.diag(counts))
         if mistakes.any():
             true, said = np.unravel_index(mistakes.argmax(), mistakes.shape)

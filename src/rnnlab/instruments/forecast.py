@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from rnnlab.data.given import GivenSeries
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import backtest, style
@@ -43,13 +44,15 @@ class Forecast(Instrument):
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         assert isinstance(task, Forecasting)
-        if isinstance(data, SeriesData):
+        if isinstance(data, SeriesData | GivenSeries):
             return backtest.draw(task, data, self.sequences, self.values)
         rows = min(self.sequences, len(data.split("test")))
         columns = min(self.values, task.spec.target.size)
         # one by one, so that each is as long as it is: a rollout starts at its own end
         paths = [Paths.of(task, take(task, data, "test", slice(i, i + 1)), self.steps) for i in range(rows)]
-        fig = style.figure("Forecast of test sequences", self._subtitle(task, paths), 9.0, 0.6 + 1.75 * rows)
+        fig = style.figure(
+            f"Forecast of {data.held_out} sequences", self._subtitle(task, paths), 9.0, 0.6 + 1.75 * rows
+        )
         grid = fig.subplots(rows, columns, sharex=True, squeeze=False)
         names = style.names(task.spec)
         for row, path in enumerate(paths):
@@ -60,7 +63,7 @@ class Forecast(Instrument):
                     ax,
                     style.time_label(task.spec) if row == rows - 1 else "",
                     style.value_label(task.spec, name),
-                    f"test sequence {row}" if rows > 1 else "",
+                    f"{data.held_out} sequence {row}" if rows > 1 else "",
                 )
                 path.draw(ax, column)
                 style.whole_numbers(ax.xaxis)

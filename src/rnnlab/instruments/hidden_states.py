@@ -55,8 +55,8 @@ class HiddenStates(Instrument):
         ways = "forward and backward " if network.bidirectional else ""
         fig = style.figure(
             TITLE,
-            f"{where}{states.shape[-1]} {ways}units; test sequence {chosen} on the left and at the top right, "
-            f"{len(shown)} test sequence{'s' if len(shown) > 1 else ''} at the bottom right",
+            f"{where}{states.shape[-1]} {ways}units; {data.held_out} sequence {chosen} on the left and at the top "
+            f"right, {len(shown)} {data.held_out} sequence{'s' if len(shown) > 1 else ''} at the bottom right",
             width=11.5,
             height=6.2,
         )

@@ -115,7 +115,7 @@ def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
 def _check_trainer(trainer: Mapping[str, Any], elsewhere: bool = False) -> None:
     own = inspect.signature(build_trainer).parameters
     lightning = {name: value for name, value in trainer.items() if name not in own and name != TARGET}
-    of_machine = () if elsewhere else ("accelerator", "devices", "precision")
+    of_machine = () if elsewhere else ("accelerator", "devices", "precision", "compile")
     named = {name: trainer[name] for name in of_machine if name in trainer}
     check_trainer(**named, lightning=lightning)
 

@@ -12,7 +12,7 @@ allow-list admits.
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -186,12 +186,13 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     Raises:
         InputError: ``key=value: `` and what is allowed.
     """
+    strict = not isinstance(value, list)  # a YAML list also stands for a tuple
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-    except PydanticSchemaGenerationError:
-        return  # an annotation that says nothing to check
-    if isinstance(value, list):  # a YAML list also stands for a tuple
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = _adapter(annotation, strict)
+    except TypeError:  # an annotation with parts that cannot be remembered
+        adapter = _adapter.__wrapped__(annotation, strict)
+    if adapter is None:
+        return
     try:
         adapter.validate_python(value)
     except ValidationError as error:
@@ -210,6 +211,15 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         raise InputError(f"{key}={_shown(value)}: must be {' or '.join(texts)}{hint}") from None
 
 
+@lru_cache(maxsize=1024)
+def _adapter(annotation: Any, strict: bool) -> Any:
+    """What holds values against an annotation, and is slow to make; ``None`` where it says nothing to check."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(strict=strict, arbitrary_types_allowed=True))
+    except PydanticSchemaGenerationError:
+        return None
+
+
 def unknown_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuses keys at the top of a config that nothing reads."""
     known = list(known)
@@ -222,6 +232,7 @@ def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
+@lru_cache(maxsize=256)
 def _hints(target: Any) -> dict[str, Any]:
     function = target.__init__ if inspect.isclass(target) else target
     try:

@@ -22,6 +22,7 @@ from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
+from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, now, provenance
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
@@ -287,6 +288,8 @@ def _execute(
         callbacks.append(
             EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
         )
+    if options.get("compile"):
+        callbacks.append(CompiledSteps())
     pruning = Pruning(config["monitor"], prune) if prune is not None else None
     if pruning is not None:
         callbacks.append(pruning)

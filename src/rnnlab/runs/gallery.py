@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnlab.data.sequence import SequenceData
@@ -91,7 +92,8 @@ def render(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a font without a glyph is no news to a person
-        figure.savefig(buffer, format="png")
+        # what figure.savefig does, without drawing everything once before for a box that is not cut
+        FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
 
 

@@ -113,7 +113,7 @@ def generate(
         chosen = [_drawn(row, draw) for row, draw in zip(found, block[step % BLOCK], strict=True)]
         yield chosen
         if step + 1 < length:
-            output, state = stepper(torch.tensor(chosen, device=device), state)
+            output, state = stepper(torch.from_numpy(np.array(chosen)).to(device), state)
 
 
 def _drawn(row: np.ndarray, draw: float) -> int:

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnlab.data.given import GivenData, given_data
+from rnnlab.data.reader import Reader
 from rnnlab.data.sequence import SplitName
+from rnnlab.data.source import Format, Source
 from rnnlab.errors import InputError
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
@@ -29,15 +34,18 @@ from rnnlab.instruments.inspection.ordinary import HiddenPaths, LossByEpoch, Ord
 from rnnlab.instruments.inspection.saliency import Saliency
 from rnnlab.instruments.inspection.subject import Subject
 from rnnlab.instruments.inspection.view import Table, View
-from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.instrument import Instrument, predict, take
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
 from rnnlab.instruments.score_by_length import ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum
+from rnnlab.network import Network
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory, replace
-from rnnlab.runs.execution import Run, prepare
+from rnnlab.runs.execution import Run, build_network, prepare
 from rnnlab.runs.gallery import render, validation_batches
-from rnnlab.runs.trainer import choose_threads, quiet_lightning
+from rnnlab.runs.trained import open_trained
+from rnnlab.runs.trainer import choose_threads, find_device, quiet_lightning
+from rnnlab.tasks.forecasting import Forecasting
 
 log = logging.getLogger("rnnlab")
 
@@ -47,6 +55,9 @@ INSIDE: tuple[Callable[[], View[Any]], ...] = (
 COMPARED: tuple[Callable[[], View[Any]], ...] = (
     GradientByLag, Lyapunov, Saliency, GateSaturation, HiddenPaths, Calibration, ScoreByLengths, LossByEpoch,
 )  # fmt: skip
+OF_A_FILE: tuple[Callable[[], View[Any]], ...] = (*INSIDE, ScoreByLengths)
+INSTRUMENTS_OF_A_FILE = (Forecast, ConfusionMatrix, HiddenStates)
+"""What else says something of a file of one's own; the others tell of the training."""
 ORDINARY: tuple[Callable[[], Instrument], ...] = (
     LossCurves, AccuracyCurves, Forecast, ScoreByLength, ConfusionMatrix, HiddenStates, Spectrum,
 )  # fmt: skip
@@ -95,15 +106,38 @@ class Inspected:
     config: dict[str, Any]
 
 
+class OwnFile:
+    """A file in place of the run's data, or ``-`` for the standard input, which is read once."""
+
+    def __init__(self, place: str, format: Format | None = None) -> None:
+        self.place, self.format = place, format
+        self._source: Source | None = None
+
+    def open(self, reader: Reader) -> Source:
+        """The file as a run reads it.
+
+        Raises:
+            InputError: as :meth:`rnnlab.data.reader.Reader.open`.
+        """
+        if self._source is None or self._source.path is not None:
+            self._source = reader.open(self.place, self.format)
+        return self._source
+
+
 def open_run(
-    inspected: Inspected, split: SplitName, sequences: Sequence[int] | None = None, allow: Sequence[str] = ()
+    inspected: Inspected,
+    split: SplitName,
+    sequences: Sequence[int] | None = None,
+    allow: Sequence[str] = (),
+    device: str = "cpu",
 ) -> tuple[Subject, Run]:
     """A run with its kept weights, its first ones and its last ones.
 
     Raises:
-        InputError: a checkpoint is damaged or does not fit, or there is no such sequence.
+        InputError: a checkpoint is damaged or does not fit, or there is no such sequence or device.
     """
     quiet_lightning()
+    place = find_device(device)
     directory = inspected.directory
     best = directory.best_checkpoint
     run = prepare(inspected.config, allow, trained=read_checkpoint(best))
@@ -111,14 +145,13 @@ def open_run(
     sizes = [parameter.numel() for parameter in network.parameters()]
     torch.set_num_threads(choose_threads("auto", run.data.batch_size, sizes))
     # seeded as the run was, what was just built is what the run began with
-    stages = {"before training": {name: value.clone() for name, value in network.state_dict().items()}}
+    stages: dict[str, Mapping[str, Tensor]] = {
+        "before training": {name: value.clone() for name, value in network.state_dict().items()}
+    }
     load_weights(task, best)
     last = read_checkpoint(directory.last_checkpoint) if directory.last_checkpoint.exists() else {}
-    weights = _network_weights(last)
-    own = network.state_dict()
-    if weights.keys() == own.keys() and any(not own[name].equal(weights[name]) for name in own):
-        stages["last epoch"] = weights
-    task.eval()
+    stages |= _last_stage(last, network)
+    task.to(place).eval()
     recorded: dict[int, Tensor] = {}
     observed = last.get("callbacks", {}).get("Gallery", {})
     same_data = inspected.config["data"] == directory.config["data"]
@@ -133,6 +166,55 @@ def open_run(
     return subject, run
 
 
+def open_given(
+    inspected: Inspected,
+    file: OwnFile,
+    sequences: Sequence[int] | None = None,
+    allow: Sequence[str] = (),
+    device: str = "cpu",
+) -> Subject:
+    """The same on a file of one's own. The run's own data is not needed, and may be gone.
+
+    Raises:
+        InputError: as :func:`open_run`, or the file is not what the run reads.
+    """
+    quiet_lightning()
+    place = find_device(device)
+    directory, config = inspected.directory, inspected.config
+    with torch.random.fork_rng(devices=[]):
+        task, reader = open_trained(directory, config, allow)
+        data = given_data(reader, file.open(reader), task.spec)
+        # seeded as the run was, this is what it began with
+        torch.manual_seed(config["seed"])
+        first = build_network(config, task.spec, allow).state_dict()
+    network = task.network
+    sizes = [parameter.numel() for parameter in network.parameters()]
+    torch.set_num_threads(choose_threads("auto", data.batch_size, sizes))
+    last = read_checkpoint(directory.last_checkpoint) if directory.last_checkpoint.exists() else {}
+    stages = {"before training": first, **_last_stage(last, network)}
+    task.spec = data.spec
+    task.to(place).eval()
+    if data.unanswered and data.spec.target.kind == "class":
+        # so that pictures can tell classes apart
+        batches = torch.arange(len(data.given)).split(data.batch_size)
+        decided = [predict(task, take(task, data, "test", index)).argmax(-1).cpu() for index in batches]
+        data.given = replace_field(data.given, targets=torch.cat(decided))
+        data.note = "; ".join(filter(None, (data.note, "pictures colour each sequence by the class that is decided")))
+    subject = Subject(
+        inspected.name, task, data, "test", (), stages, {}, directory.epochs, directory.metrics, data.unanswered,
+        data.names,
+    )  # fmt: skip
+    subject.sequences = chosen(sequences, subject.size, "file")
+    return subject
+
+
+def _last_stage(checkpoint: Mapping[str, Any], network: Network) -> dict[str, Mapping[str, Tensor]]:
+    """The weights of the last epoch by name, where they are others than the kept ones."""
+    weights, own = _network_weights(checkpoint), network.state_dict()
+    differ = weights.keys() == own.keys() and any(not own[name].equal(weights[name]) for name in own)
+    return {"last epoch": weights} if differ else {}
+
+
 def chosen(sequences: Sequence[int] | None, size: int, split: str) -> tuple[int, ...]:
     """Numbers of sequences that there are: those given, or the first few.
 
@@ -143,17 +225,29 @@ def chosen(sequences: Sequence[int] | None, size: int, split: str) -> tuple[int,
         return tuple(range(min(SHOWN, size)))
     for number in sequences:
         if not 0 <= number < size:
-            raise InputError(f"--sequences {number}: the {split} split has sequences 0 … {size - 1}")
+            where = "file" if split == "file" else f"{split} split"
+            raise InputError(f"--sequences {number}: the {where} has sequences 0 … {size - 1}")
     return tuple(dict.fromkeys(sequences))
 
 
-def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None, allow: Sequence[str]) -> Inspection:
-    """All views of one run.
+def look(
+    inspected: Inspected,
+    split: SplitName,
+    sequences: Sequence[int] | None,
+    allow: Sequence[str],
+    device: str = "cpu",
+    file: OwnFile | None = None,
+) -> Inspection:
+    """All views of one run, on a split of its data or on a file.
 
     Raises:
-        InputError: as :func:`open_run`.
+        InputError: as :func:`open_run` and :func:`open_given`.
     """
-    subject, run = open_run(inspected, split, sequences, allow)
+    if file is not None:
+        subject = open_given(inspected, file, sequences, allow, device)
+        ordinary = [Ordinary(make()) for make in INSTRUMENTS_OF_A_FILE]
+        return _hung(inspected, subject, [*(make() for make in OF_A_FILE), *ordinary])
+    subject, run = open_run(inspected, split, sequences, allow, device)
     baseline = subject.task.measure_baseline(validation_batches(subject.task, subject.data))
     subject.history = [
         {**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in subject.history
@@ -161,10 +255,14 @@ def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None
     instruments = run.instruments or [make() for make in ORDINARY]
     # the gradient by lag is the same measurement, told as what it means
     ordinary = [Ordinary(each) for each in instruments if not isinstance(each, GradientFlow)]
+    return _hung(inspected, subject, [*(make() for make in INSIDE), *ordinary])
+
+
+def _hung(inspected: Inspected, subject: Subject, views: Sequence[View[Any]]) -> Inspection:
     shown: list[Shown] = []
     left_out: list[tuple[str, str]] = []
     facts: list[tuple[str, str]] = []
-    for view in [*(make() for make in INSIDE), *ordinary]:
+    for view in views:
         reason, measured = _measure(view, subject)
         if reason is None:
             reason = _hang(shown, facts, view, partial(view.draw, subject, measured))
@@ -174,19 +272,28 @@ def look(inspected: Inspected, split: SplitName, sequences: Sequence[int] | None
 
 
 def compare(
-    runs: Sequence[Inspected], title: str, split: SplitName, sequences: Sequence[int] | None, allow: Sequence[str]
+    runs: Sequence[Inspected],
+    title: str,
+    split: SplitName,
+    sequences: Sequence[int] | None,
+    allow: Sequence[str],
+    device: str = "cpu",
+    file: OwnFile | None = None,
 ) -> Inspection:
     """The views that say something side by side, of several runs.
 
     Raises:
-        InputError: as :func:`open_run`.
+        InputError: as :func:`open_run` and :func:`open_given`.
     """
-    views = [make() for make in COMPARED]
+    views = [make() for make in COMPARED if file is None or make is not LossByEpoch]
     measured: list[dict[str, Any]] = [{} for _ in views]
     reasons: list[dict[str, str]] = [{} for _ in views]
     about = []
     for each in runs:
-        subject, _ = open_run(each, split, sequences, allow)
+        if file is None:
+            subject, _ = open_run(each, split, sequences, allow, device)
+        else:
+            subject = open_given(each, file, sequences, allow, device)
         about += _about(each, subject, brief=True)
         for view, found, missing in zip(views, measured, reasons, strict=True):
             reason, result = _measure(view, subject)
@@ -213,6 +320,8 @@ def _measure(view: View[Any], subject: Subject) -> tuple[str | None, Any]:
     """Why there is nothing to measure, or what was measured."""
     try:
         reason = view.missing(subject)
+        if reason is None and view.needs_truth and subject.unanswered:
+            reason = f"it needs the truth: {subject.unanswered}"
         return (reason, None) if reason else (None, view.measure(subject))
     except InputError:
         raise
@@ -265,11 +374,31 @@ def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[
     )
     return [
         ("network", f"{cell}, {parameters:,} parameters"),
-        ("data", f"{type(subject.data).__name__}, {subject.split} split, {subject.size:,} sequences"),
+        ("data", _data(subject)),
         ("training", trained if state == "done" else f"{state}: {trained}"),
-        ("scores", score),
-        *([("note", subject.task.spec.note)] if subject.task.spec.note else []),
+        ("scores" if not isinstance(subject.data, GivenData) else "scores of the training", score),
+        *([("note", note)] if (note := _note(subject)) else []),
     ]
+
+
+def _data(subject: Subject) -> str:
+    """What the network is asked about, and how well it does there, where that is not in the run's own scores."""
+    number = f"{subject.size:,} sequence{'s' * (subject.size > 1)}"
+    if not isinstance(subject.data, GivenData):
+        return f"{type(subject.data).__name__}, {subject.split} split, {number}"
+    if subject.unanswered:
+        return f"a file of your own, {number}, without the truth"
+    task = subject.task
+    answers = ((answer.output, answer.batch) for answer in subject.answers)
+    if isinstance(task, Forecasting) and task.spec.steps_ahead is not None:
+        answers = ((task.forecast(batch), batch) for _, batch in answers)
+    scores = {name: value for name, value in task.measure(answers).items() if math.isfinite(value)}
+    told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if "@" not in name)
+    return f"a file of your own, {number}: {told}"
+
+
+def _note(subject: Subject) -> str:
+    return subject.data.note if isinstance(subject.data, GivenData) else subject.task.spec.note
 
 
 # ---- files ---------------------------------------------------------------------------------------

@@ -111,8 +111,10 @@ class Found:
 def find_runs(places: Iterable[str | Path]) -> Found:
     """All runs at or below some directories; one that is below two of them counts once.
 
+    A sweep may have none: it was stopped before its first, or others had spent the budget of its search.
+
     Raises:
-        InputError: a place is no directory, or there is no run at all that can be read.
+        InputError: a place is no directory, or there is neither a sweep nor a run that can be read.
     """
     places = list(places)
     runs: dict[str, Path] = {}
@@ -126,14 +128,14 @@ def find_runs(places: Iterable[str | Path]) -> Found:
                 runs.setdefault(os.path.realpath(directory), Path(directory))
             if COMMAND in names:
                 sweeps.setdefault(os.path.realpath(directory), Path(directory))
-    if not runs:
+    if not runs and not sweeps:
         raise InputError(f"{', '.join(map(str, places))}: no runs there (a run is a directory with a {STATUS})")
     ordered = sorted(runs.values(), key=_natural)
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(_read_or_say, ordered))
     records = [each for each in read if isinstance(each, RunRecord)]
     left_out = [each for each in read if isinstance(each, str)]
-    if not records:
+    if left_out and not records:
         raise InputError("; ".join(left_out))
     return Found(records, left_out, [(path, _sweep(path)) for path in sorted(sweeps.values(), key=_natural)])
 

@@ -21,8 +21,8 @@ OF_A_STEP = (
 )  # fmt: skip
 """Methods of a task that a fleet does in its own way."""
 PLAIN_TRAINER = {
-    "accumulate_grad_batches": 1, "detect_anomaly": False, "profiler": None, "devices": 1, "num_nodes": 1,
-    "strategy": "auto",
+    "accumulate_grad_batches": 1, "compile": False, "detect_anomaly": False, "profiler": None, "devices": 1,
+    "num_nodes": 1, "strategy": "auto",
 }  # fmt: skip
 """Trainer options that a fleet has no other value of."""
 KNOWN_TRAINER = {

@@ -1,6 +1,7 @@
 """Networks of one direction, one step at a time: what a stream and a generator need."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Stepper:
                 "nothing before the end: predict whole sequences, without --stream and --steps"
             )
         self.networks, self.combine = list(networks), combine
-        self._steps = [[_step_of(cell) for cell in network.cells()] for network in networks]
+        self._parts = [_Parts(network) for network in networks]
 
     @torch.inference_mode()
     def initial(self, batch: int = 1) -> StepState:
@@ -44,21 +45,19 @@ class Stepper:
     def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
         """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         outputs, after = [], []
-        for network, steps, (before, pooled) in zip(self.networks, self._steps, state, strict=True):
-            h = F.embedding(x, network.encoder.weight) if isinstance(network.encoder, nn.Embedding) else x
-            if isinstance(network.encoder, nn.Linear):
-                h = network.encoder(h)
+        for parts, (before, pooled) in zip(self._parts, state, strict=True):
+            h = x if parts.encode is None else parts.encode(x)
             states: list[Any] = []
             pool: Any = None
-            for step, own in zip(steps, before, strict=True):
+            for step, own in zip(parts.steps, before, strict=True):
                 h, new = step(h, own)
                 states.append(new)
-            if network.readout_kind == "mean":
+            if parts.kind == "mean":
                 pool = (h, 1) if pooled is None else (pooled[0] + h, pooled[1] + 1)
                 h = pool[0] / pool[1]
-            elif network.readout_kind == "max":
+            elif parts.kind == "max":
                 h = pool = h if pooled is None else torch.maximum(pooled, h)
-            outputs.append(F.linear(h, network.readout.weight, network.readout.bias))
+            outputs.append(F.linear(h, parts.weight, parts.bias))
             after.append((states, pool))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
 
@@ -75,6 +74,21 @@ class Stepper:
             outputs.append(output[:, -1])
             state.append((list(after), None))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), state
+
+
+class _Parts:
+    """What a step of a network needs, looked up once: a module's attributes cost more than a small layer's numbers."""
+
+    def __init__(self, network: Network) -> None:
+        encoder = network.encoder
+        self.encode: Callable[[Tensor], Tensor] | None = None
+        if isinstance(encoder, nn.Embedding):
+            self.encode = partial(torch.embedding, encoder.weight)
+        elif isinstance(encoder, nn.Linear):
+            self.encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
+        self.steps = [_step_of(cell) for cell in network.cells()]
+        self.kind = network.readout_kind
+        self.weight, self.bias = network.readout.weight, network.readout.bias
 
 
 def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:

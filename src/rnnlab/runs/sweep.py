@@ -196,13 +196,16 @@ class SweepDirectory:
                 for j in jobs
                 if j.number not in known
             ]
-            # a job a line: as easy to read as to parse
-            lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
-            replace(self.path / JOBS, f"[\n{lines}\n]\n")
+            self.write_plan(plan)
         except OSError as error:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def write_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces ``jobs.json``: a job a line, as easy to read as to parse."""
+        lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
+        replace(self.path / JOBS, f"[\n{lines}\n]\n" if plan else "[]\n")
 
     def run(self, name: str) -> RunDirectory:
         """The run directory of a job."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.generation import Writer, generate
 from rnnlab.runs.members import members
 from rnnlab.runs.stepper import Stepper, StepState, each_step
-from rnnlab.runs.trainer import choose_threads
+from rnnlab.runs.trainer import choose_threads, find_device
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
@@ -52,7 +52,7 @@ def load(place: str | Path | Sequence[str | Path], allow: Sequence[str] = (), de
     Args:
         place: the directory of a run, of a sweep (the seeds of its best configuration predict together), or several.
         allow: modules of your own that the run's config may build from.
-        device: ``cpu``, ``cuda`` …
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
 
     Raises:
         InputError: it is no run with a checkpoint, the checkpoint is damaged, or runs cannot predict together.
@@ -71,17 +71,13 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
     """
     for other in runs[1:]:
         check_alike(runs[0], other)
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device} is not to be had: {str(error).splitlines()[0][:200]}") from None
+    place = find_device(device)
     tasks: list[Task] = []
     readers: list[Reader] = []
     for run in runs:
         # what a network's weights are before they are loaded is drawn at random, and nobody's business
         with torch.random.fork_rng(devices=[]):
-            task, reader = _open(run.directory, run.config, allow)
+            task, reader = open_trained(run.directory, run.config, allow)
         if tasks and (task.spec.target != tasks[0].spec.target or task.spec.input != tasks[0].spec.input):
             raise InputError(f"{run.directory.path} predicts other things than {runs[0].directory.path}")
         tasks.append(task.to(place).eval().requires_grad_(False))
@@ -89,7 +85,12 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
     return TrainedRun(tasks, readers[0], runs[0].config)
 
 
-def _open(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
+def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
+    """A task with a run's best weights, and what reads new data for it; where the checkpoint tells, without the data.
+
+    Raises:
+        InputError: the checkpoint or the config is damaged.
+    """
     path = directory.best_checkpoint
     checkpoint = read_checkpoint(path)
     if "data" not in checkpoint:  # of a run of before, whose data must still be there
@@ -239,7 +240,7 @@ class TrainedRun:
         lengths = [len(each.inputs) for each in pool]
         order = sorted(range(len(pool)), key=lengths.__getitem__)
         rows: list[np.ndarray] = []
-        parts: list[pl.DataFrame] = []
+        parts: list[dict[str, Any]] = []
         for batch in self._batches(order, lengths, batch_size, alike=forecasts):
             given = [pool[i].inputs for i in batch]
             if isinstance(self.reader, CorpusReader):
@@ -249,8 +250,8 @@ class TrainedRun:
             else:
                 which, columns = self._outputs(given, steps)
             rows.append(np.asarray(batch)[which])
-            parts.append(pl.DataFrame(columns))
-        table, which = pl.concat(parts), np.concatenate(rows)
+            parts.append(columns)
+        table, which = _table(parts), np.concatenate(rows)
         back = np.argsort(which, kind="stable")
         names = pl.Series("sequence", [each.name for each in pool], strict=False)[which]
         labels = [names]
@@ -477,10 +478,12 @@ class TrainedRun:
             # each series has a state of its own; of sequences the last one alone goes on
             key = arrival.name if isinstance(self.reader, SeriesReader) else None
             number, state = (0, stepper.initial()) if arrival.restart else states[key]
-            x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
-            output, state = stepper(x, state)
+            with torch.inference_mode():
+                x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
+                output, state = stepper(x, state)
+                said = _row(self._said(arrival, output))
             states[key] = number + 1, state
-            yield {**self._stream_labels(arrival, number), **_row(self._said(arrival, output))}
+            yield {**self._stream_labels(arrival, number), **said}
 
     def _stream_labels(self, arrival: Arrival, number: int) -> dict[str, Any]:
         if arrival.labels or arrival.name is None or isinstance(self.reader, SeriesReader):
@@ -611,6 +614,20 @@ class TrainedRun:
         return np.array([1 + int(np.argmax(self.spec.token_frequencies[1:]))])
 
 
+def _table(parts: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """One table of the columns of many batches: made once, since a table of each would cost more than its numbers."""
+    whole: dict[str, Any] = {}
+    for name, first in parts[0].items():
+        columns = [part[name] for part in parts]
+        if isinstance(first, np.ndarray):
+            whole[name] = np.concatenate(columns)
+        elif isinstance(first, pl.Series):
+            whole[name] = pl.concat(columns)
+        else:
+            whole[name] = list(chain.from_iterable(columns))
+    return pl.DataFrame(whole)
+
+
 def check_positive(name: str, value: int | None) -> None:
     """Refuses a number of things that is none.
 
@@ -641,4 +658,5 @@ def _direct(reader: Reader, moments: np.ndarray) -> np.ndarray:
 
 def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The first row as plain values."""
-    return {name: each[0].item() if hasattr(each[0], "item") else each[0] for name, each in columns.items()}
+    firsts = {name: each[0] for name, each in columns.items()}
+    return {name: first.item() if isinstance(first, np.generic) else first for name, first in firsts.items()}

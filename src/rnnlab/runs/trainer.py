@@ -17,6 +17,7 @@ from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
+from rnnlab.runs.compiled import check_compiler
 from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Precision = Literal[
@@ -43,17 +44,19 @@ def build_trainer(
     num_threads: PositiveInt | Literal["auto"] = "auto",
     checkpoint_seconds: NonNegativeFloat = 10.0,
     progress: Literal["auto", "bar", "lines", "none"] = "auto",
+    compile: bool = False,
     **lightning: Any,
 ) -> Trainer:
     """Builds the trainer; ``+trainer.NAME=…`` reaches every other argument of :class:`lightning.Trainer`.
 
     ``num_threads``, ``checkpoint_seconds`` (between two checkpoints on the
-    disk) and ``progress`` are for the run around it, which reads them itself.
+    disk), ``progress`` and ``compile`` (:mod:`rnnlab.runs.compiled`) are for
+    the run around it, which reads them itself.
 
     Raises:
         InputError: the device is not there, or Lightning knows no such argument.
     """
-    check_trainer(accelerator, devices, precision, lightning)
+    check_trainer(accelerator, devices, precision, compile, lightning)
     return Trainer(
         default_root_dir=directory,
         callbacks=list(callbacks),
@@ -88,6 +91,7 @@ def check_trainer(
     accelerator: str = "auto",
     devices: int | str | list[int] = 1,
     precision: Precision = "32-true",
+    compile: bool = False,
     lightning: Mapping[str, Any] | None = None,
 ) -> None:
     """Holds a trainer's options against what this machine and Lightning can do.
@@ -102,6 +106,8 @@ def check_trainer(
     check_device(accelerator, devices)
     if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
         raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
+    if compile:
+        check_compiler(accelerator != "cpu" and torch.cuda.is_available())
 
 
 def _under_srun() -> bool:
@@ -123,6 +129,26 @@ class NoProfiler(Profiler):
 
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         return self._nothing
+
+
+def find_device(name: str) -> torch.device:
+    """The device that a trained network is used on.
+
+    Args:
+        name: ``auto`` (a GPU where there is one), ``cpu``, or torch's name of another, such as ``cuda`` or ``cuda:1``.
+
+    Raises:
+        InputError: it is not there: in one line, with what there is.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    there = ["auto", "cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in there:
+        hint = "" if name.startswith(("cuda", "mps")) else nearest(name, there)
+        raise InputError(f"--device {name}: there is no such device here{hint} ({', '.join(there)})")
+    return torch.device(name)
 
 
 def check_device(accelerator: str, devices: int | str | list[int]) -> None:

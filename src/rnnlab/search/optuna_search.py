@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ JOURNALS = (".log", ".journal")
 OURS, SWEEP, SPACE = "rnnlab", "sweep", "space"
 RETRIED = "failed_trial"
 """Optuna's own note on a trial that repeats another one."""
+BEYOND = "beyond"
+"""Note on a trial that was asked for when the budget was spent, and never run."""
 UNOWNED_SECONDS = 60.0
 ALL = 2**31 - 1
 
@@ -206,11 +209,24 @@ class OptunaSearch(Searcher):
             trial.set_user_attr(SWEEP, self.sweep)
             if self._is_beyond(trial.number):
                 # two processes asked for the last one at once
+                trial.set_user_attr(BEYOND, True)
                 self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 return None
             self._numbers[trial.number] = trial.number
             self._record(trial._trial_id)
             return Trial(trial.number, self.space.settings(partial(suggest, trial)))
+
+    def exhausted(self) -> str:
+        if self.is_late:
+            return super().exhausted()
+        with quiet():
+            trials = [trial for trial in self.study.get_trials(deepcopy=False) if _counts(trial)]
+        states = Counter(trial.state.name.lower() for trial in trials)
+        said = f"the study '{self.study_name}' in {self._place} has its {len(trials)} trials"
+        said += f" ({', '.join(f'{n} {state}' for state, n in states.items())})"
+        if self.sampler == "grid":
+            return f"{said}, all settings of the grid"
+        return f"{said} and hydra.sweeper.n_trials={self.n_trials}; a larger hydra.sweeper.n_trials adds more"
 
     def _is_beyond(self, number: int) -> bool:
         trials = self.study.get_trials(deepcopy=False)
@@ -341,8 +357,8 @@ def need(package: str) -> None:
 
 
 def _counts(trial: "optuna.trial.FrozenTrial") -> bool:
-    """Whether it uses up the budget: a repeated one has done so already."""
-    return RETRIED not in trial.system_attrs
+    """Whether it uses up the budget: a repeated one has done so already, and one beyond it never ran."""
+    return RETRIED not in trial.system_attrs and BEYOND not in trial.user_attrs
 
 
 def storage_at(place: str) -> Any:

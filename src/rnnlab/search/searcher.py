@@ -82,6 +82,12 @@ class Searcher(ABC):
         """Whether the time is over."""
         return self.timeout is not None and time.monotonic() - self._began > self.timeout
 
+    def exhausted(self) -> str:
+        """Why there is no further trial, and what would make one, in a line."""
+        if self.is_late:
+            return f"hydra.sweeper.timeout={self.timeout:g} s are over; a longer hydra.sweeper.timeout goes on"
+        return f"hydra.sweeper.n_trials={self.n_trials} are begun; a larger hydra.sweeper.n_trials adds more"
+
     prunes = False
     """Whether a run may be told that it is not worth going on."""
 

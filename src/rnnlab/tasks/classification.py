@@ -1,6 +1,7 @@
 """One class for the whole sequence."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -87,9 +88,15 @@ class Classification(Task):
         return torch.arange(len(batch.targets)), truth | self.said(self(batch))
 
     def said(self, output: Tensor) -> dict[str, Any]:
-        probabilities, names = output.softmax(-1).cpu(), self.spec.target.names
-        shares = {f"p({names[k] if names else k})": p.numpy() for k, p in enumerate(probabilities.unbind(-1))}
-        return {"prediction": named(probabilities.argmax(-1), names), **shares}
+        probabilities, names = output.softmax(-1).numpy(force=True), self.spec.target.names
+        best = probabilities.argmax(-1).tolist()
+        shares = dict(zip(self._columns, probabilities.T, strict=True))
+        return {"prediction": [names[k] for k in best] if names else best, **shares}
+
+    @cached_property
+    def _columns(self) -> tuple[str, ...]:
+        target = self.spec.target
+        return tuple(f"p({name})" for name in target.names or range(target.size))
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

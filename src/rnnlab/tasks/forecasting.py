@@ -226,9 +226,9 @@ class Forecasting(Task):
     def _column(self, name: str, forecast: Tensor) -> dict[str, Any]:
         """The columns of one value, of ``(n, parameters)`` in units."""
         interval = self.distribution.interval(forecast[:, None], self.spec.scaling.log)
-        columns = {f"{name} predicted": self.distribution.point(forecast[:, None])[:, 0].cpu().numpy()}
+        columns = {f"{name} predicted": self.distribution.point(forecast[:, None])[:, 0].numpy(force=True)}
         for end, bound in zip(("low", "high"), interval or (), strict=False):
-            columns[f"{name} {end}{self.distribution.level}"] = bound[:, 0].cpu().numpy()
+            columns[f"{name} {end}{self.distribution.level}"] = bound[:, 0].numpy(force=True)
         return columns
 
     def said(self, output: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
@@ -239,9 +239,8 @@ class Forecasting(Task):
             moments: ``(n, values)`` shift and scale of each number that is put out; ``None``: as the data's spec says.
         """
         forecast = self.distribution.split(output)
-        ones = torch.ones_like(forecast[..., 0])
-        spec = self.spec.scaling
-        shift, scale = moments or tuple(ones * torch.tensor(each).to(ones) for each in (spec.shift, spec.scale))
+        spec, values = self.spec.scaling, forecast[..., 0]
+        shift, scale = moments or tuple(values.new_tensor(each).expand_as(values) for each in (spec.shift, spec.scale))
         forecast = self.distribution.in_units(forecast, shift, scale, spec.log)
         columns: dict[str, Any] = {}
         names = self.value_names(forecast.shape[1])
@@ -251,7 +250,7 @@ class Forecasting(Task):
             columns |= self._column(name, forecast[:, value])
             if isinstance(self.distribution, Quantiles):
                 for number, level in enumerate(self.distribution.levels):
-                    columns[f"{name} q{level:g}"] = forecast[:, value, number].cpu().numpy()
+                    columns[f"{name} q{level:g}"] = forecast[:, value, number].numpy(force=True)
         return columns
 
     # ---- forecasts beyond the window -------------------------------------------------------------

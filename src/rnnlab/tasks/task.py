@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -261,12 +261,16 @@ class Task(LightningModule, ABC):
         assert isinstance(scores, Scores)
         self.log_dict({f"{prefix}/{key}": value for key, value in scores.compute().items()})
 
-    @torch.no_grad()
-    def measure_baseline(self, batches: Any) -> dict[str, float]:
+    def measure_baseline(self, batches: Iterable[Batch]) -> dict[str, float]:
         """The trivial predictor's scores over some batches, by name; together with all processes of the run."""
+        return self.measure((self.baseline(batch), batch) for batch in batches)
+
+    @torch.no_grad()
+    def measure(self, answers: Iterable[tuple[Tensor, Batch]]) -> dict[str, float]:
+        """The scores of what is predicted for some batches, by name."""
         scores = Scores(self.metrics()).to(self.device)
-        for batch in batches:
-            self._score(scores, self.baseline(batch), batch)
+        for output, batch in answers:
+            self._score(scores, output, batch)
         return {name: float(value) for name, value in scores.compute().items()}
 
     def monitorable(self) -> list[str]:

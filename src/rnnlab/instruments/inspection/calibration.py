@@ -64,6 +64,7 @@ class Calibration(View[Reliability]):
     that share alone.
     """
 
+    needs_truth = True
     title = "Calibration: is it as sure as it should be?"
     reading = (
         "On the diagonal, what is claimed with 70 % comes true in 70 % of the cases. Dots below it are too sure of "

@@ -69,7 +69,7 @@ class EmbeddingNeighbours(View[Embedding]):
         unit = nn.functional.normalize(vectors, dim=1)
         return Embedding(
             [subject.token_names[int(token)] for token in order],
-            counts[order].numpy(),
+            counts[order].cpu().numpy(),
             style.array(vectors),
             style.array(unit @ unit.T),
             encoder.num_embeddings,

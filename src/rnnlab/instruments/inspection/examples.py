@@ -47,6 +47,7 @@ class Worst:
 class WorstExamples(View[Worst]):
     """Sequences by their loss: how it is spread, and the largest ones themselves."""
 
+    needs_truth = True
     title = "The worst-predicted examples"
     reading = (
         "Above, how the loss is spread over the sequences: a long tail means that few examples make most of it. Below, "
@@ -91,7 +92,7 @@ class WorstExamples(View[Worst]):
         height = 0.95 if written or _is_text(subject) else 1.5
         fig = style.figure(
             "The worst-predicted examples",
-            f"{len(losses):,} {subject.split} sequences; the worst tenth of them makes {worst_tenth:.0%} of the "
+            f"{len(losses):,} {subject.called} sequences; the worst tenth of them makes {worst_tenth:.0%} of the "
             f"{measured.of.split(' (')[0]}",
             width=9.5,
             height=1.8 + height * rows,
@@ -106,10 +107,10 @@ class WorstExamples(View[Worst]):
         axes = bottom.subplots(rows, 1, squeeze=False)[:, 0]
         for ax, (number, loss, output, batch) in zip(axes, measured.shown, strict=True):
             truth, said = _draw(fig, ax, subject, output, batch)
-            title = f"sequence {number}: {measured.of.split(' of ')[0]} {style.short(loss)}"
+            title = f"sequence {subject.name_of(number)}: {measured.of.split(' of ')[0]} {style.short(loss)}"
             title += f"; {truth} → {said}" if truth else ""
             ax.set_title(style.plain(title), size=style.LABEL, color=style.INK, loc="left")
-            row: tuple[Any, ...] = (number, loss, truth, said)
+            row: tuple[Any, ...] = (subject.name_of(number), loss, truth, said)
             if subject.token_names:
                 row = (*row, text_of(subject, batch.inputs[0]))
             told.append(row)

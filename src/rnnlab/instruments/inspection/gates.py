@@ -84,7 +84,7 @@ class GatesOverTime(View[list[Course]]):
         names = list(measured[0].gates)
         fig = style.figure(
             "Gates over time",
-            f"{subject.split} sequences; {measured[0].gates[names[0]].shape[1]} units"
+            f"{subject.called} sequences; {measured[0].gates[names[0]].shape[1]} units"
             f"{f' of layer {subject.network.num_layers}' if subject.network.num_layers > 1 else ''}"
             f"{', the forward direction' if subject.network.bidirectional else ''}",
             width=max(7.0, 3.7 * len(measured) + 1.2),
@@ -105,7 +105,9 @@ class GatesOverTime(View[list[Course]]):
         for column, course in enumerate(measured):
             top = grid[0, column]
             draw_input(top, subject, course.inputs, 3.1)
-            top.set_title(f"sequence {course.number}", size=style.LABEL, color=style.INK, loc="left")
+            top.set_title(
+                style.plain(f"sequence {subject.name_of(course.number)}"), size=style.LABEL, color=style.INK, loc="left"
+            )
             top.tick_params(labelbottom=False)
             for ax, name in zip(grid[1:, column], names, strict=True):
                 style.dress(ax, "", f"{name} gate" if column == 0 else "", grid=False)
@@ -220,14 +222,18 @@ class GateSaturation(View[Saturation]):
             height=3.5 * len(firsts),
         )
         grid = fig.subplots(len(firsts), columns, squeeze=False, sharex=True, sharey=True)
-        for axes, (run, each), colour in zip(grid, firsts.items(), colours(len(firsts)), strict=True):
+        numbers = [len(each.shut) for each in firsts.values()]
+        for row, (axes, (run, each), colour) in enumerate(zip(grid, firsts.items(), colours(len(firsts)), strict=True)):
             for ax in axes[len(each.shut) :]:
                 ax.set_visible(False)
-            for ax, name in zip(axes, each.shut, strict=False):
+            for column, (ax, name) in enumerate(zip(axes, each.shut, strict=False)):
                 _corner(ax, f"{run}: {name} gate")
                 _dots(ax, each, name, colour)
-                if ax is not axes[0]:
+                if column:
                     ax.set_ylabel("")
+                if column < max(numbers[row + 1 :], default=0):
+                    ax.set_xlabel("")  # it stands below the last panel of the column
+                ax.tick_params(labelbottom=True)
         rows = [
             (run, name, float(each.shut[name].mean()), float(each.open[name].mean()))
             for run, each in firsts.items()

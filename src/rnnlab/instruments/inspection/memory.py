@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnlab.instruments import style
 from rnnlab.instruments.gradient_flow import full_sequences, gradient_norms
-from rnnlab.instruments.inspection.subject import Subject
+from rnnlab.instruments.inspection.subject import Subject, cropped
 from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.instruments.instrument import cell_name, some
 
@@ -19,6 +19,8 @@ GONE = 0.01
 """Share of its value at the last step at which a gradient counts as gone."""
 LOWEST = 1e-12
 """What is smaller by more than this leaves the picture."""
+LAGS = 2000
+"""At most as many are measured where none were in training."""
 LAYERS = 3
 STAGES = 6
 """At most as many lines before the kept weights'."""
@@ -50,6 +52,7 @@ class GradientByLag(View[Memory]):
     the end, and its lag counts from the sequence's start.
     """
 
+    needs_truth = True
     title = "How far back it remembers: the gradient of the loss by time lag"
     reading = (
         "A line that falls to the right says that the loss hardly depends on states so many steps back: what happened "
@@ -64,6 +67,8 @@ class GradientByLag(View[Memory]):
     def measure(self, subject: Subject) -> Memory:
         task, network = subject.task, subject.network
         batch = full_sequences(task, subject.data, subject.split, SEQUENCES)
+        if not subject.recorded:
+            batch = cropped(batch, LAGS)
         now = gradient_norms(task, batch)
         stages: dict[str, Tensor] = {}
         recorded = {epoch: norms for epoch, norms in subject.recorded.items() if norms.shape == now.shape}

@@ -8,6 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
+from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
 from rnnlab.instruments.inspection.memory import colours
 from rnnlab.instruments.inspection.subject import Subject
@@ -41,6 +42,7 @@ class Ordinary(View[None]):
         words = (inspect.getdoc(type(instrument)) or "").split("\n\n")[0]
         self.reading = READING.get(self.name, " ".join(words.split()))
         self.title = self.name.replace("_", " ").capitalize()
+        self.needs_truth = isinstance(instrument, Forecast | ConfusionMatrix | ScoreByLength)
 
     @property
     def name(self) -> str:
@@ -154,8 +156,9 @@ class LossByEpoch(View[tuple[Curve, Curve]]):
 class ScoreByLengths(View[tuple[str, Curve]]):
     """Scores of several runs by the length of the test sequences."""
 
+    needs_truth = True
     title = "Score by length"
-    reading = "Accuracy (or error) on test sequences by their steps; the flatter the line, the better a rule holds."
+    reading = "Accuracy (or error) by the steps of a sequence; the flatter the line, the better a rule holds."
 
     def missing(self, subject: Subject) -> str | None:
         if ScoreByLength().applies_to(subject.task, subject.data):
@@ -174,7 +177,7 @@ class ScoreByLengths(View[tuple[str, Curve]]):
 
     def compare(self, measured: Mapping[str, tuple[str, Curve]]) -> Picture | None:
         score = next(iter(measured.values()))[0]
-        fig = style.figure("Score by length", f"{score} on test sequences", width=9.0, height=4.2)
+        fig = style.figure("Score by length", f"{score} by the steps of a sequence", width=9.0, height=4.2)
         ax = style.dress(fig.subplots(), "length (steps of the sequence)", score)
         rows: list[tuple[Cell, ...]] = []
         for (name, (_, curve)), colour in zip(measured.items(), colours(len(measured)), strict=True):
@@ -216,7 +219,7 @@ class HiddenPaths(View[Ways]):
     def compare(self, measured: Mapping[str, Ways]) -> Picture | None:
         columns = min(3, len(measured))
         rows = -(-len(measured) // columns)
-        fig = style.figure("Paths of the hidden states", "test sequences", 4.0 * columns + 0.4, 3.7 * rows)
+        fig = style.figure("Paths of the hidden states", "a line a sequence", 4.0 * columns + 0.4, 3.7 * rows)
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
         told: list[tuple[Cell, ...]] = []
         for ax, (name, (paths, classes, _)) in zip(grid, measured.items(), strict=False):

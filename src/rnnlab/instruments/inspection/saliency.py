@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnnlab.instruments import style
 from rnnlab.instruments.inspection.memory import colours
 from rnnlab.instruments.inspection.sequence_plot import draw_input
-from rnnlab.instruments.inspection.subject import LONGEST, Subject
+from rnnlab.instruments.inspection.subject import Subject, cropped
 from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.instruments.instrument import at_rest
 from rnnlab.network import Network
@@ -89,14 +89,14 @@ class Saliency(View[Attribution]):
     def measure(self, subject: Subject) -> Attribution:
         chosen = []
         for number in subject.sequences[:SHOWN]:
-            batch = _cropped(subject.one(number))
+            batch = cropped(subject.one(number))
             asked, what = question(subject, batch)
             gradient = gradients(subject, batch, asked).norm(dim=-1)[0]
             integrated, change = integrated_gradients(subject, batch, asked)
             chosen.append(
                 Explained(number, batch.inputs[0], what, style.array(gradient), style.array(integrated.sum(-1)), change)
             )
-        full = _cropped(alike(subject, SEQUENCES))
+        full = cropped(alike(subject, SEQUENCES))
         asked, what = question(subject, full)
         norms = gradients(subject, full, asked).double().norm(dim=-1)
         shares = norms / norms.sum(1, keepdim=True).clamp_min(1e-300)
@@ -107,7 +107,7 @@ class Saliency(View[Attribution]):
         rows = len(measured.chosen)
         fig = style.figure(
             "Saliency: which steps the prediction hangs on",
-            f"{subject.split} sequences, and at the bottom the mean over {measured.sequences} of them",
+            f"{subject.called} sequences, and at the bottom the mean over {measured.sequences} of them",
             width=9.5,
             height=(1.25 if subject.token_names else 1.95) * rows + 2.0,
         )
@@ -121,7 +121,10 @@ class Saliency(View[Attribution]):
                 ax.set_xlim(-0.5, longest - 0.5)
             axes[0].tick_params(labelbottom=False)
             axes[0].set_title(
-                style.plain(f"sequence {each.number}: {each.what}"), size=style.LABEL, color=style.INK, loc="left"
+                style.plain(f"sequence {subject.name_of(each.number)}: {each.what}"),
+                size=style.LABEL,
+                color=style.INK,
+                loc="left",
             )
             _strip(axes[1], each.gradient, "gradient", "Greys")
             _strip(axes[2], each.integrated, "integrated", style.DIVERGING, signed=True)
@@ -137,7 +140,7 @@ class Saliency(View[Attribution]):
             ("sequence", "what is explained", "step of the largest gradient", "its share", "integrated, sum", "change"),
             [
                 (
-                    each.number,
+                    subject.name_of(each.number),
                     each.what,
                     int(each.gradient.argmax()),
                     float(each.gradient.max() / (each.gradient.sum() or 1)),
@@ -191,24 +194,23 @@ def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
         decided = output.argmax(-1)
         said, truth = names[int(decided[0])], names[int(batch.targets[0])]
         probability = float(output[0].softmax(-1)[decided[0]])
-        return (
-            lambda out: out.log_softmax(-1)[rows, decided],
-            f"log p({said}) = log {probability:.2f}, {'right' if said == truth else f'and the truth is {truth}'}",
-        )
+        what = f"log p({said}) = log {probability:.2f}"
+        if not subject.unanswered:
+            what += ", right" if said == truth else f", and the truth is {truth}"
+        return lambda out: out.log_softmax(-1)[rows, decided], what
     if kind == "tokens":
         last = _last_asked(batch.targets)
         decided = output[rows, last].argmax(-1)
-        return (
-            lambda out: out[rows, last].log_softmax(-1)[rows, decided],
-            f"log p('{names[int(decided[0])]}') at step {int(last[0])}, where the truth is "
-            f"'{names[max(0, int(batch.targets[0, last[0]]))]}'",
-        )
+        what = f"log p('{names[int(decided[0])]}') at step {int(last[0])}"
+        if not subject.unanswered:
+            what += f", where the truth is '{names[max(0, int(batch.targets[0, last[0]]))]}'"
+        return lambda out: out[rows, last].log_softmax(-1)[rows, decided], what
     if kind == "values":
         name = task.spec.target.names[0] if task.spec.target.names else "the value"
-        against = _against(_point(task, output)[0, -1, 0], batch.targets[0, -1, 0])
+        against = _against(subject, _point(task, output)[0, -1, 0], batch.targets[0, -1, 0])
         return lambda out: _point(task, out)[:, -1, 0], f"{name} at the last step, predicted {against}"
     name = task.spec.target.names[0] if task.spec.target.names else "the value"
-    return lambda out: out[:, 0], f"{name}, predicted {_against(output[0, 0], batch.targets[0, 0])}"
+    return lambda out: out[:, 0], f"{name}, predicted {_against(subject, output[0, 0], batch.targets[0, 0])}"
 
 
 def gradients(subject: Subject, batch: Batch, asked: Question) -> Tensor:
@@ -276,8 +278,9 @@ def _point(task: Task, output: Tensor) -> Tensor:
     return task.distribution.point(task.distribution.split(output)) if isinstance(task, Forecasting) else output
 
 
-def _against(said: Tensor, truth: Tensor) -> str:
-    return f"{float(said):.3g} where the truth is {float(truth):.3g} (as scaled)"
+def _against(subject: Subject, said: Tensor, truth: Tensor) -> str:
+    known = not subject.unanswered and bool(truth.isfinite())
+    return f"{float(said):.3g}{f' where the truth is {float(truth):.3g}' if known else ''} (as scaled)"
 
 
 def alike(subject: Subject, most: int) -> Batch:
@@ -294,16 +297,6 @@ def _last_asked(targets: Tensor) -> Tensor:
     steps = torch.arange(targets.shape[1], device=targets.device)
     last = torch.where(targets != IGNORED, steps, -1).amax(1)
     return torch.where(last < 0, targets.shape[1] - 1, last)
-
-
-def _cropped(batch: Batch) -> Batch:
-    """The last steps of a long sequence: what is predicted last hangs on them most."""
-    targets = batch.targets
-    if batch.inputs.shape[1] <= LONGEST:
-        return batch
-    if targets.dim() > 1 and targets.shape[1] == batch.inputs.shape[1]:
-        targets = targets[:, -LONGEST:]
-    return batch._replace(inputs=batch.inputs[:, -LONGEST:], targets=targets)
 
 
 def _strip(ax: Axes, values: np.ndarray, label: str, colours: str, signed: bool = False) -> None:

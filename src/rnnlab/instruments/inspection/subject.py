@@ -1,9 +1,10 @@
 """What is inspected: a trained network, the data that it is asked about, and what it was before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Subject:
 
     Attributes:
         name: of the run.
-        task: with the weights that were kept, on the CPU and in evaluation mode.
+        task: with the weights that were kept, in evaluation mode.
         data: which need not be the run's own.
         split: of the data.
         sequences: numbers of those that are shown one by one.
@@ -40,6 +41,8 @@ class Subject:
             on other data.
         history: a row an epoch.
         metrics: the run's final scores.
+        unanswered: why there is no truth to hold what is predicted against; empty where there is.
+        names: of the sequences, where they have any.
     """
 
     name: str
@@ -51,10 +54,21 @@ class Subject:
     recorded: Mapping[int, Tensor] = field(default_factory=dict)
     history: History = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    unanswered: str = ""
+    names: Sequence[Any] = ()
 
     @property
     def network(self) -> Network:
         return self.task.network
+
+    @property
+    def called(self) -> str:
+        """Which sequences these are, in a word."""
+        return self.data.held_out if self.split == "test" else self.split
+
+    def name_of(self, number: int) -> Any:
+        """What a sequence is called: its number, where it has no name."""
+        return self.names[number] if self.names else number
 
     @property
     def size(self) -> int:
@@ -92,7 +106,7 @@ class Subject:
         like = next(self.network.parameters())
         with at_rest(self.network), torch.no_grad():
             for numbers, cut in zip(loader.order, loader, strict=True):
-                batch = cut.map(lambda part: part.to(like.dtype) if part.is_floating_point() else part)
+                batch = cut.map(lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None))
                 output = self.task(batch)
                 found.append(Answer(numbers, batch, output))
                 total += output.numel()
@@ -113,6 +127,16 @@ class Subject:
         if target.kind == "tokens" and target.size == number and target.names:
             return target.names
         return tuple(map(str, range(number)))
+
+
+def cropped(batch: Batch, longest: int = LONGEST) -> Batch:
+    """The last steps of long sequences: what is predicted last hangs on them most."""
+    targets = batch.targets
+    if batch.inputs.shape[1] <= longest:
+        return batch
+    if targets.dim() > 1 and targets.shape[1] == batch.inputs.shape[1]:
+        targets = targets[:, -longest:]
+    return batch._replace(inputs=batch.inputs[:, -longest:], targets=targets)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class View(ABC, Generic[M]):
     title: str
     reading: str
     """One sentence that says how to read the picture."""
+    needs_truth: bool = False
+    """Whether it holds what is predicted against what is true."""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,334 @@
+"""Sequences of a file of one's own as a data set, so that a trained network is asked about them as about its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.data.panel import Panel
+from rnnlab.data.reader import Given, Reader
+from rnnlab.data.sequence import Batches, Sample, SequenceData, Split, SplitName, StreamOrder, stack
+from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.source import Source
+from rnnlab.data.text import Passages
+from rnnlab.data.text_reader import CorpusReader, TextReader
+from rnnlab.errors import InputError
+from rnnlab.spec import Batch, DataSpec, Origin, Reference
+
+MOST = 10_000
+"""Sequences of a file that are read, its first."""
+PASSAGES = 16
+"""So many a stream has of a text, at least: each stream begins without knowing what was before it."""
+
+
+@dataclass(kw_only=True, eq=False)
+class GivenData(SequenceData):
+    """What a reader makes of a file; all three splits are the same sequences.
+
+    Attributes:
+        given: the sequences.
+        described: what the training data said of itself.
+        names: of the sequences, where the file has any.
+        unanswered: why there is no truth to hold what is predicted against; empty where there is. The targets are
+            then zeros that mean nothing.
+        vocabulary: what tokens are called, where the reader knows.
+        streamed: sequences are one text, each the one before's continuation.
+        note: what a person should know of how the file was read.
+    """
+
+    given: Split
+    described: DataSpec
+    names: Sequence[Any] = ()
+    unanswered: str = ""
+    vocabulary: Sequence[str] = ()
+    streamed: bool = False
+    note: str = ""
+    held_out: ClassVar[str] = "given"
+
+    @property
+    def spec(self) -> DataSpec:
+        return replace(self.described, streamed=self.streamed)
+
+    def size(self, split: SplitName) -> int:
+        return len(self.given)
+
+    def load(self, split: SplitName) -> Split:
+        return self.given
+
+    def split(self, split: SplitName) -> Split:
+        return self.given
+
+    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        batch = self.given.batch(torch.tensor([index]))
+        return Sample(batch.inputs[0].numpy(), batch.targets[0].numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"vocabulary": list(self.vocabulary)} if self.vocabulary else {}
+
+    def _batches(self, name: SplitName, batch_size: int, shuffle: bool) -> Batches:
+        if not self.streamed:
+            return super()._batches(name, batch_size, shuffle)
+        streams = min(self.batch_size, max(1, len(self.given) // PASSAGES))
+        return Batches(self.given, StreamOrder(len(self.given), streams))
+
+
+def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int = 64) -> GivenData:
+    """The sequences of a file, with the truth where the file tells it or is it.
+
+    Of a forecast the truth is what comes next in the sequence itself, of running
+    text the next token, of a class what stands beside the sequence.
+
+    Args:
+        reader: of the trained run.
+        source: opened by the reader.
+        spec: of the training data.
+        batch_size: sequences a batch.
+
+    Raises:
+        InputError: the file is not what the run reads, or too short to say anything of.
+    """
+    common: dict[str, Any] = {"described": spec, "batch_size": batch_size}
+    if isinstance(reader, TextReader):
+        common["vocabulary"] = reader.vocabulary if reader.unit != "byte" else ()
+    if isinstance(reader, SeriesReader):
+        return _of_series(reader, source, common)
+    found = list(islice(reader.read(source), MOST + 1))
+    note = f"the first {MOST:,} sequences of the file" if len(found) > MOST else ""
+    found = found[:MOST]
+    if not found:
+        raise InputError(f"{source.name}: there is no sequence in it")
+    common |= {"note": note, "names": _names(found)}
+    if isinstance(reader, CorpusReader):
+        return _of_texts(found, source, spec, common)
+    if spec.target.kind == "class":
+        return _of_classes(found, source, spec, common)
+    if spec.target.kind == "values" and spec.horizon is not None:
+        return _of_continuations(found, source, spec, spec.horizon, common)
+    inputs = [each.inputs for each in found]
+    targets: list[Any] = [np.zeros(spec.target.size, np.float32)] * len(inputs)
+    if spec.target.kind == "values":
+        targets = [np.zeros((len(each), spec.target.size), np.float32) for each in inputs]
+    elif spec.target.kind == "tokens":
+        targets = [np.zeros(len(each), np.int64) for each in inputs]
+    why = "a file tells the inputs of this run, and not what is to be said of them"
+    return GivenData(given=_stacked(inputs, targets), unanswered=why, **common)
+
+
+def _names(found: Sequence[Given]) -> list[Any]:
+    """Of sequences that are not simply numbered in their order."""
+    return [] if all(each.name == number for number, each in enumerate(found)) else [each.name for each in found]
+
+
+def _stacked(inputs: Sequence[np.ndarray], targets: Sequence[Any]) -> Split:
+    return stack([Sample(*each) for each in zip(inputs, targets, strict=True)])
+
+
+def _of_classes(found: Sequence[Given], source: Source, spec: DataSpec, common: dict[str, Any]) -> GivenData:
+    names = spec.target.names or tuple(map(str, range(spec.target.size)))
+    missing = sum(each.truth is None for each in found)
+    targets = [0 if missing else names.index(str(each.truth)) for each in found]
+    why = ""
+    if missing:
+        why = f"{source.name} tells no classes"
+        if missing < len(found):
+            why = f"{source.name} tells no class of {missing:,} of its {len(found):,} sequences"
+    return GivenData(given=_stacked([each.inputs for each in found], targets), unanswered=why, **common)
+
+
+def _of_continuations(
+    found: Sequence[Given], source: Source, spec: DataSpec, horizon: int, common: dict[str, Any]
+) -> GivenData:
+    """Sequences whose targets are their own later inputs."""
+    short = min(found, key=lambda each: len(each.inputs))
+    if len(short.inputs) <= horizon:
+        raise InputError(
+            f"{source.name}, sequence {short.name}: {len(short.inputs)} step{'s' * (len(short.inputs) > 1)}, and this "
+            f"run forecasts {horizon} ahead: nothing is left to hold a forecast against"
+        )
+    inputs = [each.inputs[:-horizon] for each in found]
+    targets = [each.inputs[horizon:, : spec.target.size] for each in found]
+    return GivenData(given=_stacked(inputs, targets), **common)
+
+
+def _of_texts(found: Sequence[Given], source: Source, spec: DataSpec, common: dict[str, Any]) -> GivenData:
+    """One text in passages, or several texts each for itself; the target is the next token."""
+    short = min(found, key=lambda each: len(each.inputs))
+    if len(short.inputs) < 2:
+        where = source.name if len(found) == 1 else f"{source.name}, text {short.name}"
+        raise InputError(f"{where} has one {spec.step_unit}: nothing comes after it that could be predicted")
+    if len(found) == 1:
+        length = min(spec.length, len(found[0].inputs) - 1)
+        passages = Passages(torch.from_numpy(found[0].inputs), length)
+        common["names"] = ()
+        if len(passages) > MOST:
+            passages = Passages(passages.ids[: MOST * length + 1], length)
+            common["note"] = f"the first {len(passages.ids):,} {spec.step_unit}s of the file"
+        return GivenData(given=passages, streamed=True, **common)
+    texts = [each.inputs for each in found]
+    return GivenData(given=_stacked([text[:-1] for text in texts], [text[1:] for text in texts]), **common)
+
+
+# ---- time series -------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, eq=False)
+class GivenSeries(GivenData):
+    """Series as windows that end at their steps, and what came after each.
+
+    Attributes:
+        panel: the series one after the other, up to the last known value of each.
+        unknown: ``(rows, columns)`` true where a value was missing.
+        length: steps of a window.
+        horizon: steps ahead.
+        test_stride: steps from one window to the next.
+    """
+
+    panel: Panel
+    unknown: np.ndarray
+    length: int
+    horizon: int
+    test_stride: int = 1
+
+    def observed(self, rows: np.ndarray) -> np.ndarray:
+        """The targets in their own units, not a number where unknown."""
+        k = len(self.panel.columns.target)
+        return np.where(self.unknown[rows, :k], np.nan, self.panel.values[rows, :k])
+
+
+def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenSeries:
+    histories, names = reader.histories(source)
+    reach = reader.lag - 1 if reader.lag else 0
+    needed = reach + reader.horizon
+    shortest = min(history.now for history in histories)
+    length = min(reader.length, shortest - needed)
+    if length < 1:
+        raise InputError(
+            f"{source.name}: a series of {shortest} row{'s' * (shortest > 1)} is too short: this run forecasts "
+            f"{reader.horizon} ahead, and needs at least {needed + 1} to hold a forecast against what came"
+        )
+    stride = -(-sum(history.now - needed - length + 1 for history in histories) // MOST)
+    windows = SeriesWindows(reader, histories, length, stride)
+    spec: DataSpec = common["described"]
+    # the one simple forecast that needs no training data
+    common["described"] = replace(
+        spec,
+        gaps=spec.gaps or any(history.unknown.any() for history in histories),
+        references=(Reference("persistence", (1.0,) * reader.horizon * len(reader.of.target)),),
+    )
+    if stride > 1:
+        common["note"] = f"a window at every {stride}th step of the file"
+    times = [np.arange(each.now) if each.times is None else each.times[: each.now] for each in histories]
+    return GivenSeries(
+        given=windows,
+        panel=Panel(
+            np.concatenate([history.values[: history.now] for history in histories]),
+            np.concatenate(times),
+            windows.starts,
+            tuple(names),
+            reader.of,
+            spec.step_unit,
+        ),
+        unknown=np.concatenate([history.unknown for history in histories]),
+        length=length,
+        horizon=reader.horizon,
+        test_stride=stride,
+        **common,
+    )
+
+
+class SeriesWindows(Split):
+    """Windows of histories, cut as they are asked for: see :meth:`rnnlab.data.series_reader.SeriesReader.window`.
+
+    Args:
+        reader: of the trained run.
+        histories: of the series.
+        length: steps of a window.
+        stride: steps from one window to the next; the last one ends as late as its forecast's truth allows.
+    """
+
+    def __init__(self, reader: SeriesReader, histories: Sequence[History], length: int, stride: int) -> None:
+        first = length + (reader.lag - 1 if reader.lag else 0)
+        owners, known = [], []
+        for number, history in enumerate(histories):
+            last = history.now - reader.horizon
+            known.append(np.arange(first + (last - first) % stride, last + 1, stride))
+            owners.append(np.full(len(known[-1]), number))
+        parts = {
+            "reader": reader,
+            "histories": histories,
+            "length": length,
+            "starts": np.cumsum([0, *(history.now for history in histories)]),
+            "owners": np.concatenate(owners),
+            "known": np.concatenate(known),
+        }
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)  # Split is frozen, and holds tensors that here are cut on demand
+
+    reader: SeriesReader
+    histories: Sequence[History]
+    length: int
+    starts: np.ndarray
+    owners: np.ndarray
+    known: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    @property
+    def inputs(self) -> Tensor:
+        """``(windows, length, features)``."""
+        return self.batch(slice(None)).inputs
+
+    @property
+    def targets(self) -> Tensor:
+        """``(windows, length, size)``."""
+        return self.batch(slice(None)).targets
+
+    def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The series and the last row of windows."""
+        numbers = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+        owners = self.owners[numbers]
+        return owners, self.starts[owners] + self.known[numbers] - 1
+
+    def batch(self, index: slice | Tensor) -> Batch:
+        numbers = range(*index.indices(len(self))) if isinstance(index, slice) else index.tolist()
+        windows = [self._window(int(self.owners[number]), int(self.known[number])) for number in numbers]
+        parts = [torch.from_numpy(np.stack(each)) for each in zip(*windows, strict=True)]
+        inputs, targets, actual, scales, references, ahead = parts
+        return Batch(inputs, targets, origin=Origin(actual, scales, references, ahead if ahead.shape[-1] else None))
+
+    def _window(self, number: int, now: int) -> tuple[np.ndarray, ...]:
+        """Inputs, targets, and the parts of :class:`rnnlab.spec.Origin` of one window."""
+        reader, whole = self.reader, self.histories[number]
+        k, steps, length = len(reader.of.target), reader.horizon, self.length
+        # no more of the past than is read, or a long series would be copied for each of its windows
+        first = now - length - (reader.lag - 1 if reader.lag else 0)
+        rows = slice(first, now + steps)
+        window = reader.window(
+            History(
+                whole.number,
+                now - first,
+                whole.values[rows],
+                whole.unknown[first:now],
+                None if whole.times is None else whole.times[rows],
+            ),
+            steps,
+        )
+        inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
+        carried = whole.values[now - length : now + steps, :k].astype(np.float32)
+        actual = np.where(whole.unknown[now - length : now + steps, :k], np.float32(np.nan), carried)
+        seen = np.log(actual) if reader.log else actual
+        said = steps if reader.direct else 1
+        after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
+        targets = (after - shift[:, :said]) / scale[:, :said]
+        last = np.log(carried[length - 1]) if reader.log else carried[length - 1]
+        persistence = (last - shift[-1]) / scale[-1]
+        # the unit of MASE is of the training part, which nobody has here
+        scales = np.stack([shift[-1], scale[-1], np.full_like(shift[-1], np.nan)])
+        ahead = window.ahead[:, :0] if reader.direct else window.ahead
+        parts = (inputs, targets.reshape(length, -1), actual, scales, persistence[None], ahead)
+        return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
