@@ -33,7 +33,8 @@ def measure(quick: bool = False) -> Result:
     return Result(
         "costs",
         f"What does each cell cost to train? One layer of {HIDDEN} units on {HIDDEN} features that want a gradient, "
-        f"{BATCH} sequences of {steps} steps, forward and backward on one CPU thread, against nn.GRU. Fastest first.",
+        f"{BATCH} sequences of {steps} steps, forward and backward on one CPU thread, medians in "
+        "milliseconds of the processor, against nn.GRU. Fastest first.",
         ["model", "parameters", "ms", "nn.GRU, ms", "ratio"],
         rows,
         numbers={"hidden": HIDDEN, "batch": BATCH, "steps": steps, "cells": numbers},

@@ -65,7 +65,8 @@ def measure(quick: bool = False) -> Result:
                 f"precision: {peak:,.0f} GFLOP/s (the median; each case has its own, from products between its passes)"
                 for device, peak in peaks.items()
             )
-            + ". What counts as work is a layer's matrix products, forward and backward, so that layers that do other "
+            + ". Times on a CPU are seconds of the processor, which neighbours lengthen less than those of the clock. "
+            "What counts as work is a layer's matrix products, forward and backward, so that layers that do other "
             "things beside them show a low share.",
             f"gru, rnn and lstm read {FEATURES} features that want no gradient, as a first layer does; min_gru and "
             "lru, like the nn.GRU beside them, an input as wide as they are that wants one, as inside a stack. The "
