@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.measurement import RNNLAB, Result, run
+from benchmarks.measurement import RNNLAB, Result, publish, run
 
 RUNS = Path(__file__).parents[1] / "build" / "memory_scores"
 """Where the runs are kept until all are done: a measurement that was stopped goes on by the same command."""
@@ -63,6 +63,23 @@ def measure(quick: bool = False) -> Result:
             return _measured(Path(folder), ["gru", "lru", "min_gru"], ["remember_first"], epochs=1)
     result = _measured(RUNS, models(), list(TESTS), EPOCHS)
     shutil.rmtree(RUNS)
+    return result
+
+
+def so_far() -> Result:
+    """What a measurement that goes on later has of whole diagnostics.
+
+    Raises:
+        RuntimeError: none is whole yet.
+    """
+    every = len(models()) * len(SEEDS)
+    found = {test: runs for test in TESTS if len(runs := collect(RUNS / test)) == every}
+    if not found:
+        raise RuntimeError(f"build/{RUNS.name} holds no diagnostic that all cells have been through")
+    result = tabulate(found, EPOCHS)
+    missing = [TESTS[test].title for test in TESTS if test not in found]
+    if missing:
+        result.notes.append(f"Not measured yet: {'; '.join(missing)}. The command adds them.")
     return result
 
 
@@ -166,4 +183,7 @@ def shown(test: str, values: Sequence[float]) -> str:
 if __name__ == "__main__":
     from benchmarks.__main__ import main
 
-    main(["memory_scores", *sys.argv[1:]])
+    if sys.argv[1:] == ["--so-far"]:
+        publish(so_far(), quick=False)
+    else:
+        main(["memory_scores", *sys.argv[1:]])
