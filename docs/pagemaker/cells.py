@@ -152,7 +152,9 @@ def overview(text: str) -> str:
         )
     if titles:
         whole.append(["trivial predictor", *[""] * (len(heading) + 1), *memory_of("(trivial)")])
-    return before + scores.markdown(columns, whole) + "\n" + "\n\n".join(["", *_how_measured(kept)]) + after
+    return (
+        before + scores.markdown(columns, whole) + "\n" + "".join(f"\n{part}\n" for part in _how_measured(kept)) + after
+    )
 
 
 def _how_measured(kept: dict[str, Any]) -> list[str]:
@@ -168,6 +170,7 @@ def _how_measured(kept: dict[str, Any]) -> list[str]:
             f"Scores: {kept['updates']:,} updates, one layer of 64 units, the same settings for all and nothing tuned "
             f"(`{kept['command']}`, {kept['date']}): what is trivial here may be learned with more of them."
         )
+        parts.append("![Cells by diagnostics: white is trivial, blue is learned](measured/memory_scores.png)")
     return parts
 
 
