@@ -287,7 +287,11 @@ def summary() -> None:
 def _lines() -> Iterator[Line]:
     from benchmarks.cells import BY_HAND, LIMITS, PARALLEL_LIMITS, PROMISED
 
-    cells = _read("cells").get("cases", [])
+    cells = _read("cells").get("cases", []) or [
+        {**case, "name": case["model"]}
+        for case in _read("scaling").get("cases", [])
+        if (case["device"], case["batch"]) == ("cpu", 32)
+    ]
     for name in BY_HAND:
         for hidden in sorted({case["hidden"] for case in cells if case["name"] == name}):
             own = [each for each in cells if (each["name"], each["hidden"]) == (name, hidden)]
