@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import sys
+import traceback
 
 from benchmarks.measurement import publish
 
@@ -29,16 +31,35 @@ NAMES = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures and prints; a full measurement is kept in ``benchmarks/results/``."""
+    """Measures and prints; a full measurement is kept in ``benchmarks/results/``.
+
+    A benchmark that fails says why, and the others go on; the exit status is 1 then.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What rnnlab costs, measured.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="a rough look in two minutes, not kept in results/")
+    parser.add_argument("--quick", action="store_true", help="a rough look in two minutes each, not kept in results/")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in NAMES:
             parser.error(f"there is no benchmark '{name}' (there are {', '.join(NAMES)})")
-    for name in options.names or NAMES:
-        publish(importlib.import_module(f"benchmarks.{name}").measure(options.quick), options.quick)
+    failed = [name for name in options.names or NAMES if not measured(name, options.quick)]
+    if not options.quick:
+        from benchmarks.plot import summary
+
+        summary()
+    if failed:
+        sys.exit(f"failed, see above: {', '.join(failed)}")
+
+
+def measured(name: str, quick: bool) -> bool:
+    """Measures and publishes one; says why where that failed."""
+    try:
+        publish(importlib.import_module(f"benchmarks.{name}").measure(quick), quick)
+    except Exception:  # noqa: BLE001 whatever it is, the others are to be measured
+        print(f"\n{name} failed:", file=sys.stderr)
+        traceback.print_exc()
+        return False
+    return True
 
 
 if __name__ == "__main__":

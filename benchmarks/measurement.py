@@ -135,7 +135,7 @@ class Result:
 
 
 def publish(result: Result, quick: bool) -> None:
-    """Prints a result and keeps it in ``results/``; a quick look is printed only."""
+    """Prints a result and keeps it in ``results/``, with its picture; a quick look is printed only."""
     print(f"\n{result.name}\n\n{result.text()}\n", flush=True)
     if quick:
         return
@@ -146,6 +146,9 @@ def publish(result: Result, quick: bool) -> None:
     verdicts = [vars(verdict) for verdict in result.verdicts]
     kept = {**around, "verdicts": verdicts, **result.numbers}
     (RESULTS / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    from benchmarks.plot import redraw  # matplotlib, which no process that is measured needs
+
+    redraw(result.name)
 
 
 def circumstances(name: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.measurement import RNNLAB, Result, run
+from benchmarks.measurement import RNNLAB, Result, publish, run
 
 RUNS = Path(__file__).parents[1] / "build" / "memory_scores"
 """Where the runs are kept until all are done: a measurement that was stopped goes on by the same command."""
@@ -38,18 +38,15 @@ class Test:
 
 TESTS = {
     "remember_first": Test("first of 30 tokens, %", ("data=remember_first", "data.length=30")),
-    "copy_memory": Test(
-        "copy 5 over 20 steps, %", ("data=copy_memory", "data.length=20", "data.copied=5", "data.symbols=8")
-    ),
-    "selective_copy": Test(
-        "copy 4 among 20 steps, %", ("data=selective_copy", "data.length=20", "data.copied=4", "data.symbols=8")
-    ),
     "parity": Test("parity, ≤ 16 → 17 to 64 bits, %", ("data=parity", "data.length=16", "data.test_length=[17,64]")),
+    "copy_memory": Test(
+        "copy 5 over 10 steps, %", ("data=copy_memory", "data.length=10", "data.copied=5", "data.symbols=8")
+    ),
     "associative_recall": Test(
         "recall of 3 pairs, 24 steps, %",
         ("data=associative_recall", "data.length=24", "data.pairs=3", "data.num_keys=8", "data.num_values=8"),
     ),
-    "adding": Test("adding, 50 steps, MSE ×1000", ("data=adding", "data.length=50"), "mse", 1000.0),
+    "adding": Test("adding, 40 steps, MSE ×1000", ("data=adding", "data.length=40"), "mse", 1000.0),
 }
 SAME = (
     "data.num_samples=8000", "data.batch_size=32", "model.hidden_size=64", "model.num_layers=1", "optimizer=adam",
@@ -66,6 +63,23 @@ def measure(quick: bool = False) -> Result:
             return _measured(Path(folder), ["gru", "lru", "min_gru"], ["remember_first"], epochs=1)
     result = _measured(RUNS, models(), list(TESTS), EPOCHS)
     shutil.rmtree(RUNS)
+    return result
+
+
+def so_far() -> Result:
+    """What a measurement that goes on later has of whole diagnostics.
+
+    Raises:
+        RuntimeError: none is whole yet.
+    """
+    every = len(models()) * len(SEEDS)
+    found = {test: runs for test in TESTS if len(runs := collect(RUNS / test)) == every}
+    if not found:
+        raise RuntimeError(f"build/{RUNS.name} holds no diagnostic that all cells have been through")
+    result = tabulate(found, EPOCHS)
+    missing = [TESTS[test].title for test in TESTS if test not in found]
+    if missing:
+        result.notes.append(f"Not measured yet: {'; '.join(missing)}. The command adds them.")
     return result
 
 
@@ -169,4 +183,7 @@ def shown(test: str, values: Sequence[float]) -> str:
 if __name__ == "__main__":
     from benchmarks.__main__ import main
 
-    main(["memory_scores", *sys.argv[1:]])
+    if sys.argv[1:] == ["--so-far"]:
+        publish(so_far(), quick=False)
+    else:
+        main(["memory_scores", *sys.argv[1:]])

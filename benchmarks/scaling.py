@@ -65,7 +65,8 @@ def measure(quick: bool = False) -> Result:
                 f"precision: {peak:,.0f} GFLOP/s (the median; each case has its own, from products between its passes)"
                 for device, peak in peaks.items()
             )
-            + ". What counts as work is a layer's matrix products, forward and backward, so that layers that do other "
+            + ". Times on a CPU are seconds of the processor, which neighbours lengthen less than those of the clock. "
+            "What counts as work is a layer's matrix products, forward and backward, so that layers that do other "
             "things beside them show a low share.",
             f"gru, rnn and lstm read {FEATURES} features that want no gradient, as a first layer does; min_gru and "
             "lru, like the nn.GRU beside them, an input as wide as they are that wants one, as inside a stack. The "
@@ -130,23 +131,31 @@ def training(layer: Any, x: Any) -> Callable[[], None]:
     return run
 
 
-def interleaved(*passes: Callable[[], Any], device: str = "cpu", budget: float = 1.0, least: int = 3) -> list[float]:
-    """The median seconds of each, turn by turn, within ``budget`` seconds but at least ``least`` times."""
+def interleaved(*passes: Callable[[], Any], device: str = "cpu", budget: float = 0.5, least: int = 3) -> list[float]:
+    """The median seconds of each, turn by turn, within ``budget`` seconds but at least ``least`` times.
+
+    Who begins changes from round to round: what comes behind a long pass is the
+    more likely to be interrupted. On a CPU its own seconds are counted, in which
+    a neighbour that takes the core away has no part; on a GPU those on the clock.
+    """
     import torch
+
+    def clock() -> float:
+        if device != "cuda":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
 
     times: list[list[float]] = [[] for _ in passes]
     for run in passes:
         run()
-    begun = time.perf_counter()
-    while len(times[0]) < least or (time.perf_counter() - begun < budget and len(times[0]) < 50):
-        for run, taken in zip(passes, times, strict=True):
-            if device == "cuda":
-                torch.cuda.synchronize()
-            started = time.perf_counter()
-            run()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            taken.append(time.perf_counter() - started)
+    begun = clock()
+    while (rounds := len(times[0])) < least or (clock() - begun < budget and rounds < 50):
+        for place in range(len(passes)):
+            turn = (place + rounds) % len(passes)
+            started = clock()
+            passes[turn]()
+            times[turn].append(clock() - started)
     return [median(taken) for taken in times]
 
 

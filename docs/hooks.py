@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mkdocs.structure.files import File, Files
-from pagemaker import cells, choices, data, story, tasks
+from pagemaker import cells, choices, data, scores, story, tasks
 
 SECTIONS = {"model": ("Cells", "cells", cells), "data": ("Data", "data", data), "task": ("Tasks", "tasks", tasks)}
 
@@ -25,6 +25,11 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """The table of all cells gets what was measured of each."""
+    return cells.overview(markdown) if page.file.src_uri == "cells.md" else markdown
+
+
 def made() -> Iterator[tuple[str, str | bytes]]:
     """Each page and picture, by its place below ``pages``."""
     for group, (_, folder, maker) in SECTIONS.items():
@@ -33,6 +38,8 @@ def made() -> Iterator[tuple[str, str | bytes]]:
             drawn: dict[str, Callable[[], Any]] = getattr(maker, "pictures", lambda _: {})(name)
             for file, draw in drawn.items():
                 yield f"{folder}/{file}", png(draw())
+    for picture in sorted(scores.RESULTS.parent.glob("*.png")):
+        yield f"measured/{picture.name}", picture.read_bytes()
     yield from story.files()
 
 

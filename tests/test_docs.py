@@ -85,6 +85,33 @@ def test_a_page_has_the_measured_scores_and_the_row_they_are_from(pagemaker: Mod
     assert "copy_memory" not in pagemaker.cells.measured("s5")
 
 
+def test_the_table_of_all_cells_has_what_was_measured_of_each(
+    pagemaker: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {
+        "costs": {"cells": {"gru": {"ratio": 0.456}}, "hidden": 64, "batch": 32, "steps": 200},
+        "memory_scores": {
+            "columns": {"parity": "parity, %", "adding": "adding, MSE"},
+            "shown": {"gru": {"parity": "99.1", "adding": "1.2"}, "(trivial)": {"parity": "50.3", "adding": "167"}},
+            "updates": 1000,
+        },
+    }
+    stamped = {
+        name: {**each, "command": f"python -m benchmarks {name}", "date": "today"} for name, each in kept.items()
+    }
+    monkeypatch.setattr(pagemaker.scores, "numbers", stamped.__getitem__)
+    text = pagemaker.cells.overview((ROOT / "docs" / "pages" / "cells.md").read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if line.startswith("| [`")]
+    named = [re.match(r"\| \[`(\w+)`\]", line)[1] for line in lines]  # type: ignore[index]
+    assert sorted(named) == sorted(choices("model"))
+    (gru,) = (line for line in lines if line.startswith("| [`gru`]"))
+    assert gru.endswith(f"| {pagemaker.cells.parameters('gru', 64, 64):,} | 0.46 | 99.1 | 1.2 |")
+    assert next(line for line in lines if line.startswith("| [`lru`]")).endswith("| – | – | – |")
+    assert "| trivial predictor |" in text
+    assert "| 50.3 | 167 |" in text
+    assert "score on the test | trivial |" in pagemaker.cells.page("gru")
+
+
 @pytest.mark.parametrize("name", choices("data"))
 def test_each_data_set_has_a_page_and_a_picture(pagemaker: ModuleType, name: str) -> None:
     text = pagemaker.data.page(name)

@@ -1,6 +1,7 @@
 """A page for each model: its equations, what it remembers, what it costs, what it scored."""
 
 import inspect
+import re
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -124,6 +125,55 @@ def cost(name: str) -> str:
     return ""
 
 
+def time_of(name: str) -> str:
+    """Of a pass forward and back, as a multiple of ``nn.GRU``'s; a dash where nobody measured it."""
+    measured_there = scores.numbers("costs").get("cells", {})
+    return f"{measured_there[name]['ratio']:.2f}" if name in measured_there else "–"
+
+
+def memory_of(name: str) -> list[str]:
+    """Its scores on the diagnostics of memory, a dash each where nobody measured them."""
+    found = scores.numbers("memory_scores")
+    return [found["shown"].get(name, {}).get(test, "–") for test in found.get("columns", {})]
+
+
+def overview(text: str) -> str:
+    """The page of all cells, with the measured columns in its first table, whose first cells name the models."""
+    kept = scores.numbers("memory_scores")
+    titles = list(kept.get("columns", {}).values())
+    before, table, after = re.split(r"((?:^\|.*\n)+)", text, maxsplit=1, flags=re.MULTILINE)
+    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    columns = [*heading, "at F = H = 64", "time / `nn.GRU`", *titles]
+    whole = []
+    for row in rows:
+        name = row[0].strip("`")
+        whole.append(
+            [f"[`{name}`](cells/{name}.md)", *row[1:], f"{parameters(name, 64, 64):,}", time_of(name), *memory_of(name)]
+        )
+    if titles:
+        whole.append(["trivial predictor", *[""] * (len(heading) + 1), *memory_of("(trivial)")])
+    return (
+        before + scores.markdown(columns, whole) + "\n" + "".join(f"\n{part}\n" for part in _how_measured(kept)) + after
+    )
+
+
+def _how_measured(kept: dict[str, Any]) -> list[str]:
+    costs = scores.numbers("costs")
+    parts = []
+    if costs:
+        parts.append(
+            f"Time: one layer of {costs['hidden']} units on as many features, {costs['batch']} sequences of "
+            f"{costs['steps']} steps, forward and backward on one CPU thread (`{costs['command']}`, {costs['date']})."
+        )
+    if kept:
+        parts.append(
+            f"Scores: {kept['updates']:,} updates, one layer of 64 units, the same settings for all and nothing tuned "
+            f"(`{kept['command']}`, {kept['date']}): what is trivial here may be learned with more of them."
+        )
+        parts.append("![Cells by diagnostics: white is trivial, blue is learned](measured/memory_scores.png)")
+    return parts
+
+
 def options(name: str) -> str:
     """The keys of its cell, with defaults and what they mean."""
     module_path, _, class_name = choices.target("model", name).rpartition(".")
@@ -163,13 +213,30 @@ def page(name: str) -> str:
         if is_parallel(name)
         else "It is computed **step after step**: each needs the state of the one before."
     )
-    parts += ["## What it costs", f"One layer has {size} {way}", cost(name)]
+    parts += ["## What it costs", f"One layer has {size} {way}"]
+    if time_of(name) != "–":
+        costs = scores.numbers("costs")
+        parts.append(
+            f"A pass forward and back over {costs['steps']} steps takes **{time_of(name)} of `nn.GRU`'s time** with as "
+            f"many units ({costs['hidden']} features and units, batch {costs['batch']}, one CPU thread; "
+            f"[beside all others](../cells.md#which-there-are))."
+        )
+    parts.append(cost(name))
     if cost(name):
         parts.append(
             "One layer on one CPU thread, batch 32, as a share of the time of `torch.nn`'s layer of the same size: "
             "[how it was measured](../cells.md#what-they-cost)."
         )
     parts += ["## What it scored", measured(name)]
+    if memory_of(name) and "–" not in memory_of(name):
+        kept = scores.numbers("memory_scores")
+        rows = [[title, kept["shown"][name][test], kept["shown"]["(trivial)"][test]]
+                for test, title in kept["columns"].items()]  # fmt: skip
+        parts.append(
+            f"After {kept['updates']:,} updates on diagnostics of memory, one layer of 64 units, nothing tuned "
+            "([beside all others](../cells.md#which-there-are)):"
+        )
+        parts.append(scores.markdown(["diagnostic", "score on the test", "trivial"], rows))
     parts += [
         "## Its options",
         options(name),

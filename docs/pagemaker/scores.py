@@ -1,8 +1,10 @@
 """Measured scores, as the tables of ``benchmarks/results`` have them."""
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "experiments"
@@ -41,6 +43,14 @@ def tables(file: Path) -> list[Table]:
 def results() -> dict[str, Table]:
     """The measured table of each benchmark that was run, by name."""
     return {file.stem: tables(file)[0] for file in sorted(RESULTS.glob("*.md")) if tables(file)}
+
+
+@cache
+def numbers(benchmark: str) -> dict[str, Any]:
+    """What ``python -m benchmarks NAME`` kept; empty where it was never run."""
+    file = RESULTS.parent / f"{benchmark}.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:
