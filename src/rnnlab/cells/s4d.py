@@ -103,7 +103,9 @@ class S4D(Cell[S4DState]):
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
         u = self.encoder(x)
-        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+        if (
+            torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # for TensorBoard's graph
+        ):
             read, last = self._recurrence(u, start, lengths)
         else:
             read, last = self._convolution(u, start, lengths)
