@@ -493,6 +493,7 @@ def test_jobs_stop_when_the_process_that_leads_them_is_lost(whole: Path, tmp_pat
     with held(path, process):
         process.kill()
         process.wait()
+    process.communicate()  # what it printed was open in the jobs' server, too
     assert resume(path) == 0  # it waits for them
     assert scores(path) == scores(whole)
 
