@@ -20,6 +20,8 @@ TARGETS = (
     "help install train sweep evaluate tensorboard report test test-all lint format typecheck check bench clean".split()
 )
 EXTRAS = "docs joblib ray slurm".split()
+MAKES = "MAKEFLAGS MAKEOVERRIDES MAKELEVEL MFLAGS ARGS".split()
+"""What a make that runs these tests hands down of its own."""
 
 # Stands for Python, its venv and its pip: does nothing but write down what it was called with.
 FAKE_PYTHON = """#!/bin/sh
@@ -33,8 +35,7 @@ esac
 
 
 def run(place: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    # a make that runs these tests hands its own flags and variables down
-    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    inherited = {name: value for name, value in os.environ.items() if name not in MAKES}
     return subprocess.run(
         arguments,
         cwd=place,
