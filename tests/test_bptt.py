@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
 from rnnlab.cells import torch_kernels
 from rnnlab.cells.bptt import BLOCK, STEPS, Block, by_hand, cut, states_before
 from rnnlab.cells.cell import map_state
+from rnnlab.cells.cfc import CfC
 from rnnlab.cells.cornn import CoRNN
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.indrnn import IndRNN
@@ -17,6 +19,7 @@ from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
 from rnnlab.cells.lem import LEM
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
+from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.torch_kernels import worthwhile_blocks
 from rnnlab.cells.unicornn import UnICORNN
 from rnnlab.shapes import State
@@ -33,6 +36,9 @@ KINDS = [
     pytest.param(LEM, {"dt": 0.3}, id="lem_short_steps"),
     pytest.param(CoRNN, {}, id="cornn"),
     pytest.param(UnICORNN, {}, id="unicornn"),
+    pytest.param(SLSTM, {}, id="slstm"),
+    pytest.param(CfC, {"time_step": 0.7}, id="cfc"),
+    pytest.param(CfC, {"backbone_layers": 3, "backbone_units": 5}, id="cfc_deep"),
 ]
 by_hand_kinds = pytest.mark.parametrize(("kind", "options"), KINDS)
 
@@ -48,7 +54,9 @@ def layer(kind: Any, options: dict[str, Any]) -> Any:
 
 
 def some_state(cell: Any) -> Any:
-    return map_state(lambda zero: torch.randn(zero.shape, dtype=zero.dtype), cell.initial_state(BATCH))
+    """One that the cell can be in."""
+    with torch.no_grad():
+        return map_state(Tensor.clone, cell.unroll(2 * torch.randn(BATCH, 3, FEATURES, dtype=torch.float64))[1])
 
 
 def parts(state: State) -> list[Tensor]:
@@ -71,6 +79,28 @@ def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: i
         loss = loss + sum(part.square().sum() for part in parts(last))
         results.append((output, *parts(last), *torch.autograd.grad(loss, wanted)))
     for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_the_first_stabiliser_of_an_slstm_and_its_ties(varying: bool) -> None:
+    cell = layer(SLSTM, {})
+    with torch.no_grad():
+        cell.bias[:HIDDEN] = -40.0  # far below log σ(f): only the mask keeps n from being 0
+        cell.weight_ih[1].zero_()
+        cell.weight_hh[[1, HIDDEN + 1]] = 0.0
+        # of unit 1 both gates are equal at the first step, and the stabiliser is either
+        cell.bias[1] = F.logsigmoid(cell.bias[HIDDEN + 1])
+        cell.weight_ih[HIDDEN + 1].zero_()
+    x = torch.randn(BATCH, BLOCK + 3, FEATURES, dtype=torch.float64, requires_grad=True)
+    lengths = torch.arange(BATCH) * 3 if varying else None
+    results = []
+    for run in (cell, cell.unroll):
+        output, last = run(x, None, lengths)
+        loss = output.sin().sum() + sum((part * (number + 1)).sum() for number, part in enumerate(last))
+        results.append((output, *last, *torch.autograd.grad(loss, [x, *cell.parameters()])))
+    for ours, expected in zip(*results, strict=True):
+        assert expected.isfinite().all()
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -128,8 +158,10 @@ def test_gradients_are_the_same_twice_and_where_only_some_are_wanted(kind: Any, 
     loss = cell(x)[0].sin().sum()
     first, second = (torch.autograd.grad(loss, list(cell.parameters()), retain_graph=True) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
-    cell.weight_hh.requires_grad_(False)
-    assert torch.equal(torch.autograd.grad(cell(x.detach())[0].sin().sum(), cell.weight_ih)[0], first[0])
+    wanted, *others = cell.parameters()
+    for parameter in others:
+        parameter.requires_grad_(False)
+    assert torch.equal(torch.autograd.grad(cell(x.detach())[0].sin().sum(), wanted)[0], first[0])
 
 
 @by_hand_kinds

@@ -16,8 +16,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rnnlab.cells.bptt import Block, by_hand, run_blocks
 from rnnlab.cells.cell import Cell
-from rnnlab.shapes import Hidden, PositiveFloat, PositiveInt, Step
+from rnnlab.cells.cfc_bptt import CfCLayer
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+
+SCALE = 1.7159
+"""Of φ, which is then about 1 at 1."""
 
 
 class CfC(Cell[Tensor]):
@@ -32,7 +37,7 @@ class CfC(Cell[Tensor]):
         backbone_layers: how many.
         time_step: τ.
         gain: see above; the authors' search over 0.5 to 1.7.
-        backend: ``reference`` and ``auto`` are both the loop over ``step``.
+        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
     """
 
     def __init__(
@@ -66,10 +71,37 @@ class CfC(Cell[Tensor]):
         h = torch.lerp(early.tanh(), late.tanh(), passed)
         return h, h
 
+    def forward(
+        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
+    ) -> tuple[HiddenSequence, Hidden]:
+        if self.backend == "reference" or not by_hand(x):
+            return self.unroll(x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        output, (h,) = run_blocks(self._by_hand, x, (start,), lengths)
+        return output, h
+
+    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
+        # tanh a = 2σ(2a) - 1: with (h + 1)/2 for h, and likewise in the backbone, everything is a sigmoid
+        # weight and bias of each layer, in turn
+        weight, bias, *backbone = self.backbone.parameters()
+        w, u = weight.split((self.input_size, self.hidden_size), 1)
+        weights = [4 / 3 * w, 4 / 3 * (bias - u.sum(1)), 8 / 3 * u]
+        early_late, rate, shift = self.heads.weight.split((2 * self.hidden_size, self.hidden_size, self.hidden_size))
+        early_late_bias, rate_bias, shift_bias = self.heads.bias.split(
+            (2 * self.hidden_size, *(2 * [self.hidden_size]))
+        )
+        heads = torch.cat([2 * early_late, self.time_step * rate + shift])
+        heads_bias = torch.cat([2 * early_late_bias, self.time_step * rate_bias + shift_bias])
+        weights += [2 * SCALE * heads, heads_bias - SCALE * heads.sum(1)]
+        deeper: list[Tensor] = []
+        for weight, bias in zip(backbone[::2], backbone[1::2], strict=True):
+            deeper += [8 / 3 * SCALE * weight, 4 / 3 * (bias - SCALE * weight.sum(1))]
+        return (CfCLayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled(), *deeper),)
+
     def _heads(self, x: Step, state: Hidden) -> tuple[Tensor, ...]:
         b = torch.cat([x, state], -1)
         for layer in self.backbone:
-            b = 1.7159 * (2 / 3 * layer(b)).tanh()
+            b = SCALE * (2 / 3 * layer(b)).tanh()
         return self.heads(b).chunk(4, -1)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
