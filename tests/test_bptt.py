@@ -18,6 +18,7 @@ from rnnlab.cells.indrnn import IndRNN
 from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
 from rnnlab.cells.lem import LEM
 from rnnlab.cells.lstm import LSTM
+from rnnlab.cells.mogrifier_lstm import MogrifierLSTM
 from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.torch_kernels import worthwhile_blocks
@@ -37,6 +38,9 @@ KINDS = [
     pytest.param(CoRNN, {}, id="cornn"),
     pytest.param(UnICORNN, {}, id="unicornn"),
     pytest.param(SLSTM, {}, id="slstm"),
+    pytest.param(MogrifierLSTM, {}, id="mogrifier_lstm"),
+    pytest.param(MogrifierLSTM, {"rounds": 2}, id="mogrifier_lstm_2"),
+    pytest.param(MogrifierLSTM, {"rounds": 0}, id="mogrifier_lstm_0"),
     pytest.param(CfC, {"time_step": 0.7}, id="cfc"),
     pytest.param(CfC, {"backbone_layers": 3, "backbone_units": 5}, id="cfc_deep"),
 ]
