@@ -25,9 +25,9 @@ PARALLEL_LIMITS = {64: 0.25, 256: 0.35}
 PROMISED = ("min_gru", "lru")
 LOOPS = {
     "indrnn": "IndRNN", "layer_norm_lstm": "LayerNormLSTM", "lem": "LEM", "cornn": "CoRNN", "unicornn": "UnICORNN",
+    "slstm": "SLSTM", "mogrifier_lstm": "MogrifierLSTM", "cfc": "CfC",
 }  # fmt: skip
 LOOP_LIMIT = 0.4
-WITHOUT_A_FAST_PATH = {"slstm": "SLSTM", "mogrifier_lstm": "MogrifierLSTM", "cfc": "CfC"}
 VARYING_LIMIT = 1.1
 
 
@@ -79,10 +79,6 @@ def measure(quick: bool = False) -> Result:
         x = torch.randn(BATCH, steps, FEATURES)
         ours, loop = (cell(name, kind)(FEATURES, 64, backend=backend) for backend in ("auto", "reference"))
         record(name, "its loop", 64, steps, timed(training(ours, x), training(loop, x)), LOOP_LIMIT)
-    for name, kind in WITHOUT_A_FAST_PATH.items():
-        x = torch.randn(BATCH, 50, FEATURES)
-        rival = torch.nn.GRU(FEATURES, 64, batch_first=True)
-        record(name, "nn.GRU", 64, 50, timed(training(cell(name, kind)(FEATURES, 64), x), training(rival, x)), None)
     for name, hidden in ((n, h) for n in ("gru", "rnn", "lstm") for h in (64, 256)):
         # as many valid steps in as many shorter sequences, and in fewer as long
         ours = cell(*BY_HAND[name])(FEATURES, hidden)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import choices, compose
+from conftest import TINY, choices, compose
 from processes import PATIENCE, held, start
 
 from rnnlab.commands import evaluate as evaluate_command
@@ -30,16 +30,19 @@ Train = Callable[..., Outcome]
 FAMILIAR = ("sine", "tokens", "text")
 
 
-# the whole product; what two models on all data and all models on three data sets leave is slow only by its number
+# A model sees of its data numbers or tokens, and is asked for a value, values, classes or tokens: of each kind there is
+# one here. So each model is held against these, and each data set against two models.
+KINDS = (*FAMILIAR, "adding", "classification")
 PRODUCT = [
     pytest.param(model, data, marks=() if model in ("gru", "lstm") or data in FAMILIAR else pytest.mark.slow)
     for model in choices("model")
     for data in choices("data")
+    if model in ("gru", "lstm") or data in KINDS
 ]
 
 
 @pytest.mark.parametrize(("model", "data"), PRODUCT)
-def test_every_model_works_with_every_data_set(model: str, data: str, train: Train) -> None:
+def test_every_model_works_with_every_kind_of_data(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
     assert metrics["steps"] == 4  # 32 of 40 sequences in batches of 8
@@ -49,6 +52,16 @@ def test_every_model_works_with_every_data_set(model: str, data: str, train: Tra
         directory = outcome.directory
         again = evaluate(directory.config, directory)
         assert {name: again[name] for name in again} == pytest.approx({name: metrics[name] for name in again}, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", choices("data"))
+def test_no_data_is_of_another_kind(data: str) -> None:
+    def kind(data: str) -> tuple[bool, str]:
+        spec = prepare(compose(*TINY, f"data={data}")).data.spec
+        return spec.input.features is None, spec.target.kind
+
+    assert kind(data) in map(kind, KINDS)
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
@@ -174,7 +187,14 @@ def test_compiling_is_of_the_step_and_for_the_training(train: Train, monkeypatch
 
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr("rnnlab.runs.compiled.shutil.which", lambda _: "/usr/bin/g++")
-    options = ("model=cfc", "model.num_layers=2", "model.hidden_size=4", "data=sine", "instruments=none")
+    options = (
+        "model=cfc",
+        "model.cell.backend=reference",
+        "model.num_layers=2",
+        "model.hidden_size=4",
+        "data=sine",
+        "instruments=none",
+    )
     plain = train(*options)
     assert not calls
     outcome = train(*options, "trainer.compile=true")
@@ -413,8 +433,8 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(train: Train, capsys: pytes
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_step_learns_what_the_plain_one_does(tmp_path: Path) -> None:
     # processes of their own: what pytest has the shapes checked by cannot be compiled
-    options = ("model=cfc", "model.hidden_size=4", "data.num_samples=40", "data.length=10", "trainer=cpu",
-               "trainer.max_epochs=1", "instruments=none")  # fmt: skip
+    options = ("model=cfc", "model.cell.backend=reference", "model.hidden_size=4", "data.num_samples=40",
+               "data.length=10", "trainer=cpu", "trainer.max_epochs=1", "instruments=none")  # fmt: skip
     found = []
     for compiled in ("true", "false"):
         process = start("train", *options, f"trainer.compile={compiled}", f"hydra.run.dir={tmp_path / compiled}")
