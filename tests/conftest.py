@@ -1,12 +1,15 @@
 """What the tests share: configs as the command line composes them, and tiny runs."""
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from io import StringIO, TextIOBase
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
 from rnnlab.runs.directory import RunDirectory
@@ -40,6 +43,24 @@ def choices(group: str) -> list[str]:
 def compose(*overrides: str) -> dict[str, Any]:
     """The resolved config that ``rnnlab train OVERRIDES`` runs with."""
     return plain(create_hydra().config_loader.load_configuration("train", list(overrides), run_mode()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def yaml_parsed_once() -> Iterator[None]:
+    """Each text that Hydra reads is parsed once: the tests compose thousands of configs of the same files."""
+    parse, made = OmegaConf.load, dict[str, bytes]()
+
+    def load(file: Any) -> Any:
+        if not isinstance(file, TextIOBase):
+            return parse(file)
+        text = file.read()
+        if text not in made:
+            made[text] = pickle.dumps(parse(StringIO(text)))
+        return pickle.loads(made[text])
+
+    OmegaConf.load = staticmethod(load)
+    yield
+    OmegaConf.load = staticmethod(parse)
 
 
 @pytest.fixture(autouse=True)

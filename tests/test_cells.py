@@ -167,10 +167,14 @@ def test_the_order_of_the_batch_does_not_matter(model: str, lengths: Tensor | No
     close(last, rows(final, order))
 
 
+FEWER_WEIGHTS = {"cfc": {"backbone_units": 3}}
+"""Each of them is nudged by itself."""
+
+
 @every_model
 @pytest.mark.parametrize("path", ["forward", "unroll"])
 def test_gradients_agree_with_finite_differences(model: str, path: str) -> None:
-    cell = build(model, 2, 2)
+    cell = build(model, 2, 2, **FEWER_WEIGHTS.get(model, {}))
     layer = cell if path == "forward" else _Unroll(cell)
     weights = dict(layer.named_parameters())
     start = rows(some_state(cell), slice(0, 2))

@@ -112,7 +112,11 @@ def test_the_table_of_all_cells_has_what_was_measured_of_each(
     assert "score on the test | trivial |" in pagemaker.cells.page("gru")
 
 
-@pytest.mark.parametrize("name", choices("data"))
+SOME_DATA = ("sine", "classification", "tokens", "text", "csv", "parity")
+DATA = [pytest.param(name, marks=() if name in SOME_DATA else pytest.mark.slow) for name in choices("data")]
+
+
+@pytest.mark.parametrize("name", DATA)
 def test_each_data_set_has_a_page_and_a_picture(pagemaker: ModuleType, name: str) -> None:
     text = pagemaker.data.page(name)
     assert f"rnnlab train data={name}\n" in text

@@ -78,10 +78,10 @@ def assert_same_run(one: RunDirectory, other: RunDirectory, tolerance: float) ->
 # ---- the numbers of each alone ---------------------------------------------------------------------------
 
 
-SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "min_gru", "indrnn")]
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "lru", "rnn", "min_gru", "indrnn")]
 
 
-@pytest.mark.parametrize("model", ["gru", "lstm", "lru", *SLOWER])
+@pytest.mark.parametrize("model", ["gru", *SLOWER])
 def test_every_epoch_is_that_of_each_alone_in_double_precision(model: str, tmp_path: Path) -> None:
     shared = (*TINY, DOUBLE, f"model={model}", "model.num_layers=2", "trainer.max_epochs=2")
     varied = ("seed=0 optimizer.lr=0.01 model.dropout=0.3", "seed=1 optimizer.lr=0.001 model.dropout=0.0",

@@ -124,7 +124,8 @@ class TensorBoard(Callback):
             network.eval()
             if inputs.is_floating_point():
                 inputs = inputs.to(next(network.parameters()).dtype)
-            traced = graph(_Output(network), inputs)
+            # traced here, since the writer's function would do so twice and compare the two
+            traced = graph(torch.jit.trace(_Output(network), inputs, check_trace=False), inputs)
             network.train(training)
         self.writer.file_writer.add_graph(traced)
         # the jobs of a sweep mostly share it, and tracing takes as long as a short epoch
