@@ -61,7 +61,13 @@ def checked(network: Network, format: target.Format, length: int = 6) -> Verdict
 # ---- the step, cut into pieces ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS)
+# in the fast tests, a cell of each way that there is
+WAYS = ("gru", "lstm", "lru", "mlstm", "s4d")
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=() if name in WAYS else pytest.mark.slow) for name in MODELS]
+)
 def test_pieces_of_a_step_are_the_loop(model: str) -> None:
     cell = cell_of(model)
     over_time = OverTime(cell)

@@ -428,6 +428,7 @@ PRUNED = (*OPTUNA, "hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=
           "hydra.sweeper.sampler=grid", "optimizer.lr=3e-3,1e-9", "model=gru")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_worth_going_on_ends_early_and_counts(
     optuna: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -535,6 +536,7 @@ def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant
     assert [trial.user_attrs["sweep"].rpartition("/")[2] for trial in found.trials] == list("abb")
 
 
+@pytest.mark.slow
 def test_who_comes_when_the_shared_budget_is_spent_finds_nothing_to_do(
     optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
