@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnlab.data.panel import Panel
 from rnnlab.data.reader import Given, Reader
-from rnnlab.data.sequence import Batches, Sample, SequenceData, Split, SplitName, StreamOrder, stack
+from rnnlab.data.sequence import Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder, stack
 from rnnlab.data.series_reader import History, SeriesReader
 from rnnlab.data.source import Source
 from rnnlab.data.text import Passages
@@ -240,7 +240,7 @@ def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> 
     )
 
 
-class SeriesWindows(Split):
+class SeriesWindows(CutOnDemand):
     """Windows of histories, cut as they are asked for: see :meth:`rnnlab.data.series_reader.SeriesReader.window`.
 
     Args:
@@ -257,16 +257,14 @@ class SeriesWindows(Split):
             last = history.now - reader.horizon
             known.append(np.arange(first + (last - first) % stride, last + 1, stride))
             owners.append(np.full(len(known[-1]), number))
-        parts = {
-            "reader": reader,
-            "histories": histories,
-            "length": length,
-            "starts": np.cumsum([0, *(history.now for history in histories)]),
-            "owners": np.concatenate(owners),
-            "known": np.concatenate(known),
-        }
-        for name, part in parts.items():
-            object.__setattr__(self, name, part)  # Split is frozen, and holds tensors that here are cut on demand
+        super().__init__(
+            reader=reader,
+            histories=histories,
+            length=length,
+            starts=np.cumsum([0, *(history.now for history in histories)]),
+            owners=np.concatenate(owners),
+            known=np.concatenate(known),
+        )
 
     reader: SeriesReader
     histories: Sequence[History]
@@ -278,25 +276,14 @@ class SeriesWindows(Split):
     def __len__(self) -> int:
         return len(self.known)
 
-    @property
-    def inputs(self) -> Tensor:
-        """``(windows, length, features)``."""
-        return self.batch(slice(None)).inputs
-
-    @property
-    def targets(self) -> Tensor:
-        """``(windows, length, size)``."""
-        return self.batch(slice(None)).targets
-
     def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """The series and the last row of windows."""
-        numbers = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+        numbers = self.numbers(index)
         owners = self.owners[numbers]
         return owners, self.starts[owners] + self.known[numbers] - 1
 
     def batch(self, index: slice | Tensor) -> Batch:
-        numbers = range(*index.indices(len(self))) if isinstance(index, slice) else index.tolist()
-        windows = [self._window(int(self.owners[number]), int(self.known[number])) for number in numbers]
+        windows = [self._window(int(self.owners[number]), int(self.known[number])) for number in self.numbers(index)]
         parts = [torch.from_numpy(np.stack(each)) for each in zip(*windows, strict=True)]
         inputs, targets, actual, scales, references, ahead = parts
         return Batch(inputs, targets, origin=Origin(actual, scales, references, ahead if ahead.shape[-1] else None))

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data.sequence import Split
+from rnnlab.data.sequence import CutOnDemand
 from rnnlab.spec import Batch
 
 
-class Packed(Split):
+class Packed(CutOnDemand):
     """Sequences one after the other in memory; a batch is padded with zeros when it is cut, to its own longest.
 
     Args:
@@ -21,6 +21,7 @@ class Packed(Split):
     ids: Tensor
     starts: Tensor
     lengths: Tensor
+    classes: Tensor
 
     def __init__(self, sequences: Iterable[np.ndarray], targets: Tensor) -> None:
         # a bytearray grows in place, where many small arrays would take ten times the memory of their numbers
@@ -29,26 +30,23 @@ class Packed(Split):
             buffer += sequence.astype(np.int32).tobytes()
             sizes.append(len(sequence))
         lengths = torch.tensor(sizes)
-        parts = {
-            "ids": torch.from_numpy(np.frombuffer(buffer, np.int32)),
-            "lengths": lengths,
-            "starts": lengths.cumsum(0) - lengths,
-            "targets": targets,
-            "future": None,
-        }
-        for name, part in parts.items():
-            object.__setattr__(self, name, part)  # Split is frozen, and its inputs are not held as a tensor here
+        super().__init__(
+            ids=torch.from_numpy(np.frombuffer(buffer, np.int32)),
+            lengths=lengths,
+            starts=lengths.cumsum(0) - lengths,
+            classes=targets,
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @property
-    def inputs(self) -> Tensor:
-        """``(sequences, time)``, padded to the longest of all."""
-        return self.batch(slice(None)).inputs
+    def targets(self) -> Tensor:
+        """``(sequences,)``."""
+        return self.classes
 
     def batch(self, index: slice | Tensor) -> Batch:
         lengths, starts = self.lengths[index], self.starts[index]
         step = torch.arange(int(lengths.max()))
         tokens = self.ids[(starts[:, None] + step).clamp(max=len(self.ids) - 1)].long()
-        return Batch(tokens * (step < lengths[:, None]), self.targets[index], lengths)
+        return Batch(tokens * (step < lengths[:, None]), self.classes[index], lengths)

@@ -65,6 +65,32 @@ class Split:
         return self.targets.dim() == (3 if self.targets.is_floating_point() else 2)
 
 
+class CutOnDemand(Split):
+    """A split whose sequences are cut when they are asked for, by ``batch`` and ``__len__`` of a subclass.
+
+    Args:
+        parts: what they are cut from, to be attributes.
+    """
+
+    def __init__(self, **parts: Any) -> None:
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)  # Split is frozen
+
+    @property
+    def inputs(self) -> Tensor:
+        """Of all sequences, cut and copied."""
+        return self.batch(slice(None)).inputs
+
+    @property
+    def targets(self) -> Tensor:
+        """Likewise."""
+        return self.batch(slice(None)).targets
+
+    def numbers(self, index: slice | Tensor) -> np.ndarray:
+        """``(batch,)`` the numbers of the sequences at ``index``."""
+        return np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+
+
 @dataclass(kw_only=True, eq=False)
 class SequenceData(LightningDataModule, ABC):
     """Sequences whose every sample is a pure function of ``(seed, split, index)``.

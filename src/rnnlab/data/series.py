@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnlab.data import autoregression
 from rnnlab.data.calendar import Calendar, calendar_features
 from rnnlab.data.panel import SEASONS, Missing, Panel, carry_forward, show
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, Split, SplitName
+from rnnlab.data.sequence import SPLITS, CutOnDemand, Sample, SequenceData, Split, SplitName
 from rnnlab.data.series_reader import SeriesReader, step_of
 from rnnlab.errors import InputError
 from rnnlab.shapes import NonNegativeInt, PositiveInt
@@ -564,15 +564,11 @@ def place(numbers: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: in
     return series, first[series] + (numbers - (ends - counts)[series]) * stride
 
 
-class Windows(Split):
+class Windows(CutOnDemand):
     """The windows of a split, cut from the series as they are asked for: they overlap in memory."""
 
     def __init__(self, data: SeriesData, split: SplitName) -> None:
-        # Split is frozen, and holds tensors that here are cut on demand
-        object.__setattr__(self, "data", data)
-        object.__setattr__(self, "name", split)
-        object.__setattr__(self, "origins", data._origins(split))
-        object.__setattr__(self, "number", data.size(split))
+        super().__init__(data=data, name=split, origins=data._origins(split), number=data.size(split))
 
     data: SeriesData
     name: SplitName
@@ -582,20 +578,9 @@ class Windows(Split):
     def __len__(self) -> int:
         return self.number
 
-    @property
-    def inputs(self) -> Tensor:
-        """``(windows, length, features)``: all of them, copied."""
-        return self.batch(slice(None)).inputs
-
-    @property
-    def targets(self) -> Tensor:
-        """``(windows, length, size)``."""
-        return self.batch(slice(None)).targets
-
     def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """The series and the last row of windows."""
-        numbers = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
-        return place(numbers, *self.origins)
+        return place(self.numbers(index), *self.origins)
 
     def batch(self, index: slice | Tensor) -> Batch:
         series, origins = self.place(index)

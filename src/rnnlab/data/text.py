@@ -24,7 +24,7 @@ from rnnlab.data.corpus import (
     read_text,
 )
 from rnnlab.data.entropy import COMPRESSED, MEASURED, bigram_nats, compressed_nats, compressors, unigram
-from rnnlab.data.sequence import SPLITS, Batches, Sample, SequenceData, Split, SplitName, StreamOrder
+from rnnlab.data.sequence import SPLITS, Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.shapes import FilePath, PositiveInt
@@ -217,16 +217,14 @@ class Text(SequenceData):
             )
 
 
-class Passages(Split):
+class Passages(CutOnDemand):
     """A part of a text in sequences of ``length`` steps, cut from ``ids`` as they are asked for.
 
     They overlap in memory: a token takes no more than its place in ``ids``.
     """
 
     def __init__(self, ids: Tensor, length: int) -> None:
-        # Split is frozen, and holds tensors that here are views of one
-        object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "length", length)
+        super().__init__(ids=ids, length=length)
 
     ids: Tensor
     length: int
@@ -234,18 +232,8 @@ class Passages(Split):
     def __len__(self) -> int:
         return _sequences(self.ids, self.length)
 
-    @property
-    def inputs(self) -> Tensor:
-        """``(sequences, length)``."""
-        return self.batch(slice(None)).inputs
-
-    @property
-    def targets(self) -> Tensor:
-        """``(sequences, length)``."""
-        return self.batch(slice(None)).targets
-
     def batch(self, index: slice | Tensor) -> Batch:
-        rows = torch.arange(*index.indices(len(self))) if isinstance(index, slice) else index
+        rows = torch.from_numpy(self.numbers(index))
         last = len(self.ids) - 1
         lengths = (last - rows * self.length).clamp(max=self.length)
         longest = int(lengths.max())
