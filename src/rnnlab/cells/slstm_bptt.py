@@ -114,21 +114,8 @@ class SLSTMLayer(Function):
         with torch.inference_mode():
             for number in reversed(range(len(blocks))):
                 x_b, a_b, decay_b, c_b, n_b = (part[number] for part in each)
-                (
-                    d_parts,
-                    flat,
-                    gamma_b,
-                    both_b,
-                    by_gamma,
-                    by_n,
-                    keep_b,
-                    before_h,
-                    before_c,
-                    before_n,
-                    free,
-                    firsts,
-                    steps,
-                ) = scratch.at(blocks[number])
+                views, flat, firsts, steps = scratch.at(blocks[number])
+                d_parts, gamma_b, both_b, by_gamma, by_n, keep_b, before_h, before_c, before_n, free = views
                 i, keep, z, o = a_b.split_with_sizes(4 * [hidden], -1)
                 for before, states, start in (
                     (before_h, output_h, start_h), (before_c, output_c, start_c), (before_n, output_n, start_n)
@@ -155,20 +142,19 @@ class SLSTMLayer(Function):
                     part[-1, : len(carry)].add_(of_last)
                 for first in firsts:
                     first.zero_()
-                of_m: Any = None
+                through_m: list[Tensor | None] = [None] * len(steps)
                 if any(part is not None for part in of_others):
                     given = [None if part is None else part[number] for part in of_others]
                     of_m, left_to_m = _through_the_stabiliser(given, c_b, n_b, i, keep, decay_b, left_to_m)
-                for index, (by_c, by_both, of_o, d, gamma, wide, both, chi, psi, a, with_n, f, *next_) in enumerate(
-                    steps
-                ):
-                    next_gamma, next_both = next_
+                    through_m = list(of_m.unbind(0)[::-1])
+                for of_m_t, known in zip(through_m, steps, strict=True):
+                    by_c, by_both, of_o, d, gamma, wide, both, chi, psi, a, with_n, f, next_gamma, next_both = known
                     both.addcmul_(wide, a)
                     of_o.mul_(gamma)
                     by_c.mul_(chi)
                     by_both.addcmul_(psi, with_n)
-                    if of_m is not None:
-                        by_both.add_(of_m[-1 - index])
+                    if of_m_t is not None:
+                        by_both.add_(of_m_t)
                     next_both.addcmul_(both, f)
                     next_gamma.addmm_(d, u)
                 carry, carry_both = (part.clone() for part in firsts)
@@ -181,7 +167,7 @@ class SLSTMLayer(Function):
             begun = len(grad_c)
             grad_m = grad_c * start_c[:begun] + grad_n * start_n[:begun]
             grad_m[: len(left_to_m)].add_(left_to_m)
-        return (grad_x, carry, grad_c, grad_n, grad_m, grad_w.t(), grad_b, grad_u, None, None, None)
+        return grad_x, carry, grad_c, grad_n, grad_m, grad_w.t(), grad_b, grad_u, None, None, None
 
 
 def _through_the_stabiliser(
@@ -233,7 +219,8 @@ def _backward_views(d: Tensor, gamma: Tensor, both: Tensor, *others: Tensor) -> 
         new_both[:, :, :1], new_both[:, :, 1:], by_gamma, by_n, keep[:, :, None], gamma[:-1], both[:-1],
     )  # fmt: skip
     steps = list(zip(*(view.unbind(0)[::-1] for view in each), strict=True))
-    return (
-        d.chunk(4, -1), d.flatten(0, 1), new_gamma, new_both.unbind(2), by_gamma.unbind(2), by_n.unbind(2), keep,
-        before_h, before_c, before_n, free, (gamma[0], both[0]), steps,
+    views = (
+        d.chunk(4, -1), new_gamma, new_both.unbind(2), by_gamma.unbind(2), by_n.unbind(2), keep, before_h, before_c,
+        before_n, free,
     )  # fmt: skip
+    return views, d.flatten(0, 1), (gamma[0], both[0]), steps
