@@ -81,21 +81,21 @@ class CfC(Cell[Tensor]):
         return output, h
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2σ(2a) - 1: with (h + 1)/2 for h, and likewise in the backbone, everything is a sigmoid
+        # tanh a = 2(σ(2a) - ½): the 2 is in the weights, and h is a half of itself there
         # weight and bias of each layer, in turn
         weight, bias, *backbone = self.backbone.parameters()
         w, u = weight.split((self.input_size, self.hidden_size), 1)
-        weights = [4 / 3 * w, 4 / 3 * (bias - u.sum(1)), 8 / 3 * u]
+        weights = [4 / 3 * w, 4 / 3 * bias, 8 / 3 * u]
         early_late, rate, shift = self.heads.weight.split((2 * self.hidden_size, self.hidden_size, self.hidden_size))
         early_late_bias, rate_bias, shift_bias = self.heads.bias.split(
             (2 * self.hidden_size, *(2 * [self.hidden_size]))
         )
         heads = torch.cat([2 * early_late, self.time_step * rate + shift])
         heads_bias = torch.cat([2 * early_late_bias, self.time_step * rate_bias + shift_bias])
-        weights += [2 * SCALE * heads, heads_bias - SCALE * heads.sum(1)]
+        weights += [2 * SCALE * heads, heads_bias]
         deeper: list[Tensor] = []
         for weight, bias in zip(backbone[::2], backbone[1::2], strict=True):
-            deeper += [8 / 3 * SCALE * weight, 4 / 3 * (bias - SCALE * weight.sum(1))]
+            deeper += [8 / 3 * SCALE * weight, 4 / 3 * bias]
         return (CfCLayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled(), *deeper),)
 
     def _heads(self, x: Step, state: Hidden) -> tuple[Tensor, ...]:

@@ -1,10 +1,13 @@
 """A CfC layer's forward and backward pass by hand; the equations are in :mod:`rnnlab.cells.cfc`.
 
 There tanh is made a sigmoid, which is several times as fast, and the gate's two heads are one, since the time step is
-the same for all. With p for a layer of the backbone and v for (h + 1)/2, all of its constants in the weights:
+the same for all. With p for a layer of the backbone and v for h/2, all constants in the weights:
 
-    p⁰_t = σ(W x_t + U v_{t-1} + b),        p^k_t = σ(V_k p^{k-1}_t + c_k)
-    e, l, s = σ(Q p_t + q),                 v_t = (1 - s) ⊙ e + s ⊙ l
+    p⁰_t = σ(W x_t + U v_{t-1} + b) - ½,    p^k_t = σ(V_k p^{k-1}_t + c_k) - ½
+    e, l, s = σ(Q p_t + q),                 v_t = (1 - s) ⊙ e + s ⊙ l - ½
+
+The halves are taken at every step, though the biases could hold them: sums of numbers around ½, most of which a bias
+then takes away, are rounded four times as much.
 
 Backward, with γ_t = ∂L/∂v_t along every path, all factors but γ_t and the products are known for a whole block:
 
@@ -55,18 +58,19 @@ class CfCLayer(Function):
         with torch.inference_mode():
             w_t, u_t, heads_t = w.t(), u.t().contiguous(), heads.t().contiguous()
             further = [(bias, weight.t().contiguous()) for weight, bias in zip(deeper[::2], deeper[1::2], strict=True)]
-            v = (start + 1) / 2
+            half = x.new_tensor(0.5)  # a number would be made a tensor at every step
+            v = start / 2
             for number, (x_b, y_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
                 flat, used, new_v, steps = scratch.at(blocks[number])
                 v = v[: blocks[number].rows].clone()  # the views of the next block are of the same memory
                 torch.addmm(b, x_b, w_t, out=flat)
                 for p, *higher, q, early, late, passed, next_v in steps:
-                    below = p.addmm_(v, u_t).sigmoid_()
+                    below = p.addmm_(v, u_t).sigmoid_().sub_(half)
                     for out, (bias, weight_t) in zip(higher, further, strict=True):
-                        below = torch.addmm(bias, below, weight_t, out=out).sigmoid_()
+                        below = torch.addmm(bias, below, weight_t, out=out).sigmoid_().sub_(half)
                     torch.addmm(heads_bias, below, heads_t, out=q).sigmoid_()
-                    v = torch.lerp(early, late, passed, out=next_v)
-                torch.sub(new_v, 0.5, out=y_b).mul_(2)
+                    v = torch.lerp(early, late, passed, out=next_v).sub_(half)
+                torch.mul(new_v, 2, out=y_b)
                 if save:
                     for part, values in zip(kept, used, strict=True):
                         part[number].copy_(values)
@@ -93,19 +97,20 @@ class CfCLayer(Function):
         x_blocks, direct_blocks = split_rows(x, blocks), split(direct.contiguous(), blocks)
         carry = x.new_empty(0, hidden)
         with torch.inference_mode():
+            quarter = x.new_tensor(0.25)  # of (½ - p)(½ + p), the derivative of σ
             for number in reversed(range(len(blocks))):
                 *of_layers, q_b = (parts[number] for parts in kept_parts)
                 (of_early, of_late, of_passed), factors, flats, gamma_b, first, before, free, steps = scratch.at(
                     blocks[number]
                 )
                 states_before(before, output, start, blocks, number)
-                before.add_(1).mul_(0.5)
+                before.mul_(0.5)
                 early, late, passed = q_b.split_with_sizes((hidden, hidden, hidden), -1)
                 sigmoid_backward(torch.sub(1, passed, out=free), early, grad_input=of_early)
                 sigmoid_backward(passed, late, grad_input=of_late)
                 sigmoid_backward(torch.sub(late, early, out=free), passed, grad_input=of_passed)
                 for factor, p in zip(factors, of_layers, strict=True):
-                    torch.sub(1, p, out=factor).mul_(p)
+                    torch.addcmul(quarter, p, p, value=-1, out=factor)
                 torch.mul(direct_blocks[number], 2, out=gamma_b)
                 gamma_b[-1, : len(carry)].add_(carry)
                 first.zero_()
