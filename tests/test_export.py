@@ -204,7 +204,7 @@ def test_a_network_that_can_be_traced_is_the_network(options: dict[str, Any]) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "format"), [(gru, "onnx"), (lstm, "pt2"), (OuterProduct, "onnx")])
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
-def test_networks_in_both_formats(options: dict[str, Any], format: target.Format, cell: Any) -> None:
+def test_networks_of_all_shapes(options: dict[str, Any], format: target.Format, cell: Any) -> None:
     if target.missing_packages(format):
         pytest.skip("the extra export is not installed")
     verdict = checked(network_of(cell, **options), format)
