@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from rnnlab.cells import torch_kernels
-from rnnlab.cells.bptt import BLOCK, STEPS, Block, by_hand, cut, states_before
+from rnnlab.cells.bptt import BLOCK, LONG_BLOCK, SMALL_STEP, STEPS, Block, block_size, by_hand, cut, states_before
 from rnnlab.cells.cell import map_state
 from rnnlab.cells.cfc import CfC
 from rnnlab.cells.cornn import CoRNN
@@ -53,7 +53,7 @@ def layer(kind: Any, options: dict[str, Any]) -> Any:
     with torch.no_grad():
         for parameter in cell.parameters():
             # or gradients through norms of so few units explode, and rounding errors with them
-            parameter.mul_(0.6)
+            parameter.mul_(0.5)
     return cell
 
 
@@ -68,13 +68,13 @@ def parts(state: State) -> list[Tensor]:
 
 
 @by_hand_kinds
-@pytest.mark.parametrize("time", [1, STEPS, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 2 * STEPS + 2])
+@pytest.mark.parametrize("time", [1, STEPS, *(LONG_BLOCK + more for more in (-1, 0, 1, 2 * STEPS + 2))])
 @pytest.mark.parametrize("varying", [False, True])
 def test_it_is_the_loop_wherever_the_blocks_end(kind: Any, options: Any, time: int, varying: bool) -> None:
     cell = layer(kind, options)
     x = torch.randn(BATCH, time, FEATURES, dtype=torch.float64, requires_grad=True)
     start = map_state(Tensor.requires_grad_, some_state(cell))
-    lengths = torch.tensor([time // 2, time, 0, 1, max(time - BLOCK, 0)] + 5 * [1]) if varying else None
+    lengths = torch.tensor([time // 2, time, 0, 1, max(time - LONG_BLOCK, 0)] + 5 * [1]) if varying else None
     wanted = [x, *parts(start), *cell.parameters()]
     results = []
     for run in (cell, cell.unroll):
@@ -96,7 +96,7 @@ def test_the_first_stabiliser_of_an_slstm_and_its_ties(varying: bool) -> None:
         # of unit 1 both gates are equal at the first step, and the stabiliser is either
         cell.bias[1] = F.logsigmoid(cell.bias[HIDDEN + 1])
         cell.weight_ih[HIDDEN + 1].zero_()
-    x = torch.randn(BATCH, BLOCK + 3, FEATURES, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(BATCH, LONG_BLOCK + 3, FEATURES, dtype=torch.float64, requires_grad=True)
     lengths = torch.arange(BATCH) * 3 if varying else None
     results = []
     for run in (cell, cell.unroll):
@@ -149,6 +149,11 @@ def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> No
     assert sorted(rows + beyond.tolist()) == list(range(len(places)))
     assert places[rows].tolist() == [100 * row + step for row, step in steps]
     assert (row_of == len(places)).sum() == 20 * 100 - lengths.sum()
+
+
+def test_a_small_step_makes_long_blocks() -> None:
+    assert block_size(SMALL_STEP) == LONG_BLOCK
+    assert block_size(SMALL_STEP + 1) == BLOCK
 
 
 def test_a_block_goes_on_while_few_of_its_sequences_end() -> None:

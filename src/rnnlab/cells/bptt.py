@@ -27,6 +27,10 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 
 BLOCK = 32
 """Steps of a block: of 64 units and 32 sequences its temporaries fit a cache of a megabyte or two."""
+LONG_BLOCK, SMALL_STEP = 64, 2**14
+"""Steps of a block where one needs no more numbers than this: twice as many fit, and a block's own cost is saved."""
+PIECES = 16
+"""Numbers that a step needs for each unit, where a layer does not know better."""
 STEPS, ROWS = 4, 4
 """Where sequences differ in length a block has a multiple of so many steps and rows, though some of its sequences have
 ended: a matrix product of 31 rows takes no less time than one of 32, and views are kept for each kind of block."""
@@ -84,16 +88,25 @@ def by_hand(x: Tensor) -> bool:
 
 
 def run_blocks(
-    layer: Layer, x: Features, start: tuple[Tensor, ...], lengths: Lengths | None
+    layer: Layer, x: Features, start: tuple[Tensor, ...], lengths: Lengths | None, pieces: int = PIECES
 ) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
-    """One layer, one direction; results as :meth:`rnnlab.cells.cell.Cell.unroll` has them."""
+    """One layer, one direction; results as :meth:`rnnlab.cells.cell.Cell.unroll` has them.
+
+    Args:
+        layer: what runs over the blocks.
+        x: ``(batch, time, features)``.
+        start: the parts of the initial state, ``(batch, hidden)`` each.
+        lengths: ``(batch,)`` valid steps of each sequence.
+        pieces: numbers that a step of both passes needs for each unit.
+    """
     batch, time, _ = x.shape
+    size = block_size(pieces * start[0].numel())
     if lengths is None:
-        blocks = [Block(min(BLOCK, time - start), batch) for start in range(0, time, BLOCK)]
+        blocks = [Block(min(size, time - begin), batch) for begin in range(0, time, size)]
         states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks)
         unfolded = [part.view(time, batch, -1) for part in states]
         return unfolded[0].transpose(0, 1), tuple(part[-1] for part in unfolded)
-    blocks, order, places, beyond, row_of = cut(time, lengths)
+    blocks, order, places, beyond, row_of = cut(time, lengths, size)
     if not blocks:
         return x.new_zeros(batch, time, start[0].shape[1]), start
     begun = order[: blocks[0].rows]
@@ -129,10 +142,15 @@ class _Placed(Function):
         return grad.index_select(0, places).index_fill_(0, beyond, 0.0), None, None, None
 
 
-def cut(time: int, lengths: Lengths) -> Cut:
+def block_size(numbers: int) -> int:
+    """Steps of a block, of which each needs so many numbers."""
+    return LONG_BLOCK if numbers <= SMALL_STEP else BLOCK
+
+
+def cut(time: int, lengths: Lengths, size: int = BLOCK) -> Cut:
     """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
 
-    A block ends where an eighth of its rows have ended, and at :data:`BLOCK` steps.
+    A block ends where an eighth of its rows have ended, and at ``size`` steps.
     """
     batch, (ordered, order) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
     longest, left = int(ordered[0]), ordered.tolist()
@@ -141,7 +159,7 @@ def cut(time: int, lengths: Lengths) -> Cut:
         while left[-1] <= start:
             left.pop()
         steps, rows = min(STEPS, longest - start), min(batch, -(-len(left) // ROWS) * ROWS)
-        if blocks and blocks[-1].steps + steps <= BLOCK and 8 * rows > 7 * blocks[-1].rows:
+        if blocks and blocks[-1].steps + steps <= size and 8 * rows > 7 * blocks[-1].rows:
             blocks[-1] = Block(blocks[-1].steps + steps, blocks[-1].rows)
         else:
             blocks.append(Block(steps, rows))

@@ -19,7 +19,7 @@ from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import torch_uniform_
 from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.rnn_bptt import RNNLayer
+from rnnlab.cells.rnn_bptt import PIECES, RNNLayer
 from rnnlab.cells.rnn_members import rnn_members
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -86,7 +86,7 @@ class IndRNN(Cell[Tensor]):
         parameters = (self.weight_ih, self.weight_hh, self.bias, self.nonlinearity)
         output, (last,) = run_blocks(
             lambda x, start, blocks: (RNNLayer.apply(x, *start, *parameters, blocks, torch.is_grad_enabled()),),
-            x, (start,), lengths,
+            x, (start,), lengths, pieces=PIECES,
         )  # fmt: skip
         return output, last
 

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, empty_blocks, refuse_twice, split, split_rows, zeros_transposed
+from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split, split_rows, states_before, zeros_transposed
+
+PIECES = 3
+"""See :func:`rnnlab.cells.bptt.run_blocks`."""
 
 
 class RNNLayer(Function):
@@ -32,27 +35,32 @@ class RNNLayer(Function):
         nonlinearity: str, blocks: list[Block], save: bool,
     ) -> Tensor:  # fmt: skip
         """``save`` what the backward pass needs."""
-        hidden, tanh, single = start.shape[1], nonlinearity == "tanh", w_hh.dim() == 1
-        output = x.new_empty(len(x), hidden)
-        # the state before each step
-        (kept,) = empty_blocks(x, blocks, hidden) if save else ([],)
+        hidden, tanh, single, batch = start.shape[1], nonlinearity == "tanh", w_hh.dim() == 1, len(start)
+        # the initial state stands before the others, so that those before each step are the same memory, one step on
+        states = x.new_empty(batch + len(x), hidden)
+        output = states[batch:]
         scratch = Scratch.of(x, blocks, (hidden,), _forward_views)
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
+            states[:batch].copy_(start)
             if tanh:  # W h = 2 W g - W 1
-                weight_x = 2 * w_ih.t()
-                weight_g = 4 * w_hh if single else (4 * w_hh).t().contiguous()
-                bias = 2 * (bias - (w_hh if single else w_hh.sum(1)))
-                g = (start + 1) / 2
+                weight_x = torch.mul(w_ih.t(), 2)
+                weight_g = torch.mul(w_hh, 4) if single else torch.mul(w_hh.t(), 4)
+                bias = torch.sub(bias, w_hh if single else w_hh.sum(1)).mul_(2)
+                g = torch.add(start, 1).mul_(0.5)
             else:
-                weight_x, weight_g, g = w_ih.t(), w_hh if single else w_hh.t().contiguous(), start
+                weight_x, weight_g, g = w_ih.t(), w_hh.t(), start
+            if not single:
+                weight_g = weight_g.contiguous()
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
-                block = blocks[number]
-                flat, before, first_g, g_b, states = scratch.at(block)
-                g = first_g.copy_(g[: block.rows])
+                rows = blocks[number].rows
+                flat, first_g, g_b, states_g = scratch.at(blocks[number])
+                if rows < len(g):
+                    g = g.clone()  # the views of fewer rows are of the same memory
+                g = first_g.copy_(g[:rows])
                 # the projection stands where the state will
                 torch.addmm(bias, x_b, weight_x, out=flat)
-                for next_g in states:
+                for next_g in states_g:
                     if single:
                         next_g.addcmul_(g, weight_g)
                     else:
@@ -62,18 +70,18 @@ class RNNLayer(Function):
                     torch.sub(g_b, 0.5, out=h_b).mul_(2)
                 else:
                     h_b.copy_(g_b)
-                if save:
-                    kept[number].copy_(before)
-                g = g.clone()  # the views of the next block are of the same memory
-        ctx.save_for_backward(x, w_ih, w_hh, output, *kept)
+        if save:
+            ctx.save_for_backward(x, w_ih, w_hh, states)
         ctx.blocks, ctx.tanh = blocks, tanh
         return output
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
         refuse_twice()
-        x, w_ih, w_hh, output, *kept = ctx.saved_tensors
-        blocks, hidden, single, tanh = ctx.blocks, output.shape[1], w_hh.dim() == 1, ctx.tanh
+        x, w_ih, w_hh, states = ctx.saved_tensors
+        blocks, (rows, hidden), single, tanh = ctx.blocks, states.shape, w_hh.dim() == 1, ctx.tanh
+        batch = rows - len(x)
+        output, start = states[batch:], states[:batch]
         grad_ih, grad_hh, grad_bias = zeros_transposed(w_ih), torch.zeros_like(w_hh), w_ih.new_zeros(hidden)
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad_start = x.new_empty(blocks[0].rows, hidden)
@@ -82,10 +90,13 @@ class RNNLayer(Function):
             one = x.new_ones(1)
             carry: Tensor | None = None
             grad_x_blocks = None if grad_x is None else split_rows(grad_x, blocks)
+            before = split(states[: len(x)], blocks) if blocks[-1].rows == batch else None
             each = split_rows(x, blocks), split(output, blocks), split(direct, blocks)
             for number in reversed(range(len(blocks))):
                 x_b, h_b, direct_b = (part[number] for part in each)
                 flat, d_b, delta_b, last, first, steps = scratch.at(blocks[number])
+                if carry is not None and len(carry) < len(first):
+                    carry = carry.clone()  # the views of more rows are of the same memory
                 if tanh:
                     torch.addcmul(one, h_b, h_b, value=-1, out=d_b)
                 else:
@@ -100,23 +111,26 @@ class RNNLayer(Function):
                         earlier.addcmul_(d, w_hh)
                     else:
                         earlier.addmm_(d, w_hh)
-                carry = first.clone()
-                if single:
-                    grad_hh.add_(torch.mul(d_b, kept[number], out=delta_b).sum((0, 1)))
+                carry = first
+                if before is not None:
+                    h_before = before[number]
                 else:
-                    grad_hh.addmm_(flat.t(), kept[number].view(len(flat), hidden))
+                    h_before = delta_b
+                    states_before(h_before, output, start, blocks, number)
+                if single:
+                    grad_hh.add_(torch.mul(d_b, h_before, out=delta_b).sum((0, 1)))
+                else:
+                    grad_hh.addmm_(flat.t(), h_before.view(len(flat), hidden))
                 grad_ih.addmm_(x_b.t(), flat)
                 grad_bias.add_(flat.sum(0))
                 if grad_x_blocks is not None:
                     torch.mm(flat, w_ih, out=grad_x_blocks[number])
-            if tanh:  # h = 2 g - 1
-                grad_hh.mul_(2).sub_(grad_bias if single else grad_bias[:, None])
             grad_start.copy_(carry)
         return grad_x, grad_start, grad_ih.t(), grad_hh, grad_bias, None, None, None
 
 
 def _forward_views(g: Tensor) -> tuple[Any, ...]:
-    return g[1:].flatten(0, 1), g[:-1], g[0], g[1:], g[1:].unbind(0)
+    return g[1:].flatten(0, 1), g[0], g[1:], g[1:].unbind(0)
 
 
 def _backward_views(d: Tensor, delta: Tensor) -> tuple[Any, ...]:
