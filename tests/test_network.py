@@ -99,6 +99,18 @@ def test_two_chunks_with_the_state_carried_are_the_whole(model: str) -> None:
 
 
 @every_model
+def test_step_by_step_it_predicts_what_it_predicts_at_once(model: str) -> None:
+    network, inputs = build(model, target=VALUES).eval(), features()
+    whole, final = network(inputs)
+    outputs, state = [], tuple(network.initial_state(BATCH))
+    for x in inputs.split(1, 1):
+        output, state = network.step(x, state)
+        outputs.append(output)
+    close(torch.cat(outputs, 1), whole, 1e-10)
+    close(state, final, 1e-10)
+
+
+@every_model
 @both_directions
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
 def test_recomputation_changes_no_value_and_no_gradient(

@@ -195,6 +195,18 @@ class Network(nn.Module):
         run = recomputed if self.recompute else Cell.__call__
         return self.stack(run, inputs, self._starts(inputs, state), lengths)
 
+    def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Predicts as ``forward`` does for a chunk of one step, in half the time: by each cell's own ``step``, since
+        what a layer prepares for many steps takes longer than one.
+        """
+
+        def run(cell: Cell[Any], x: Tensor, start: State, lengths: None) -> tuple[Tensor, State]:
+            output, after = cell.step(x[:, 0], start)
+            return output[:, None], after
+
+        hidden, state = self.stack(run, inputs, self._starts(inputs, state))
+        return self.read(hidden), state
+
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
         states: list[list[State]] = []

@@ -179,7 +179,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
 
 def _final_scores(task: Task) -> list[str]:
     """What the HParams tab lists: the monitored score while it moves, then the kept weights' and the test's."""
-    names = ("loss", *task.metrics())
+    names = task.score_names
     return [task.monitor, *(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names)]
 
 

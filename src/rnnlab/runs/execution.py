@@ -12,6 +12,7 @@ import torch
 from annotated_types import Lt
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError, Interrupted, RunFailed, nearest
@@ -28,7 +29,7 @@ from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
+from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, one_thread, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
@@ -154,7 +155,8 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
         check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
         if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
-    return build(config["model"], "model", allow, input=spec.input, target=target)
+    with one_thread():
+        return build(config["model"], "model", allow, input=spec.input, target=target)
 
 
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,9 +321,9 @@ def _execute(
 
     load_weights(task, directory.best_checkpoint)
     with torch.random.fork_rng(devices=[]):
-        tested = trainer.test(task, datamodule=data, verbose=False)[0]
+        trainer.test(task, datamodule=data, verbose=False)
     stop.check()
-    metrics = _metrics(recorder, tested, run.parameters, trainer.global_step)
+    metrics = _metrics(recorder, trainer.callback_metrics, run.parameters, trainer.global_step)
     baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
@@ -381,7 +383,7 @@ def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[st
     return figures
 
 
-def _metrics(recorder: Recorder, tested: Mapping[str, float], parameters: int, steps: int) -> dict[str, Any]:
+def _metrics(recorder: Recorder, tested: Mapping[str, Tensor], parameters: int, steps: int) -> dict[str, Any]:
     """The final, flat scores: those of the epoch whose weights were kept, and those of the test."""
     best = next((row for row in recorder.rows if row["epoch"] == recorder.best_epoch), {})
     kept = {name: value for name, value in best.items() if name.startswith(("train/", "val/"))}
@@ -410,7 +412,8 @@ def test(run: Run, directory: RunDirectory) -> dict[str, float]:
     """Scores of a run's task, as it is, on the test split of its data."""
     quiet_lightning()
     trainer = untrained(run, directory)
-    return {name: float(value) for name, value in trainer.test(run.task, datamodule=run.data, verbose=False)[0].items()}
+    trainer.test(run.task, datamodule=run.data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def untrained(run: Run, directory: RunDirectory) -> Trainer:

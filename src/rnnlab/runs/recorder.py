@@ -118,7 +118,7 @@ class Recorder(Checkpoint):
         self._started_at = self._saved_at = time.monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        torch.manual_seed(_epoch_seed(self.seed, trainer.current_epoch))
+        seed_generators(_epoch_seed(self.seed, trainer.current_epoch))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._random_state is not None:
@@ -199,6 +199,17 @@ def _shortest(value: Tensor) -> float:
 def _epoch_seed(seed: int, epoch: int) -> int:
     # far apart for neighbouring seeds and epochs, below torch's 64 bits
     return (seed * 1_000_003 + epoch * 8_191 + 17) % (2**63)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the generators in use, as ``torch.manual_seed``, which has every other kind of device remember it, with a
+    stack trace each.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 def random_state() -> dict[str, Tensor]:

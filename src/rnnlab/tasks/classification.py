@@ -1,6 +1,6 @@
 """One class for the whole sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -100,8 +100,8 @@ class Classification(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        for name, nats in self.trainer.datamodule.baselines().items():  # type: ignore[attr-defined]
-            self.log(f"baseline/{name}/loss", nats)
+        losses: Mapping[str, float] = self.trainer.datamodule.baselines()  # type: ignore[attr-defined]
+        self.log_scores({f"baseline/{name}/loss": nats for name, nats in losses.items()})
 
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()

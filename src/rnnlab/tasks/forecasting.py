@@ -310,7 +310,7 @@ class Forecasting(Task):
                 window = torch.cat([window[:, 1:], x], 1)
                 output = self.network(window)[0][:, -1:]
             else:
-                output, state = self.network(x, state)
+                output, state = self.network.step(x, state)
             known.append(output[:, 0])
         self.network.train(was_training)
         return torch.stack(known, 1)
@@ -359,10 +359,10 @@ class Forecasting(Task):
         super().on_test_epoch_end()
         for name, scores in self.reference_scores.items():
             assert isinstance(scores, Scores)
-            self.log_dict({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})
+            self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})
         for prefix, error in (("rollout", self.rollout_error), ("baseline/rollout", self.rollout_baseline)):
             if error.update_called:
-                self.log_dict({f"{prefix}/{name}": value for name, value in error.compute().items()})
+                self.log_scores({f"{prefix}/{name}": value for name, value in error.compute().items()})
                 error.reset()
 
 

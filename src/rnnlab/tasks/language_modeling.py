@@ -110,8 +110,8 @@ class LanguageModeling(Task):
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         losses: Mapping[str, float] = self.trainer.datamodule.baselines()  # type: ignore[attr-defined]
-        for name, nats in losses.items():
-            self.log(f"baseline/{name}/{self.score}", self.read_loss(torch.tensor(nats, dtype=torch.float64)))
+        scores = {name: self.read_loss(torch.tensor(nats, dtype=torch.float64)) for name, nats in losses.items()}
+        self.log_scores({f"baseline/{name}/{self.score}": score for name, score in scores.items()})
 
     # ---- the state that is carried ----------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -90,6 +90,9 @@ class Task(LightningModule, ABC):
             every epoch.
         monitor: the score that a scheduler like ``ReduceLROnPlateau`` watches.
 
+    Attributes:
+        score_names: of the loss and of all :meth:`metrics`.
+
     Raises:
         InputError: the data's targets are of another kind.
     """
@@ -120,7 +123,9 @@ class Task(LightningModule, ABC):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.monitor = monitor
-        self.scores = nn.ModuleDict({name: Scores(self.metrics()) for name in ("val", "test", "baseline")})
+        metrics = {name: self.metrics() for name in ("val", "test", "baseline")}
+        self.score_names = ("loss", *metrics["val"])
+        self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})
         self.score_by_length = ScoreByLength(self.sequence_score_name)
         self._training = TrainingTotals(("loss", *self.training_scores))
 
@@ -241,9 +246,18 @@ class Task(LightningModule, ABC):
     # ---- epochs -------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict({f"train/{name}": value for name, value in self._training.means().items()}, sync_dist=True)
-        self.log_dict({f"gradient/{name}": value for name, value in self._training.gradients().items()})
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        means = self._training.means()
+        if self.trainer.world_size > 1:
+            of_this_process = torch.tensor(list(means.values()), device=self.device)
+            of_all = self.trainer.strategy.reduce(of_this_process, reduce_op="mean").tolist()
+            means = dict(zip(means, of_all, strict=True))
+        self.log_scores(
+            {
+                **{f"train/{name}": value for name, value in means.items()},
+                **{f"gradient/{name}": value for name, value in self._training.gradients().items()},
+                "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+            }
+        )
         self._training.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -253,13 +267,30 @@ class Task(LightningModule, ABC):
         self._log_scores("test", "test")
         self._log_scores("baseline", "baseline")
         if self.score_by_length.update_called:
-            self.log_dict({f"test/{name}": value for name, value in self.score_by_length.compute().items()})
+            self.log_scores({f"test/{name}": value for name, value in self.score_by_length.compute().items()})
             self.score_by_length.reset()
 
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]
         assert isinstance(scores, Scores)
-        self.log_dict({f"{prefix}/{key}": value for key, value in scores.compute().items()})
+        self.log_scores({f"{prefix}/{key}": value for key, value in scores.compute().items()})
+
+    def log_scores(self, scores: Mapping[str, Tensor | float]) -> None:
+        """Gives scores of a whole epoch to the logger, and to all that look at the trainer's ``callback_metrics``.
+
+        Lightning's ``log`` does so too. But it is made for values of many
+        batches, of which it keeps the mean on the device, and takes a
+        millisecond for each score: together as long as a small network's epoch.
+        """
+        named = {name: torch.as_tensor(score).detach() for name, score in scores.items()}
+        self.trainer.callback_metrics.update(
+            {name: score.to(torch.promote_types(score.dtype, torch.float32)) for name, score in named.items()}
+        )
+        if self.logger is not None and not self.trainer.testing:  # the final scores it gets at the end of the run
+            values = {name: score.item() for name, score in named.items()}
+            # beside the number of the step that came last, counted from 0, as Lightning's
+            self.logger.log_metrics({**values, "epoch": self.current_epoch}, max(self.global_step - 1, 0))
+            self.logger.save()
 
     def measure_baseline(self, batches: Iterable[Batch]) -> dict[str, float]:
         """The trivial predictor's scores over some batches, by name; together with all processes of the run."""
@@ -275,9 +306,8 @@ class Task(LightningModule, ABC):
 
     def monitorable(self) -> list[str]:
         """Every score that an epoch of training logs: what ``monitor`` may name."""
-        held_out = ["loss", *self.metrics()]
         trained = ["loss", *self.training_scores]
-        return [f"val/{name}" for name in held_out] + [f"train/{name}" for name in trained]
+        return [f"val/{name}" for name in self.score_names] + [f"train/{name}" for name in trained]
 
     # ---- optimization -------------------------------------------------------------------------
 
