@@ -1,0 +1,32 @@
+"""What a task logs of an epoch reaches everybody as Lightning's own ``log`` would have it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY, compose
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import execute
+from rnnlab.tasks.task import Task
+
+
+def test_scores_are_logged_as_by_lightnings_own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(self: Task, scores: dict[str, Any]) -> None:
+        log_scores(self, scores)
+        self.log_dict({f"own {name}": score for name, score in scores.items()})
+
+    log_scores = Task.log_scores
+    monkeypatch.setattr(Task, "log_scores", both)
+    directory = RunDirectory.claim(tmp_path / "run")
+    execute(directory, compose(*TINY, "trainer.max_epochs=2", "instruments=none"), quiet=True)
+    assert len(directory.epochs) == 2
+    for row in directory.epochs:
+        ours = {name: score for name, score in row.items() if f"own {name}" in row}
+        assert {"train/loss", "val/mse", "gradient/norm", "lr"} <= set(ours)
+        assert ours == {name: row[f"own {name}"] for name in ours}
+    events = EventAccumulator(str(directory.tensorboard)).Reload()
+    for name in ours:
+        one, other = ([(each.step, each.value) for each in events.Scalars(tag)] for tag in (name, f"own {name}"))
+        assert one == other
