@@ -212,7 +212,7 @@ def _train_fleet(
 
     def execute(seat: Seat) -> None:
         directory = directories[seat.number]
-        directory.update_status(fleet=len(directories), fleet_alone=None)
+        directory.update_status(durable=False, fleet=len(directories), fleet_alone=None)
         with suppress(BaseException):  # what it was stands in the directory
             execute_job(directory, allow, log=False, seat=seat, figures=every_figure)
 

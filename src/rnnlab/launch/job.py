@@ -49,7 +49,8 @@ def execute_job(
     started = time.monotonic()
     begin_anew(directory)
     status = directory.status
-    directory.update_status(attempts=status.get("attempts", 0) + 1, retriable=False)
+    # what the loss of power takes of this is made anew from the sweep's plan: no waiting for the disk
+    directory.update_status(durable=False, attempts=status.get("attempts", 0) + 1, retriable=False)
     facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
     with _logged(directory) if log else contextlib.nullcontext():
@@ -84,7 +85,8 @@ def execute_job(
         finally:
             before = float(status.get("wall_seconds") or 0)
             with contextlib.suppress(OSError, InputError):  # a full disk
-                directory.update_status(wall_seconds=round(before + time.monotonic() - started, 3), **facts)
+                seconds = round(before + time.monotonic() - started, 3)
+                directory.update_status(durable=False, wall_seconds=seconds, **facts)
 
 
 def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:

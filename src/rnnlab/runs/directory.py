@@ -165,10 +165,10 @@ class RunDirectory:
         """
         return _read_json(self.path / STATUS)
 
-    def update_status(self, state: State | None = None, **facts: Any) -> None:
-        """Replaces the status file by one with these facts beside the old ones."""
+    def update_status(self, state: State | None = None, *, durable: bool = True, **facts: Any) -> None:
+        """Replaces the status file by one with these facts beside the old ones; ``durable`` as for :func:`replace`."""
         status = self.status | ({"state": state} if state else {}) | facts
-        replace(self.path / STATUS, json.dumps(status, indent=2) + "\n")
+        replace(self.path / STATUS, json.dumps(status, indent=2) + "\n", durable)
 
     @property
     def is_alive(self) -> bool:
@@ -201,7 +201,9 @@ class RunDirectory:
     def write_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replaces all rows."""
         names = list(dict.fromkeys(name for row in rows for name in row))
-        replace(self.path / EPOCHS, _csv(names, [dict(zip(names, names, strict=True)), *rows]))
+        # a first row waits for the disk no more than those that are appended to it
+        durable = len(rows) > 1
+        replace(self.path / EPOCHS, _csv(names, [dict(zip(names, names, strict=True)), *rows]), durable)
 
     def append_epoch(self, row: Mapping[str, float]) -> None:
         """Adds a row, in one write, so that a kill leaves whole lines."""
