@@ -1,5 +1,6 @@
 """The Lightning trainer of a run, and what this machine can do for it."""
 
+import functools
 import inspect
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities import registry
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 
@@ -23,6 +25,10 @@ from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
 Precision = Literal[
     "64-true", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "transformer-engine", 16, 32, 64
 ]
+
+# Every trainer asks all packages that are installed for callbacks of theirs, which takes as long as an epoch of a small
+# network. What is installed stays the same while a process lives: it is looked up once.
+registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[assignment]
 
 
 def build_trainer(
