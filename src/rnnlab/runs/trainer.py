@@ -28,7 +28,7 @@ Precision = Literal[
 
 # Every trainer asks all packages that are installed for callbacks of theirs, which takes as long as an epoch of a small
 # network. What is installed stays the same while a process lives: it is looked up once.
-registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[assignment]
+registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[assignment, attr-defined]
 
 
 def build_trainer(
