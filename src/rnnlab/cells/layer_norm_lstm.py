@@ -86,17 +86,15 @@ class LayerNormLSTM(Cell[LSTMState]):
     ) -> tuple[HiddenSequence, LSTMState]:
         if self.backend == "reference" or not by_hand(x):
             return self.unroll(x, state, lengths)
-        h, c = self.initial_state(len(x)) if state is None else state
-        output, (h, half) = run_blocks(self._by_hand, x, (h, c / 2), lengths)
-        return output, (h, 2 * half)
+        start = self.initial_state(len(x)) if state is None else state
+        output, (h, c) = run_blocks(self._by_hand, x, start, lengths)
+        return output, (h, c)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2σ(2a) - 1, and h/2 and c/2 in place of h and c
-        double = x.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(self.hidden_size)
         norm_x, norm_h, norm_c = self.norm_x, self.norm_h, self.norm_c
-        weights = (self.weight_ih, double * self.bias, 2 * self.weight_hh)
-        norms = (double * norm_x.weight, double * norm_h.weight, 2 * norm_c.weight, 2 * norm_c.bias)
-        eps = (norm_x.eps, norm_h.eps, norm_c.eps / 4)
+        weights = self.weight_ih, self.bias, self.weight_hh
+        norms = norm_x.weight, norm_h.weight, norm_c.weight, norm_c.bias
+        eps = norm_x.eps, norm_h.eps, norm_c.eps
         return LayerNormLSTMLayer.apply(x, *start, *weights, *norms, eps, blocks, torch.is_grad_enabled())
 
     def recurrent_weights(self) -> dict[str, Tensor]:
