@@ -108,7 +108,7 @@ def test_the_first_stabiliser_of_an_slstm_and_its_ties(varying: bool) -> None:
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [CfC, SLSTM, MogrifierLSTM])
+@pytest.mark.parametrize("kind", [CfC, LEM, SLSTM, MogrifierLSTM])
 def test_single_precision_rounds_little_more_than_the_loop(kind: Any) -> None:
     errors = []
     for seed in range(5):
@@ -120,6 +120,16 @@ def test_single_precision_rounds_little_more_than_the_loop(kind: Any) -> None:
         errors.append([float((each - exact).abs().max()) for each in rounded])
     by_hand_errors, loop_errors = zip(*errors, strict=True)
     assert sum(by_hand_errors) < 2.5 * sum(loop_errors)
+
+
+@by_hand_kinds
+def test_a_loss_of_the_output_alone_has_the_loops_gradients(kind: Any, options: Any) -> None:
+    cell = layer(kind, options)
+    x = torch.randn(BATCH, LONG_BLOCK + 3, FEATURES, dtype=torch.float64, requires_grad=True)
+    ours, expected = (
+        torch.autograd.grad(run(x)[0].sin().sum(), [x, *cell.parameters()]) for run in (cell, cell.unroll)
+    )
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @by_hand_kinds

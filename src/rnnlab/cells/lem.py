@@ -76,16 +76,12 @@ class LEM(Cell[LEMState]):
     ) -> tuple[HiddenSequence, LEMState]:
         if self.backend == "reference" or not by_hand(x):
             return self.unroll(x, state, lengths)
-        y, z = self.initial_state(len(x)) if state is None else state
-        output, (y, v) = run_blocks(self._by_hand, x, (y, (z + 1) / 2), lengths)
-        return output, (y, 2 * v - 1)
+        start = self.initial_state(len(x)) if state is None else state
+        output, (y, z) = run_blocks(self._by_hand, x, start, lengths)
+        return output, (y, z)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2σ(2a) - 1: with (y + 1)/2 and (z + 1)/2 for y and z everything is a sigmoid
-        double = x.new_tensor([1.0, 2.0, 1.0, 2.0]).repeat_interleave(self.hidden_size)
-        weight_hh, weight_zh = double[: -self.hidden_size, None] * self.weight_hh, 2 * self.weight_zh
-        bias = double * self.bias - torch.cat([weight_hh.sum(1), weight_zh.sum(1)])
-        weights = (double[:, None] * self.weight_ih, bias, 2 * weight_hh, 2 * weight_zh)
+        weights = self.weight_ih, self.bias, self.weight_hh, self.weight_zh
         return LEMLayer.apply(x, *start, *weights, self.dt, blocks, torch.is_grad_enabled())
 
     def gates(self, x: Step, state: LEMState) -> dict[str, Tensor]:
