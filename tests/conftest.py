@@ -26,8 +26,10 @@ NEEDED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out tests of a choice whose package is not installed."""
+    """Leaves out tests of a choice whose package is not installed; what is exhaustive is slow."""
     for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker("slow")
         parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         for value in parameters.values():
             package = NEEDED.get(value.stem if isinstance(value, Path) else str(value))

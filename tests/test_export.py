@@ -338,15 +338,23 @@ def test_a_run_without_weights_is_one_line(tmp_path: Path, capsys: pytest.Captur
 # what single precision makes of them: small values that are normalised, and oscillators that hardly move
 ROUNDED_MORE = {"layer_norm_lstm": 1e-4, "unicornn": 1e-4}
 
+# a cell each of what is done in one of the ways that there are
+EACH_WAY = ("gru", "layer_norm_lstm", "mlstm", "s4d", "lru", "cfc")
+
 
 @pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize(
     ("model", "data", "formats"),
     [
-        *((model, "sine", ("onnx", "pt2")) for model in MODELS),
-        # behind an embedding, a cell each of what is done in one of the ways that there are
-        *((model, "text", ("onnx",)) for model in ("gru", "layer_norm_lstm", "mlstm", "s4d")),
+        *(
+            pytest.param(model, "sine", ("onnx", "pt2"), marks=() if model in EACH_WAY else pytest.mark.exhaustive)
+            for model in MODELS
+        ),
+        *(
+            pytest.param(model, "text", ("onnx",), marks=() if model == "gru" else pytest.mark.exhaustive)
+            for model in EACH_WAY
+        ),  # behind an embedding
     ],
 )
 def test_every_model_in_both_formats(model: str, data: str, formats: tuple[str, ...], train: Train) -> None:

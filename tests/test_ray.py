@@ -155,7 +155,7 @@ def test_a_job_that_is_killed_harms_nobody_and_is_resumed(there: tuple[str, ...]
     assert scores(path) == scores(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ctrl_c_stops_the_jobs(there: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     process = begin(path, *there)
@@ -168,7 +168,7 @@ def test_ctrl_c_stops_the_jobs(there: tuple[str, ...], whole: Path, tmp_path: Pa
     assert scores(path) == scores(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_jobs_stop_when_the_process_that_leads_them_is_lost(
     there: tuple[str, ...], whole: Path, tmp_path: Path
 ) -> None:
@@ -204,7 +204,7 @@ def test_data_parallel_jobs_of_a_sweep_are_stopped_and_resumed(launcher: str, tm
     assert [row.split(",")[0] for row in rows[1:]] == [str(epoch) for epoch in range(1, 13)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_data_parallel_run_is_stopped_and_resumed(tmp_path: Path) -> None:
     arguments = [override for override in LONG if override != "seed=0,1"]
     path = tmp_path / "run"

@@ -329,6 +329,7 @@ class TestOnSlurm(OnSlurm):
         resume(path)
         assert scores(path) == scores(whole)
 
+    @pytest.mark.exhaustive
     def test_a_job_whose_time_is_over_queues_again_and_goes_on(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path)
@@ -339,6 +340,7 @@ class TestOnSlurm(OnSlurm):
         assert status(path)[0]["slurm"]["time_outs"] == 1
         assert scores(path) == scores(whole)
 
+    @pytest.mark.exhaustive
     def test_a_job_has_so_many_turns_and_no_more(self, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path, "hydra.launcher.max_requeues=0")
@@ -374,6 +376,7 @@ class TestOnSlurm(OnSlurm):
         assert [each["attempts"] for each in status(path)] == [1, 1]
         assert scores(path) == scores(whole)
 
+    @pytest.mark.exhaustive
     def test_what_happens_while_nobody_leads_is_found_out(self, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = begin(path)
@@ -389,7 +392,7 @@ class TestOnSlurm(OnSlurm):
         assert status(path)[1]["attempts"] == 1
         assert scores(path) == scores(whole)
 
-    @pytest.mark.parametrize("times", [1, 2])
+    @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
     def test_ctrl_c_stops_what_runs_and_takes_the_rest_out(self, times: int, whole: Path, tmp_path: Path) -> None:
         path = tmp_path / "s"
         process = start("train", "-m", *LONG, "hydra/launcher=slurm", "hydra.launcher.time_minutes=5", "seed=0,1",
@@ -404,6 +407,7 @@ class TestOnSlurm(OnSlurm):
         resume(path)
         assert scores(path) == scores(whole)
 
+    @pytest.mark.exhaustive
     def test_a_run_on_two_nodes_is_stopped_and_goes_on(self, tmp_path: Path) -> None:
         two = ("trainer.strategy=ddp", "trainer.num_nodes=2", "hydra.launcher.time_minutes=5", "hydra/launcher=slurm",
                "hydra.launcher.setup=['export MASTER_ADDR=127.0.0.1']")  # fmt: skip
