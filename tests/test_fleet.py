@@ -183,14 +183,14 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
     members = [(*TINY, DOUBLE, f"seed={k}", "model.dropout=0.4", "model.num_layers=2") for k in range(3)]
     stop = StopSignals()
     steps = itertools.count()
-    stepped = fleet_module._EpochLoop._stepped
+    stepped = fleet_module._FleetsLoop._stepped
 
     def counted(self: Any, loader: Any) -> None:
         stepped(self, loader)
         if next(steps) == 3 * 8:  # 6 steps an epoch: within the second
             stop.received = signal.SIGTERM
 
-    monkeypatch.setattr(fleet_module._EpochLoop, "_stepped", counted)
+    monkeypatch.setattr(fleet_module._FleetsLoop, "_stepped", counted)
     directories, raised, _ = together(tmp_path / "fleet", members, stop)
     assert all(isinstance(error, Interrupted) for error in raised)
     assert [directory.status["state"] for directory in directories] == ["interrupted"] * 3

@@ -307,6 +307,17 @@ def test_a_finished_run_is_left_as_it_is(train: Train, capsys: pytest.CaptureFix
     assert before == {file: file.read_bytes() for file in directory.path.rglob("*") if file.is_file()}
 
 
+@pytest.mark.parametrize("model", ["gru", "lru"])
+def test_how_a_network_starts_goes_by_the_seed_alone(model: str) -> None:
+    starts = []
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        network = prepare(compose(f"model={model}", "model.hidden_size=64")).task.network
+        assert torch.get_num_threads() == threads
+        starts.append([parameter.detach() for parameter in network.parameters()])
+    assert all(map(torch.equal, *starts))
+
+
 # ---- killed and resumed --------------------------------------------------------------------------
 
 RESUMED = (

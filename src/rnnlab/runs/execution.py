@@ -29,7 +29,7 @@ from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, quiet_lightning
+from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, one_thread, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
@@ -155,7 +155,8 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
         check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
         if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
-    return build(config["model"], "model", allow, input=spec.input, target=target)
+    with one_thread():
+        return build(config["model"], "model", allow, input=spec.input, target=target)
 
 
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:

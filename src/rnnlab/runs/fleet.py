@@ -14,10 +14,10 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.loops.fetchers import _DataFetcher
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer import call
 
 from rnnlab.data.sequence import Batches, SequenceData
+from rnnlab.runs.epoch_loop import EpochLoop
 from rnnlab.runs.recorder import StopSignals, random_state, restore_random_state
 from rnnlab.runs.stack import Member, Unstackable, check_together, train_together
 from rnnlab.tasks.task import Task
@@ -159,8 +159,7 @@ class Seat:
         """Called before a trainer starts to fit."""
         self._trainer = trainer
         self.fleet.share(config["data"], data)
-        own = trainer.fit_loop.epoch_loop
-        trainer.fit_loop.epoch_loop = _EpochLoop(trainer, self, own.min_steps, own.max_steps)
+        _FleetsLoop.install(trainer, seat=self)
 
     def train(self, member: Member) -> None:
         """Waits until the steps are made."""
@@ -171,11 +170,11 @@ class Seat:
             raise self.error
 
 
-class _EpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch, all of which are one step of it: the fleet makes them."""
+class _FleetsLoop(EpochLoop):
+    """A loop over the batches of an epoch, all of which are one step of it: the fleet makes them."""
 
-    def __init__(self, trainer: Trainer, seat: Seat, min_steps: int | None, max_steps: int) -> None:
-        super().__init__(trainer, min_steps, max_steps)
+    def __init__(self, trainer: Trainer, *, seat: Seat, **limits: Any) -> None:
+        super().__init__(trainer, **limits)
         self.seat = seat
 
     def advance(self, data_fetcher: _DataFetcher) -> None:

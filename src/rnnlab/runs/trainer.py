@@ -5,8 +5,8 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from lightning.pytorch.profilers import Profiler, SimpleProfiler
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.compiled import check_compiler
+from rnnlab.runs.epoch_loop import EpochLoop
 from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Precision = Literal[
@@ -63,7 +64,7 @@ def build_trainer(
         InputError: the device is not there, or Lightning knows no such argument.
     """
     check_trainer(accelerator, devices, precision, compile, lightning)
-    return Trainer(
+    trainer = Trainer(
         default_root_dir=directory,
         callbacks=list(callbacks),
         logger=logger or False,
@@ -91,6 +92,9 @@ def build_trainer(
         use_distributed_sampler=False,
         **lightning,
     )
+    if not profiler:
+        EpochLoop.install(trainer)
+    return trainer
 
 
 def check_trainer(
@@ -208,6 +212,17 @@ def choose_threads(num_threads: int | Literal["auto"], batch_size: int, paramete
         else os.cpu_count() or 1
     )
     return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For numbers that must be the same on any machine: how a matrix is factorised rounds by the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quiet_lightning() -> None:

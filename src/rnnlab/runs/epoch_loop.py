@@ -1,0 +1,122 @@
+"""Lightning's loop over the batches of an epoch, without what a plain run has no use for.
+
+A step of a small network takes two milliseconds, and Lightning's own way
+through its hooks, loggers and strategies a good half of one more. Where all
+of these would do nothing, the same operations are made in the same order
+directly, and every number stays what it was, to the last bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from rnnlab.tasks.task import Task
+
+HOOKS_OF_A_STEP = (
+    "on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step",
+)  # fmt: skip
+"""What a callback or a task may do within a step."""
+HOOKS_OF_A_BATCH = ("on_train_batch_start", "on_train_batch_end")
+"""What they may do before and after."""
+OWN_WAYS = (
+    "backward", "optimizer_step", "optimizer_zero_grad", "on_before_batch_transfer", "transfer_batch_to_device",
+    "on_after_batch_transfer",
+)  # fmt: skip
+"""What a LightningModule may do in a way of its own."""
+
+
+class EpochLoop(_TrainingEpochLoop):
+    """As Lightning's, and its own way through a step wherever anything asks for more than that.
+
+    That is: several devices, another precision, accumulated gradients, and a
+    task or a callback of somebody else's with hooks around a step (it may well log there).
+    """
+
+    _plain: bool | None = None
+
+    @classmethod
+    def install(cls, trainer: Trainer, **options: Any) -> None:
+        """Puts one in the place of the trainer's own."""
+        own = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = cls(trainer, min_steps=own.min_steps, max_steps=own.max_steps, **options)
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        super().on_run_start(data_fetcher)
+        if self._plain is None:
+            self._plain = is_plain(self.trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+            callbacks = self.trainer.callbacks
+            self._starts, self._ends = (hooks(callbacks, name) for name in HOOKS_OF_A_BATCH)
+
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        if not self._plain or self.restarting:
+            super().advance(data_fetcher)
+            return
+        trainer, progress = self.trainer, self.batch_progress
+        task: Any = trainer.lightning_module
+        self.val_loop.restarting = False
+        batch, _, _ = next(data_fetcher)
+        number = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        device = trainer.strategy.root_device
+        if device.type != "cpu":
+            batch = task.transfer_batch_to_device(batch, device, 0)
+        progress.increment_ready()
+        for start in self._starts:
+            start(trainer, task, batch, number)
+        progress.increment_started()
+        loss = self._step(task, batch, number)
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        for end in self._ends:
+            end(trainer, task, {"loss": loss}, batch, number)
+        progress.increment_completed()
+
+    def _step(self, task: Any, batch: Any, number: int) -> Tensor:
+        trainer = self.trainer
+        optimizer, count = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
+
+        def closure() -> Tensor:
+            with torch.enable_grad():
+                loss: Tensor = task.training_step(batch, number)
+                count.zero_grad.increment_ready()
+                count.zero_grad.increment_started()
+                optimizer.zero_grad()
+                count.zero_grad.increment_completed()
+                loss.backward()
+            task.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+            return loss.detach()
+
+        count.step.increment_ready()
+        loss: Any = optimizer.step(closure)
+        count.step.increment_completed()
+        return loss
+
+
+def is_plain(trainer: Trainer) -> bool:
+    """Whether a training step needs nothing but what :class:`EpochLoop` does."""
+    task, callbacks = trainer.lightning_module, trainer.callbacks  # type: ignore[attr-defined]
+    others = [callback for callback in callbacks if not type(callback).__module__.startswith("rnnlab.")]
+    return (
+        isinstance(task, Task)
+        and type(task).training_step.__module__.startswith("rnnlab.")
+        and type(trainer.strategy) is SingleDeviceStrategy
+        and type(trainer.precision_plugin) is Precision
+        and trainer.accumulate_grad_batches == 1
+        and not any(hooks([task], name, LightningModule) for name in (*HOOKS_OF_A_STEP, *HOOKS_OF_A_BATCH, *OWN_WAYS))
+        and not any(hooks(callbacks, name) for name in HOOKS_OF_A_STEP)
+        and not any(hooks(others, name) for name in HOOKS_OF_A_BATCH)
+    )
+
+
+def hooks(objects: Any, name: str, base: type = Callback) -> list[Callable[..., Any]]:
+    """The methods ``name`` of those objects whose class has one of its own."""
+    return [getattr(each, name) for each in objects if getattr(type(each), name) is not getattr(base, name)]
