@@ -131,6 +131,8 @@ class Stack:
         self.objective = _Objective(task)
         named = [dict(member.task.network.named_parameters()) for member in self.members]
         self.names = list(named[0])
+        # to look for parameters of two names takes a twentieth of a step, and only tied embeddings have them
+        self.tied = len(self.names) < sum(1 for _ in task.network.named_parameters(remove_duplicate=False))
         self.shapes = [parameter.shape for parameter in named[0].values()]
         self.own = [[of[name] for name in self.names] for of in named]
         with torch.no_grad():
@@ -230,7 +232,7 @@ class Stack:
         given = [None if part is None else 0 for part in batch.parts]
 
         def one(tensors: dict[str, Tensor], *parts: Tensor | None) -> tuple[Tensor, Tensor]:
-            return functional_call(self.objective, tensors, parts)
+            return functional_call(self.objective, tensors, parts, tie_weights=self.tied)
 
         return vmap(one, in_dims=(0, *given))(tensors, *batch.parts)
 
@@ -338,9 +340,10 @@ class _Objective(nn.Module):
 
 def _buffers(task: Task) -> Iterator[tuple[str, Tensor]]:
     """A task's own constants and its network's, without what its scores keep."""
-    for name, buffer in task.named_buffers():
-        if not name.startswith(("scores.", "reference_scores.")):
-            yield name, buffer
+    yield from task.named_buffers(recurse=False)
+    for part, module in task.named_children():
+        if part not in ("scores", "reference_scores"):
+            yield from module.named_buffers(part)
 
 
 # ---- batches ----------------------------------------------------------------------------------------
