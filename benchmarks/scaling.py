@@ -47,7 +47,10 @@ def measure(quick: bool = False) -> Result:
     """Passes of both sides and the matrix product in turn, so that a busy neighbour disturbs all alike."""
     import torch
 
+    from rnnlab.runs.trainer import keep_memory
+
     torch.set_num_threads(1)
+    keep_memory()  # as every training does, and to torch.nn's advantage too
     there = torch.cuda.is_available()
     numbers = [_measured(case) for device in ("cpu", *(["cuda"] if there else [])) for case in cases(device, quick)]
     devices = {"cpu": "one thread of the processor", **({"cuda": torch.cuda.get_device_name()} if there else {})}

@@ -50,8 +50,6 @@ class RNNLayer(Function):
                 g = torch.add(start, 1).mul_(0.5)
             else:
                 weight_x, weight_g, g = w_ih.t(), w_hh.t(), start
-            if not single:
-                weight_g = weight_g.contiguous()
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
                 rows = blocks[number].rows
                 flat, first_g, g_b, states_g = scratch.at(blocks[number])

@@ -1,6 +1,5 @@
 """Jobs that differ in numbers only, trained together: a sweep as one network."""
 
-import ctypes
 import functools
 import itertools
 import logging
@@ -202,7 +201,6 @@ def _train_fleet(
     if len(directories) == 1:
         execute_job(directories[0], allow, figures=figures)
         return
-    keep_memory()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     stop = StopSignals()
     stop.install()
@@ -218,14 +216,6 @@ def _train_fleet(
 
     with _logged(directories):
         Fleet(stop, told).run([execute] * len(directories))
-
-
-def keep_memory() -> None:
-    """Asks glibc to keep large pieces of memory: a stack takes and gives back the same ones at every step."""
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            libc.mallopt(option, 2**30)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, one_thread, quiet_lightning
+from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, keep_memory, one_thread, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
@@ -260,6 +260,7 @@ def _execute(
     seat: Seat | None,
 ) -> Outcome:
     quiet_lightning()
+    keep_memory()
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
     options = {name: value for name, value in config["trainer"].items() if name != "_target_"}

@@ -1,12 +1,13 @@
 """The Lightning trainer of a run, and what this machine can do for it."""
 
+import ctypes
 import functools
 import inspect
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -212,6 +213,17 @@ def choose_threads(num_threads: int | Literal["auto"], batch_size: int, paramete
         else os.cpu_count() or 1
     )
     return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
+
+
+def keep_memory() -> None:
+    """Asks glibc to keep large pieces of memory that are given back: a training takes the same ones at every step.
+
+    By default it returns them to the system, which hands them out anew page by page: up to a third of a layer's time.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            libc.mallopt(option, 2**30)
 
 
 @contextmanager
