@@ -6,13 +6,13 @@ itself owns, and equal its ``unroll`` in value and gradient.
 
 import itertools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells.bptt import Block, by_hand
@@ -29,7 +29,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """``weight_ih, weight_hh, bias_ih, bias_hh``."""
 
 
-COST_OF_A_CALL = 2**15
+COST_OF_A_CALL = 2**14
 """Of an LSTM's kernel on a CPU, forward and back, as the time of so many steps of single sequences of one unit."""
 GRAIN = 8
 """A block has a multiple of so many steps and half as many sequences: oneDNN prepares itself for each new size."""
@@ -92,25 +92,60 @@ def _in_blocks(
     Tracers and transforms, which can't look at lengths, get :func:`_padded`.
     """
     ordered, order = lengths.sort(descending=True, stable=True)
+    back = order.argsort()
+    blocks = worthwhile_blocks(ordered.tolist(), COST_OF_A_CALL // weights[1].shape[1])
+    padding = torch.arange(x.shape[1]) >= ordered[:, None]
     x = x.index_select(0, order)
     state = [part.index_select(1, order) for part in ([start] if isinstance(start, Tensor) else start)]
-    begin, outputs, final = 0, [], []
-    units = weights[1].shape[1]
-    blocks = worthwhile_blocks(ordered.tolist(), COST_OF_A_CALL // units)
+    begin = state[0][0]
+    if kernel is torch.lstm:
+        weights, x = _held(weights, x, padding)
+    outputs = []
     # the state of those that end in a block, and with it those without a step
     ended = [[part[:, blocks[0].rows if blocks else 0 :] for part in state]]
-    for (steps, rows), after in itertools.zip_longest(blocks, blocks[1:]):
-        state = [part[:, :rows] for part in state]
-        segment, valid = x[:rows, begin : begin + steps], (ordered[:rows] - begin).clamp(0, steps)
-        handed = state[0] if isinstance(start, Tensor) else tuple(part.contiguous() for part in state)
-        output, state = _padded(kernel, weights, segment, handed, valid)
-        outputs.append(F.pad(output, (0, 0, 0, 0, 0, len(x) - rows)))
+    times = [steps for steps, _ in blocks]
+    segments = x.split_with_sizes([*times, x.shape[1] - sum(times)], 1)  # the rest is padding alone
+    for segment, (_, rows), after in itertools.zip_longest(segments[:-1], blocks, blocks[1:]):
+        parts = [part[:, :rows].contiguous() for part in state]
+        handed = parts[0] if isinstance(start, Tensor) else tuple(parts)
+        output, *state = kernel(segment[:rows], handed, *_options(weights), BATCH_FIRST)
+        outputs.append(output)
         ended.append([part[:, after.rows if after else 0 :] for part in state])
-        begin += steps
-    back = order.argsort()
     final = [torch.cat(parts[::-1], 1).index_select(1, back) for parts in zip(*ended, strict=True)]
-    outputs.append(x.new_zeros(len(x), x.shape[1] - begin, final[0].shape[-1]))
-    return torch.cat(outputs, 1).index_select(0, back), final
+    if not outputs:
+        return x.new_zeros(*x.shape[:2], final[0].shape[-1]), final
+    # padding that a block ran over
+    covered = torch.tensor([sum(steps for steps, rows in blocks if rows > row) for row in range(len(x))])
+    ran = torch.arange(x.shape[1]) < covered.index_select(0, back)[:, None]
+    beyond = (ran & padding.index_select(0, back)).flatten().nonzero()[:, 0]
+    output = _Assembled.apply(x.shape[:2], beyond, [order[:rows] for _, rows in blocks], times, *outputs)
+    return output, [_last(output, begin.index_select(0, back), lengths)[None], *final[1:]]
+
+
+class _Assembled(Function):
+    """Outputs ``(rows, steps, hidden)`` of blocks to ``(batch, time, hidden)``, zero on padding, each sequence at its
+    place: one pass over them, where torch's own operations would make one for each block, and back.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, shape: tuple[int, int], beyond: Tensor, sequences: list[Tensor], times: list[int], *outputs: Tensor
+    ) -> HiddenSequence:
+        whole = outputs[0].new_zeros(*shape, outputs[0].shape[-1])
+        ctx.sequences, ctx.times = sequences, [*times, shape[1] - sum(times)]
+        for place, rows, output in zip(whole.split_with_sizes(ctx.times, 1), sequences, outputs, strict=False):
+            place.index_copy_(0, rows, output)
+        ctx.save_for_backward(beyond)
+        whole.flatten(0, 1).index_fill_(0, beyond, 0.0)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, grad: HiddenSequence) -> tuple[Tensor | None, ...]:
+        (beyond,) = ctx.saved_tensors
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        grad.flatten(0, 1).index_fill_(0, beyond, 0.0)
+        parts = zip(grad.split_with_sizes(ctx.times, 1), ctx.sequences, strict=False)
+        return None, None, None, None, *(part.index_select(0, rows) for part, rows in parts)
 
 
 def worthwhile_blocks(lengths: list[int], cost: int) -> list[Block]:
@@ -136,22 +171,32 @@ def _padded(
     """Runs over the padding too and forgets what came of it: on a CPU two to five times faster than packing.
 
     A causal kernel's valid outputs know nothing of the padding, and h after
-    the last valid step is one of them. Only the LSTM's c is no output: a
-    feature that is 1 on padding shuts the input gate and opens the forget
-    gate there, so that c stays what it was, to the last bit.
+    the last valid step is one of them. Only the LSTM's c is no output, and is held by :func:`_held`.
     """
-    valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    padding = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
     if kernel is torch.lstm:
-        weight_ih, *others = weights
-        shut, opened, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), v) for v in (-HOLD, HOLD, 0.0))
-        hold = torch.cat([shut, opened, neither, neither])
-        weights = (torch.cat([weight_ih, hold], 1), *others)  # type: ignore[assignment]
-        x = torch.cat([x, (~valid)[..., None].to(x.dtype)], -1)
+        weights, x = _held(weights, x, padding)
     output, *final = kernel(x, start, *_options(weights), BATCH_FIRST)
-    rows = torch.arange(len(x), device=x.device)
     begin = start if isinstance(start, Tensor) else start[0]
-    last = torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], begin[0])
-    return output.masked_fill(~valid[..., None], 0.0), [last[None], *final[1:]]
+    last = _last(output, begin[0], lengths)
+    return output.masked_fill(padding[..., None], 0.0), [last[None], *final[1:]]
+
+
+def _held(weights: Weights, x: Features, padding: Tensor) -> tuple[Weights, Tensor]:
+    """An LSTM's weights and input with one feature more.
+
+    It is 1 on padding, shuts the input gate and opens the forget gate there: c stays what it was, to the last bit.
+    """
+    weight_ih, *others = weights
+    shut, opened, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), v) for v in (-HOLD, HOLD, 0.0))
+    wide = torch.cat([weight_ih, torch.cat([shut, opened, neither, neither])], 1)
+    return (wide, *others), torch.cat([x, padding[..., None].to(x.dtype)], -1)  # type: ignore[return-value]
+
+
+def _last(output: HiddenSequence, begin: Tensor, lengths: Lengths) -> Tensor:
+    """``(batch, hidden)`` of the last valid step of each sequence, ``begin`` where it has none."""
+    rows = torch.arange(len(output), device=output.device)
+    return torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], begin)
 
 
 def _flatten(kernel: Kernel, weights: Weights, x: Tensor) -> None:
