@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from rnnlab.cells.diagonal_recurrence import MANY_STEPS, Way, diagonal_recurrence, fastest_way
+from rnnlab.cells.diagonal_recurrence import MANY_STEPS, Way, diagonal_recurrence, fastest_way, leaky_recurrence
 
 BATCH, HIDDEN = 3, 4
 LENGTHS = torch.tensor([5, 0, 3])
@@ -46,6 +46,27 @@ def test_it_is_the_loop_in_value_and_gradient(way: Way, dtype: torch.dtype, cons
     for mine, theirs in zip(*gradients, strict=True):
         # relative to the largest, since what an unstable unit grows to is the scale of what is lost to rounding
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12 * float(theirs.abs().max().clamp_min(1)))
+
+
+@every_way
+@pytest.mark.parametrize("time", [1, 2, 3, 12, 40])
+def test_a_leaky_one_is_its_equation_in_value_and_gradient(way: Way, time: int) -> None:
+    a, n, start = inputs = arguments(time, torch.float64, constant=False)
+    gate = a.sigmoid()
+    ours, last = leaky_recurrence(gate, n, start, way=way)
+    expected = loop(gate, (1 - gate) * n, start)
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last, expected[:, -1], rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(h.square().sum(), inputs, retain_graph=True) for h in (ours, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["step", "chunk"])
+def test_a_leaky_one_has_second_derivatives(way: Way) -> None:
+    inputs = arguments(4, torch.float64, constant=False)
+    assert torch.autograd.gradgradcheck(
+        lambda a, n, start: leaky_recurrence(a.sigmoid(), n, start, way=way)[0].square(), inputs
+    )
 
 
 @pytest.mark.slow

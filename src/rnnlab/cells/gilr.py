@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import leaky_recurrence
 from rnnlab.cells.initialization import chrono
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -60,7 +60,7 @@ class GILR(Cell[Tensor]):
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
         g, i = self._gate_and_impulse(x)
-        return diagonal_recurrence(g, (1 - g) * i, start, lengths)
+        return leaky_recurrence(g, i, start, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         return {"forget": self._gate_and_impulse(x)[0]}

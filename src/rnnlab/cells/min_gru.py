@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import leaky_recurrence
 from rnnlab.cells.initialization import chrono
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -69,7 +69,7 @@ class MinGRU(Cell[Tensor]):
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
         z, n = self._gate_and_candidate(x)
-        return diagonal_recurrence(1 - z, z * n, start, lengths)
+        return leaky_recurrence(1 - z, n, start, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         return {"update": self._gate_and_candidate(x)[0]}

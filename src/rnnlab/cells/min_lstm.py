@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import leaky_recurrence
 from rnnlab.cells.initialization import chrono
 from rnnlab.cells.min_gru import positive
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
@@ -67,8 +67,7 @@ class MinLSTM(Cell[Tensor]):
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
         f, i, n = self._gates_and_candidate(x)
-        kept = f / (f + i)
-        return diagonal_recurrence(kept, (1 - kept) * n, start, lengths)
+        return leaky_recurrence(f / (f + i), n, start, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         f, i, _ = self._gates_and_candidate(x)

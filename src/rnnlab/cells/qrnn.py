@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import leaky_recurrence
 from rnnlab.cells.initialization import chrono
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -72,7 +72,7 @@ class QRNN(Cell[QRNNState]):
         start, past = self.initial_state(len(x)) if state is None else state
         time, seen = x.shape[1], torch.cat([past, x], 1)
         z, f, o = self._gates(torch.cat([seen[:, j : j + time] for j in range(self.kernel_size)], -1))
-        c, last = diagonal_recurrence(f, (1 - f) * z, start, lengths)
+        c, last = leaky_recurrence(f, z, start, lengths)
         if lengths is None:
             past = seen[:, time:]
         else:

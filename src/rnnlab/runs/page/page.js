@@ -83,7 +83,7 @@
   }
   const wantsLog = (values, from = LOG_FROM) => { values = finite(values); return values.length > 0 && lowest(values) > 0 && highest(values) > from * lowest(values); };
 
-  function ticks(at, most) {
+  function ticks(at, most, whole = false) {
     const { low, high, log } = at;
     if (log) {
       const found = [];
@@ -94,7 +94,8 @@
       return chosen.length >= 2 ? chosen.filter((_, i) => i % Math.ceil(chosen.length / most) === 0) : [low, high];
     }
     const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((digit) => digit * power >= rough);
+    const least = whole ? 1 : 0;
+    const step = Math.max(least, power * [1, 2, 5, 10].find((digit) => digit * power >= rough));
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) found.push(Number((i * step).toPrecision(12)));
     return found;
@@ -124,7 +125,7 @@
       svg.append(sv("line", { class: "rule", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
         sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value, 3)));
     }
-    if (x) for (const value of ticks(x, most.x || Math.max(2, Math.floor((box.right - box.left) / 75)))) {
+    if (x) for (const value of ticks(x, most.x || Math.max(2, Math.floor((box.right - box.left) / 75)), names.x === "epoch")) {
       svg.append(sv("line", { class: "axis", x1: x(value), x2: x(value), y1: box.bottom, y2: box.bottom + 4 }),
         sv("text", { x: x(value), y: box.bottom + 17, "text-anchor": "middle" }, short(value, 3)));
     }
