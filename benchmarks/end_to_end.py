@@ -49,7 +49,7 @@ class Job:
 
 
 JOBS = (
-    Job("sine waves, GRU of 64 units", "forecast", ("model=gru", "model.hidden_size=64", "data=sine"), (30, 2), 0.013),
+    Job("sine waves, GRU of 64 units", "forecast", ("model=gru", "model.hidden_size=64", "data=sine"), (30, 2), 0.02),
     Job(
         "JapaneseVowels, GRU of 64 units",
         "classify",

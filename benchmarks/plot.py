@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.measurement import RESULTS
-from benchmarks.step import CONFIGS, TARGET, TINY
 from rnnlab.instruments import style
 
 Numbers = dict[str, Any]
@@ -287,6 +286,7 @@ def summary() -> None:
 
 def _lines() -> Iterator[Line]:
     from benchmarks.cells import BY_HAND, LIMITS, PARALLEL_LIMITS, PROMISED
+    from benchmarks.step import CONFIGS, TARGET, TINY
 
     cells = _read("cells").get("cases", []) or [
         {**case, "name": case["model"]}
