@@ -108,7 +108,7 @@ def test_the_first_stabiliser_of_an_slstm_and_its_ties(varying: bool) -> None:
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [CfC, LEM, SLSTM, MogrifierLSTM])
+@pytest.mark.parametrize("kind", [GRU, RNN, CfC, LEM, SLSTM, MogrifierLSTM])
 def test_single_precision_rounds_little_more_than_the_loop(kind: Any) -> None:
     errors = []
     for seed in range(5):

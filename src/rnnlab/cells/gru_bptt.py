@@ -1,16 +1,19 @@
 """A GRU layer's forward and backward pass by hand; the equations are in :mod:`rnnlab.cells.gru`.
 
 With tanh a = 2σ(2a) - 1 everything is a sigmoid, which is several times as
-fast as tanh: the state is kept as g = (h + 1)/2 and the candidate as
-s = (n + 1)/2, and the factors of 2 are moved into the weights, U and b:
+fast as tanh: the state is kept as g = h/2 and the candidate as s = n/2, and
+the factors of 2 are moved into the weights, U and b:
 
-    r, z = σ(W_rz x_t + b_rz + U_rz g_{t-1}),    q = b_q + U_q g_{t-1},    s = σ(W_s x_t + b_s + r ⊙ q)
+    r, z = σ(W_rz x_t + b_rz + U_rz g_{t-1}),    q = b_q + U_q g_{t-1},    s = σ(W_s x_t + b_s + r ⊙ q) - 1/2
     g_t = s + z ⊙ (g_{t-1} - s)
+
+(With g + 1/2 in its place the 1/2 would cost nothing, and sums around it would
+round two to five times as much in single precision.)
 
 Backward, with γ_t = ∂L/∂g_t along every path and D_t the gradient of the three
 recurrent pre-activations, whose factors but for γ_t are known for a whole block:
 
-    D_t = γ_t ⊙ [e ⊙ q ⊙ r (1 - r),  (g_{t-1} - s) ⊙ z (1 - z),  e ⊙ r],    e = (1 - z) ⊙ s (1 - s)
+    D_t = γ_t ⊙ [e ⊙ q ⊙ r (1 - r),  (g_{t-1} - s) ⊙ z (1 - z),  e ⊙ r],    e = (1 - z) ⊙ (1/4 - s²)
     γ_{t-1} = ∂L/∂g_{t-1}|direct + z ⊙ γ_t + D_t U
 """
 
@@ -51,13 +54,12 @@ class GRULayer(Function):
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
             scale, double = _scales(hidden, x.dtype)
-            # W h = 2 W g - W 1
-            b_h = torch.sub(b_hh, w_hh.sum(1))
+            half = x.new_full((), 0.5)
             weight_g = (w_hh * double).t().contiguous()
             weight_rz, weight_s = (w_ih * scale).t().split_with_sizes((gates, hidden), 1)
-            b_rz = b_h[:gates].add_(b_ih[:gates])
-            b_s, b_q = b_ih[gates:] * 2, b_h[gates:] * 2
-            g = (start + 1) / 2
+            b_rz = torch.add(b_ih[:gates], b_hh[:gates])
+            b_s, b_q = b_ih[gates:] * 2, b_hh[gates:] * 2
+            g = start / 2
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
                 block = blocks[number]
                 p_flat, rz_flat, q_b, first_g, g_b, used, views_of_steps = scratch.at(block)
@@ -69,9 +71,9 @@ class GRULayer(Function):
                 for next_g, a, rz, r, z, q, s, p in views_of_steps:
                     a.addmm_(g, weight_g)
                     rz.sigmoid_()
-                    torch.addcmul(p, r, q, out=s).sigmoid_()
+                    torch.addcmul(p, r, q, out=s).sigmoid_().sub_(half)
                     g = torch.lerp(s, g, z, out=next_g)
-                torch.sub(g_b, 0.5, out=h_b).mul_(2)
+                torch.mul(g_b, 2, out=h_b)
                 if save:
                     for part, values in zip(kept, used, strict=True):
                         part[number].copy_(values)
@@ -94,6 +96,7 @@ class GRULayer(Function):
         scratch = Scratch.of(x, blocks, (3 * hidden, *(4 * [hidden])), _backward_views)
         with torch.inference_mode():
             scale, double = _scales(hidden, x.dtype)
+            quarter = x.new_full((), 0.25)
             weight, weight_of_x = w_hh * double, w_ih * scale
             carry = x.new_empty(0, hidden)
             grad_x_blocks = None if grad_x is None else split_rows(grad_x, blocks)
@@ -104,7 +107,7 @@ class GRULayer(Function):
                 flat, d_r, d_z, d_q, q_flat, gamma_b, last_gamma, first_gamma, z_b, e_b, factor = of_block
                 r, z, q = a_b.split_with_sizes((hidden, hidden, hidden), -1)
                 z_b.copy_(z)
-                sigmoid_backward(torch.sub(1, z_b, out=factor), s_b, grad_input=e_b)
+                torch.addcmul(quarter, s_b, s_b, value=-1, out=e_b).mul_(torch.sub(1, z_b, out=factor))
                 torch.mul(e_b, r, out=d_q)
                 torch.mul(sigmoid_backward(q, r, grad_input=factor), e_b, out=d_r)
                 sigmoid_backward(torch.sub(g_b, s_b, out=factor), z_b, grad_input=d_z)
@@ -131,7 +134,7 @@ class GRULayer(Function):
             grad_u.mul_(double)
             torch.mul(carry, 0.5, out=grad_start)
         grad_b_hh = torch.cat([grad_b[:gates], grad_q])
-        return grad_x, grad_start, grad_w.t(), grad_u.sub_(grad_b_hh[:, None]), grad_b, grad_b_hh, None, None
+        return grad_x, grad_start, grad_w.t(), grad_u, grad_b, grad_b_hh, None, None
 
 
 @cache

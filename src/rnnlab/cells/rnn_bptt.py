@@ -3,12 +3,12 @@
     h_t = φ(W_ih x_t + b + W_hh h_{t-1})    or, unit by unit,    φ(W_ih x_t + b + w_hh ⊙ h_{t-1})
 
 With tanh a = 2σ(2a) - 1 a tanh becomes a sigmoid, which is several times as
-fast: the state is then kept as g = (h + 1)/2, and the factors of 2 are moved
-into the weights. With D_t = ∂L/∂a_t, the gradient of the pre-activation:
+fast: the state is then kept as g = h/2, and the factors of 2 are moved into
+the weights. With D_t = ∂L/∂a_t, the gradient of the pre-activation:
 
     δ_t = ∂L/∂h_t|direct + W_hhᵀ D_{t+1},    D_t = φ'(a_t) ⊙ δ_t
 
-where φ' is known for a whole block before, so that a step is two operations both ways.
+where φ' is known for a whole block before, so that a step is two or three operations both ways.
 """
 
 from typing import Any
@@ -43,11 +43,11 @@ class RNNLayer(Function):
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
             states[:batch].copy_(start)
-            if tanh:  # W h = 2 W g - W 1
+            half = x.new_full((), 0.5)
+            if tanh:
                 weight_x = torch.mul(w_ih.t(), 2)
                 weight_g = torch.mul(w_hh, 4) if single else torch.mul(w_hh.t(), 4)
-                bias = torch.sub(bias, w_hh if single else w_hh.sum(1)).mul_(2)
-                g = torch.add(start, 1).mul_(0.5)
+                bias, g = torch.mul(bias, 2), torch.mul(start, half)
             else:
                 weight_x, weight_g, g = w_ih.t(), w_hh.t(), start
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
@@ -63,9 +63,9 @@ class RNNLayer(Function):
                         next_g.addcmul_(g, weight_g)
                     else:
                         next_g.addmm_(g, weight_g)
-                    g = next_g.sigmoid_() if tanh else next_g.relu_()
+                    g = next_g.sigmoid_().sub_(half) if tanh else next_g.relu_()
                 if tanh:
-                    torch.sub(g_b, 0.5, out=h_b).mul_(2)
+                    torch.mul(g_b, 2, out=h_b)
                 else:
                     h_b.copy_(g_b)
         if save:
