@@ -37,6 +37,15 @@ class Ensemble(nn.Module):
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.forward`; the state is that of all members, one after the other."""
+        return self._of_all(lambda member, own: member(inputs, own, lengths), state)
+
+    def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """As :meth:`rnnlab.network.Network.step`."""
+        return self._of_all(lambda member, own: member.step(inputs, own), state)
+
+    def _of_all(
+        self, predict: Callable[[Network, Any], tuple[Tensor, NetworkState]], state: NetworkState | None
+    ) -> tuple[Tensor, NetworkState]:
         outputs: list[Tensor] = []
         after: list[Any] = []
         for member in self.members:
@@ -44,7 +53,7 @@ class Ensemble(nn.Module):
             own = None
             if state is not None and not member.bidirectional:
                 own, state = state[: member.num_layers], state[member.num_layers :]
-            output, final = member(inputs, own, lengths)
+            output, final = predict(member, own)
             outputs.append(output)
             after += final
         return self.combine(torch.stack(outputs)), tuple(after)
