@@ -108,12 +108,14 @@ def test_the_first_stabiliser_of_an_slstm_and_its_ties(varying: bool) -> None:
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [GRU, RNN, CfC, LEM, SLSTM, MogrifierLSTM])
-def test_single_precision_rounds_little_more_than_the_loop(kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "hidden"), [(GRU, 256), (RNN, 256), (CfC, 32), (LEM, 32), (SLSTM, 32), (MogrifierLSTM, 32)]
+)
+def test_single_precision_rounds_little_more_than_the_loop(kind: Any, hidden: int) -> None:
     errors = []
     for seed in range(5):
         torch.manual_seed(seed)
-        cell, x = kind(8, 32), torch.randn(8, 100, 8)
+        cell, x = kind(8, hidden), torch.randn(8, 100, 8)
         with torch.no_grad():
             rounded = cell(x)[0], cell.unroll(x)[0]
             exact = cell.double().unroll(x.double())[0]

@@ -1,5 +1,6 @@
 """The short way through a training step: as Lightning's own, to the last bit."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 import torch
 from conftest import TINY, compose
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from rnnlab.runs import epoch_loop
 from rnnlab.runs.checkpoint import read_checkpoint
@@ -51,6 +54,21 @@ def test_it_is_lightnings_own_way_to_the_last_bit(
         assert equal(ours[part], theirs[part]), part
 
 
+class Keeps(Checkpoint):
+    """Stands where a run has its recorder: else Lightning adds a callback of its own, with hooks around a batch."""
+
+
+def fit(run: Any, path: Path, *callbacks: Callback, **options: Any) -> Trainer:
+    quiet_lightning()
+    trainer = build_trainer(path, [*callbacks, Keeps()], CSVLogger(path), "cpu", max_epochs=1, **options)
+    trainer.fit(run.task, datamodule=run.data)
+    return trainer
+
+
+def test_a_plain_run_is_plain(tmp_path: Path) -> None:
+    assert epoch_loop.is_plain(fit(prepare(compose(*TINY)), tmp_path))
+
+
 class Watch(Callback):
     """Somebody else's: it sees each gradient, or logs after each batch."""
 
@@ -71,29 +89,24 @@ class Logs(Watch):
 
 @pytest.mark.parametrize(("kind", "seen"), [(Gradients, ["True"] * 4), (Logs, ["0", "1", "2", "3"])])
 def test_who_asks_for_more_gets_it(kind: type[Watch], seen: list[str], tmp_path: Path) -> None:
-    run = prepare(compose(*TINY))
     watch = kind()
-    quiet_lightning()
-    trainer = build_trainer(tmp_path, [watch], None, "cpu", max_epochs=1)
-    trainer.fit(run.task, datamodule=run.data)
+    trainer = fit(prepare(compose(*TINY)), tmp_path, watch)
     assert watch.seen == seen
     assert kind is Gradients or trainer.callback_metrics["seen"] == 3.0
 
 
-def test_a_task_with_a_step_of_its_own_gets_lightnings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["training_step", "loss"])
+def test_ones_own_task_may_log_wherever_it_is_called(method: str, tmp_path: Path) -> None:
     run = prepare(compose(*TINY))
     kept = type(run.task)
-    stepped: list[int] = []
 
-    class Own(kept):  # type: ignore[misc, valid-type]
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            stepped.append(batch_idx)
-            self.log("halved", 0.5)
-            return super().training_step(batch, batch_idx) / 2
+    def own(self: Any, *arguments: Any) -> Any:
+        loss = getattr(kept, method)(self, *arguments)
+        if self.training:
+            self.log("doubled", 2 * loss, batch_size=1)
+        return loss
 
-    run.task.__class__ = Own
-    quiet_lightning()
-    trainer = build_trainer(tmp_path, [], None, "cpu", max_epochs=1)
-    trainer.fit(run.task, datamodule=run.data)
-    assert stepped == [0, 1, 2, 3]
-    assert trainer.callback_metrics["halved"] == 0.5
+    run.task.__class__ = type("Own", (kept,), {method: own, "__module__": __name__})
+    trainer = fit(run, tmp_path, log_every_n_steps=1)
+    logged = csv.DictReader((Path(trainer.logger.log_dir) / "metrics.csv").read_text().splitlines())
+    assert [row["step"] for row in logged if row["doubled"]] == ["0", "1", "2", "3"]

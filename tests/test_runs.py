@@ -307,7 +307,7 @@ def test_a_finished_run_is_left_as_it_is(train: Train, capsys: pytest.CaptureFix
     assert before == {file: file.read_bytes() for file in directory.path.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("model", ["gru", "lru"])
+@pytest.mark.parametrize("model", ["gru", "lstm"])
 def test_how_a_network_starts_goes_by_the_seed_alone(model: str) -> None:
     starts = []
     for threads in (2, 1):

@@ -124,9 +124,13 @@ def last_valid(
     """
     if lengths is None:
         return output, output[:, -1]
+    return zero_padding(output, lengths), at_the_end(output, start, lengths)
+
+
+def at_the_end(output: StateSequence, start: StateStep, lengths: Lengths) -> StateStep:
+    """``(batch, hidden)`` of each sequence's last valid step in ``(batch, time, hidden)``, ``start`` without any."""
     rows = torch.arange(len(output), device=output.device)
-    last = torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], start)
-    return zero_padding(output, lengths), last
+    return torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], start)
 
 
 def zero_padding(output: StateSequence, lengths: Lengths | None) -> StateSequence:

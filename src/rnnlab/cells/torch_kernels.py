@@ -16,7 +16,7 @@ from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells.bptt import Block, by_hand
-from rnnlab.cells.cell import S, map_state
+from rnnlab.cells.cell import S, at_the_end, map_state
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 Backend = Literal["auto", "torch", "reference"]
@@ -119,7 +119,7 @@ def _in_blocks(
     ran = torch.arange(x.shape[1]) < covered.index_select(0, back)[:, None]
     beyond = (ran & padding.index_select(0, back)).flatten().nonzero()[:, 0]
     output = _Assembled.apply(x.shape[:2], beyond, [order[:rows] for _, rows in blocks], times, *outputs)
-    return output, [_last(output, begin.index_select(0, back), lengths)[None], *final[1:]]
+    return output, [at_the_end(output, begin.index_select(0, back), lengths)[None], *final[1:]]
 
 
 class _Assembled(Function):
@@ -178,7 +178,7 @@ def _padded(
         weights, x = _held(weights, x, padding)
     output, *final = kernel(x, start, *_options(weights), BATCH_FIRST)
     begin = start if isinstance(start, Tensor) else start[0]
-    last = _last(output, begin[0], lengths)
+    last = at_the_end(output, begin[0], lengths)
     return output.masked_fill(padding[..., None], 0.0), [last[None], *final[1:]]
 
 
@@ -191,12 +191,6 @@ def _held(weights: Weights, x: Features, padding: Tensor) -> tuple[Weights, Tens
     shut, opened, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), v) for v in (-HOLD, HOLD, 0.0))
     wide = torch.cat([weight_ih, torch.cat([shut, opened, neither, neither])], 1)
     return (wide, *others), torch.cat([x, padding[..., None].to(x.dtype)], -1)  # type: ignore[return-value]
-
-
-def _last(output: HiddenSequence, begin: Tensor, lengths: Lengths) -> Tensor:
-    """``(batch, hidden)`` of the last valid step of each sequence, ``begin`` where it has none."""
-    rows = torch.arange(len(output), device=output.device)
-    return torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], begin)
 
 
 def _flatten(kernel: Kernel, weights: Weights, x: Tensor) -> None:

@@ -6,7 +6,7 @@ of these would do nothing, the same operations are made in the same order
 directly, and every number stays what it was, to the last bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,8 +35,8 @@ OWN_WAYS = (
 class EpochLoop(_TrainingEpochLoop):
     """As Lightning's, and its own way through a step wherever anything asks for more than that.
 
-    That is: several devices, another precision, accumulated gradients, and a
-    task or a callback of somebody else's with hooks around a step (it may well log there).
+    That is: several devices, another precision, accumulated gradients, a task
+    of somebody else's, and a callback of theirs with hooks around a step (both may well log there).
     """
 
     _plain: bool | None = None
@@ -104,19 +104,23 @@ class EpochLoop(_TrainingEpochLoop):
 def is_plain(trainer: Trainer) -> bool:
     """Whether a training step needs nothing but what :class:`EpochLoop` does."""
     task, callbacks = trainer.lightning_module, trainer.callbacks  # type: ignore[attr-defined]
-    others = [callback for callback in callbacks if not type(callback).__module__.startswith("rnnlab.")]
     return (
         isinstance(task, Task)
-        and type(task).training_step.__module__.startswith("rnnlab.")
+        and not others([task])
         and type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.precision_plugin) is Precision
         and trainer.accumulate_grad_batches == 1
         and not any(hooks([task], name, LightningModule) for name in (*HOOKS_OF_A_STEP, *HOOKS_OF_A_BATCH, *OWN_WAYS))
         and not any(hooks(callbacks, name) for name in HOOKS_OF_A_STEP)
-        and not any(hooks(others, name) for name in HOOKS_OF_A_BATCH)
+        and not any(hooks(others(callbacks), name) for name in HOOKS_OF_A_BATCH)
     )
 
 
-def hooks(objects: Any, name: str, base: type = Callback) -> list[Callable[..., Any]]:
+def others(objects: Iterable[Any]) -> list[Any]:
+    """Those that are somebody else's: wherever they are called, they may log."""
+    return [each for each in objects if not type(each).__module__.startswith("rnnlab.")]
+
+
+def hooks(objects: Iterable[Any], name: str, base: type = Callback) -> list[Callable[..., Any]]:
     """The methods ``name`` of those objects whose class has one of its own."""
     return [getattr(each, name) for each in objects if getattr(type(each), name) is not getattr(base, name)]

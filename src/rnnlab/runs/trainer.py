@@ -218,7 +218,7 @@ def choose_threads(num_threads: int | Literal["auto"], batch_size: int, paramete
 def keep_memory() -> None:
     """Asks glibc to keep large pieces of memory that are given back: a training takes the same ones at every step.
 
-    By default it returns them to the system, which hands them out anew page by page: up to a third of a layer's time.
+    By default it returns them to the system, which hands them out anew page by page: part of a small layer's time.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)

@@ -15,6 +15,7 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.network import Network
 from rnnlab.runs.export.formats import Served
 from rnnlab.runs.export.step_graph import parts
+from rnnlab.runs.trainer import one_thread
 from rnnlab.shapes import Inputs, State
 from rnnlab.spec import valid_steps
 
@@ -114,12 +115,8 @@ def check(served: Served, network: Network, steps: Steps, length: int) -> Verdic
         length: of the data's sequences.
     """
     exact = copy.deepcopy(network).double()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return Verdict([_try(served, network, exact, steps, *size) for size in sizes(length)])
-    finally:
-        torch.set_num_threads(threads)
 
 
 Call = tuple[Tensor, Tensor]
