@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.records import read_run
 from rnnlab.search.random_search import RandomSearch
-from rnnlab.search.space import Choice, Interval, Range, Space
+from rnnlab.search.searcher import Objective
+from rnnlab.search.space import Choice, Interval, Parameter, Range, Space
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
         "instruments=none", "model.hidden_size=4")  # fmt: skip
@@ -659,6 +661,30 @@ def test_what_a_lost_process_had_is_taken_over(
     assert endings(place) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.parametrize("kind", ["file", "url"])
+def test_searches_that_begin_at_once_open_one_study(kind: str, optuna: Any, tmp_path: Path) -> None:
+    from rnnlab.search.optuna_search import OptunaSearch, quiet, storage_at
+
+    file = tmp_path / "shared.db"
+    place, sampler = (str(file), "grid") if kind == "file" else (f"sqlite:///{file}", "tpe")
+    if kind == "file":
+        with quiet():
+            storage_at(place)  # that is made: all of them come to the grid at the same time
+    grid = Space((Parameter("model.hidden_size", Choice(tuple(map(str, range(1, 11)))), name="model.hidden_size"),), {})
+    together = Barrier(4)
+
+    def begin(name: str) -> None:
+        search = OptunaSearch(sampler=sampler, storage=place)
+        search.check(grid)
+        together.wait()
+        search.open(grid, Objective("val/loss", "min", 1), tmp_path / name, {})
+        search.close()
+
+    with quiet(), ThreadPoolExecutor(4) as pool:  # threads share their warnings' filters
+        assert list(pool.map(begin, "abcd")) == [None] * 4
+    assert endings(file) == (["WAITING"] * 10 if sampler == "grid" else [])
+
+
 # ---- in processes of their own -------------------------------------------------------------------------
 
 
@@ -684,39 +710,42 @@ def test_a_search_killed_with_everything_ends_with_its_budget(optuna: Any, tmp_p
     assert set(told) <= {"COMPLETE", "PRUNED"}
 
 
+TAKES_TURNS = """
+import sys, time
+from pathlib import Path
+from rnnlab.commands import train
+from rnnlab.search.optuna_search import OptunaSearch
+
+other, *arguments = sys.argv[1:]
+takes, asked = OptunaSearch.ask, []
+
+def ask(self):
+    while asked and not Path(other, "jobs.json").exists():
+        time.sleep(0.01)
+    asked.append(self)
+    return takes(self)
+
+OptunaSearch.ask = ask
+sys.exit(train.main(arguments))
+"""
+"""A search that asks for its second trial when another one has its first: neither is so fast as to have them all."""
+
+
 @pytest.mark.slow
 def test_two_processes_at_once_share_a_study(optuna: Any, tmp_path: Path) -> None:
     place = tmp_path / "shared.db"
-    arguments = ["train", "-m", *TINY, *OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=6", LR]
-    places = [str(tmp_path / name) for name in "ab"]
-    both = {place: start(*arguments, f"hydra.sweep.dir={place}") for place in places}
-
-    def signalled(number: signal.Signals) -> int:
-        """How many searches have a trial; each of them gets the signal."""
-        have = [process for place, process in both.items() if (Path(place) / "jobs.json").exists()]
-        for process in have:
-            os.kill(process.pid, number)
-        return len(have)
-
-    def both_have_one() -> bool:
-        # Who has a trial is held until the other one has one, too: neither is so fast as to have them all. Now and then
-        # it goes on for a moment, since it may be held where it has the storage locked, for which the other one waits.
-        had = signalled(signal.SIGSTOP)
-        if had == 1 and next(turns) % 100 == 99:
-            signalled(signal.SIGCONT)
-            time.sleep(0.02)
-            had = signalled(signal.SIGSTOP)
-        return had == len(both)
-
-    turns = count()
-    try:
-        wait_until(both_have_one)
-    finally:
-        for process in both.values():
-            os.kill(process.pid, signal.SIGCONT)
-    for process in both.values():
+    a, b = tmp_path / "a", tmp_path / "b"
+    shared = ["-m", *TINY, *OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=6", LR]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKES_TURNS, str(other), *shared, f"hydra.sweep.dir={path}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        for path, other in ((a, b), (b, a))
+    ]  # fmt: skip
+    for process in both:
         ended(process)
-    shares = [states(Path(place)) for place in places]
+    shares = [states(a), states(b)]
     assert all(shares)
     assert [*shares[0], *shares[1]] == ["done"] * 6
     assert endings(place).count("COMPLETE") == 6

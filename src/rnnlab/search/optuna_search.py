@@ -39,6 +39,8 @@ BEYOND = "beyond"
 """Note on a trial that was asked for when the budget was spent, and never run."""
 UNOWNED_SECONDS = 60.0
 ALL = 2**31 - 1
+AGAIN = (0.05, 0.2, 0.8)
+"""Seconds: Optuna's making of a database fails for the later one of two that do it at once, who then finds it made."""
 
 
 class OptunaSearch(Searcher):
@@ -118,7 +120,7 @@ class OptunaSearch(Searcher):
         self._pruner = {"name": self.pruner, "min_epochs": self.min_epochs, "max_epochs": objective.max_epochs,
                         "startup_trials": self.startup_trials}  # fmt: skip
         direction: Literal["minimize", "maximize"] = "minimize" if objective.mode == "min" else "maximize"
-        with quiet():
+        with quiet(), alone(self._place):
             self._storage = storage_at(self._place)
             self.study = optuna.create_study(
                 storage=self._storage, study_name=self.study_name, direction=direction, load_if_exists=True,
@@ -361,6 +363,28 @@ def _counts(trial: "optuna.trial.FrozenTrial") -> bool:
     return RETRIED not in trial.system_attrs and BEYOND not in trial.user_attrs
 
 
+@contextlib.contextmanager
+def alone(place: str) -> Iterator[None]:
+    """Others on this machine that open a study in the same file wait, so that each finds it whole or not at all.
+
+    Not so where it is a database's URL, nor where a file system has no locks.
+    """
+    if "://" in place:
+        yield
+        return
+    parent = Path(place).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            # the directory, since SQLite loses its own locks where somebody else closes its file
+            descriptor = os.open(parent, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def storage_at(place: str) -> Any:
     """Optuna's storage at a path or URL; a trial whose process is gone is queued again by whoever asks next.
 
@@ -379,16 +403,23 @@ def storage_at(place: str) -> Any:
     is_file = "://" not in place
     if is_file:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
+    make = partial(
+        RDBStorage,
+        f"sqlite:///{place}" if is_file else place,
+        # others write too: wait for them rather than give up
+        engine_kwargs={"connect_args": {"timeout": 60}} if is_file or place.startswith("sqlite") else {},
+        heartbeat_interval=HEARTBEAT,
+        grace_period=3 * HEARTBEAT,
+        failed_trial_callback=RetryFailedTrialCallback(),
+    )
+    # SQLAlchemy's errors, the driver's, Optuna's: each has its own
+    for seconds in AGAIN:
+        with contextlib.suppress(Exception):
+            return make()
+        time.sleep(seconds)
     try:
-        return RDBStorage(
-            f"sqlite:///{place}" if is_file else place,
-            # others write too: wait for them rather than give up
-            engine_kwargs={"connect_args": {"timeout": 60}} if is_file or place.startswith("sqlite") else {},
-            heartbeat_interval=HEARTBEAT,
-            grace_period=3 * HEARTBEAT,
-            failed_trial_callback=RetryFailedTrialCallback(),
-        )
-    except Exception as error:  # noqa: BLE001 (SQLAlchemy's, the driver's, Optuna's: each has its own)
+        return make()
+    except Exception as error:  # noqa: BLE001
         raise InputError(f"hydra.sweeper.storage={place} cannot be used: {_one_line(error)}") from None
 
 
