@@ -23,6 +23,8 @@ PARALLEL = {
 }  # fmt: skip
 PARALLEL_LIMITS = {64: 0.25, 256: 0.35}
 PROMISED = ("min_gru", "lru")
+HALVED = {"lru": 1, "s5": 2}
+"""Cells of complex units, and what counts as one in their state's size: also with as many numbers as a GRU has."""
 LOOPS = {
     "indrnn": "IndRNN", "layer_norm_lstm": "LayerNormLSTM", "lem": "LEM", "cornn": "CoRNN", "unicornn": "UnICORNN",
     "slstm": "SLSTM", "mogrifier_lstm": "MogrifierLSTM", "cfc": "CfC",
@@ -78,6 +80,10 @@ def measure(quick: bool = False) -> Result:
         ours, rival = cell(name, PARALLEL[name])(hidden, hidden), torch.nn.GRU(hidden, hidden, batch_first=True)
         limit = PARALLEL_LIMITS[hidden] if name in PROMISED else None
         record(name, "nn.GRU", hidden, steps, timed(training(ours, x), training(rival, x)), limit)
+        if name in HALVED:
+            ours = cell(name, PARALLEL[name])(hidden, hidden, HALVED[name] * hidden // 2)
+            both = timed(training(ours, x), training(rival, x))
+            record(f"{name}, state of {hidden} numbers", "nn.GRU", hidden, steps, both, limit)
     for (name, kind), steps in ((pair, steps) for pair in LOOPS.items() for steps in (50, 200)):
         x = torch.randn(BATCH, steps, FEATURES)
         ours, loop = (cell(name, kind)(FEATURES, 64, backend=backend) for backend in ("auto", "reference"))

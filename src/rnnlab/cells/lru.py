@@ -5,15 +5,18 @@
     y_t = φ(Re(C h_t) + D x_t)              φ = GELU or the identity
 
 A. Orvieto et al., "Resurrecting recurrent neural networks for long sequences"
-(2023), arXiv 2303.06349, section 3 and appendix A. Its network puts a gated
-layer, a skip connection and a norm around each of these; here φ alone is in
-the cell, since stacked linear recurrences without it are one linear map.
+(2023), arXiv 2303.06349, section 3 and appendix A, whose layer has an input as
+wide as its output and a diagonal D; where the two differ, D is a matrix. Its
+network puts a gated layer, a skip connection and a norm around each of these;
+here φ alone is in the cell, since stacked linear recurrences without it are
+one linear map.
 """
 
 import math
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,16 +25,19 @@ from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeFloat, PositiveFloat, PositiveInt, Step
 
-ComplexState = tuple[Hidden, Hidden]
-"""Real and imaginary part of h, each ``(batch, hidden)``."""
+Units = Float[Tensor, "B N"]
+ComplexState = tuple[Units, Units]
+"""Real and imaginary part of h, each ``(batch, units)``."""
 
 
 class LRU(Cell[ComplexState]):
-    """As many complex units as real outputs; parameters are real, B and C as real and imaginary part.
+    """Complex units behind real outputs; parameters are real, B and C as real and imaginary part.
 
     Args:
         input_size: features of a step.
-        hidden_size: units, and size of the output.
+        hidden_size: H, size of the output.
+        state_size: N, complex units; by default as many as outputs. With half as many the state has as many numbers
+            as a GRU's, and the layer takes half the time.
         radius_min: |λ| starts uniform on the ring from here …
         radius_max: … to here (uniform in area), below 1.
         max_phase: the argument of λ starts uniform in [0, max_phase); small for long sequences.
@@ -46,6 +52,7 @@ class LRU(Cell[ComplexState]):
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt,
+        state_size: PositiveInt | None = None,
         radius_min: NonNegativeFloat = 0.9,
         radius_max: PositiveFloat = 0.999,
         max_phase: PositiveFloat = 2 * math.pi,
@@ -59,17 +66,18 @@ class LRU(Cell[ComplexState]):
             )
         super().__init__(input_size, hidden_size)
         self.activation, self.backend = activation, backend
-        radius = (torch.rand(hidden_size) * (radius_max**2 - radius_min**2) + radius_min**2).sqrt()
+        self.state_size = units = state_size or hidden_size
+        radius = (torch.rand(units) * (radius_max**2 - radius_min**2) + radius_min**2).sqrt()
         self.nu = nn.Parameter((-radius.log()).log())
-        self.theta = nn.Parameter((torch.rand(hidden_size) * max_phase).clamp_min(1e-6).log())
+        self.theta = nn.Parameter((torch.rand(units) * max_phase).clamp_min(1e-6).log())
         # so that white noise gives states of variance 1
         self.gamma = nn.Parameter((1 - radius**2).sqrt().log())
-        self.weight_ih = nn.Parameter(torch.randn(hidden_size, 2, input_size) / (2 * input_size) ** 0.5)
-        self.weight_ho = nn.Parameter(torch.randn(hidden_size, hidden_size, 2) / hidden_size**0.5)
-        self.weight_io = nn.Parameter(torch.randn(hidden_size, input_size) / input_size**0.5)
+        self.weight_ih = nn.Parameter(torch.randn(units, 2, input_size) / (2 * input_size) ** 0.5)
+        self.weight_ho = nn.Parameter(torch.randn(hidden_size, units, 2) / units**0.5)
+        self.weight_io = nn.Parameter(feedthrough(input_size, hidden_size))
 
     def initial_state(self, batch_size: int) -> ComplexState:
-        zeros = self.nu.new_zeros(batch_size, self.hidden_size)
+        zeros = self.nu.new_zeros(batch_size, self.state_size)
         return zeros, zeros
 
     def step(self, x: Step, state: ComplexState) -> tuple[Hidden, ComplexState]:
@@ -91,16 +99,28 @@ class LRU(Cell[ComplexState]):
         return zero_padding(output, lengths), (last.real, last.imag)
 
     def eigenvalues(self) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part of λ, each ``(hidden,)``."""
+        """Real and imaginary part of λ, each ``(units,)``."""
         radius, phase = (-self.nu.exp()).exp(), self.theta.exp()
         return radius * phase.cos(), radius * phase.sin()
 
     def _drive(self, x: Tensor) -> Tensor:
-        """exp(gamma) B x as ``(…, hidden, 2)``: real and imaginary part, as complex numbers lie in memory."""
+        """exp(gamma) B x as ``(…, units, 2)``: real and imaginary part, as complex numbers lie in memory."""
         weight = self.gamma.exp()[:, None, None] * self.weight_ih
-        return F.linear(x, weight.flatten(0, 1)).unflatten(-1, (self.hidden_size, 2))
+        return F.linear(x, weight.flatten(0, 1)).unflatten(-1, (self.state_size, 2))
 
     def _output(self, h: Tensor, x: Tensor) -> Tensor:
         # Re(C h) = Re C Re h - Im C Im h: weight_ho holds Re C and -Im C
-        y = F.linear(h.flatten(-2), self.weight_ho.flatten(1)) + F.linear(x, self.weight_io)
+        y = fed_through(F.linear(h.flatten(-2), self.weight_ho.flatten(1)), x, self.weight_io)
         return F.gelu(y) if self.activation == "gelu" else y
+
+
+def feedthrough(input_size: int, hidden_size: int) -> Tensor:
+    """D as it starts: of one number for each feature where there are as many outputs, else ``(hidden, features)``."""
+    if input_size == hidden_size:
+        return torch.randn(hidden_size)
+    return torch.randn(hidden_size, input_size) / input_size**0.5
+
+
+def fed_through(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """y + D x."""
+    return torch.addcmul(y, x, weight) if weight.dim() == 1 else y + F.linear(x, weight)

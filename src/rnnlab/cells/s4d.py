@@ -61,11 +61,7 @@ class S4D(Cell[S4DState]):
         mixing: Literal["glu", "linear"] = "glu",
         backend: Literal["auto", "reference"] = "auto",
     ) -> None:
-        if state_size % 2:
-            raise InputError(
-                f"model.cell.state_size={state_size} must be even, since eigenvalues come in conjugate pairs: "
-                f"use {state_size + 1}"
-            )
+        check_pairs(state_size)
         if step_min > step_max:
             raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
         super().__init__(input_size, hidden_size)
@@ -174,3 +170,12 @@ def fast_size(least: int) -> int:
     """The smallest of 2ᵏ and 3 · 2ᵏ that is not below: a transform of such a length is fast."""
     power = 1 << (least - 1).bit_length()
     return power * 3 // 4 if power * 3 // 4 >= least else power
+
+
+def check_pairs(state_size: int) -> None:
+    """Raises InputError where complex numbers of which two are a state of this size cannot be."""
+    if state_size % 2:
+        raise InputError(
+            f"model.cell.state_size={state_size} must be even, since eigenvalues come in conjugate pairs: "
+            f"use {state_size + 1}"
+        )

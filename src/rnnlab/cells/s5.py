@@ -7,8 +7,9 @@
 J. T. H. Smith, A. Warrington & S. W. Linderman, "Simplified state space layers
 for sequence modeling" (2022), arXiv 2208.04933, section 3 and appendix B. λ
 starts as the eigenvalues of HiPPO-LegS's normal part, of each conjugate pair
-one; B and C start in its eigenvectors' basis. The paper's norm, gate and skip
-connection around the layer are not in the cell; φ is, as in :mod:`rnnlab.cells.lru`.
+one; B and C start in its eigenvectors' basis. D is a diagonal, or where input
+and output differ in size a matrix. The paper's norm, gate and skip connection
+around the layer are not in the cell; φ is, as in :mod:`rnnlab.cells.lru`.
 """
 
 import math
@@ -20,32 +21,33 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.lru import ComplexState, fed_through, feedthrough
+from rnnlab.cells.s4d import check_pairs
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
-ComplexState = tuple[Hidden, Hidden]
-"""Real and imaginary part of h, each ``(batch, hidden)``."""
-
 
 class S5(Cell[ComplexState]):
-    """As many complex units, one of each conjugate pair, as real outputs; B and C as real and imaginary part.
+    """Complex units, one of each conjugate pair, behind real outputs; B and C as real and imaginary part.
 
     Args:
         input_size: features of a step.
-        hidden_size: units, and size of the output.
+        hidden_size: H, size of the output.
+        state_size: P, even: two to a complex unit. By default twice as many as outputs.
         step_min: Δ starts log-uniform from here …
         step_max: … to here: a unit remembers about 2/Δ steps.
         activation: φ.
         backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
 
     Raises:
-        InputError: the steps are no range.
+        InputError: the steps are no range, or the state's size is odd.
     """
 
     def __init__(
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt,
+        state_size: PositiveInt | None = None,
         step_min: PositiveFloat = 0.001,
         step_max: PositiveFloat = 0.1,
         activation: Literal["gelu", "none"] = "gelu",
@@ -53,32 +55,31 @@ class S5(Cell[ComplexState]):
     ) -> None:
         if step_min > step_max:
             raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
+        if state_size is not None:
+            check_pairs(state_size)
         super().__init__(input_size, hidden_size)
         self.activation, self.backend = activation, backend
-        phase, vectors = hippo(hidden_size)
-        self.log_decay = nn.Parameter(torch.full((hidden_size,), math.log(0.5)))  # of -Re λ, positive whatever it is
+        self.units = units = hidden_size if state_size is None else state_size // 2
+        phase, vectors = hippo(units)
+        self.log_decay = nn.Parameter(torch.full((units,), math.log(0.5)))  # of -Re λ, positive whatever it is
         self.phase = nn.Parameter(phase)
         span = math.log(step_max) - math.log(step_min)
-        self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(hidden_size))
-        b = vectors.conj().T @ torch.randn(2 * hidden_size, input_size).to(vectors) / input_size**0.5
-        c = torch.randn(hidden_size, 2 * hidden_size).to(vectors) @ vectors / (2 * hidden_size) ** 0.5
+        self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(units))
+        b = vectors.conj().T @ torch.randn(2 * units, input_size).to(vectors) / input_size**0.5
+        c = torch.randn(hidden_size, 2 * units).to(vectors) @ vectors / (2 * units) ** 0.5
         self.weight_ih = nn.Parameter(torch.view_as_real(b).transpose(1, 2).contiguous())
         self.weight_ho = nn.Parameter(torch.view_as_real(c.conj().resolve_conj()).contiguous())
-        self.weight_io = nn.Parameter(torch.randn(hidden_size, input_size) / input_size**0.5)
+        self.weight_io = nn.Parameter(feedthrough(input_size, hidden_size))
 
     def initial_state(self, batch_size: int) -> ComplexState:
-        zeros = self.phase.new_zeros(batch_size, self.hidden_size)
+        zeros = self.phase.new_zeros(batch_size, self.units)
         return zeros, zeros
 
     def step(self, x: Step, state: ComplexState) -> tuple[Hidden, ComplexState]:
         a, scale = self._discretized()
-        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).unbind(-1) for each in (a, scale))
-        b_re, b_im = self._drive(x).unbind(-1)
+        (a_re, a_im), (b_re, b_im) = torch.view_as_real(a).unbind(-1), self._drive(x, scale).unbind(-1)
         re, im = state
-        re, im = (
-            a_re * re - a_im * im + s_re * b_re - s_im * b_im,
-            a_re * im + a_im * re + s_re * b_im + s_im * b_re,
-        )
+        re, im = a_re * re - a_im * im + b_re, a_re * im + a_im * re + b_im
         return self._output(torch.stack([re, im], -1), x), (re, im)
 
     def forward(
@@ -88,24 +89,25 @@ class S5(Cell[ComplexState]):
             return self.unroll(x, state, lengths)
         start = self.initial_state(len(x)) if state is None else state
         a, scale = self._discretized()
-        drive = scale * torch.view_as_complex(self._drive(x))
+        drive = torch.view_as_complex(self._drive(x, scale))
         h, last = diagonal_recurrence(a, drive, torch.complex(*start), lengths)
         output = self._output(torch.view_as_real(h), x)
         return zero_padding(output, lengths), (last.real, last.imag)
 
     def _discretized(self) -> tuple[Tensor, Tensor]:
-        """ā and b̄, each complex ``(hidden,)``."""
+        """ā and b̄, each complex ``(units,)``."""
         eigenvalue = torch.complex(-self.log_decay.exp(), self.phase)
         a = (eigenvalue * self.log_step.exp()).exp()
         return a, (a - 1) / eigenvalue
 
-    def _drive(self, x: Tensor) -> Tensor:
-        """B x as ``(…, hidden, 2)``: real and imaginary part, as complex numbers lie in memory."""
-        return F.linear(x, self.weight_ih.flatten(0, 1)).unflatten(-1, (self.hidden_size, 2))
+    def _drive(self, x: Tensor, scale: Tensor) -> Tensor:
+        """b̄ ⊙ (B x) as ``(…, units, 2)``: real and imaginary part, as complex numbers lie in memory."""
+        weight = scale[:, None] * torch.complex(*self.weight_ih.unbind(1))
+        return F.linear(x, torch.stack([weight.real, weight.imag], 1).flatten(0, 1)).unflatten(-1, (self.units, 2))
 
     def _output(self, h: Tensor, x: Tensor) -> Tensor:
         # Re(C h) = Re C Re h - Im C Im h: weight_ho holds Re C and -Im C
-        y = 2 * F.linear(h.flatten(-2), self.weight_ho.flatten(1)) + F.linear(x, self.weight_io)
+        y = fed_through(F.linear(h.flatten(-2), 2 * self.weight_ho.flatten(1)), x, self.weight_io)
         return F.gelu(y) if self.activation == "gelu" else y
 
 
