@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from rnnlab.cells import torch_kernels
-from rnnlab.cells.bptt import BLOCK, LONG_BLOCK, SMALL_STEP, STEPS, Block, block_size, by_hand, cut, states_before
+from rnnlab.cells.bptt import BLOCK, LONG_BLOCK, SMALL_STEP, block_size, by_hand, states_before
 from rnnlab.cells.cell import map_state
 from rnnlab.cells.cfc import CfC
 from rnnlab.cells.cornn import CoRNN
@@ -23,6 +23,7 @@ from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.torch_kernels import worthwhile_blocks
 from rnnlab.cells.unicornn import UnICORNN
+from rnnlab.cells.varying_lengths import STEPS, Block, cut
 from rnnlab.shapes import State
 
 BATCH, FEATURES, HIDDEN = 10, 3, 6
@@ -147,7 +148,7 @@ def test_sequences_without_a_step(kind: Any, options: Any) -> None:
 def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> None:
     lengths = torch.ones(20, dtype=torch.long)
     lengths[3], lengths[5:14] = BLOCK + 3 * STEPS + 3, STEPS + 1
-    blocks, order, places, beyond, row_of = cut(100, lengths)
+    blocks, _, order, places, beyond, row_of = cut(100, lengths, BLOCK)
     # 20, 10 and 1 sequences reach them
     assert blocks == [Block(STEPS, 20), Block(STEPS, 12), Block(BLOCK, 4), Block(STEPS + 3, 4)]
     assert order.tolist() == [3, *range(5, 14), 0, 1, 2, 4, *range(14, 20)]
@@ -171,9 +172,9 @@ def test_a_small_step_makes_long_blocks() -> None:
 def test_a_block_goes_on_while_few_of_its_sequences_end() -> None:
     lengths = torch.full((64,), 2 * BLOCK)
     lengths[:4] = 1
-    assert cut(2 * BLOCK, lengths).blocks == [Block(BLOCK, 64), Block(BLOCK, 60)]
+    assert cut(2 * BLOCK, lengths, BLOCK).blocks == [Block(BLOCK, 64), Block(BLOCK, 60)]
     lengths[:8] = 1
-    assert cut(2 * BLOCK, lengths).blocks == [Block(STEPS, 64), Block(BLOCK, 56), Block(BLOCK - STEPS, 56)]
+    assert cut(2 * BLOCK, lengths, BLOCK).blocks == [Block(STEPS, 64), Block(BLOCK, 56), Block(BLOCK - STEPS, 56)]
 
 
 def test_the_states_before_a_block_are_those_of_the_block_before_it() -> None:

@@ -3,8 +3,7 @@
 A layer runs in blocks of some steps, so that what a block needs stays
 in the cache: the input's projection and all element-wise factors of the
 Jacobians in one operation a block, and two to six operations on preallocated
-memory a step. Where sequences differ in length, they stand in order of it, and
-each block has only the rows of those that reach it, and a few to round them up.
+memory a step. Where sequences differ in length, see :mod:`rnnlab.cells.varying_lengths`.
 
 Its derivative is not differentiable again, and transforms (``torch.func``) and
 tracers (``torch.export``) can't look into it: these get the loop over ``step``.
@@ -13,13 +12,12 @@ tracers (``torch.export``) can't look into it: these get the loop over ``step``.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
+from rnnlab.cells.varying_lengths import Block, Takeovers, cut, placed
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -31,39 +29,11 @@ LONG_BLOCK, SMALL_STEP = 64, 2**14
 """Steps of a block where one needs no more numbers than this: twice as many fit, and a block's own cost is saved."""
 PIECES = 16
 """Numbers that a step needs for each unit, where a layer does not know better."""
-STEPS, ROWS = 4, 4
-"""Where sequences differ in length a block has a multiple of so many steps and rows, though some of its sequences have
-ended: a matrix product of 31 rows takes no less time than one of 32, and views are kept for each kind of block."""
-
-
-class Block(NamedTuple):
-    """``steps`` in a row in which the first ``rows`` sequences take part."""
-
-    steps: int
-    rows: int
-
-
-class Cut(NamedTuple):
-    """A batch of sequences of varying length, cut into blocks.
-
-    Attributes:
-        blocks: in order of time.
-        order: ``(batch,)`` the sequences from the longest to the shortest.
-        places: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input.
-        beyond: the numbers of those rows that are beyond their sequence's end.
-        row_of: ``(batch * time,)`` where each valid step of the input stands in the rows; ``rows`` for padding.
-    """
-
-    blocks: list[Block]
-    order: Tensor
-    places: Tensor
-    beyond: Tensor
-    row_of: Tensor
-
-
 Layer = Callable[[Tensor, tuple[Tensor, ...], list[Block]], tuple[Tensor, ...]]
 """From ``(rows, features)`` of all blocks, one below the other, and the parts of the initial state ``(batch, hidden)``,
 to the parts of the state ``(rows, hidden)`` after each step, the output first."""
+TakingOver = Callable[[Tensor, tuple[Tensor, ...], list[Block], Takeovers], tuple[Tensor, ...]]
+"""One that lets a sequence take over the row of another: it gets those, too."""
 
 
 ViewsOf = Callable[..., Any]
@@ -99,78 +69,48 @@ def run_blocks(
         lengths: ``(batch,)`` valid steps of each sequence.
         pieces: numbers that a step of both passes needs for each unit.
     """
+    return _run(lambda x, start, blocks, _: layer(x, start, blocks), x, start, lengths, pieces, packed=False)
+
+
+def run_packed(
+    layer: TakingOver, x: Features, start: tuple[Tensor, ...], lengths: Lengths | None, pieces: int = PIECES
+) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
+    """As :func:`run_blocks`, for a layer in whose rows several short sequences can stand one behind the other."""
+    return _run(layer, x, start, lengths, pieces, packed=True)
+
+
+def _run(
+    layer: TakingOver, x: Features, start: tuple[Tensor, ...], lengths: Lengths | None, pieces: int, packed: bool
+) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
     batch, time, _ = x.shape
     size = block_size(pieces * start[0].numel())
     if lengths is None:
         blocks = [Block(min(size, time - begin), batch) for begin in range(0, time, size)]
-        states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks)
+        states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks, None)
         unfolded = [part.view(time, batch, -1) for part in states]
         return unfolded[0].transpose(0, 1), tuple(part[-1] for part in unfolded)
-    blocks, order, places, beyond, row_of = cut(time, lengths, size)
-    if not blocks:
+    found = cut(time, lengths, size, packed)
+    if not found.blocks:
         return x.new_zeros(batch, time, start[0].shape[1]), start
-    begun = order[: blocks[0].rows]
     states = layer(
-        x.reshape(batch * time, -1).index_select(0, places),
-        tuple(part.index_select(0, begun) for part in start),
-        blocks,
+        x.reshape(batch * time, -1).index_select(0, found.places),
+        tuple(part.index_select(0, found.order) for part in start),
+        found.blocks,
+        found.takeovers,
     )
-    output = _Placed.apply(states[0], places, beyond, row_of).view(batch, time, -1)
+    output = placed(states[0], found).view(batch, time, -1)
     # of each sequence the row of its last valid step; of one without a step any
-    ends = row_of[torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)]
-    ends, begun_at_all = ends.clamp_max(len(places) - 1), (lengths > 0)[:, None]
+    ends = found.row_of[torch.arange(batch, device=x.device) * time + (lengths - 1).clamp_min(0)]
+    ends, begun_at_all = ends.clamp_max(len(found.places) - 1), (lengths > 0)[:, None]
     last = (
         torch.where(begun_at_all, part.index_select(0, ends), begin) for begin, part in zip(start, states, strict=True)
     )
     return output, tuple(last)
 
 
-class _Placed(Function):
-    """``(rows, hidden)`` to ``(batch * time, hidden)``, zero on padding: see :class:`Cut`.
-
-    To fetch each row takes a fifth of the time of putting it there, and of masking what is beyond the ends.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, data: Tensor, places: Tensor, beyond: Tensor, row_of: Tensor) -> Tensor:
-        ctx.save_for_backward(places, beyond)
-        return torch.cat([data, data.new_zeros(1, data.shape[1])]).index_select(0, row_of)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        places, beyond = ctx.saved_tensors
-        return grad.index_select(0, places).index_fill_(0, beyond, 0.0), None, None, None
-
-
 def block_size(numbers: int) -> int:
     """Steps of a block, of which each needs so many numbers."""
     return LONG_BLOCK if numbers <= SMALL_STEP else BLOCK
-
-
-def cut(time: int, lengths: Lengths, size: int = BLOCK) -> Cut:
-    """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
-
-    A block ends where an eighth of its rows have ended, and at ``size`` steps.
-    """
-    batch, (ordered, order) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
-    longest, left = int(ordered[0]), ordered.tolist()
-    blocks: list[Block] = []
-    for start in range(0, longest, STEPS):
-        while left[-1] <= start:
-            left.pop()
-        steps, rows = min(STEPS, longest - start), min(batch, -(-len(left) // ROWS) * ROWS)
-        if blocks and blocks[-1].steps + steps <= size and 8 * rows > 7 * blocks[-1].rows:
-            blocks[-1] = Block(blocks[-1].steps + steps, blocks[-1].rows)
-        else:
-            blocks.append(Block(steps, rows))
-    # NumPy, since torch takes twice as long for so small numbers
-    rows_of_step = np.repeat([rows for _, rows in blocks], [steps for steps, _ in blocks])
-    step, sequence = np.nonzero(np.arange(batch) < rows_of_step[:, None])
-    places, valid = step + time * order[sequence], step < ordered[sequence]
-    within, row_of = np.flatnonzero(valid), np.full(batch * time, len(places))
-    row_of[places[within]] = within
-    each = order, places, np.flatnonzero(~valid), row_of
-    return Cut(blocks, *(torch.from_numpy(part) for part in each))
 
 
 def refuse_twice() -> None:

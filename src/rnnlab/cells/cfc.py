@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.bptt import Block, by_hand, run_blocks
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.cfc_bptt import CfCLayer
+from rnnlab.cells.varying_lengths import Block
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
 SCALE = 1.7159

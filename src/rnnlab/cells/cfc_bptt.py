@@ -24,7 +24,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -34,6 +33,7 @@ from rnnlab.cells.bptt import (
     states_before,
     zeros_transposed,
 )
+from rnnlab.cells.varying_lengths import Block
 
 
 class CfCLayer(Function):

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -26,6 +25,7 @@ from rnnlab.cells.bptt import (
     states_before,
     zeros_transposed,
 )
+from rnnlab.cells.varying_lengths import Block
 
 
 class CoRNNLayer(Function):

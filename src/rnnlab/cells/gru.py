@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
+from rnnlab.cells.bptt import by_hand, run_packed
 from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.gru_bptt import GRULayer
 from rnnlab.cells.gru_members import gru_members
@@ -74,8 +74,8 @@ class GRU(Cell[Tensor]):
             output = across_members(gru_members, x.transpose(0, 1), start, *weights).transpose(0, 1)
             return last_valid(output, start, lengths)
         if self.backend == "auto" and by_hand(x):
-            output, (last,) = run_blocks(
-                lambda x, start, blocks: (GRULayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled()),),
+            output, (last,) = run_packed(
+                lambda x, start, *plan: (GRULayer.apply(x, *start, *weights, *plan, torch.is_grad_enabled()),),
                 x, (start,), lengths,
             )  # fmt: skip
             return output, last

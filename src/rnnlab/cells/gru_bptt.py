@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -34,15 +33,18 @@ from rnnlab.cells.bptt import (
     split_rows,
     zeros_transposed,
 )
+from rnnlab.cells.varying_lengths import Block, Takeovers, at_each_step
 
 
 class GRULayer(Function):
-    """``(rows, features)``, ``(batch, hidden)``, the weights and the blocks to h ``(rows, hidden)``."""
+    """``(rows, features)``, ``(sequences, hidden)``, the weights, the blocks and what is taken over in them, to h
+    ``(rows, hidden)``.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, start: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor,
-        blocks: list[Block], save: bool,
+        blocks: list[Block], takeovers: Takeovers, save: bool,
     ) -> Tensor:  # fmt: skip
         """``save`` what the backward pass needs."""
         hidden = start.shape[1]
@@ -59,7 +61,7 @@ class GRULayer(Function):
             weight_rz, weight_s = (w_ih * scale).t().split_with_sizes((gates, hidden), 1)
             b_rz = torch.add(b_ih[:gates], b_hh[:gates])
             b_s, b_q = b_ih[gates:] * 2, b_hh[gates:] * 2
-            g = start / 2
+            g = starts = start / 2
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
                 block = blocks[number]
                 p_flat, rz_flat, q_b, first_g, g_b, used, views_of_steps = scratch.at(block)
@@ -68,11 +70,14 @@ class GRULayer(Function):
                 # where the recurrent product will be added: the input's part of r and z, the bias of q
                 torch.addmm(b_rz, x_b, weight_rz, out=rz_flat)
                 q_b.copy_(b_q)
-                for next_g, a, rz, r, z, q, s, p in views_of_steps:
+                taken = at_each_step(takeovers, number)
+                for (next_g, a, rz, r, z, q, s, p), takeover in zip(views_of_steps, taken, strict=False):
                     a.addmm_(g, weight_g)
                     rz.sigmoid_()
                     torch.addcmul(p, r, q, out=s).sigmoid_().sub_(half)
                     g = torch.lerp(s, g, z, out=next_g)
+                    if takeover is not None:
+                        g.index_copy_(0, takeover.rows, starts[takeover.starts])
                 torch.mul(g_b, 2, out=h_b)
                 if save:
                     for part, values in zip(kept, used, strict=True):
@@ -80,7 +85,7 @@ class GRULayer(Function):
                 if number + 1 < len(blocks) and blocks[number + 1].rows < block.rows:
                     g = g.clone()  # the views of fewer rows are of the same memory
         ctx.save_for_backward(x, w_ih, w_hh, *(part for parts in kept for part in parts))
-        ctx.blocks = blocks
+        ctx.blocks, ctx.takeovers, ctx.sequences = blocks, takeovers, len(start)
         return output
 
     @staticmethod
@@ -92,7 +97,7 @@ class GRULayer(Function):
         grad_w, grad_u = zeros_transposed(w_ih), torch.zeros_like(w_hh)
         grad_b, grad_q = w_ih.new_zeros(3 * hidden), w_ih.new_zeros(hidden)
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_start = x.new_empty(blocks[0].rows, hidden)
+        grad_start = x.new_empty(ctx.sequences, hidden)
         scratch = Scratch.of(x, blocks, (3 * hidden, *(4 * [hidden])), _backward_views)
         with torch.inference_mode():
             scale, double = _scales(hidden, x.dtype)
@@ -115,7 +120,11 @@ class GRULayer(Function):
                 if len(carry):
                     last_gamma[: len(carry)].add_(carry)
                 first_gamma.zero_()
-                for gamma, wide, three, d, z_t, earlier in views_of_steps:
+                taken = at_each_step(ctx.takeovers, number, reverse=True)
+                for (gamma, wide, three, d, z_t, earlier), takeover in zip(views_of_steps, taken, strict=False):
+                    if takeover is not None:
+                        torch.index_select(gamma, 0, takeover.rows, out=grad_start[takeover.starts])
+                        gamma.index_fill_(0, takeover.rows, 0.0)
                     three.mul_(wide)
                     earlier.addcmul_(gamma, z_t).addmm_(d, weight)
                 carry = first_gamma.clone()
@@ -132,9 +141,10 @@ class GRULayer(Function):
             grad_w.mul_(scale[:, 0])
             grad_b.mul_(scale[:, 0])
             grad_u.mul_(double)
-            torch.mul(carry, 0.5, out=grad_start)
+            grad_start[: len(carry)].copy_(carry)
+            grad_start.mul_(0.5)
         grad_b_hh = torch.cat([grad_b[:gates], grad_q])
-        return grad_x, grad_start, grad_w.t(), grad_u, grad_b, grad_b_hh, None, None
+        return grad_x, grad_start, grad_w.t(), grad_u, grad_b, grad_b_hh, None, None, None
 
 
 @cache

@@ -31,7 +31,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -41,6 +40,7 @@ from rnnlab.cells.bptt import (
     states_before,
     zeros_transposed,
 )
+from rnnlab.cells.varying_lengths import Block
 
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 """Of a gradient and tanh: gradient ⊙ (1 - tanh²)."""

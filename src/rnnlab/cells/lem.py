@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import Block, by_hand, run_blocks
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.lem_bptt import LEMLayer
+from rnnlab.cells.varying_lengths import Block
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
 LEMState = tuple[Hidden, Hidden]

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -27,6 +26,7 @@ from rnnlab.cells.bptt import (
     split,
     states_before,
 )
+from rnnlab.cells.varying_lengths import Block
 
 
 class MogrifierLSTMLayer(Function):

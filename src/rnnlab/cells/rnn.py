@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
+from rnnlab.cells.bptt import by_hand, run_packed
 from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.members import across_members, is_stacked
@@ -73,8 +73,8 @@ class RNN(Cell[Tensor]):
             return last_valid(output, start, lengths)
         if self.backend == "auto" and by_hand(x):
             parameters = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh, self.nonlinearity)
-            output, (last,) = run_blocks(
-                lambda x, start, blocks: (RNNLayer.apply(x, *start, *parameters, blocks, torch.is_grad_enabled()),),
+            output, (last,) = run_packed(
+                lambda x, start, *plan: (RNNLayer.apply(x, *start, *parameters, *plan, torch.is_grad_enabled()),),
                 x, (start,), lengths, pieces=PIECES,
             )  # fmt: skip
             return output, last

@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, refuse_twice, split, split_rows, states_before, zeros_transposed
+from rnnlab.cells.bptt import Scratch, refuse_twice, split, split_rows, states_before, zeros_transposed
+from rnnlab.cells.varying_lengths import Block, Takeovers, at_each_step
 
 PIECES = 3
 """See :func:`rnnlab.cells.bptt.run_blocks`."""
 
 
 class RNNLayer(Function):
-    """``(rows, features)``, ``(batch, hidden)``, the weights and the blocks to h ``(rows, hidden)``.
+    """``(rows, features)``, ``(sequences, hidden)``, the weights, the blocks and what is taken over in them, to h
+    ``(rows, hidden)``.
 
     ``w_hh`` is ``(hidden, hidden)`` or, unit by unit, ``(hidden,)``.
     """
@@ -32,24 +34,25 @@ class RNNLayer(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, start: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor,
-        nonlinearity: str, blocks: list[Block], save: bool,
+        nonlinearity: str, blocks: list[Block], takeovers: Takeovers, save: bool,
     ) -> Tensor:  # fmt: skip
         """``save`` what the backward pass needs."""
-        hidden, tanh, single, batch = start.shape[1], nonlinearity == "tanh", w_hh.dim() == 1, len(start)
+        hidden, tanh, single, batch = start.shape[1], nonlinearity == "tanh", w_hh.dim() == 1, blocks[0].rows
         # the initial state stands before the others, so that those before each step are the same memory, one step on
         states = x.new_empty(batch + len(x), hidden)
         output = states[batch:]
         scratch = Scratch.of(x, blocks, (hidden,), _forward_views)
         # autograd's bookkeeping is a good part of a small operation, and inference mode does without
         with torch.inference_mode():
-            states[:batch].copy_(start)
+            states[:batch].copy_(start[:batch])
             half = x.new_full((), 0.5)
             if tanh:
                 weight_x = torch.mul(w_ih.t(), 2)
                 weight_g = torch.mul(w_hh, 4) if single else torch.mul(w_hh.t(), 4)
-                bias, g = torch.mul(bias, 2), torch.mul(start, half)
+                bias, starts = torch.mul(bias, 2), torch.mul(start, half)
             else:
-                weight_x, weight_g, g = w_ih.t(), w_hh.t(), start
+                weight_x, weight_g, starts = w_ih.t(), w_hh.t(), start
+            g = starts
             for number, (x_b, h_b) in enumerate(zip(split_rows(x, blocks), split(output, blocks), strict=True)):
                 rows = blocks[number].rows
                 flat, first_g, g_b, states_g = scratch.at(blocks[number])
@@ -58,31 +61,33 @@ class RNNLayer(Function):
                 g = first_g.copy_(g[:rows])
                 # the projection stands where the state will
                 torch.addmm(bias, x_b, weight_x, out=flat)
-                for next_g in states_g:
+                for next_g, takeover in zip(states_g, at_each_step(takeovers, number), strict=False):
                     if single:
                         next_g.addcmul_(g, weight_g)
                     else:
                         next_g.addmm_(g, weight_g)
                     g = next_g.sigmoid_().sub_(half) if tanh else next_g.relu_()
+                    if takeover is not None:
+                        g.index_copy_(0, takeover.rows, starts[takeover.starts])
                 if tanh:
                     torch.mul(g_b, 2, out=h_b)
                 else:
                     h_b.copy_(g_b)
         if save:
             ctx.save_for_backward(x, w_ih, w_hh, states)
-        ctx.blocks, ctx.tanh = blocks, tanh
+        ctx.blocks, ctx.takeovers, ctx.sequences, ctx.tanh = blocks, takeovers, len(start), tanh
         return output
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
         refuse_twice()
         x, w_ih, w_hh, states = ctx.saved_tensors
-        blocks, (rows, hidden), single, tanh = ctx.blocks, states.shape, w_hh.dim() == 1, ctx.tanh
-        batch = rows - len(x)
+        blocks, hidden, single, tanh = ctx.blocks, states.shape[1], w_hh.dim() == 1, ctx.tanh
+        batch = blocks[0].rows
         output, start = states[batch:], states[:batch]
         grad_ih, grad_hh, grad_bias = zeros_transposed(w_ih), torch.zeros_like(w_hh), w_ih.new_zeros(hidden)
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_start = x.new_empty(blocks[0].rows, hidden)
+        grad_start = x.new_empty(ctx.sequences, hidden)
         scratch = Scratch.of(x, blocks, (hidden, hidden), _backward_views)
         with torch.inference_mode():
             one = x.new_ones(1)
@@ -103,7 +108,11 @@ class RNNLayer(Function):
                 if carry is not None:
                     last[: len(carry)].add_(carry)
                 first.zero_()
-                for d, delta, earlier in steps:
+                taken = at_each_step(ctx.takeovers, number, reverse=True)
+                for (d, delta, earlier), takeover in zip(steps, taken, strict=False):
+                    if takeover is not None:
+                        torch.index_select(delta, 0, takeover.rows, out=grad_start[takeover.starts])
+                        delta.index_fill_(0, takeover.rows, 0.0)
                     d.mul_(delta)
                     if single:
                         earlier.addcmul_(d, w_hh)
@@ -123,8 +132,8 @@ class RNNLayer(Function):
                 grad_bias.add_(flat.sum(0))
                 if grad_x_blocks is not None:
                     torch.mm(flat, w_ih, out=grad_x_blocks[number])
-            grad_start.copy_(carry)
-        return grad_x, grad_start, grad_ih.t(), grad_hh, grad_bias, None, None, None
+            grad_start[: len(carry)].copy_(carry)
+        return grad_x, grad_start, grad_ih.t(), grad_hh, grad_bias, None, None, None, None
 
 
 def _forward_views(g: Tensor) -> tuple[Any, ...]:

@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import (
-    Block,
     Scratch,
     empty_blocks,
     refuse_twice,
@@ -35,6 +34,7 @@ from rnnlab.cells.bptt import (
     states_before,
     zeros_transposed,
 )
+from rnnlab.cells.varying_lengths import Block
 
 softplus = torch.ops.aten.softplus.out
 EXACT = 80.0

@@ -15,8 +15,9 @@ from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells.bptt import Block, by_hand
+from rnnlab.cells.bptt import by_hand
 from rnnlab.cells.cell import S, at_the_end, map_state
+from rnnlab.cells.varying_lengths import Block
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 Backend = Literal["auto", "torch", "reference"]

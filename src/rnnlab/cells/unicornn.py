@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import Block, by_hand, run_blocks
+from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.cornn import OscillatorState
 from rnnlab.cells.unicornn_bptt import UnICORNNLayer
+from rnnlab.cells.varying_lengths import Block
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeFloat, PositiveFloat, PositiveInt, Step
 
 

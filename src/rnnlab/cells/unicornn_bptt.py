@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import Block, Scratch, empty_blocks, refuse_twice, sigmoid_backward, split, states_before
+from rnnlab.cells.bptt import Scratch, empty_blocks, refuse_twice, sigmoid_backward, split, states_before
+from rnnlab.cells.varying_lengths import Block
 
 
 class UnICORNNLayer(Function):

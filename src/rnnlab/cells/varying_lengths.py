@@ -1,0 +1,197 @@
+"""Sequences of different lengths, laid out for layers that run by hand over blocks of steps.
+
+A layer's time goes by the number of steps one after the other as much as by
+that of valid ones. So no row of a batch should stand idle: a short sequence
+stands behind another one in its row, and takes it over when that has ended
+(the longest first, each into the row that it fills best). No row gets longer
+than the longest sequence. Rows stand in order of what is in them, and each
+block has only those that reach it, and a few to round them up. A layer that
+knows of no takeover gets a row for each sequence.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from rnnlab.shapes import Lengths
+
+STEPS, ROWS = 4, 4
+"""A block has a multiple of so many steps and rows, though some of its rows have ended: a matrix product of 31 rows
+takes no less time than one of 32, and views are kept for each kind of block."""
+
+
+class Block(NamedTuple):
+    """``steps`` in a row in which the first ``rows`` take part."""
+
+    steps: int
+    rows: int
+
+
+class Takeover(NamedTuple):
+    """What happens between two sequences in a row, at a step that belongs to neither of them.
+
+    After it the row's state is the new sequence's initial one, and in the backward pass its gradient ends there.
+
+    Attributes:
+        rows: ``(sequences,)`` the numbers of the rows.
+        starts: where the new sequences' initial states stand among all.
+    """
+
+    rows: Tensor
+    starts: slice
+
+
+Takeovers = list[list[Takeover | None] | None] | None
+"""Of each step of each block; None where there are none."""
+
+
+class Cut(NamedTuple):
+    """A batch of sequences of varying length, cut into blocks.
+
+    Attributes:
+        blocks: in order of time.
+        takeovers: see there.
+        order: ``(sequences,)`` in which those with a step begin: first those that a row begins with, from the first row
+            on, then as they take over.
+        places: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input.
+        beyond: the numbers of those rows that are beyond their sequence's end.
+        row_of: ``(batch * time,)`` where each valid step of the input stands in the rows; ``rows`` for padding.
+    """
+
+    blocks: list[Block]
+    takeovers: Takeovers
+    order: Tensor
+    places: Tensor
+    beyond: Tensor
+    row_of: Tensor
+
+
+def cut(time: int, lengths: Lengths, size: int, packed: bool = False) -> Cut:
+    """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
+
+    A block ends where an eighth of its rows have ended, and at ``size`` steps.
+
+    Args:
+        time: steps of the input.
+        lengths: ``(batch,)`` valid steps of each sequence.
+        size: most steps of a block.
+        packed: whether a sequence may take over the row of another one.
+    """
+    batch, (ordered, sequences) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
+    count = int(np.count_nonzero(ordered))
+    valid = ordered[:count].tolist()
+    row_of_sequence, begins, ends = pack(valid) if packed else (list(range(count)), [0] * count, valid)
+    blocks = _blocks(ends, size)
+    # NumPy, since torch takes twice as long for so small numbers
+    owner = np.zeros((ends[0] if ends else 0, len(ends)), dtype=np.int64)
+    for number, (row, begin) in enumerate(zip(row_of_sequence, begins, strict=True)):
+        owner[begin:, row] = number  # they come in the order in which they take a row over
+    rows_of_step = np.repeat([rows for _, rows in blocks], [steps for steps, _ in blocks]).astype(np.int64)
+    step, row = np.nonzero(np.arange(len(ends)) < rows_of_step[:, None])
+    number = owner[step, row]
+    within = step - np.asarray(begins, dtype=np.int64)[number]
+    is_valid = within < ordered[number]
+    places = np.minimum(within, time - 1) + time * sequences[number]
+    where, row_of = np.flatnonzero(is_valid), np.full(batch * time, len(places))
+    row_of[places[where]] = where
+    by_begin = sorted(zip(begins, row_of_sequence, range(count), strict=True))
+    later = [(begin, row) for begin, row, _ in by_begin[len(ends) :]]
+    takeovers = _takeovers(blocks, later, len(ends)) if later else None
+    order = sequences[[number for _, _, number in by_begin]]
+    each = order, places, np.flatnonzero(~is_valid), row_of
+    return Cut(blocks, takeovers, *(torch.from_numpy(part) for part in each))
+
+
+def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Sequences of falling lengths, none of them 0, into as few rows as fit them, one step between two of them.
+
+    The longest first, each into the row that it leaves least room in.
+
+    Returns:
+        Of each sequence its row and the step at which it begins; and of each row, in falling order, its end.
+    """
+    longest = lengths[0] if lengths else 0
+    rooms: list[tuple[int, int]] = []  # what is left of a row, and its number
+    rows, begins, ends = [], [], []
+    for length in lengths:
+        place = bisect_left(rooms, (length + 1, -1))
+        if place < len(rooms):
+            _, row = rooms.pop(place)
+            begins.append(ends[row] + 1)
+            ends[row] += length + 1
+        else:
+            row = len(ends)
+            begins.append(0)
+            ends.append(length)
+        rows.append(row)
+        if longest - ends[row] > 1:
+            insort(rooms, (longest - ends[row], row))
+    order = sorted(range(len(ends)), key=lambda row: -ends[row])
+    place_of = {row: place for place, row in enumerate(order)}
+    return [place_of[row] for row in rows], begins, [ends[row] for row in order]
+
+
+def _blocks(ends: list[int], size: int) -> list[Block]:
+    """Blocks of rows of falling ends."""
+    left, blocks = list(ends), []
+    for start in range(0, ends[0] if ends else 0, STEPS):
+        while left[-1] <= start:
+            left.pop()
+        steps, rows = min(STEPS, ends[0] - start), min(len(ends), -(-len(left) // ROWS) * ROWS)
+        if blocks and blocks[-1].steps + steps <= size and 8 * rows > 7 * blocks[-1].rows:
+            blocks[-1] = Block(blocks[-1].steps + steps, blocks[-1].rows)
+        else:
+            blocks.append(Block(steps, rows))
+    return blocks
+
+
+def _takeovers(blocks: list[Block], later: list[tuple[int, int]], before: int) -> Takeovers:
+    """Those of sequences that begin ``later``, by step and row, where ``before`` others began first."""
+    found: list[list[Takeover | None] | None] = [None] * len(blocks)
+    block_of, step_of = (
+        np.concatenate(each)
+        for each in zip(*((np.full(b.steps, n), np.arange(b.steps)) for n, b in enumerate(blocks)), strict=True)
+    )
+    groups: dict[int, list[int]] = {}
+    for begin, row in later:
+        groups.setdefault(begin - 1, []).append(row)
+    for step, rows in groups.items():
+        block = int(block_of[step])
+        steps = found[block] = found[block] or [None] * blocks[block].steps
+        steps[step_of[step]] = Takeover(torch.tensor(rows), slice(before, before + len(rows)))
+        before += len(rows)
+    return found
+
+
+def at_each_step(takeovers: Takeovers, block: int, reverse: bool = False) -> Iterable[Takeover | None]:
+    """Those of a block, step by step."""
+    steps = takeovers and takeovers[block]
+    return repeat(None) if not steps else steps[::-1] if reverse else steps
+
+
+def placed(data: Tensor, found: Cut) -> Tensor:
+    """``(rows, hidden)`` to ``(batch * time, hidden)``, zero on padding."""
+    return _Placed.apply(data, found.places, found.beyond, found.row_of)
+
+
+class _Placed(Function):
+    """``(rows, hidden)`` to ``(batch * time, hidden)``, zero on padding: see :class:`Cut`.
+
+    To fetch each row takes a fifth of the time of putting it there, and of masking what is beyond the ends.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, data: Tensor, places: Tensor, beyond: Tensor, row_of: Tensor) -> Tensor:
+        ctx.save_for_backward(places, beyond)
+        return torch.cat([data, data.new_zeros(1, data.shape[1])]).index_select(0, row_of)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        places, beyond = ctx.saved_tensors
+        return grad.index_select(0, places).index_fill_(0, beyond, 0.0), None, None, None
