@@ -1,5 +1,6 @@
 """Layers that run by hand: where the blocks' edges lie, who must not run so, and what they refuse."""
 
+import random
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.torch_kernels import worthwhile_blocks
 from rnnlab.cells.unicornn import UnICORNN
-from rnnlab.cells.varying_lengths import STEPS, Block, cut
+from rnnlab.cells.varying_lengths import STEPS, Block, cut, pack
 from rnnlab.shapes import State
 
 BATCH, FEATURES, HIDDEN = 10, 3, 6
@@ -162,6 +163,55 @@ def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> No
     assert sorted(rows + beyond.tolist()) == list(range(len(places)))
     assert places[rows].tolist() == [100 * row + step for row, step in steps]
     assert (row_of == len(places)).sum() == 20 * 100 - lengths.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_short_sequences_stand_one_behind_the_other(seed: int) -> None:
+    lengths = sorted(random.Random(seed).choices(range(1, 40), k=30), reverse=True)
+    rows, begins, ends = pack(lengths)
+    assert ends == sorted(ends, reverse=True)
+    assert ends[0] == lengths[0]
+    assert ends[-1] + 1 + ends[-2] > ends[0]  # no two of them would fit into one
+    for row, end in enumerate(ends):
+        there = sorted((begin, length) for begin, length, r in zip(begins, lengths, rows, strict=True) if r == row)
+        # one step lies between two of them
+        afterwards = [begin + length + 1 for begin, length in there]
+        assert [begin for begin, _ in there] == [0, *afterwards[:-1]]
+        assert end == afterwards[-1] - 1
+
+
+def test_a_row_is_taken_over_at_the_step_between_two_sequences() -> None:
+    lengths = torch.tensor([2, 0, 9, 3, 3, 2, 9])
+    found = cut(9, lengths, 4, packed=True)
+    # rows of 9, of 9, of 3 and 3, of 2 and 2
+    assert found.blocks == [Block(4, 4), Block(4, 4), Block(1, 4)]
+    assert found.order.tolist() == [2, 6, 3, 0, 5, 4]
+    assert found.takeovers is not None
+    first, *others = found.takeovers
+    assert first is not None
+    told = [takeover and (takeover.rows.tolist(), takeover.starts) for takeover in first]
+    assert told == [None, None, ([3], slice(4, 5)), ([2], slice(5, 6))]
+    assert others == [None, None]
+    # of the third row, between its sequences and beyond them padding, which nobody looks at
+    places = found.places.view(9, 4)
+    assert places[:, 2].tolist() == [27, 28, 29, 30, 36, 37, 38, 39, 40]
+    assert set(range(2, 36, 4)) & set(found.beyond.tolist()) == {14, 30, 34}
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS[:5])
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_loop_whoever_takes_over(kind: Any, options: Any, seed: int) -> None:
+    cell, longest, batch = layer(kind, options), LONG_BLOCK + 30, 40
+    lengths = torch.tensor([*random.Random(seed).choices(range(longest // (seed + 1)), k=batch - 1), longest])
+    x = torch.randn(batch, longest + 2, FEATURES, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(batch, HIDDEN, dtype=torch.float64, requires_grad=True)
+    weighing, results = torch.randn(batch, longest + 2, HIDDEN, dtype=torch.float64), []
+    for run in (cell, cell.unroll):
+        output, last = run(x, start, lengths)
+        loss = (output * weighing).sum() + last.square().sum()
+        results.append((output, last, *torch.autograd.grad(loss, [x, start, *cell.parameters()])))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-11)
 
 
 def test_a_small_step_makes_long_blocks() -> None:

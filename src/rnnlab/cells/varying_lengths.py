@@ -10,6 +10,7 @@ knows of no takeover gets a row for each sequence.
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -89,15 +90,21 @@ def cut(time: int, lengths: Lengths, size: int, packed: bool = False) -> Cut:
     row_of_sequence, begins, ends = pack(valid) if packed else (list(range(count)), [0] * count, valid)
     blocks = _blocks(ends, size)
     # NumPy, since torch takes twice as long for so small numbers
-    owner = np.zeros((ends[0] if ends else 0, len(ends)), dtype=np.int64)
-    for number, (row, begin) in enumerate(zip(row_of_sequence, begins, strict=True)):
-        owner[begin:, row] = number  # they come in the order in which they take a row over
-    rows_of_step = np.repeat([rows for _, rows in blocks], [steps for steps, _ in blocks]).astype(np.int64)
-    step, row = np.nonzero(np.arange(len(ends)) < rows_of_step[:, None])
-    number = owner[step, row]
-    within = step - np.asarray(begins, dtype=np.int64)[number]
+    begin_of, time_of = np.asarray(begins, dtype=np.int64), time * sequences[:count]
+    by_row = np.lexsort((begin_of, row_of_sequence))
+    steps, span = ends[0] if ends else 0, np.append(begin_of[by_row[1:]], 0)
+    # to the next sequence in its row, or to the end of the longest row
+    span = np.where(span > begin_of[by_row], span, steps) - begin_of[by_row]
+    owner = np.repeat(by_row, span).reshape(len(ends), steps).T
+    parts, first = [by_row[:0]], 0
+    for block in blocks:
+        parts.append(owner[first : first + block.steps, : block.rows].ravel())
+        first += block.steps
+    number = np.concatenate(parts)
+    rows_of_step = np.repeat(*np.array(blocks, dtype=np.int64).reshape(-1, 2).T[::-1])
+    within = np.repeat(np.arange(steps), rows_of_step) - begin_of[number]
     is_valid = within < ordered[number]
-    places = np.minimum(within, time - 1) + time * sequences[number]
+    places = np.minimum(within, time - 1) + time_of[number]
     where, row_of = np.flatnonzero(is_valid), np.full(batch * time, len(places))
     row_of[places[where]] = where
     by_begin = sorted(zip(begins, row_of_sequence, range(count), strict=True))
@@ -154,17 +161,17 @@ def _blocks(ends: list[int], size: int) -> list[Block]:
 def _takeovers(blocks: list[Block], later: list[tuple[int, int]], before: int) -> Takeovers:
     """Those of sequences that begin ``later``, by step and row, where ``before`` others began first."""
     found: list[list[Takeover | None] | None] = [None] * len(blocks)
-    block_of, step_of = (
-        np.concatenate(each)
-        for each in zip(*((np.full(b.steps, n), np.arange(b.steps)) for n, b in enumerate(blocks)), strict=True)
-    )
-    groups: dict[int, list[int]] = {}
-    for begin, row in later:
-        groups.setdefault(begin - 1, []).append(row)
-    for step, rows in groups.items():
-        block = int(block_of[step])
-        steps = found[block] = found[block] or [None] * blocks[block].steps
-        steps[step_of[step]] = Takeover(torch.tensor(rows), slice(before, before + len(rows)))
+    steps = Counter(begin - 1 for begin, _ in later)  # in order of time
+    groups = torch.tensor([row for _, row in later]).split_with_sizes(list(steps.values()))
+    block, first = 0, 0
+    for step, rows in zip(steps, groups, strict=True):
+        while step >= first + blocks[block].steps:
+            first += blocks[block].steps
+            block += 1
+        within = found[block]
+        if within is None:
+            within = found[block] = [None] * blocks[block].steps
+        within[step - first] = Takeover(rows, slice(before, before + len(rows)))
         before += len(rows)
     return found
 
