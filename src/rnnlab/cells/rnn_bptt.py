@@ -132,7 +132,7 @@ class RNNLayer(Function):
                 grad_bias.add_(flat.sum(0))
                 if grad_x_blocks is not None:
                     torch.mm(flat, w_ih, out=grad_x_blocks[number])
-            grad_start[: len(carry)].copy_(carry)
+            grad_start[:batch].copy_(first)
         return grad_x, grad_start, grad_ih.t(), grad_hh, grad_bias, None, None, None, None
 
 

@@ -91,7 +91,7 @@ def cut(time: int, lengths: Lengths, size: int, packed: bool = False) -> Cut:
     blocks = _blocks(ends, size)
     # NumPy, since torch takes twice as long for so small numbers
     begin_of, time_of = np.asarray(begins, dtype=np.int64), time * sequences[:count]
-    by_row = np.lexsort((begin_of, row_of_sequence))
+    by_row = np.lexsort((begin_of, np.asarray(row_of_sequence)))
     steps, span = ends[0] if ends else 0, np.append(begin_of[by_row[1:]], 0)
     # to the next sequence in its row, or to the end of the longest row
     span = np.where(span > begin_of[by_row], span, steps) - begin_of[by_row]
@@ -125,7 +125,9 @@ def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
     """
     longest = lengths[0] if lengths else 0
     rooms: list[tuple[int, int]] = []  # what is left of a row, and its number
-    rows, begins, ends = [], [], []
+    rows: list[int] = []
+    begins: list[int] = []
+    ends: list[int] = []
     for length in lengths:
         place = bisect_left(rooms, (length + 1, -1))
         if place < len(rooms):
@@ -146,7 +148,8 @@ def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
 
 def _blocks(ends: list[int], size: int) -> list[Block]:
     """Blocks of rows of falling ends."""
-    left, blocks = list(ends), []
+    left = list(ends)
+    blocks: list[Block] = []
     for start in range(0, ends[0] if ends else 0, STEPS):
         while left[-1] <= start:
             left.pop()
