@@ -154,6 +154,11 @@ def test_jobs_get_their_gpus_and_threads(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Local(gpus=[1])._divide(Findings(0, gpus=2, on_gpu=True), 9)[0]["CUDA_VISIBLE_DEVICES"] == "6"
 
 
+def test_a_value_of_a_sweep_may_be_null(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "s", "early_stopping.patience=null,3", "sweep.dry_run=true") == 0
+    assert "2 jobs, checked" in capfd.readouterr().out
+
+
 def test_a_dry_run_prints_the_jobs_and_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "s", "model=rnn,gru", "sweep.dry_run=true") == 0
     printed = capfd.readouterr().out

@@ -200,7 +200,7 @@ def varied_keys(parsed: Sequence[Override]) -> list[str]:
     for override in parsed:
         if not override.is_sweep_override():
             continue
-        if override.is_discrete_sweep() and next(iter(override.sweep_iterator()), None) is None:
+        if override.is_discrete_sweep() and not any(True for _ in override.sweep_string_iterator()):
             raise InputError(f"{override.input_line}: there is nothing in it, so there are no jobs")
         if override.key_or_group.startswith("sweep."):
             raise InputError(f"{override.input_line}: it is of the whole sweep and has one value")
