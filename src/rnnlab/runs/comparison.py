@@ -288,7 +288,7 @@ def command(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] =
 def shown(value: Any) -> str:
     """A parameter's value as a person writes it on the command line."""
     if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "none"}[value]
+        return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float) and math.isfinite(value):
         return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{value:.4g}")
     if isinstance(value, (list, dict)):
