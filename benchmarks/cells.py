@@ -133,12 +133,15 @@ def training(layer: Any, x: Any) -> Callable[[], None]:
 
 
 def fed(layer: Any, x: Any, lengths: Any = None) -> Callable[[], None]:
-    """As ``training``, but handed the gradient of its output: a loss over padding is no matter of the layer's."""
+    """As ``training``, but handed the gradient of its output: a loss over padding is no matter of the layer's.
+
+    Nor is the last state asked for, as it is not where sequences of different lengths are classified.
+    """
     gradient = x.new_ones(*x.shape[:2], layer.hidden_size)
 
     def run() -> None:
         layer.zero_grad()
-        layer(x, None, lengths)[0].backward(gradient)
+        layer.outputs(x, None, lengths).backward(gradient)
 
     return run
 

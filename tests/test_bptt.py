@@ -1,6 +1,7 @@
 """Layers that run by hand: where the blocks' edges lie, who must not run so, and what they refuse."""
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.torch_kernels import worthwhile_blocks
 from rnnlab.cells.unicornn import UnICORNN
-from rnnlab.cells.varying_lengths import STEPS, Block, cut, pack
+from rnnlab.cells.varying_lengths import STEPS, Block, cut, pack, small_blocks
 from rnnlab.shapes import State
 
 BATCH, FEATURES, HIDDEN = 10, 3, 6
@@ -149,7 +150,7 @@ def test_sequences_without_a_step(kind: Any, options: Any) -> None:
 def test_each_block_has_the_rows_that_reach_it_and_some_to_round_them_up() -> None:
     lengths = torch.ones(20, dtype=torch.long)
     lengths[3], lengths[5:14] = BLOCK + 3 * STEPS + 3, STEPS + 1
-    blocks, _, order, places, beyond, row_of = cut(100, lengths, BLOCK)
+    blocks, _, order, places, beyond, row_of = cut(100, lengths, partial(small_blocks, BLOCK))
     # 20, 10 and 1 sequences reach them
     assert blocks == [Block(STEPS, 20), Block(STEPS, 12), Block(BLOCK, 4), Block(STEPS + 3, 4)]
     assert order.tolist() == [3, *range(5, 14), 0, 1, 2, 4, *range(14, 20)]
@@ -182,7 +183,7 @@ def test_short_sequences_stand_one_behind_the_other(seed: int) -> None:
 
 def test_a_row_is_taken_over_at_the_step_between_two_sequences() -> None:
     lengths = torch.tensor([2, 0, 9, 3, 3, 2, 9])
-    found = cut(9, lengths, 4, packed=True)
+    found = cut(9, lengths, partial(small_blocks, 4), packed=True)
     # rows of 9, of 9, of 3 and 3, of 2 and 2
     assert found.blocks == [Block(4, 4), Block(4, 4), Block(1, 4)]
     assert found.order.tolist() == [2, 6, 3, 0, 5, 4]
@@ -214,17 +215,48 @@ def test_it_is_the_loop_whoever_takes_over(kind: Any, options: Any, seed: int) -
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_lstm_without_its_state_is_the_loop(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, longest, batch = layer(LSTM, {}), 45, 20
+    lengths = torch.tensor([*random.Random(seed).choices(range(longest // (seed + 1)), k=batch - 1), longest])
+    x = torch.randn(batch, longest + 2, FEATURES, dtype=torch.float64, requires_grad=True)
+    weighing, calls = torch.randn(batch, longest + 2, HIDDEN, dtype=torch.float64), []
+    kernel = torch.lstm
+    monkeypatch.setattr(torch, "lstm", lambda rows, *rest: calls.append(rows.shape[:2]) or kernel(rows, *rest))
+    ours, expected = (
+        (output, *torch.autograd.grad((output * weighing).sum(), [x, *cell.parameters()]))
+        for output in (cell.outputs(x, None, lengths), cell.unroll(x, None, lengths)[0])
+    )
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-11)
+    # as many rows as half the sequences fill, and once for all steps
+    ((steps, rows),) = calls
+    assert steps == 48
+    assert rows < batch
+    # a state to begin with, and one that is learned, go through blocks
+    for start in some_state(cell), tuple(p.zero_().requires_grad_() for p in some_state(cell)):
+        given = map_state(lambda part: part.repeat(2, 1), start)
+        torch.testing.assert_close(cell.outputs(x, given, lengths), cell.unroll(x, given, lengths)[0])
+
+
+def test_an_lstm_runs_in_blocks_where_nothing_fits_behind_another() -> None:
+    cell, lengths = layer(LSTM, {}), torch.arange(60, 100)
+    x = torch.randn(40, 100, FEATURES, dtype=torch.float64)
+    expected = cell.unroll(x, None, lengths)[0]
+    torch.testing.assert_close(cell.outputs(x, None, lengths), expected, rtol=1e-12, atol=1e-12)
+    for others in (lengths, torch.zeros_like(lengths), torch.full_like(lengths, 100)):
+        assert torch_kernels.packed_lstm(tuple(cell.parameters()), x, others) is None
+
+
 def test_a_small_step_makes_long_blocks() -> None:
     assert block_size(SMALL_STEP) == LONG_BLOCK
     assert block_size(SMALL_STEP + 1) == BLOCK
 
 
 def test_a_block_goes_on_while_few_of_its_sequences_end() -> None:
-    lengths = torch.full((64,), 2 * BLOCK)
-    lengths[:4] = 1
-    assert cut(2 * BLOCK, lengths, BLOCK).blocks == [Block(BLOCK, 64), Block(BLOCK, 60)]
-    lengths[:8] = 1
-    assert cut(2 * BLOCK, lengths, BLOCK).blocks == [Block(STEPS, 64), Block(BLOCK, 56), Block(BLOCK - STEPS, 56)]
+    ends = [2 * BLOCK] * 60 + [1] * 4
+    assert small_blocks(BLOCK, ends) == [Block(BLOCK, 64), Block(BLOCK, 60)]
+    ends[56:] = [1] * 8
+    assert small_blocks(BLOCK, ends) == [Block(STEPS, 64), Block(BLOCK, 56), Block(BLOCK - STEPS, 56)]
 
 
 def test_the_states_before_a_block_are_those_of_the_block_before_it() -> None:

@@ -168,7 +168,11 @@ class Network(nn.Module):
         return [map_state(lambda zero: next(learned).expand_as(zero), state) for state in states]
 
     def forward(
-        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+        self,
+        inputs: Inputs,
+        state: NetworkState | None = None,
+        lengths: Lengths | None = None,
+        with_state: bool = True,
     ) -> tuple[Tensor, NetworkState]:
         """Predicts.
 
@@ -176,24 +180,35 @@ class Network(nn.Module):
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             state: one cell state a layer, as returned for the chunk before.
             lengths: ``(batch,)`` valid steps of each sequence, at least one.
+            with_state: whether the new state is wanted: some cells are sooner without it.
 
         Returns:
             ``(batch, time, size)`` or, for one prediction a sequence,
             ``(batch, size)``; and the state to hand in with the next chunk
-            (empty for a bidirectional network).
+            (empty for a bidirectional network, and where it is not wanted).
 
         Raises:
             InputError: a state is handed to a bidirectional network.
         """
-        hidden, state = self.hidden(inputs, state, lengths)
+        hidden, state = self.hidden(inputs, state, lengths, with_state)
         return self.read(hidden, lengths), state
 
     def hidden(
-        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+        self,
+        inputs: Inputs,
+        state: NetworkState | None = None,
+        lengths: Lengths | None = None,
+        with_state: bool = True,
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        run = recomputed if self.recompute else Cell.__call__
-        return self.stack(run, inputs, self._starts(inputs, state), lengths)
+        with_state = with_state and not self.bidirectional
+
+        def outputs(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            return cell.outputs(x, start, lengths), ()
+
+        run = recomputed if self.recompute else Cell.__call__ if with_state else outputs
+        hidden, state = self.stack(run, inputs, self._starts(inputs, state), lengths)
+        return hidden, state if with_state else ()
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Predicts as ``forward`` does for a chunk of one step, in half the time: by each cell's own ``step``, since

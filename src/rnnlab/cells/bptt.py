@@ -12,12 +12,13 @@ tracers (``torch.export``) can't look into it: these get the loop over ``step``.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnlab.cells.varying_lengths import Block, Takeovers, cut, placed
+from rnnlab.cells.varying_lengths import Block, Takeovers, cut, placed, small_blocks
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -89,7 +90,7 @@ def _run(
         states = layer(x.transpose(0, 1).reshape(batch * time, -1), start, blocks, None)
         unfolded = [part.view(time, batch, -1) for part in states]
         return unfolded[0].transpose(0, 1), tuple(part[-1] for part in unfolded)
-    found = cut(time, lengths, size, packed)
+    found = cut(time, lengths, partial(small_blocks, size), packed)
     if not found.blocks:
         return x.new_zeros(batch, time, start[0].shape[1]), start
     states = layer(

@@ -17,8 +17,8 @@ class Cell(nn.Module, ABC, Generic[S]):
     """One layer, one direction of a recurrent network, with a state of type ``S``.
 
     A cell says how its state starts and how one step updates it; ``unroll`` is
-    then the definition of the layer. ``forward`` is the one method that a
-    cell may override, with a faster path to the same values and gradients.
+    then the definition of the layer. ``forward`` a cell may override with a
+    faster path to the same values and gradients, and ``outputs`` likewise.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -70,6 +70,10 @@ class Cell(nn.Module, ABC, Generic[S]):
     def forward(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> tuple[HiddenSequence, S]:
         """As ``unroll``; a faster path may stand here."""
         return self.unroll(x, state, lengths)
+
+    def outputs(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> HiddenSequence:
+        """The output of ``forward``, for who has no use for the last state; a faster path may stand here, too."""
+        return self(x, state, lengths)[0]
 
     # ---- what an observer asks ------------------------------------------------------------------
 

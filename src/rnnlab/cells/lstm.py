@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.bptt import by_hand
+from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.lstm_members import lstm_members
 from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.torch_kernels import Backend, run_kernel
+from rnnlab.cells.torch_kernels import Backend, packed_lstm, run_kernel
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
@@ -84,6 +85,16 @@ class LSTM(Cell[LSTMState]):
             output, c = across_members(lstm_members, x.transpose(0, 1), *start, *weights)
             return output.transpose(0, 1), (output[-1], c)
         return run_kernel(torch.lstm, weights, x, start, lengths)
+
+    def outputs(self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None) -> HiddenSequence:
+        if lengths is not None and self.backend == "auto":
+            if is_stacked():
+                return zero_padding(self(x, state)[0], lengths)
+            if by_hand(x) and not any(part.requires_grad or part.any() for part in state or ()):
+                output = packed_lstm((self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, lengths)
+                if output is not None:
+                    return output
+        return super().outputs(x, state, lengths)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         """i, f, g, o before they are squashed."""

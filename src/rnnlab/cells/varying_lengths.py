@@ -11,7 +11,7 @@ knows of no takeover gets a row for each sequence.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -52,6 +52,11 @@ Takeovers = list[list[Takeover | None] | None] | None
 """Of each step of each block; None where there are none."""
 
 
+BlocksOf = Callable[[list[int]], list[Block]]
+"""From the steps after which each row ends, the last first, to blocks of all of them. They may have more steps and rows
+than that."""
+
+
 class Cut(NamedTuple):
     """A batch of sequences of varying length, cut into blocks.
 
@@ -73,29 +78,36 @@ class Cut(NamedTuple):
     row_of: Tensor
 
 
-def cut(time: int, lengths: Lengths, size: int, packed: bool = False) -> Cut:
+def cut(time: int, lengths: Lengths, blocks_of: BlocksOf, packed: bool = False) -> Cut:
     """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
-
-    A block ends where an eighth of its rows have ended, and at ``size`` steps.
 
     Args:
         time: steps of the input.
         lengths: ``(batch,)`` valid steps of each sequence.
-        size: most steps of a block.
+        blocks_of: see there.
         packed: whether a sequence may take over the row of another one.
     """
     batch, (ordered, sequences) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
     count = int(np.count_nonzero(ordered))
     valid = ordered[:count].tolist()
-    row_of_sequence, begins, ends = pack(valid) if packed else (list(range(count)), [0] * count, valid)
-    blocks = _blocks(ends, size)
+    rows, begins, ends = pack(valid) if packed else (list(range(count)), [0] * count, valid)
+    blocks = blocks_of(ends) if ends else []
+    by_begin = sorted(zip(begins, rows, range(count), strict=True))
+    order = sequences[[number for _, _, number in by_begin]]
+    later = [(begin, row) for begin, row, _ in by_begin[len(ends) :]]
+    takeovers = _takeovers(blocks, later, len(ends)) if later else None
+    # rows in which there is nothing: a sequence of no steps
+    idle = range(len(ends), blocks[0].rows if blocks else 0)
     # NumPy, since torch takes twice as long for so small numbers
-    begin_of, time_of = np.asarray(begins, dtype=np.int64), time * sequences[:count]
-    by_row = np.lexsort((begin_of, np.asarray(row_of_sequence)))
-    steps, span = ends[0] if ends else 0, np.append(begin_of[by_row[1:]], 0)
-    # to the next sequence in its row, or to the end of the longest row
+    more = [0] * len(idle)
+    begin_of, row_of_sequence = np.array([*begins, *more], np.int64), np.array([*rows, *idle], np.int64)
+    length_of, time_of = (np.array([*each[:count], *more], np.int64) for each in (ordered, time * sequences))
+    # to the next sequence in its row, or to the end of the last block
+    by_row = np.lexsort((begin_of, row_of_sequence))
+    span = np.append(begin_of[by_row[1:]], 0)
+    steps = sum(block.steps for block in blocks)
     span = np.where(span > begin_of[by_row], span, steps) - begin_of[by_row]
-    owner = np.repeat(by_row, span).reshape(len(ends), steps).T
+    owner = np.repeat(by_row, span).reshape(len(ends) + len(idle), steps).T
     parts, first = [by_row[:0]], 0
     for block in blocks:
         parts.append(owner[first : first + block.steps, : block.rows].ravel())
@@ -103,14 +115,10 @@ def cut(time: int, lengths: Lengths, size: int, packed: bool = False) -> Cut:
     number = np.concatenate(parts)
     rows_of_step = np.repeat(*np.array(blocks, dtype=np.int64).reshape(-1, 2).T[::-1])
     within = np.repeat(np.arange(steps), rows_of_step) - begin_of[number]
-    is_valid = within < ordered[number]
+    is_valid = within < length_of[number]
     places = np.minimum(within, time - 1) + time_of[number]
     where, row_of = np.flatnonzero(is_valid), np.full(batch * time, len(places))
     row_of[places[where]] = where
-    by_begin = sorted(zip(begins, row_of_sequence, range(count), strict=True))
-    later = [(begin, row) for begin, row, _ in by_begin[len(ends) :]]
-    takeovers = _takeovers(blocks, later, len(ends)) if later else None
-    order = sequences[[number for _, _, number in by_begin]]
     each = order, places, np.flatnonzero(~is_valid), row_of
     return Cut(blocks, takeovers, *(torch.from_numpy(part) for part in each))
 
@@ -146,11 +154,11 @@ def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
     return [place_of[row] for row in rows], begins, [ends[row] for row in order]
 
 
-def _blocks(ends: list[int], size: int) -> list[Block]:
-    """Blocks of rows of falling ends."""
+def small_blocks(size: int, ends: list[int]) -> list[Block]:
+    """Blocks that end where an eighth of their rows have ended, and at ``size`` steps."""
     left = list(ends)
     blocks: list[Block] = []
-    for start in range(0, ends[0] if ends else 0, STEPS):
+    for start in range(0, ends[0], STEPS):
         while left[-1] <= start:
             left.pop()
         steps, rows = min(STEPS, ends[0] - start), min(len(ends), -(-len(left) // ROWS) * ROWS)

@@ -34,10 +34,14 @@ class Ensemble(nn.Module):
         self.bidirectional = any(member.bidirectional for member in members)
 
     def forward(
-        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
+        self,
+        inputs: Inputs,
+        state: NetworkState | None = None,
+        lengths: Lengths | None = None,
+        with_state: bool = True,
     ) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.forward`; the state is that of all members, one after the other."""
-        return self._of_all(lambda member, own: member(inputs, own, lengths), state)
+        return self._of_all(lambda member, own: member(inputs, own, lengths, with_state), state)
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.step`."""

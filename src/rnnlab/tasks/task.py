@@ -204,7 +204,7 @@ class Task(LightningModule, ABC):
 
     def forward(self, batch: Batch) -> Tensor:
         """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
-        return self.network(batch.inputs, lengths=batch.lengths)[0]
+        return self.network(batch.inputs, lengths=batch.lengths, with_state=False)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         output = self(batch)
