@@ -74,7 +74,7 @@ class LRU(Cell[ComplexState]):
         self.gamma = nn.Parameter((1 - radius**2).sqrt().log())
         self.weight_ih = nn.Parameter(torch.randn(units, 2, input_size) / (2 * input_size) ** 0.5)
         self.weight_ho = nn.Parameter(torch.randn(hidden_size, units, 2) / units**0.5)
-        self.weight_io = nn.Parameter(feedthrough(input_size, hidden_size))
+        self.weight_io = nn.Parameter(initial_feedthrough(input_size, hidden_size))
 
     def initial_state(self, batch_size: int) -> ComplexState:
         zeros = self.nu.new_zeros(batch_size, self.state_size)
@@ -114,7 +114,7 @@ class LRU(Cell[ComplexState]):
         return F.gelu(y) if self.activation == "gelu" else y
 
 
-def feedthrough(input_size: int, hidden_size: int) -> Tensor:
+def initial_feedthrough(input_size: int, hidden_size: int) -> Tensor:
     """D as it starts: of one number for each feature where there are as many outputs, else ``(hidden, features)``."""
     if input_size == hidden_size:
         return torch.randn(hidden_size)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
-from rnnlab.cells.lru import ComplexState, fed_through, feedthrough
+from rnnlab.cells.lru import ComplexState, fed_through, initial_feedthrough
 from rnnlab.cells.s4d import check_pairs
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
@@ -69,7 +69,7 @@ class S5(Cell[ComplexState]):
         c = torch.randn(hidden_size, 2 * units).to(vectors) @ vectors / (2 * units) ** 0.5
         self.weight_ih = nn.Parameter(torch.view_as_real(b).transpose(1, 2).contiguous())
         self.weight_ho = nn.Parameter(torch.view_as_real(c.conj().resolve_conj()).contiguous())
-        self.weight_io = nn.Parameter(feedthrough(input_size, hidden_size))
+        self.weight_io = nn.Parameter(initial_feedthrough(input_size, hidden_size))
 
     def initial_state(self, batch_size: int) -> ComplexState:
         zeros = self.phase.new_zeros(batch_size, self.units)

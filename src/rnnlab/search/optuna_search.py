@@ -368,12 +368,18 @@ def alone(place: str) -> Iterator[None]:
     """Others on this machine that open a study in the same file wait, so that each finds it whole or not at all.
 
     Not so where it is a database's URL, nor where a file system has no locks.
+
+    Raises:
+        InputError: there can be no folder for it.
     """
     if "://" in place:
         yield
         return
     parent = Path(place).parent
-    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"hydra.sweeper.storage={place} cannot be made: {_one_line(error)}") from None
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
@@ -395,14 +401,11 @@ def storage_at(place: str) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     if place.endswith(JOURNALS):
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
         try:
             return JournalStorage(JournalFileBackend(place))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"hydra.sweeper.storage={place}: {_one_line(error)}") from None
     is_file = "://" not in place
-    if is_file:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
     make = partial(
         RDBStorage,
         f"sqlite:///{place}" if is_file else place,
