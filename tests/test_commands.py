@@ -54,6 +54,7 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["--foo"], "unrecognized arguments: --foo"),
         (["-m", "model=gru,grru"], "model=grru: no such model"),
         (["-m", "hydra/launcher=slrum"], "did you mean 'slurm'?"),
+        (["model=lru", "model.cell.state_sise=32"], "did you mean 'model.cell.state_size'?"),
     ],
 )
 def test_bad_input_is_one_line_before_training(

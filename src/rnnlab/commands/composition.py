@@ -95,7 +95,11 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
     if key is not None and isinstance(error, ConfigCompositionException | HydraException):
         wrong = key[1].split("@")[0].replace("/", ".")
         wrong = wrong.removesuffix(".") or wrong
-        known = _known_keys(hydra, [each for each in overrides if each.startswith("hydra/")])
+        # what the chosen groups have, as far as there is one choice each
+        chosen = [
+            each for each in overrides if re.fullmatch(r"[\w/]+=[\w/]+", each) and not each.startswith(f"{key[1]}=")
+        ]
+        known = _known_keys(hydra, chosen) or _known_keys(hydra, [])
         if wrong not in known:
             given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
             siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
