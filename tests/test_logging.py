@@ -7,6 +7,7 @@ import pytest
 from conftest import TINY, compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rnnlab.instruments.tensorboard import tag
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.tasks.task import Task
@@ -28,5 +29,6 @@ def test_scores_are_logged_as_by_lightnings_own_log(tmp_path: Path, monkeypatch:
         assert ours == {name: row[f"own {name}"] for name in ours}
     events = EventAccumulator(str(directory.tensorboard)).Reload()
     for name in ours:
-        one, other = ([(each.step, each.value) for each in events.Scalars(tag)] for tag in (name, f"own {name}"))
+        tags = (tag(name), tag(f"own {name}"))
+        one, other = ([(event.step, event.value) for event in events.Scalars(shown)] for shown in tags)
         assert one == other

@@ -422,14 +422,15 @@ def test_tensorboard_reads_the_whole_run(train: Train) -> None:
     events.Reload()
     tags = events.Tags()
     scalars = set(tags["scalars"])
-    assert {"train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "gradient/norm", "test/loss"} <= scalars
+    curves = {"train/loss", "val/loss", "train/accuracy", "val/accuracy"}
+    assert {*curves, "weight updates/lr", "weight updates/gradient/norm", "when done/test/loss"} <= scalars
     assert not [tag for tag in scalars if "hp_metric" in tag]
     assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(
         [row["val/loss"] for row in directory.epochs]
     )
-    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(directory.metrics["test/accuracy"])
-    assert events.Scalars("best/val/loss")[-1].value == pytest.approx(directory.metrics["val/loss"])
-    assert {f"figures/{file.stem}" for file in directory.figures.glob("*.png")} == set(tags["images"])
+    assert events.Scalars("when done/test/accuracy")[-1].value == pytest.approx(directory.metrics["test/accuracy"])
+    assert events.Scalars("when done/best/val/loss")[-1].value == pytest.approx(directory.metrics["val/loss"])
+    assert {f"when done/figures/{file.stem}" for file in directory.figures.glob("*.png")} == set(tags["images"])
     assert {"config/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
     assert tags["graph"]
     content = events.summary_metadata

@@ -56,7 +56,15 @@ pytestmark = pytest.mark.slow
 
 def test_a_run_has_the_name_of_what_is_varied(ask: Ask) -> None:
     names = [f"{number}_model={model},seed={seed}" for number, (model, seed) in enumerate(JOBS)]
-    assert ask("runs") == [f"{name}/tensorboard" for name in names]
+    assert ask("runs") == names
+
+
+def test_training_and_validation_curves_come_first(ask: Ask) -> None:
+    pictures = ask("plugin/images/tags")
+    for run, tags in ask("plugin/scalars/tags").items():
+        # by the alphabet, as its page has them
+        sections = sorted({tag.partition("/")[0] for tag in [*tags, *pictures[run]]})
+        assert sections == ["train", "val", "weight updates", "when done"], run
 
 
 JOBS = [(model, seed) for model in MODELS for seed in SEEDS]
@@ -64,10 +72,10 @@ JOBS = [(model, seed) for model in MODELS for seed in SEEDS]
 
 def test_curves_are_those_of_the_ledger(ask: Ask, sweep: Path) -> None:
     for run in ask("runs"):
-        metrics = json.loads((sweep / run).with_name("metrics.json").read_text())
-        for tag in ("test/loss", "baseline/loss"):
-            ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=tag)
-            assert (step, value) == (metrics["steps"], pytest.approx(metrics[tag]))
+        metrics = json.loads((sweep / run / "metrics.json").read_text())
+        for score in ("test/loss", "baseline/loss"):
+            ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=f"when done/{score}")
+            assert (step, value) == (metrics["steps"], pytest.approx(metrics[score]))
         assert ask("plugin/scalars/scalars", run=run, tag="val/loss")
 
 
@@ -80,7 +88,7 @@ def test_curves_are_grouped(ask: Ask) -> None:
 
 def test_figures_are_there(ask: Ask) -> None:
     for run, tags in ask("plugin/images/tags").items():
-        assert "figures/loss_curves" in tags, run
+        assert "when done/figures/loss_curves" in tags, run
 
 
 def test_every_job_has_its_hyperparameters_and_its_real_scores(ask: Ask, sweep: Path) -> None:
@@ -98,10 +106,12 @@ def test_every_job_has_its_hyperparameters_and_its_real_scores(ask: Ask, sweep: 
     for group in groups:
         parameters, (session,) = group["hparams"], group["sessions"]
         scores = {each["name"]["tag"]: each["value"] for each in session["metricValues"]}
-        found[parameters["model"], parameters["seed"]] = scores["test/loss"]
+        found[parameters["model"], parameters["seed"]] = scores["when done/test/loss"]
         assert "hp_metric" not in scores
-    expected = {
-        (model, seed): json.loads((sweep / f"{number}_model={model},seed={seed}" / "metrics.json").read_text())
+    headings = {info["displayName"] for info in experiment["metricInfos"]}
+    assert {"val/loss", "best/val/loss", "test/loss"} <= headings
+    expected = {  # a seed is a name: as a number it would be shown as 0.0000
+        (model, str(seed)): json.loads((sweep / f"{number}_model={model},seed={seed}" / "metrics.json").read_text())
         for number, (model, seed) in enumerate(JOBS)
     }
     assert found == {key: pytest.approx(metrics["test/loss"]) for key, metrics in expected.items()}

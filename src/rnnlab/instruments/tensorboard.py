@@ -23,8 +23,9 @@ from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 LAYOUT_STAGES = ("train", "val")
+UPDATES, FINAL = "weight updates", "when done"
+"""Sections of scalars. TensorBoard shows sections by the alphabet and opens the first two: train and val come first."""
 _graphs: dict[str, Any] = {}
-FINAL = ("test/", "baseline/", "rollout/")
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -35,7 +36,7 @@ class TensorBoard(Callback):
     have, by their own tags: no extra scalar, no stand-in value.
 
     Args:
-        directory: of the event files.
+        directory: of the event files. TensorBoard names a run by it, so it is the run's own.
         config: the resolved config of the run.
         choices: which config of each group, such as ``{"model": "gru"}``.
         overrides: what was said on the command line; the HParams tab shows these keys and the choices first.
@@ -74,32 +75,35 @@ class TensorBoard(Callback):
                     for name in ("loss", *pl_module.training_scores)
                 },
                 "Optimization": {
-                    "gradient norm before clipping": ["Multiline", ["gradient/norm"]],
-                    "share of steps clipped": ["Multiline", ["gradient/clipped"]],
-                    "learning rate": ["Multiline", ["lr"]],
+                    title: ["Multiline", [tag(name)]]
+                    for title, name in (
+                        ("gradient norm before clipping", "gradient/norm"),
+                        ("share of steps clipped", "gradient/clipped"),
+                        ("learning rate", "lr"),
+                    )
                 },
             }
         )
         experiment, start, _ = hparams(self.hyperparameters, dict.fromkeys(_final_scores(pl_module), 0))
-        self.writer.file_writer.add_summary(_with_first(experiment, self.first))
+        self.writer.file_writer.add_summary(_described(experiment, self.first))
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
 
     def add_image(self, name: str, png: bytes, epoch: int) -> None:
-        """Shows a picture under Images, as it is: the writer's own ``add_figure`` would draw it a second time."""
+        """Shows a figure of the finished run as it is: the writer's own ``add_figure`` would draw it a second time."""
         summary = Summary()
         width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))  # of the PNG's header
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-        summary.value.add(tag=name, image=image)
+        summary.value.add(tag=f"{FINAL}/figures/{name}", image=image)
         self.writer.file_writer.add_summary(summary, epoch)
 
     def finish(self, metrics: Mapping[str, Any], state: str) -> None:
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():
-            if name.startswith(FINAL):
-                self.writer.add_scalar(name, value, metrics["steps"])
+            if _is_final(name):
+                self.writer.add_scalar(tag(name), value, metrics["steps"])
             elif name.startswith("val/"):  # of the weights that were kept; the curve's last point is another epoch's
-                self.writer.add_scalar(f"best/{name}", value, metrics["steps"])
+                self.writer.add_scalar(tag(f"best/{name}"), value, metrics["steps"])
         status = {"done": "SUCCESS", "failed": "FAILURE"}.get(state, "UNKNOWN")
         self.writer.file_writer.add_summary(_session_end(status))
         self.writer.close()
@@ -137,7 +141,8 @@ class _Logger(TensorBoardLogger):
     """Lightning's logger without its own hyperparameters, its ``hp_metric``, and the final scores, which come once."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        super().log_metrics({name: value for name, value in metrics.items() if not name.startswith(FINAL)}, step)
+        shown = {tag(name): value for name, value in metrics.items() if not _is_final(name) and name != "epoch"}
+        super().log_metrics(shown, step)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         return
@@ -162,10 +167,22 @@ class _Output(nn.Module):
         return self.network(inputs)[0]
 
 
+def tag(name: str) -> str:
+    """Under which TensorBoard shows a score: ``train/loss`` as it is, ``lr`` as ``weight updates/lr``."""
+    if name.startswith(("train/", "val/")):
+        return name
+    return f"{FINAL if _is_final(name) or name.startswith('best/') else UPDATES}/{name}"
+
+
+def _is_final(name: str) -> bool:
+    return name.startswith(("test/", "baseline/", "rollout/"))
+
+
 def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
     """A nested config as ``a.b.c`` keys with values that TensorBoard's HParams tab can sort and filter.
 
-    The classes' paths are left out: the choices of configs say the same in a word.
+    The classes' paths are left out: the choices of configs say the same in a word. A seed is a name and no amount: as a
+    number the tab would show it as 0.0000.
     """
     if isinstance(config, Mapping):
         items = [
@@ -174,21 +191,26 @@ def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
             if name not in ("_target_", "_partial_")
         ]
         return {name: value for item in items for name, value in item.items()}
-    return {prefix: config if isinstance(config, bool | int | float | str) else str(config)}
+    if prefix.endswith("seed") or not isinstance(config, bool | int | float | str):
+        return {prefix: str(config)}
+    return {prefix: config}
 
 
 def _final_scores(task: Task) -> list[str]:
     """What the HParams tab lists: the monitored score while it moves, then the kept weights' and the test's."""
     names = task.score_names
-    return [task.monitor, *(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names)]
+    final = (*(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names))
+    return [task.monitor, *map(tag, final)]
 
 
-def _with_first(experiment: Any, first: Collection[str]) -> Any:
-    """Marks the columns that TensorBoard shall show first: those that it takes for what differs between runs."""
+def _described(experiment: Any, first: Collection[str]) -> Any:
+    """Marks the columns that TensorBoard shall show first, as if they alone differed between runs, and heads scores."""
     plugin_data = experiment.value[0].metadata.plugin_data
     content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
     for info in content.experiment.hparam_infos:
         info.differs = info.name in first
+    for info in content.experiment.metric_infos:
+        info.display_name = info.name.tag.removeprefix(f"{FINAL}/")
     plugin_data.content = content.SerializeToString()
     return experiment
 

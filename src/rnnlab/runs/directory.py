@@ -7,7 +7,7 @@
     metrics.csv     every epoch, a row each
     metrics.json    final and flat: "val/loss", "test/accuracy", "baseline/loss", "parameters", "seconds" …
     checkpoints/    best.ckpt, last.ckpt
-    figures/*.png   tensorboard/   train.log
+    figures/*.png   events.out.tfevents.*   train.log
 """
 
 import contextlib
@@ -133,7 +133,8 @@ class RunDirectory:
 
     @property
     def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+        """Where event files lie: TensorBoard names a run by their directory, and the run's own name tells most."""
+        return self.path
 
     # ---- config and status ------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class Gallery(Callback):
                 print(f"figure {instrument.name} could not be drawn ({type(error).__name__}: {error}); see train.log")
                 continue
             replace(folder / f"{instrument.name}.png", png)
-            tensorboard.add_image(f"figures/{instrument.name}", png, epoch)
+            tensorboard.add_image(instrument.name, png, epoch)
             drawn.append(f"{folder.name}/{instrument.name}.png")
         return drawn
 
