@@ -1,40 +1,156 @@
 """What the tests share: configs as the command line composes them, and tiny runs."""
 
+import os
 import pickle
+import re
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from importlib.util import find_spec
 from io import StringIO, TextIOBase
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from rnnlab.commands import list as list_command
 from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, execute
 
 CONF = conf_directory()
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
-# data sets and experiments that read what an optional package carries
-NEEDED = {
-    **dict.fromkeys(("airline", "air_passengers", "ucr", "japanese_vowels", "italy_power_demand"), "aeon"),
-    "digits": "sklearn",
-    "sunspots": "statsmodels",
+
+
+# ---- what some tests need --------------------------------------------------------------------------
+#
+# @pytest.mark.needs("export") on a test or a module: an extra of pyproject.toml, or a thing of WORLD. It goes without
+# saying for a parameter that is a choice whose config says so (data=airline), and for a fixture named after an extra.
+# Nothing else skips a test. --may-skip=gpu: whatever else is skipped fails the session.
+
+SLURM_CONF = Path("/var/lib/rnnlab-slurm/slurm.conf")
+
+
+def slurm_answers() -> bool:
+    environment = {**os.environ, "SLURM_CONF": str(SLURM_CONF)}
+    return bool(
+        SLURM_CONF.exists()
+        and which("sinfo")
+        and subprocess.run(["sinfo"], env=environment, capture_output=True).returncode == 0
+    )
+
+
+WORLD: dict[str, Callable[[], bool]] = {
+    "gpu": lambda: bool(__import__("torch").cuda.is_available()),
+    "node": lambda: which("node") is not None,
+    "g++": lambda: which("g++") is not None,
+    "lzma": lambda: find_spec("_lzma") is not None,
+    "slurm-cluster": slurm_answers,
 }
 
 
+@cache
+def packages() -> dict[str, list[str]]:
+    """The packages of each extra, as pyproject.toml has them."""
+    named = [re.match(r"([\w-]+).*extra == '(\w+)'", line) for line in requires("rnnlab") or ()]
+    pairs = [found.groups() for found in named if found]
+    return {extra: [package for package, other in pairs if other == extra] for _, extra in pairs}
+
+
+@cache
+def lacking(need: str) -> str:
+    """Why this machine can't run a test that needs something; empty if it can."""
+    if need in WORLD:
+        return "" if WORLD[need]() else f"needs {need}"
+    with suppress(PackageNotFoundError):
+        for package in packages()[need]:
+            distribution(package)
+        return ""
+    return f"needs the extra {need}"
+
+
+@cache
+def needed_by_choices() -> dict[str, str]:
+    """``group=choice``, and the bare name of a data set, an experiment or a benchmark: the extra that it needs."""
+    found = {}
+    for group in list_command.GROUPS.values():
+        for file in (CONF / group).glob("*.yaml"):
+            if extra := list_command.needs(file).partition(",")[0]:
+                found[f"{group}={file.stem}"] = extra
+                if group in ("data", "experiment", "benchmark"):
+                    found[file.stem] = extra
+    return found
+
+
+def mentioned(value: object) -> Iterator[str]:
+    """The words of a test's parameter, which may be nested."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from mentioned(part)
+    elif isinstance(value, str | Path):
+        yield value.stem if isinstance(value, Path) else value
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--may-skip",
+        metavar="NEEDS",
+        help="commas between: fail if a test is skipped that needs anything else; 'extras' is all of them",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out tests of a choice whose package is not installed; what is exhaustive is slow."""
+    """Marks what tests need, and skips those that can't run here; what is exhaustive is slow."""
     for item in items:
         if item.get_closest_marker("exhaustive"):
             item.add_marker("slow")
+        marked = {str(need) for mark in item.iter_markers("needs") for need in mark.args}
+        if unknown := marked - packages().keys() - WORLD.keys():
+            raise pytest.UsageError(f"{item.nodeid} needs {', '.join(unknown)}: neither an extra nor in WORLD")
         parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        for value in parameters.values():
-            package = NEEDED.get(value.stem if isinstance(value, Path) else str(value))
-            if package is not None and find_spec(package) is None:
-                item.add_marker(pytest.mark.skip(reason=f"{package} is not installed"))
+        words = [word for value in parameters.values() for word in mentioned(value)]
+        implied = {needed_by_choices()[word] for word in words if word in needed_by_choices()}
+        implied |= packages().keys() & set(getattr(item, "fixturenames", ()))
+        for need in implied - marked:
+            item.add_marker(pytest.mark.needs(need))
+        for need in sorted(marked | implied):
+            if reason := lacking(need):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def skipped_for_other_reasons(config: pytest.Config) -> list[str]:
+    """Tests that were skipped though ``--may-skip`` doesn't allow it, with the reason."""
+    allowed = config.getoption("--may-skip")
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if allowed is None or reporter is None:
+        return []
+    names = allowed.split(",")
+    reasons = {f"needs {name}" for name in names} | {f"needs the extra {name}" for name in names}
+    if "extras" in names:
+        reasons |= {f"needs the extra {name}" for name in packages()}
+    skipped = [(report.nodeid, str(report.longrepr[2])) for report in reporter.stats.get("skipped", ())]
+    return [f"{test}: {why}" for test, why in skipped if why.removeprefix("Skipped: ") not in reasons]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if skipped_for_other_reasons(session.config) and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if others := skipped_for_other_reasons(config):
+        terminalreporter.section(f"skipped, and --may-skip={config.getoption('--may-skip')} forbids it")
+        for line in others:
+            terminalreporter.line(line)
+
+
+# ---- configs and runs ------------------------------------------------------------------------------
 
 
 def choices(group: str) -> list[str]:

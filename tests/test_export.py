@@ -38,7 +38,7 @@ from rnnlab.spec import InputSpec, TargetSpec
 
 Train = Callable[..., Outcome]
 MODELS = choices("model")
-needs_onnx = pytest.mark.skipif(bool(target.missing_packages("onnx")), reason="the extra export is not installed")
+needs_onnx = pytest.mark.needs("export")
 
 
 def cell_of(model: str, *overrides: str) -> Cell[Any]:
@@ -202,11 +202,16 @@ def test_a_network_that_can_be_traced_is_the_network(options: dict[str, Any]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cell", "format"), [(gru, "onnx"), (lstm, "pt2"), (OuterProduct, "onnx")])
+@pytest.mark.parametrize(
+    ("cell", "format"),
+    [
+        pytest.param(gru, "onnx", marks=needs_onnx),
+        (lstm, "pt2"),
+        pytest.param(OuterProduct, "onnx", marks=needs_onnx),
+    ],
+)
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_networks_of_all_shapes(options: dict[str, Any], format: target.Format, cell: Any) -> None:
-    if target.missing_packages(format):
-        pytest.skip("the extra export is not installed")
     verdict = checked(network_of(cell, **options), format)
     assert verdict.holds
     assert verdict.relative < 1e-5
@@ -224,12 +229,18 @@ def test_a_learned_state_is_an_input() -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that predicts sines, exported as ONNX."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that predicts sines."""
     directory = RunDirectory.claim(tmp_path_factory.mktemp("runs") / "sine")
     execute(directory, compose(*TINY, "model.hidden_size=8", "instruments=none"), quiet=True)
-    assert export_command.main([str(directory.path)]) == 0
     return directory.path
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path) -> Path:
+    """The same, exported as ONNX."""
+    assert export_command.main([str(trained)]) == 0
+    return trained
 
 
 @needs_onnx
@@ -300,15 +311,17 @@ def test_nothing_is_written_of_a_file_that_says_something_else(
     assert sorted(run.rglob("*")) == before
 
 
-def test_bad_targets_are_one_line(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_targets_are_one_line(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "export").mkdir(exist_ok=True)
+    (trained / "export" / "model.pt2").touch()
     for arguments, said in (
         (["--format", "onx"], "did you mean 'onnx'?"),
         (["--output", str(tmp_path / "a.pt")], "did you mean 'pt2'?"),
         (["--output", str(tmp_path / "a.onnx"), "--format", "pt2"], "is named *.pt2"),
         (["--output", str(tmp_path / "no" / "a.pt2")], "there is no directory"),
-        (["--format", "onnx"], "exists, and nothing is overwritten"),
+        (["--format", "pt2"], "exists, and nothing is overwritten"),
     ):
-        assert export_command.main([str(exported), *arguments]) == 2
+        assert export_command.main([str(trained), *arguments]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
@@ -316,11 +329,11 @@ def test_bad_targets_are_one_line(exported: Path, tmp_path: Path, capsys: pytest
 
 
 def test_missing_packages_are_one_line(
-    exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(target, "PACKAGES", ("onnx", "no_such_package"))
-    assert export_command.main([str(exported), "--force"]) == 2
-    assert "needs no_such_package: pip install 'rnnlab[export]'" in capsys.readouterr().err
+    monkeypatch.setattr(target, "PACKAGES", ("no_such_package",))
+    assert export_command.main([str(trained), "--force"]) == 2
+    assert "--format onnx needs the package no_such_package: make install EXTRAS=export" in capsys.readouterr().err
 
 
 def test_a_run_without_weights_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

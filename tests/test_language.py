@@ -319,9 +319,9 @@ def test_pairs_are_a_distribution_for_every_token_seen_or_not() -> None:
         assert total == pytest.approx(1)
 
 
+@pytest.mark.needs("lzma")
 @pytest.mark.parametrize("name", ["gzip", "xz"])
 def test_a_compressor_has_read_the_training_text(name: str) -> None:
-    pytest.importorskip("lzma")
     rng = np.random.default_rng(0)
     once, other = (rng.integers(256, size=20_000, dtype=np.uint8).tobytes() for _ in range(2))
     compress = compressors()[name]
@@ -329,8 +329,10 @@ def test_a_compressor_has_read_the_training_text(name: str) -> None:
     assert compressed_nats(once, once, 20_000, compress) / math.log(2) < 0.2
 
 
+@pytest.mark.needs("lzma")
 def test_xz_with_a_fitting_dictionary_is_as_good_as_with_its_own() -> None:
-    lzma = pytest.importorskip("lzma")
+    import lzma
+
     content = documentation.reference()[:100_000].encode()
     assert len(compressors()["xz"](content)) == pytest.approx(len(lzma.compress(content, preset=9)), rel=0.002)
 

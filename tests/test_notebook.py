@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
-nbclient = pytest.importorskip("nbclient", reason="the extra docs is not installed")
+pytestmark = pytest.mark.needs("docs")
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "docs" / "story.ipynb"
 
 
 def test_it_is_committed_without_outputs() -> None:
+    import nbformat
+
     notebook = nbformat.read(SOURCE, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -25,6 +26,9 @@ def test_it_is_committed_without_outputs() -> None:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.slow
 def test_it_runs_and_shows_what_it_speaks_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbclient
+    import nbformat
+
     # the rnnlab and the Python of this environment, whether it is activated or not
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -31,8 +31,6 @@ def test_classes_have_their_names_and_the_accuracy_of_the_test(train: Train, tmp
 
 @pytest.mark.parametrize("data", ["sine", "adding", "csv", "airline"])
 def test_values_are_in_units_and_have_the_error_of_the_test(data: str, train: Train, tmp_path: Path) -> None:
-    if data == "airline":
-        pytest.importorskip("aeon")
     outcome = train(f"data={data}", "instruments=none")
     rows = table(outcome, tmp_path)
     (name,) = [column.removesuffix(" predicted") for column in rows.columns if column.endswith(" predicted")]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +132,9 @@ def test_texts_are_read_as_in_training(runs: Runs, tmp_path: Path) -> None:
     alike(without, expected, without.columns)
 
 
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize("scaling", ["standard", "per_sequence"])
 def test_units_of_an_archive_are_scaled_as_in_training(scaling: str, runs: Runs) -> None:
-    pytest.importorskip("aeon")
     path = runs("data=ucr", f"data.scaling={scaling}")
     expected, its_data = test_table(path)
     file, members = its_data._parts["test"]
@@ -287,6 +286,16 @@ def test_a_stream_needs_one_direction(runs: Runs, capsys: pytest.CaptureFixture[
 # ---- forms of the same data ----------------------------------------------------------------------------
 
 
+@pytest.mark.needs("datasets")
+def test_a_table_of_pandas_is_read_as_one_of_polars(runs: Runs) -> None:
+    import pandas  # which aeon and statsmodels bring
+
+    table = pl.DataFrame({"sequence": [0, 0, 1], "f0": [0.5, 1.0, -2.0]})
+    model = rnnlab.load(str(runs("data=classification")))
+    expected = model.predict(table)
+    alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
+
+
 def test_every_form_of_the_same_data_says_the_same(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -307,10 +316,6 @@ def test_every_form_of_the_same_data_says_the_same(
         found = model.predict(tmp_path / f"x.{end}")
         alike(found.drop("sequence"), expected.drop("sequence"), expected.columns[1:])
     alike(model.predict(table), expected, expected.columns)
-    if find_spec("pandas") is not None:
-        import pandas
-
-        alike(model.predict(pandas.DataFrame(table.to_dict(as_series=False))), expected, expected.columns)
     alike(model.predict(some, batch_size=2), expected, expected.columns)
     alone = [model.predict(x) for x in some]
     alike(pl.concat(alone).drop("sequence"), expected.drop("sequence"), expected.columns[1:])

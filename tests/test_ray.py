@@ -18,7 +18,7 @@ from rnnlab.errors import InputError
 from rnnlab.launch.ray import Ray
 from rnnlab.runs.directory import RunDirectory
 
-ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.needs("ray")
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
         "instruments=none", "model.hidden_size=4")  # fmt: skip
@@ -44,9 +44,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             return os.path.isfile(path) and not said.blind
 
     monkeypatch.setattr(Ray, "_join", lambda _: None)
-    monkeypatch.setattr(ray, "nodes", lambda: said.nodes)
-    monkeypatch.setattr(ray, "remote", lambda **_: lambda _: Remote())
-    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    monkeypatch.setattr("ray.nodes", lambda: said.nodes)
+    monkeypatch.setattr("ray.remote", lambda **_: lambda _: Remote())
+    monkeypatch.setattr("ray.get", lambda answer: answer)
     return said
 
 
@@ -94,13 +94,13 @@ def test_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     def nobody(**_: Any) -> None:
         raise ConnectionError("Could not find any running Ray instance")
 
-    monkeypatch.setattr(ray, "init", nobody)
+    monkeypatch.setattr("ray.init", nobody)
     error = refused(tmp_path / "s", capfd)
     assert "hydra.launcher.address=auto: no Ray cluster answers there (Could not find any running" in error
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnlab.launch.ray.find_spec", lambda _: None)
+    monkeypatch.setattr("rnnlab.extras.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"make install EXTRAS=ray"):
         Ray()
 

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -100,12 +99,17 @@ def test_t_quantile(freedom: float, quantile: float) -> None:
     assert t_two_sided(t_quantile(freedom), freedom) == pytest.approx(0.05, rel=1e-9)
 
 
-def test_the_t_distribution_agrees_with_scipy_and_with_closed_forms() -> None:
+def test_the_t_distribution_agrees_with_closed_forms() -> None:
     for t in (0.0, 1e-3, 0.7, 3.0, 50.0):
         # one degree of freedom is Cauchy's distribution; two have an elementary integral
         assert t_two_sided(t, 1) == pytest.approx(1 - 2 * math.atan(t) / math.pi, rel=1e-10, abs=1e-14)
         assert t_two_sided(-t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-9, abs=1e-14)
-    special = pytest.importorskip("scipy.special")
+
+
+@pytest.mark.needs("datasets")
+def test_the_incomplete_beta_function_agrees_with_scipy() -> None:
+    from scipy import special  # scikit-learn's
+
     for a in (0.5, 2.0, 7.5, 300.0):
         for b in (0.5, 1.0, 40.0):
             for x in (0.0, 1e-8, 0.1, 0.5, 0.93, 1 - 1e-9, 1.0):
@@ -487,7 +491,7 @@ def test_the_terminals_table_fits_80_columns(
     assert "\x1b" not in table
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="takes node")
+@pytest.mark.needs("node")
 def test_the_pages_script_parses() -> None:
     script = Path(__file__).parent.parent / "src" / "rnnlab" / "runs" / "page" / "page.js"
     done = subprocess.run(["node", "--check", str(script)], capture_output=True, text=True)

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -455,7 +454,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(train: Train, capsys: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.needs("g++")
 def test_a_compiled_step_learns_what_the_plain_one_does(tmp_path: Path) -> None:
     # processes of their own: what pytest has the shapes checked by cannot be compiled
     options = ("model=cfc", "model.cell.backend=reference", "model.hidden_size=4", "data.num_samples=40",

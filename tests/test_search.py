@@ -285,8 +285,6 @@ def test_a_dry_run_of_a_search_leaves_nothing(tmp_path: Path, capfd: pytest.Capt
 def test_a_search_that_cannot_work_says_so_and_starts_nothing(
     arguments: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if any("optuna" in argument for argument in arguments):
-        pytest.importorskip("optuna")
     assert train(tmp_path / "s", "hydra/sweeper=random", LR, *arguments) == 2
     error = capfd.readouterr().err
     assert said in error
@@ -311,7 +309,7 @@ def test_a_key_that_only_some_jobs_have_is_told_from_one_that_none_has(
 def test_without_optuna_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("rnnlab.extras.find_spec", lambda name: None)
     assert train(tmp_path / "s", "hydra/sweeper=optuna", LR) == 2
     error = capfd.readouterr().err
     assert "make install EXTRAS=optuna" in error
@@ -370,7 +368,8 @@ def test_sweepers_of_others_resume_what_they_planned(
 
 
 def study(place: Path, name: str = "rnnlab") -> Any:
-    optuna = pytest.importorskip("optuna")
+    import optuna
+
     from rnnlab.search.optuna_search import quiet, storage_at
 
     with quiet():
@@ -383,7 +382,9 @@ def endings(place: Path) -> list[str]:
 
 @pytest.fixture
 def optuna() -> Any:
-    return pytest.importorskip("optuna")
+    import optuna
+
+    return optuna
 
 
 OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.startup_trials=2")

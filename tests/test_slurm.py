@@ -3,13 +3,13 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import SLURM_CONF
 from processes import ended, held, is_told, scores, start, states, status, wait_until
 
 from rnnlab.commands import resume as resume_command
@@ -21,7 +21,7 @@ from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import read_run
 
-pytest.importorskip("submitit")
+pytestmark = pytest.mark.needs("slurm")
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
         "instruments=none", "model.hidden_size=4")  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_machine_without_slurm_is_told(
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnlab.launch.slurm.find_spec", lambda _: None)
+    monkeypatch.setattr("rnnlab.extras.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"make install EXTRAS=slurm"):
         Slurm()
 
@@ -258,22 +258,13 @@ def test_a_submission_that_a_run_does_not_belong_to_any_more_does_nothing(
 
 # ---- on a real one -------------------------------------------------------------------------------------
 
-CLUSTER = Path("/var/lib/rnnlab-slurm/slurm.conf")
 LONG = ("data.batch_size=8", "trainer.accelerator=cpu", "instruments=none", "model.hidden_size=4",
         "data.num_samples=600", "data.length=12", "data.future_length=5", "trainer.max_epochs=24",
         "trainer.checkpoint_seconds=0.0", "model.dropout=0.3", "model.num_layers=2")  # fmt: skip
 
 
-def answers() -> bool:
-    here = CLUSTER.exists() and shutil.which("sinfo") is not None
-    environment = {**os.environ, "SLURM_CONF": str(CLUSTER)}
-    return here and subprocess.run(["sinfo"], env=environment, capture_output=True).returncode == 0
-
-
-real = [
-    pytest.mark.slow,
-    pytest.mark.skipif("not answers()", reason="no Slurm: tests/slurm/cluster start, as root, starts one"),
-]
+# tests/slurm/cluster start, as root, starts one
+real = [pytest.mark.slow, pytest.mark.needs("slurm-cluster")]
 
 
 def begin(path: Path, *more: str) -> "subprocess.Popen[str]":
@@ -300,7 +291,7 @@ def resume(path: Path, *more: str, status: int = 0) -> str:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_CONF", str(CLUSTER))
+    monkeypatch.setenv("SLURM_CONF", str(SLURM_CONF))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

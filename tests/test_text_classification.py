@@ -431,8 +431,10 @@ def test_invented_words_are_of_one_split_whatever_is_drawn() -> None:
     assert len(seen) > 2000
 
 
+@pytest.mark.needs("datasets")
 def test_order_tells_what_letters_do_not() -> None:
-    linear = pytest.importorskip("sklearn.linear_model")
+    from sklearn import linear_model as linear
+
     data = TextClassification()
 
     def features(split: Any, pairs: bool) -> np.ndarray:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import compose
 
-from rnnlab.data import digits, ucr_archive
 from rnnlab.data.digits import Digits
 from rnnlab.data.sequence import SPLITS
 from rnnlab.data.strata import stratified_order
@@ -260,11 +259,11 @@ def test_a_folder_of_several_data_sets_asks_which(tmp_path: Path) -> None:
 def test_without_aeon_the_extra_is_named_and_ones_own_files_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (ucr_archive, digits):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for module in ("rnnlab.extras", "rnnlab.data.ucr_archive"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"data\.name=JapaneseVowels .*aeon.* make install EXTRAS=datasets"):
         UCR()
-    with pytest.raises(InputError, match=r"scikit-learn.* make install EXTRAS=datasets"):
+    with pytest.raises(InputError, match=r"sklearn.* make install EXTRAS=datasets"):
         Digits()
     assert UCR(path=str(write(tmp_path))).size("test") == 20
     # what an earlier download left is found without it
@@ -274,14 +273,7 @@ def test_without_aeon_the_extra_is_named_and_ones_own_files_work(
     assert UCR(name="Vowels", download_path=str(tmp_path)).size("test") == 20
 
 
-@pytest.fixture
-def aeon() -> None:
-    """For tests of what aeon carries."""
-    if ucr_archive.find_spec("aeon") is None:
-        pytest.skip("aeon is not installed (the extra 'datasets')")
-
-
-@pytest.mark.usefixtures("aeon")
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize(
     ("name", "sizes", "channels", "lengths", "classes"),
     [
@@ -302,7 +294,7 @@ def test_the_archives_are_as_they_were_published(
     assert (min(steps), max(steps)) == lengths
 
 
-@pytest.mark.usefixtures("aeon")
+@pytest.mark.needs("datasets")
 @pytest.mark.slow  # importing aeon, for the names that it could download, takes seconds
 def test_a_name_is_known_near_or_to_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import aeon.datasets
@@ -335,13 +327,7 @@ def test_a_name_is_known_near_or_to_be_downloaded(tmp_path: Path, monkeypatch: p
 # ---- digits ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def sklearn() -> None:
-    """For tests of what scikit-learn carries."""
-    pytest.importorskip("sklearn")
-
-
-@pytest.mark.usefixtures("sklearn")
+@pytest.mark.needs("datasets")
 def test_digits_are_read_pixel_by_pixel_row_by_row_and_permuted() -> None:
     pixels, rows = Digits(), Digits(order="rows")
     assert [pixels.size(name) for name in SPLITS] == [1258, 180, 359]
@@ -362,14 +348,14 @@ def test_digits_are_read_pixel_by_pixel_row_by_row_and_permuted() -> None:
         assert max(counts.values()) - min(counts.values()) <= 0.1 * pixels.size(split) / 10 + 1
 
 
-@pytest.mark.usefixtures("sklearn")
+@pytest.mark.needs("datasets")
 def test_a_digit_is_in_one_split_alone() -> None:
     data = Digits()
     members = np.concatenate([data._parts[split] for split in SPLITS])
     assert sorted(members) == list(range(1797))
 
 
-@pytest.mark.usefixtures("sklearn", "aeon")
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize("experiment", ["japanese_vowels", "italy_power_demand", "digits"])
 def test_the_experiments_have_the_published_split(experiment: str) -> None:
     data = prepare(compose(f"experiment={experiment}")).data

@@ -18,7 +18,7 @@ from rnnlab.commands.composition import (
     plain,
     run_mode,
 )
-from rnnlab.commands.list import describe
+from rnnlab.commands.list import describe, marked, needs
 from rnnlab.errors import InputError, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory, replace
 
@@ -54,7 +54,7 @@ def benchmark(given: Namespace) -> int:
     if not names:
         width = max(map(len, files))
         for name, file in files.items():
-            print(f"  {name:{width}}  {describe(file)}")
+            print(f"  {name:{width}}  {describe(file)}{marked(needs(file))}")
         return 0
     for name in names:
         if name not in files:

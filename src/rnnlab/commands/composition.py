@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.extras import missing
 
 ROOT = "train"
 NOT_OF_A_RUN = ("hydra", "sweep")
-EXTRAS = {"joblib": "joblib"}
-"""Launchers of Hydra's that are an extra of this project, and which."""
+EXTRAS = {"joblib": ("joblib", "hydra-joblib-launcher")}
+"""Launchers of Hydra's that are an extra of this project: which, and its package."""
 
 
 def conf_directory() -> Path:
@@ -116,10 +117,7 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     options = [option for option in error.options or [] if not option.startswith("_")]
     if group == "hydra/launcher" and choice in EXTRAS:
-        extra = EXTRAS[choice]
-        return InputError(
-            f"{group}={choice} needs the extra '{extra}': make install EXTRAS={extra} (pip install 'rnnlab[{extra}]')"
-        )
+        return missing(*EXTRAS[choice], f"{group}={choice}")
     if not options:
         return InputError(f"{group}={choice}: there is no such config")
     return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")

@@ -1,5 +1,7 @@
 """``rnnlab list``: what there is to choose from, a line each."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.commands.arguments import existing_directory, guarded, parser
@@ -13,6 +15,8 @@ GROUPS = {
     "experiments": "experiment",
     "benchmarks": "benchmark",
     "sweeps": "sweep",
+    "launchers": "hydra/launcher",
+    "sweepers": "hydra/sweeper",
     "trainers": "trainer",
     "optimizers": "optimizer",
     "schedulers": "scheduler",
@@ -43,8 +47,8 @@ def show(what: str | None, config_dir: str | None = None) -> int:
     for name, group in GROUPS.items():
         if what not in (None, name):
             continue
-        entries = {file.stem: describe(file) for place in places for file in sorted((place / group).glob("*.yaml"))}
-        entries = {stem: text for stem, text in entries.items() if not stem.startswith("_")}
+        files = {file.stem: file for place in places for file in sorted((place / group).glob("[!_]*.yaml"))}
+        entries = {stem: describe(file) + marked(needs(file, places)) for stem, file in files.items()}
         if not entries:
             continue
         width = max(len(stem) for stem in entries)
@@ -66,3 +70,28 @@ def describe(file: Path) -> str:
             if text and not text.startswith("@"):
                 return text
     return ""
+
+
+def needs(file: Path, places: Sequence[Path] = ()) -> str:
+    """The extra that a config needs, as it says itself or as a config that it chooses says.
+
+    Args:
+        file: a choice of a group.
+        places: the directories of configs in which its choices are looked up, rnnlab's own by default.
+
+    Returns:
+        Such as ``datasets``, empty where it needs none.
+    """
+    text = file.read_text(encoding="utf-8")
+    if found := re.search(r"^# Needs: (.+)$", text, re.MULTILINE):
+        return found[1]
+    chosen = re.findall(r"^ +- override /([\w/]+): (\w+)$", text, re.MULTILINE)
+    chosen += [("experiment", name) for name in re.findall(r"^experiment: (\w+)$", text, re.MULTILINE)]
+    files = [place / group / f"{name}.yaml" for group, name in chosen for place in places or (conf_directory(),)]
+    extras = (needs(other, places).partition(",")[0] for other in files if other.exists())
+    return ", ".join(dict.fromkeys(filter(None, extras)))
+
+
+def marked(extras: str) -> str:
+    """What stands behind a description."""
+    return f" [needs: {extras}]" if extras else ""

@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnlab.data.panel import Columns, Panel
 from rnnlab.data.series import SeriesData
-from rnnlab.errors import InputError
+from rnnlab.extras import need
 from rnnlab.shapes import PositiveInt
 
 
@@ -34,13 +34,9 @@ class Airline(SeriesData):
     unit = "thousands"
 
     def read(self) -> Panel:
-        try:
-            from aeon.datasets import load_airline
-        except ImportError:
-            raise InputError(
-                "data=airline needs aeon, which carries the series: pip install 'rnnlab[datasets]', or in a checkout "
-                "make install EXTRAS=datasets"
-            ) from None
+        need("datasets", "aeon", "data=airline")
+        from aeon.datasets import load_airline
+
         values = np.asarray(load_airline(), np.float32)[:, None]
         months = (np.datetime64("1949-01") + np.arange(len(values))).astype("M8[us]")
         columns = Columns(["passengers"], time="month")

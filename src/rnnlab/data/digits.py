@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.data.strata import stratified_order
-from rnnlab.errors import InputError
+from rnnlab.extras import need
 from rnnlab.shapes import Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
@@ -50,11 +49,7 @@ class Digits(SequenceData):
     test_fraction: Fraction = 0.2
 
     def __post_init__(self) -> None:
-        if find_spec("sklearn") is None:
-            raise InputError(
-                "data=digits comes with the package scikit-learn, which is not installed: "
-                "make install EXTRAS=datasets (pip install 'rnnlab[datasets]')"
-            )
+        need("datasets", "sklearn", "data=digits")
         super().__post_init__()
 
     @cached_property

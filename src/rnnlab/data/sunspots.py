@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnlab.data.panel import Columns, Panel
 from rnnlab.data.series import SeriesData
-from rnnlab.errors import InputError
+from rnnlab.extras import need
 from rnnlab.shapes import PositiveInt
 
 
@@ -35,13 +35,9 @@ class Sunspots(SeriesData):
     ar_order: PositiveInt | None = 12
 
     def read(self) -> Panel:
-        try:
-            from statsmodels.datasets import sunspots
-        except ImportError:
-            raise InputError(
-                "data=sunspots needs statsmodels, which carries the series: pip install 'rnnlab[datasets]', or in a "
-                "checkout make install EXTRAS=datasets"
-            ) from None
+        need("datasets", "statsmodels", "data=sunspots")
+        from statsmodels.datasets import sunspots
+
         data = sunspots.load_pandas().data
         values = data["SUNACTIVITY"].to_numpy(np.float32)[:, None]
         years = data["YEAR"].to_numpy().astype(np.int64)

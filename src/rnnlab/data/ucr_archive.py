@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 from rnnlab.data.ts_file import has_classes
 from rnnlab.errors import InputError, nearest
+from rnnlab.extras import need
 
 TRAIN, TEST = "_TRAIN.ts", "_TEST.ts"
 
@@ -34,11 +35,7 @@ def find_named(name: str, download: bool, folder: Path) -> Files:
     found = packaged.get(name) or stored.get(name)
     if found is not None:
         return found
-    if find_spec("aeon") is None:
-        raise InputError(
-            f"data.name={name} comes with the package aeon, which is not installed: make install EXTRAS=datasets "
-            "(pip install 'rnnlab[datasets]'), or give data.path=FILE_TRAIN.ts"
-        )
+    need("datasets", "aeon", f"data.name={name}", "data.path=FILE_TRAIN.ts needs nothing more")
     # importing it takes seconds, which a packaged data set need not wait for
     from aeon.datasets.tsc_datasets import tsc_zenodo
 

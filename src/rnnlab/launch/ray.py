@@ -9,12 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
 from rnnlab.errors import InputError
+from rnnlab.extras import need
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.local import how_it_died
 from rnnlab.launch.watch import Watch
@@ -51,10 +51,7 @@ class Ray(Launcher):
     """
 
     def __init__(self, address: str = "auto", num_cpus: PositiveInt = 1, num_gpus: NonNegativeFloat = 0) -> None:
-        if find_spec("ray") is None:
-            raise InputError(
-                "hydra/launcher=ray needs the extra 'ray': make install EXTRAS=ray (pip install 'rnnlab[ray]')"
-            )
+        need("ray", "ray", "hydra/launcher=ray")
         self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
 
     # ---- before the first job -----------------------------------------------------------------------

@@ -10,13 +10,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
 from rnnlab.errors import InputError, Interrupted, nearest
+from rnnlab.extras import need
 from rnnlab.instruments.console import console
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
@@ -85,10 +85,7 @@ class Slurm(Launcher):
         additional_parameters: Mapping[str, Any] | None = None,
         wait: bool = True,
     ) -> None:
-        if find_spec("submitit") is None:
-            raise InputError(
-                "hydra/launcher=slurm needs the extra 'slurm': make install EXTRAS=slurm (pip install 'rnnlab[slurm]')"
-            )
+        need("slurm", "submitit", "hydra/launcher=slurm")
         if signal_seconds >= time_minutes * 60:
             raise InputError(
                 f"hydra.launcher.signal_seconds={signal_seconds}: must be below the limit itself, "

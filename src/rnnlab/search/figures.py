@@ -37,9 +37,9 @@ def draw(place: str, study_name: str, monitor: str) -> dict[str, Any]:
     Raises:
         InputError: Optuna is not installed, or there is no such study.
     """
-    from rnnlab.search.optuna_search import need, quiet, storage_at
+    from rnnlab.search.optuna_search import need_optuna, quiet, storage_at
 
-    need("optuna")
+    need_optuna()
     import optuna
 
     if "://" not in place and not Path(place).exists():

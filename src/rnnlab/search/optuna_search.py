@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnnlab.errors import InputError
+from rnnlab.extras import need
 from rnnlab.search.searcher import Ending, Objective, PositiveFloat, PositiveInt, Searcher, Seed, Trial
 from rnnlab.search.space import Choice, Interval, Parameter, Space, Value
 
@@ -77,9 +78,9 @@ class OptunaSearch(Searcher):
     ) -> None:
         # a grid has an end of its own
         super().__init__(ALL if sampler == "grid" and n_trials is None else n_trials, timeout, n_jobs, seed)
-        need("optuna")
+        need_optuna()
         if sampler == "cmaes":
-            need("cmaes")
+            need_optuna("cmaes")
         self.sampler, self.pruner, self.min_epochs = sampler, pruner, min_epochs
         self.startup_trials, self.storage, self.study_name = startup_trials, storage, study_name
         self._numbers: dict[int, int | None] = {}  # of the ledger's trials in the study
@@ -347,15 +348,9 @@ class OptunaSearch(Searcher):
         self._beating.set()
 
 
-def need(package: str) -> None:
-    """Raises InputError where an optional package is not there."""
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise InputError(
-            f"hydra/sweeper=optuna needs {package}: make install EXTRAS=optuna (pip install 'rnnlab[optuna]'); "
-            "hydra/sweeper=random needs nothing"
-        )
+def need_optuna(package: str = "optuna") -> None:
+    """Raises InputError where Optuna, or a package that one of its samplers uses, is not installed."""
+    need("optuna", package, "hydra/sweeper=optuna", "hydra/sweeper=random needs nothing more")
 
 
 def _counts(trial: "optuna.trial.FrozenTrial") -> bool:

@@ -1,11 +1,11 @@
 """Where an export goes, and in which format: what is known before anything is loaded."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.extras import need
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("onnx", "pt2")
@@ -31,11 +31,6 @@ class Target:
         return self.path.with_name(f"{self.path.name}.json")
 
 
-def missing_packages(format: Format) -> list[str]:
-    """Those that a format needs and that are not installed."""
-    return [name for name in PACKAGES if find_spec(name) is None] if format == "onnx" else []
-
-
 def choose_target(run: Path, format: str | None, output: str | None, force: bool) -> Target:
     """The target of a run's export, which can be written.
 
@@ -56,12 +51,8 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
         raise InputError(f"{key}: no format '{named}'{nearest(named, FORMATS)} (there are {', '.join(FORMATS)})")
     if output is not None and suffix != chosen:
         raise InputError(f"--output {output}: a file of --format {chosen} is named *.{chosen}")
-    missing = missing_packages(chosen)
-    if missing:
-        raise InputError(
-            f"--format onnx needs {', '.join(missing)}: pip install 'rnnlab[export]', or in a checkout make install "
-            "EXTRAS=export (--format pt2 needs nothing more)"
-        )
+    for package in PACKAGES if chosen == "onnx" else ():
+        need("export", package, "--format onnx", "--format pt2 needs nothing more")
     target = Target(run / "export" / f"model.{chosen}" if output is None else Path(output), chosen)
     for path in (target.path, target.description):
         if path.exists() and not force:
