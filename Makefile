@@ -8,13 +8,13 @@ DIR ?= outputs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train sweep evaluate tensorboard report test test-all lint format typecheck check bench docs clean
+.PHONY: help install train sweep evaluate tensorboard report test test-all lint format typecheck check mutants bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'ARGS="…" goes to the command: make train ARGS="model=lstm data=tokens", make test ARGS="-k gru".'
 
-install: .venv/installed ## .venv with the project and its tools; EXTRAS=datasets,docs,export,joblib,optuna,ray,slurm adds more
+install: .venv/installed ## .venv with the project and its tools; EXTRAS=datasets,docs,export,joblib,mutation,optuna,ray,slurm adds more
 	@echo "installed in .venv:$$(sed 1d .venv/installed | xargs printf ' %s')"
 
 # ---- experiments
@@ -66,6 +66,10 @@ typecheck: .venv/installed ## mypy
 
 check: lint typecheck ## what the pre-commit hooks run: lint and typecheck
 
+mutants: ## small faults put into the source; the tests must notice them: ARGS="--sample 300 --seed 0"
+	@$(MAKE) --silent --no-print-directory .venv/installed EXTRAS=mutation
+	@$(BIN)/python tests/mutants.py $(ARGS)
+
 bench: .venv/installed ## the measurements of benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -75,7 +79,7 @@ docs: ## the site of docs/ in build/site
 	@echo "build/site/index.html"
 
 clean: ## away with caches and build results; outputs/ stays
-	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf build dist mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	@find . \( -path ./.venv -o -path ./outputs \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "caches and build results are gone"
 

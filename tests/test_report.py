@@ -103,6 +103,7 @@ def test_the_t_distribution_agrees_with_closed_forms() -> None:
     for t in (0.0, 1e-3, 0.7, 3.0, 50.0):
         # one degree of freedom is Cauchy's distribution; two have an elementary integral
         assert t_two_sided(t, 1) == pytest.approx(1 - 2 * math.atan(t) / math.pi, rel=1e-10, abs=1e-14)
+        assert t_two_sided(math.inf, 1 + t) == 0
         assert t_two_sided(-t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-9, abs=1e-14)
 
 
@@ -123,19 +124,26 @@ def test_an_interval_is_as_wide_as_student_says() -> None:
     assert found.high - 2 == pytest.approx(2.4841377, rel=1e-7)
     assert 2 - found.low == pytest.approx(2.4841377, rel=1e-7)
     alone = estimate([5.0])
-    assert alone.mean == 5.0
-    assert all(math.isnan(each) for each in (alone.std, alone.low, alone.high))
-    assert math.isnan(estimate([]).mean)
+    assert (alone.n, alone.mean) == (1, 5.0)
+    assert all(math.isnan(value) for value in (alone.std, alone.low, alone.high))
+    none = estimate([])
+    assert none.n == 0
+    assert all(math.isnan(value) for value in (none.mean, none.std, none.low, none.high))
 
 
 def test_paired_by_seed() -> None:
     # by hand: differences 1, 2, 3 on the seeds in common; t = 2√3, 1 - t/√(2+t²) = 0.0741799
     found = paired({0: 1.0, 1: 5.0, 2: 2.0, 7: 0.0}, {0: 2.0, 1: 7.0, 2: 5.0, 8: 0.0}, "min")
     assert (found.n, found.difference, found.wins) == (3, 2.0, 3)
+    assert (found.low, found.high) == pytest.approx((2 - 2.4841377, 2 + 2.4841377), rel=1e-7)
     assert found.p == pytest.approx(0.0741799, abs=1e-7)
-    assert paired({0: 1.0, 1: 5.0}, {0: 2.0, 1: 4.0}, "max").wins == 1
-    assert math.isnan(paired({0: 1.0}, {0: 2.0}, "min").p)  # one seed
-    assert math.isnan(paired({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}, "min").p)  # no spread is no certainty
+    assert paired({0: 1.0, 1: 5.0, 2: 3.0}, {0: 2.0, 1: 4.0, 2: 3.0}, "max").wins == 1  # a tie is no win
+    one = paired({0: 1.0}, {0: 2.0}, "min")
+    assert (one.n, one.difference, one.wins) == (1, 1.0, 1)
+    assert all(math.isnan(value) for value in (one.low, one.high, one.p))
+    constant = paired({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}, "min")  # no spread is no certainty
+    assert (constant.difference, constant.low, constant.high) == (1.0, 1.0, 1.0)
+    assert math.isnan(constant.p)
 
 
 def test_holm() -> None:
