@@ -117,7 +117,7 @@ def test_a_sweep_ends_in_a_leaderboard_and_survives_a_failure(
 ) -> None:
     arguments = [*TINY, "-m", "model=rnn,gru", "seed=0,1", "optimizer.lr=1e-3,1e30", f"hydra.sweep.dir={tmp_path}/s"]
     assert train_command.main(arguments) == 1
-    states = [RunDirectory(path.parent).status["state"] for path in tmp_path.glob("s/*/status.json")]
+    states = [RunDirectory(path.parent).status.state for path in tmp_path.glob("s/*/status.json")]
     assert sorted(states) == ["done"] * 4 + ["failed"] * 4
     lines = (tmp_path / "s" / "leaderboard.csv").read_text().splitlines()
     assert len(lines) == 5  # two groups that are ranked, and the two whose runs all failed
@@ -219,7 +219,7 @@ def test_data_parallel_on_two_processes(tmp_path: Path) -> None:
     done = rnnlab("train", "trainer=ddp", *TINY[:3], "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     directory = RunDirectory.open(tmp_path / "run")
-    assert directory.status["state"] == "done"
+    assert directory.status.state == "done"
     assert directory.metrics["steps"] == 2  # four batches, shared by two
     assert done.stdout.count("Baseline") == 1  # the first process tells the outcome, the second is silent
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -72,7 +72,7 @@ def assert_same_run(one: RunDirectory, other: RunDirectory, tolerance: float) ->
     assert_same_rows(one, other, tolerance)
     timeless = [{k: v for k, v in d.metrics.items() if not k.startswith("seconds")} for d in (one, other)]
     assert timeless[0] == pytest.approx(timeless[1], rel=tolerance, abs=tolerance)
-    assert one.status["state"] == other.status["state"]
+    assert one.status.state == other.status.state
 
 
 # ---- the numbers of each alone ---------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_member_that_blows_up_fails_alone(tmp_path: Path) -> None:
 
     members = [member(0.01, 0), member(1e6, 1), member(0.02, 2)]
     directories, raised, _ = together(tmp_path / "fleet", members)
-    assert [directory.status["state"] for directory in directories] == ["done", "failed", "done"]
+    assert [directory.status.state for directory in directories] == ["done", "failed", "done"]
     for k in (0, 2):
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", members[k]), 1e-9)
     with pytest.raises(RunFailed) as failure:
@@ -193,7 +193,7 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
     monkeypatch.setattr(fleet_module._FleetsLoop, "_stepped", counted)
     directories, raised, _ = together(tmp_path / "fleet", members, stop)
     assert all(isinstance(error, Interrupted) for error in raised)
-    assert [directory.status["state"] for directory in directories] == ["interrupted"] * 3
+    assert [directory.status.state for directory in directories] == ["interrupted"] * 3
     assert [len(directory.epochs) for directory in directories] == [1] * 3
     monkeypatch.undo()
     alone(directories[0].path, members[0], resume=True)
@@ -261,10 +261,10 @@ def test_the_figures_can_be_drawn_afterwards(tmp_path: Path) -> None:
     config = compose(*overrides, "trainer.max_epochs=1")
     directory = RunDirectory.claim(tmp_path / "run")
     execute(directory, config, quiet=True, figures=False)
-    assert directory.status["figures"] == []
+    assert directory.status.figures == ()
     drawn = draw(directory)
     assert "figures/loss_curves.png" in drawn and all((directory.path / name).exists() for name in drawn)
-    assert directory.status["figures"] == drawn and directory.status["state"] == "done"
+    assert list(directory.status.figures) == drawn and directory.status.state == "done"
 
 
 # ---- what cannot be stacked -----------------------------------------------------------------------------
@@ -368,5 +368,5 @@ def test_a_job_in_a_fleet_is_logged_and_counted(tmp_path: Path) -> None:
     directory = RunDirectory.claim(tmp_path / "job")
     directory.write_config(compose(*TINY, "trainer.max_epochs=1"))
     Fleet(StopSignals(), lambda *_: None).run([lambda seat: execute_job(directory, log=False, seat=seat)])
-    assert directory.status["attempts"] == 1 and directory.status["state"] == "done"
+    assert directory.status.attempts == 1 and directory.status.state == "done"
     assert math.isfinite(directory.metrics["val/loss"])

@@ -258,7 +258,7 @@ def test_a_run_stopped_in_the_middle_of_a_text_ends_as_one_never_stopped(
     with pytest.raises(Interrupted):
         train(*STOPPED)
     directory = RunDirectory.open(tmp_path / "run1")
-    assert directory.status["state"] == "interrupted"
+    assert directory.status.state == "interrupted"
     checkpoint = read_checkpoint(directory.last_checkpoint)
     assert checkpoint["global_step"] == 20 + 8
     shapes = [[part.shape for part in layer] for layer in checkpoint["carried_state"]]

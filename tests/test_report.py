@@ -16,12 +16,12 @@ import yaml
 
 from rnnlab.commands.report import main, print_leaderboard
 from rnnlab.errors import InputError
-from rnnlab.runs import directory as run_directory
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
 from rnnlab.runs.members import best_seeds
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.statistics import estimate, holm, incomplete_beta, paired, t_quantile, t_two_sided
+from rnnlab.store import files
 
 Make = Callable[..., Path]
 
@@ -316,7 +316,7 @@ def test_a_run_whose_process_is_gone_is_interrupted_and_one_elsewhere_is_believe
         ("status.json", "{}", "names no state"),
         ("metrics.json", '{"val/loss": 0.', "is damaged"),
         ("metrics.json", '{"val/loss": NaN}', "no finite val/loss"),
-        ("metrics.csv", "epoch,val/loss\n1,0.5\n2\n", "differ in length"),
+        ("metrics.csv", "epoch,val/loss\n1,0.5\n2\n", "line 3 has 1 cells"),
         ("metrics.csv", "epoch,val/loss\n1,abc\n", "abc"),
         ("config.yaml", "model: [", "is damaged"),
         ("config.yaml", "\x00", "is damaged"),
@@ -363,7 +363,7 @@ def test_a_directory_that_cannot_be_written_costs_no_table(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_directory.tempfile, "mkstemp", refuse)
+        patch.setattr(files.tempfile, "mkstemp", refuse)
         assert main([str(tmp_path)]) == 2
     printed = capfd.readouterr()
     assert "0.125" in printed.out

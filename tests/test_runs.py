@@ -22,8 +22,9 @@ from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.checkpoint import read_checkpoint
-from rnnlab.runs.directory import RunDirectory, replace, replacing
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, evaluate, prepare
+from rnnlab.store.files import replace, replacing
 
 Train = Callable[..., Outcome]
 FAMILIAR = ("sine", "tokens", "text")
@@ -111,8 +112,8 @@ def test_every_optimizer_with_every_scheduler(optimizer: str, scheduler: str, tr
 def test_the_directory_of_a_run(train: Train) -> None:
     outcome = train("trainer.max_epochs=2")
     path = outcome.directory.path
-    assert outcome.directory.status["state"] == "done"
-    assert {"git", "versions", "device", "host", "started", "finished"} <= set(outcome.directory.status)
+    assert outcome.directory.status.state == "done"
+    assert {"git", "versions", "device", "host", "started", "finished"} <= set(outcome.directory.status.facts)
     rows = list(csv.DictReader((path / "metrics.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     metrics = json.loads((path / "metrics.json").read_text())
@@ -185,8 +186,8 @@ def test_a_loss_that_is_no_number_stops_the_run(train: Train, tmp_path: Path) ->
     with pytest.raises(RunFailed, match=r"the loss became inf at step 1 with learning rate 1e\+30.*gradient norm"):
         train("optimizer.lr=1e30", "instruments=none")
     status = RunDirectory(tmp_path / "run0").status
-    assert status["state"] == "failed"
-    assert "learning rate 1e+30" in status["reason"]
+    assert status.state == "failed"
+    assert "learning rate 1e+30" in status.reason
 
 
 def test_compiling_is_of_the_step_and_for_the_training(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +362,7 @@ def test_a_stopped_run_ends_as_one_never_stopped(
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, output
     directory = RunDirectory.open(cut)
-    assert directory.status["state"] == state
+    assert directory.status.state == state
     assert not directory.is_alive
     assert not (cut / "metrics.json").exists()
     if number == signal.SIGINT:
@@ -369,7 +370,7 @@ def test_a_stopped_run_ends_as_one_never_stopped(
     assert resume_command.main([str(cut)]) == 0
     assert scores(cut) == scores(whole.path)
     assert (cut / "metrics.csv").read_text() == (whole.path / "metrics.csv").read_text()
-    assert directory.status["state"] == "done"
+    assert directory.status.state == "done"
 
 
 @pytest.mark.slow
@@ -400,11 +401,11 @@ def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
     assert done.stderr.count("\n") <= 2
     assert "disk refuses" in done.stderr
     directory = RunDirectory.open(run)
-    assert directory.status["state"] == "failed"
+    assert directory.status.state == "failed"
     assert directory.config["model"]["hidden_size"] == 256
     # with room again it goes on
     assert resume_command.main([str(run)]) == 0
-    assert directory.status["state"] == "done"
+    assert directory.status.state == "done"
 
 
 # ---- what TensorBoard reads ------------------------------------------------------------------------
@@ -447,7 +448,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_run(train: Train, capsys: pytes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Spectrum, "draw", lambda *_: 1 / 0)
         outcome = train("instruments=default")
-    assert outcome.directory.status["state"] == "done"
+    assert outcome.directory.status.state == "done"
     assert "figures/spectrum.png" not in outcome.figures
     assert "figures/forecast.png" in outcome.figures
     assert "spectrum could not be drawn" in capsys.readouterr().out

@@ -442,7 +442,7 @@ def test_a_run_that_is_not_worth_going_on_ends_early_and_counts(
     assert states(path) == ["done", "done", "pruned"]  # the other seed of the pruned one never ran
     good, bad = (read_run(next(path.glob(f"{n}_*"))) for n in (0, 2))
     assert len(good.epochs["epoch"]) == 6
-    assert len(bad.epochs["epoch"]) == bad.status["pruned"] == bad.metrics["epochs"] < 6
+    assert len(bad.epochs["epoch"]) == bad.status.pruned == bad.metrics["epochs"] < 6
     assert bad.reason == f"pruned after epoch {bad.status['pruned']}"
     assert bad.metrics["val/loss"] > 0 and "test/loss" not in bad.metrics
     assert "2 done, 1 pruned (after " in printed
@@ -465,14 +465,14 @@ def test_a_run_asks_through_its_directory_alone(optuna: Any, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(search_module.Search, "further", _once(search_module.Search.further))
         train(path, *PRUNED)
-    assert [run.status["pruning"]["number"] for run in jobs] == [0, 1]
+    assert [run.status.pruning["number"] for run in jobs] == [0, 1]
     moved = path.rename(tmp_path / "moved")
     runs = [RunDirectory(moved / run.path.name) for run in jobs]
     execute_job(runs[0])
     (moved / "search.db").rename(moved / "away.db")
     execute_job(runs[1])
-    assert [run.status["state"] for run in runs] == ["done", "done"]
-    assert "pruned" not in runs[1].status
+    assert [run.status.state for run in runs] == ["done", "done"]
+    assert runs[1].status.pruned is None
     assert "nothing is pruned" in (runs[1].path / "train.log").read_text()
     assert not (moved / "search.db").exists()
 

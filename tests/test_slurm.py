@@ -144,8 +144,8 @@ def test_the_command_ends_when_the_jobs_are_submitted(
         assert f"#SBATCH {line}\n" in script
     assert "module load python\nexport OMP_NUM_THREADS=3\n" in script
     status = RunDirectory(path / "1_seed=1").status
-    assert f"--job-name={status['slurm']['name']}\n" in script
-    assert status["slurm"]["index"] == 1
+    assert f"--job-name={status.slurm['name']}\n" in script
+    assert status.slurm["index"] == 1
 
 
 def test_arrays_are_as_long_as_slurm_allows_and_alike(fake: Path, tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_how_a_job_ended_that_could_not_say_it_is_noted(
     run = planned(tmp_path / "run")
     record = read_run(run.path)  # as rnnlab report does
     assert record.state == state and reason in record.reason
-    assert run.status["state"] == state and reason in run.status["reason"]
-    assert bool(run.status["retriable"]) == ("OUT_OF_MEMORY" in accounts)
+    assert run.status.state == state and reason in run.status.reason
+    assert bool(run.status.retriable) == ("OUT_OF_MEMORY" in accounts)
 
 
 def test_a_job_that_was_taken_out_of_the_queue_is_no_failure(fake: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_run_in_the_queue_is_not_executed_by_others(
 ) -> None:
     path = tmp_path / "s"
     assert train(path, "seed=0,1", "hydra.launcher.wait=false") == 0
-    name = RunDirectory(path / "1_seed=1").status["slurm"]["name"]
+    name = RunDirectory(path / "1_seed=1").status.slurm["name"]
     (fake / "squeue").write_text(f"12|1|PENDING|Resources|{name}\n")
     capfd.readouterr()
     assert resume_command.main([str(path), "hydra/launcher=basic"]) == 2

@@ -220,7 +220,7 @@ def test_lack_of_memory_is_tried_again(
     monkeypatch.setattr(job_module, "execute", flaky)
     assert train(tmp_path / "s", "seed=0,1,2", "sweep.retries=2") == 1
     assert list(states(tmp_path / "s").values()) == ["done", "failed", "done"]  # a bug stays one
-    assert RunDirectory(tmp_path / "s" / "0_seed=0").status["attempts"] == 3
+    assert RunDirectory(tmp_path / "s" / "0_seed=0").status.attempts == 3
     assert "Traceback" in (tmp_path / "s" / "1_seed=1" / "train.log").read_text()
     assert "CUDA out of memory: tried again (2)" in capfd.readouterr().out
 

@@ -20,7 +20,8 @@ from rnnlab.commands.composition import (
 )
 from rnnlab.commands.list import describe, marked, needs
 from rnnlab.errors import InputError, RunFailed, nearest
-from rnnlab.runs.directory import RunDirectory, replace
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.files import replace
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
 """Keys that change no score: runs that differ in nothing else are the same."""
@@ -170,10 +171,10 @@ def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str
         InputError: the config cannot work.
     """
     there = (directory.path / "status.json").exists()
-    if there and directory.status["state"] == "done":
+    if there and directory.status.state == "done":
         return True
     if there and directory.is_alive:
-        raise InputError(f"{shown_path(directory.path)} is running (process {directory.status['pid']}): wait for it")
+        raise InputError(f"{shown_path(directory.path)} is running (process {directory.status.pid}): wait for it")
     execution = load_execution()
     if not there:
         directory = RunDirectory.claim(directory.path)
@@ -193,7 +194,7 @@ def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[An
     from rnnlab.instruments.console import console
     from rnnlab.runs.benchmark import collect, markdown, table, write_scores
     from rnnlab.runs.benchmark_plot import draw
-    from rnnlab.runs.directory import replacing
+    from rnnlab.store.files import replacing
 
     result = collect(benchmark, done)
     heading, rows = table(result)
@@ -209,11 +210,11 @@ def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[An
         out.print(result.verdict())
     out.print(f"tuned: {benchmark.tuned}", highlight=False)
     status = done[0][1].status
-    versions = status.get("versions", {})
+    versions = status.versions
     machine = (
-        f"Machine: {status.get('device', 'unknown')}, {status.get('threads', '?')} thread(s) a run; "
+        f"Machine: {status.device or 'unknown'}, {status.threads or '?'} thread(s) a run; "
         f"rnnlab {versions.get('rnnlab')}, torch {versions.get('torch')}, commit "
-        f"{str(status.get('git', {}).get('commit'))[:9]}, {time.strftime('%Y-%m-%d')}."
+        f"{str(status.git.get('commit'))[:9]}, {time.strftime('%Y-%m-%d')}."
     )
     replace(root / "table.md", markdown(result, description, command, machine))
     write_scores(root / "scores.csv", done)

@@ -8,8 +8,9 @@ from typing import Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import now, replace
 from rnnlab.runs.members import members as members
+from rnnlab.store.files import replace
+from rnnlab.store.times import now
 
 
 def main(arguments: list[str]) -> int:

@@ -35,8 +35,8 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
     """
     directory = best(members([place]))
     target = choose_target(directory.path, format, output, force)
-    if directory.status["state"] != "done":
-        print(f"rnnlab: {place} is {directory.status['state']}: exporting its best weights so far", file=sys.stderr)
+    if directory.status.state != "done":
+        print(f"rnnlab: {place} is {directory.status.state}: exporting its best weights so far", file=sys.stderr)
     load_execution()
     from rnnlab.commands.outcome import export_table
     from rnnlab.instruments.console import console

@@ -10,8 +10,9 @@ from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded
 from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
-from rnnlab.runs.directory import STATUS, RunDirectory
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import find_runs
+from rnnlab.store.status import STATUS
 
 MOST = 7
 """Architectures side by side: as many as there are colours."""
@@ -149,7 +150,7 @@ def _run(place: str) -> RunDirectory:
     """
     directory = RunDirectory.open(place)
     if not directory.best_checkpoint.exists():
-        state = directory.status["state"]
+        state = directory.status.state
         raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
     return directory
 

@@ -63,8 +63,8 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     if not is_new and not given.describe:
         return predict_test(runs, overrides, given)
     for run in runs:
-        if run.status["state"] != "done":
-            print(f"{run.path} is {run.status['state']}: its best weights so far predict", file=sys.stderr)
+        if run.status.state != "done":
+            print(f"{run.path} is {run.status.state}: its best weights so far predict", file=sys.stderr)
     load_execution()
     from rnnlab.runs.ensemble import Member
     from rnnlab.runs.trained import open_runs

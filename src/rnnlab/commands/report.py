@@ -14,10 +14,10 @@ from rnnlab.commands.arguments import guarded, parser, shown_path
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, compare, shown
-from rnnlab.runs.directory import replace
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
+from rnnlab.store.files import replace
 
 SHOWN, SHOWN_OF_A_SEARCH = 20, 10
 """Groups of a board that a terminal shows; the files have all."""
@@ -81,7 +81,7 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
             out.print(f"[red]failed[/] {escape(shown_path(record.path))}: {escape(record.reason)} (log: {escape(log)})")
     for line in [*found.left_out, *(line for record in found.records for line in record.damage)]:
         out.print(f"[yellow]left out[/] {escape(line)}")
-    ends = sorted(int(record.status["pruned"]) for record in found.records if record.state == "pruned")
+    ends = sorted(record.status.pruned or 0 for record in found.records if record.state == "pruned")
     pruned = f" (after {ends[0]} to {ends[-1]} epochs: not ranked)" if ends else ""
     out.print(", ".join(f"{n} {state}{pruned if state == 'pruned' else ''}" for state, n in states.items()))
 

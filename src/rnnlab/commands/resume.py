@@ -43,12 +43,12 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
     if overrides:
         raise InputError(f"{overrides[0]}: overrides add jobs to a sweep, and {path} is a run, whose config stays")
     status = directory.status
-    if status["state"] == "done":
+    if status.state == "done":
         print(f"{path} is done: there is nothing to go on with (rnnlab evaluate {path})")
         return 0
     refuse_what_is_there(directory)
     if directory.is_alive and is_first_process():
-        raise InputError(f"{path} is running (process {status['pid']} on {status['host']}): wait for it or stop it")
+        raise InputError(f"{path} is running (process {status.pid} on {status.host}): wait for it or stop it")
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 

@@ -373,7 +373,7 @@ class Search:
             run, number = self.leader.directory.run(job.name), job.trial["number"]
             # the first seed decides for the others, which are not asked any more
             facts = self.searcher.pruning(number, run.path) if job.trial["seed"] == self.plan.seeds[0] else {}
-            if facts or run.status.get("pruning"):
+            if facts or run.status.pruning:
                 run.update_status(pruning=facts)
             self.flying[job.name] = job
             jobs.append(job)
@@ -405,7 +405,7 @@ class Search:
         """A job has ended, and its directory says how."""
         job = self.flying.pop(name)
         run = self.leader.directory.run(name)
-        if run.status["state"] not in ("done", "failed"):
+        if run.status.state not in ("done", "failed"):
             return  # it was stopped, and goes on when the search does
         begun = self.begun[job.trial["number"]]
         begun.ended[job.trial["seed"]] = self._ending(run)
@@ -413,9 +413,9 @@ class Search:
 
     def _ending(self, run: RunDirectory) -> tuple[Ending, float | None]:
         status = run.status
-        if status["state"] != "done":
+        if status.state != "done":
             return "failed", None
-        if status.get("pruned"):
+        if status.pruned:
             return "pruned", None
         score = float(run.metrics.get(self.monitor, math.nan))
         return ("done", score) if math.isfinite(score) else ("failed", None)

@@ -572,9 +572,9 @@ def _left(leader: Leader, force: bool) -> tuple[list[Job], list[str]]:
         choices: dict[str, Any] = {}
         with contextlib.suppress(InputError, OSError, KeyError):
             status = run.status
-            if status["state"] == "done" and run.metrics:
+            if status.state == "done" and run.metrics:
                 continue
-            choices = status.get("choices", {})
+            choices = dict(status.choices)
             stored = run.config
         try:
             job = leader.composer.compose(entry["number"], entry["overrides"])
@@ -637,6 +637,6 @@ def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:
         if submission(run.status) is not None:
             continue  # its launcher waits for it
         if run.is_alive:
-            print(f"waiting for {job.name} (process {run.status['pid']}) to write its checkpoint")
+            print(f"waiting for {job.name} (process {run.status.pid}) to write its checkpoint")
         while run.is_alive and not leader.stop.asked:
             time.sleep(0.1)

@@ -206,6 +206,6 @@ def _job_of_sweep(directory: RunDirectory) -> float:
         raise KeyboardInterrupt from None  # the jobs after it must not start
     status = directory.status
     value = score(directory, directory.config["monitor"])
-    how = f"failed: {status.get('reason')}" if status["state"] == "failed" else f"{value:.4g}"
+    how = f"failed: {status.reason}" if status.state == "failed" else f"{value:.4g}"
     print(f"{directory.path.name}  {how}")
     return value

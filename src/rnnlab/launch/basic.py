@@ -36,9 +36,9 @@ class Basic(Launcher):
                 except KeyboardInterrupt:
                     stop.signals += [signal.SIGINT, signal.SIGINT]
                 status = job.directory.status
-                if not status.get("retriable") or attempt == settings.retries or stop.asked:
+                if not status.retriable or attempt == settings.retries or stop.asked:
                     break
-                watch.tried_again(job.name, status["reason"], attempt + 1)
+                watch.tried_again(job.name, status.reason or "", attempt + 1)
             watch.ended(job.name)
-            if settings.fail_fast and status["state"] == "failed":
+            if settings.fail_fast and status.state == "failed":
                 stop.failure = True

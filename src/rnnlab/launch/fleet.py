@@ -19,6 +19,7 @@ from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
 from rnnlab.launch.local import Local, NonNegativeInt, PositiveInt
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.status import State, Status
 
 MEMBERS_ON_CPU = 16
 """The most jobs that are trained together on a core: more gain nothing and leave the cache (benchmarks/fleet.py)."""
@@ -78,7 +79,7 @@ class Fleets(Local):
         for line in self._grouping(jobs):
             watch.say(line)
         super().run(jobs, settings, stop, watch)
-        fallen = Counter(status["fleet_alone"] for job in jobs if (status := _status(job.directory)).get("fleet_alone"))
+        fallen = Counter(reason for job in jobs if (reason := _status(job.directory).fleet_alone))
         for reason, number in fallen.items():
             watch.say(f"fleet: {_jobs(number)} made the steps one by one after all: {reason}")
         if self.figures == "best" and not stop.asked:
@@ -104,7 +105,7 @@ class Fleets(Local):
             yield f"fleet: {_jobs(len(names))} alone ({which}): {reason}"
 
     def _draw(self, directory: RunDirectory, settings: Settings, watch: Watch) -> None:
-        if _status(directory).get("figures") or not directory.config.get("instruments"):
+        if _status(directory).figures or not directory.config.get("instruments"):
             return
         watch.say(f"drawing the figures of the best, {directory.path.name}")
         process = self._context.Process(target=_draw, args=(directory.path, settings.allow, self._slots[0]))
@@ -142,10 +143,10 @@ def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[Lau
     return [list(jobs[begin:end]) for begin, end in itertools.pairwise(bounds)]
 
 
-def _status(directory: RunDirectory) -> dict[str, Any]:
+def _status(directory: RunDirectory) -> Status:
     with suppress(InputError):
         return directory.status
-    return {}
+    return Status(state=State.RUNNING)
 
 
 def _jobs(number: int) -> str:

@@ -17,6 +17,7 @@ from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.fleet import Seat
+from rnnlab.store.status import Status
 
 LOG = "train.log"
 
@@ -50,11 +51,11 @@ def execute_job(
     begin_anew(directory)
     status = directory.status
     # what the loss of power takes of this is made anew from the sweep's plan: no waiting for the disk
-    directory.update_status(durable=False, attempts=status.get("attempts", 0) + 1, retriable=False)
+    directory.update_status(durable=False, attempts=status.attempts + 1, retriable=False)
     facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
     with _logged(directory) if log else contextlib.nullcontext():
-        logger.info("overrides: %s", " ".join(status.get("overrides", ())) or "none")
+        logger.info("overrides: %s", " ".join(status.overrides) or "none")
         try:
             config = directory.config
             with _data_parallel(directory, config, allow):
@@ -83,20 +84,20 @@ def execute_job(
         except SystemExit as error:
             logger.error("it asked to exit with status %s", error.code)
         finally:
-            before = float(status.get("wall_seconds") or 0)
+            before = float(status.wall_seconds or 0)
             with contextlib.suppress(OSError, InputError):  # a full disk
                 seconds = round(before + time.monotonic() - started, 3)
                 directory.update_status(durable=False, wall_seconds=seconds, **facts)
 
 
-def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
+def _pruning(status: Status, directory: RunDirectory) -> dict[str, Any]:
     """By what a run of a search is told, wherever it runs, that it is not worth going on."""
-    if not status.get("pruning"):
+    if not status.pruning:
         return {}
     try:
         from rnnlab.search.optuna_search import Report
 
-        return {"prune": Report(status["pruning"], directory.path)}
+        return {"prune": Report(status.pruning, directory.path)}
     except Exception as error:  # noqa: BLE001 (Optuna is not here, or the study is not: the run needs neither)
         logging.getLogger("rnnlab").warning("the study cannot be asked, so that nothing is pruned: %s", error)
         return {}
@@ -104,7 +105,7 @@ def _pruning(status: Mapping[str, Any], directory: RunDirectory) -> dict[str, An
 
 def begin_anew(directory: RunDirectory) -> None:
     """Takes the checkpoints of a run that failed of its own computation: none is known to precede that."""
-    if directory.status.get("anew"):
+    if directory.status.anew:
         for checkpoint in (directory.best_checkpoint, directory.last_checkpoint):
             checkpoint.unlink(missing_ok=True)
         directory.update_status(anew=False)

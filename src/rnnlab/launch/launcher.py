@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rnnlab.launch.watch import Watch
-from rnnlab.runs.directory import RunDirectory, State, now
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.status import State
+from rnnlab.store.times import now
 
 
 @dataclass
@@ -131,10 +133,10 @@ class Launcher(ABC):
         """Executes the jobs; returns when all have ended or ``stop`` was asked and everything rests."""
 
 
-def lost(job: LaunchedJob, how: str, stop: Stop) -> str:
+def lost(job: LaunchedJob, how: str, stop: Stop) -> State:
     """Notes the end of a job that could not note it itself; returns its state."""
     stopped = bool(stop.signals)
-    state: State = "interrupted" if stopped else "failed"
+    state = State.INTERRUPTED if stopped else State.FAILED
     try:
         job.directory.update_status(state, reason="stopped at once" if stopped else how, finished=now())
     except Exception:  # noqa: BLE001 (a full disk: it stays "running" with a process that is gone)

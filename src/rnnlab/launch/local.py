@@ -22,6 +22,7 @@ from rnnlab.errors import InputError, Interrupted
 from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.status import State, Status
 
 TICK = 0.25  # seconds between two looks at what was asked
 
@@ -216,13 +217,13 @@ class Local(Launcher):
         try:
             status = job.directory.status
         except InputError:
-            status = {"state": "running"}
-        state, reason = status["state"], status.get("reason") or ""
+            status = Status(state=State.RUNNING)
+        state, reason = status.state, status.reason or ""
         died = state not in ("done", "failed", "interrupted")
         if died:
             reason = how_it_died(code)
             state = lost(job, reason, stop)
-        again = died or bool(status.get("retriable")) or state == "interrupted"
+        again = died or status.retriable or state == "interrupted"
         tried = attempts.get(job.name, 0)
         if state != "done" and again and not stop.asked and tried < settings.retries:
             attempts[job.name] = tried + 1

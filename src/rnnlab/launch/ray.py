@@ -19,6 +19,7 @@ from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.local import how_it_died
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.sweep import COMMAND
+from rnnlab.store.status import State, Status
 
 TICK = 0.25  # seconds between two looks at what was asked
 ORPHAN_SECONDS = 30.0  # for a job of a process that was lost to write its checkpoint, on another machine
@@ -144,7 +145,7 @@ class Ray(Launcher):
                     self._settle(each, settings, stop, watch, waiting, attempts)
                 for each in running:
                     with contextlib.suppress(InputError):
-                        if not each.started and each.job.directory.status["state"] == "running":
+                        if not each.started and each.job.directory.status.state == "running":
                             watch.started(each.job.name, each.job.directory, each.job.config)
                             each.started = True
                     if stop.asked and each.told < 1 + stop.at_once:
@@ -178,15 +179,15 @@ class Ray(Launcher):
         try:
             status = job.directory.status
         except InputError:
-            status = {"state": "running"}
-        state, reason = status["state"], status.get("reason") or ""
+            status = Status(state=State.RUNNING)
+        state, reason = status.state, status.reason or ""
         if state == "queued" and stop.asked:
             return  # it never started
         died = state not in ("done", "failed", "interrupted")
         if died:
             reason = how
             state = lost(job, how, stop)
-        again = died or bool(status.get("retriable")) or state == "interrupted"
+        again = died or status.retriable or state == "interrupted"
         tried = attempts.get(job.name, 0)
         if state != "done" and again and not stop.asked and tried < settings.retries:
             attempts[job.name] = tried + 1
@@ -204,8 +205,8 @@ def _wait_for_an_orphan(job: LaunchedJob, stop: Stop) -> None:
     """A job whose worker is gone writes its checkpoint; on another machine only its status says when it has."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     with contextlib.suppress(InputError):
-        while job.directory.status["state"] == "running" and not stop.at_once:
-            here = job.directory.status.get("host") == socket.gethostname()
+        while job.directory.status.state == "running" and not stop.at_once:
+            here = job.directory.status.host == socket.gethostname()
             if (here and not job.directory.is_alive) or time.monotonic() > deadline:
                 return
             time.sleep(TICK)

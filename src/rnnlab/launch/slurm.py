@@ -21,7 +21,9 @@ from rnnlab.instruments.console import console
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
 from rnnlab.runs import slurm
-from rnnlab.runs.directory import RunDirectory, now
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.status import State
+from rnnlab.store.times import now
 
 FOLDER = "slurm"
 """Below the sweep's directory: what submitit writes, and what the jobs print."""
@@ -207,7 +209,7 @@ class Slurm(Launcher):
             _Submitted(job, key)
             for job in jobs
             # what was there when the sweep was looked through may be done by now
-            if (key := keys[job.name]) and (key in there or job.directory.status["state"] == "done")
+            if (key := keys[job.name]) and (key in there or job.directory.status.state == "done")
         ]
         known = {each.job.name for each in at_work}
         new = self._submit([job for job in jobs if job.name not in known], settings, watch)
@@ -277,7 +279,7 @@ class Slurm(Launcher):
             again = []
             for each in list(at_work):
                 with contextlib.suppress(InputError):
-                    if each.job.directory.status["state"] == "running" and not each.started:
+                    if each.job.directory.status.state == "running" and not each.started:
                         watch.started(each.job.name, each.job.directory, each.job.config)
                         each.started = True
                 if self._rests(each, fresh, tasks):
@@ -299,25 +301,25 @@ class Slurm(Launcher):
     def _rests(self, each: _Submitted, fresh: bool, tasks: Mapping[tuple[str, int], slurm.Task]) -> bool:
         """Whether a job has ended; one that is interrupted may be about to queue again."""
         with contextlib.suppress(InputError):
-            if each.job.directory.status["state"] in ("done", "failed"):
+            if each.job.directory.status.state in ("done", "failed"):
                 return True  # it may have become so before this looked at the queue
         return fresh and each.key not in tasks
 
     def _settle(self, each: _Submitted, settings: Settings, stop: Stop, watch: Watch, attempts: dict[str, int]) -> bool:
         """Reads how a job ended, or notes it where it could not; returns whether it is to be tried again."""
         job = each.job
-        before = job.directory.status["state"]
+        before = job.directory.status.state
         if before == "queued" and each.told:  # taken out of the queue by us
             job.directory.update_status(slurm=None)
             return False
         status = slurm.settle(job.directory)
-        state, reason = status["state"], status.get("reason") or ""
+        state, reason = status.state, status.reason or ""
         if state == "failed" and stop.signals and before == "running":
-            state, reason = "interrupted", "stopped at once"
+            state, reason = State.INTERRUPTED, "stopped at once"
             job.directory.update_status("interrupted", reason=reason)
         died = before != state
         tried = attempts.get(job.name, 0)
-        again = state != "done" and (died or status.get("retriable") or state == "interrupted")
+        again = state != "done" and (died or status.retriable or state == "interrupted")
         if again and not stop.asked and tried < settings.retries:
             attempts[job.name] = tried + 1
             watch.tried_again(job.name, reason, tried + 1)
@@ -375,7 +377,7 @@ def work(path: str, allow: Sequence[str] | None, name: str, max_requeues: int) -
         max_requeues: how often the job may queue again because its time is over.
     """
     directory = RunDirectory(path)
-    of = directory.status.get("slurm") or {}
+    of = directory.status.slurm
     if of.get("name") != name:
         print(f"{path} belongs to {of.get('name', 'nobody')} by now: nothing to do")
         return
@@ -429,7 +431,7 @@ def _queue_again(directory: RunDirectory, noticed: bool, max_requeues: int) -> N
     except InputError as error:
         directory.update_status(reason=f"stopped by a signal; not queued again: {error}")
         return
-    of = directory.status["slurm"]
+    of = directory.status.slurm
     gave_way = about.get("PreemptTime", "None") not in ("None", "N/A")
     # another state is of a job that was cancelled, or that Slurm has put back into its queue by itself
     if about.get("JobState") != "RUNNING" or not (gave_way or noticed):

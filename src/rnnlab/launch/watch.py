@@ -78,17 +78,17 @@ class Watch:
         directory, config, started = self._running.pop(name)
         with contextlib.suppress(InputError):
             status = directory.status
-            state = status["state"]
+            state = status.state
             self.states[state] += 1
             seconds = time.monotonic() - started
-            if state == "done" and status.get("pruned"):
+            if state == "done" and status.pruned:
                 self._seconds.append(seconds)
-                self.say(f"{self._count()}  {name}  {status['reason']}")
+                self.say(f"{self._count()}  {name}  {status.reason}")
             elif state == "done":
                 self._seconds.append(seconds)
                 self._done(name, directory, config, seconds)
             elif state == "failed":
-                self.say(f"{self._count()}  {name}  failed: {status.get('reason')}")
+                self.say(f"{self._count()}  {name}  failed: {status.reason}")
             else:
                 self.say(f"{self._count()}  {name}  {state}")
 

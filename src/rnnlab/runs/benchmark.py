@@ -17,8 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory, replace
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.shapes import PositiveInt
+from rnnlab.store.files import replace
 
 Number = float | int
 

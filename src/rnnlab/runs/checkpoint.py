@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import replace
+from rnnlab.store.files import replace
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:

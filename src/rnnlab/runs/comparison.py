@@ -42,7 +42,7 @@ class Group:
     def counted(self) -> list[RunRecord]:
         """The runs that are done, one a seed and fold: a second run of a seed repeats the first: no new evidence."""
         latest: dict[tuple[int, int], RunRecord] = {}
-        for run in sorted(self.runs, key=lambda run: str(run.status.get("finished") or "")):
+        for run in sorted(self.runs, key=lambda run: run.status.finished or ""):
             if run.score is not None:
                 latest[run.replicate] = run
         return [latest[replicate] for replicate in sorted(latest)]
@@ -276,7 +276,7 @@ def common_overrides(records: Sequence[RunRecord]) -> list[str]:
 def command(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] = ()) -> str:
     """What to paste into a shell to have the run again; with seeds or folds, the sweep over them."""
     parts = ["rnnlab", "train", *(["-m"] if len(seeds) > 1 or len(folds) > 1 else [])]
-    for directory in record.status.get("config_dirs") or []:
+    for directory in record.status.config_dirs:
         parts += ["--config-dir", str(directory)]
     parts += told(record.overrides)
     if record.fold is not None:

@@ -5,40 +5,45 @@
     config.yaml     the resolved config
     status.json     created, queued, running, done, failed or interrupted; times, reason, git, versions, device, command
     metrics.csv     every epoch, a row each
-    metrics.json    final and flat: "val/loss", "test/accuracy", "baseline/loss", "parameters", "seconds" …
+    metrics.json    final and flat: "val/loss", "test/accuracy", "baseline/loss", "parameters", "seconds" …;
+                    null where a score is no finite number
     checkpoints/    best.ckpt, last.ckpt
     figures/*.png   events.out.tfevents.*   train.log
+    run.lock        held by the one process that works in it
 """
 
 import contextlib
-import csv
-import datetime
 import functools
-import io
-import json
+import math
 import os
 import platform
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Any, TypeVar
 
 from rnnlab import __version__
 from rnnlab.errors import InputError
+from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
+from rnnlab.store.config_file import CONFIG
+from rnnlab.store.files import Damaged, is_there, replace
+from rnnlab.store.metrics_files import EPOCHS, METRICS
+from rnnlab.store.status import STATUS, State, Status
+from rnnlab.store.times import now
 
-State = Literal["created", "queued", "running", "done", "failed", "interrupted"]
-
-STATUS, CONFIG, METRICS, EPOCHS = "status.json", "config.yaml", "metrics.json", "metrics.csv"
-# safe ones; libyaml's do the same several times as fast
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LOG, LOCK, CLAIM = "train.log", "run.lock", ".claim"
+WRITTEN = (STATUS, CONFIG, METRICS, EPOCHS, LOG, LOCK, "fit-profile.txt")
+"""Files that are written while a run trains."""
+FOLDERS = ("checkpoints", "figures", "tensorboard", ".hydra")
+"""Directories whose files are."""
 VERSIONED = ("torch", "lightning", "hydra-core", "omegaconf", "tensorboard", "torchmetrics", "numpy")
+
+_claiming = threading.Lock()
+_Content = TypeVar("_Content")
 
 
 class RunDirectory:
@@ -51,15 +56,18 @@ class RunDirectory:
     # ---- making and finding ---------------------------------------------------------------------
 
     @classmethod
-    def claim(cls, path: str | Path, tolerate: Collection[str] = ()) -> "RunDirectory":
-        """Makes the directory of a new run.
+    def claim(cls, path: str | Path, config: Mapping[str, Any] | None = None, **facts: Any) -> "RunDirectory":
+        """Makes the directory of a new run, and locks it.
 
-        The status file is created exclusively: of two processes that want the
-        same directory one gets it.
+        Config and status appear in it in one step: a process that is killed
+        before leaves nothing that the next claim would not take for its own,
+        and one that is killed after it leaves a run that can be resumed. Of two
+        processes that want the same directory one gets it.
 
         Args:
             path: of the directory, which may exist if it is empty.
-            tolerate: names that may stand in it already.
+            config: of the run; ``None`` where whoever claims executes it at once.
+            facts: for its status, beside when and by whom it was made.
 
         Raises:
             InputError: it already holds a run, a sweep or anything else, or cannot be written.
@@ -68,24 +76,58 @@ class RunDirectory:
         directory._made = missing_parents(directory.path)
         try:
             directory.path.mkdir(parents=True, exist_ok=True)
-            inhabitants = sorted(entry.name for entry in directory.path.iterdir() if entry.name not in tolerate)
-            if STATUS in inhabitants:
-                raise InputError(
-                    f"{path} already holds a run, and nothing is overwritten: choose another hydra.run.dir, "
-                    f"or go on with it: rnnlab resume {path}"
-                )
-            if inhabitants:
-                raise InputError(
-                    f"{path} is not empty (it holds {inhabitants[0]}), and nothing is mixed into it: "
-                    "choose another hydra.run.dir"
-                )
-            with open(directory.path / STATUS, "x", encoding="utf-8") as file:
-                json.dump({"state": "created", "created": now(), **_process()}, file)
+            directory._refuse_inhabitants(path)
+            try:
+                with _claiming:  # a lock is the process's: of its threads, too, one at a time
+                    lock.hold(directory.path / LOCK)
+                    directory._refuse_inhabitants(path)
+                    directory._appear(config, facts)
+            except lock.Busy:
+                raise InputError(f"{path} is taken: another run has just begun there") from None
         except FileExistsError:
-            raise InputError(f"{path} is taken: another run has just begun there, or it is a file") from None
+            raise InputError(f"{path} is a file: choose another hydra.run.dir") from None
         except OSError as error:
+            directory._disappear()
             raise InputError(f"{path} cannot be written: {error.strerror}") from None
         return directory
+
+    def _refuse_inhabitants(self, path: str | Path) -> None:
+        """Raises InputError where something is in the directory, be it but for what a killed claim left."""
+        names = {entry.name for entry in self.path.iterdir()}
+        if STATUS in names:
+            raise InputError(
+                f"{path} already holds a run, and nothing is overwritten: choose another hydra.run.dir, "
+                f"or go on with it: rnnlab resume {path}"
+            )
+        # the config goes before the status, out of a claim that is not removed before both are there
+        others = sorted(names - {LOCK, CLAIM} - ({CONFIG} if CLAIM in names else set()))
+        if others:
+            raise InputError(
+                f"{path} is not empty (it holds {others[0]}), and nothing is mixed into it: "
+                "choose another hydra.run.dir"
+            )
+
+    def _appear(self, config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> None:
+        claim = self.path / CLAIM
+        if is_there(claim):
+            shutil.rmtree(claim)
+            (self.path / CONFIG).unlink(missing_ok=True)
+        claim.mkdir()
+        begun = Status.of({"state": "created", "created": now(), **_process(), "directory": os.getcwd(), **facts})
+        replace(claim / STATUS, status.dump(begun))
+        if config is not None:
+            replace(claim / CONFIG, config_file.dump(config))
+            os.rename(claim / CONFIG, self.path / CONFIG)
+        os.rename(claim / STATUS, self.path / STATUS)
+        claim.rmdir()
+
+    def _disappear(self) -> None:
+        """Takes away what a claim has made that could not be finished."""
+        if is_there(self.path / CLAIM) and not is_there(self.path / STATUS):
+            shutil.rmtree(self.path / CLAIM, ignore_errors=True)
+            (self.path / CONFIG).unlink(missing_ok=True)
+            self._remove_lock()
+            remove_empty([self.path, *self._made])
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -95,21 +137,24 @@ class RunDirectory:
             InputError: it is none.
         """
         directory = cls(path)
-        if not directory.path.is_dir():
-            raise InputError(f"{path} is no run: there is no such directory")
-        if not (directory.path / STATUS).is_file() or not (directory.path / CONFIG).is_file():
-            runs = sorted(str(status.parent) for status in directory.path.glob(f"*/{STATUS}"))
+        if not os.path.isdir(directory.path):
+            what = "that is a file, no directory" if os.path.exists(directory.path) else "there is no such directory"
+            raise InputError(f"{path} is no run: {what}")
+        if not is_there(directory.path / STATUS) or not is_there(directory.path / CONFIG):
+            runs = sorted(str(found.parent) for found in directory.path.glob(f"*/{STATUS}"))
             inside = f"; it holds runs: {runs[0]}" + (" …" if len(runs) > 1 else "") if runs else ""
             raise InputError(f"{path} is no run: it has no {CONFIG} and {STATUS}{inside}")
         return directory
 
     def remove_if_untrained(self) -> None:
         """Takes away the directory of a run that was refused before it began; anything computed stays."""
-        if self.epochs or self.last_checkpoint.exists() or self.best_checkpoint.exists():
+        if is_there(self.path / EPOCHS) or is_there(self.last_checkpoint) or is_there(self.best_checkpoint):
             return
-        for name in (STATUS, CONFIG, "train.log"):
+        for name in (STATUS, CONFIG, LOG):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / ".hydra", ignore_errors=True)
+        for name in (CLAIM, ".hydra"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        self._remove_lock()
         with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
             self.path.rmdir()
 
@@ -117,7 +162,39 @@ class RunDirectory:
         """Takes away the empty directories that claiming this one had to make, where nothing is left in them."""
         remove_empty(self._made)
 
+    # ---- one process at a time ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Works in the directory until the block ends; a further process of a data-parallel run goes with the first.
+
+        Raises:
+            InputError: another process is at work there, it cannot be written, or what will be written would land
+                elsewhere, since something in it is a link.
+        """
+        if not is_first_process():
+            yield
+            return
+        with lock.locked(self.path / LOCK):
+            events = [entry.name for entry in self.path.glob("events.out.*")]
+            files.refuse_links(self.path, [*WRITTEN, *events], FOLDERS)
+            files.remove_unfinished(self.path, WRITTEN)
+            yield
+
+    def _remove_lock(self) -> None:
+        (self.path / LOCK).unlink(missing_ok=True)  # before it is given back: nobody else has it by then
+        lock.release(self.path / LOCK)
+
     # ---- places -----------------------------------------------------------------------------------
+
+    def folder(self, name: str) -> Path:
+        """A directory in this one to write in, made where there is none.
+
+        Raises:
+            InputError: it is a link, or no directory.
+            OSError: it cannot be made.
+        """
+        return files.folder(self.path, name)
 
     @property
     def figures(self) -> Path:
@@ -136,6 +213,10 @@ class RunDirectory:
         """Where event files lie: TensorBoard names a run by their directory, and the run's own name tells most."""
         return self.path
 
+    @property
+    def log(self) -> Path:
+        return self.path / LOG
+
     # ---- config and status ------------------------------------------------------------------------
 
     @property
@@ -143,126 +224,98 @@ class RunDirectory:
         """The resolved config, as plain containers.
 
         Raises:
-            InputError: the file is no YAML mapping.
+            InputError: the file is damaged, or cannot be read.
         """
-        try:
-            config = yaml.load((self.path / CONFIG).read_text(encoding="utf-8"), LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.path / CONFIG} is damaged: {' '.join(str(error).split())}") from None
-        if not isinstance(config, dict):
-            raise InputError(f"{self.path / CONFIG} is damaged: it is no mapping")
-        return config
+        return _read(config_file.read, self.path / CONFIG)
 
     def write_config(self, config: Mapping[str, Any], durable: bool = True) -> None:
-        text = yaml.dump(dict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
-        replace(self.path / CONFIG, text, durable)
+        replace(self.path / CONFIG, config_file.dump(config), durable)
 
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """What ``status.json`` says.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file is damaged, or cannot be read.
         """
-        return _read_json(self.path / STATUS)
+        return _read(status.read, self.path / STATUS)
 
-    def update_status(self, state: State | None = None, *, durable: bool = True, **facts: Any) -> None:
-        """Replaces the status file by one with these facts beside the old ones; ``durable`` as for :func:`replace`."""
-        status = self.status | ({"state": state} if state else {}) | facts
-        replace(self.path / STATUS, json.dumps(status, indent=2) + "\n", durable)
+    def update_status(self, state: State | str | None = None, *, durable: bool = True, **facts: Any) -> None:
+        """Replaces the status file by one with these facts beside the old ones; ``durable`` as for ``replace``."""
+        if state is not None:
+            facts["state"] = str(state)
+        replace(self.path / STATUS, status.dump(self.status.with_facts(**facts)), durable)
 
     @property
     def is_alive(self) -> bool:
         """Whether a process of this machine is at work in it."""
-        status = self.status
-        if status["state"] not in ("created", "running") or status.get("host") != socket.gethostname():
+        told = self.status
+        if told.state not in (State.CREATED, State.RUNNING) or told.host != socket.gethostname():
             return False
-        return status.get("pid") != os.getpid() and _started(status.get("pid")) == status.get("process_started", 0)
+        return told.pid != os.getpid() and _started(told.pid) == (told.process_started or 0)
 
     # ---- metrics ----------------------------------------------------------------------------------
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """The final metrics; empty as long as there are none."""
-        return _read_json(self.path / METRICS) if (self.path / METRICS).exists() else {}
+    def metrics(self) -> dict[str, float]:
+        """The final metrics, NaN where one is no finite number; empty as long as there are none.
+
+        Raises:
+            InputError: the file is damaged, or cannot be read.
+        """
+        return _read(metrics_files.read_metrics, self.path / METRICS) if is_there(self.path / METRICS) else {}
+
+    @property
+    def best_epoch(self) -> int:
+        """Of a run that is done, the epoch whose weights were kept.
+
+        Raises:
+            InputError: the metrics are damaged, or do not tell.
+        """
+        epoch = self.metrics.get("best_epoch", math.nan)
+        if epoch != epoch // 1 or epoch < 0:
+            raise Damaged(self.path / METRICS, "it has no best_epoch")
+        return int(epoch)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        replace(self.path / METRICS, json.dumps(dict(metrics), indent=2) + "\n")
+        replace(self.path / METRICS, json_text.dump(dict(metrics), indent=2) + "\n")
 
     @property
     def epochs(self) -> list[dict[str, float]]:
-        """The rows of ``metrics.csv``; a last line that a kill cut short is left out."""
-        path = self.path / EPOCHS
-        if not path.exists():
-            return []
-        text = path.read_text(encoding="utf-8")
-        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        return [{name: _number(value) for name, value in row.items() if value} for row in rows]
+        """The rows of ``metrics.csv``; a last line that a kill cut short is left out.
+
+        Raises:
+            InputError: the file is damaged, or cannot be read.
+        """
+        return _read(metrics_files.read_epochs, self.path / EPOCHS).rows if is_there(self.path / EPOCHS) else []
 
     def write_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replaces all rows."""
         names = list(dict.fromkeys(name for row in rows for name in row))
         # a first row waits for the disk no more than those that are appended to it
         durable = len(rows) > 1
-        replace(self.path / EPOCHS, _csv(names, [dict(zip(names, names, strict=True)), *rows]), durable)
+        replace(self.path / EPOCHS, metrics_files.table(names, rows) if names else "", durable)
 
     def append_epoch(self, row: Mapping[str, float]) -> None:
         """Adds a row, in one write, so that a kill leaves whole lines."""
         path = self.path / EPOCHS
-        if path.exists():
-            with open(path, encoding="utf-8") as file:
-                names = file.readline().strip().split(",")
+        if is_there(path):
+            with files.open_regular(path) as file:
+                names = file.readline(2**20).decode("utf-8").strip().split(",")
             if not set(row) - set(names):
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(_csv(names, [row]))
+                files.append(path, metrics_files.table(names, [row], header=False).encode())
                 return
         self.write_epochs([*self.epochs, row])
 
 
-def _number(text: str) -> float:
+def _read(read: Callable[[Path], _Content], path: Path) -> _Content:
+    """What a file holds, for a caller to whom a file that cannot be read is as a damaged one."""
     try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
-def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    csv.DictWriter(text, names, restval="", lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def replace(path: Path, content: str | bytes | memoryview, durable: bool = True) -> None:
-    """Writes a file whole: what stood there before stays until the new one is on the disk.
-
-    Args:
-        path: of the file.
-        content: all of it.
-        durable: wait for the disk; not for what could be written anew if the power were lost.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    with replacing(path, durable) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextlib.contextmanager
-def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        if durable:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        return read(path)
+    except FileNotFoundError:
+        raise Damaged(path, "it is not there") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def missing_parents(path: Path) -> list[Path]:
@@ -277,19 +330,7 @@ def remove_empty(paths: Iterable[Path]) -> None:
             path.rmdir()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, FileNotFoundError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-
-
 # ---- where a run comes from ----------------------------------------------------------------------
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the millisecond."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
 def provenance() -> dict[str, Any]:

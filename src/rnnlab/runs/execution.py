@@ -24,7 +24,7 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
-from rnnlab.runs.directory import RunDirectory, is_first_process, now, provenance
+from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
@@ -32,6 +32,7 @@ from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, keep_memory, one_thread, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec
+from rnnlab.store.times import now
 from rnnlab.tasks.task import Task
 
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
@@ -279,7 +280,7 @@ def _execute(
     )
     gallery = Gallery(run.instruments, data)
     status = directory.status
-    tensorboard = TensorBoard(directory.tensorboard, config, status.get("choices"), status.get("overrides", ()))
+    tensorboard = TensorBoard(directory.tensorboard, config, status.choices, status.overrides)
     patience = (config.get("early_stopping") or {}).get("patience")
     callbacks: list[Callback] = [
         gallery,
@@ -301,7 +302,7 @@ def _execute(
         directory.update_status(
             "running",
             **provenance(),
-            started=directory.status.get("started", now()),
+            started=status.started or now(),
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,
@@ -377,7 +378,7 @@ def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[st
     gallery.load_state_dict(last.get("callbacks", {}).get(gallery.state_key, {}))
     tensorboard = TensorBoard(directory.tensorboard, run.config)
     baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
-    epoch = directory.metrics["best_epoch"]
+    epoch = directory.best_epoch
     figures = gallery.hang(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
     tensorboard.writer.close()
     directory.update_status(figures=figures)

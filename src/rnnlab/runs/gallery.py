@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.instruments.tensorboard import TensorBoard
-from rnnlab.runs.directory import replace
 from rnnlab.spec import Batch
+from rnnlab.store.files import replace
 from rnnlab.tasks.task import Task
 
 log = logging.getLogger("rnnlab")

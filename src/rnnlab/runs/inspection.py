@@ -40,11 +40,12 @@ from rnnlab.instruments.score_by_length import ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum
 from rnnlab.network import Network
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
-from rnnlab.runs.directory import RunDirectory, replace
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run, build_network, prepare
 from rnnlab.runs.gallery import render, validation_batches
 from rnnlab.runs.trained import open_trained
 from rnnlab.runs.trainer import choose_threads, find_device, quiet_lightning
+from rnnlab.store.files import replace
 from rnnlab.tasks.forecasting import Forecasting
 
 log = logging.getLogger("rnnlab")
@@ -367,7 +368,7 @@ def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[
     score = ", ".join(scores) or "no final scores: the run is not done"
     if brief:
         return [(inspected.name, f"{cell}, {parameters:,} parameters; {score}")]
-    state = str(status.get("state"))
+    state = str(status.state)
     epochs = len(subject.history)
     trained = (
         f"{epochs} epochs, the weights of epoch {metrics['best_epoch']:.0f} kept" if metrics else f"{epochs} epochs"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare
-from rnnlab.runs.directory import STATUS, RunDirectory
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import find_runs
+from rnnlab.store.status import STATUS
 
 
 def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
@@ -25,7 +26,7 @@ def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
         if (Path(place) / STATUS).is_file() or not any(Path(place).glob(f"*/**/{STATUS}")):
             directory = RunDirectory.open(place)
             if not directory.best_checkpoint.exists():
-                state = directory.status["state"]
+                state = directory.status.state
                 raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
             found.append(directory)
             continue

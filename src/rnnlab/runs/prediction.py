@@ -8,8 +8,8 @@ import torch
 
 from rnnlab.data.sequence import Batches
 from rnnlab.errors import InputError, nearest
-from rnnlab.runs.directory import replacing
 from rnnlab.runs.execution import Run
+from rnnlab.store.files import replacing
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 

@@ -1,32 +1,31 @@
 """Many runs read fast: what their directories say, whatever state they are in."""
 
-import json
 import math
 import os
-import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import CONFIG, EPOCHS, METRICS, STATUS, RunDirectory
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.slurm import seen, submission
 from rnnlab.runs.sweep import COMMAND
+from rnnlab.store import json_text, status
+from rnnlab.store.config_file import CONFIG, read_flat
+from rnnlab.store.files import is_there
+from rnnlab.store.metrics_files import EPOCHS, METRICS, read_epochs, read_metrics
+from rnnlab.store.status import STATUS, State, Status
 
 READERS = 8
 """Threads: on a shared disk the waiting is what takes time."""
 INSIDE_A_RUN = frozenset({"checkpoints", "export", "figures", "inspect", "tensorboard", ".hydra"})
 FOLD = "data.fold"
-TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-# libyaml is ten times faster than the parser in Python, where PyYAML was built with it
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LEDGER_BYTES = 64 * 2**20
 
 
 @dataclass
@@ -37,25 +36,25 @@ class RunRecord:
         path: the directory.
         state: created, running, done, pruned, failed, interrupted; a run whose process is gone is interrupted, and one
             that its search ended early is done as far as its directory goes, but its score competes with no other's.
+        status: what ``status.json`` says.
         reason: in a line, why it failed or stopped.
         overrides: of the command line, all of them.
         choices: of config groups: ``{"model": "gru", …}``.
         config: the resolved config, flat: ``{"optimizer.lr": 0.01, …}``; empty where the run never had one.
         metrics: the final scores, flat; empty as long as there are none.
         epochs: columns of ``metrics.csv``, each ``(epochs,)`` with NaN where an epoch has none.
-        status: all of ``status.json``.
         damage: files that could not be read, a line each.
     """
 
     path: Path
     state: str
+    status: Status
     reason: str = ""
     overrides: tuple[str, ...] = ()
     choices: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: dict[str, np.ndarray] = field(default_factory=dict)
-    status: dict[str, Any] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
 
     @property
@@ -174,110 +173,53 @@ def read_run(path: Path) -> RunRecord:
 
     Raises:
         InputError: ``status.json`` is damaged; damage elsewhere is named in the record.
+        OSError: it cannot be read.
     """
-    status = _json(path / STATUS)
-    state = status.get("state")
-    if not isinstance(state, str):
-        raise InputError(f"{path / STATUS} is damaged: it names no state")
-    if submission(status) is not None and state not in ("done", "failed"):
-        status = seen(RunDirectory(path), status)
-        state = str(status["state"])
+    told = status.read(path / STATUS)
+    if submission(told) is not None and told.state not in (State.DONE, State.FAILED):
+        told = seen(RunDirectory(path), told)
+    state = str(told.state)
     # what another machine's process does cannot be seen from here: its word stands
-    elif state in ("created", "running") and status.get("pid") and status.get("host") == socket.gethostname():
+    if submission(told) is None and state in ("created", "running") and told.pid and told.host == socket.gethostname():
         state = state if RunDirectory(path).is_alive else "interrupted"
-    if state == "done" and status.get("pruned"):
+    if state == "done" and told.pruned:
         state = "pruned"
-    record = RunRecord(
-        path,
-        state,
-        " ".join(str(status.get("reason") or "").split()),
-        tuple(map(str, status.get("overrides") or ())),
-        {str(group): str(choice) for group, choice in (status.get("choices") or {}).items() if choice is not None},
-        status=status,
-    )
+    record = RunRecord(path, state, told, told.reason or "", told.overrides, dict(told.choices))
     for name, read in ((CONFIG, _read_config), (METRICS, _read_metrics), (EPOCHS, _read_epochs)):
-        if not (path / name).exists():
-            continue
-        try:
-            read(record, path / name)
-        except (InputError, ValueError, yaml.YAMLError) as error:
-            said = " ".join(str(error).split())
-            record.damage.append(said if said.startswith(str(path)) else f"{path / name} is damaged: {said}")
-        except OSError as error:
-            record.damage.append(f"{path / name}: {error.strerror}")
+        if is_there(path / name):
+            _read_part(record, path / name, read)
     if state == "done" and record.score is None and not record.damage:
         record.damage.append(f"{path / METRICS}: the run is done, but has no finite {record.monitor}")
     return record
 
 
+def _read_part(record: RunRecord, path: Path, read: Callable[[RunRecord, Path], None]) -> None:
+    try:
+        read(record, path)
+    except InputError as error:
+        record.damage.append(str(error))
+    except OSError as error:
+        record.damage.append(f"{path}: {error.strerror}")
+
+
 def _read_config(record: RunRecord, path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    if "&id" in text:  # an anchor may be used in another section
-        sections = _section(text)
-    else:
-        sections = {}
-        for part in TOP_LEVEL_KEY.split(text):
-            sections |= _section(part)
-    record.config = sections
-
-
-@lru_cache(maxsize=20_000)
-def _section(text: str) -> dict[str, Any]:
-    """One top-level key of a config, flat. Runs of a sweep share most of theirs, and parsing YAML is slow."""
-    parsed = yaml.load(text, LOADER)  # a safe loader, either way
-    if parsed is None:
-        return {}
-    if not isinstance(parsed, dict):
-        raise InputError("it is no mapping")
-    return dict(_flat(parsed, ""))
-
-
-def _flat(mapping: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    record.config = read_flat(path)
 
 
 def _read_metrics(record: RunRecord, path: Path) -> None:
-    record.metrics = {
-        name: value
-        for name, value in _json(path).items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    record.metrics = {name: value for name, value in read_metrics(path).items() if math.isfinite(value)}
 
 
 def _read_epochs(record: RunRecord, path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    lines = text[: text.rfind("\n") + 1].splitlines()  # a last line that a kill cut short is left out
-    if len(lines) < 2:
-        return
-    names = lines[0].split(",")
-    rows = [line.split(",") for line in lines[1:]]
-    if any(len(row) != len(names) for row in rows) or "epoch" not in names:
-        raise InputError(f"{path} is damaged: its lines differ in length")
-    record.epochs = {
-        name: np.array([float(cell) if cell else math.nan for cell in column])
-        for name, column in zip(names, zip(*rows, strict=True), strict=True)
-    }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: it is no mapping")
-    return content
+    record.epochs = read_epochs(path).columns
 
 
 def _sweep(path: Path) -> dict[str, Any]:
     try:
-        return _json(path / COMMAND)
+        content = json_text.read(path / COMMAND, LEDGER_BYTES)
     except (InputError, OSError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _natural(path: Path) -> tuple[Any, ...]:

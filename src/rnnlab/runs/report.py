@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.runs.comparison import Board, command, shown
-from rnnlab.runs.directory import replace
+from rnnlab.store.files import replace
 
 BEFORE = ("data", "task", "rank", "group")
 AFTER = (

@@ -15,12 +15,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory, State, now
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.status import State, Status
+from rnnlab.store.times import now
 
 ANSWER_SECONDS = 60.0
 """How long a command of Slurm's may take; a busy controller needs some."""
@@ -113,20 +115,19 @@ def accounts(name: str) -> dict[int, tuple[str, str]]:
 _remembered: dict[str, tuple[float, Any]] = {}
 
 
-def submission(status: Mapping[str, Any]) -> tuple[str, int] | None:
+def submission(status: Status) -> tuple[str, int] | None:
     """Name and index of the Slurm job that a status belongs to."""
-    of = status.get("slurm") or {}
-    return (str(of["name"]), int(of["index"])) if "name" in of else None
+    return (str(status.slurm["name"]), int(status.slurm["index"])) if status.slurm else None
 
 
-def find(status: Mapping[str, Any]) -> Task | None:
+def find(status: Status) -> Task | None:
     """The job of a run, where it waits or runs; asked once for many runs.
 
     Raises:
         InputError: ``squeue`` gives no answer.
     """
     key = submission(status)
-    if key is None or status.get("state") == "done":
+    if key is None or status.state == State.DONE:
         return None
     asked, tasks = _remembered.get(key[0], (0.0, {}))
     if time.monotonic() - asked > REMEMBERED_SECONDS or not asked:
@@ -138,13 +139,13 @@ def find(status: Mapping[str, Any]) -> Task | None:
 def refuse_what_is_there(directory: RunDirectory) -> None:
     """Raises InputError where a run waits or runs in a queue, or nobody can tell: it must not be executed twice."""
     status = directory.status
-    if submission(status) is None or status["state"] in ("done", "failed"):
+    if submission(status) is None or status.state in (State.DONE, State.FAILED):
         return
     try:
         task = find(status)
     except InputError as error:
         raise InputError(
-            f"{directory.path} was submitted to Slurm ({status['slurm']['name']}), and whether it still waits or runs "
+            f"{directory.path} was submitted to Slurm ({status.slurm['name']}), and whether it still waits or runs "
             f"there cannot be told: {error}"
         ) from None
     if task is not None:
@@ -160,31 +161,30 @@ def forget(directory: RunDirectory) -> None:
         directory.update_status(slurm=None)
 
 
-def seen(directory: RunDirectory, status: Mapping[str, Any]) -> dict[str, Any]:
+def seen(directory: RunDirectory, status: Status) -> Status:
     """The status of a run that was submitted, by what the queue says; where that gives no answer, its word stands."""
     try:
         task = find(status)
         if task is None:
             return settle(directory)
     except InputError:
-        return dict(status)
-    return {**status, "state": "queued" if task.state == "PENDING" else status["state"]}
+        return status
+    return status.with_facts(state="queued") if task.state == "PENDING" else status
 
 
-def settle(directory: RunDirectory) -> dict[str, Any]:
+def settle(directory: RunDirectory) -> Status:
     """Notes the end of a job that could not note it itself; returns the run's status.
 
     To be called only when the queue does not have the job any more.
     """
     status = directory.status
     key = submission(status)
-    if key is None or status["state"] in ("done", "failed", "interrupted"):
+    if key is None or status.state.is_over:
         return status
-    state, facts = how_it_ended(key, status["state"] == "running")
-    status |= {"state": state, **facts}
+    state, facts = how_it_ended(key, status.state == State.RUNNING)
     with contextlib.suppress(OSError, InputError):  # a full disk, somebody else's sweep
         directory.update_status(state, **facts)
-    return status
+    return status.with_facts(state=str(state), **facts)
 
 
 def how_it_ended(key: tuple[str, int], ran: bool) -> tuple[State, dict[str, Any]]:
@@ -204,7 +204,7 @@ def how_it_ended(key: tuple[str, int], ran: bool) -> tuple[State, dict[str, Any]
     if interrupted and not state:
         reason = "its Slurm job left the queue before it ran"
     facts = {"reason": reason, "finished": now(), "retriable": state == "OUT_OF_MEMORY"}
-    return ("interrupted" if interrupted else "failed"), facts
+    return (State.INTERRUPTED if interrupted else State.FAILED), facts
 
 
 def _of_code(code: str) -> str:

@@ -24,16 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import (
-    CONFIG,
-    STATUS,
-    RunDirectory,
-    missing_parents,
-    now,
-    provenance,
-    remove_empty,
-    replace,
-)
+from rnnlab.runs.directory import RunDirectory, missing_parents, provenance, remove_empty
+from rnnlab.store.files import replace
+from rnnlab.store.status import STATUS
+from rnnlab.store.times import now
 
 COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
 MULTIRUN = "multirun.yaml"
@@ -219,8 +213,8 @@ class SweepDirectory:
             for stale in directory.path.glob(".*.json.*"):
                 stale.unlink(missing_ok=True)
             try:
-                whole = bool(directory.status["state"]) and (directory.path / CONFIG).exists() and directory.config
-            except (InputError, KeyError):
+                whole = bool(directory.status.state and directory.config)
+            except InputError:
                 whole = False
             if not whole:
                 lost.append(job)

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from rnnlab import __version__
 from rnnlab.errors import RunFailed
-from rnnlab.runs.directory import RunDirectory, now, replace
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
 from rnnlab.runs.export.check import Steps, Verdict, check
 from rnnlab.runs.export.formats import OPSET, convert, input_names, output_names, serve
 from rnnlab.runs.export.portable import Portable
 from rnnlab.runs.export.processing import postprocessing, preprocessing
 from rnnlab.runs.export.target import PACKAGES, Target
+from rnnlab.store.files import replace
+from rnnlab.store.times import now
 
 EXAMPLE = (3, 5)
 """Sequences and steps by which a network is traced: neither is 1, and they differ."""
@@ -67,7 +69,7 @@ def describe(
         "created": now(),
         "run": {
             "name": directory.path.name,
-            "state": directory.status["state"],
+            "state": str(directory.status.state),
             "config_sha256": _digest(directory.path / "config.yaml"),
             "checkpoint_sha256": _digest(directory.best_checkpoint),
             "cell": type(run.task.network.cells()[0]).__name__,

@@ -128,7 +128,7 @@ def _group(
         "command": command(example, folds=group.folds).rpartition("seed=")[0],
         "best": best.seed if best else None,
         "figures": [
-            _href(best.path, home) + quote(str(figure)) for figure in (best.status.get("figures") or [])[:12]
+            _href(best.path, home) + quote(figure) for figure in best.status.figures[:12]
         ] if best else [],
         "runs": [
             {"path": _name(run.path, home), "href": _href(run.path, home), "seed": run.seed, "state": run.state,
@@ -223,7 +223,7 @@ def _pending(record: RunRecord, home: Path) -> dict[str, Any]:
         "path": _name(record.path, home),
         "href": _href(record.path, home),
         "state": record.state,
-        "host": str(record.status.get("host") or ""),
+        "host": record.status.host or "",
         "epoch": _last_epoch(record),
         "score": _digits(record.so_far),
     }
@@ -234,25 +234,25 @@ def _provenance(found: Found, home: Path) -> dict[str, Any]:
         return [[value, number] for value, number in Counter(value for value in values if value).most_common(12)]
 
     records = [record.status for record in found.records]
-    times = sorted(str(status["started"]) for status in records if status.get("started"))
-    ends = sorted(str(status["finished"]) for status in records if status.get("finished"))
-    versions = [status["versions"] for status in records if isinstance(status.get("versions"), dict)]
+    times = sorted(status.started for status in records if status.started)
+    ends = sorted(status.finished for status in records if status.finished)
+    versions = [status.versions for status in records]
     # a run of a sweep tells the sweep's command, too: once is enough
-    alone = [] if found.sweeps else dict.fromkeys(_line(status.get("command")) for status in records)
+    alone = [] if found.sweeps else dict.fromkeys(_line(status.command) for status in records)
     return {
         "sweeps": [
             [_name(path, home), _line(told.get("command")), str(told.get("created") or "")]
             for path, told in found.sweeps
         ],
         "commands": [line for line in alone if line][:50],
-        "commits": count(_commit(status.get("git")) for status in records),
+        "commits": count(_commit(status.git) for status in records),
         "versions": {
             name: count(str(each[name]) for each in versions if name in each)
             for name in dict.fromkeys(name for each in versions for name in each)
         },
-        "devices": count(str(status.get("device") or "") for status in records),
-        "hosts": count(str(status.get("host") or "") for status in records),
-        "platforms": count(str(status.get("platform") or "") for status in records),
+        "devices": count(status.device or "" for status in records),
+        "hosts": count(status.host or "" for status in records),
+        "platforms": count(status.platform or "" for status in records),
         "span": [times[0] if times else None, ends[-1] if ends else None],
         "seconds": _digits(sum(record.metrics.get("seconds_total", 0.0) for record in found.records)),
     }
@@ -265,7 +265,7 @@ def _commit(git: Any) -> str:
 
 
 def _line(words: Any) -> str:
-    return shlex.join(map(str, words)) if isinstance(words, list) else ""
+    return shlex.join(map(str, words)) if isinstance(words, (list, tuple)) else ""
 
 
 # ---- small things --------------------------------------------------------------------------------
