@@ -67,7 +67,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
         return Outcome(directory, metrics, [])
 
     monkeypatch.setattr(job_module, "execute", run)
-    monkeypatch.setattr(search_sweep, "print_leaderboard", lambda places: int("failed" in states(places[0])))
+    monkeypatch.setattr(search_sweep, "print_leaderboard", lambda places, **_: int("failed" in states(places[0])))
     monkeypatch.setattr(Basic, "check", lambda *_: None)
 
 

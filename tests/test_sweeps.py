@@ -283,7 +283,8 @@ def test_launchers_of_others_have_the_same_ledger_and_resume(tmp_path: Path, mon
     started = ["-m", *TINY, "--config-dir", str(tmp_path / "conf"), "hydra/launcher=foreign"]
     assert train_command.main([*started, "optimizer.lr=1e-3,1e30", f"hydra.sweep.dir={path}"]) == 1
     assert states(path) == {"0_lr=0.001": "done", "1_lr=1e+30": "failed"}
-    assert resume(path, "optimizer.lr=1e-2") == 1  # the failed one fails again
+    assert resume(path, "optimizer.lr=1e-2") == 2  # these configs may come from anybody
+    assert resume(path, "optimizer.lr=1e-2", "--allow", str(tmp_path / "conf")) == 1  # the failed one fails again
     assert states(path) == {"0_lr=0.001": "done", "1_lr=1e+30": "failed", "2_lr=0.01": "done"}
 
 

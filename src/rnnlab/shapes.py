@@ -15,12 +15,16 @@ run time (``pytest --jaxtyping-packages=rnnlab,beartype.beartype``); training
 pays nothing for them.
 """
 
-from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float, Inexact, Int, Shaped
 from torch import Tensor
+
+from rnnlab.ranges import FilePath as FilePath
+from rnnlab.ranges import Fraction as Fraction
+from rnnlab.ranges import NonNegativeFloat as NonNegativeFloat
+from rnnlab.ranges import NonNegativeInt as NonNegativeInt
+from rnnlab.ranges import OnDisk as OnDisk
+from rnnlab.ranges import PositiveFloat as PositiveFloat
+from rnnlab.ranges import PositiveInt as PositiveInt
 
 Inputs = Shaped[Tensor, "B T ..."]
 """Features ``(batch, time, features)`` or token numbers ``(batch, time)``."""
@@ -37,20 +41,3 @@ Lengths = Int[Tensor, "B"]
 
 State = Tensor | tuple[Tensor, ...]
 """What a cell carries from step to step, each tensor ``(batch, …)``."""
-
-# A signature is the schema of its config: these ranges are checked before a run starts.
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeInt = Annotated[int, Ge(0)]
-PositiveFloat = Annotated[float, Gt(0)]
-NonNegativeFloat = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Ge(0), Lt(1)]
-"""At least 0 and below 1: a dropout rate, a share of the data."""
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """Marks an annotation: the value is a place in the file system."""
-
-
-FilePath = Annotated[str, OnDisk()]
-"""A file or a folder. A run keeps it as an absolute path, so that it can be resumed and evaluated from anywhere."""

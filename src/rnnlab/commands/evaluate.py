@@ -55,6 +55,7 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     """
     if not places:
         raise InputError("evaluate: name a run directory (rnnlab evaluate --help)")
+    allow = trusting(allow, overrides)
     runs = members(places)
     configs = [override(run.config, overrides) for run in runs]
     load_execution()
@@ -91,6 +92,11 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     replace(file, json.dumps(kept, indent=2) + "\n")
     print(f"kept in {shown_path(file.absolute())}")
     return 0
+
+
+def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """What may be built and opened: what the user allows, and a connection for the data where he types so himself."""
+    return [*allow, *(key for each in overrides if (key := each.partition("=")[0].lstrip("+")) == "data.download")]
 
 
 def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser, shown_path
-from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
+from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, trusting
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
 from rnnlab.runs.directory import RunDirectory
@@ -101,7 +101,13 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
 
     inspection.check_folder(folder.absolute(), options.force)
     file = None if options.input is None else inspection.OwnFile(options.input, options.format)
-    asked: tuple[Any, ...] = (options.split or "test", options.sequences, options.allow, options.device, file)
+    asked: tuple[Any, ...] = (
+        options.split or "test",
+        options.sequences,
+        trusting(options.allow, overrides),
+        options.device,
+        file,
+    )
     inspected = [inspection.Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
     if single:
         found = inspection.look(inspected[0], *asked)

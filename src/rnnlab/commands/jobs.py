@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.commands.composition import NOT_OF_A_RUN, one_line, plain
 from rnnlab.errors import InputError
-from rnnlab.runs.sweep import Job
+from rnnlab.runs.sweep import Job, check_name
 
 
 class Composer:
@@ -105,6 +105,5 @@ class Composer:
             name = str(OmegaConf.select(base, "hydra.sweep.subdir", throw_on_missing=True))
         except OmegaConfBaseException as error:
             raise InputError(f"hydra.sweep.subdir: {one_line(error)}") from None
-        if name.strip(". /") == "" or name.startswith("/") or ".." in name.split("/"):
-            raise InputError(f"hydra.sweep.subdir={name}: must be a directory below the sweep's own")
+        check_name(name, "hydra.sweep.subdir")
         return name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser
-from rnnlab.commands.evaluate import add_runs, override, places_and_overrides
+from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, trusting
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.members import members
@@ -117,7 +117,7 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
     from rnnlab.runs.prediction import predictions
 
     write = _output(given)
-    loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], given.allow)
+    loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], trusting(given.allow, overrides))
     write(predictions(join(loaded) if len(loaded) > 1 else loaded[0]))
     return 0
 

@@ -35,21 +35,28 @@ def main(arguments: list[str]) -> int:
     )
     options.add_argument("directories", metavar="DIR", nargs="+", help="runs, sweeps, or directories that hold them")
     options.add_argument("--output", metavar="DIR", help="where the files go (default: the first DIR)")
+    options.add_argument(
+        "--study", metavar="STORAGE", action="append", default=[],
+        help="draw the study of a search that is kept there, outside of its sweep's directory (again for more)",
+    )  # fmt: skip
     given = options.parse_args(arguments)
 
     def action() -> int:
-        print_leaderboard(given.directories, given.output)
+        print_leaderboard(given.directories, given.output, given.study)
         return 0
 
     return guarded(action)
 
 
-def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = None) -> int:
+def print_leaderboard(
+    places: Sequence[str | Path], output: str | Path | None = None, studies: Sequence[str] = ()
+) -> int:
     """Prints the leaderboards, and writes ``leaderboard.csv`` and ``report.html``.
 
     Args:
         places: runs, sweeps, or directories that hold them.
         output: where the two files go; the first place by default.
+        studies: see :func:`rnnlab.runs.page.render`.
 
     Returns:
         1 if a run failed, else 0.
@@ -91,7 +98,7 @@ def print_leaderboard(places: Sequence[str | Path], output: str | Path | None = 
     try:
         home.mkdir(parents=True, exist_ok=True)
         write_leaderboard(table, boards)
-        replace(page, render(boards, found, home, title))
+        replace(page, render(boards, found, home, title, studies))
     except OSError as error:
         raise InputError(
             f"{shown_path(home)} cannot be written ({error.strerror}): choose another place with --output DIR"

@@ -34,7 +34,7 @@ from rnnlab.launch.launcher import LaunchedJob, Launcher
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import TARGET, build
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.sweep import Job
+from rnnlab.runs.sweep import JOBS, Job, TrialEntry
 from rnnlab.search.searcher import Ending, Objective, Searcher
 from rnnlab.search.space import (
     SPAN_FOR_LOG,
@@ -66,8 +66,9 @@ def our_searcher(node: DictConfig, allow: Sequence[str] | None = None) -> Search
     if not str(values.get(TARGET)).startswith(OURS):
         return None
     options = {str(name): value for name, value in values.items() if name not in SPACE_KEYS}
-    made = build(options, "hydra.sweeper", None if allow is None else [*allow, OURS])
-    assert isinstance(made, Searcher)
+    made = build(options, "hydra.sweeper", allow)
+    if not isinstance(made, Searcher):
+        raise InputError(f"hydra.sweeper._target_={values[TARGET]}: it is no rnnlab.search.searcher.Searcher")
     return made
 
 
@@ -307,11 +308,13 @@ class Search:
             InputError: its study is of another search.
         """
         directory = self.leader.directory
-        entries = [entry for entry in directory.plan if entry.get("trial")]
+        entries = [entry for entry in directory.plan if "trial" in entry]
         for entry in entries:
             trial = entry["trial"]
             begun = self.begun.setdefault(trial["number"], Begun(trial["number"], trial["settings"]))
             begun.planned.append(trial["seed"])
+        if len(entries) < len(directory.plan):
+            raise InputError(f"{directory.path / JOBS} is damaged: a job of a search belongs to no trial")
         self.searcher.open(
             self.plan.space, self.objective, directory.path, {n: begun.settings for n, begun in self.begun.items()}
         )
@@ -370,9 +373,11 @@ class Search:
             if not self.waiting and not self._propose():
                 break
             job = self.waiting.popleft()
-            run, number = self.leader.directory.run(job.name), job.trial["number"]
+            run, trial = self.leader.directory.run(job.name), job.trial
+            assert trial is not None
             # the first seed decides for the others, which are not asked any more
-            facts = self.searcher.pruning(number, run.path) if job.trial["seed"] == self.plan.seeds[0] else {}
+            first = trial["seed"] == self.plan.seeds[0]
+            facts = self.searcher.pruning(trial["number"], run.path) if first else {}
             if facts or run.status.pruning:
                 run.update_status(pruning=facts)
             self.flying[job.name] = job
@@ -394,7 +399,7 @@ class Search:
     def _write_down(self, begun: Begun, seeds: Sequence[str | None]) -> None:
         composed = self.leader.compose([self.overrides(begun.settings, seed) for seed in seeds])
         jobs = [
-            replace(job, trial={"number": begun.number, "settings": dict(begun.settings), "seed": seed})
+            replace(job, trial=TrialEntry(number=begun.number, settings=dict(begun.settings), seed=seed))
             for job, seed in zip(composed, seeds, strict=True)
         ]
         self.leader.write_down(jobs)
@@ -407,6 +412,7 @@ class Search:
         run = self.leader.directory.run(name)
         if run.status.state not in ("done", "failed"):
             return  # it was stopped, and goes on when the search does
+        assert job.trial is not None
         begun = self.begun[job.trial["number"]]
         begun.ended[job.trial["seed"]] = self._ending(run)
         self._settle(begun)
@@ -440,6 +446,8 @@ class Search:
     def facts(self) -> dict[str, Any]:
         """What ``sweep.json`` says of the search."""
         place = getattr(self.searcher, "storage", None)
+        if place is not None:
+            self.leader.studies.append(str(_absolute(place)))
         return {
             "searcher": type(self.searcher).__name__,
             "space": self.plan.space.signature(),

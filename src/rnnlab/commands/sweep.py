@@ -7,9 +7,10 @@ report and the resume are the same.
 """
 
 import contextlib
+import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
@@ -29,26 +30,26 @@ from rnnlab.commands.arguments import shown_path
 from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, explain, one_line
 from rnnlab.commands.jobs import Composer
 from rnnlab.commands.report import print_leaderboard
+from rnnlab.commands.trust import PLUGINS, check_configs, check_options, check_overrides, check_targets, locate_option
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
-from rnnlab.runs.build import build, check_arguments
+from rnnlab.runs.build import TARGET, build, check_arguments
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
-from rnnlab.runs.sweep import Job, SweepDirectory, code_digests, differing, is_sweep
+from rnnlab.runs.sweep import Entry, Facts, Job, SweepDirectory, code_digests, differing, is_sweep
 
 if TYPE_CHECKING:  # what a search needs is imported for one
     from rnnlab.commands.search import Plan
     from rnnlab.search.searcher import Searcher
 
 HYDRAS_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-KEPT_FOR_RESUME = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.subdir=", "sweep.", "+hydra.launcher.")
-"""What a resumed sweep takes from the command that started it, of all that is not of its jobs."""
-OF_SEARCH = ("hydra/sweeper=", "hydra.sweeper.", "+hydra.sweeper.")
+KEPT_FOR_RESUME = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.subdir", "sweep.")
+"""What a resumed sweep takes from the command that started it, of all that is not of its jobs: beginnings of keys."""
+OF_SEARCH = ("hydra/sweeper", "hydra.sweeper.")
 """What a resumed search takes from it beside."""
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -81,6 +82,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         HydraException: its configs cannot be composed; likewise.
     """
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
+    directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
     searcher = _searcher(config, None)
     basic = str(config.hydra.sweeper.get("_target_")) == BASIC_SWEEPER
     params = config.hydra.sweeper.get("params") or {} if basic else {}
@@ -92,8 +94,11 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     search_plan = None
     if searcher is not None:
         path = str(config.hydra.sweep.dir)
-        if chosen and is_sweep(path) and SweepDirectory.open(path).facts.get("overrides") == typed:
-            return resume_sweep(path, [], [], force=False)  # the same command goes on with the same search
+        if chosen and is_sweep(path):
+            told = SweepDirectory.open(path).facts
+            its_own = (told["overrides"], told.get("config_dirs", []), told.get("config_name", ROOT))
+            if its_own == (typed, directories, str(config.hydra.job.config_name)):
+                return resume_sweep(path, [], None, force=False)  # the same command goes on with the same search
         search_plan = _plan_of_search(parse, config, parsed)
         varied = search_plan.varied
     else:
@@ -103,7 +108,6 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     if launcher is not None:
         launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
-    directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
     facts = {
         "command": ["rnnlab", *sys.argv[1:]],
         "overrides": typed,
@@ -232,10 +236,13 @@ def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | No
     target = str(values.get("_target_"))
     if target == HYDRAS_BASIC:
         return Basic()
-    if target.startswith(PLUGINS):
-        return None
     named = {str(name): value for name, value in values.items()}
-    made = build(named, "hydra.launcher", None if allow is None else [*allow, "rnnlab.launch"])
+    if target.startswith(PLUGINS):
+        if allow is not None:
+            locate_option(named, "hydra.launcher", allow)
+            check_targets({name: value for name, value in named.items() if name != TARGET}, "hydra.launcher", allow)
+        return None
+    made = build(named, "hydra.launcher", allow)
     if not isinstance(made, Launcher):
         raise InputError(f"hydra.launcher._target_={target}: it is no rnnlab.launch.launcher.Launcher")
     return made
@@ -267,6 +274,7 @@ class Leader(HydraLauncher):
         self.launcher: Launcher | HydraLauncher = Basic()
         self.stop = Stop()
         self.dry_run = self.refuses_identical = False
+        self.studies: list[str] = []
         self._command = ["rnnlab", *sys.argv[1:]]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -322,7 +330,7 @@ class Leader(HydraLauncher):
         checker.check(self._launched(jobs), self.settings)
 
     def write_down(self, jobs: Sequence[Job]) -> None:
-        self.directory.add(jobs, self._command, self.directory.facts["config_dirs"])
+        self.directory.add(jobs, self._command, self.directory.facts.get("config_dirs", []))
 
     def execute(self, jobs: Sequence[Job], before: Sequence[str] = ()) -> list[JobReturn]:
         """Executes jobs that are written down.
@@ -363,7 +371,7 @@ class Leader(HydraLauncher):
             reason: in a line.
         """
         self.directory.write_plan([])
-        self.directory.update_facts(search={**self.directory.facts["search"], "exhausted": reason})
+        self.directory.update_facts(search={**self.directory.facts.get("search", {}), "exhausted": reason})
         print(f"{shown_path(self.directory.path)}: no jobs: {reason}")
 
     def conclude(self) -> int:
@@ -376,7 +384,7 @@ class Leader(HydraLauncher):
         if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
             return 0
         try:
-            failed = print_leaderboard([path])
+            failed = print_leaderboard([path], studies=self.studies)
         except OSError as error:
             console().print(f"the leaderboard cannot be written: {error.strerror}", markup=False)
             failed = 1
@@ -402,7 +410,7 @@ def print_jobs(jobs: Sequence[Job]) -> None:
 # ---- a sweep that there is ------------------------------------------------------------------------------
 
 
-def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str], force: bool) -> int:
+def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str] | None, force: bool) -> int:
     """Does what is left to do in a sweep, and the jobs that further overrides add to it.
 
     Args:
@@ -410,7 +418,8 @@ def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str], forc
         overrides: ``seed=range(5,10)`` adds what the sweep's own overrides say
             with this in place of theirs; ``hydra/launcher=…`` and ``sweep.…``
             are of how it goes on.
-        allow: see :func:`rnnlab.runs.build.build`.
+        allow: see :func:`rnnlab.runs.build.build`, and :mod:`rnnlab.commands.trust` for what else of the sweep's files
+            can be trusted; ``None`` where its command was typed just now.
         force: go on though code or configs are others than at the start.
 
     Returns:
@@ -423,9 +432,9 @@ def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str], forc
     facts = directory.facts
     hydra: Hydra | None = None
     try:
+        config_dir, _ = check_configs(facts, allow, directory.path)
         with directory.lead():
-            dirs = facts.get("config_dirs") or [None]
-            hydra = create_hydra(dirs[0])
+            hydra = create_hydra(config_dir)
             return _resume(directory, hydra, facts, list(overrides), allow, force)
     except COMPOSITION_ERRORS as error:
         raise explain(error, hydra, overrides) from None
@@ -434,9 +443,9 @@ def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str], forc
 def _resume(
     directory: SweepDirectory,
     hydra: Hydra,
-    facts: Mapping[str, Any],
+    facts: Facts,
     overrides: list[str],
-    allow: Sequence[str],
+    allow: Sequence[str] | None,
     force: bool,
 ) -> int:
     parse = OverridesParser.create(hydra.config_loader).parse_overrides
@@ -444,31 +453,37 @@ def _resume(
     target = str(facts.get("sweeper", BASIC_SWEEPER))
     is_search = "search" in facts or target.startswith("rnnlab.search.")
     kept = (*KEPT_FOR_RESUME, *OF_SEARCH) if is_search else KEPT_FOR_RESUME
-    around = [str(each.input_line) for each in before if str(each.input_line).startswith(kept)]
+    replaced = {each.key_or_group for each in new}
+    of_ledger = [each for each in before if each.key_or_group.startswith(kept)]
     if is_search:  # a choice such as sweep=NAME says what is searched
-        around += [str(e.input_line) for e in before if not e.is_hydra_override() and not _is_of_sweep(e)
-                   and not e.is_sweep_override()]  # fmt: skip
-    around = [each for each in around if not each.startswith("hydra.launcher.wait=")]  # a resume waits
+        of_ledger += [e for e in before if not e.is_hydra_override() and not _is_of_sweep(e)
+                      and not e.is_sweep_override()]  # fmt: skip
+    of_ledger = [  # a resume waits
+        each for each in of_ledger if each.key_or_group not in (*replaced, "hydra.launcher.wait")
+    ]
+    check_overrides(of_ledger, hydra.config_loader, allow)
+    around = [str(each.input_line) for each in of_ledger]
     around += [str(each.input_line) for each in new if each.is_hydra_override() or _is_of_sweep(each)]
-    replaced = {each.get_key_element() for each in new}
-    around = [each for each in around if each in overrides or parse([each])[0].get_key_element() not in replaced]
     extension = [each for each in new if not each.is_hydra_override() and not _is_of_sweep(each)]
     varied = list(dict.fromkeys([*facts["varied"], *varied_keys(new), *(e.get_key_element() for e in extension)]))
-    name = facts.get("config_name", ROOT)
+    _, name = check_configs(facts, allow, directory.path)
     around.append(f"hydra.sweep.dir='{directory.path}'")
     config = hydra.compose_config(name, around, RunMode.MULTIRUN, with_log_configuration=True)
     with read_write(config), open_dict(config):
         config.hydra.mode = RunMode.MULTIRUN
     HydraConfig.instance().set_config(config)
+    node = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(node, dict)
+    check_options(of_ledger, {str(name): value for name, value in node.items()}, allow)
     settings = check_settings(config)
-    settings.allow = list(allow)
+    settings.allow = None if allow is None else list(allow)
     searcher = _searcher(config, allow) if is_search else None
     launcher = our_launcher(config.hydra.launcher, allow)
     if launcher is not None:
         launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
-    leader.launcher = launcher or _hydras_launcher(hydra, config)
+    leader.launcher = launcher or _hydras_launcher(hydra, config, settings.allow)
     if searcher is not None:
         return _resume_search(leader, searcher, hydra, config, parse, before, new, force)
     if target != BASIC_SWEEPER and (extension or not directory.plan):
@@ -482,7 +497,7 @@ def _resume(
         jobs = leader.compose(BasicSweeper.split_arguments(list(typed.values()), None)[0])
         leader.check(jobs)
         leader.write_down(jobs)
-    left, changed = _left(leader, force)
+    left, changed = _left(leader)
     added: list[Job] = []
     if extension:
         typed |= {each.get_key_element(): each for each in extension}
@@ -536,7 +551,7 @@ def _resume_search(
     leader.composer.varied = search_plan.varied
     search = Search(leader, searcher, search_plan, hydra)
     search.check()
-    left, changed = _left(leader, force)
+    left, changed = _left(leader)
     _refuse_another_sweep(directory, directory.facts, changed, force)
     names = {job.name for job in left}
     done = [each["directory"] for each in directory.plan if each["directory"] not in names]
@@ -545,7 +560,7 @@ def _resume_search(
     with leader.stop.installed():
         _wait_for_the_orphaned(leader, left)
         search.open(left)
-        of_search = [each for each in new if str(each.input_line).startswith(OF_SEARCH)]
+        of_search = [each for each in new if each.key_or_group.startswith(OF_SEARCH)]
         if of_search:  # a larger budget is the search's from now on
             keys = {each.get_key_element() for each in of_search}
             others = [str(each.input_line) for each in before if each.get_key_element() not in keys]
@@ -555,14 +570,15 @@ def _resume_search(
     return leader.conclude()
 
 
-def _hydras_launcher(hydra: Hydra, config: DictConfig) -> HydraLauncher:
+def _hydras_launcher(hydra: Hydra, config: DictConfig, allow: Sequence[str] | None) -> HydraLauncher:
     from rnnlab.commands.train import job
 
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
-    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
+    task = functools.partial(job, allow=allow)
+    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
 
 
-def _left(leader: Leader, force: bool) -> tuple[list[Job], list[str]]:
+def _left(leader: Leader) -> tuple[list[Job], list[str]]:
     """The jobs that are not done, and what in their configs is not as it was."""
     directory = leader.directory
     left, changed = [], []
@@ -576,28 +592,32 @@ def _left(leader: Leader, force: bool) -> tuple[list[Job], list[str]]:
                 continue
             choices = dict(status.choices)
             stored = run.config
+            if status.get("pruning") and "trial" not in entry:
+                run.update_status(pruning=None)  # nobody knows whose study this is
         try:
-            job = leader.composer.compose(entry["number"], entry["overrides"])
+            parsed = [leader.composer.parse(each) for each in entry["overrides"]]
+            check_overrides(parsed, leader.composer.loader, leader.settings.allow)
+            # how it is launched is the sweep's, and what else is Hydra's nobody asks a job
+            overrides = tuple(str(each.input_line) for each in parsed if not each.is_hydra_override())
+            job = leader.composer.compose(entry["number"], overrides)
         except COMPOSITION_ERRORS as error:
             if stored is None:
                 raise
             changed.append(f"{entry['directory']} cannot be composed any more ({one_line(error)})")
-            job = Job(entry["number"], entry["directory"], tuple(entry["overrides"]), stored)
-        trial = entry.get("trial", {})
+            job = Job(entry["number"], entry["directory"], (), stored)
+        trial = entry.get("trial")
         if stored is not None:
             changed += differing(stored, job.config)
         elif job.digest != entry["digest"]:
             changed.append(f"the config of {entry['directory']}")
         # what it was started with is what it goes on with
         config = job.config if stored is None else stored
-        left.append(
-            Job(job.number, entry["directory"], tuple(entry["overrides"]), config, choices or job.choices, trial)
-        )
+        left.append(Job(job.number, entry["directory"], job.overrides, config, choices or job.choices, trial))
     directory.mend(left, ["rnnlab", *sys.argv[1:]], directory.facts.get("config_dirs", []))
     return left, changed
 
 
-def _renumbered(jobs: Sequence[Job], plan: Sequence[Mapping[str, Any]], composer: Composer) -> list[Job]:
+def _renumbered(jobs: Sequence[Job], plan: Sequence[Entry], composer: Composer) -> list[Job]:
     """The jobs that the sweep does not have yet, numbered without gaps."""
     known = {each["digest"] for each in plan}
     first = 1 + max(each["number"] for each in plan)
@@ -605,14 +625,11 @@ def _renumbered(jobs: Sequence[Job], plan: Sequence[Mapping[str, Any]], composer
     return [composer.compose(number, job.overrides) for number, job in enumerate(new, first)]
 
 
-def _refuse_another_sweep(
-    directory: SweepDirectory, facts: Mapping[str, Any], changed: Sequence[str], force: bool
-) -> None:
+def _refuse_another_sweep(directory: SweepDirectory, facts: Facts, changed: Sequence[str], force: bool) -> None:
     """Raises InputError where code, versions or configs are others than when the sweep started, and says which."""
     code, versions = code_digests(), provenance()["versions"]
-    files = [
-        name for name in dict.fromkeys((*code, *facts.get("code", {}))) if code.get(name) != facts["code"].get(name)
-    ]
+    before = facts.get("code", {})
+    files = [name for name in dict.fromkeys((*code, *before)) if code.get(name) != before.get(name)]
     what = [
         *dict.fromkeys(changed),
         *(f"rnnlab/{name} is another" for name in files),

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from hydra import version
@@ -147,8 +148,12 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     raise InputError(f"{wanted}: a thousand runs have taken this name: choose another {key}")
 
 
-def job(config: DictConfig) -> Any:
+def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
     """What Hydra runs: a single run, or a job of a sweep under a launcher that is Hydra's.
+
+    Args:
+        config: that Hydra composed.
+        allow: of a job of a sweep, see :func:`rnnlab.runs.build.build`.
 
     Returns:
         For a single run the exit status; for a job of a sweep the monitored
@@ -157,7 +162,7 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     directory = RunDirectory(settings.runtime.output_dir)
     if not OmegaConf.is_missing(settings.job, "num"):
-        return _job_of_sweep(directory)
+        return _job_of_sweep(directory, allow)
     execution = load_execution()
     from rnnlab.commands.outcome import print_outcome
 
@@ -195,13 +200,13 @@ def job(config: DictConfig) -> Any:
         raise
 
 
-def _job_of_sweep(directory: RunDirectory) -> float:
+def _job_of_sweep(directory: RunDirectory, allow: Sequence[str] | None) -> float:
     """A job that was planned: its config is in its directory, and how it goes stands there."""
     load_execution()
     from rnnlab.launch.job import execute_job, score
 
     try:
-        execute_job(directory, log=False)  # Hydra does
+        execute_job(directory, allow, log=False)  # Hydra does
     except Interrupted:
         raise KeyboardInterrupt from None  # the jobs after it must not start
     status = directory.status

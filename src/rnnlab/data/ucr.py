@@ -14,6 +14,7 @@ from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
 from rnnlab.errors import InputError
+from rnnlab.ranges import Download
 from rnnlab.shapes import FilePath, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
@@ -62,7 +63,7 @@ class UCR(SequenceData):
     name: str | None = None
     path: FilePath | None = None
     test_path: FilePath | None = None
-    download: bool = False
+    download: Download = False
     download_path: str = "~/.cache/rnnlab/ucr"
     missing: Literal["refuse", "fill"] = "refuse"
     scaling: Literal["standard", "per_sequence", "none"] = "standard"

@@ -48,7 +48,8 @@ def find_named(name: str, download: bool, folder: Path) -> Files:
     if not download:
         raise InputError(
             f"data.name={name} is not on this machine: data.download=true gets it from timeseriesclassification.com "
-            f"into {folder} (on this machine: {', '.join(here)})"
+            f"into {folder}, for a run or a sweep that there is: --allow data.download "
+            f"(on this machine: {', '.join(here)})"
         )
     return _download(name, folder)
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge
+from typing import Any, Literal
 
 from rnnlab.errors import InputError
 from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
-from rnnlab.launch.local import Local, NonNegativeInt, PositiveInt
+from rnnlab.launch.local import Local
 from rnnlab.launch.watch import Watch
+from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.store.status import State, Status
 
@@ -62,7 +61,7 @@ class Fleets(Local):
 
     def __init__(
         self,
-        members: Annotated[int, Ge(1)] | Literal["auto"] = "auto",
+        members: PositiveInt | Literal["auto"] = "auto",
         figures: Literal["best", "all", "none"] = "best",
         n_jobs: PositiveInt | Literal["auto"] = "auto",
         gpus: list[NonNegativeInt] | Literal["auto"] = "auto",

@@ -14,21 +14,16 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge, Gt
+from typing import Any, Literal
 
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.watch import Watch
+from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.store.status import State, Status
 
 TICK = 0.25  # seconds between two looks at what was asked
-
-# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeInt = Annotated[int, Ge(0)]
 
 
 @dataclass

@@ -9,24 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from annotated_types import Ge, Gt
+from typing import Any
 
 from rnnlab.errors import InputError
 from rnnlab.extras import need
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.local import how_it_died
 from rnnlab.launch.watch import Watch
+from rnnlab.ranges import NonNegativeFloat, PositiveInt
 from rnnlab.runs.sweep import COMMAND
 from rnnlab.store.status import State, Status
 
 TICK = 0.25  # seconds between two looks at what was asked
 ORPHAN_SECONDS = 30.0  # for a job of a process that was lost to write its checkpoint, on another machine
-
-# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeFloat = Annotated[float, Ge(0)]
 
 
 @dataclass

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from pydantic import StringConstraints
 
 from rnnlab.errors import InputError, Interrupted, nearest
 from rnnlab.extras import need
 from rnnlab.instruments.console import console
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
+from rnnlab.ranges import Harmless, NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.store.status import State
@@ -31,10 +32,8 @@ TICK = 1.0  # seconds between two looks at the run directories
 QUERY_SECONDS = 10.0  # between two questions to the queue, which many share
 KILL_SECONDS = 20.0  # for a job that is killed to be gone
 
-# as in rnnlab.shapes, which imports torch: the process that leads the sweep needs none
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeInt = Annotated[int, Ge(0)]
-PositiveFloat = Annotated[float, Gt(0)]
+Word = Annotated[str, Harmless(), StringConstraints(pattern=r"^[\w.,@+:-]+$")]
+"""What Slurm calls something; no line of a script can follow it."""
 
 
 @dataclass
@@ -73,9 +72,9 @@ class Slurm(Launcher):
 
     def __init__(
         self,
-        partition: str | None = None,
-        account: str | None = None,
-        qos: str | None = None,
+        partition: Word | None = None,
+        account: Word | None = None,
+        qos: Word | None = None,
         time_minutes: PositiveInt = 60,
         signal_seconds: PositiveInt = 90,
         max_requeues: NonNegativeInt = 10,
@@ -240,6 +239,8 @@ class Slurm(Launcher):
                     begin_anew(job.directory)
                     of = {"name": name, "index": index, "time_outs": 0}
                     job.directory.update_status("queued", slurm=of, reason=None, submitted=now())
+                if (path / FOLDER).is_symlink():
+                    raise InputError(f"{path / FOLDER} is a link: nothing is written where it leads; take it away")
                 executor = self._executor(path / FOLDER, shape, name)
                 (path / FOLDER).mkdir(exist_ok=True)
                 try:

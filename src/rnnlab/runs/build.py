@@ -14,24 +14,44 @@ import inspect
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.ranges import Harmless, OnDisk, OnNetwork
 
 TRUSTED = (
     "rnnlab.cells.",
     "rnnlab.data.",
     "rnnlab.instruments.",
+    "rnnlab.launch.",
     "rnnlab.network.",
     "rnnlab.runs.trainer.",
+    "rnnlab.search.",
     "rnnlab.tasks.",
     "torch.optim.",
-    "lightning.pytorch.callbacks.",
 )
-"""What a config from a run directory may name: our own parts, optimizers, schedulers and callbacks."""
+"""Where what a config from a run or sweep directory may name must be defined."""
+
+TRUSTED_KINDS = frozenset({
+    "rnnlab.cells.cell.Cell",
+    "rnnlab.data.augmentation.Augmentation",
+    "rnnlab.data.sequence.SequenceData",
+    "rnnlab.instruments.instrument.Instrument",
+    "rnnlab.launch.launcher.Launcher",
+    "rnnlab.network.Network",
+    "rnnlab.search.searcher.Searcher",
+    "rnnlab.tasks.task.Task",
+    "torch.optim.optimizer.Optimizer",
+    "torch.optim.lr_scheduler.LRScheduler",
+})  # fmt: skip
+"""Classes of which it must be one: our own parts, optimizers and schedulers. Any other class or function of
+these modules may open, write or start something.
+"""
+TRUSTED_FUNCTIONS = ("rnnlab.runs.trainer.build_trainer", "rnnlab.tasks.schedules.")
+"""And the functions that it may name."""
 
 PARTIAL, TARGET = "_partial_", "_target_"
 
@@ -42,7 +62,7 @@ def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None,
     Args:
         node: a mapping with ``_target_``.
         key: where it stands in the config, for messages.
-        allow: prefixes of dotted paths that may be built, beside ``TRUSTED``;
+        allow: prefixes of dotted paths that may be built, beside the parts of ``TRUSTED``;
             ``None`` for a config that the person at the keyboard composed,
             who may name anything.
         given: arguments that come from the program and not from the config.
@@ -58,6 +78,10 @@ def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None,
         if name in (TARGET, PARTIAL):
             continue
         arguments[name] = _build_nested(value, f"{key}.{name}", allow)
+    if allow is not None:
+        for name, annotation in annotations(target).items():
+            if arguments.get(name) and _has(annotation, OnNetwork) and not is_allowed(f"{key}.{name}", allow):
+                arguments[name] = False
     is_partial = bool(node.get(PARTIAL, False))
     check_arguments(target, arguments, key, given=given, complete=not is_partial)
     if is_partial:
@@ -93,8 +117,8 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     module_path, _, name = path.rpartition(".")
     trusted = (*TRUSTED, *(f"{prefix.rstrip('.')}." for prefix in allow)) if allow is not None else ("",)
     refused = (
-        f"{key}.{TARGET}={path} is not what a run directory may build: rnnlab's own parts, torch.optim and "
-        f"Lightning callbacks; if you trust it, add --allow {path.split('.')[0]}"
+        f"{key}.{TARGET}={path} is not what a run directory may build: rnnlab's own parts and "
+        f"torch.optim; if you trust it, add --allow {path.split('.')[0]}"
     )
     if not path.startswith(trusted):
         raise InputError(refused)
@@ -107,12 +131,25 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     if not hasattr(module, name):
         raise InputError(f"{key}.{TARGET}={path}: {module_path} has no {name}{nearest(name, vars(module))}")
     target = getattr(module, name)
-    # a name that a trusted module merely imported (rnnlab.….os) is not a part of it
-    if allow is not None and not f"{getattr(target, '__module__', '')}.".startswith(trusted):
+    if allow is not None and not _is_trusted(target, allow):
         raise InputError(refused)
     if not callable(target):
         raise InputError(f"{key}.{TARGET}={path} is no class or function")
     return target
+
+
+def _is_trusted(target: Any, allow: Iterable[str]) -> bool:
+    """Whether a config from a run directory may have this built; the module that it was found in may merely import it
+    (rnnlab.….os).
+    """
+    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
+    if f"{module}.".startswith(tuple(f"{prefix.rstrip('.')}." for prefix in allow)):
+        return True
+    if not f"{module}.".startswith(TRUSTED):
+        return False
+    if not inspect.isclass(target):
+        return f"{module}.{name}".startswith(TRUSTED_FUNCTIONS)
+    return any(f"{base.__module__}.{base.__qualname__}" in TRUSTED_KINDS for base in target.__mro__)
 
 
 def with_absolute_paths(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None) -> dict[str, Any]:
@@ -124,16 +161,35 @@ def with_absolute_paths(node: Mapping[str, Any], key: str, allow: Iterable[str] 
     Raises:
         InputError: as :func:`locate`.
     """
-    hints = _hints(locate(node, key, allow))
-    return {name: _absolute(value) if _is_on_disk(hints.get(name)) else value for name, value in node.items()}
+    hints = annotations(locate(node, key, allow))
+    return {name: _absolute(value) if _has(hints.get(name), OnDisk) else value for name, value in node.items()}
 
 
-def _is_on_disk(annotation: Any) -> bool:
-    from rnnlab.shapes import (
-        OnDisk,
-    )  # here, since it imports torch, of which the process that leads a sweep has no need
+def _has(annotation: Any, mark: type) -> bool:
+    """Whether an annotation, or a part of it, is marked so (:mod:`rnnlab.ranges`)."""
+    return isinstance(annotation, mark) or any(_has(part, mark) for part in get_args(annotation))
 
-    return isinstance(annotation, OnDisk) or any(map(_is_on_disk, get_args(annotation)))
+
+def is_allowed(key: str, allow: Iterable[str]) -> bool:
+    """Whether a user trusts a key, or all below one that it belongs to, of a file that anybody may have made."""
+    return any(f"{key}.".startswith(f"{name}.") for name in allow)
+
+
+def is_plain(value: Any, annotation: Any = None) -> bool:
+    """Whether a value can do no harm, whoever wrote it: a number, a choice of those that an annotation lists, or text
+    of which it says so.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return True
+    if isinstance(value, list):
+        return all(is_plain(item) for item in value)
+    if not isinstance(value, str):
+        return False
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _has(annotation, Harmless)
+    return any(is_plain(value, part) for part in get_args(annotation))
 
 
 def _absolute(value: Any) -> Any:
@@ -169,7 +225,7 @@ def check_arguments(
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in given
     }
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    hints = _hints(target)
+    hints = annotations(target)
     for name, value in arguments.items():
         if name not in named and not takes_any:
             raise InputError(f"{_join(key, name)}={value}: unknown key{nearest(name, named)} (known: {_list(named)})")
@@ -233,7 +289,8 @@ def _join(key: str, name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _hints(target: Any) -> dict[str, Any]:
+def annotations(target: Any) -> dict[str, Any]:
+    """Of the arguments of a class or function, by name; empty where they cannot be found out."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = get_type_hints(function, include_extras=True)

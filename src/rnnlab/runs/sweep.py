@@ -13,6 +13,7 @@ that the process that leads the sweep can be lost at any moment.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # that of Python 3.12, which pydantic needs
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, missing_parents, provenance, remove_empty
@@ -53,12 +57,46 @@ class Job:
     overrides: tuple[str, ...]
     config: Mapping[str, Any] = field(repr=False)
     choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
-    trial: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    trial: "TrialEntry | None" = field(default=None, repr=False)
 
     @property
     def digest(self) -> str:
         """Equal for equal configs."""
         return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Facts(TypedDict, total=False):
+    """What ``sweep.json`` says of a sweep, as far as it is read again; there may be more."""
+
+    command: list[str]
+    overrides: list[str]
+    varied: list[str]
+    config_name: str
+    config_dirs: list[str]
+    sweeper: str
+    code: dict[str, str]
+    versions: dict[str, str]
+    search: dict[str, Any]
+    extended: list[list[str]]
+    forced: list[str]
+
+
+class TrialEntry(TypedDict):
+    """Of a search: the trial that a job belongs to."""
+
+    number: int
+    settings: dict[str, str]
+    seed: str | None
+
+
+class Entry(TypedDict, total=False):
+    """What ``jobs.json`` says of a job; ``trial`` is there in a search alone."""
+
+    number: int
+    directory: str
+    overrides: list[str]
+    digest: str
+    trial: TrialEntry
 
 
 class SweepDirectory:
@@ -127,9 +165,17 @@ class SweepDirectory:
     # ---- the command ------------------------------------------------------------------------------
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What ``sweep.json`` says."""
-        return _read(self.path / COMMAND, dict)
+    def facts(self) -> Facts:
+        """What ``sweep.json`` says.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        facts: Facts = _read(self.path / COMMAND, Facts)
+        for key in ("overrides", "varied"):
+            if key not in facts:
+                raise InputError(f"{self.path / COMMAND} is damaged: it has no {key}")
+        return facts
 
     def update_facts(self, **facts: Any) -> None:
         replace(self.path / COMMAND, json.dumps({**self.facts, **facts}, indent=1) + "\n")
@@ -137,9 +183,26 @@ class SweepDirectory:
     # ---- the plan ---------------------------------------------------------------------------------
 
     @property
-    def plan(self) -> list[dict[str, Any]]:
-        """The jobs written down so far, each with ``number``, ``directory``, ``overrides`` and ``digest``."""
-        return _read(self.path / JOBS, list) if (self.path / JOBS).exists() else []
+    def plan(self) -> list[Entry]:
+        """The jobs written down so far.
+
+        Raises:
+            InputError: the file is damaged, or a job's directory is none below the sweep's.
+        """
+        if not (self.path / JOBS).exists():
+            return []
+        plan: list[Entry] = _read(self.path / JOBS, list[Entry])
+        numbers, names = set(), set()
+        for entry in plan:
+            missing = [key for key in ("number", "directory", "overrides", "digest") if key not in entry]
+            if missing:
+                raise InputError(f"{self.path / JOBS} is damaged: a job has no {missing[0]}")
+            check_name(entry["directory"], f"{self.path / JOBS}: directory")
+            if entry["number"] < 0 or entry["number"] in numbers or entry["directory"] in names:
+                raise InputError(f"{self.path / JOBS} is damaged: job {entry['number']} is there twice, or no job")
+            numbers.add(entry["number"])
+            names.add(entry["directory"])
+        return plan
 
     def add(self, jobs: Sequence[Job], command: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
         """Makes the run directories of further jobs, state ``queued``, and then, at once, writes all jobs down.
@@ -175,21 +238,16 @@ class SweepDirectory:
                     "overrides": list(job.overrides),
                     "choices": dict(job.choices),
                     "config_dirs": list(config_dirs),
-                    **({"trial": dict(job.trial)} if job.trial else {}),
+                    **({"trial": job.trial} if job.trial else {}),
                 }
                 replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n", durable=False)
             known = {each["number"] for each in plan}
-            plan += [
-                {
-                    "number": j.number,
-                    "directory": j.name,
-                    "overrides": list(j.overrides),
-                    "digest": j.digest,
-                    **({"trial": dict(j.trial)} if j.trial else {}),
-                }
-                for j in jobs
-                if j.number not in known
-            ]
+            for job in jobs:
+                if job.number not in known:
+                    entry = Entry(
+                        number=job.number, directory=job.name, overrides=list(job.overrides), digest=job.digest
+                    )
+                    plan.append(Entry(**entry, trial=job.trial) if job.trial else entry)
             self.write_plan(plan)
         except OSError as error:
             for path in made:
@@ -202,8 +260,15 @@ class SweepDirectory:
         replace(self.path / JOBS, f"[\n{lines}\n]\n" if plan else "[]\n")
 
     def run(self, name: str) -> RunDirectory:
-        """The run directory of a job."""
-        return RunDirectory(self.path / name)
+        """The run directory of a job.
+
+        Raises:
+            InputError: a link leads out of the sweep's directory.
+        """
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise InputError(f"{path} is a link that leads out of {self.path}: nothing is written there")
+        return RunDirectory(path)
 
     def mend(self, jobs: Iterable[Job], command: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
         """Makes directories anew whose files were lost or cut short, and clears away what kills left."""
@@ -232,9 +297,10 @@ class SweepDirectory:
         """
         path = self.path / LOCK
         try:
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (held open until the block ends)
+            # whoever made the directory may have put a link there, to a file that this would empty
+            file = open(path, "a+", encoding="utf-8", opener=_opened_itself)  # noqa: SIM115 (held until the block ends)
         except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise InputError(f"{path} cannot be written: {error.strerror}") from None
         with file:
             if not _lock(file):
                 file.seek(0)
@@ -300,14 +366,35 @@ def _create(path: Path, content: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path, kind: type) -> Any:
+def check_name(name: str, key: str) -> None:
+    """Holds the name of a job's directory to be of one below the sweep's.
+
+    Raises:
+        InputError: naming ``key``.
+    """
+    if name.strip(". /") == "" or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise InputError(f"{key}={name}: must be a directory below the sweep's own")
+
+
+def _opened_itself(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    return TypeAdapter(kind)
+
+
+def _read(path: Path, kind: Any) -> Any:
+    """A JSON file, held against what it must be."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        return _adapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")), strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise InputError(f"{path} is damaged: {f'{where}: ' if where else ''}{problem['msg']}") from None
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
-    if not isinstance(content, kind):
-        raise InputError(f"{path} is damaged: it holds no {kind.__name__}")
-    return content
 
 
 def _lock(file: IO[str]) -> bool:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rnnlab.errors import InputError
 from rnnlab.extras import need
-from rnnlab.search.searcher import Ending, Objective, PositiveFloat, PositiveInt, Searcher, Seed, Trial
+from rnnlab.ranges import Name, PositiveFloat, PositiveInt
+from rnnlab.search.searcher import Ending, Objective, Searcher, Seed, Trial
 from rnnlab.search.space import Choice, Interval, Parameter, Space, Value
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class OptunaSearch(Searcher):
         min_epochs: PositiveInt = 1,
         startup_trials: PositiveInt = 10,
         storage: str | None = None,
-        study_name: str = "rnnlab",
+        study_name: Name = "rnnlab",
     ) -> None:
         # a grid has an end of its own
         super().__init__(ALL if sampler == "grid" and n_trials is None else n_trials, timeout, n_jobs, seed)
@@ -118,6 +119,8 @@ class OptunaSearch(Searcher):
         place = self.storage or str(sweep / FILE)
         self._place = place if "://" in place else str(Path(place).expanduser().absolute())
         self._is_own = self.storage is None
+        if self._is_own and Path(self._place).is_symlink():
+            raise InputError(f"{self._place} is a link: nothing is written where it leads; give hydra.sweeper.storage")
         self._pruner = {"name": self.pruner, "min_epochs": self.min_epochs, "max_epochs": objective.max_epochs,
                         "startup_trials": self.startup_trials}  # fmt: skip
         direction: Literal["minimize", "maximize"] = "minimize" if objective.mode == "min" else "maximize"

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Lt
 
 from rnnlab.errors import InputError
+from rnnlab.ranges import PositiveFloat, PositiveInt
 from rnnlab.search.space import Space
 
-# as in rnnlab.shapes, which imports torch: who leads a search needs none
-PositiveInt = Annotated[int, Gt(0)]
-PositiveFloat = Annotated[float, Gt(0)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 
 Ending = Literal["done", "pruned", "failed"]

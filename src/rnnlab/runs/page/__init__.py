@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,7 +29,7 @@ NO_SCORE = ("epoch", "step")
 ENDED = ("done", "pruned", "failed", "interrupted")
 
 
-def render(boards: Sequence[Board], found: Found, home: Path, title: str) -> str:
+def render(boards: Sequence[Board], found: Found, home: Path, title: str, studies: Collection[str] = ()) -> str:
     """The whole page.
 
     Whatever a run's files say is data to the page: it stands in a JSON block
@@ -41,9 +41,10 @@ def render(boards: Sequence[Board], found: Found, home: Path, title: str) -> str
         found: all runs, and what could not be read.
         home: the directory that the page will lie in; links to runs are relative to it.
         title: names what is compared.
+        studies: storages of Optuna's that may be opened although they lie outside of their sweep.
     """
     script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
-    data = json.dumps(payload(boards, found, home, title), separators=(",", ":"), allow_nan=False)
+    data = json.dumps(payload(boards, found, home, title, studies), separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         data = data.replace(character, f"\\u{ord(character):04x}")
     policy = (
@@ -63,7 +64,9 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def payload(boards: Sequence[Board], found: Found, home: Path, title: str) -> dict[str, Any]:
+def payload(
+    boards: Sequence[Board], found: Found, home: Path, title: str, studies: Collection[str] = ()
+) -> dict[str, Any]:
     """What the page's script reads: plain lists and numbers, null for what there is none of."""
     shared = sum(len(board.groups) for board in boards)
     return {
@@ -76,7 +79,7 @@ def payload(boards: Sequence[Board], found: Found, home: Path, title: str) -> di
         "failures": [_failure(record, home) for record in found.records if record.state in ("failed", "interrupted")],
         "pending": [_pending(record, home) for record in found.records if record.state not in ENDED],
         "damage": [*found.left_out, *(line for record in found.records for line in record.damage)],
-        "searches": [each for path, told in found.sweeps if (each := _search(path, told, boards, home))],
+        "searches": [each for path, told in found.sweeps if (each := _search(path, told, boards, home, studies))],
         "provenance": _provenance(found, home),
     }  # fmt: skip
 
@@ -187,7 +190,9 @@ def _curve(group: Group, name: str, points: int) -> list[list[float | None]] | N
 # ---- searches ------------------------------------------------------------------------------------
 
 
-def _search(path: Path, told: Mapping[str, Any], boards: Sequence[Board], home: Path) -> dict[str, Any] | None:
+def _search(
+    path: Path, told: Mapping[str, Any], boards: Sequence[Board], home: Path, studies: Collection[str]
+) -> dict[str, Any] | None:
     """What Optuna draws of a search's study; a line where it cannot."""
     search = told.get("search")
     if not isinstance(search, Mapping) or "study" not in search:
@@ -196,6 +201,12 @@ def _search(path: Path, told: Mapping[str, Any], boards: Sequence[Board], home: 
 
     place = str(search.get("storage") or path / "search.db")
     shown: dict[str, Any] = {"path": _name(path, home), "study": str(search["study"]), "trials": {}, "figures": []}
+    inside = Path(place).is_absolute() and Path(place).resolve().is_relative_to(path.resolve())
+    if place not in studies and not inside:
+        # anybody may have written this place down, and opening it may change a file or reach another machine
+        return shown | {
+            "said": f"The study is kept elsewhere: rnnlab report {_name(path, home)} --study {place} draws it"
+        }
     try:
         return shown | draw(place, str(search["study"]), boards[0].monitor if boards else "score")
     except InputError as error:

@@ -1,0 +1,42 @@
+"""What the arguments of a config may be, as annotations: a signature is the schema of its config. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt
+
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+"""At least 0 and below 1: a dropout rate, a share of the data."""
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Marks an annotation: the value is a place in the file system."""
+
+
+FilePath = Annotated[str, OnDisk()]
+"""A file or a folder. A run keeps it as an absolute path, so that it can be resumed and evaluated from anywhere."""
+
+
+@dataclass(frozen=True)
+class Harmless:
+    """Marks an annotation: whatever the text is, it names no file, no program and no other machine, so that the ledger
+    of a sweep that anybody may have made can say it.
+    """
+
+
+Name = Annotated[str, Harmless()]
+
+
+@dataclass(frozen=True)
+class OnNetwork:
+    """Marks an annotation: where the value is true, a connection may be opened. The config of a run directory that
+    anybody may have made opens none.
+    """
+
+
+Download = Annotated[bool, OnNetwork()]
