@@ -177,6 +177,7 @@ def test_a_ledger_starts_and_reaches_nothing_by_itself(
     assert not (tmp_path / "mine").is_file() or (tmp_path / "mine").read_text() == "precious"
 
 
+@pytest.mark.needs("slurm")
 def test_what_is_typed_or_allowed_is_obeyed(
     planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +190,6 @@ def test_what_is_typed_or_allowed_is_obeyed(
     made: list[list[str]] = []
     monkeypatch.setattr(Slurm, "check", lambda self, *_: made.append(self.setup))
     monkeypatch.setattr(Slurm, "run", lambda *_: None)
-    pytest.importorskip("submitit")
     assert resume_command.main([str(path), "--allow", "hydra.launcher.setup"]) == 2
     assert f"add --allow {tmp_path}" in capfd.readouterr().err
     assert resume_command.main([str(path), "--allow", "hydra.launcher.setup", "--allow", str(tmp_path)]) == 1
