@@ -155,7 +155,7 @@ CHANGES: list[tuple[Change, str]] = [
     (a_job_elsewhere, "directory=../owned: must be a directory below the sweep's own"),
     (a_job_anywhere, "must be a directory below the sweep's own"),
     (a_job_behind_a_link, "is a link that leads out of"),
-    (a_lock_that_is_a_link, "sweep.lock cannot be written"),
+    (a_lock_that_is_a_link, "sweep.lock is a link, and nothing is written through it"),
 ]
 
 
@@ -217,7 +217,7 @@ def test_the_study_of_an_unknown_status_is_not_asked(planned: Path, tmp_path: Pa
     run = RunDirectory(path / "0_seed=0")
     run.update_status(pruning={"storage": "mysql://203.0.113.7/x", "study": "s", "number": 0, "pruner": {}})
     assert resume_command.main([str(path)]) == 1
-    assert not run.status["pruning"]
+    assert not run.status.pruning
 
 
 def test_a_page_opens_no_study_outside_of_its_sweep(

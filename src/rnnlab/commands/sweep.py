@@ -592,7 +592,7 @@ def _left(leader: Leader) -> tuple[list[Job], list[str]]:
                 continue
             choices = dict(status.choices)
             stored = run.config
-            if status.get("pruning") and "trial" not in entry:
+            if status.pruning and "trial" not in entry:
                 run.update_status(pruning=None)  # nobody knows whose study this is
         try:
             parsed = [leader.composer.parse(each) for each in entry["overrides"]]

@@ -18,23 +18,25 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # that of Python 3.12, which pydantic needs
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, missing_parents, provenance, remove_empty
-from rnnlab.store.files import replace
+from rnnlab.store import files, json_text, lock
+from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import STATUS
 from rnnlab.store.times import now
 
 COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
 MULTIRUN = "multirun.yaml"
+BYTES = 2**29
+"""Of each of the two, which have a line a job."""
 PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "spec.py")
 """What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
 
@@ -295,23 +297,8 @@ class SweepDirectory:
         Raises:
             InputError: somebody else holds it, or the directory cannot be written.
         """
-        path = self.path / LOCK
-        try:
-            # whoever made the directory may have put a link there, to a file that this would empty
-            file = open(path, "a+", encoding="utf-8", opener=_opened_itself)  # noqa: SIM115 (held until the block ends)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from None
-        with file:
-            if not _lock(file):
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise InputError(f"{self.path} is being worked on by {holder}: wait for it or stop it")
-            try:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}\n")
-                file.flush()
-            except OSError as error:
-                raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+        with lock.locked(self.path / LOCK):
+            files.remove_unfinished(self.path, (COMMAND, JOBS, "leaderboard.csv", "report.html"))
             yield
 
 
@@ -376,35 +363,24 @@ def check_name(name: str, key: str) -> None:
         raise InputError(f"{key}={name}: must be a directory below the sweep's own")
 
 
-def _opened_itself(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
-
 @functools.cache
 def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
 def _read(path: Path, kind: Any) -> Any:
-    """A JSON file, held against what it must be."""
+    """A JSON file, held against what it must be.
+
+    Raises:
+        InputError: it is something else, or cannot be read.
+    """
     try:
-        return _adapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")), strict=True)
+        return _adapter(kind).validate_python(json_text.read(path, BYTES), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise InputError(f"{path} is damaged: {f'{where}: ' if where else ''}{problem['msg']}") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-
-
-def _lock(file: IO[str]) -> bool:
-    """Whether the lock was to be had; where a file system has no locks, it always is."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True
-    return True
+        raise Damaged(path, f"{f'{where}: ' if where else ''}{problem['msg']}") from None
+    except FileNotFoundError:
+        raise Damaged(path, "it is not there") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
