@@ -19,8 +19,15 @@ install: .venv/installed ## .venv with the project and its tools; EXTRAS=dataset
 
 # ---- experiments
 
+# Commands that rnnlab prints are to be pasted into the shell that called make, which make -C leaves for another directory.
+train sweep evaluate report: export RNNLAB_CALLED_FROM := $(PWD)
+
 train: .venv/installed ## train a GRU on sine waves, or what ARGS says, and show what it learned
 	@$(BIN)/rnnlab train $(ARGS)
+	@[ "$$(command -v rnnlab)" = '$(CURDIR)/$(BIN)/rnnlab' ] || \
+	  { place='$(CURDIR)/'; [ '$(PWD)' != '$(CURDIR)' ] || place=; \
+	  case $$place in *' '*) quote="'" ;; esac; \
+	  echo "rnnlab is not on your PATH yet; this puts it there: source $$quote$${place}$(BIN)/activate$$quote"; }
 
 sweep: .venv/installed ## train several models and rank them: SWEEP="model=rnn,gru seed=0,1,2"
 	@$(BIN)/rnnlab train -m $(SWEEP) $(ARGS)

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -161,6 +162,14 @@ def choices(group: str) -> list[str]:
 def compose(*overrides: str) -> dict[str, Any]:
     """The resolved config that ``rnnlab train OVERRIDES`` runs with."""
     return plain(create_hydra().config_loader.load_configuration("train", list(overrides), run_mode()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def activated() -> Iterator[None]:
+    """The environment of these tests is the shell's, as after ``source .venv/bin/activate``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,5 @@
 """The notebook of the documentation runs from its first cell to its last; ``make docs`` then shows its outputs."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,8 +27,6 @@ def test_it_runs_and_shows_what_it_speaks_of(monkeypatch: pytest.MonkeyPatch) ->
     import nbclient
     import nbformat
 
-    # the rnnlab and the Python of this environment, whether it is activated or not
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(SOURCE, as_version=4)
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", coalesce_streams=True).execute()

@@ -101,11 +101,3 @@ def existing_directory(path: str) -> Path:
     if not Path(path).is_dir():
         raise InputError(f"{path}: there is no such directory")
     return Path(path)
-
-
-def shown_path(path: Path) -> str:
-    """Relative to where the person is, where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import guarded, load_execution, parser, shown_path
+from rnnlab.commands.arguments import guarded, load_execution, parser
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
@@ -21,6 +21,7 @@ from rnnlab.commands.composition import (
 from rnnlab.commands.list import describe, marked, needs
 from rnnlab.errors import InputError, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.shell import shown_path
 from rnnlab.store.files import replace
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.members import members as members
+from rnnlab.shell import pasted, shown_path
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
 
@@ -54,7 +55,7 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
         InputError: it is no run with a checkpoint, an override cannot work, or runs cannot predict together.
     """
     if not places:
-        raise InputError("evaluate: name a run directory (rnnlab evaluate --help)")
+        raise InputError(f"evaluate: name a run directory ({pasted('evaluate', '--help')})")
     allow = trusting(allow, overrides)
     runs = members(places)
     configs = [override(run.config, overrides) for run in runs]

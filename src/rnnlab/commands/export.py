@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser, shown_path
+from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.commands.evaluate import members
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.export.target import choose_target
+from rnnlab.shell import shown_path
 
 
 def main(arguments: list[str]) -> int:

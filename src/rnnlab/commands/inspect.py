@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser, shown_path
+from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser
 from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, trusting
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import find_runs
+from rnnlab.shell import pasted, shown_path
 from rnnlab.store.status import STATUS
 
 MOST = 7
@@ -86,7 +87,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
         InputError: it is no run with a checkpoint, a checkpoint is damaged, or the output exists.
     """
     if not places:
-        raise InputError("inspect: name a run directory (rnnlab inspect --help)")
+        raise InputError(f"inspect: name a run directory ({pasted('inspect', '--help')})")
     check_together(overrides, options)
     single = len(places) == 1 and not _is_sweep(places[0])
     if len(places) > 1 and options.output is None:
@@ -157,7 +158,7 @@ def _run(place: str) -> RunDirectory:
     directory = RunDirectory.open(place)
     if not directory.best_checkpoint.exists():
         state = directory.status.state
-        raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
+        raise InputError(f"{place} has no checkpoint yet (it is {state}): {pasted('resume', Path(place))}")
     return directory
 
 
@@ -176,7 +177,7 @@ def architectures(places: Sequence[str]) -> list[tuple[str, RunDirectory]]:
             continue
         boards = [board for board in boards_of(find_runs([place]).records) if board.ranked]
         if not boards:
-            raise InputError(f"{place} holds no run that is done: rnnlab report {place}")
+            raise InputError(f"{place} holds no run that is done: {pasted('report', Path(place))}")
         if len(boards) > 1:
             kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
             raise InputError(

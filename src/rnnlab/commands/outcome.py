@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.arguments import shown_path
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.export.check import Case
+from rnnlab.shell import pasted, shown_path
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "r2", "exact_match")
 NEITHER_IS_BETTER = ("coverage", "width")
@@ -19,7 +20,7 @@ NEITHER_IS_BETTER = ("coverage", "width")
 def print_outcome(outcome: Outcome) -> None:
     """Prints the test scores beside the baseline's, where everything is, and how to look at it."""
     out = console()
-    metrics, path = outcome.metrics, shown_path(outcome.directory.path)
+    metrics, path = outcome.metrics, escape(shown_path(outcome.directory.path))
     out.print()
     out.print(score_table(metrics, f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"))
     out.print(
@@ -30,7 +31,8 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.figures:
         names = ", ".join(Path(figure).stem for figure in outcome.figures)
         out.print(f"[bold]Figures[/]     {path}/figures/: {names}")
-    out.print(f"[bold]TensorBoard[/] tensorboard --logdir {path}")
+    tensorboard = pasted("--logdir", outcome.directory.path, program="tensorboard")
+    out.print(f"[bold]TensorBoard[/] {escape(tensorboard)}")
 
 
 def score_table(metrics: Mapping[str, Any], title: str) -> Table:

@@ -16,6 +16,7 @@ from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, t
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.members import members
+from rnnlab.shell import pasted
 
 if TYPE_CHECKING:
     from rnnlab.runs.trained import TrainedRun
@@ -56,7 +57,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
             the file cannot be written.
     """
     if not places:
-        raise InputError("predict: name a run directory (rnnlab predict --help)")
+        raise InputError(f"predict: name a run directory ({pasted('predict', '--help')})")
     is_new = given.input is not None or given.stream
     check_together(given, overrides, is_new or given.describe)
     runs = members(places, quiet=True)

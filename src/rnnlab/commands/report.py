@@ -10,13 +10,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.arguments import guarded, parser, shown_path
+from rnnlab.commands.arguments import guarded, parser
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
-from rnnlab.runs.comparison import Board, Group, command, common_overrides, compare, shown
+from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, compare, shown
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
+from rnnlab.shell import pasted, shown_path
 from rnnlab.store.files import replace
 
 SHOWN, SHOWN_OF_A_SEARCH = 20, 10
@@ -69,7 +70,7 @@ def print_leaderboard(
     homes = {parent for record in found.records for parent in record.path.parents}
     for path, told in found.sweeps:
         if path not in homes:
-            why = told.get("search", {}).get("exhausted") or f"none was written down; rnnlab resume {shown_path(path)}"
+            why = told.get("search", {}).get("exhausted") or f"none was written down; {pasted('resume', path)}"
             out.print(f"{shown_path(path)}: no jobs: {why}", markup=False, soft_wrap=True)
     if not found.records:
         return 0
@@ -147,7 +148,8 @@ def _print_board(board: Board, several: bool, most: int) -> None:
         out.print("[dim]n: 2/3 says that two runs of three are done and counted[/]")
     out.print(_verdict(board), soft_wrap=True)
     assert first.best_run is not None
-    out.print(f"[bold]Best again[/] {escape(command(first.best_run, folds=first.folds))}\n")
+    again = pasted(*arguments(first.best_run, folds=first.folds), directory=first.best_run.status.directory)
+    out.print(f"[bold]Best again[/] {escape(again)}\n")
 
 
 def _title(board: Board, several: bool) -> str:

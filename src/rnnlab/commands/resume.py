@@ -1,12 +1,14 @@
 """``rnnlab resume DIR``: goes on where a run or a sweep was stopped."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
+from rnnlab.shell import pasted
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +46,7 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
         raise InputError(f"{overrides[0]}: overrides add jobs to a sweep, and {path} is a run, whose config stays")
     status = directory.status
     if status.state == "done":
-        print(f"{path} is done: there is nothing to go on with (rnnlab evaluate {path})")
+        print(f"{path} is done: there is nothing to go on with ({pasted('evaluate', Path(path))})")
         return 0
     refuse_what_is_there(directory)
     if directory.is_alive and is_first_process():

@@ -26,7 +26,6 @@ from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from rnnlab.commands.arguments import shown_path
 from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, explain, one_line
 from rnnlab.commands.jobs import Composer
 from rnnlab.commands.report import print_leaderboard
@@ -41,6 +40,7 @@ from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import Entry, Facts, Job, SweepDirectory, code_digests, differing, is_sweep
+from rnnlab.shell import pasted, shown_path
 
 if TYPE_CHECKING:  # what a search needs is imported for one
     from rnnlab.commands.search import Plan
@@ -379,7 +379,7 @@ class Leader(HydraLauncher):
         path = self.directory.path
         if not self.directory.plan:
             if self.stop.asked:
-                print(f"stopped before the first job. Go on with: rnnlab resume {shown_path(path)}", file=sys.stderr)
+                print(f"stopped before the first job. Go on with: {pasted('resume', path)}", file=sys.stderr)
             return self.stop.status
         if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
             return 0
@@ -392,7 +392,7 @@ class Leader(HydraLauncher):
         left = [state for state in states if state not in ("done", "pruned")]
         if left or self.stop.signals:
             what = "stopped; what ran has its checkpoint. " if self.stop.signals else ""
-            print(f"{what}Go on with: rnnlab resume {shown_path(path)}", file=sys.stderr)
+            print(f"{what}Go on with: {pasted('resume', path)}", file=sys.stderr)
         return self.stop.status or (1 if left or failed else 0)
 
     def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:

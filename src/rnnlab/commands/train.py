@@ -30,6 +30,7 @@ from rnnlab.commands.composition import (
 )
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.shell import pasted
 
 
 def main(arguments: list[str]) -> int:
@@ -87,7 +88,7 @@ def _say(error: Exception, status: int = 2) -> int:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise InputError(f"{message} (rnnlab train --help)")
+    raise InputError(f"{message} ({pasted('train', '--help')})")
 
 
 def _never(_: DictConfig) -> None:
@@ -190,10 +191,10 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
         return _say(error)
     except RunFailed as error:
         log.error("%s", error)
-        return _say(RunFailed(f"failed: {error} (rnnlab resume {directory.path})"), 1)
+        return _say(RunFailed(f"failed: {error} ({pasted('resume', directory.path)})"), 1)
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
-        print(f"\nstopped; a checkpoint is written. Go on with: rnnlab resume {directory.path}", file=sys.stderr)
+        print(f"\nstopped; a checkpoint is written. Go on with: {pasted('resume', directory.path)}", file=sys.stderr)
         return 128 + error.signal_number
     except Exception:
         log.exception("a bug, or a file that cannot be used")

@@ -23,6 +23,7 @@ from rnnlab.launch.watch import Watch
 from rnnlab.ranges import Harmless, NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.shell import pasted
 from rnnlab.store.status import State
 from rnnlab.store.times import now
 
@@ -219,8 +220,10 @@ class Slurm(Launcher):
         )
         if self.leaves:
             names = ",".join(sorted({each.key[0] for each in (*at_work, *new)}))
-            console().print(f"look at them: rnnlab report {path}\n              squeue --name={names}", markup=False)
-            console().print(f"wait for them: rnnlab resume {path}", markup=False)
+            console().print(
+                f"look at them: {pasted('report', path)}\n              squeue --name={names}", markup=False
+            )
+            console().print(f"wait for them: {pasted('resume', path)}", markup=False)
             return
         self._wait([*at_work, *new], settings, stop, watch)
 

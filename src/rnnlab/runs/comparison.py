@@ -274,15 +274,20 @@ def common_overrides(records: Sequence[RunRecord]) -> list[str]:
 
 
 def command(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] = ()) -> str:
-    """What to paste into a shell to have the run again; with seeds or folds, the sweep over them."""
-    parts = ["rnnlab", "train", *(["-m"] if len(seeds) > 1 or len(folds) > 1 else [])]
+    """The command that makes the run again; with seeds or folds, the sweep over them."""
+    return shlex.join(["rnnlab", *arguments(record, seeds, folds)])
+
+
+def arguments(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] = ()) -> list[str]:
+    """The arguments of :func:`command`."""
+    parts = ["train", *(["-m"] if len(seeds) > 1 or len(folds) > 1 else [])]
     for directory in record.status.config_dirs:
         parts += ["--config-dir", str(directory)]
     parts += told(record.overrides)
     if record.fold is not None:
         parts.append(f"{FOLD}={','.join(map(str, folds or [record.fold]))}")
     parts.append(f"seed={','.join(map(str, seeds or [record.seed]))}")
-    return shlex.join(parts)
+    return parts
 
 
 def shown(value: Any) -> str:

@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 from rnnlab import __version__
 from rnnlab.errors import InputError
+from rnnlab.shell import pasted
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
 from rnnlab.store.config_file import CONFIG
 from rnnlab.store.files import Damaged, is_there, replace
@@ -97,7 +98,7 @@ class RunDirectory:
         if STATUS in names:
             raise InputError(
                 f"{path} already holds a run, and nothing is overwritten: choose another hydra.run.dir, "
-                f"or go on with it: rnnlab resume {path}"
+                f"or go on with it: {pasted('resume', Path(path))}"
             )
         # the config goes before the status, out of a claim that is not removed before both are there
         others = sorted(names - {LOCK, CLAIM} - ({CONFIG} if CLAIM in names else set()))

@@ -31,6 +31,7 @@ from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, keep_memory, one_thread, quiet_lightning
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
+from rnnlab.shell import pasted
 from rnnlab.spec import DataSpec
 from rnnlab.store.times import now
 from rnnlab.tasks.task import Task
@@ -232,7 +233,8 @@ def execute(
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
             reason = f"the disk refuses to be written ({error.strerror}): {error.filename or directory.path}"
             _end(directory, "failed", reason)
-            raise RunFailed(f"{reason}; what was written before can be read; make room, then: rnnlab resume") from error
+            again = pasted("resume", directory.path)
+            raise RunFailed(f"{reason}; what was written before can be read; make room, then: {again}") from error
         _end(directory, "failed", f"{type(error).__name__}: {error}")
         raise
     except BaseException as error:

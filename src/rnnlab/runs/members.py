@@ -8,6 +8,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import find_runs
+from rnnlab.shell import pasted
 from rnnlab.store.status import STATUS
 
 
@@ -27,7 +28,7 @@ def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
             directory = RunDirectory.open(place)
             if not directory.best_checkpoint.exists():
                 state = directory.status.state
-                raise InputError(f"{place} has no checkpoint yet (it is {state}): rnnlab resume {place}")
+                raise InputError(f"{place} has no checkpoint yet (it is {state}): {pasted('resume', Path(place))}")
             found.append(directory)
             continue
         found += best_seeds(place, quiet)
@@ -49,7 +50,7 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
         raise InputError(f"{sweep} holds runs of {kinds}, which no score can rank together: name the runs themselves")
     ranked = [group for board in boards for group in board.groups if group.rank is not None]
     if not ranked:
-        raise InputError(f"{sweep} holds no run that is done: rnnlab report {sweep}")
+        raise InputError(f"{sweep} holds no run that is done: {pasted('report', Path(sweep))}")
     best, folds = ranked[0].counted, ranked[0].folds
     if len(folds) > 1:
         # each fold was trained up to another time, and only the last one knows all that is known

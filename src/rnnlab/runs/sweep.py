@@ -28,6 +28,7 @@ from typing_extensions import TypedDict  # that of Python 3.12, which pydantic n
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, missing_parents, provenance, remove_empty
+from rnnlab.shell import pasted
 from rnnlab.store import files, json_text, lock
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import STATUS
@@ -137,7 +138,7 @@ class SweepDirectory:
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
             if chosen:
                 break
-        resume = f", or go on with it: rnnlab resume {path}" if (Path(path) / COMMAND).exists() else ""
+        resume = f", or go on with it: {pasted('resume', Path(path))}" if (Path(path) / COMMAND).exists() else ""
         raise InputError(
             f"{path} is not empty, and nothing is overwritten or mixed into it: choose another hydra.sweep.dir{resume}"
         )

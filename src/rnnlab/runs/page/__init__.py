@@ -20,6 +20,7 @@ from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
+from rnnlab.shell import pasted
 
 HERE = Path(__file__).parent
 NUMBERS_OF_CURVES = 300_000
@@ -204,9 +205,7 @@ def _search(
     inside = Path(place).is_absolute() and Path(place).resolve().is_relative_to(path.resolve())
     if place not in studies and not inside:
         # anybody may have written this place down, and opening it may change a file or reach another machine
-        return shown | {
-            "said": f"The study is kept elsewhere: rnnlab report {_name(path, home)} --study {place} draws it"
-        }
+        return shown | {"said": f"The study is kept elsewhere: {pasted('report', path, '--study', place)} draws it"}
     try:
         return shown | draw(place, str(search["study"]), boards[0].monitor if boards else "score")
     except InputError as error:

@@ -1,0 +1,52 @@
+"""Commands and paths as a person can paste them into the shell where they were printed."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+CALLED_FROM = "RNNLAB_CALLED_FROM"
+"""Set by the Makefile: the directory of the shell that called make, which ``make -C`` leaves for another."""
+
+MODULES = {"tensorboard": "tensorboard.main"}
+
+
+def shown_path(path: str | Path) -> str:
+    """A path relative to the directory of the person's shell if it lies below it, else absolute."""
+    absolute, here = Path(path).absolute(), _shell()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+
+def pasted(*words: str | Path, program: str = "rnnlab", directory: str | None = None) -> str:
+    """A command line, quoted for the shell, that runs the program of this Python environment.
+
+    Args:
+        words: its arguments; a :class:`Path` is shown as by :func:`shown_path`.
+        program: ``rnnlab`` or ``tensorboard``.
+        directory: where it was run first, which relative paths and modules among its arguments mean.
+
+    Returns:
+        ``rnnlab resume outputs/first`` where that is the ``rnnlab`` that the shell finds; with the path of the program
+        where the environment is not activated.
+    """
+    arguments = [shown_path(word) if isinstance(word, Path) else word for word in words]
+    elsewhere = directory is not None and os.path.isdir(directory) and not os.path.samefile(directory, _shell())
+    start = _start(program, relative=not elsewhere)
+    return f"{f'cd {shlex.quote(str(directory))} && ' if elsewhere else ''}{start} {shlex.join(arguments)}"
+
+
+def _shell() -> Path:
+    """The directory of the person's shell."""
+    caller = os.environ.get(CALLED_FROM, "")
+    return Path(caller) if os.path.isdir(caller) else Path.cwd()
+
+
+def _start(program: str, relative: bool) -> str:
+    ours, found = Path(sys.executable).with_name(program), shutil.which(program)
+    if not ours.exists():
+        # installed for the user, or elsewhere: whatever the shell finds, or the module
+        return program if found else f"{shlex.quote(sys.executable)} -m {MODULES.get(program, program)}"
+    if found and os.path.samefile(found, ours):
+        return program
+    return shlex.quote(shown_path(ours) if relative else str(ours))
