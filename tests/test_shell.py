@@ -93,7 +93,7 @@ def test_the_commands_at_the_end_of_a_run_name_what_is_there(
     assert elsewhere == ["cd", str(place), "&&", *best]
     ((program, *words),) = printed_commands(captured.err)
     assert (program, *words) == (str(BIN / "rnnlab"), "resume", "the run")
-    assert json.loads((place / "the run" / "status.json").read_text())["cwd"] == str(place)
+    assert json.loads((place / "the run" / "status.json").read_text())["directory"] == str(place)
 
 
 @pytest.mark.slow

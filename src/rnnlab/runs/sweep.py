@@ -238,6 +238,7 @@ class SweepDirectory:
                     "created": now(),
                     "number": job.number,
                     "command": list(command),
+                    "directory": os.getcwd(),
                     "overrides": list(job.overrides),
                     "choices": dict(job.choices),
                     "config_dirs": list(config_dirs),
