@@ -17,11 +17,12 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.rnn import RNN
 from rnnlab.data import autoregression
 from rnnlab.data.csv import CSV
-from rnnlab.data.panel import Columns, Panel, arrange
 from rnnlab.data.sequence import SPLITS, SplitName
 from rnnlab.data.series import SeriesData
-from rnnlab.data.table import read
 from rnnlab.errors import InputError
+from rnnlab.files.dialect import Dialect
+from rnnlab.files.panel import Columns, Panel, arrange
+from rnnlab.files.table import read
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.network import Network
 from rnnlab.runs.execution import Outcome
@@ -575,7 +576,7 @@ def test_a_time_format_overrules_the_guess(tmp_path: Path) -> None:
     path = Path(text(tmp_path, "t,y\n01/02/2024,1\n01/03/2024,2\n01/04/2024,3\n"))
     columns = Columns(["y"], time="t")
     for form, unit in ((None, "month"), ("%m/%d/%Y", "day")):
-        assert arrange(read(path, columns, time_format=form), columns, "here").step_unit == unit
+        assert arrange(read(path, columns, Dialect(time_format=form)), columns, "here").step_unit == unit
 
 
 def test_empty_lines_are_left_out_and_said(tmp_path: Path) -> None:
@@ -609,7 +610,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,sales\n" + LONG, {"target": "sale"}, ["data.target=sale", "did you mean 'sales'?"]),
         ("t,y\n" + LONG, {"time": "tt"}, ["data.time=tt", "did you mean 't'?"]),
         ("t,y\n" + LONG, {"past": ["y"]}, ["'y' is named twice"]),
-        (("t,y\n" + LONG).replace(",", ";"), {}, ["data.separator=';'"]),
+        (("t,y\n" + LONG).replace(",", ";"), {"separator": ","}, ["data.separator=','", "by ';'", "recognised"]),
         ("t,y\n" + LONG, {"target": None}, ["data.target is missing"]),
         ("", {}, ["this file is empty"]),
         ("t,y\n", {}, ["no rows"]),
@@ -657,9 +658,9 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path, monkeypatch: pyt
         CSV(path=str(tmp_path / "sale.csv"), target="y")
     with pytest.raises(InputError, match="cannot be read"):
         CSV(path=text(tmp_path, "not parquet at all", "a.parquet"), target="y")
-    with pytest.raises(InputError, match="holds String, and numbers"):
+    with pytest.raises(InputError, match="row 1, column 'y': 'a' is no number"):
         CSV(path=write(tmp_path, pl.DataFrame({"y": ["a", "b"]}), "b.parquet"), target="y")
-    monkeypatch.setattr("rnnlab.data.table.machine_memory", lambda: 1000.0)
+    monkeypatch.setattr("rnnlab.files.table.machine_memory", lambda: 1000.0)
     with pytest.raises(InputError, match=r"about 41 rows.*this machine has 0\.0 GB"):
         CSV(path=text(tmp_path, "t,y\n" + LONG), target="y", time="t")
 

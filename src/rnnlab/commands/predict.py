@@ -176,7 +176,5 @@ def _lines(place: str, name: str) -> Iterator[str]:
 
 
 def _finite(value: Any, otherwise: Any = None) -> Any:
-    """As JSON can say it: a number that is none is ``null``; with the digits that a float32 has."""
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else otherwise
-    return value
+    """As JSON can say it: a number that is none is ``null``."""
+    return otherwise if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.data.panel import Columns, Panel
 from rnnlab.data.series import SeriesData
 from rnnlab.extras import need
+from rnnlab.files.frequency import Frequency
+from rnnlab.files.panel import Columns, Panel
 from rnnlab.shapes import PositiveInt
 
 
@@ -37,7 +38,7 @@ class Airline(SeriesData):
         need("datasets", "aeon", "data=airline")
         from aeon.datasets import load_airline
 
-        values = np.asarray(load_airline(), np.float32)[:, None]
+        values = np.asarray(load_airline(), np.float64)[:, None]
         months = (np.datetime64("1949-01") + np.arange(len(values))).astype("M8[us]")
         columns = Columns(["passengers"], time="month")
-        return Panel(values, months, np.array([0, len(values)]), ("",), columns, "month")
+        return Panel(values, months, np.array([0, len(values)]), ("",), columns, Frequency("month", 1, 0))

@@ -1,7 +1,6 @@
 """Text as token numbers: by character, by byte or by word."""
 
 import codecs
-import os
 import re
 import sys
 from collections import defaultdict
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.errors import InputError
+from rnnlab.files.memory import gigabytes, machine_memory
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
@@ -231,22 +231,3 @@ def _blocks(file: Path) -> Iterator[bytes]:
             yield from iter(lambda: stream.read(BLOCK), b"")
     except OSError as error:
         raise InputError(f"data.path={file} cannot be read: {error.strerror}") from error
-
-
-# ---- memory ---------------------------------------------------------------------------------------
-
-
-def machine_memory() -> float:
-    """Bytes of memory of this machine, or of the container that this process runs in; infinity where nobody says."""
-    limits = [float("inf")]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    container = Path("/sys/fs/cgroup/memory.max")
-    if container.exists() and (limit := container.read_text().strip()).isdigit():
-        limits.append(int(limit))
-    return min(limits)
-
-
-def gigabytes(size: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 1e9:,.1f} GB"

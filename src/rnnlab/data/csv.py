@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from annotated_types import Len
 
-from rnnlab.data.panel import Columns, Gaps, Panel, arrange
 from rnnlab.data.series import SeriesData
-from rnnlab.data.table import read, tabulate
 from rnnlab.errors import InputError
+from rnnlab.files.dialect import Dialect
+from rnnlab.files.panel import Columns, Gaps, Panel, arrange
+from rnnlab.files.table import check_columns, read, tabulate
 from rnnlab.shapes import FilePath
 
 
@@ -33,33 +35,39 @@ class CSV(SeriesData):
     made up: sales of three shops over two years, with a week, a year, a trend,
     promotions that are known in advance and a temperature that is not.
 
-    A file is streamed, and only the named columns are held, in single
-    precision; where they would not fit into memory the file is refused.
+    A file is streamed, and only the named columns are held, eight bytes a
+    number; where they would not fit into memory the file is refused.
 
     Attributes:
         path: of the file; Parquet by its name (``*.parquet``, ``*.pq``), else CSV in UTF-8 with a header.
         target: columns that are forecast, one or several.
-        time: the column of dates, times or whole numbers; ``None``: each row is a step.
+        time: the column of dates, times or whole numbers, or two, ``[DATE, TIME]``; ``None``: each row is a step.
         series: the column that names the series of a row; ``None``: there is one.
         known: columns of numbers that are known for the steps to come.
         past: columns of numbers that are known up to now.
-        separator: between the cells of a CSV.
+        separator: between the cells of a CSV: one character, or ``tab``; ``None``: recognised by the header.
+        decimal: between a number and its decimals, ``.`` or ``,``.
+        thousands: between groups of three digits, such as ``.`` or a space; ``None``: nothing is.
+        missing_values: further words, or numbers, for a missing value.
         time_format: of the times, as in Python's ``strptime``; ``None``: it is guessed.
         sort: rows by time, rather than to refuse what is out of order.
         gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take
             each row for a step.
 
     Raises:
-        InputError: as :func:`rnnlab.data.table.read`, :func:`rnnlab.data.panel.arrange` and :class:`SeriesData`.
+        InputError: as :func:`rnnlab.files.table.read`, :func:`rnnlab.files.panel.arrange` and :class:`SeriesData`.
     """
 
     path: FilePath | None = None
     target: str | Sequence[str] | None = None
-    time: str | None = None
+    time: str | Annotated[Sequence[str], Len(2, 2)] | None = None
     series: str | None = None
     known: Sequence[str] = ()
     past: Sequence[str] = ()
-    separator: str = ","
+    separator: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    missing_values: Sequence[str | int | float] = ()
     time_format: str | None = None
     sort: bool = False
     gaps: Gaps = "error"
@@ -68,8 +76,7 @@ class CSV(SeriesData):
         super()._check_options()
         if self.path is not None and not self.target:
             raise InputError(f"data.target is missing: give the column of {self.path} that is to be forecast")
-        if len(self.separator.encode()) != 1:
-            raise InputError(f"data.separator='{self.separator}' must be one character")
+        self.dialect  # noqa: B018  refuses what cannot be
         if self.gaps == "fill" and self.missing == "error":
             raise InputError("data.gaps=fill makes missing values: it needs data.missing=forward or data.missing=mask")
 
@@ -80,23 +87,29 @@ class CSV(SeriesData):
             # nobody could feed back the temperature
             return replace(MADE_UP, past=()) if self.strategy == "recursive" and self.horizon > 1 else MADE_UP
         target = [self.target] if isinstance(self.target, str) else self.target or ()
-        return Columns(target, self.past, self.known, self.time, self.series)
+        time, clock = (self.time, None) if isinstance(self.time, str | None) else self.time
+        return Columns(target, self.past, self.known, time, self.series, clock)
 
-    @property
-    def _separator(self) -> str:
-        return "\t" if self.separator == "\\t" else self.separator
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How the file is written."""
+        return Dialect(
+            self.separator, self.decimal, self.thousands, tuple(self.missing_values), self.time_format
+        ).check()
 
     @property
     def _written(self) -> dict[str, Any]:
-        form = {"separator": self._separator, "time_format": self.time_format, "sort": self.sort, "gaps": self.gaps}
-        return form if self.path is not None else {}
+        if self.path is None:
+            return {}
+        return {"written": self.dialect.plain(), "sort": self.sort, "gaps": self.gaps}
 
     def read(self) -> Panel:
         if self.path is not None:
-            table = read(Path(self.path).expanduser(), self.columns, self._separator, self.time_format)
+            table = read(Path(self.path).expanduser(), self.columns, self.dialect)
             return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
-        table = tabulate(make_up(), self.columns, "the built-in table")
-        panel = arrange(table, self.columns, "the built-in table")
+        frame = make_up()
+        check_columns(frame.columns, self.columns, "without data.path=FILE the made-up table")
+        panel = arrange(tabulate(frame.lazy(), self.columns, "the made-up table"), self.columns, "the made-up table")
         panel.note = "a made-up table of three shops; give a file of yours, data.path=FILE data.target=COLUMN"
         return panel
 

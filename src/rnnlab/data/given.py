@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data.panel import Panel
 from rnnlab.data.reader import Given, Reader
 from rnnlab.data.sequence import Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder, stack
 from rnnlab.data.series_reader import History, SeriesReader
-from rnnlab.data.source import Source
 from rnnlab.data.text import Passages
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError
+from rnnlab.files.panel import Panel
+from rnnlab.files.source import Source
 from rnnlab.spec import Batch, DataSpec, Origin, Reference
 
 MOST = 10_000
@@ -211,7 +211,12 @@ def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> 
             f"{reader.horizon} ahead, and needs at least {needed + 1} to hold a forecast against what came"
         )
     stride = -(-sum(history.now - needed - length + 1 for history in histories) // MOST)
-    windows = SeriesWindows(reader, histories, length, stride)
+    naive_errors = np.full((len(names), len(reader.of.target)), np.nan)
+    for number, name in enumerate(names):
+        # a series that the run never saw has none
+        if reader.naive_errors and (name in reader.names or len(reader.names) == 1):
+            naive_errors[number] = reader.naive_errors[histories[number].number]
+    windows = SeriesWindows(reader, histories, naive_errors, length, stride)
     spec: DataSpec = common["described"]
     # the one simple forecast that needs no training data
     common["described"] = replace(
@@ -230,7 +235,8 @@ def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> 
             windows.starts,
             tuple(names),
             reader.of,
-            spec.step_unit,
+            reader.frequency,
+            unit=spec.step_unit,
         ),
         unknown=np.concatenate([history.unknown for history in histories]),
         length=length,
@@ -246,11 +252,14 @@ class SeriesWindows(CutOnDemand):
     Args:
         reader: of the trained run.
         histories: of the series.
+        naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error; not a number where unknown.
         length: steps of a window.
         stride: steps from one window to the next; the last one ends as late as its forecast's truth allows.
     """
 
-    def __init__(self, reader: SeriesReader, histories: Sequence[History], length: int, stride: int) -> None:
+    def __init__(
+        self, reader: SeriesReader, histories: Sequence[History], naive_errors: np.ndarray, length: int, stride: int
+    ) -> None:
         first = length + (reader.lag - 1 if reader.lag else 0)
         owners, known = [], []
         for number, history in enumerate(histories):
@@ -260,6 +269,7 @@ class SeriesWindows(CutOnDemand):
         super().__init__(
             reader=reader,
             histories=histories,
+            naive_errors=naive_errors,
             length=length,
             starts=np.cumsum([0, *(history.now for history in histories)]),
             owners=np.concatenate(owners),
@@ -268,6 +278,7 @@ class SeriesWindows(CutOnDemand):
 
     reader: SeriesReader
     histories: Sequence[History]
+    naive_errors: np.ndarray
     length: int
     starts: np.ndarray
     owners: np.ndarray
@@ -306,16 +317,16 @@ class SeriesWindows(CutOnDemand):
             steps,
         )
         inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
-        carried = whole.values[now - length : now + steps, :k].astype(np.float32)
-        actual = np.where(whole.unknown[now - length : now + steps, :k], np.float32(np.nan), carried)
+        carried = whole.values[now - length : now + steps, :k]
+        actual = np.where(whole.unknown[now - length : now + steps, :k], np.nan, carried)
         seen = np.log(actual) if reader.log else actual
         said = steps if reader.direct else 1
         after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
         targets = (after - shift[:, :said]) / scale[:, :said]
         last = np.log(carried[length - 1]) if reader.log else carried[length - 1]
         persistence = (last - shift[-1]) / scale[-1]
-        # the unit of MASE is of the training part, which nobody has here
-        scales = np.stack([shift[-1], scale[-1], np.full_like(shift[-1], np.nan)])
+        scales = np.stack([shift[-1], scale[-1], np.broadcast_to(self.naive_errors[number], shift[-1].shape)])
         ahead = window.ahead[:, :0] if reader.direct else window.ahead
-        parts = (inputs, targets.reshape(length, -1), actual, scales, persistence[None], ahead)
-        return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
+        single = (inputs, targets.reshape(length, -1), persistence[None], ahead)
+        inputs, targets, persistence, ahead = (np.ascontiguousarray(part, np.float32) for part in single)
+        return inputs, targets, actual, scales, persistence, ahead

@@ -10,21 +10,21 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import polars as pl
 
-from rnnlab.data.source import (
+from rnnlab.data.ts_file import read_ts
+from rnnlab.errors import InputError, nearest
+from rnnlab.files.dialect import Dialect, cells_of, column_names, is_number
+from rnnlab.files.source import (
     Format,
     Source,
-    cells_of,
     existing,
     grouped,
-    is_number,
+    is_table,
     numbers,
     open_source,
     parse_json,
     table_source,
     value_of,
 )
-from rnnlab.data.ts_file import read_ts
-from rnnlab.errors import InputError, nearest
 
 SEQUENCE, INPUTS, CLASS = "sequence", "inputs", "class"
 """The columns, or the keys of an object, that name a sequence, hold its steps, and tell its class where it is known."""
@@ -51,6 +51,8 @@ class Arrival(NamedTuple):
         Columns that say in the output which step it is.
     shift
         ``(horizon, values)`` and ``scale`` alike: what brings a forecast to units; ``None`` where the data's spec says.
+    silent
+        It only moves the state on: it was left out and is filled in, and nothing is said of it.
     """
 
     inputs: np.ndarray | np.generic
@@ -59,6 +61,7 @@ class Arrival(NamedTuple):
     labels: Mapping[str, Any] = {}
     shift: np.ndarray | None = None
     scale: np.ndarray | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,11 @@ class Reader(ABC):
     unnamed: ClassVar[Format] = "csv"
     """What a source is taken for that neither its name nor its content tells."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """In which tables are written."""
+        return Dialect()
+
     def plain(self) -> dict[str, Any]:
         """Its name and its arguments."""
         return {"reader": type(self).__name__, **asdict(self)}
@@ -81,9 +89,9 @@ class Reader(ABC):
         """A file or ``-``, in a format that this reads.
 
         Raises:
-            InputError: as :func:`rnnlab.data.source.open_source`, or it is of another format.
+            InputError: as :func:`rnnlab.files.source.open_source`, or it is of another format.
         """
-        source = open_source(place, format, self.unnamed, getattr(self, "separator", ","))
+        source = open_source(place, format, self.unnamed, self.dialect)
         if source.format not in self.formats:
             raise InputError(
                 f"{source.name}: this run does not read {source.format}, but {', '.join(self.formats)}: {self.example}"
@@ -148,10 +156,6 @@ def check_class(name: Any, classes: Sequence[str], place: str) -> str | None:
     return str(name)
 
 
-def _is_table(x: Any) -> bool:
-    return hasattr(x, "columns") and hasattr(x, "shape")
-
-
 @dataclass(frozen=True, eq=False)
 class StepReader(Reader):
     """Steps in rows, sequences in groups of rows or in a line of JSON.
@@ -202,7 +206,7 @@ class StepReader(Reader):
         return short if name not in frame.columns and short in frame.columns else name
 
     def take(self, x: Any) -> Iterator[Given]:
-        if _is_table(x):
+        if is_table(x):
             yield from self._table(table_source(x))
             return
         for number, sequence in enumerate(self._separate(x)):
@@ -227,6 +231,7 @@ class StepReader(Reader):
         at: list[int] = []
         named: int | None = None
         as_json: bool | None = None
+        separator = ","
         last: Any = None
         began = False
         for number, text in enumerate(lines, 1):
@@ -243,10 +248,12 @@ class StepReader(Reader):
             if as_json:
                 row = parse_json(line, place)
             else:
-                cells = cells_of(line)
+                if header is None:
+                    separator = self.dialect.separator_of(line, (*self.names, SEQUENCE))
+                cells = cells_of(line, separator)
                 if header is None:
                     bare = len(cells) == len(self.names) and all(map(is_number, cells))
-                    header = list(self.names) if bare else cells
+                    header = list(self.names) if bare else column_names(cells)
                     at = self._places(header, name)
                     named = header.index(SEQUENCE) if SEQUENCE in header else None
                     if not bare:

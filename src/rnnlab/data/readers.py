@@ -6,6 +6,8 @@ from typing import Any
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.text_reader import CorpusReader, TextReader
+from rnnlab.files.dialect import Dialect
+from rnnlab.files.frequency import Frequency
 
 
 def reader_from_plain(values: Mapping[str, Any]) -> Reader:
@@ -16,4 +18,17 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
     """
     kinds = {kind.__name__: kind for kind in (FeatureReader, TokenReader, TextReader, CorpusReader, SeriesReader)}
     arguments = dict(values)
+    if "tick" in arguments:
+        arguments = _of_before(arguments)
     return kinds[arguments.pop("reader")](**arguments)
+
+
+def _of_before(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a reader of series whose checkpoint said its step in other words."""
+    dated, tick, months = (arguments.pop(name) for name in ("dated", "tick", "months"))
+    if months:
+        step = Frequency("month", months, 30 if tick < 0 else None)
+    else:
+        step = Frequency("duration" if dated else "number", tick)
+    written = Dialect(arguments.pop("separator"), time_format=arguments.pop("time_format"))
+    return {**arguments, "steps": step.plain(), "written": written.plain()}

@@ -220,6 +220,8 @@ class SequenceData(LightningDataModule, ABC):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """As Lightning's, which would search the batch for anything that can be moved, at every step."""
         wait = device.type in ("cpu", "mps")  # as there: a transfer that nobody waits for may be read too early
+        if device.type == "mps":  # which has no double precision
+            batch = batch.map(lambda part: part.float() if part.dtype == torch.float64 else part)
         return batch.map(lambda part: part.to(device, non_blocking=not wait))
 
     def train_dataloader(self) -> "Batches":

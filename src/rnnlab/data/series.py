@@ -1,7 +1,8 @@
 """The contract of time series: windows, splits by time, scaling, and what forecasts are held against."""
 
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from rnnlab.data import autoregression
 from rnnlab.data.calendar import Calendar, calendar_features
-from rnnlab.data.panel import SEASONS, Missing, Panel, carry_forward, show
 from rnnlab.data.sequence import SPLITS, CutOnDemand, Sample, SequenceData, Split, SplitName
-from rnnlab.data.series_reader import SeriesReader, step_of
-from rnnlab.errors import InputError
+from rnnlab.data.series_reader import SeriesReader, shown_names
+from rnnlab.errors import InputError, nearest
+from rnnlab.files.frequency import SEASONS
+from rnnlab.files.panel import Missing, Panel, ShortSeries, carry_forward, keep_series, show
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, TargetSpec
+
+log = logging.getLogger("rnnlab")
 
 LONGEST_ORDER = 24
 """Of an autoregression whose order nobody gave, and no less than two seasons."""
@@ -84,6 +88,10 @@ class SeriesData(SequenceData):
         folds: pieces of the test part, for a backtest with refitting; ``None``: it is one piece.
         fold: which of them, from 0.
         ar_order: lags of the linear autoregression that is fitted beside; ``None``: by Akaike's criterion.
+        short_series: a series with fewer rows than a window needs is an ``error``, or ``drop`` leaves it out.
+        trained: what a trained run learned from its training part: the scaling of each series, its naive errors, and
+            the simple predictors. It hands that in, so that other data is read and scored by it; ``None``: it is
+            learned from the training part of this data.
         num_samples: at most so many windows in all three splits, the first of each; ``None``: all.
 
     Raises:
@@ -109,6 +117,8 @@ class SeriesData(SequenceData):
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
     ar_order: PositiveInt | None = None
+    short_series: ShortSeries = "error"
+    trained: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self._check_options()
@@ -137,7 +147,8 @@ class SeriesData(SequenceData):
 
     @cached_property
     def _carried(self) -> tuple[Panel, np.ndarray | None]:
-        panel = self.read()
+        panel = self._long_enough(self._known(self.read()))
+        panel.values = panel.values.astype(np.float64, copy=False)
         self._check_values(panel)
         return panel, carry_forward(panel.values, panel.starts) if np.isnan(panel.values).any() else None
 
@@ -147,12 +158,83 @@ class SeriesData(SequenceData):
 
     @property
     def _season(self) -> int | None:
-        return self.period or SEASONS.get(self.panel.step_unit)
+        return self._season_of(self.panel)
+
+    def _season_of(self, panel: Panel) -> int | None:
+        # a trained run's is handed in, and may be none
+        return self.period if self.trained is not None else self.period or SEASONS.get(panel.step_unit)
 
     @property
     def _reach(self) -> int:
         """Steps before a window that are read with it: those of the last season."""
-        return (self._season or 1) - 1 if self.residual_of == "seasonal_naive" else 0
+        return self._reach_of(self.panel)
+
+    def _reach_of(self, panel: Panel) -> int:
+        return (self._season_of(panel) or 1) - 1 if self.residual_of == "seasonal_naive" else 0
+
+    def _long_enough(self, panel: Panel) -> Panel:
+        """The series with as many rows as a window needs, where others are to be left out."""
+        needed = self._reach_of(panel) + self.length + self.horizon
+        kept = np.flatnonzero(np.diff(panel.starts) >= needed)
+        left_out = len(panel.names) - len(kept)
+        if self.short_series == "error" or not left_out or not len(kept):
+            return panel
+        return keep_series(panel, kept.tolist(), f"{left_out:,} series of fewer than {needed:,} rows left out")
+
+    # ---- what a trained run has learned -----------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arguments of the constructor: what was learned from the training part, and what it means."""
+        shift, scale = self.moments
+        trained = {
+            "names": list(self.panel.names),
+            "shift": shift.tolist(),
+            "scale": scale.tolist(),
+            "naive_errors": self.naive_errors.tolist(),
+            "errors": {name: errors.tolist() for name, errors in self._errors.items()},
+            "constant": self.linear.constant.tolist(),
+            "weights": self.linear.weights.tolist(),
+        }
+        options = ("scaling", "scale_together", "log", "residual_of")
+        return {**{name: getattr(self, name) for name in options}, "period": self._season, "trained": trained}
+
+    def _known(self, panel: Panel) -> Panel:
+        """The series whose scale a trained run knows; the others are left out, since nobody could read them."""
+        if self.trained is None:
+            return panel
+        columns = len(self.trained["shift"][0])
+        if columns != panel.values.shape[1]:
+            raise InputError(
+                f"data.target, data.past and data.known name {panel.values.shape[1]} columns, and this run was trained "
+                f"on {columns}"
+            )
+        numbers = self._numbers(panel.names)
+        kept = [number for number, known in enumerate(numbers) if known is not None]
+        unknown = [name for name, known in zip(panel.names, numbers, strict=True) if known is None]
+        if not unknown:
+            return panel
+        names = self.trained["names"]
+        why = "this run was not trained on it, so that its scale is unknown (data.scale_together=true trains for any)"
+        if not kept:
+            raise InputError(f"series {shown_names(unknown)}{nearest(unknown[0], names)}: {why}: {shown_names(names)}")
+        note = f"{len(unknown):,} series left out ({shown_names(unknown)})"
+        log.warning("%s", f"{note}: {why}")
+        return keep_series(panel, kept, note)
+
+    def _numbers(self, names: Sequence[str]) -> list[int | None]:
+        """Under which number a trained run knows each series; ``None`` where it does not."""
+        assert self.trained is not None
+        known = {name: number for number, name in enumerate(self.trained["names"])}
+        alone = len(known) == len(names) == 1 and "" in known | dict.fromkeys(names)
+        other = 0 if alone or self.scale_together or self.scaling == "none" else None
+        return [known.get(name, other) for name in names]
+
+    def _learned(self, key: str) -> np.ndarray | None:
+        """``(series, …)`` of a trained run, for the series of this data."""
+        if self.trained is None:
+            return None
+        numbers = [number for number in self._numbers(self.panel.names) if number is not None]
+        return np.asarray(self.trained[key], np.float64)[numbers]
 
     # ---- splits by time -------------------------------------------------------------------------
 
@@ -219,21 +301,24 @@ class SeriesData(SequenceData):
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """The shift and the scale, each ``(series, columns)``, of the training part."""
+        shift, scale = self._learned("shift"), self._learned("scale")
+        if shift is not None and scale is not None:
+            return shift, scale
         parts, columns = self.training_parts(), self.panel.values.shape[1]
         if self.scaling == "none":
-            return np.zeros((len(parts), columns), np.float32), np.ones((len(parts), columns), np.float32)
+            return np.zeros((len(parts), columns)), np.ones((len(parts), columns))
         rows = slice(*parts[0]) if len(parts) == 1 else np.concatenate([np.arange(*part) for part in parts])
         together = self._moments(rows)
         together[1][~(together[1] > 0)] = 1.0
         if len(parts) == 1 or self.scale_together:
-            return tuple(np.repeat(each[None], len(parts), 0).astype(np.float32) for each in together)  # type: ignore[return-value]
+            return tuple(np.repeat(each[None], len(parts), 0) for each in together)  # type: ignore[return-value]
         each = [self._moments(slice(*part)) for part in parts]
         shift, scale = (np.stack([pair[number] for pair in each]) for number in (0, 1))
         # a series that never changes, or is not there yet, in the training part is scaled as all together
         known = np.isfinite(shift)
         shift = np.where(known, shift, together[0])
         scale = np.where(known & (scale > 0), scale, together[1])
-        return shift.astype(np.float32), scale.astype(np.float32)
+        return shift, scale
 
     def _moments(self, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shift = np.full(self.panel.values.shape[1], np.nan)
@@ -249,7 +334,7 @@ class SeriesData(SequenceData):
             if self.scaling == "minmax":
                 shift[column], scale[column] = values.min(), values.max() - values.min()
             else:
-                shift[column], scale[column] = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+                shift[column], scale[column] = values.mean(), values.std()
         return shift, scale
 
     @cached_property
@@ -257,6 +342,11 @@ class SeriesData(SequenceData):
         """``(series, targets)`` mean absolute error of a naive one-step forecast on the training part, seasonal where
         there is a season: the unit of the mean absolute scaled error (Hyndman and Koehler 2006).
         """
+        learned = self._learned("naive_errors")
+        if learned is not None:
+            known = dict.fromkeys((self.trained or {})["names"])
+            unseen = [name not in known and len(known) > 1 for name in self.panel.names]
+            return np.where(np.array(unseen)[:, None], np.nan, learned).astype(np.float32)
         lag = self._season or 1
         errors = np.full((len(self.panel.names), self._targets), np.nan)
         for number, (start, end) in enumerate(self.training_parts()):
@@ -273,18 +363,27 @@ class SeriesData(SequenceData):
         return values if self.unknown is None else np.where(self.unknown[rows, ..., : self._targets], np.nan, values)
 
     def _scaled(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
-        """``(batch, steps, columns)`` of ``(batch, steps)`` rows of ``(batch,)`` series; 0, the mean, where unknown."""
+        """``(batch, steps, columns)`` of ``(batch, steps)`` rows of ``(batch,)`` series; 0, the mean, where unknown.
+
+        The level is taken away in double precision: single would round what is left of a large one.
+        """
         values = self.panel.values[rows]
         if self.log:
             values[..., : self._targets] = np.log(values[..., : self._targets])
         shift, scale = self.moments
-        return np.nan_to_num((values - shift[series][:, None]) / scale[series][:, None], copy=False)
+        scaled = (values - shift[series][:, None]) / scale[series][:, None]
+        return np.nan_to_num(scaled.astype(np.float32), copy=False)
 
     # ---- forecasts to be held against -------------------------------------------------------------
 
     @cached_property
     def linear(self) -> autoregression.Autoregression:
         """The linear autoregression of the scaled targets, fitted on the training part."""
+        if self.trained is not None:
+            constant, weights = (np.array(self.trained[key]) for key in ("constant", "weights"))
+            models = self.horizon if self.strategy == "direct" else 1
+            if len(weights) == models and self.ar_order in (None, weights.shape[1]):
+                return autoregression.Autoregression(constant, weights, self.horizon)
         panel, parts = self.panel, self.training_parts()
         x = np.empty((len(panel.values), self._targets), np.float32)
         for series, (start, _) in enumerate(parts):
@@ -319,6 +418,9 @@ class SeriesData(SequenceData):
     @cached_property
     def _errors(self) -> dict[str, np.ndarray]:
         """``(horizon, targets)`` root mean square error of each reference on training windows, scaled."""
+        learned: Mapping[str, Any] = {} if self.trained is None else self.trained["errors"]
+        if learned and np.shape(learned["persistence"])[0] == self.horizon:
+            return {name: np.asarray(errors, np.float32) for name, errors in learned.items()}
         first, counts, stride = self._origins("train")
         total = int(counts.sum())
         numbers = np.linspace(0, total - 1, min(MEASURED, total)).round().astype(np.int64)
@@ -390,12 +492,12 @@ class SeriesData(SequenceData):
         return SeriesReader(
             columns={
                 "target": list(columns.target), "past": list(columns.past), "known": list(columns.known),
-                "time": columns.time, "series": columns.series,
+                "time": columns.time, "series": columns.series, "clock": columns.clock,
             },
             names=self.panel.names,
             shift=tuple(map(tuple, shift.tolist())),
             scale=tuple(map(tuple, scale.tolist())),
-            together=self.scale_together,
+            together=self.scale_together or self.scaling == "none",
             length=self.length,
             horizon=self.horizon,
             direct=self.strategy == "direct",
@@ -404,7 +506,9 @@ class SeriesData(SequenceData):
             divisor=divisor,
             calendar=tuple(self.calendar),
             missing=self.missing,
-            **step_of(self.panel),
+            steps=self.panel.frequency.plain(),
+            short_series=self.short_series,
+            naive_errors=tuple(map(tuple, self.naive_errors.tolist())),
             **self._written,
         )  # fmt: skip
 
@@ -477,7 +581,7 @@ class SeriesData(SequenceData):
             others.append(np.zeros((len(rows), steps - 1, zeros), np.float32))
             following = torch.from_numpy(np.concatenate(others, -1))
         origin = Origin(
-            actual=torch.from_numpy(self.observed(rows).astype(np.float32, copy=False)),
+            actual=torch.from_numpy(self.observed(rows)),  # in double precision, as the scales are
             scales=torch.from_numpy(
                 np.stack([naive * scale + shift, np.broadcast_to(divisor * scale, naive.shape), errors], 1)
             ),

@@ -1,19 +1,29 @@
 """How a trained run reads new time series: their past, and what is known of the steps to come."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from rnnlab.data.calendar import Calendar, calendar_features
-from rnnlab.data.panel import Columns, Gaps, Missing, Panel, arrange, carry_forward, month_numbers, show
 from rnnlab.data.reader import Arrival, Given, Reader
-from rnnlab.data.source import Format, Source, cells_of, existing, is_number, numbers, parse_json, table_source
-from rnnlab.data.table import MISSING, tabulate
 from rnnlab.errors import InputError, nearest
+from rnnlab.files import times as time_stamps
+from rnnlab.files.dialect import Dialect, cells_of, column_names
+from rnnlab.files.frequency import Frequency
+from rnnlab.files.panel import Columns, Gaps, Missing, Panel, ShortSeries, arrange, carry_forward, show
+from rnnlab.files.source import Format, Source, existing, is_missing, is_table, parse_json, table_source
+from rnnlab.files.table import tabulate
+
+log = logging.getLogger("rnnlab")
+
+MOST_STREAMED = 10_000
+"""Steps that a stream fills in between two lines."""
 
 
 class History(NamedTuple):
@@ -60,7 +70,7 @@ class SeriesReader(Reader):
     """A table with a row a step: the columns of the training data, and its scaling for each series.
 
     Attributes:
-        columns: their names, as arguments of :class:`rnnlab.data.panel.Columns`.
+        columns: their names, as arguments of :class:`rnnlab.files.panel.Columns`.
         names: of the series that the run knows.
         shift: ``(series, columns)``: how values were scaled.
         scale: likewise.
@@ -73,13 +83,12 @@ class SeriesReader(Reader):
         divisor: of that difference, ``(horizon, targets)``, the steps first.
         calendar: see :mod:`rnnlab.data.calendar`.
         missing: see :class:`rnnlab.data.series.SeriesData`.
-        dated: whether times are dates.
-        tick: from one time to the next, in microseconds where they are dates.
-        months: the same in months, where it is any; else 0.
-        separator: of a CSV, as all below in training.
-        time_format: of its times.
-        sort: see :func:`rnnlab.data.panel.arrange`.
+        steps: from one time to the next, as :class:`rnnlab.files.frequency.Frequency` says it in plain values.
+        written: how a table is written, as :class:`rnnlab.files.dialect.Dialect` says it in plain values.
+        sort: see :func:`rnnlab.files.panel.arrange`.
         gaps: likewise.
+        short_series: whether a series that is too short is an error, or left out.
+        naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
     """
 
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "parquet", "jsonl")
@@ -96,18 +105,32 @@ class SeriesReader(Reader):
     divisor: tuple[float, ...] = ()
     calendar: tuple[Calendar, ...] = ()
     missing: Missing = "error"
-    dated: bool = False
-    tick: int = 1
-    months: int = 0
-    separator: str = ","
-    time_format: str | None = None
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
     sort: bool = False
     gaps: Gaps = "error"
+    short_series: ShortSeries = "error"
+    naive_errors: tuple[tuple[float, ...], ...] = ()
 
-    @property
+    @cached_property
     def of(self) -> Columns:
         """The columns."""
         return Columns(**self.columns)
+
+    @cached_property
+    def frequency(self) -> Frequency:
+        """From one time to the next."""
+        return Frequency.from_plain(self.steps)
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """In which tables are written."""
+        return Dialect(**self.written)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """The shift and the scale, each ``(series, columns)``."""
+        return np.asarray(self.shift, np.float64), np.asarray(self.scale, np.float64)
 
     # ---- in words -------------------------------------------------------------------------------
 
@@ -126,8 +149,7 @@ class SeriesReader(Reader):
         if columns.series:
             known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
             lines.append(f"  {columns.series:{width}}  the series: {'any' if self.together else known}")
-        header = [name for name in (columns.time, columns.series, *columns.numbers) if name]
-        lines.append(f"  such as {','.join(header)}")
+        lines.append(f"  such as {','.join(self._header)}")
         how = f"it forecasts {self.horizon} step{'s at once' if self.horizon > 1 else ''}"
         if not (columns.past or self.lag or (self.direct and self.horizon > 1)):
             how = "it forecasts one step, and is fed its own forecasts to go on (--horizon N)"
@@ -136,13 +158,17 @@ class SeriesReader(Reader):
         return "\n".join(lines)
 
     @property
+    def _header(self) -> list[str]:
+        columns = self.of
+        return [name for name in (columns.time, columns.clock, columns.series, *columns.numbers) if name]
+
+    @property
     def _known_ahead(self) -> str:
         return f"{self.horizon} step{'s' * (self.horizon > 1)} after the last target" if self.direct else "the horizon"
 
     @property
     def example(self) -> str:
-        columns = self.of
-        return f"columns {', '.join(name for name in (columns.time, columns.series, *columns.numbers) if name)}"
+        return f"columns {', '.join(self._header)}"
 
     # ---- reading ----------------------------------------------------------------------------------
 
@@ -160,57 +186,74 @@ class SeriesReader(Reader):
                 is unknown, or a value is missing.
         """
         if not isinstance(x, Source):
-            x = table_source(x if hasattr(x, "columns") and hasattr(x, "shape") else self._frame(x))
+            x = table_source(x if is_table(x) else self._frame(x), self.dialect)
         return self._histories(x)
 
     def _frame(self, x: Any) -> pl.DataFrame:
-        values, columns = np.asarray(x, np.float64), self.of
-        values = values[:, None] if values.ndim == 1 else values
-        if values.ndim != 2 or values.shape[1] != len(columns.numbers) or self.calendar or columns.series:
-            raise InputError(
-                f"an array of the shape {values.shape} is not what this run reads: give a table with the {self.example}"
-            )
+        columns = self.of
+        numbers = "numbers, one a step" if len(columns.numbers) == 1 else f"rows of {len(columns.numbers)} numbers"
+        needs_table = bool(self.calendar or columns.series)
+        what = f"give {'' if needs_table else f'{numbers}, or '}a table with the {self.example}"
+        try:
+            cells = x.tolist() if hasattr(x, "tolist") else x
+            rows = [each if isinstance(each, list | tuple) else [each] for each in cells]
+            values = np.array([[np.nan if is_missing(cell) else cell for cell in row] for row in rows], np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{type(x).__name__} is not what this run reads: {what}") from None
+        if values.ndim != 2 or values.shape[1] != len(columns.numbers) or needs_table:
+            shape = np.shape(x) if hasattr(x, "shape") else values.shape
+            raise InputError(f"an array of the shape {shape} is not what this run reads: {what}")
         return pl.DataFrame({name: values[:, k] for k, name in enumerate(columns.numbers)})
 
     def _histories(self, source: Source) -> tuple[list[History], list[str]]:
         columns = self.of
-        if source.format == "jsonl":
-            rows = [row for _, row in source.objects()]
-            if not all(isinstance(row, Mapping) for row in rows):
-                raise InputError(f"{source.name}: give an object a line with the {self.example}")
-            frame = pl.DataFrame(rows, infer_schema_length=None)
-        else:
-            frame = source.frame(text=[name for name in (columns.time, columns.series) if name])
+        frame = source.frame(wanted=columns.all, quoted=True)
         if columns.time and columns.time not in frame.columns and not self.calendar:
-            columns = replace(columns, time=None)
+            columns = replace(columns, time=None, clock=None)
         if columns.series and columns.series not in frame.columns and len(self.names) == 1:
             columns = replace(columns, series=None)
         for name in columns.all:
             existing(frame, name, source.name)
-        # cells that are no numbers are named with their row, which a cast would not
-        parsed = [pl.Series(name, numbers(frame, name, source.name).astype(np.float32)) for name in columns.numbers]
-        frame = frame.select(column for column in (columns.time, columns.series) if column).with_columns(parsed)
-        if columns.time and frame[columns.time].dtype == pl.String:
-            text = frame[columns.time].str.strip_chars().replace(dict.fromkeys(MISSING))
-            whole = text.cast(pl.Int64, strict=False)
-            frame = frame.with_columns((text if self.dated or whole.null_count() else whole).alias(columns.time))
-        table = tabulate(frame, columns, source.name, self.time_format)
-        if table.times is not None and (table.times.dtype.kind == "M") != self.dated:
+        table = tabulate(frame.lazy(), columns, source.name, self.dialect, None if self.frequency.dated else False)
+        if table.times is not None and (table.times.dtype.kind == "M") != self.frequency.dated:
             kinds = ("numbers", "dates")
+            dated = self.frequency.dated
             raise InputError(
-                f"{source.name}, column '{columns.time}': these are {kinds[not self.dated]}, and the run was trained "
-                f"on {kinds[self.dated]}"
+                f"{source.name}, column '{columns.time}': these are {kinds[not dated]}, and the run was trained on "
+                f"{kinds[dated]}"
             )
-        panel = arrange(table, columns, source.name, self.sort, self.gaps)
-        return [self._history(panel, number, source.name) for number in range(len(panel.names))], list(panel.names)
+        panel = arrange(table, columns, source.name, self.sort, self.gaps, self.frequency)
+        histories: list[History] = []
+        names: list[str] = []
+        short: list[str] = []
+        for number, name in enumerate(panel.names):
+            history = self._history(panel, number, source.name)
+            if self.short_series == "drop" and len(panel.names) > 1 and not self._is_enough(history):
+                short.append(name)
+                continue
+            if history is None:
+                which = f" of series '{name}'" if name else ""
+                raise InputError(
+                    f"{source.name}{which}: there is no value of {_list(panel.columns.target)}, and so no past"
+                )
+            histories.append(history)
+            names.append(name)
+        if short:
+            log.warning("%s: %d series are too short and left out: %s", source.name, len(short), shown_names(short))
+        if not histories:
+            raise InputError(f"{source.name}: all series are too short")
+        return histories, names
 
-    def _history(self, panel: Panel, number: int, source: str) -> History:
+    def _is_enough(self, history: History | None) -> bool:
+        return history is not None and history.now >= max(1, self.lag)
+
+    def _history(self, panel: Panel, number: int, source: str) -> History | None:
+        """A series of a panel; ``None`` where none of its targets is known."""
         rows = slice(panel.starts[number], panel.starts[number + 1])
         values, k = panel.values[rows].copy(), len(panel.columns.target)
         known = np.flatnonzero(np.isfinite(values[:, :k]).any(1))
-        which = f" of series '{panel.names[number]}'" if panel.names[number] else ""
         if not len(known):
-            raise InputError(f"{source}{which}: there is no value of {_list(panel.columns.target)}, and so no past")
+            return None
         now = int(known[-1]) + 1
         unknown = np.isnan(values[:now])
         if unknown.any() and self.missing == "error":
@@ -251,19 +294,8 @@ class SeriesReader(Reader):
         if times is None:
             return None
         missing = max(0, now + steps - len(times))
-        after = np.arange(1, missing + 1)
-        if not self.dated:
-            return np.concatenate([times, times[-1] + after * self.tick])[: now + steps]
-        if not self.months:
-            return np.concatenate([times, times[-1] + after * np.timedelta64(self.tick, "us")])[: now + steps]
-        days = times[-1].astype("M8[D]")
-        month = days.astype("M8[M]")
-        starts = month + after * self.months
-        if (days + 1).astype("M8[M]") > month and self.tick < 0:  # ends of months
-            found = (starts + 1).astype("M8[D]") - 1
-        else:
-            found = starts.astype("M8[D]") + (days - month.astype("M8[D]"))
-        return np.concatenate([times, found.astype(times.dtype)])[: now + steps]
+        after = self.frequency.after(times[-1], np.arange(1, missing + 1))
+        return np.concatenate([times, after.astype(times.dtype)])[: now + steps]
 
     def window(self, history: History, steps: int, whole: bool = False) -> Window:
         """What the network reads for a forecast at the end of a history, or at each of its steps.
@@ -284,13 +316,14 @@ class SeriesReader(Reader):
             raise InputError(
                 f"a history of {history.now} steps is shorter than the season of {self.lag} that is needed"
             )
-        shift, scale = (np.asarray(each[history.number], np.float32) for each in (self.shift, self.scale))
-        values = np.full((history.now + extra, history.values.shape[1]), np.nan, np.float32)
+        shift, scale = (each[history.number] for each in self.moments)
+        values = np.full((history.now + extra, history.values.shape[1]), np.nan)
         given = history.values[: history.now + extra]
         values[: len(given)] = given
         if self.log:
             values[: history.now, :k] = np.log(values[: history.now, :k])
-        scaled = (values - shift) / scale
+        # the level is taken away in double precision: single would round what is left of a large one
+        scaled = ((values - shift) / scale).astype(np.float32)
         known = scaled[:, others:]
         if columns.known and np.isnan(known[history.now :]).any():
             step, column = np.argwhere(np.isnan(known[history.now :]))[0].tolist()
@@ -359,122 +392,144 @@ class SeriesReader(Reader):
                 "none of them yet: use --input without --stream"
             )
         past: dict[str, History] = {}
-        for place, row in _stream_rows(lines, name):
+        for place, row in _stream_rows(lines, name, self.dialect, self.of):
             if row is None:
                 past = {}
                 yield None
                 continue
-            arrival = self._arrival(row, past, place)
-            if arrival is not None:
-                yield arrival
+            yield from self._arrivals(row, past, place)
 
-    def _arrival(self, row: Mapping[str, Any], past: dict[str, History], place: str) -> Arrival | None:
+    def _arrivals(self, row: Mapping[str, Any], past: dict[str, History], place: str) -> Iterator[Arrival]:
+        """The step of a row, after those that were left out before it, where they are filled in."""
         columns = self.of
-        series = str(row.get(columns.series, "")) if columns.series else self.names[0]
+        series = str(row.get(columns.series, "")).strip() if columns.series else self.names[0]
         number = self.series_number(series, place)
-        before = past.get(series)
-        values = np.array([[_cell(row, column, place) for column in columns.numbers]], np.float32)
+        values = self._values(row, place)
+        time = None
+        if columns.time and (columns.time in row or self.calendar):
+            time = self._time(row, place)
+            last = past[series].times if series in past else None
+            if last is not None:
+                nothing = np.full((1, len(columns.numbers)), np.nan)
+                for due in self._left_out(last[-1:], time, place):
+                    before = past[series]
+                    past[series] = self._next(before, number, nothing, due)
+                    arrival = self._arrival(before, past[series], series, {})
+                    if arrival is not None:
+                        yield arrival._replace(silent=True)
         unknown = np.isnan(values)
         if unknown.any() and self.missing == "error":
             column = columns.numbers[int(unknown[0].argmax())]
             raise InputError(f"{place}, column '{column}': there is no value")
-        times = None
-        if columns.time and (columns.time in row or self.calendar):
-            times = np.array([self._time(row.get(columns.time), place)])
+        if self.log and (values[0, : len(columns.target)] <= 0).any():
+            raise InputError(f"{place}: a value that is not above 0 has no logarithm")
+        first = past.get(series)
+        past[series] = self._next(first, number, values, time)
+        labels = {columns.series: series} if columns.series else {}
+        labels |= {name: str(row[name]) for name in (columns.time, columns.clock) if name and name in row}
+        arrival = self._arrival(first, past[series], series, labels)
+        if arrival is not None:
+            yield arrival
+
+    def _next(self, before: History | None, number: int, values: np.ndarray, time: np.generic | None) -> History:
+        """A history one step later, of which no more is kept than is looked at."""
+        kept, unknown = max(1, self.lag), np.isnan(values)
+        times = None if time is None else np.array([time])
         if before is not None:
             if times is not None and before.times is not None:
-                self._check_next(before.times, times[-1], place)
-                times = np.concatenate([before.times, times])[-max(1, self.lag) :]
-            values[0] = np.where(unknown[0], before.values[-1], values[0])
-            values = np.concatenate([before.values, values])[-max(1, self.lag) :]
-            unknown = np.concatenate([before.unknown, unknown])[-max(1, self.lag) :]
-        if self.log and (values[-1, : len(columns.target)] <= 0).any():
-            raise InputError(f"{place}: a value that is not above 0 has no logarithm")
-        history = History(number, len(values), values, unknown, times)
-        past[series] = history
+                times = np.concatenate([before.times, times])[-kept:]
+            values = np.concatenate([before.values, np.where(unknown, before.values[-1], values)])[-kept:]
+            unknown = np.concatenate([before.unknown, unknown])[-kept:]
+        return History(number, len(values), values, unknown, times)
+
+    def _arrival(
+        self, before: History | None, history: History, series: str, labels: Mapping[str, Any]
+    ) -> Arrival | None:
+        """What the network reads of the last step of a history; ``None`` where it is shorter than a season."""
         if history.now < self.lag:
             return None
         window = self.window(history, self.horizon if self.direct else 1, whole=True)
-        labels = {columns.series: series} if columns.series else {}
-        if times is not None and columns.time:
-            labels[columns.time] = str(row[columns.time])
-        return Arrival(
-            window.inputs[-1], series, before is None or before.now < self.lag, labels, window.shift[-1],
-            window.scale[-1],
-        )  # fmt: skip
+        restart = before is None or before.now < self.lag
+        return Arrival(window.inputs[-1], series, restart, labels, window.shift[-1], window.scale[-1])
 
-    def _time(self, cell: Any, place: str) -> np.generic:
-        try:
-            if not self.dated:
-                return np.int64(float(cell))
-            frame = pl.DataFrame({"time": [str(cell)], "value": [0.0]})
-            times = tabulate(frame, Columns(["value"], time="time"), place, self.time_format).times
-            assert times is not None
-            return times[0]
-        except (TypeError, ValueError):
-            raise InputError(f"{place}, column '{self.columns['time']}': {cell!r} is no time") from None
+    def _values(self, row: Mapping[str, Any], place: str) -> np.ndarray:
+        """``(1, columns)`` of a row, not a number where a value is missing."""
+        names = self.of.numbers
+        for name in names:
+            if name not in row:
+                raise InputError(f"{place} has no column '{name}'{nearest(name, row)} (it has {', '.join(row)})")
+        found = self.dialect.number([row[name] for name in names])
+        for name, value in zip(names, found, strict=True):
+            if value is not None and not np.isfinite(value):
+                raise InputError(f"{place}, column '{name}': {self.dialect.why_no_number(row[name])}")
+        return np.array([[np.nan if value is None else value for value in found]])
 
-    def _check_next(self, times: np.ndarray, time: np.generic, place: str) -> None:
-        due = self.later(times[-1:], 1, 1)
-        assert due is not None
-        if self.gaps == "error" and time != due[-1]:
-            raise InputError(f"{place}: after {show(times[-1])} comes {show(due[-1])}, and this is {show(time)}")
+    def _time(self, row: Mapping[str, Any], place: str) -> np.generic:
+        columns, dated = self.of, self.frequency.dated
+        cells = [row.get(name) for name in (columns.time, columns.clock) if name]
+        frame = pl.DataFrame({"time": [" ".join("" if cell is None else str(cell) for cell in cells)]})
+        text = frame.select(time_stamps.clean(pl.col("time"), self.dialect)).to_series()
+        where = f"{place}, column '{columns.time}'"
+        if text[0] is None:
+            raise InputError(f"{where}: there is no time")
+        found = time_stamps.parse(text, lambda _: where, self.dialect, None if dated else False)
+        if (found.dtype.kind == "M") != dated:
+            raise InputError(f"{where}: {text[0]!r} is no {'date' if dated else 'number'}")
+        return found[0]
+
+    def _left_out(self, last: np.ndarray, time: np.generic, place: str) -> np.ndarray:
+        """The times between two lines, where steps that are left out are filled in."""
+        if self.gaps == "ignore":
+            return last[:0]
+        steps, whole = self.frequency.between(np.concatenate([last, np.array([time], last.dtype)]))
+        due = self.frequency.after(last[0], np.ones(1, np.int64)).astype(last.dtype)
+        if whole[0] and steps[0] == 1:
+            return last[:0]
+        between = int(steps[0]) - 1
+        if self.gaps == "error" or not whole[0] or between < 0:
+            raise InputError(f"{place}: after {show(last[0])} comes {show(due[0])}, and this is {show(time)}")
+        if between > MOST_STREAMED:
+            raise InputError(
+                f"{place}: {show(time)} comes {between + 1:,} steps after {show(last[0])}: is this time right?"
+            )
+        return self.frequency.after(last[0], np.arange(1, between + 1)).astype(last.dtype)
 
     def step(self, x: Any) -> np.ndarray | np.generic:
         raise InputError("a step of a series belongs to its past: use predict, or rnnlab predict RUN --stream")
 
 
-def step_of(panel: Panel) -> dict[str, Any]:
-    """The arguments of a reader about times: whether they are dates, and the step from one to the next."""
-    dated = panel.times.dtype.kind == "M"
-    times = panel.times.astype(np.int64)
-    inside = np.ones(max(0, len(times) - 1), bool)
-    inside[panel.starts[1:-1] - 1] = False
-    differences, counts = np.unique(np.diff(times)[inside], return_counts=True)
-    step = int(differences[counts.argmax()]) if len(differences) else 1
-    months = month_numbers(panel.times) if dated and step >= 28 * 24 * 3600 * 10**6 else None
-    if months is None:
-        return {"dated": dated, "tick": step, "months": 0}
-    days = panel.times.astype("M8[D]")
-    at_end = bool(((days + 1).astype("M8[M]") > days.astype("M8[M]")).all())
-    # a step of months has no length in time; its sign says whether it goes from end to end
-    return {"dated": True, "tick": -1 if at_end else 1, "months": int(np.diff(months)[inside].min())}
-
-
-def _stream_rows(lines: Iterator[str], name: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+def _stream_rows(
+    lines: Iterator[str], name: str, dialect: Dialect, columns: Columns
+) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
     """Each line's place and its cells by column; ``None`` for an empty one."""
     header: list[str] | None = None
     as_json: bool | None = None
+    separator = ","
     for number, text in enumerate(lines, 1):
-        place, line = f"{name}, line {number}", text.strip()
-        if not line:
+        place, line = f"{name}, line {number}", text.rstrip("\r\n")
+        if not line.strip():
             yield place, None
             continue
-        as_json = line[0] == "{" if as_json is None else as_json
+        as_json = line.lstrip()[0] == "{" if as_json is None else as_json
         if as_json:
             row = parse_json(line, place)
             if not isinstance(row, Mapping):
                 raise InputError(f"{place}: give an object, not {json.dumps(row)[:60]}")
             yield place, row
             continue
-        cells = cells_of(line)
         if header is None:
-            header = cells
+            separator = dialect.separator_of(line, columns.all)
+            header = column_names(cells_of(line, separator))
             continue
+        cells = cells_of(line, separator)
         if len(cells) != len(header):
             raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
         yield place, dict(zip(header, cells, strict=True))
 
 
-def _cell(row: Mapping[str, Any], column: str, place: str) -> float:
-    if column not in row:
-        raise InputError(f"{place} has no column '{column}'{nearest(column, row)} (it has {', '.join(row)})")
-    cell = row[column]
-    if cell is None or cell in MISSING:
-        return float("nan")
-    if not is_number(str(cell)) or not np.isfinite(float(cell)):
-        raise InputError(f"{place}, column '{column}': '{cell}' is no number")
-    return float(cell)
+def shown_names(names: Sequence[str]) -> str:
+    """The first of many names."""
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
 
 
 def _list(names: Sequence[str]) -> str:

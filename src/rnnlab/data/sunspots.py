@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.data.panel import Columns, Panel
 from rnnlab.data.series import SeriesData
 from rnnlab.extras import need
+from rnnlab.files.panel import Columns, Panel
 from rnnlab.shapes import PositiveInt
 
 
@@ -39,7 +39,7 @@ class Sunspots(SeriesData):
         from statsmodels.datasets import sunspots
 
         data = sunspots.load_pandas().data
-        values = data["SUNACTIVITY"].to_numpy(np.float32)[:, None]
+        values = data["SUNACTIVITY"].to_numpy(np.float64)[:, None]
         years = data["YEAR"].to_numpy().astype(np.int64)
         columns = Columns(["sunspots"], time="year")
-        return Panel(values, years, np.array([0, len(values)]), ("",), columns, "year")
+        return Panel(values, years, np.array([0, len(values)]), ("",), columns, unit="year")

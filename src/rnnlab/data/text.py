@@ -17,8 +17,6 @@ from rnnlab.data.corpus import (
     Unit,
     check_vocabulary,
     find_files,
-    gigabytes,
-    machine_memory,
     read,
     read_bytes,
     read_text,
@@ -27,6 +25,7 @@ from rnnlab.data.entropy import COMPRESSED, MEASURED, bigram_nats, compressed_na
 from rnnlab.data.sequence import SPLITS, Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
+from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.shapes import FilePath, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from rnnlab.data.corpus import UNKNOWN, Unit
 from rnnlab.data.reader import Given, Reader, check_class
-from rnnlab.data.source import Format, Source, existing, parse_json, table_source, value_of
 from rnnlab.data.text_encoder import Normalization, TextEncoder, tokens
 from rnnlab.errors import InputError
+from rnnlab.files.source import Format, Source, existing, is_table, parse_json, table_source, value_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class TextReader(Reader):
             yield from self._table(source)
 
     def _table(self, source: Source) -> Iterator[Given]:
-        frame = source.frame(text=[self.text_column])
+        frame = source.frame(wanted=[self.text_column])
         cells = existing(frame, self.text_column, source.name).cast(pl.String)
         labels = frame[self.label_column] if self.classes and self.label_column in frame.columns else None
         for number, text in enumerate(cells):
@@ -99,7 +99,7 @@ class TextReader(Reader):
         return Given(number, self.numbers(value_of(row, self.text_column, place), place), truth)
 
     def take(self, x: Any) -> Iterator[Given]:
-        if hasattr(x, "columns") and hasattr(x, "shape"):
+        if is_table(x):
             yield from self._table(table_source(x))
             return
         for number, text in enumerate([x] if isinstance(x, str) else x):

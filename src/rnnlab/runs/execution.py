@@ -170,7 +170,8 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
     state: Mapping[str, Any] = checkpoint.get(str(node["_target_"]).rpartition(".")[2], {})
     for name, value in state.items():
         if node.get(name) not in (None, value):
-            was = f"data.{name}={value}" if isinstance(value, str) else f"{len(value)} others"
+            many = isinstance(value, Mapping | list)
+            was = f"{len(value)} others" if many else f"data.{name}={'null' if value is None else value}"
             raise InputError(
                 f"data.{name}={node[name]}: this run was trained with {was}, and its weights know nothing else"
             )

@@ -18,8 +18,8 @@ from torch import Tensor
 from rnnlab.data.given import GivenData, given_data
 from rnnlab.data.reader import Reader
 from rnnlab.data.sequence import SplitName
-from rnnlab.data.source import Format, Source
 from rnnlab.errors import InputError
+from rnnlab.files.source import Format, Source
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow

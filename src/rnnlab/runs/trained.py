@@ -14,9 +14,10 @@ from torch import Tensor
 from rnnlab.data.reader import Arrival, Given, Reader
 from rnnlab.data.readers import reader_from_plain
 from rnnlab.data.series_reader import History, SeriesReader
-from rnnlab.data.source import Format, Source
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError
+from rnnlab.files.panel import Columns
+from rnnlab.files.source import Format, Source
 from rnnlab.network import Network
 from rnnlab.runs.build import build
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
@@ -423,7 +424,7 @@ class TrainedRun:
             labels[columns.series] = [name for _, name in histories for _ in range(ahead)]
         if columns.time and histories[0][0].times is not None:
             times = [reader.later(history.times, history.now, ahead) for history, _ in histories]
-            labels[columns.time] = shown_times(np.concatenate([each[-ahead:] for each in times if each is not None]))
+            labels |= shown_times(np.concatenate([each[-ahead:] for each in times if each is not None]), columns)
         labels["ahead"] = np.tile(np.arange(1, ahead + 1), len(histories))
         return labels
 
@@ -437,7 +438,7 @@ class TrainedRun:
         if columns.series:
             labels[columns.series] = [name] * len(output)
         if columns.time and history.times is not None:
-            labels[columns.time] = shown_times(history.times[history.now - len(output) : history.now])
+            labels |= shown_times(history.times[history.now - len(output) : history.now], columns)
         labels["step"] = np.arange(history.now - len(output), history.now)
         return pl.DataFrame(labels | said)
 
@@ -484,8 +485,11 @@ class TrainedRun:
             with torch.inference_mode():
                 x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
                 output, state = stepper(x, state)
-                said = _row(self._said(arrival, output))
             states[key] = number + 1, state
+            if arrival.silent:
+                continue
+            with torch.inference_mode():
+                said = _row(self._said(arrival, output))
             yield {**self._stream_labels(arrival, number), **said}
 
     def _stream_labels(self, arrival: Arrival, number: int) -> dict[str, Any]:
@@ -641,12 +645,15 @@ def check_positive(name: str, value: int | None) -> None:
         raise InputError(f"--{name} {value} must be at least 1")
 
 
-def shown_times(times: np.ndarray) -> pl.Series:
-    """Times as a column: days as dates, where all are."""
+def shown_times(times: np.ndarray, columns: Columns) -> dict[str, pl.Series]:
+    """Times as a column, or as two where they were; days as dates, where all are."""
+    assert columns.time is not None
     found = pl.Series(times)
+    if columns.clock is not None:
+        return {columns.time: found.dt.date(), columns.clock: found.dt.time()}
     if times.dtype.kind == "M" and (times == times.astype("M8[D]")).all():
-        return found.cast(pl.Date)
-    return found
+        found = found.cast(pl.Date)
+    return {columns.time: found}
 
 
 def _first(moments: np.ndarray, ahead: int) -> np.ndarray:
@@ -662,4 +669,11 @@ def _direct(reader: Reader, moments: np.ndarray) -> np.ndarray:
 def _row(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The first row as plain values."""
     firsts = {name: each[0] for name, each in columns.items()}
-    return {name: first.item() if isinstance(first, np.generic) else first for name, first in firsts.items()}
+    return {name: _plain(first) for name, first in firsts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as one of Python's, with the digits that it has."""
+    if isinstance(value, np.float32):
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value

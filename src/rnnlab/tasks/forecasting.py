@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from annotated_types import Gt, Lt
@@ -226,9 +227,9 @@ class Forecasting(Task):
     def _column(self, name: str, forecast: Tensor) -> dict[str, Any]:
         """The columns of one value, of ``(n, parameters)`` in units."""
         interval = self.distribution.interval(forecast[:, None], self.spec.scaling.log)
-        columns = {f"{name} predicted": self.distribution.point(forecast[:, None])[:, 0].numpy(force=True)}
+        columns = {f"{name} predicted": shown_digits(self.distribution.point(forecast[:, None])[:, 0])}
         for end, bound in zip(("low", "high"), interval or (), strict=False):
-            columns[f"{name} {end}{self.distribution.level}"] = bound[:, 0].numpy(force=True)
+            columns[f"{name} {end}{self.distribution.level}"] = shown_digits(bound[:, 0])
         return columns
 
     def said(self, output: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
@@ -250,7 +251,7 @@ class Forecasting(Task):
             columns |= self._column(name, forecast[:, value])
             if isinstance(self.distribution, Quantiles):
                 for number, level in enumerate(self.distribution.levels):
-                    columns[f"{name} q{level:g}"] = forecast[:, value, number].numpy(force=True)
+                    columns[f"{name} q{level:g}"] = shown_digits(forecast[:, value, number])
         return columns
 
     # ---- forecasts beyond the window -------------------------------------------------------------
@@ -351,7 +352,8 @@ class Forecasting(Task):
         else:
             shift, scale, _ = batch.origin.scales.unbind(1)
             actual = batch.origin.actual[:, -steps:]
-            truth = ((actual.log() if self.spec.scaling.log else actual) - shift) / scale
+            # units are in double precision, so that a large level rounds no error away
+            truth = (((actual.log() if self.spec.scaling.log else actual) - shift) / scale).to(output.dtype)
         if len(cases):
             scores.update(self._mean_loss(output, truth), len(cases), forecast, cases)
 
@@ -364,6 +366,17 @@ class Forecasting(Task):
             if error.update_called:
                 self.log_scores({f"{prefix}/{name}": value for name, value in error.compute().items()})
                 error.reset()
+
+
+def shown_digits(values: Tensor) -> np.ndarray:
+    """``(n,)`` numbers as they are shown: those in double precision, which their shift has, by ten digits."""
+    found: np.ndarray = values.numpy(force=True)
+    if found.dtype != np.float64:
+        return found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.where((found != 0) & np.isfinite(found), np.floor(np.log10(np.abs(found))), 0.0)
+    unit = 10.0 ** np.clip(9 - exponent, -300, 300)
+    return np.where(np.isfinite(found), np.round(found * unit) / unit, found)
 
 
 REPORTED_STEPS = (1, 10, 50, 100, 200, 500, 1000)

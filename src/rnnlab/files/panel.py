@@ -1,24 +1,20 @@
 """One or several series in memory, each with its rows in the order of time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from rnnlab.errors import InputError
+from rnnlab.files.frequency import Frequency, find_frequency
 
 Gaps = Literal["error", "fill", "ignore"]
 Missing = Literal["error", "forward", "mask"]
+ShortSeries = Literal["error", "drop"]
 
-DAY = 24 * 3600 * 10**6
-"""In microseconds, the unit of time stamps here."""
-STEPS = {7 * DAY: "week", DAY: "day", DAY // 24: "hour", DAY // 1440: "minute", 10**6: "second"}
-SAMPLE = 100_000
-"""Of so many steps the commonest is the step of the data."""
-MONTHS = {1: "month", 3: "quarter", 12: "year"}
-SEASONS = {"month": 12, "quarter": 4, "day": 7, "hour": 24}
-"""Steps of the season that people mean by a step's name."""
+MOST_FILLED = 1_000_000
+"""So many rows may be filled in, or as many as ten for each that is there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,7 @@ class Columns:
         known: numbers that are known for the steps to come.
         time: of each row; ``None`` where rows are steps.
         series: names the series that a row belongs to; ``None`` where there is one.
+        clock: the time of the day, where it stands in a column beside that of the date.
     """
 
     target: Sequence[str]
@@ -38,6 +35,7 @@ class Columns:
     known: Sequence[str] = ()
     time: str | None = None
     series: str | None = None
+    clock: str | None = None
 
     @property
     def numbers(self) -> list[str]:
@@ -46,7 +44,7 @@ class Columns:
 
     @property
     def all(self) -> list[str]:
-        return [*self.numbers, *filter(None, (self.time, self.series))]
+        return [*self.numbers, *filter(None, (self.time, self.clock, self.series))]
 
 
 @dataclass(eq=False)
@@ -54,7 +52,7 @@ class Table:
     """Rows as they stand in the file.
 
     Attributes:
-        values: ``(rows, columns)`` of ``Columns.numbers``, not a number where a cell has none.
+        values: ``(rows, columns)`` float64 of ``Columns.numbers``, not a number where a cell has none.
         times: ``(rows,)`` datetime64 in microseconds or whole numbers; ``None`` without a time column.
         codes: ``(rows,)`` number of each row's series in ``names``; ``None`` where there is one.
         names: of the series, in the order in which they first occur.
@@ -79,15 +77,16 @@ class Panel:
     """Series one after the other.
 
     Attributes:
-        values: ``(rows, columns)`` float32, not a number where unknown: the targets, then the columns that are known
+        values: ``(rows, columns)`` float64, not a number where unknown: the targets, then the columns that are known
             up to now, then those that are known for the steps to come.
         times: ``(rows,)`` datetime64 in microseconds, or whole numbers.
         starts: ``(series + 1,)`` the first row of each series, and the number of rows.
         names: of the series; one empty name where there is one series.
         columns: the names of the columns.
-        step_unit: what a step is called.
+        frequency: from one time to the next.
         rows: ``(rows,)`` each row's number in the file, 0 for one that was filled in; ``None`` where they are in order.
         note: what happened to the rows on the way, in words.
+        unit: what a step is called, where the frequency does not tell.
     """
 
     values: np.ndarray
@@ -95,9 +94,15 @@ class Panel:
     starts: np.ndarray
     names: tuple[str, ...]
     columns: Columns
-    step_unit: str = "step"
+    frequency: Frequency = field(default_factory=Frequency)
     rows: np.ndarray | None = None
     note: str = ""
+    unit: str = ""
+
+    @property
+    def step_unit(self) -> str:
+        """What a step is called."""
+        return self.unit or self.frequency.name
 
     def row(self, number: int) -> int:
         """The row's number in the file, from 1."""
@@ -111,7 +116,14 @@ class Panel:
         return (f"row {row}" if row else f"time {show(self.times[number])}, which was filled in") + of
 
 
-def arrange(table: Table, columns: Columns, source: str, sort: bool = False, gaps: Gaps = "error") -> Panel:
+def arrange(
+    table: Table,
+    columns: Columns,
+    source: str,
+    sort: bool = False,
+    gaps: Gaps = "error",
+    expected: Frequency | None = None,
+) -> Panel:
     """Puts the rows of each series together and looks at their times.
 
     Args:
@@ -121,6 +133,7 @@ def arrange(table: Table, columns: Columns, source: str, sort: bool = False, gap
         sort: by time, rather than to refuse what is out of order.
         gaps: where a step is left out, ``error``, or ``fill`` it with rows without values, or ``ignore`` it and take
             each row for a step.
+        expected: how far it is from one date to the next, where that is known.
 
     Raises:
         InputError: times are out of order, occur twice or leave out steps.
@@ -140,13 +153,15 @@ def arrange(table: Table, columns: Columns, source: str, sort: bool = False, gap
     skipped = f"{table.empty:,} empty lines left out" if table.empty else ""
     if times is None:
         times = np.concatenate([np.arange(count) for count in counts])
-        return Panel(values, times, starts, table.names, columns, rows=rows, note=skipped)
     panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped)
-    _check_order(panel, source, columns.time or "time")
-    if gaps == "ignore":
+    if table.times is None:
         return panel
-    ticks, panel.step_unit = _ticks(panel)
-    return _look_for_gaps(panel, ticks, source, gaps)
+    _check_order(panel, source, columns.time or "time")
+    panel.frequency = find_frequency(panel.times, panel.starts)
+    if expected is not None and expected.dated:
+        alike = (expected.unit, expected.size) == (panel.frequency.unit, panel.frequency.size)
+        panel.frequency = panel.frequency if alike else expected
+    return panel if gaps == "ignore" else _look_for_gaps(panel, source, gaps)
 
 
 def show(time: Any) -> str:
@@ -158,7 +173,7 @@ def show(time: Any) -> str:
 
 
 def _inner(panel: Panel, differences: np.ndarray) -> np.ndarray:
-    """Differences between neighbours of one series; those between two series become 1."""
+    """In place, differences between neighbours of one series; those between two series become 1."""
     differences[panel.starts[1:-1] - 1] = 1
     return differences
 
@@ -181,73 +196,72 @@ def _check_order(panel: Panel, source: str, column: str) -> None:
     )
 
 
-def _ticks(panel: Panel) -> tuple[np.ndarray, str]:
-    """``(rows,)`` times counted in steps, exact where they are regular, and the name of a step."""
-    numbers = panel.times.astype(np.int64)
-    steps = _inner(panel, np.diff(numbers))
-    inside = np.ones(len(steps), bool)
+def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
+    frequency = panel.frequency
+    steps, whole = frequency.between(panel.times)
+    steps, inside = _inner(panel, steps), np.ones(len(steps), bool)
     inside[panel.starts[1:-1] - 1] = False
-    known, counts = np.unique(steps[inside][:SAMPLE], return_counts=True)
-    if not len(known):
-        return numbers, "step"
-    step = int(known[counts.argmax()])
-    if panel.times.dtype.kind != "M":
-        return numbers / step, "step"
-    if step >= 28 * DAY:
-        months = month_numbers(panel.times)
-        if months is not None:
-            between = np.diff(months)[inside]
-            step = int(between.min())
-            return months / step, MONTHS.get(step, "step")
-    return numbers / step, STEPS.get(step, "step")
-
-
-def month_numbers(times: np.ndarray) -> np.ndarray | None:
-    """``(rows,)`` months since 1970 where all times are of one day of the month, or all of its last."""
-    days = times.astype("M8[D]")
-    months = days.astype("M8[M]")
-    of_month = (days - months.astype("M8[D]")).astype(np.int64)
-    is_last = ((days + 1).astype("M8[M]") > months).all()
-    return months.astype(np.int64) if is_last or (of_month == of_month[0]).all() else None
-
-
-def _look_for_gaps(panel: Panel, ticks: np.ndarray, source: str, gaps: Gaps) -> Panel:
-    steps = _inner(panel, np.diff(ticks))
-    wrong = np.flatnonzero(steps != 1)
-    if not len(wrong):
+    wrong, odd = np.flatnonzero(steps != 1), np.flatnonzero(inside & ~whole)
+    if not len(wrong) and not len(odd):
         return panel
-    first = int(wrong[0])
     unit = f"a {panel.step_unit}" if panel.step_unit != "step" else "a regular step"
-    odd = np.flatnonzero(steps % 1 != 0)
-    if gaps == "error" or len(odd):
-        at = int(odd[0]) if len(odd) else first
-        what = f"{show(panel.times[at + 1])} comes {steps[at]:.4g} steps after {show(panel.times[at])}, and {unit} is 1"
-        advice = "data.gaps=ignore takes each row for a step"
-        if not len(odd):
-            advice = f"data.gaps=fill makes the {int((steps[wrong] - 1).sum()):,} rows that are missing, {advice}"
-        raise InputError(f"{source}, {panel.place(at + 1)}: {what}: {advice}")
-    return _filled(panel, ticks.astype(np.int64))
+    at = int(odd[0]) if len(odd) else int(wrong[0])
+    now, before = show(panel.times[at + 1]), show(panel.times[at])
+    where = f"{source}, {panel.place(at + 1)}: {now} comes"
+    ignore = "data.gaps=ignore takes each row for a step"
+    if len(odd):
+        due = show(frequency.after(panel.times[at], np.ones(1, np.int64)).astype(panel.times.dtype)[0])
+        raise InputError(f"{where} after {before}, and {unit} after that is {due}: {ignore}")
+    missing = int((steps[wrong] - 1).sum())
+    if gaps == "error":
+        raise InputError(
+            f"{where} {steps[at]:,} steps after {before}, and {unit} is 1: data.gaps=fill makes the {missing:,} rows "
+            f"that are missing, {ignore}"
+        )
+    if missing > max(MOST_FILLED, 10 * len(panel.times)):
+        at = int(steps.argmax())
+        raise InputError(
+            f"{source}, {panel.place(at + 1)}: {show(panel.times[at + 1])} comes {steps[at]:,} steps after "
+            f"{show(panel.times[at])}: data.gaps=fill would make {missing:,} rows, and {len(panel.times):,} are there: "
+            f"is this time right? ({ignore})"
+        )
+    return _filled(panel, steps)
 
 
-def _filled(panel: Panel, ticks: np.ndarray) -> Panel:
-    """The same with a row for every step of each series."""
-    bounds = list(zip(panel.starts[:-1], panel.starts[1:], strict=True))
-    counts = [int(ticks[end - 1] - ticks[start]) + 1 for start, end in bounds]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    at = np.concatenate(
-        [new + ticks[start:end] - ticks[start] for new, (start, end) in zip(starts, bounds, strict=False)]
-    )
-    values = np.full((starts[-1], panel.values.shape[1]), np.nan, np.float32)
+def _filled(panel: Panel, steps: np.ndarray) -> Panel:
+    """The same with a row for every step of each series; ``steps`` from each row to the next, 1 between two series."""
+    at = np.concatenate([[0], np.cumsum(steps)])
+    starts = np.concatenate([at[panel.starts[:-1]], [at[-1] + 1]])
+    values = np.full((starts[-1], panel.values.shape[1]), np.nan)
     values[at] = panel.values
     rows = np.zeros(starts[-1], np.int64)
-    rows[at] = np.arange(1, len(ticks) + 1) if panel.rows is None else panel.rows
-    # even steps between two known times; of a month that was left out the day may come out one or two off
-    times = np.interp(np.arange(starts[-1]), at, panel.times.astype(np.int64)).round().astype(np.int64)
-    note = f"{int(starts[-1]) - len(ticks):,} missing rows filled in"
+    rows[at] = np.arange(1, len(at) + 1) if panel.rows is None else panel.rows
+    times = np.empty(starts[-1], panel.times.dtype)
+    times[at] = panel.times
+    for before in np.flatnonzero(steps > 1):
+        between = panel.frequency.after(panel.times[before], np.arange(1, steps[before]))
+        times[at[before] + 1 : at[before + 1]] = between
+    note = f"{int(starts[-1]) - len(at):,} missing rows filled in"
     return Panel(
-        values, times.astype(panel.times.dtype), starts, panel.names, panel.columns, panel.step_unit, rows,
+        values, times, starts, panel.names, panel.columns, panel.frequency, rows,
         ", ".join(filter(None, (panel.note, note))),
     )  # fmt: skip
+
+
+def keep_series(panel: Panel, kept: Sequence[int], note: str = "") -> Panel:
+    """Some of the series, by their numbers."""
+    rows = np.concatenate([np.arange(panel.starts[number], panel.starts[number + 1]) for number in kept])
+    sizes = np.diff(panel.starts)[list(kept)]
+    return Panel(
+        panel.values[rows],
+        panel.times[rows],
+        np.concatenate([[0], np.cumsum(sizes)]),
+        tuple(panel.names[number] for number in kept),
+        panel.columns,
+        panel.frequency,
+        rows + 1 if panel.rows is None else panel.rows[rows],
+        ", ".join(filter(None, (panel.note, note))),
+    )
 
 
 def carry_forward(values: np.ndarray, starts: Sequence[int] | np.ndarray) -> np.ndarray:

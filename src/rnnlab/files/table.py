@@ -1,0 +1,349 @@
+"""Columns of a table, read by polars: only those that are needed, each cell as its dialect says."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from rnnlab.errors import InputError, nearest
+from rnnlab.files import times
+from rnnlab.files.dialect import Dialect, column_names, is_number
+from rnnlab.files.memory import gigabytes, machine_memory
+from rnnlab.files.panel import Columns, Table
+
+SAMPLE = 1 << 20
+GROWTH = 3
+"""Memory that reading takes at most, against that of the columns."""
+PARQUET = (".parquet", ".pq")
+
+
+def read(path: Path, columns: Columns, dialect: Dialect | None = None) -> Table:
+    """Reads the columns; what stands in other columns costs no memory, since the file is streamed.
+
+    Args:
+        path: a Parquet file by its name ``*.parquet`` or ``*.pq``, else CSV with a header, in UTF-8.
+        columns: which.
+        dialect: in which it is written.
+
+    Raises:
+        InputError: the file is not there or empty, a column is not in it, a cell is no number or no time, a line is no
+            UTF-8 or has too many cells, or the columns do not fit into memory.
+    """
+    source, dialect = f"data.path={path}", dialect or Dialect()
+    if not path.is_file():
+        what = "this is no file" if path.exists() else f"there is no such file{_beside(path)}"
+        raise InputError(f"{source}: {what}")
+    try:
+        if not path.stat().st_size:
+            raise InputError(f"{source}: this file is empty")
+        is_parquet = path.suffix.lower() in PARQUET
+        lazy = pl.scan_parquet(path) if is_parquet else scan_csv(path, source, dialect, columns.all)
+        check_columns(lazy.collect_schema().names(), columns, source, None if is_parquet else dialect)
+        _check_memory(path, columns, lazy if is_parquet else None)
+        return tabulate(lazy, columns, source, dialect)
+    except pl.exceptions.PolarsError as error:
+        if path.suffix.lower() not in PARQUET:
+            explain(path, source, dialect.separator_of(_first_line(path, source), columns.all))
+        raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}") from None
+
+
+def scan_csv(
+    content: Path | bytes, source: str, dialect: Dialect, wanted: Sequence[str] = (), quoted: bool = True
+) -> pl.LazyFrame:
+    """A CSV whose every cell is text.
+
+    Args:
+        content: the file, or what was in it.
+        source: in words, for messages.
+        dialect: in which it is written.
+        wanted: columns by which its separator may be known.
+        quoted: whether quotation marks hold a cell together.
+
+    Raises:
+        InputError: the header is no UTF-8, or names a wanted column twice.
+    """
+    first = _first_line(content, source)
+    separator = dialect.separator_of(first, wanted)
+    rows = lines_of(content, source, separator, quoted)
+    names = column_names(next(rows, (0, []))[1])
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    for name in twice:
+        if name in wanted or not wanted:
+            raise InputError(f"{source}: two columns are named '{name}'")
+    if twice:  # which nobody asks for
+        names = [f"{name} in column {k}" if name in twice else name for k, name in enumerate(names, 1)]
+    return pl.scan_csv(
+        content if isinstance(content, Path) else io.BytesIO(content), separator=separator, infer_schema=False,
+        quote_char='"' if quoted else None, with_column_names=lambda _: names, glob=False,
+    )  # fmt: skip
+
+
+def tabulate(
+    lazy: pl.LazyFrame,
+    columns: Columns,
+    source: str,
+    dialect: Dialect | None = None,
+    dated: Literal[False] | None = None,
+) -> Table:
+    """A table of polars as rows of numbers, times and series.
+
+    Args:
+        lazy: of which the columns are read; cells that are text are read as the dialect says.
+        columns: which.
+        source: in words, for messages.
+        dialect: in which it is written.
+        dated: false where numbers are no dates, even if they look like 20240131.
+
+    Raises:
+        InputError: a cell is no number or no time, or there are no rows.
+    """
+    dialect = dialect or Dialect()
+    schema = lazy.collect_schema()
+    chosen = []
+    for name in columns.numbers:
+        dtype = schema[name]
+        if not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
+            raise InputError(f"{source}: column '{name}' holds {dtype}, and numbers are needed")
+        chosen.append(dialect.numbers(pl.col(name), dtype).alias(name))
+    if columns.series is not None:
+        # the empty name is none
+        names = pl.col(columns.series).cast(pl.String).str.strip_chars()
+        chosen.append(pl.when(names != "").then(names).cast(pl.Categorical).alias(columns.series))
+    written = _Times(lazy, schema, columns, source, dialect, dated) if columns.time is not None else None
+    if written is not None:
+        chosen.append(written.expression.alias(written.name))
+    frame = lazy.select(chosen).collect(engine="streaming")
+    for name in columns.numbers:
+        infinite = frame[name].is_infinite().arg_true()
+        if len(infinite):
+            row = int(infinite[0])
+            cell = lazy.select(name).slice(row, 1).collect().item()
+            raise InputError(f"{source}, row {row + 1}, column '{name}': {dialect.why_no_number(cell)}")
+    frame, rows, empty = _without_empty_lines(frame)
+    if not frame.height:
+        raise InputError(f"{source} has a header and no rows")
+    table = Table(np.empty((frame.height, len(columns.numbers))), rows=rows, empty=empty)
+    if written is not None:
+        table.times = written.read(frame[written.name], table)
+    if columns.series is not None:
+        table.codes, table.names = _codes(frame[columns.series], columns.series, table, source)
+    for number, name in enumerate(columns.numbers):
+        table.values[:, number] = frame[name].fill_null(np.nan).to_numpy()
+    return table
+
+
+def check_columns(names: Sequence[str], columns: Columns, source: str, dialect: Dialect | None = None) -> None:
+    """Refuses columns that are not there, or are named twice.
+
+    Args:
+        names: of the columns that there are.
+        columns: that are wanted.
+        source: in words, for messages.
+        dialect: of a CSV.
+
+    Raises:
+        InputError: naming the key and the nearest column.
+    """
+    keys = {"target": columns.target, "past": columns.past, "known": columns.known}
+    keys |= {"time": [name for name in (columns.time, columns.clock) if name]}
+    keys |= {"series": [columns.series] if columns.series else []}
+    there = set(names)
+    for key, wanted in keys.items():
+        for name in wanted:
+            if name in there:
+                continue
+            if dialect is not None and dialect.separator is not None and len(names) == 1:
+                other = Dialect(decimal=dialect.decimal).separator_of(names[0])
+                if other in names[0] and other != dialect.separator:
+                    shown = "tab" if other == "\t" else f"'{other}'"
+                    raise InputError(
+                        f"{source}: its cells are not separated by data.separator='{dialect.separator}' but, as it "
+                        f"seems, by {shown}: leave data.separator null, and it is recognised"
+                    )
+            raise InputError(
+                f"data.{key}={name}: {source.removeprefix('data.path=')} has no such column{nearest(name, names)} "
+                f"(it has {', '.join(names[:20])}{', …' if len(names) > 20 else ''})"
+            )
+    twice = [name for name, count in Counter(columns.all).items() if count > 1]
+    if twice:
+        raise InputError(f"column '{twice[0]}' is named twice among data.target, past, known, time and series")
+
+
+def _check_memory(path: Path, columns: Columns, parquet: pl.LazyFrame | None) -> None:
+    if parquet is not None:
+        rows = float(parquet.select(pl.len()).collect().item())
+    else:
+        with open(path, "rb") as file:
+            sample = file.read(SAMPLE)
+        rows = path.stat().st_size / (len(sample) / max(1, sample.count(b"\n")))
+    needed = (
+        GROWTH * rows * (8 * len(columns.numbers) + 8 * (columns.time is not None) + 4 * (columns.series is not None))
+    )
+    if needed > machine_memory():
+        raise InputError(
+            f"data.path={path} is {gigabytes(path.stat().st_size)} with about {rows:,.0f} rows; its "
+            f"{len(columns.all)} columns need up to {gigabytes(needed)} of memory, and this machine has "
+            f"{gigabytes(machine_memory())}: name fewer columns, or give a part of it"
+        )
+
+
+def _without_empty_lines(frame: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray | None, int]:
+    """Leaves out rows without any value where a row has more than one, and else those at the end."""
+    empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if frame.width == 1:
+        empty = empty & (pl.int_range(frame.height, eager=True) >= frame.height - _at_end(empty))
+    if not empty.any():
+        return frame, None, 0
+    return frame.filter(~empty), (~empty).arg_true().to_numpy() + 1, int(empty.sum())
+
+
+def _at_end(empty: pl.Series) -> int:
+    full = (~empty).arg_true()
+    return len(empty) - 1 - int(full[-1]) if len(full) else len(empty)
+
+
+class _Times:
+    """The time column of a table: parsed while the file is streamed where all cells are of the first one's form."""
+
+    def __init__(
+        self,
+        lazy: pl.LazyFrame,
+        schema: Mapping[str, Any],
+        columns: Columns,
+        source: str,
+        dialect: Dialect,
+        dated: Literal[False] | None,
+    ) -> None:
+        assert columns.time is not None
+        self.name, self.source, self.dialect, self.dated = columns.time, source, dialect, dated
+        dtype = schema[self.name]
+        self.raw: pl.Expr | None = None
+        self.form: times.Form | None = None
+        if columns.clock is not None:
+            day = pl.col(self.name).dt.strftime("%Y-%m-%d") if dtype.is_temporal() else pl.col(self.name)
+            # a clock of a Parquet file says its seconds
+            self.raw = times.clean(day, dialect) + " " + times.clean(pl.col(columns.clock), dialect)
+        elif dtype.is_temporal() and dtype not in (pl.Time, pl.Duration):
+            zone = getattr(dtype, "time_zone", None)
+            column = pl.col(self.name)
+            if zone is not None:
+                column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+            self.expression = column.cast(pl.Datetime("us"))
+        elif dtype == pl.String or dtype.is_numeric() or dtype == pl.Null:
+            self.raw = times.clean(pl.col(self.name), dialect)
+        else:
+            raise InputError(f"{source}: column '{self.name}' holds {dtype}, and times are needed")
+        if self.raw is None:
+            return
+        self.lazy = lazy
+        some = lazy.select(self.raw.alias(self.name)).head(100).collect()[self.name].drop_nulls()
+        self.expression = self.raw
+        counted = some.len() and is_number(some[0]) and (dated is False or times.looks_counted(some))
+        if some.len() and (dialect.time_format or not counted):
+            forms = times.forms_of(some[0], dialect)
+            # of two meanings the whole column decides
+            if forms and (len(forms) == 1 or dialect.time_format):
+                self.form = forms[0]
+                self.expression = self.form.parse(self.raw)
+
+    def read(self, column: pl.Series, table: Table) -> np.ndarray:
+        """``(rows,)`` of the rows of a table."""
+        if self.raw is not None and (self.form is None or column.null_count()):
+            column = self.lazy.select(self.raw.alias(self.name)).collect(engine="streaming")[self.name]
+            if table.rows is not None:
+                column = column.gather(table.rows - 1)
+        place = times.place_of(self.source, self.name, table.rows)
+        timeless = column.is_null().arg_true()
+        if len(timeless):
+            raise InputError(f"{place(int(timeless[0]))}: there is no time")
+        if column.dtype == pl.String:
+            return times.parse(column, place, self.dialect, self.dated)
+        return column.to_numpy()
+
+
+def _codes(column: pl.Series, name: str, table: Table, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers of the series in the order in which they occur, and their names."""
+    if column.null_count():
+        row = int(column.is_null().arg_true()[0])
+        raise InputError(f"{source}, row {table.row(row)}, column '{name}': there is no name")
+    first = column.unique(maintain_order=True)
+    physical = column.to_physical()
+    order = np.zeros(int(physical.max()) + 1, np.int64)  # type: ignore[arg-type]
+    order[first.to_physical().to_numpy()] = np.arange(len(first))
+    return order[physical.to_numpy()], tuple(first.cast(pl.String))
+
+
+# ---- lines ------------------------------------------------------------------------------------------
+
+
+def explain(content: Path | bytes, source: str, separator: str, quoted: bool = True) -> None:
+    """Finds the line with too many cells or of another encoding, which polars does not tell, in a second pass.
+
+    Raises:
+        InputError: naming it.
+    """
+    width = 0
+    for number, cells in lines_of(content, source, separator, quoted):
+        width = width or len(cells)
+        if len(cells) > width:
+            raise InputError(
+                f"{source}, line {number}: {len(cells)} cells, and the header has {width}: if the separator stands "
+                "within a cell, put it in quotation marks"
+            )
+
+
+def lines_of(
+    content: Path | bytes, source: str, separator: str, quoted: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """Each line's number and its cells.
+
+    Raises:
+        InputError: a line is no UTF-8, or no CSV.
+    """
+
+    def decoded() -> Iterator[str]:
+        with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+            for number, line in enumerate(file, 1):
+                yield decode(line, f"{source}, line {number}", number == 1)
+
+    reader = csv.reader(decoded(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise InputError(f"{source}, line {reader.line_num}: {error}") from None
+
+
+def decode(line: bytes, place: str, is_first: bool = False) -> str:
+    """A line of UTF-8; the first one may have a byte order mark.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return line.decode("utf-8-sig" if is_first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{place}: byte 0x{line[error.start]:02x} is no UTF-8 ({error.reason}): convert it, such as by "
+            "iconv -f latin1 -t utf-8 FILE"
+        ) from None
+
+
+def _first_line(content: Path | bytes, source: str) -> str:
+    with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+        line = file.readline(SAMPLE)
+    if b"\r" in line.rstrip(b"\r\n"):
+        raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")
+    return decode(line, f"{source}, line 1", True).rstrip("\r\n")
+
+
+def _beside(path: Path) -> str:
+    folder = path.parent
+    return nearest(path.name, [file.name for file in folder.iterdir()]) if folder.is_dir() else ""

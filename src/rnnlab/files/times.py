@@ -1,0 +1,177 @@
+"""Times as people write them."""
+
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rnnlab.errors import InputError
+from rnnlab.files.dialect import Dialect, is_number
+
+DATES = (
+    # a year of two digits is none of the first century: %y takes 69 to 99 for the last one
+    (r"\d{4}-\d{1,2}-\d{1,2}", ("%Y-%m-%d",)),
+    (r"\d{4}/\d{1,2}/\d{1,2}", ("%Y/%m/%d",)),
+    (r"\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
+    (r"\d{8}", ("%Y%m%d",)),
+    (r"\d{1,2}/\d{1,2}/\d{4}", ("%d/%m/%Y", "%m/%d/%Y")),
+    (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
+    (r"\d{1,2}/\d{1,2}/\d{2}", ("%d/%m/%y", "%m/%d/%y")),
+    (r"\d{1,2}-\d{1,2}-\d{2}", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
+    (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
+    (r"\d{1,2} [A-Za-z]{3,9} \d{4}", ("%d %B %Y",)),
+    (r"\d{1,2}-[A-Za-z]{3,9}-\d{4}", ("%d-%B-%Y",)),
+    (r"\d{1,2}-[A-Za-z]{3,9}-\d{2}", ("%d-%B-%y",)),
+    (r"[A-Za-z]{3,9} \d{1,2}, \d{4}", ("%B %d, %Y",)),
+)
+"""The form of a date, and how it may be meant, the likeliest first: of two numbers the first is the day."""
+MONTHS = (
+    (r"\d{4}-\d{1,2}", "%Y-%m"),
+    (r"\d{4}/\d{1,2}", "%Y/%m"),
+    (r"\d{1,2}/\d{4}", "%m/%Y"),
+    (r"\d{1,2}\.\d{4}", "%m.%Y"),
+    (r"[A-Za-z]{3,9} \d{4}", "%B %Y"),
+    (r"[A-Za-z]{3,9}-\d{4}", "%B-%Y"),
+    (r"[A-Za-z]{3,9}-\d{2}", "%B-%y"),
+)
+"""Dates without a day."""
+CLOCKS = (
+    ("", "", ""),
+    (r"\d{1,2}", "%H", ":00"),
+    (r"\d{1,2}:\d{2}", "%H:%M", ""),
+    (r"\d{1,2}:\d{2}:\d{2}(?:\.\d+)?", "%H:%M:%S%.f", ""),
+    (r"\d{4}", "%H%M", ""),
+    (r"\d{6}", "%H%M%S", ""),
+    (r"\d{1,2}:\d{2} ?[AaPp][Mm]", "%I:%M %p", ""),
+    (r"\d{1,2}:\d{2}:\d{2} ?[AaPp][Mm]", "%I:%M:%S %p", ""),
+)
+"""The time of the day, its format, and what it lacks: an hour needs its minutes."""
+ZONE = r" ?[+-]\d{2}:?\d{2}"
+QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
+FIRST_YEAR = 100
+"""A date before it was written otherwise than it was read."""
+
+Place = Callable[[int], str]
+"""A row, numbered from 0, in words."""
+
+
+def place_of(source: str, column: str, rows: np.ndarray | None = None) -> Place:
+    """Rows of a column in words.
+
+    Args:
+        source: of the table.
+        column: its name.
+        rows: ``(rows,)`` number of each row in the file, from 1; ``None`` where they are in order.
+    """
+    return lambda row: f"{source}, row {row + 1 if rows is None else int(rows[row])}, column '{column}'"
+
+
+class Form(NamedTuple):
+    """How times are written: a format of strptime, and what is to be appended to each of them first."""
+
+    format: str
+    suffix: str = ""
+
+    def parse(self, text: pl.Expr) -> pl.Expr:
+        """Times of UTC in microseconds; null where a cell is none."""
+        if self.format == "quarter":
+            text = text.str.to_uppercase().str.replace("[- ]?Q", "Q")
+            for quarter in range(1, 5):
+                text = text.str.replace(f"Q{quarter}", f"-{3 * quarter - 2:02}-01", literal=True)
+            return text.str.to_datetime("%Y-%m-%d", time_unit="us", strict=False)
+        written = text + self.suffix if self.suffix else text
+        if "%p" in self.format:
+            written = written.str.replace(r" ?([AaPp][Mm])$", " ${1}")
+        times = written.str.to_datetime(self.format, time_unit="us", strict=False)
+        if "%z" in self.format or "%#z" in self.format:
+            times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return pl.when(times.dt.year() >= FIRST_YEAR).then(times)
+
+
+def clean(column: pl.Expr, dialect: Dialect) -> pl.Expr:
+    """Times as text, without spaces around them and without the name of UTC behind them; null where there is none."""
+    text = column.cast(pl.String).str.strip_chars()
+    text = pl.when(~text.is_in(dialect.missing)).then(text)
+    return text.str.replace(r"(\d) ?(?:UTC|GMT|[Zz])$", "${1}")
+
+
+def forms_of(cell: str, dialect: Dialect) -> list[Form]:
+    """How a time may be meant, the likeliest first; empty where it is none."""
+    if dialect.time_format is not None:
+        return [Form(dialect.time_format)]
+    if QUARTER.fullmatch(cell):
+        return [Form("quarter")]
+    for pattern, form in MONTHS:
+        if re.fullmatch(pattern, cell):
+            return [Form(f"{form} %d", " 01")]
+    zoned = re.search(rf":\d{{2}}(?:\.\d+)?({ZONE})$", cell)
+    zone = ("%#z" if zoned[1][0] != " " else " %#z") if zoned else ""
+    rest = cell[: zoned.start(1)] if zoned else cell
+    for pattern, meanings in DATES:
+        match = re.match(rf"{pattern}(?=$|[T ])", rest)
+        if not match:
+            continue
+        between, clock = rest[match.end() :][:1], rest[match.end() :][1:]
+        for clock_pattern, clock_form, suffix in CLOCKS:
+            if re.fullmatch(clock_pattern, clock) and bool(clock) == bool(between):
+                tail = (":%M" if suffix else "") + zone
+                return [Form(f"{form}{between}{clock_form}{tail}", suffix) for form in meanings]
+    return []
+
+
+def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False] | None = None) -> np.ndarray:
+    """``(rows,)`` datetime64 in microseconds, or whole numbers, of cells that :func:`clean` left.
+
+    Args:
+        text: cells, none of them null.
+        place: of a row in words, for messages.
+        dialect: of the table.
+        dated: false where numbers are no dates, even if they look like 20240131.
+
+    Raises:
+        InputError: a cell is none.
+    """
+    if dialect.time_format is None and is_number(text[0]) and (dated is False or looks_counted(text)):
+        return _whole_numbers(text, place)
+    best = 0  # the first row that the best attempt does not understand
+    cell = text[0]
+    for form in forms_of(cell, dialect):
+        try:
+            parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+        except pl.exceptions.PolarsError:
+            continue
+        wrong = parsed.is_null().arg_true()
+        if not len(wrong):
+            return parsed.to_numpy()
+        best = max(best, int(wrong[0]))
+    how = f"is not written as data.time_format={dialect.time_format}" if dialect.time_format else "is no time"
+    raise InputError(
+        f"{place(best)}: '{text[best][:40]}' {how}: give data.time_format, such as \"%d.%m.%Y %H:%M\", as the times "
+        "are written"
+    )
+
+
+def looks_counted(text: pl.Series) -> bool:
+    """Whether times are plain numbers, and not all of them dates such as 20240131."""
+    if not is_number(text[0]):
+        return False
+    digits = text.str.contains(r"^(?:1[89]|2[01])\d{6}$").all()
+    return not (digits and not text.str.to_date("%Y%m%d", strict=False).null_count())
+
+
+def _whole_numbers(text: pl.Series, place: Place) -> np.ndarray:
+    exact = text.cast(pl.Int64, strict=False)
+    floats = text.cast(pl.Float64, strict=False)
+    rounded = floats.cast(pl.Int64, strict=False)
+    whole = exact.fill_null(pl.select(pl.when(rounded.cast(pl.Float64) == floats).then(rounded)).to_series())
+    wrong = whole.is_null().arg_true()
+    if len(wrong):
+        row = int(wrong[0])
+        what = "is neither a whole number nor a date"
+        if floats[row] is None:
+            what = "is no time: where they are dates, data.time_format says how they are written"
+        raise InputError(f"{place(row)}: '{text[row][:40]}' {what}")
+    return whole.to_numpy()
