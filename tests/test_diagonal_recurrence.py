@@ -5,7 +5,6 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
 
 from rnnlab.cells.diagonal_recurrence import MANY_STEPS, Way, diagonal_recurrence, fastest_way, leaky_recurrence
 
@@ -89,15 +88,6 @@ def test_padding_is_zero_and_the_state_stays(way: Way) -> None:
     whole = loop(a, b, start)
     torch.testing.assert_close(last, torch.stack([whole[0, 4], start[1], whole[2, 2]]))
     assert not h[1].any() and not h[2, 3:].any() and h[2, :3].all()
-
-
-def test_it_goes_under_transforms() -> None:
-    a, b, start = arguments(6, torch.float64, constant=False)
-    stacked = [torch.stack([x, 2 * x]).detach() for x in (a, b, start)]
-    h = vmap(lambda *inputs: diagonal_recurrence(*inputs)[0])(*stacked)
-    torch.testing.assert_close(h[1], loop(*(x[1] for x in stacked)))
-    ours = grad(lambda a: diagonal_recurrence(a, b.detach(), start.detach())[0].sum())(a.detach())
-    torch.testing.assert_close(ours, torch.autograd.grad(loop(a, b, start).sum(), a)[0])
 
 
 def test_a_unit_that_forgets_within_a_step_and_one_that_never_does() -> None:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
+from rnnlab.cells.checks import check_lengths, check_like, check_state
 from rnnlab.cells.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.errors import InputError
@@ -179,7 +180,7 @@ class Network(nn.Module):
         Args:
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             state: one cell state a layer, as returned for the chunk before.
-            lengths: ``(batch,)`` valid steps of each sequence, at least one.
+            lengths: ``(batch,)`` valid steps of each sequence, at least one where one prediction is made for it.
             with_state: whether the new state is wanted: some cells are sooner without it.
 
         Returns:
@@ -188,7 +189,7 @@ class Network(nn.Module):
             (empty for a bidirectional network, and where it is not wanted).
 
         Raises:
-            InputError: a state is handed to a bidirectional network.
+            InputError: a state is handed to a bidirectional network; or a size, a type or a device doesn't fit.
         """
         hidden, state = self.hidden(inputs, state, lengths, with_state)
         return self.read(hidden, lengths), state
@@ -207,7 +208,7 @@ class Network(nn.Module):
             return cell.outputs(x, start, lengths), ()
 
         run = recomputed if self.recompute else Cell.__call__ if with_state else outputs
-        hidden, state = self.stack(run, inputs, self._starts(inputs, state), lengths)
+        hidden, state = self.stack(run, inputs, self._starts(inputs, state, lengths), lengths)
         return hidden, state if with_state else ()
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
@@ -219,7 +220,10 @@ class Network(nn.Module):
             output, after = cell.step(x[:, 0], start)
             return output[:, None], after
 
-        hidden, state = self.stack(run, inputs, self._starts(inputs, state))
+        starts = self._starts(inputs, state)
+        for cell, start in zip(self.cells(), starts, strict=True):
+            check_state(cell, start, len(inputs))
+        hidden, state = self.stack(run, inputs, starts)
         return self.read(hidden), state
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
@@ -234,17 +238,54 @@ class Network(nn.Module):
             read.append(x)
             return cell.unroll(x, start, lengths, record=states[-1])
 
-        hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state), lengths)
+        hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
         return Trace(self.read(hidden, lengths), states, starts, read)
 
-    def _starts(self, inputs: Tensor, state: NetworkState | None) -> Sequence[State]:
-        """What each cell starts from."""
+    def _starts(self, inputs: Tensor, state: NetworkState | None, lengths: Lengths | None = None) -> Sequence[State]:
+        """What each cell starts from.
+
+        Raises:
+            InputError: the arguments of the network don't fit it.
+        """
+        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if not tracing:
+            self._check(inputs, lengths)
         if self.bidirectional and state is not None:
             raise InputError(
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
             )
-        return self.initial_state(len(inputs)) if state is None else state
+        if state is None:
+            return self.initial_state(len(inputs))
+        given: Any = state  # a caller's, whatever its annotation says
+        if not isinstance(given, tuple | list) or len(given) != self.num_layers:
+            has = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+            raise InputError(
+                f"the state of a network is a tuple of one cell state a layer, {self.num_layers} of them; it has {has}"
+            )
+        return state
+
+    def _check(self, inputs: Tensor, lengths: Lengths | None) -> None:
+        """Holds the input and the lengths against the network; each cell looks at its own arguments."""
+        if isinstance(self.encoder, nn.Embedding):
+            if inputs.dim() != 2 or inputs.dtype not in (torch.int64, torch.int32):
+                raise InputError(
+                    "the input of this network must be token numbers, torch.int64 of the shape (batch, time), "
+                    f"and is {inputs.dtype} of the shape {tuple(inputs.shape)}"
+                )
+        else:
+            linear = self.encoder if isinstance(self.encoder, nn.Linear) else None
+            features = self.cells()[0].input_size if linear is None else linear.in_features
+            if inputs.dim() != 3 or inputs.shape[2] != features:
+                raise InputError(
+                    f"the input of this network must have the shape (batch, time, {features}), "
+                    f"and has {tuple(inputs.shape)}"
+                )
+            check_like("the input of this network", inputs, self.readout.weight)
+        if lengths is not None:
+            # what is read out for a whole sequence is that of a step at least
+            least = 0 if self.readout_kind == "every" else 1
+            check_lengths(lengths, len(inputs), inputs.shape[1], inputs.device, least)
 
     def stack(
         self,
@@ -262,6 +303,8 @@ class Network(nn.Module):
             lengths: as ever.
         """
         cells = zip(self.cells(), starts, strict=True)
+        if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
+            inputs = zero_padding(inputs, lengths)
         x = self.encoder(inputs)
         final: list[State] = []
         for layer in range(self.num_layers):

@@ -53,8 +53,6 @@ def by_hand(x: Tensor) -> bool:
         and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
     )
 
 
@@ -114,14 +112,28 @@ def block_size(numbers: int) -> int:
     return LONG_BLOCK if numbers <= SMALL_STEP else BLOCK
 
 
-def refuse_twice() -> None:
+LOOP = "go through the loop over `step`: set model.cell.backend=reference"
+
+
+def refuse_twice(*grads: Tensor | None) -> None:
     """Called first by each backward pass.
 
+    Args:
+        grads: of what the layer gave.
+
     Raises:
-        RuntimeError: a second derivative is asked for.
+        RuntimeError: a second derivative or a batch of gradients is asked for.
     """
+    refuse_batches(*grads)
     if torch.is_grad_enabled():
-        raise RuntimeError("second derivatives go through the loop over `step`: set model.cell.backend=reference")
+        raise RuntimeError(f"second derivatives {LOOP}")
+
+
+def refuse_batches(*grads: Tensor | None) -> None:
+    """As :func:`refuse_twice`, where second derivatives are known."""
+    functions = torch._C._functorch
+    if any(g is not None and (functions.is_legacy_batchedtensor(g) or functions.is_batchedtensor(g)) for g in grads):
+        raise RuntimeError(f"batches of gradients (jacobian(vectorize=True), is_grads_batched) {LOOP}")
 
 
 def split(data: Tensor, blocks: list[Block]) -> Sequence[Tensor]:

@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from rnnlab.cells.checks import check_call, is_transformed
+from rnnlab.cells.members import is_stacked
+from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
 S = TypeVar("S", bound=State)
@@ -17,9 +21,21 @@ class Cell(nn.Module, ABC, Generic[S]):
     """One layer, one direction of a recurrent network, with a state of type ``S``.
 
     A cell says how its state starts and how one step updates it; ``unroll`` is
-    then the definition of the layer. ``forward`` a cell may override with a
-    faster path to the same values and gradients, and ``outputs`` likewise.
+    then the definition of the layer. A faster path to the same values and
+    gradients may stand in ``_forward``, and one without the last state in
+    ``_outputs``: they are called with arguments that were checked, and only
+    where they apply. Transforms of ``torch.func``, forward-mode derivatives
+    and ``torch.jit.trace`` get the loop over ``step``; under ``torch.compile``
+    a layer runs as it does without.
     """
+
+    backend: str = "auto"
+    """``reference`` is always the loop over ``step``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            raise InputError(f"{cls.__name__}.forward: a cell's faster path is named _forward, Cell.forward calls it")
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -52,7 +68,13 @@ class Cell(nn.Module, ABC, Generic[S]):
             Outputs ``(batch, time, hidden)`` and each sequence's state after
             its last valid step.
         """
-        state = self.initial_state(x.shape[0]) if state is None else state
+        check_call(self, x, state, lengths)
+        state = self.initial_state(len(x)) if state is None else state
+        return self._unroll(zero_padding(x, lengths), state, lengths, record)
+
+    def _unroll(
+        self, x: Features, state: S, lengths: Lengths | None = None, record: list[S] | None = None
+    ) -> tuple[HiddenSequence, S]:
         outputs = []
         # unbind, since indexing x[:, t] would make the backward pass quadratic in time
         for t, x_t in enumerate(x.unbind(1)):
@@ -67,13 +89,49 @@ class Cell(nn.Module, ABC, Generic[S]):
             state = new_state
         return torch.stack(outputs, 1), state
 
-    def forward(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> tuple[HiddenSequence, S]:
-        """As ``unroll``; a faster path may stand here."""
-        return self.unroll(x, state, lengths)
+    @final  # type: ignore[misc]  # nn.Module declares it as an attribute
+    def forward(
+        self, x: Features, state: S | None = None, lengths: Lengths | None = None, with_state: bool = True
+    ) -> tuple[HiddenSequence, S]:
+        """As ``unroll``, by the fastest path that there is.
 
+        Args:
+            x: ``(batch, time, features)``; padding may hold anything, not-a-number included.
+            state: of the step before the first; ``initial_state`` by default.
+            lengths: ``(batch,)`` valid steps of each sequence, from 0 to ``time``.
+            with_state: whether the last state is wanted; else the initial one stands in its place.
+
+        Raises:
+            InputError: a size, a type or a device doesn't fit the cell (:mod:`rnnlab.cells.checks`).
+        """
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return _uncompiled(self, x, state, lengths, with_state)
+        longest: int | None = x.shape[1]
+        if not torch.jit.is_tracing() and not torch.compiler.is_exporting():  # type: ignore[attr-defined]
+            longest = check_call(self, x, state, lengths)
+        start = self.initial_state(len(x)) if state is None else state
+        if lengths is not None:
+            x, lengths = zero_padding(x, lengths), lengths.long()
+        if longest == 0 or x.shape[0] == 0:
+            # one step suffices for a graph that reaches every argument
+            output, last = self._unroll(x[:, :1], start, lengths)
+            return F.pad(output, (0, 0, 0, x.shape[1] - 1)), last
+        if self.backend == "reference" or (is_transformed() and not is_stacked()):
+            return self._unroll(x, start, lengths)
+        return self._forward(x, start, lengths) if with_state else (self._outputs(x, start, lengths), start)
+
+    @final
     def outputs(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> HiddenSequence:
-        """The output of ``forward``, for who has no use for the last state; a faster path may stand here, too."""
-        return self(x, state, lengths)[0]
+        """The output of ``forward``, where the last state is of no use."""
+        return self(x, state, lengths, with_state=False)[0]
+
+    def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
+        """A faster path; ``x`` is zero on padding."""
+        return self._unroll(x, state, lengths)
+
+    def _outputs(self, x: Features, state: S, lengths: Lengths | None) -> HiddenSequence:
+        """A faster path yet, without the last state."""
+        return self._forward(x, state, lengths)[0]
 
     # ---- what an observer asks ------------------------------------------------------------------
 
@@ -90,6 +148,12 @@ class Cell(nn.Module, ABC, Generic[S]):
     def recurrent_weights(self) -> dict[str, Tensor]:
         """The ``(hidden, hidden)`` matrices through which the hidden state acts on its successor, by gate."""
         return {}
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _uncompiled(cell: Cell[Any], *arguments: Any) -> Any:
+    """A layer as it runs without ``torch.compile``, which would write the loop over its steps out, one by one."""
+    return cell.forward(*arguments)
 
 
 def map_state(function: Callable[..., Tensor], *states: S) -> S:

@@ -72,13 +72,10 @@ class CfC(Cell[Tensor]):
         h = torch.lerp(early.tanh(), late.tanh(), passed)
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (h,) = run_blocks(self._by_hand, x, (start,), lengths)
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (h,) = run_blocks(self._by_hand, x, (state,), lengths)
         return output, h
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

@@ -80,7 +80,7 @@ class CfCLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct)
         blocks, layers = ctx.blocks, ctx.layers
         x, start, w, u, heads, output, *rest = ctx.saved_tensors
         deeper, kept = rest[: layers - 1], rest[layers - 1 :]

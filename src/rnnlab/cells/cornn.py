@@ -68,12 +68,12 @@ class CoRNN(Cell[OscillatorState]):
         y = y + self.dt * z
         return y, (y, z)
 
-    def forward(
-        self, x: Features, state: OscillatorState | None = None, lengths: Lengths | None = None
+    def _forward(
+        self, x: Features, state: OscillatorState, lengths: Lengths | None
     ) -> tuple[HiddenSequence, OscillatorState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        y, z = self.initial_state(len(x)) if state is None else state
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        y, z = state
         scale = 2 * self.dt
         output, (y, v) = run_blocks(self._by_hand, x, (y, z / scale), lengths)
         return output, (y, scale * v)

@@ -67,7 +67,7 @@ class CoRNNLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct_y: Tensor | None, direct_v: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct_y, direct_v)
         x, start_y, start_v, w, u, output_y, output_v, *kept = ctx.saved_tensors
         blocks, (kappa, rho, tau), hidden = ctx.blocks, ctx.numbers, len(u)
         grad_w, grad_b, grad_u = zeros_transposed(w), w.new_zeros(hidden), torch.zeros_like(u)

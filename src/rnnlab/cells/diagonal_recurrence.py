@@ -32,6 +32,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 from torch.autograd import Function
 
+from rnnlab.cells.bptt import refuse_batches
 from rnnlab.cells.cell import last_valid
 from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.shapes import Lengths, StateSequence, StateStep
@@ -75,11 +76,9 @@ def diagonal_recurrence(
         h ``(batch, time, hidden)``, zero beyond each sequence's end, and
         ``(batch, hidden)`` after each sequence's last valid step.
     """
+    a, b = a.to(start.dtype), b.to(start.dtype)
     if is_stacked():
         h = across_members(partial(_members, way=way), a, b, start)
-    elif torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
-        # transforms and tracers want operations without a hand-written derivative, and none in place
-        h = _scan(a, b, start)
     else:
         h = _Recurrence.apply(a, b, start, way or fastest_way(b))
     return last_valid(h, start, lengths)
@@ -92,9 +91,10 @@ def leaky_recurrence(
 
     The same as with b = (1 - a) ⊙ n, with three passes less over the sequence, forward and back.
     """
+    # under autocast some of them are of half precision, and the state isn't
+    a, n = a.to(start.dtype), n.to(start.dtype)
     way = way or fastest_way(n)
-    transformed = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
-    if way == "scan" or is_stacked() or transformed:
+    if way == "scan" or is_stacked():
         return diagonal_recurrence(a, (1 - a) * n, start, lengths, None if is_stacked() else way)
     return last_valid(_Leaky.apply(a, n, start, way), start, lengths)
 
@@ -109,6 +109,16 @@ def _members(a: Tensor, b: Tensor, start: Tensor, way: Way | None) -> Tensor:
     flat, start = b.permute(1, 2, 0, 3).flatten(2), start.transpose(0, 1).flatten(1)
     h = _Recurrence.apply(a.flatten(), flat, start, way or fastest_way(flat))
     return h.view(batch, time, members, hidden).permute(2, 0, 1, 3)
+
+
+def as_complex(parts: Tensor) -> Tensor:
+    """``(…, 2)`` real and imaginary parts as complex numbers, for which half precision is too little."""
+    return torch.view_as_complex(wide(parts).contiguous())
+
+
+def wide(x: Tensor) -> Tensor:
+    """In single precision where it was less: there are no complex numbers of bfloat16."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def fastest_way(b: Tensor) -> Way:
@@ -133,6 +143,7 @@ class _Recurrence(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_batches(direct)
         a, start, h = ctx.saved_tensors
         delta = _Adjoint.apply(a, direct, ctx.way)
         grad_a = grad_start = None
@@ -157,6 +168,7 @@ class _Leaky(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_batches(direct)
         a, n, start, h = ctx.saved_tensors
         delta = _Adjoint.apply(a, direct, ctx.way)
         if torch.is_grad_enabled():  # to be differentiated once more

@@ -53,14 +53,9 @@ class GILR(Cell[Tensor]):
         h = g * state + (1 - g) * i
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         g, i = self._gate_and_impulse(x)
-        return leaky_recurrence(g, i, start, lengths)
+        return leaky_recurrence(g, i, state, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         return {"forget": self._gate_and_impulse(x)[0]}

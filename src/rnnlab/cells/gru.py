@@ -63,23 +63,18 @@ class GRU(Cell[Tensor]):
         h = (1 - z) * n + z * state
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        start = self.initial_state(len(x)) if state is None else state
         if self.backend == "auto" and is_stacked():
-            output = across_members(gru_members, x.transpose(0, 1), start, *weights).transpose(0, 1)
-            return last_valid(output, start, lengths)
+            output = across_members(gru_members, x.transpose(0, 1), state, *weights).transpose(0, 1)
+            return last_valid(output, state, lengths)
         if self.backend == "auto" and by_hand(x):
             output, (last,) = run_packed(
                 lambda x, start, *plan: (GRULayer.apply(x, *start, *weights, *plan, torch.is_grad_enabled()),),
-                x, (start,), lengths,
+                x, (state,), lengths,
             )  # fmt: skip
             return output, last
-        return run_kernel(torch.gru, weights, x, start, lengths)
+        return run_kernel(torch.gru, weights, x, state, lengths)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """r, z, and the candidate's two products, of the input and of the state."""

@@ -90,7 +90,7 @@ class GRULayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct)
         x, w_ih, w_hh, *kept = ctx.saved_tensors
         blocks, hidden = ctx.blocks, w_hh.shape[1]
         gates, size = 2 * hidden, len(blocks)

@@ -114,7 +114,7 @@ class _GRUMembers(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct)
         x, w_ih, w_hh = ctx.saved_tensors
         room = _rooms.last(ctx)
         members, time, batch, features = x.shape

@@ -72,21 +72,18 @@ class IndRNN(Cell[Tensor]):
         h = total.relu() if self.nonlinearity == "relu" else total.tanh()
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         if self.backend == "auto" and is_stacked():
             layer = partial(rnn_members, self.nonlinearity)
             weights = (self.weight_ih, self.weight_hh, self.bias)
-            output = across_members(layer, x.transpose(0, 1), start, *weights).transpose(0, 1)
-            return last_valid(output, start, lengths)
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
+            output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
+            return last_valid(output, state, lengths)
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
         parameters = (self.weight_ih, self.weight_hh, self.bias, self.nonlinearity)
         output, (last,) = run_packed(
             lambda x, start, *plan: (RNNLayer.apply(x, *start, *parameters, *plan, torch.is_grad_enabled()),),
-            x, (start,), lengths, pieces=PIECES,
+            x, (state,), lengths, pieces=PIECES,
         )  # fmt: skip
         return output, last
 

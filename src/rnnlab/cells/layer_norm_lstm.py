@@ -82,13 +82,10 @@ class LayerNormLSTM(Cell[LSTMState]):
         i, f, _, o = self._gates_and_candidate(x, state[0])
         return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
 
-    def forward(
-        self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, LSTMState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (h, c) = run_blocks(self._by_hand, x, start, lengths)
+    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (h, c) = run_blocks(self._by_hand, x, state, lengths)
         return output, (h, c)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

@@ -118,7 +118,7 @@ class LayerNormLSTMLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct_h: Tensor | None, direct_c: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct_h, direct_c)
         start_h, start_c, w, u, gain_x, gain, gain_c, shift_c, inputs, deviations, output_h, output_c, *kept = (
             ctx.saved_tensors
         )

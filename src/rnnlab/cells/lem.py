@@ -72,13 +72,10 @@ class LEM(Cell[LEMState]):
         y = (1 - step_y) * y + step_y * (x_y + F.linear(z, self.weight_zh)).tanh()
         return y, (y, z)
 
-    def forward(
-        self, x: Features, state: LEMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, LEMState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (y, z) = run_blocks(self._by_hand, x, start, lengths)
+    def _forward(self, x: Features, state: LEMState, lengths: Lengths | None) -> tuple[HiddenSequence, LEMState]:
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (y, z) = run_blocks(self._by_hand, x, state, lengths)
         return output, (y, z)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

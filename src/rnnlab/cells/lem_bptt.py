@@ -94,7 +94,7 @@ class LEMLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct_y: Tensor | None, direct_z: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct_y, direct_z)
         x, start_y, start_z, w, u, u_y, output_y, output_z, *kept = ctx.saved_tensors
         blocks, dt, hidden = ctx.blocks, ctx.dt, u.shape[1]
         grad_w, grad_b = zeros_transposed(w), w.new_zeros(4 * hidden)

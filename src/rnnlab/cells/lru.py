@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeFloat, PositiveFloat, PositiveInt, Step
 
@@ -87,16 +87,13 @@ class LRU(Cell[ComplexState]):
         re, im = real * re - imaginary * im + b[..., 0], real * im + imaginary * re + b[..., 1]
         return self._output(torch.stack([re, im], -1), x), (re, im)
 
-    def forward(
-        self, x: Features, state: ComplexState | None = None, lengths: Lengths | None = None
+    def _forward(
+        self, x: Features, state: ComplexState, lengths: Lengths | None
     ) -> tuple[HiddenSequence, ComplexState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        a, drive = torch.complex(*self.eigenvalues()), torch.view_as_complex(self._drive(x))
-        h, last = diagonal_recurrence(a, drive, torch.complex(*start), lengths)
-        output = self._output(torch.view_as_real(h), x)
-        return zero_padding(output, lengths), (last.real, last.imag)
+        a, drive = torch.complex(*map(wide, self.eigenvalues())), as_complex(self._drive(x))
+        h, last = diagonal_recurrence(a, drive, torch.complex(*map(wide, state)), lengths)
+        output = self._output(torch.view_as_real(h).to(x.dtype), x)
+        return zero_padding(output, lengths), (last.real.to(state[0]), last.imag.to(state[0]))
 
     def eigenvalues(self) -> tuple[Tensor, Tensor]:
         """Real and imaginary part of λ, each ``(units,)``."""

@@ -72,29 +72,24 @@ class LSTM(Cell[LSTMState]):
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
 
-    def forward(
-        self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, LSTMState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
+    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        start = self.initial_state(len(x)) if state is None else state
         if self.backend == "auto" and is_stacked():
             if lengths is not None:  # the last c of each sequence is no output
-                return self.unroll(x, start, lengths)
-            output, c = across_members(lstm_members, x.transpose(0, 1), *start, *weights)
+                return self._unroll(x, state, lengths)
+            output, c = across_members(lstm_members, x.transpose(0, 1), *state, *weights)
             return output.transpose(0, 1), (output[-1], c)
-        return run_kernel(torch.lstm, weights, x, start, lengths)
+        return run_kernel(torch.lstm, weights, x, state, lengths)
 
-    def outputs(self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None) -> HiddenSequence:
+    def _outputs(self, x: Features, state: LSTMState, lengths: Lengths | None) -> HiddenSequence:
         if lengths is not None and self.backend == "auto":
             if is_stacked():
-                return zero_padding(self(x, state)[0], lengths)
-            if by_hand(x) and not any(part.requires_grad or part.any() for part in state or ()):
+                return zero_padding(self._forward(x, state, None)[0], lengths)
+            if by_hand(x) and not any(part.requires_grad or part.any() for part in state):
                 output = packed_lstm((self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, lengths)
                 if output is not None:
                     return output
-        return super().outputs(x, state, lengths)
+        return super()._outputs(x, state, lengths)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         """i, f, g, o before they are squashed."""

@@ -80,7 +80,7 @@ class _LSTMMembers(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor, direct_c: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct, direct_c)
         x, w_ih, w_hh, a_all, u_all, c_all, y_all = ctx.saved_tensors
         members, time, batch, features = x.shape
         hidden = w_hh.shape[-1]

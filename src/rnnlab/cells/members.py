@@ -132,7 +132,7 @@ class _NarrowLinear(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(grad)
         x, weight = ctx.saved_tensors
         grad_x = None
         if ctx.needs_input_grad[0]:

@@ -62,14 +62,9 @@ class MinGRU(Cell[Tensor]):
         h = (1 - z) * state + z * n
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         z, n = self._gate_and_candidate(x)
-        return leaky_recurrence(1 - z, n, start, lengths)
+        return leaky_recurrence(1 - z, n, state, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         return {"update": self._gate_and_candidate(x)[0]}

@@ -60,14 +60,9 @@ class MinLSTM(Cell[Tensor]):
         h = f / total * state + i / total * n
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         f, i, n = self._gates_and_candidate(x)
-        return leaky_recurrence(f / (f + i), n, start, lengths)
+        return leaky_recurrence(f / (f + i), n, state, lengths)
 
     def gates(self, x: Step, state: Hidden) -> dict[str, Tensor]:
         f, i, _ = self._gates_and_candidate(x)

@@ -101,12 +101,7 @@ class MLSTM(Cell[MLSTMState]):
         h = o * _normalised(found, (n * q).sum(-1), m)
         return h.flatten(1), (matrix, n, m)
 
-    def forward(
-        self, x: Features, state: MLSTMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, MLSTMState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        state = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: MLSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, MLSTMState]:
         # (batch, heads, time, …)
         q, k, v, o = (each.transpose(1, 2) for each in self._projections(x))
         log_i, log_f = (each.transpose(1, 2) for each in self._log_gates(x))

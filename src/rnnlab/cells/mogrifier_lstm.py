@@ -75,13 +75,10 @@ class MogrifierLSTM(Cell[LSTMState]):
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
 
-    def forward(
-        self, x: Features, state: LSTMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, LSTMState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (h, c) = run_blocks(self._by_hand, x, start, lengths)
+    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (h, c) = run_blocks(self._by_hand, x, state, lengths)
         return output, (h, c)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

@@ -80,7 +80,7 @@ class MogrifierLSTMLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct_h: Tensor | None, direct_c: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct_h, direct_c)
         blocks = ctx.blocks
         x, start_h, start_c, w, u, output_h, output_c, *rest = ctx.saved_tensors
         mogrifiers, kept = rest[: ctx.rounds], rest[ctx.rounds :]

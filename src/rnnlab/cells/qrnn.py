@@ -64,12 +64,8 @@ class QRNN(Cell[QRNNState]):
         c = f * c + (1 - f) * z
         return o * c, (c, window[:, 1:])
 
-    def forward(
-        self, x: Features, state: QRNNState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, QRNNState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start, past = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: QRNNState, lengths: Lengths | None) -> tuple[HiddenSequence, QRNNState]:
+        start, past = state
         time, seen = x.shape[1], torch.cat([past, x], 1)
         z, f, o = self._gates(torch.cat([seen[:, j : j + time] for j in range(self.kernel_size)], -1))
         c, last = leaky_recurrence(f, z, start, lengths)

@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from rnnlab.cells.bptt import refuse_twice
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.checks import check_call, is_transformed
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 
@@ -29,8 +30,9 @@ def recomputed(
 ) -> tuple[HiddenSequence, Any]:
     """As ``cell(x, state, lengths)``, in value and in gradient; where nothing is differentiated it is just that."""
     time = x.shape[1]
-    if not torch.is_grad_enabled() or time < 4 or torch._C._are_functorch_transforms_active():
+    if not torch.is_grad_enabled() or time < 4 or is_transformed() or not len(x):
         return cell(x, state, lengths)
+    check_call(cell, x, state, lengths)
     state = cell.initial_state(len(x)) if state is None else state
     parts = state if isinstance(state, tuple) else (state,)
     names = [name for name, _ in cell.named_parameters()]
@@ -62,7 +64,7 @@ class _Segments(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor, *grad_last: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(grad_output, *grad_last)
         x, lengths, *rest = ctx.saved_tensors
         cell, names, size, number_of_parts = ctx.cell, ctx.names, ctx.size, ctx.parts
         parameters, starts = rest[: len(names)], rest[len(names) :]

@@ -59,13 +59,8 @@ class RGLRU(Cell[Tensor]):
         h = a * state + b
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        return diagonal_recurrence(*self._factor_and_drive(x), start, lengths)
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
+        return diagonal_recurrence(*self._factor_and_drive(x), state, lengths)
 
     def _factor_and_drive(self, x: Tensor) -> tuple[Tensor, Tensor]:
         u, r, i = self._input_and_gates(x)

@@ -60,26 +60,21 @@ class RNN(Cell[Tensor]):
         h = total.tanh() if self.nonlinearity == "tanh" else total.relu()
         return h, h
 
-    def forward(
-        self, x: Features, state: Hidden | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         if self.backend == "auto" and is_stacked():
             layer = partial(rnn_members, self.nonlinearity)
             weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
-            output = across_members(layer, x.transpose(0, 1), start, *weights).transpose(0, 1)
-            return last_valid(output, start, lengths)
+            output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
+            return last_valid(output, state, lengths)
         if self.backend == "auto" and by_hand(x):
             parameters = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh, self.nonlinearity)
             output, (last,) = run_packed(
                 lambda x, start, *plan: (RNNLayer.apply(x, *start, *parameters, *plan, torch.is_grad_enabled()),),
-                x, (start,), lengths, pieces=PIECES,
+                x, (state,), lengths, pieces=PIECES,
             )  # fmt: skip
             return output, last
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        return run_kernel(kernel, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, start, lengths)
+        return run_kernel(kernel, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, state, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

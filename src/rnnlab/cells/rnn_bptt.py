@@ -80,7 +80,7 @@ class RNNLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct)
         x, w_ih, w_hh, states = ctx.saved_tensors
         blocks, hidden, single, tanh = ctx.blocks, states.shape[1], w_hh.dim() == 1, ctx.tanh
         batch = blocks[0].rows

@@ -53,7 +53,7 @@ class _RNNMembers(Function):
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct)
         x, w_ih, w_hh, h_all = ctx.saved_tensors
         members, time, batch, features = x.shape
         hidden, single = h_all.shape[-1], w_hh.dim() == 2

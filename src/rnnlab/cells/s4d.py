@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
+from rnnlab.cells.members import is_stacked
 from rnnlab.errors import InputError
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
@@ -83,8 +84,8 @@ class S4D(Cell[S4DState]):
         return zeros, zeros
 
     def step(self, x: Step, state: S4DState) -> tuple[Hidden, S4DState]:
-        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).unbind(-1) for each in self._discretized())
         u = self.encoder(x)
+        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).to(u.dtype).unbind(-1) for each in self._discretized())
         re, im = state
         re, im = (
             a_re * re - a_im * im + s_re * u[..., None],
@@ -92,23 +93,14 @@ class S4D(Cell[S4DState]):
         )
         return self._output(self._read(re, im), u), (re, im)
 
-    def forward(
-        self, x: Features, state: S4DState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, S4DState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
+    def _forward(self, x: Features, state: S4DState, lengths: Lengths | None) -> tuple[HiddenSequence, S4DState]:
         u = self.encoder(x)
-        if (
-            torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # for TensorBoard's graph
-        ):
-            read, last = self._recurrence(u, start, lengths)
-        else:
-            read, last = self._convolution(u, start, lengths)
-        return zero_padding(self._output(read, u), lengths), last
+        way = self._recurrence if is_stacked() else self._convolution
+        read, (re, im) = way(wide(u), (wide(state[0]), wide(state[1])), lengths)
+        return zero_padding(self._output(read.to(u.dtype), u), lengths), (re.to(state[0]), im.to(state[1]))
 
     def _recurrence(self, u: Tensor, start: S4DState, lengths: Tensor | None) -> tuple[Tensor, S4DState]:
-        """What is read of all states, and the last state: for transforms and tracers, which can't look at lengths."""
+        """What is read of all states, and the last state: in a stack of members, where nobody can look at lengths."""
         a, scale = self._discretized()
         drive = (scale * u[..., None]).flatten(2)
         s, last = diagonal_recurrence(a.flatten(), drive, torch.complex(*start).flatten(1), lengths)
@@ -122,9 +114,9 @@ class S4D(Cell[S4DState]):
         """
         time = u.shape[1]
         _, scale = self._discretized()
-        steps = torch.arange(time + 1, device=u.device, dtype=self.phase.dtype)
+        steps = torch.arange(time + 1, device=u.device, dtype=wide(self.phase).dtype)
         powers = (self._exponent()[..., None] * steps).exp()  # ā^t (hidden, N/2, time + 1)
-        c, s = 2 * torch.view_as_complex(self.weight_ho), torch.complex(*start)
+        c, s = 2 * as_complex(self.weight_ho), torch.complex(*start)
         response = ((c * scale)[..., None] * powers[..., :-1]).sum(1).real  # (hidden, time)
         u = zero_padding(u, lengths).to(response.dtype)  # which a transform would carry everywhere
         size = fast_size(2 * time)
@@ -151,7 +143,7 @@ class S4D(Cell[S4DState]):
         return a, (a - 1) / self._eigenvalue()
 
     def _eigenvalue(self) -> Tensor:
-        return torch.complex(-self.log_decay.exp(), self.phase)
+        return torch.complex(-wide(self.log_decay).exp(), wide(self.phase))
 
     def _exponent(self) -> Tensor:
         """Δ λ, complex ``(hidden, N/2)``."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
-from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
+from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
 from rnnlab.cells.lru import ComplexState, fed_through, initial_feedthrough
 from rnnlab.cells.s4d import check_pairs
 from rnnlab.errors import InputError
@@ -77,33 +77,31 @@ class S5(Cell[ComplexState]):
 
     def step(self, x: Step, state: ComplexState) -> tuple[Hidden, ComplexState]:
         a, scale = self._discretized()
-        (a_re, a_im), (b_re, b_im) = torch.view_as_real(a).unbind(-1), self._drive(x, scale).unbind(-1)
+        (a_re, a_im), (b_re, b_im) = torch.view_as_real(a).to(x.dtype).unbind(-1), self._drive(x, scale).unbind(-1)
         re, im = state
         re, im = a_re * re - a_im * im + b_re, a_re * im + a_im * re + b_im
         return self._output(torch.stack([re, im], -1), x), (re, im)
 
-    def forward(
-        self, x: Features, state: ComplexState | None = None, lengths: Lengths | None = None
+    def _forward(
+        self, x: Features, state: ComplexState, lengths: Lengths | None
     ) -> tuple[HiddenSequence, ComplexState]:
-        if self.backend == "reference":
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
         a, scale = self._discretized()
-        drive = torch.view_as_complex(self._drive(x, scale))
-        h, last = diagonal_recurrence(a, drive, torch.complex(*start), lengths)
-        output = self._output(torch.view_as_real(h), x)
-        return zero_padding(output, lengths), (last.real, last.imag)
+        drive = as_complex(self._drive(x, scale))
+        h, last = diagonal_recurrence(a, drive, torch.complex(*map(wide, state)), lengths)
+        output = self._output(torch.view_as_real(h).to(x.dtype), x)
+        return zero_padding(output, lengths), (last.real.to(state[0]), last.imag.to(state[0]))
 
     def _discretized(self) -> tuple[Tensor, Tensor]:
         """ā and b̄, each complex ``(units,)``."""
-        eigenvalue = torch.complex(-self.log_decay.exp(), self.phase)
+        eigenvalue = torch.complex(-wide(self.log_decay).exp(), wide(self.phase))
         a = (eigenvalue * self.log_step.exp()).exp()
         return a, (a - 1) / eigenvalue
 
     def _drive(self, x: Tensor, scale: Tensor) -> Tensor:
         """b̄ ⊙ (B x) as ``(…, units, 2)``: real and imaginary part, as complex numbers lie in memory."""
-        weight = scale[:, None] * torch.complex(*self.weight_ih.unbind(1))
-        return F.linear(x, torch.stack([weight.real, weight.imag], 1).flatten(0, 1)).unflatten(-1, (self.units, 2))
+        weight = scale[:, None] * torch.complex(*wide(self.weight_ih).unbind(1))
+        weight = torch.stack([weight.real, weight.imag], 1).flatten(0, 1).to(self.weight_ih.dtype)
+        return F.linear(x, weight).unflatten(-1, (self.units, 2))
 
     def _output(self, h: Tensor, x: Tensor) -> Tensor:
         # Re(C h) = Re C Re h - Im C Im h: weight_ho holds Re C and -Im C

@@ -78,13 +78,10 @@ class SLSTM(Cell[SLSTMState]):
         h = o.sigmoid() * c / n
         return h, (h, c, n, m)
 
-    def forward(
-        self, x: Features, state: SLSTMState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, SLSTMState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (h, c, n, m) = run_blocks(self._by_hand, x, start, lengths)
+    def _forward(self, x: Features, state: SLSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, SLSTMState]:
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (h, c, n, m) = run_blocks(self._by_hand, x, state, lengths)
         return output, (h, c, n, m)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

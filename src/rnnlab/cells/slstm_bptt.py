@@ -98,7 +98,7 @@ class SLSTMLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, *direct: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(*direct)
         x, w, u, start_h, start_c, start_n, output_h, output_c, output_n, *kept = ctx.saved_tensors
         blocks, hidden = ctx.blocks, u.shape[1]
         grad_w, grad_b, grad_u = zeros_transposed(w), w.new_zeros(4 * hidden), torch.zeros_like(u)

@@ -16,7 +16,7 @@ from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells.bptt import by_hand
-from rnnlab.cells.cell import S, at_the_end, map_state
+from rnnlab.cells.cell import S, at_the_end, map_state, zero_padding
 from rnnlab.cells.varying_lengths import Block, cut, pack, placed
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
@@ -42,10 +42,7 @@ HOLD = 1e4
 def run_kernel(
     kernel: Kernel, weights: Weights, x: Features, state: S, lengths: Lengths | None
 ) -> tuple[HiddenSequence, S]:
-    """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them.
-
-    On a GPU sequences must have at least one valid step each: torch packs no empty ones.
-    """
+    """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them."""
     # the kernels' states have a leading axis of layers; a learned state is expanded, and cuDNN takes no such view
     start = map_state(lambda part: part[None].contiguous(), state)
     if x.is_cuda:
@@ -74,15 +71,20 @@ def _options(weights: Weights) -> tuple[list[Tensor], bool, int, float, bool, bo
 def _packed(
     kernel: Kernel, weights: Weights, x: Features, start: S, lengths: Lengths
 ) -> tuple[HiddenSequence, list[Tensor]]:
-    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    # torch packs no empty sequences: they get one step, whose results are taken back
+    packed = pack_padded_sequence(x, lengths.cpu().clamp_min(1), batch_first=True, enforce_sorted=False)
     data, batch_sizes, order, inverse = packed
     assert order is not None and inverse is not None  # as enforce_sorted=False promises
+    before = [start] if isinstance(start, Tensor) else list(start)
     start = map_state(lambda part: part.index_select(1, order), start)
     data, *final = kernel(data, batch_sizes, start, *_options(weights))
     output, _ = pad_packed_sequence(
         PackedSequence(data, batch_sizes, order, inverse), batch_first=True, total_length=x.shape[1]
     )
-    return output, [part.index_select(1, inverse) for part in final]
+    empty = (lengths == 0)[:, None]
+    ended = [part.index_select(1, inverse) for part in final]
+    ended = [torch.where(empty, first, last) for first, last in zip(before, ended, strict=True)]
+    return zero_padding(output, lengths), ended
 
 
 def _in_blocks(

@@ -63,13 +63,12 @@ class UnICORNN(Cell[OscillatorState]):
         y = y + step * z
         return y, (y, z)
 
-    def forward(
-        self, x: Features, state: OscillatorState | None = None, lengths: Lengths | None = None
+    def _forward(
+        self, x: Features, state: OscillatorState, lengths: Lengths | None
     ) -> tuple[HiddenSequence, OscillatorState]:
-        if self.backend == "reference" or not by_hand(x):
-            return self.unroll(x, state, lengths)
-        start = self.initial_state(len(x)) if state is None else state
-        output, (y, z) = run_blocks(self._by_hand, x, start, lengths)
+        if not by_hand(x):
+            return self._unroll(x, state, lengths)
+        output, (y, z) = run_blocks(self._by_hand, x, state, lengths)
         return output, (y, z)
 
     def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:

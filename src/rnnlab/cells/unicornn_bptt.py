@@ -60,7 +60,7 @@ class UnICORNNLayer(Function):
 
     @staticmethod
     def backward(ctx: Any, direct_y: Tensor | None, direct_z: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice(direct_y, direct_z)
         start_y, u, e, output_y, output_z, *kept = ctx.saved_tensors
         blocks, alpha, hidden = ctx.blocks, ctx.alpha, len(u)
         grad_p, grad_u, grad_e = torch.empty_like(output_y), torch.zeros_like(u), torch.zeros_like(e)

@@ -52,14 +52,12 @@ class OnnxOperator(Cell[Any]):
         return (zeros, zeros.clone()) if self._kind is LSTM else zeros
 
     def step(self, x: Step, state: State) -> tuple[Hidden, State]:
-        output, after = self(x[:, None], state)
+        output, after = self._forward(x[:, None], state, None)
         return output[:, 0], after
 
-    def forward(
-        self, x: Features, state: State | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, State]:
+    def _forward(self, x: Features, state: State, lengths: Lengths | None) -> tuple[HiddenSequence, State]:
         batch, time = x.shape[:2]
-        start = parts(self.initial_state(batch) if state is None else state)
+        start = parts(state)
         valid = None if lengths is None else lengths.to(torch.int32)
         weights = (self.weight_ih, self.weight_hh, self.bias)
         options: dict[str, Any] = {"hidden_size": self.hidden_size}

@@ -11,7 +11,7 @@ from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
 
 
 class OverTime(Cell[Any]):
-    """A cell whose ``forward`` is torch's ``scan`` over the pieces of another cell's step.
+    """A cell whose forward pass is torch's ``scan`` over the pieces of another cell's step.
 
     Args:
         cell: in evaluation mode.
@@ -35,22 +35,19 @@ class OverTime(Cell[Any]):
         return self._whole([each.expand(batch_size, *each.shape[1:]) for each in tensors])
 
     def step(self, x: Step, state: State) -> tuple[Hidden, State]:
-        output, after = self(x[:, None], state)
+        output, after = self._forward(x[:, None], state, None)
         return output[:, 0], after
 
-    def forward(
-        self, x: Features, state: State | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, State]:
+    def _forward(self, x: Features, state: State, lengths: Lengths | None) -> tuple[HiddenSequence, State]:
         graph = self._graph
         batch, time = x.shape[:2]
-        start = self.initial_state(batch) if state is None else state
         # the loop goes over the first dimension
         values = {graph.x: x.transpose(0, 1).contiguous()}
         values |= self._at_once("before", values, graph.early, (time, batch))
         sequences = [values[node].contiguous() for node in graph.inside.given if node in values]
         if lengths is not None:
             sequences.insert(0, torch.arange(time, device=x.device)[:, None] < lengths)
-        final, late = self._loop(list(parts(start)), sequences, masked=lengths is not None)
+        final, late = self._loop(list(parts(state)), sequences, masked=lengths is not None)
         values |= dict(zip(graph.late, late, strict=True))
         output = self._at_once("after", values, [graph.output], (time, batch))[graph.output].transpose(0, 1)
         return zero_padding(output, lengths), self._whole(final)

@@ -1,0 +1,130 @@
+"""What a cell is called with, checked before any kernel sees a pointer: native code trusts its caller, and would
+answer in silence, or end the process.
+
+As in torch.nn, sizes, types and devices are held against the cell's own. On a CPU that takes a few microseconds a call.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from rnnlab.errors import InputError
+
+if TYPE_CHECKING:
+    from rnnlab.cells.cell import Cell
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+"""Types that lengths may have."""
+
+
+def is_transformed() -> bool:
+    """Whether a transform (``torch.func``, forward-mode derivatives) or a tracer (``torch.jit.trace``) looks on."""
+    return (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    )
+
+
+def check_call(cell: "Cell[Any]", x: Tensor, state: Any, lengths: Tensor | None) -> int | None:
+    """Holds the arguments of :meth:`Cell.forward` against the cell.
+
+    Returns:
+        The length of the longest sequence; ``None`` where it isn't known without waiting for a device.
+
+    Raises:
+        InputError: a size, a type, a device, or the structure of the state is another.
+    """
+    if x.dim() != 3 or x.shape[2] != cell.input_size:
+        raise InputError(
+            f"the input of {_name(cell)} must have the shape (batch, time, {cell.input_size}), and has {_shape(x)}"
+        )
+    batch, time, _ = x.shape
+    if not time:
+        raise InputError(f"the input of {_name(cell)} has no time step: its shape is {_shape(x)}")
+    weight = next(cell.parameters(), None)
+    check_like(f"the input of {_name(cell)}", x, next(cell.buffers(), None) if weight is None else weight)
+    if state is not None:
+        check_state(cell, state, batch)
+    return time if lengths is None else check_lengths(lengths, batch, time, x.device)
+
+
+def check_like(what: str, x: Tensor, weight: Tensor | None) -> None:
+    """Holds a tensor's type and device against those of a weight.
+
+    Raises:
+        InputError: they are others.
+    """
+    if weight is None:
+        return
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(f"{what} must have the type {weight.dtype} of the weights, and has {x.dtype}")
+    if x.device != weight.device:
+        raise InputError(f"{what} is on {x.device}, and the weights are on {weight.device}")
+
+
+def check_state(cell: "Cell[Any]", state: Any, batch: int) -> None:
+    """Holds a state against what :meth:`Cell.initial_state` gives.
+
+    Raises:
+        InputError: its structure, a size, a type or a device is another.
+    """
+    own = cell.initial_state(1)
+    expected: Sequence[Tensor] = (own,) if isinstance(own, Tensor) else own
+    one = isinstance(own, Tensor)
+    given: Sequence[Any] = (state,) if one else state if isinstance(state, tuple | list) else ()
+    if len(given) != len(expected) or not all(isinstance(part, Tensor) for part in given):
+        wanted = "a tensor" if one else f"a tuple of {len(expected)} tensors"
+        has = f"a tuple of {len(state)}" if isinstance(state, tuple | list) else f"a {type(state).__name__}"
+        raise InputError(f"the state of {_name(cell)} is {wanted}, and was given as {has}")
+    for part, like in zip(given, expected, strict=True):
+        if part.shape != (batch, *like.shape[1:]):
+            raise InputError(
+                f"a state of {_name(cell)} must have the shape {(batch, *like.shape[1:])}, and has {_shape(part)}"
+            )
+        check_like(f"a state of {_name(cell)}", part, like)
+
+
+def check_lengths(lengths: Tensor, batch: int, time: int, device: torch.device, least: int = 0) -> int | None:
+    """Holds the valid steps of each sequence against the input.
+
+    Args:
+        lengths: ``(batch,)``.
+        batch: sequences.
+        time: steps of the padded input.
+        device: of the input.
+        least: allowed.
+
+    Returns:
+        The longest of them; ``None`` where it isn't known without waiting for a device.
+
+    Raises:
+        InputError: they are no whole numbers from ``least`` to ``time``, one a sequence, on the input's device.
+    """
+    given: Any = lengths  # a caller's, whatever its annotation says
+    if not isinstance(given, Tensor) or given.dtype not in WHOLE or given.shape != (batch,):
+        has = f"{given.dtype} of shape {_shape(given)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise InputError(f"lengths must be whole numbers, a tensor of shape ({batch},), and are {has}")
+    if lengths.device != device:
+        raise InputError(f"lengths are on {lengths.device}, and the input is on {device}")
+    # a batch of a transform and a tensor without values have no numbers to look at
+    if not batch or type(lengths) is not Tensor or torch._C._are_functorch_transforms_active():
+        return 0 if not batch else None
+    smallest, largest = lengths.aminmax()
+    said = f"lengths must be from {least} to {time}, the steps of the input"
+    if lengths.is_cuda:
+        torch._assert_async((smallest >= least) & (largest <= time), said)
+        return None
+    if smallest < least or largest > time:
+        wrong = int(smallest) if smallest < least else int(largest)
+        raise InputError(f"{said}, and one of them is {wrong}")
+    return int(largest)
+
+
+def _name(cell: "Cell[Any]") -> str:
+    return type(cell).__name__
+
+
+def _shape(x: Tensor) -> str:
+    return str(tuple(x.shape))
