@@ -75,7 +75,7 @@ def _packed(
     packed = pack_padded_sequence(x, lengths.cpu().clamp_min(1), batch_first=True, enforce_sorted=False)
     data, batch_sizes, order, inverse = packed
     assert order is not None and inverse is not None  # as enforce_sorted=False promises
-    before = [start] if isinstance(start, Tensor) else list(start)
+    before: list[Tensor] = [start] if isinstance(start, Tensor) else list(start)
     start = map_state(lambda part: part.index_select(1, order), start)
     data, *final = kernel(data, batch_sizes, start, *_options(weights))
     output, _ = pad_packed_sequence(
