@@ -176,10 +176,9 @@ def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str
         return True
     if there and directory.is_alive:
         raise InputError(f"{shown_path(directory.path)} is running (process {directory.status.pid}): wait for it")
-    execution = load_execution()
     if not there:
-        directory = RunDirectory.claim(directory.path)
-        directory.update_status(command=["rnnlab", *sys.argv[1:]], overrides=overrides)
+        directory = RunDirectory.claim(directory.path, config, command=["rnnlab", *sys.argv[1:]], overrides=overrides)
+    execution = load_execution()
     try:
         execution.execute(directory, config, resume=there, quiet=True)
     except InputError:

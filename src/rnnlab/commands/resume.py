@@ -9,6 +9,7 @@ from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
 from rnnlab.shell import pasted
+from rnnlab.store.status import State
 
 
 def main(arguments: list[str]) -> int:
@@ -44,17 +45,18 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
     directory = RunDirectory.open(path)
     if overrides:
         raise InputError(f"{overrides[0]}: overrides add jobs to a sweep, and {path} is a run, whose config stays")
-    status = directory.status
-    if status.state == "done":
+    if directory.status.state == State.DONE:
         print(f"{path} is done: there is nothing to go on with ({pasted('evaluate', Path(path))})")
         return 0
-    refuse_what_is_there(directory)
-    if directory.is_alive and is_first_process():
-        raise InputError(f"{path} is running (process {status.pid} on {status.host}): wait for it or stop it")
-    execution = load_execution()
-    from rnnlab.commands.outcome import print_outcome
+    with directory.locked():
+        refuse_what_is_there(directory)
+        status = directory.status
+        if directory.is_alive and is_first_process():  # on a file system that has no locks
+            raise InputError(f"{path} is running (process {status.pid} on {status.host}): wait for it or stop it")
+        execution = load_execution()
+        from rnnlab.commands.outcome import print_outcome
 
-    outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow))
-    if is_first_process():
-        print_outcome(outcome)
+        outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow))
+        if is_first_process():
+            print_outcome(outcome)
     return 0

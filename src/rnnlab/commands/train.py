@@ -31,6 +31,8 @@ from rnnlab.commands.composition import (
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import pasted
+from rnnlab.store.status import State
+from rnnlab.store.times import now
 
 
 def main(arguments: list[str]) -> int:
@@ -119,13 +121,19 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
         claimed = _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
     callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=ROOT)
-    result = run_job(
-        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
-        task_function=job,
-        config=config,
-        job_dir_key="hydra.run.dir",
-        job_subdir_key=None,
-    )
+    try:
+        result = run_job(
+            hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
+            task_function=job,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+    except KeyboardInterrupt:
+        if claimed is not None and claimed.status.state == State.CREATED:  # while torch was imported
+            claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
+            print(f"\nGo on with: {pasted('resume', claimed.path)}", file=sys.stderr)
+        raise
     callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
     if claimed is not None and not claimed.path.exists():  # refused
         claimed.remove_made_parents()
@@ -133,12 +141,23 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
-    """Makes the run's directory; a default name that is taken gets a number."""
+    """Makes the run's directory, with all that a resume needs; a default name that is taken gets a number."""
     wanted = str(OmegaConf.select(config, key))
+    values = plain(config)
+    about = OmegaConf.to_container(OmegaConf.create({"choices": config.hydra.runtime.choices}))
+    assert isinstance(about, dict)
+    facts = {
+        "command": ["rnnlab", *sys.argv[1:]],
+        "overrides": list(config.hydra.overrides.task),
+        "choices": {group: choice for group, choice in about["choices"].items() if not group.startswith("hydra/")},
+        "config_dirs": [
+            source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"
+        ],
+    }
     for attempt in range(1, 1000):
         path = wanted if attempt == 1 else f"{wanted}-{attempt}"
         try:
-            claimed = RunDirectory.claim(path)
+            claimed = RunDirectory.claim(path, values, **facts)
         except InputError:
             if chosen or not os.path.exists(path):
                 raise
@@ -168,20 +187,9 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
     from rnnlab.commands.outcome import print_outcome
 
     log = logging.getLogger("rnnlab")
-    choices = {key: choice for key, choice in settings.runtime.choices.items() if not key.startswith("hydra/")}
     try:
-        values = plain(config)
-        if is_first_process():
-            directory.update_status(
-                command=["rnnlab", *sys.argv[1:]],
-                overrides=list(settings.overrides.task),
-                choices=choices,
-                config_dirs=[
-                    source.path for source in settings.runtime.config_sources if source.provider == "command-line"
-                ],
-            )
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome = execution.execute(directory, values)
+        outcome = execution.execute(directory, plain(config))
         log.info("done: %s", outcome.metrics)
         if is_first_process():
             print_outcome(outcome)

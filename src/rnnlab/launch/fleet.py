@@ -18,6 +18,7 @@ from rnnlab.launch.local import Local
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.files import LogFile, open_to_append
 from rnnlab.store.status import State, Status
 
 MEMBERS_ON_CPU = 16
@@ -221,11 +222,9 @@ def _train_fleet(
 @contextmanager
 def _logged(directories: Sequence[RunDirectory]) -> Iterator[None]:
     """What a run's thread logs goes to the run's own log."""
-    from rnnlab.launch.job import LOG
-
     handlers = []
     for number, directory in enumerate(directories):
-        handler = logging.FileHandler(directory.path / LOG, encoding="utf-8")
+        handler = LogFile(directory.log)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handler.addFilter(functools.partial(_is_of, f"member {number}"))
         handlers.append(handler)
@@ -249,10 +248,9 @@ def _is_of(thread: str, record: logging.LogRecord) -> bool:
 
 def _draw(path: Path, allow: Sequence[str] | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
-    from rnnlab.launch.job import LOG
     from rnnlab.runs.execution import draw
 
-    log = os.open(path / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    log = open_to_append(RunDirectory(path).log)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)

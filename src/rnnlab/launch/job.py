@@ -17,9 +17,10 @@ from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.fleet import Seat
+from rnnlab.store.files import LogFile, open_to_append
+from rnnlab.store.lock import Busy
 from rnnlab.store.status import Status
-
-LOG = "train.log"
+from rnnlab.store.times import now
 
 
 def execute_job(
@@ -43,10 +44,26 @@ def execute_job(
         seat: see :func:`rnnlab.runs.execution.execute`.
         figures: likewise.
 
+    Where another process is at work in it, nothing happens: the run is that
+    one's.
+
     Raises:
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
         KeyboardInterrupt: a second one, at once.
     """
+    try:
+        with directory.locked():
+            _execute_job(directory, allow, log, seat, figures)
+    except Busy as error:
+        logging.getLogger("rnnlab").warning("%s", error)
+    except InputError as error:
+        with contextlib.suppress(OSError, InputError):
+            directory.update_status("failed", reason=str(error), finished=now())
+
+
+def _execute_job(
+    directory: RunDirectory, allow: Sequence[str] | None, log: bool, seat: Seat | None, figures: bool
+) -> None:
     started = time.monotonic()
     begin_anew(directory)
     status = directory.status
@@ -138,7 +155,7 @@ def _data_parallel(directory: RunDirectory, config: Mapping[str, Any], allow: Se
         further = []
         try:
             for rank in range(1, processes):
-                with open(directory.path / LOG, "ab") as output:
+                with open(open_to_append(directory.log), "ab") as output:
                     further.append(
                         subprocess.Popen(
                             [sys.executable, "-m", "rnnlab.launch.process", str(directory.path), json.dumps(allow)],
@@ -183,7 +200,7 @@ def is_lack_of_memory(error: BaseException) -> bool:
 @contextlib.contextmanager
 def _logged(directory: RunDirectory) -> Iterator[None]:
     """What is logged meanwhile goes to the run's own log."""
-    handler = logging.FileHandler(directory.path / LOG, encoding="utf-8")
+    handler = LogFile(directory.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level, handlers = root.level, root.handlers

@@ -21,7 +21,9 @@ from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, St
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.files import open_to_append
 from rnnlab.store.status import State, Status
+from rnnlab.store.times import now
 
 TICK = 0.25  # seconds between two looks at what was asked
 
@@ -289,14 +291,19 @@ def _begin(work: Work, paths: list[Path], allow: Sequence[str] | None, environme
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(environment)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    from rnnlab.launch.job import LOG
-
-    log = os.open(paths[0] / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    directories = [RunDirectory(path) for path in paths]
+    try:
+        log = open_to_append(directories[0].log)
+    except InputError as error:
+        for directory in directories:
+            with contextlib.suppress(InputError):
+                directory.update_status("failed", reason=str(error), finished=now())
+        return
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
-        work([RunDirectory(path) for path in paths], allow)
+        work(directories, allow)
     sys.stdout.flush()
 
 

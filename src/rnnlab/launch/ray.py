@@ -229,7 +229,8 @@ def _work() -> Callable[[str, str, str, dict[str, str]], int]:
         import time
 
         command = [sys.executable, "-m", "rnnlab.launch.process", path, allow]
-        with open(os.path.join(path, "train.log"), "ab") as log:
+        append = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        with open(os.open(os.path.join(path, "train.log"), append, 0o666), "ab") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # closed where this worker is lost

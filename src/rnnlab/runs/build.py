@@ -152,17 +152,25 @@ def _is_trusted(target: Any, allow: Iterable[str]) -> bool:
     return any(f"{base.__module__}.{base.__qualname__}" in TRUSTED_KINDS for base in target.__mro__)
 
 
-def with_absolute_paths(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None) -> dict[str, Any]:
+def with_absolute_paths(
+    node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None, base: str | None = None
+) -> dict[str, Any]:
     """A config node whose files are found from any directory.
 
     Arguments that are annotated as :data:`rnnlab.shapes.FilePath` (or a list of
     them) and are relative, or start with ``~``, become absolute.
 
+    Args:
+        node: of the config.
+        key: where it stands in the config, for messages.
+        allow: see :func:`build`.
+        base: from which relative paths lead; ``None`` is the current directory.
+
     Raises:
         InputError: as :func:`locate`.
     """
     hints = annotations(locate(node, key, allow))
-    return {name: _absolute(value) if _has(hints.get(name), OnDisk) else value for name, value in node.items()}
+    return {name: _absolute(value, base) if _has(hints.get(name), OnDisk) else value for name, value in node.items()}
 
 
 def _has(annotation: Any, mark: type) -> bool:
@@ -192,10 +200,10 @@ def is_plain(value: Any, annotation: Any = None) -> bool:
     return any(is_plain(value, part) for part in get_args(annotation))
 
 
-def _absolute(value: Any) -> Any:
+def _absolute(value: Any, base: str | None) -> Any:
     if isinstance(value, list):
-        return [_absolute(item) for item in value]
-    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
+        return [_absolute(item, base) for item in value]
+    return str((Path(base or "") / Path(value).expanduser()).absolute()) if isinstance(value, str) and value else value
 
 
 def check_arguments(

@@ -83,6 +83,7 @@ def prepare(
     config: Mapping[str, Any],
     allow: Iterable[str] | None = None,
     trained: Mapping[str, Any] | None = None,
+    base: str | None = None,
 ) -> Run:
     """Builds a run's data, network and task, and checks all that can be checked before training.
 
@@ -90,6 +91,7 @@ def prepare(
         config: the resolved config, plain containers.
         allow: see :func:`rnnlab.runs.build.build`.
         trained: the checkpoint whose weights will be used, by which the data numbers its tokens and classes.
+        base: the directory from which relative paths lead; ``None`` is the current one.
 
     Raises:
         InputError: in one line, naming the key.
@@ -104,7 +106,7 @@ def prepare(
         given={"directory": None, "callbacks": None, "logger": None},
     )
     lightning.seed_everything(config["seed"], verbose=False)
-    config["data"] = with_absolute_paths(config["data"], "data", allow)
+    config["data"] = with_absolute_paths(config["data"], "data", allow, base)
     data = build(numbered_as(config["data"], trained or {}), "data", allow)
     spec = data.spec
     if data.augmentation is not None:
@@ -210,18 +212,35 @@ def execute(
         figures: let the instruments watch, and draw what they saw.
 
     Raises:
-        InputError: something in the config cannot work; nothing was trained.
+        InputError: something in the config cannot work, or another process is at work; nothing was trained.
         RunFailed: the training could not go on.
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
+    with directory.locked():
+        return _execute_locked(directory, config, resume, allow, quiet, prune, seat, figures)
+
+
+def _execute_locked(
+    directory: RunDirectory,
+    config: Mapping[str, Any],
+    resume: bool,
+    allow: Iterable[str] | None,
+    quiet: bool,
+    prune: Callable[[int, float], bool] | None,
+    seat: Seat | None,
+    figures: bool,
+) -> Outcome:
     stop = seat.stop if seat else StopSignals()
     stop.install()
     try:
+        status = directory.status
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
-        run = prepare(config, allow, trained=checkpoint)
+        run = prepare(config, allow, trained=checkpoint, base=status.directory if resume else None)
         if not figures:
             run.instruments.clear()
-        if not resume:
+        # a run that was stopped before it began has the config of its command, whose paths lead from where that was
+        # typed; the config of a sweep's job stays what the sweep's plan says
+        if is_first_process() and (not resume or (status.number is None and run.config != config)):
             directory.write_config(run.config)
         return _execute(directory, run, resume, stop, quiet, prune, seat)
     except (Interrupted, KeyboardInterrupt):

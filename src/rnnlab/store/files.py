@@ -210,7 +210,9 @@ def remove_unfinished(directory: Path, names: Iterable[str]) -> None:
     """Clears away the temporary files of processes that were killed while they replaced one of these."""
     wanted = set(names)
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(directory)):
+        with os.scandir(directory) as scan:
+            entries = list(scan)
+        for entry in entries:
             found = UNFINISHED.fullmatch(entry.name)
             if found and found[1] in wanted and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(OSError):
@@ -239,7 +241,9 @@ def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) 
         what = _kind(directory / name)
         if what != "a directory":
             raise InputError(f"{directory / name} is {what or 'a file'}, and must be a directory: move it away")
-        for entry in os.scandir(directory / name):
+        with os.scandir(directory / name) as scan:
+            entries = list(scan)
+        for entry in entries:
             if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
                 raise InputError(f"{entry.path} is {_kind(Path(entry.path))}, and nothing is written through it: "
                                  "move it away")  # fmt: skip
