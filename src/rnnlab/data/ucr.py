@@ -1,10 +1,11 @@
 """Time-series classification: the UCR and UEA archives, and files of one's own in their format."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Download
 from rnnlab.shapes import FilePath, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
@@ -55,6 +56,10 @@ class UCR(SequenceData):
         val_fraction: share of the training file for validation.
         test_fraction: share of it for the test, where there is no test file.
         seed: of what goes to validation.
+        classes: what each class number stands for; ``None`` for what the training file has. A trained run hands in its
+            own.
+        moments: mean and standard deviation of each channel; ``None`` for those of the training part. A trained run
+            hands in its own.
 
     Raises:
         InputError: there is no such data set, a file cannot be read (with the line), or a split stays empty.
@@ -69,6 +74,8 @@ class UCR(SequenceData):
     scaling: Literal["standard", "per_sequence", "none"] = "standard"
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     val_fraction: Fraction = 0.2
+    classes: Sequence[str] | None = None
+    moments: Sequence[Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and self.path is not None:
@@ -96,11 +103,26 @@ class UCR(SequenceData):
         return found
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """Their names: those of the file's head that have sequences, or else in alphabetical order."""
+    def class_names(self) -> tuple[str, ...]:
+        """By number: those of the file's head that have sequences, or else in alphabetical order."""
         file = self.read["train"]
         there = set(file.labels)
-        return tuple(name for name in file.classes or sorted(there) if name in there)
+        if self.classes is None:
+            return tuple(name for name in file.classes or sorted(there) if name in there)
+        unknown = sorted(there.difference(self.classes))
+        if unknown:
+            raise InputError(
+                f"{file.path}: class '{unknown[0]}' is none of data.classes{nearest(unknown[0], self.classes)} "
+                f"({', '.join(self.classes)})"
+            )
+        return tuple(self.classes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arguments of the constructor: what class numbers stand for, and how channels are scaled."""
+        state: dict[str, Any] = {"classes": list(self.class_names), "scaling": self.scaling}
+        if self.scaling == "standard":
+            state["moments"] = [part.tolist() for part in self._scale]
+        return state
 
     @cached_property
     def _parts(self) -> dict[SplitName, tuple[TsFile, np.ndarray]]:
@@ -120,12 +142,15 @@ class UCR(SequenceData):
         return parts
 
     def _stratified(self, file: TsFile, members: np.ndarray) -> np.ndarray:
-        labels = [self.classes.index(file.labels[i]) for i in members]
+        labels = [self.class_names.index(file.labels[i]) for i in members]
         return members[stratified_order(labels, (self.seed, len(SPLITS)))]
 
     @cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each channel over all steps of the training part."""
+        if self.moments is not None:
+            mean, deviation = np.asarray(self.moments, np.float64)
+            return mean, deviation
         file, members = self._parts["train"]
         return _moments(np.concatenate([self._filled(file, i) for i in members.tolist()]))
 
@@ -159,15 +184,15 @@ class UCR(SequenceData):
         if self.scaling != "none":
             mean, deviation = self._scale if self.scaling == "standard" else _moments(values)
             values = (values - mean) / deviation
-        return Sample(values, self.classes.index(file.labels[int(members[index])]))
+        return Sample(values, self.class_names.index(file.labels[int(members[index])]))
 
     @cached_property
     def spec(self) -> DataSpec:
         return DataSpec(
             input=InputSpec(features=self._channels),
-            target=TargetSpec("class", len(self.classes), self.classes),
+            target=TargetSpec("class", len(self.class_names), self.class_names),
             length=max(len(values) for file in self.read.values() for values in file.sequences),
-            class_frequencies=self.class_frequencies(len(self.classes)),
+            class_frequencies=self.class_frequencies(len(self.class_names)),
             note=self._note(),
         )
 
@@ -176,7 +201,9 @@ class UCR(SequenceData):
         standard = self.scaling == "standard"
         shift, scale = (tuple(each.tolist()) if standard else () for each in self._scale)
         names = tuple(f"f{k}" for k in range(self._channels))
-        return FeatureReader(names, self.classes, shift, scale, self.scaling == "per_sequence", self.missing == "fill")
+        return FeatureReader(
+            names, self.class_names, shift, scale, self.scaling == "per_sequence", self.missing == "fill"
+        )
 
     @property
     def _channels(self) -> int:
@@ -196,8 +223,10 @@ class UCR(SequenceData):
 
     def _check_splits(self) -> None:
         train = self.read["train"]
-        if len(self.classes) < 2:
-            raise InputError(f"{train.path}: all sequences are of class '{self.classes[0]}': give at least two classes")
+        if len(self.class_names) < 2:
+            raise InputError(
+                f"{train.path}: all sequences are of class '{self.class_names[0]}': give at least two classes"
+            )
         if "test" in self.read:
             self._check_test(self.read["test"])
         for split in SPLITS:
@@ -213,10 +242,10 @@ class UCR(SequenceData):
 
     def _check_test(self, test: TsFile) -> None:
         for number, label in zip(test.lines, test.labels, strict=True):
-            if label not in self.classes:
+            if label not in self.class_names:
                 raise InputError(
                     f"{test.path}, line {number}: class '{label}' is in no training sequence "
-                    f"(known: {', '.join(self.classes)})"
+                    f"(known: {', '.join(self.class_names)})"
                 )
         channels = test.sequences[0].shape[1]
         if channels != self._channels:

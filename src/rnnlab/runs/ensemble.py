@@ -1,5 +1,6 @@
 """Several trained runs that predict together."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,25 @@ def load(members: Sequence[Member], allow: Sequence[str] = ()) -> list[Run]:
         fit_weights(run.task, checkpoint, path)
         if runs and run.data.spec.target != runs[0].data.spec.target:
             raise InputError(f"{member.directory.path} predicts other things than {first.directory.path}")
+        if runs:
+            check_learned(runs[0].data.state_dict(), run.data.state_dict(), first, member)
         runs.append(run)
     return runs
+
+
+def check_learned(ours: Mapping[str, Any], theirs: Mapping[str, Any], first: Member, other: Member) -> None:
+    """Refuses members that number or scale the same data otherwise, as of a file that changed in between.
+
+    Raises:
+        InputError: naming what they learned otherwise.
+    """
+    for name in [*ours, *theirs]:
+        # as text, in which what is no number equals itself
+        if json.dumps(ours.get(name)) != json.dumps(theirs.get(name)):
+            raise InputError(
+                f"{_shown(other.directory.path)} and {_shown(first.directory.path)} have learned different things from "
+                f"their training data ({name}), so that they cannot predict together: train both on the same file"
+            )
 
 
 def check_alike(first: Member, other: Member) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import lightning
@@ -108,7 +108,7 @@ def prepare(
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
     data = build(numbered_as(config["data"], trained or {}), "data", allow)
-    spec = data.spec
+    spec = as_learned(data.spec, trained or {})
     if data.augmentation is not None:
         data.augmentation.check(spec)
     network = build_network(config, spec, allow)
@@ -178,6 +178,24 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
                 f"data.{name}={node[name]}: this run was trained with {was}, and its weights know nothing else"
             )
     return {**node, **state}
+
+
+LEARNED = ("class_frequencies", "token_frequencies", "target_mean")
+
+
+def as_learned(spec: DataSpec, checkpoint: Mapping[str, Any]) -> DataSpec:
+    """What data says of itself, with what the training split of a trained run told: its frequencies and means are
+    those of the class weights and of the baselines, whatever the weights are tested on.
+    """
+    data = checkpoint.get("data")
+    said = data.get("spec") if isinstance(data, Mapping) else None
+    if not isinstance(said, Mapping):
+        return spec
+    kept = {name: said.get(name) or () for name in LEARNED}
+    same: dict[str, Any] = {
+        name: tuple(value) for name, value in kept.items() if len(value) == len(getattr(spec, name))
+    }
+    return replace(spec, **same)
 
 
 @dataclass

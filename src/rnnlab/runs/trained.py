@@ -22,7 +22,7 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.ensemble import Ensemble, Member, check_alike
+from rnnlab.runs.ensemble import Ensemble, Member, check_alike, check_learned
 from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.generation import Writer, generate
 from rnnlab.runs.members import members
@@ -81,6 +81,8 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
             task, reader = open_trained(run.directory, run.config, allow)
         if tasks and (task.spec.target != tasks[0].spec.target or task.spec.input != tasks[0].spec.input):
             raise InputError(f"{run.directory.path} predicts other things than {runs[0].directory.path}")
+        if readers:
+            check_learned(readers[0].plain(), reader.plain(), runs[0], run)
         tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
     return TrainedRun(tasks, readers[0], runs[0].config)
