@@ -134,6 +134,7 @@ class SequenceData(LightningDataModule, ABC):
     def __post_init__(self) -> None:
         super().__init__()
         self._splits: dict[SplitName, Split] = {}
+        self.batches_per_epoch: int | None = None  # of training; a pass over the data by default
         fractions = f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction}"
         if self.val_fraction + self.test_fraction >= 1:
             raise InputError(f"{fractions} leave nothing to train on: together they must be below 1")
@@ -163,6 +164,11 @@ class SequenceData(LightningDataModule, ABC):
             "test": round(self.num_samples * self.test_fraction),
         }
         return held_out.get(split, self.num_samples - sum(held_out.values()))
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Training batches of one pass over the data; told without loading it."""
+        return _ceil(self.size("train"), self.batch_size)
 
     def load(self, split: SplitName) -> Split:
         """All sequences of a split, stacked and padded."""
@@ -228,6 +234,8 @@ class SequenceData(LightningDataModule, ABC):
         # a run that overfits on purpose meets the same few batches in every epoch
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         batches = self._batches("train", self.batch_size, shuffle=not overfit)
+        if self.batches_per_epoch is not None and not overfit:
+            batches.divide(self.batches_per_epoch)
         if self.augmentation is not None and self.augmentation.changes and not overfit:
             batches.augment(self._augmenter(self.augmentation))
         return batches
@@ -363,6 +371,39 @@ class StreamOrder(Sampler[Tensor]):
             yield self.starts[: self.longer] + self.steps
 
 
+class Divided(Sampler[Tensor]):
+    """Epochs of so many batches, cut from passes over the data that follow each other without end.
+
+    A small data set has several passes in an epoch, a large one several epochs in a pass.
+
+    Args:
+        passes: the batches of a pass, by its number.
+        length: batches of an epoch.
+    """
+
+    def __init__(self, passes: BatchOrder | StreamOrder, length: int) -> None:
+        self.passes, self.length = passes, length
+        self.seed = passes.seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls it before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Tensor]:
+        number, start = divmod(self.epoch * self.length, len(self.passes))
+        left = self.length
+        while left:
+            self.passes.set_epoch(number)
+            batches = list(self.passes)[start : start + left]
+            yield from batches
+            left -= len(batches)
+            number, start = number + 1, 0
+
+
 class Batches:
     """A split served batch by batch, able to say where it is and to go on from there.
 
@@ -374,13 +415,21 @@ class Batches:
     batch_sampler = None  # Lightning looks for it wherever there is a ``sampler``
 
     def __init__(self, split: Split, order: BatchOrder | StreamOrder, num_workers: int = 0) -> None:
-        self.split, self.order, self.num_workers = split, order, num_workers
+        self.split, self.num_workers = split, num_workers
+        self.order: BatchOrder | StreamOrder | Divided = order
         if order.seed is not None:
             # where Lightning finds ``set_epoch``, and what it takes for shuffled
-            self.sampler: BatchOrder | StreamOrder = order
+            self.sampler: BatchOrder | StreamOrder | Divided = order
         self._state = {"epoch": 0, "position": 0}
         self._saved: dict[str, int] | None = None
         self._augmenter: Augmenter | None = None
+
+    def divide(self, batches: int) -> None:
+        """From now on an epoch is so many batches, and not a pass over the data."""
+        assert not isinstance(self.order, Divided)
+        if batches != len(self.order):
+            self.order = Divided(self.order, batches)
+            self.sampler = self.order
 
     def augment(self, augmenter: Augmenter) -> None:
         """From now on changes every batch by what ``augmenter`` draws for its epoch and position."""

@@ -21,6 +21,7 @@ from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
+from rnnlab.runs.budget import plan
 from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
@@ -337,6 +338,9 @@ def _execute(
     pruning = Pruning(config["monitor"], prune) if prune is not None else None
     if pruning is not None:
         callbacks.append(pruning)
+    budget = plan(options, data.batches_per_pass, whole_passes=task.spec.streamed)
+    data.batches_per_epoch = budget.batches
+    options |= {"max_epochs": budget.epochs, "max_steps": "auto"}
     trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
     if trainer.is_global_zero:
         directory.update_status(

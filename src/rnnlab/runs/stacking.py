@@ -26,8 +26,8 @@ PLAIN_TRAINER = {
 }  # fmt: skip
 """Trainer options that a fleet has no other value of."""
 KNOWN_TRAINER = {
-    *PLAIN_TRAINER, "_target_", "accelerator", "max_epochs", "precision", "gradient_clip_val",
-    "gradient_clip_algorithm", "deterministic", "num_threads", "checkpoint_seconds", "progress",
+    *PLAIN_TRAINER, "_target_", "accelerator", "max_epochs", "max_steps", "steps_per_epoch", "precision",
+    "gradient_clip_val", "gradient_clip_algorithm", "deterministic", "num_threads", "checkpoint_seconds", "progress",
 }  # fmt: skip
 PRECISIONS = ("32-true", 32, "32", "64-true", 64, "64")
 
@@ -63,7 +63,8 @@ def signature(run: Run) -> str:
     for name in ("scaling", "class_frequencies", "token_frequencies", "target_mean", "references", "note", "unit"):
         spec.pop(name)
     optimizer = task.optimizer_factory(list(task.network.parameters()))
-    kept = ("accelerator", "precision", "deterministic")
+    # members of a stack have epochs of as many batches
+    kept = ("accelerator", "precision", "deterministic", "max_steps", "steps_per_epoch")
     return json.dumps(
         [
             {name: _structure(module) for name, module in task.network.named_modules()},
@@ -75,6 +76,7 @@ def signature(run: Run) -> str:
             spec,
             type(optimizer).__name__,
             {name: trainer.get(name) for name in kept},
+            trainer.get("max_epochs") is None,
         ],
         default=str,
         sort_keys=True,
@@ -139,6 +141,7 @@ def unlike(config: Mapping[str, Any]) -> str:
     own = {part: _unseeded(config[part]) for part in ("data", "model", "task")}
     own["optimizer"] = {k: v for k, v in config["optimizer"].items() if not isinstance(v, float)}
     own["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
+    own["by_steps"] = config["trainer"].get("max_epochs") is None
     return json.dumps(own, sort_keys=True)
 
 

@@ -41,7 +41,9 @@ def build_trainer(
     devices: PositiveInt | Literal["auto"] | list[int] = 1,
     strategy: str = "auto",
     num_nodes: PositiveInt = 1,
-    max_epochs: PositiveInt = 30,
+    max_epochs: PositiveInt | None = None,
+    max_steps: PositiveInt | Literal["auto"] = "auto",
+    steps_per_epoch: PositiveInt | Literal["auto"] = "auto",
     precision: Precision = "32-true",
     gradient_clip_val: PositiveFloat | None = 1.0,
     gradient_clip_algorithm: Literal["norm", "value"] = "norm",
@@ -57,9 +59,10 @@ def build_trainer(
 ) -> Trainer:
     """Builds the trainer; ``+trainer.NAME=…`` reaches every other argument of :class:`lightning.Trainer`.
 
-    ``num_threads``, ``checkpoint_seconds`` (between two checkpoints on the
-    disk), ``progress`` and ``compile`` (:mod:`rnnlab.runs.compiled`) are for
-    the run around it, which reads them itself.
+    ``steps_per_epoch`` (:mod:`rnnlab.runs.budget`), ``num_threads``,
+    ``checkpoint_seconds`` (between two checkpoints on the disk), ``progress``
+    and ``compile`` (:mod:`rnnlab.runs.compiled`) are for the run around it,
+    which reads them itself.
 
     Raises:
         InputError: the device is not there, or Lightning knows no such argument.
@@ -73,7 +76,8 @@ def build_trainer(
         devices=devices,
         strategy=strategy,
         num_nodes=num_nodes,
-        max_epochs=max_epochs,
+        max_epochs=max_epochs or -1,
+        max_steps=-1 if max_steps == "auto" else max_steps,
         precision=precision,
         gradient_clip_val=gradient_clip_val,
         gradient_clip_algorithm=gradient_clip_algorithm,
