@@ -103,7 +103,8 @@ comma := ,
 known := $(shell awk '/^\[/ {on = /optional-dependencies/} on && /^[a-z]+ *= *\[/ {print $$1}' pyproject.toml)
 place := $(shell sed -n 1p .venv/installed 2>/dev/null)
 has := $(filter $(known),$(shell sed 1d .venv/installed 2>/dev/null))
-wanted := $(sort dev $(has) $(subst $(comma), ,$(EXTRAS)))
+asked := $(subst $(comma), ,$(EXTRAS))
+wanted := $(sort dev $(has) $(if $(filter all,$(asked)),$(known),$(asked)))
 unknown := $(filter-out $(known),$(wanted))
 ifneq "$(place) $(has)" "$(CURDIR) $(wanted)"
 .venv/installed: incomplete
