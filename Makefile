@@ -14,7 +14,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'ARGS="…" goes to the command: make train ARGS="model=lstm data=tokens", make test ARGS="-k gru".'
 
-install: .venv/installed ## .venv with the project and its tools; EXTRAS=datasets,docs,export,joblib,mutation,optuna,ray,slurm adds more
+install: .venv/installed ## .venv with the project and its tools; EXTRAS=datasets,export adds extras, EXTRAS=all every one
 	@echo "installed in .venv:$$(sed 1d .venv/installed | xargs printf ' %s')"
 
 # ---- experiments

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import packages
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TARGETS = (
     "help install train sweep evaluate tensorboard report test test-all lint format typecheck check bench clean".split()
 )
-EXTRAS = "docs joblib ray slurm".split()
+EXTRAS = sorted(packages().keys() - {"dev"})
 MAKES = "MAKEFLAGS MAKEOVERRIDES MAKELEVEL MFLAGS ARGS".split()
 """What a make that runs these tests hands down of its own."""
 
@@ -133,6 +134,8 @@ def test_an_extra_is_added_once_and_stays(machine: Machine) -> None:
     machine.settle()
     machine.touch("constraints.txt")
     assert machine.installed() == [".[dev,docs,ray]"]
+    (everything,) = machine.installed("EXTRAS=all")
+    assert {"dev", *EXTRAS} <= set(everything.strip(".[]").split(","))
 
 
 @pytest.mark.parametrize("file", ["pyproject.toml", "constraints.txt"])
@@ -266,10 +269,15 @@ def test_every_make_command_that_a_text_names_exists(text: str) -> None:
         assert set(named) <= set(targets), file
 
 
-def test_ci_runs_the_test_command_of_the_readme() -> None:
-    command = re.search(r"^make test\b", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert command is not None
-    assert f"\n{command[0]}\n" in (ROOT / ".ci" / "run").read_text()
+def test_ci_begins_with_the_commands_of_the_readme_in_a_pristine_clone() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    promised = re.findall(r"^make \w+", readme.split("```")[1], re.MULTILINE)
+    assert promised == ["make train", "make test"]
+    script = (ROOT / ".ci" / "run").read_text()
+    lines = [re.sub(r"^PYTEST_ADDOPTS=\S+ ", "", line) for line in script.splitlines()]
+    steps = [line for line in lines if line.startswith(("git clone", "make "))]
+    assert [steps[0].split()[1], *steps[1:3]] == ["clone", *promised]
+    assert steps.index("make install EXTRAS=all") > 2
 
 
 # ---- pins ------------------------------------------------------------------------------------
