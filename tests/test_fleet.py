@@ -25,7 +25,7 @@ from rnnlab.runs import fleet as fleet_module
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import draw, evaluate, execute, prepare
 from rnnlab.runs.fleet import Fleet, Seat
-from rnnlab.runs.recorder import StopSignals
+from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.stacking import hindrance, signature, try_together
 
 TINY = ("data.num_samples=60", "data.length=12", "data.future_length=4", "data.batch_size=8", "model.hidden_size=5",
@@ -206,6 +206,75 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
     for k, member in enumerate(members):
         # R2 of a resumed run comes from sums in single precision, alone too
         assert_same_run(directories[k], alone(tmp_path / f"alone{k}", member), 1e-7)
+
+
+class Killed(BaseException):
+    """As if the process had ended here."""
+
+
+KILLS = ["while the checkpoints are written", "while they are let count"]
+
+
+@pytest.mark.parametrize("at", [pytest.param(KILLS[0], marks=pytest.mark.slow), KILLS[1]])
+def test_a_killed_fleet_goes_on_from_one_moment_bit_for_bit(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In single precision, where the last digit hangs on who stands in the stack, and where; one ends early."""
+    shorter = [each for each in TINY if "max_epochs" not in each]
+    members = [
+        (*shorter, f"trainer.max_epochs={3 if k == 1 else 5}", "trainer.checkpoint_seconds=0.0", f"seed={k}")
+        for k in range(3)
+    ]
+    whole, _, _ = together(tmp_path / "whole", members)
+    calls = itertools.count()
+    wanted = 4  # the second of the second epoch
+
+    killed: list[int] = []
+
+    def counted(name: str, before: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *arguments: Any) -> Any:
+            if killed or (name == at and next(calls) == wanted):
+                killed.append(wanted)
+                raise Killed
+            return before(self, *arguments)
+
+        return call
+
+    settle = Fleet._settle
+
+    def settled(fleet: Fleet, seats: Sequence[Seat]) -> bool:
+        if killed:  # in a run's own thread
+            raise Killed
+        return settle(fleet, seats)
+
+    monkeypatch.setattr(Recorder, "_save", counted(KILLS[0], Recorder._save))
+    monkeypatch.setattr(Seat, "settle", counted(KILLS[1], Seat.settle))
+    monkeypatch.setattr(Fleet, "_settle", settled)
+    with pytest.raises(Killed):
+        together(tmp_path / "cut", members)
+    monkeypatch.undo()
+    directories = [RunDirectory.open(tmp_path / "cut" / str(k)) for k in range(len(members))]
+    epochs = [torch.load(each.last_checkpoint, weights_only=True)["epoch"] for each in directories]
+    assert (len(set(epochs)) > 1) == (at == KILLS[1])
+    assert fleet_module.settle(directories) == (2 if at == KILLS[1] else 1)
+    epochs = [torch.load(each.last_checkpoint, weights_only=True)["epoch"] for each in directories]
+    assert len(set(epochs)) == 1
+    resumed, _, _ = together(tmp_path / "cut", members, resume=True)
+    for one, other in zip(whole, resumed, strict=True):
+        assert_same_run(one, other, 0.0)
+        states = [torch.load(each.best_checkpoint, weights_only=True)["state_dict"] for each in (one, other)]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_checkpoint_of_a_run_that_ends_early_waits_for_the_others(tmp_path: Path) -> None:
+    """Else a kill in the next epoch would leave its companions without it."""
+    shorter = [each for each in TINY if "max_epochs" not in each]
+    members = [(*shorter, f"trainer.max_epochs={k}", "trainer.checkpoint_seconds=1000", f"seed={k}") for k in (1, 3)]
+    directories, _, _ = together(tmp_path, members)
+    callbacks = [torch.load(each.last_checkpoint, weights_only=True)["callbacks"] for each in directories]
+    moments = [next(state["moment"] for state in each.values() if "moment" in state) for each in callbacks]
+    assert moments == [1, 2]
+    assert [each.status.state for each in directories] == ["done", "done"]
 
 
 @pytest.mark.slow

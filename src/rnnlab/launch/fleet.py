@@ -78,6 +78,7 @@ class Fleets(Local):
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
         for line in self._grouping(jobs):
             watch.say(line)
+        self._note(jobs)
         super().run(jobs, settings, stop, watch)
         fallen = Counter(reason for job in jobs if (reason := _status(job.directory).fleet_alone))
         for reason, number in fallen.items():
@@ -98,7 +99,7 @@ class Fleets(Local):
                 yield f"fleet: {_jobs(sizes.total())} ({what}) in stacks: {stacks}"
         reasons: dict[str, list[str]] = {}
         for job in jobs:
-            if of[job.name] == 1:
+            if of[job.name] == 1 and _place(job) is None:
                 reasons.setdefault(self._plan.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
         for reason, names in reasons.items():
             which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -114,6 +115,15 @@ class Fleets(Local):
 
     def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
         assert self._plan is not None
+        # a run that began with others goes on with them, and where it stood among them: that decides about last digits
+        begun: dict[str, list[tuple[int, LaunchedJob]]] = {}
+        for job in jobs:
+            place = _place(job)
+            if place is not None:
+                begun.setdefault(place[0], []).append((place[1], job))
+        resumed = [[job for _, job in sorted(part, key=lambda each: each[0])] for part in begun.values()]
+        taken = {job.name for part in resumed for job in part}
+        jobs = [job for job in jobs if job.name not in taken]
         by_name = {job.name: job for job in jobs}
         most = self.members
         if most == "auto":
@@ -127,7 +137,14 @@ class Fleets(Local):
             alone += [part[0] for part in parts if len(part) == 1]
         named = {job.name for part in (*stacks, alone) for job in part}
         alone += [job for job in jobs if job.name not in named]
-        return [*sorted(stacks, key=len, reverse=True), *([job] for job in alone)]
+        return [*resumed, *sorted(stacks, key=len, reverse=True), *([job] for job in alone)]
+
+    def _note(self, jobs: Sequence[LaunchedJob]) -> None:
+        """Writes down which jobs are trained together, before the first of them begins."""
+        for part in self._parts(jobs):
+            for place, job in enumerate(part if len(part) > 1 else ()):
+                if _place(job) is None:
+                    job.directory.update_status(durable=False, stack={"of": part[0].name, "place": place})
 
     def _work(self) -> Any:
         return functools.partial(_train_fleet, every_figure=self.figures == "all", figures=self.figures != "none")
@@ -141,6 +158,14 @@ def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[Lau
     size, longer = divmod(len(jobs), number)
     bounds = [i * size + min(i, longer) for i in range(number + 1)]
     return [list(jobs[begin:end]) for begin, end in itertools.pairwise(bounds)]
+
+
+def _place(job: LaunchedJob) -> tuple[str, int] | None:
+    """The stack that a job was put into, by the name of its first job, and where it stands there."""
+    stack = _status(job.directory).facts.get("stack")
+    if isinstance(stack, dict) and isinstance(stack.get("of"), str) and isinstance(stack.get("place"), int):
+        return stack["of"], stack["place"]
+    return None
 
 
 def _status(directory: RunDirectory) -> Status:
@@ -196,10 +221,11 @@ def _train_fleet(
     import torch
 
     from rnnlab.launch.job import execute_job
-    from rnnlab.runs.fleet import Fleet, Seat
+    from rnnlab.runs.fleet import Fleet, Seat, settle
     from rnnlab.runs.recorder import StopSignals
 
-    if len(directories) == 1:
+    # the last one that is left of a stack goes on as a stack of one
+    if len(directories) == 1 and not directories[0].status.facts.get("stack"):
         execute_job(directories[0], allow, figures=figures)
         return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -211,12 +237,14 @@ def _train_fleet(
 
     def execute(seat: Seat) -> None:
         directory = directories[seat.number]
-        directory.update_status(durable=False, fleet=len(directories), fleet_alone=None)
+        directory.update_status(
+            durable=False, fleet=max(len(directories), directory.status.fleet or 1), fleet_alone=None
+        )
         with suppress(BaseException):  # what it was stands in the directory
             execute_job(directory, allow, log=False, seat=seat, figures=every_figure)
 
     with _logged(directories):
-        Fleet(stop, told).run([execute] * len(directories))
+        Fleet(stop, told, settle(directories)).run([execute] * len(directories))
 
 
 @contextmanager

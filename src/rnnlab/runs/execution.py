@@ -318,6 +318,7 @@ def _execute(
         config["seed"],
         options.get("checkpoint_seconds", 10.0),
         stop,
+        seat,
     )
     gallery = Gallery(run.instruments, data)
     status = directory.status

@@ -8,8 +8,12 @@ waits; when all runs wait, the fleet makes the steps of all of them together
 """
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
@@ -17,8 +21,11 @@ from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.trainer import call
 
 from rnnlab.data.sequence import Batches, SequenceData
+from rnnlab.errors import InputError
+from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.epoch_loop import EpochLoop
-from rnnlab.runs.recorder import StopSignals, random_state, restore_random_state
+from rnnlab.runs.recorder import StopSignals, next_checkpoint, random_state, restore_random_state
 from rnnlab.runs.stack import Member, Unstackable, check_together, train_together
 from rnnlab.tasks.task import Task
 
@@ -26,14 +33,27 @@ from rnnlab.tasks.task import Task
 class Fleet:
     """Runs that are trained together.
 
+    How a number is rounded may depend on what else stands in the stack, and where. So that a resumed run has the same
+    ones, all checkpoints are of one moment: each run writes its own when all do, at the end of an epoch or where all
+    are stopped, and they count when the last of them is on the disk. Whoever has made his last step waits for that.
+
+    Attributes:
+        due: checkpoints are written at the end of this epoch.
+        moment: the number of the next moment of which all have one.
+        stopped: the signal, as far as the runs know of it: all of them after the same step.
+
     Args:
         stop: what asks all of them to stop.
         told: is told in a line what could not be done together, and of which run.
+        moment: the number of the last moment of which all runs have a checkpoint, as :func:`settle` says.
     """
 
-    def __init__(self, stop: StopSignals, told: Callable[["Seat", str], None]) -> None:
+    def __init__(self, stop: StopSignals, told: Callable[["Seat", str], None], moment: int = 0) -> None:
         self.stop, self.told = stop, told
         self.graphs: dict[str, Any] = {}
+        self.due, self.moment = False, 1 + moment
+        self.stopped: int | None = None
+        self._settled_at = time.monotonic()
         self._data: dict[str, SequenceData] = {}
 
     def run(self, jobs: Sequence[Callable[["Seat"], None]]) -> None:
@@ -45,13 +65,40 @@ class Fleet:
         seats = [Seat(self, number) for number in range(len(jobs))]
         for seat, job in zip(seats, jobs, strict=True):
             seat.start(job)
-        while waiting := [seat for seat in seats if seat.member is not None]:
-            self._train(waiting)
-            for seat in waiting:
+        self._settled_at = time.monotonic()
+        while self._settle(seats) or any(seat.member is not None for seat in seats):
+            ended = [seat for seat in seats if seat.is_settled]
+            for seat in ended:
+                seat.go_on()
+            training = [seat for seat in seats if seat.member is not None]
+            pause = min((seat.checkpoint_seconds for seat in training), default=0.0)
+            # whoever has made his last step waits for the others' checkpoints of that moment or a later one
+            self.due = (
+                time.monotonic() - self._settled_at >= pause
+                or self.stop.received is not None
+                or any(seat.waits for seat in seats)
+            )
+            self._train(training)
+            self.stopped = self.stop.received
+            for seat in training:
                 seat.go_on()
         for seat in seats:
             if seat.raised is not None:
                 raise seat.raised
+
+    def _settle(self, seats: Sequence["Seat"]) -> bool:
+        """Lets the checkpoints count that were written, once all that are at work have written theirs.
+
+        Returns:
+            Whether somebody waited for it who can go on.
+        """
+        written = [seat for seat in seats if seat.written is not None]
+        if written and all(seat.written is not None or seat.is_settled for seat in seats if seat.is_at_work):
+            for seat in written:
+                seat.settle()
+            self.moment += 1
+            self._settled_at = time.monotonic()
+        return any(seat.is_settled for seat in seats)
 
     def _train(self, seats: Sequence["Seat"]) -> None:
         """Makes the steps that are asked for."""
@@ -97,6 +144,24 @@ ORDER_KEYS = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentati
 """Of a data set's options those that change only how its samples are served."""
 
 
+class _SeatsStop(StopSignals):
+    """What a run in a fleet knows of signals: as the others, as long as it is trained with them."""
+
+    def __init__(self, seat: "Seat") -> None:
+        self.seat = seat
+        super().__init__()
+
+    @property
+    def received(self) -> int | None:
+        """The signal that asks it to stop."""
+        fleet = self.seat.fleet
+        return fleet.stop.received if self.seat.alone or self.seat.is_over else fleet.stopped
+
+    @received.setter
+    def received(self, number: int | None) -> None:
+        """The fleet has it."""
+
+
 class Seat:
     """One run's place in a fleet.
 
@@ -105,6 +170,9 @@ class Seat:
         alone: it makes its steps itself.
         error: what the steps died of.
         raised: what the run died of.
+        written: the checkpoint that waits for those of the others.
+        waits: the run has made its last step, and goes on when its checkpoint counts.
+        is_over: it has done so.
     """
 
     def __init__(self, fleet: Fleet, number: int) -> None:
@@ -113,12 +181,33 @@ class Seat:
         self.alone = self.checked = False
         self.error: Exception | None = None
         self.raised: BaseException | None = None
+        self.written: Path | None = None
+        self.waits = self.is_over = False
+        self.checkpoint_seconds = 0.0
         self._go, self._rests = threading.Semaphore(0), threading.Semaphore(0)
         self._trainer: Trainer | None = None
 
     @property
     def stop(self) -> StopSignals:
-        return self.fleet.stop
+        return _SeatsStop(self)
+
+    @property
+    def due(self) -> bool:
+        return self.fleet.due
+
+    @property
+    def moment(self) -> int:
+        return self.fleet.moment
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it goes on when it is let."""
+        return self.member is not None or self.waits
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has made its last step, and its checkpoint counts."""
+        return self.waits and self.written is None
 
     @property
     def graphs(self) -> dict[str, Any]:
@@ -136,7 +225,7 @@ class Seat:
             except BaseException as error:  # noqa: BLE001 (raised again in the fleet's thread)
                 self.raised = error
             finally:
-                self.member = None
+                self.member, self.waits = None, False
                 self._rests.release()
 
         threading.Thread(target=run, name=f"member {self.number}", daemon=True).start()
@@ -144,9 +233,15 @@ class Seat:
 
     def go_on(self) -> None:
         """Lets the run go on and returns when it waits again or has ended."""
-        self.member = None
+        self.member, self.waits = None, False
         self._go.release()
         self._rests.acquire()
+
+    def settle(self) -> None:
+        """Its checkpoint takes the place of the last one."""
+        if self.written is not None:
+            os.replace(self.written, self.written.with_name("last.ckpt"))
+            self.written = None
 
     def precision(self) -> Any:
         """The context in which the run's steps are made."""
@@ -158,6 +253,7 @@ class Seat:
     def board(self, trainer: Trainer, config: Mapping[str, Any], data: SequenceData) -> None:
         """Called before a trainer starts to fit."""
         self._trainer = trainer
+        self.checkpoint_seconds = float(config["trainer"].get("checkpoint_seconds", 10.0))
         self.fleet.share(config["data"], data)
         _FleetsLoop.install(trainer, seat=self)
 
@@ -168,6 +264,57 @@ class Seat:
         self._go.acquire()
         if self.error is not None:
             raise self.error
+
+    def saved(self, path: Path) -> None:
+        self.written = path
+
+    def wait(self) -> None:
+        if self.written is None:
+            return
+        self.waits = True
+        self._rests.release()
+        self._go.acquire()
+        self.is_over = True
+
+
+def settle(directories: Sequence[RunDirectory]) -> int:
+    """Brings the checkpoints of runs that were trained together to the same moment, after whatever stopped them.
+
+    Where all that are at work had written theirs, the ones that wait take their places; else they are worth nothing.
+
+    Returns:
+        The number of that moment.
+    """
+    for directory in directories:
+        if directory.status.state == "done":
+            next_checkpoint(directory).unlink(missing_ok=True)
+    directories = [directory for directory in directories if directory.status.state != "done"]
+    waiting: dict[Path, int] = {}
+    moments: dict[Path, int] = {}
+    for directory in directories:
+        for path, found in ((next_checkpoint(directory), waiting), (directory.last_checkpoint, moments)):
+            with suppress(InputError):
+                found[path] = _moment(path)
+    newest = max(waiting.values(), default=0)
+    late = [
+        directory
+        for directory in directories
+        if waiting.get(next_checkpoint(directory)) != newest
+        and moments.get(directory.last_checkpoint) != newest
+        # one that failed, or that has not begun
+        and directory.last_checkpoint in moments
+    ]
+    for directory in directories:
+        path = next_checkpoint(directory)
+        if waiting.get(path) == newest and not late:
+            os.replace(path, directory.last_checkpoint)
+        path.unlink(missing_ok=True)
+    return max([*moments.values(), 0 if late else newest], default=0)
+
+
+def _moment(path: Path) -> int:
+    state = read_checkpoint(path).get("callbacks", {})
+    return int(next((each["moment"] for each in state.values() if isinstance(each, dict) and "moment" in each), 0))
 
 
 class _FleetsLoop(EpochLoop):
@@ -200,6 +347,7 @@ class _FleetsLoop(EpochLoop):
             scheduled=any(config.interval == "step" for config in trainer.lr_scheduler_configs),
             stepped=lambda: self._stepped(loader),
             random=random_state(),
+            number=self.seat.number,
         )
         trainer.optimizers[0]._opt_called = True  # else a scheduler warns of a step before
         before = trainer.global_step

@@ -5,7 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -49,6 +50,30 @@ class StopSignals:
             raise Interrupted(self.received)
 
 
+@runtime_checkable
+class Companions(Protocol):
+    """The runs that one is trained with: what each does hangs on the others by a rounding, so that a kill must leave
+    checkpoints of the same moment of all of them.
+    """
+
+    alone: bool
+    """It makes its steps itself after all, whatever the others do."""
+
+    @property
+    def due(self) -> bool:
+        """Whether all of them write a checkpoint at the end of this epoch."""
+
+    @property
+    def moment(self) -> int:
+        """The number of the moment that the next checkpoint is of."""
+
+    def saved(self, path: Path) -> None:
+        """A checkpoint waits on the disk; it counts when all have written theirs."""
+
+    def wait(self) -> None:
+        """Returns when the checkpoint that was written counts."""
+
+
 class Recorder(Checkpoint):
     """Writes a row an epoch, keeps the best and the last checkpoint, stops when asked.
 
@@ -73,8 +98,10 @@ class Recorder(Checkpoint):
         seed: int,
         checkpoint_seconds: float = 10.0,
         stop: StopSignals | None = None,
+        companions: Companions | None = None,
     ) -> None:
         self.directory, self.monitor, self.mode, self.seed = directory, monitor, mode, seed
+        self.companions = companions
         self.checkpoint_seconds, self.stop = checkpoint_seconds, stop
         self.best_score: float | None = None
         self.best_epoch = 0
@@ -92,6 +119,8 @@ class Recorder(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         epochs = len(self.rows)
         state = {"best_epoch": self.best_epoch, "epochs": epochs, "seconds": self.seconds, "random": random_state()}
+        if self.companions is not None:
+            state["moment"] = self.companions.moment
         return state if self.best_score is None else state | {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -144,14 +173,18 @@ class Recorder(Checkpoint):
         score = scores.get(self.monitor)
         if score is not None:
             if not math.isfinite(score):
-                self._save(trainer)
+                if self.companions is None:
+                    self._save(trainer)
                 raise RunFailed(f"{self.monitor} became {score} in epoch {epoch}: try a smaller optimizer.lr")
             if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
                 facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
                 self._best = {**snapshot({**best, **facts}), "data": self._data(trainer)}
-        due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        if self.companions is not None and not self.companions.alone:
+            due = self.companions.due
+        else:
+            due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
         stopped = self._is_stopped(trainer)
         if trainer.strategy.broadcast(due or stopped):
             self._save(trainer)
@@ -168,6 +201,8 @@ class Recorder(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
         self._save(trainer)
+        if self.companions is not None:
+            self.companions.wait()
 
     def _is_stopped(self, trainer: Trainer) -> bool:
         """Whether a signal came, to any of the processes of a data-parallel run: they stop after the same step."""
@@ -187,8 +222,19 @@ class Recorder(Checkpoint):
             if trainer.is_global_zero:
                 write_checkpoint(self._best, self.directory.best_checkpoint)
             self._best = None
-        trainer.save_checkpoint(self.directory.last_checkpoint)
+        if self.companions is None or self.companions.alone:
+            trainer.save_checkpoint(self.directory.last_checkpoint)
+            if trainer.is_global_zero:
+                next_checkpoint(self.directory).unlink(missing_ok=True)  # of a fleet that it was in before
+        else:
+            trainer.save_checkpoint(next_checkpoint(self.directory))
+            self.companions.saved(next_checkpoint(self.directory))
         self._saved_at = time.monotonic()
+
+
+def next_checkpoint(directory: RunDirectory) -> Path:
+    """Where the checkpoint of a run waits until those of its companions are written, too."""
+    return directory.last_checkpoint.with_name("next.ckpt")
 
 
 def _shortest(value: Tensor) -> float:

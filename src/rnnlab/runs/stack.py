@@ -52,6 +52,7 @@ class Member:
         scheduled: the optimizer's rates may change at every step.
         stepped: called after each step.
         random: the state of the random numbers that it draws from.
+        number: of the member among those that are trained together.
         done: steps made.
         losses: of steps that are logged, by number of the batch.
         failed: the loss, where it became no finite number.
@@ -68,6 +69,7 @@ class Member:
     scheduled: bool
     stepped: Callable[[], None]
     random: Mapping[str, Tensor]
+    number: int = 0
     done: int = 0
     losses: dict[int, float] = field(default_factory=dict)
     failed: float | None = None
@@ -88,7 +90,8 @@ class Member:
         state: dict[str, Any] = next(iter(self.optimizer.state.values()), {})
         steps = float(state.get("step", 0))
         kept = sorted(name for name, value in state.items() if value is not None)
-        own = str(id(self)) if self.scheduled else ""
+        # the same on every start: where a member stands in the stack decides about its last digit
+        own = f"{self.number:09}" if self.scheduled else ""
         return json.dumps([self.hyperparameters, steps, kept, own], default=str, sort_keys=True)
 
 
@@ -100,7 +103,10 @@ def train_together(members: Sequence[Member], stopped: Callable[[], bool]) -> No
         stopped: asked after each step; true ends it there.
     """
     left = [member for member in members if member.left]
-    while left and not stopped():
+    first = True
+    # each makes a step: where the members of one stack are stopped within an epoch, all of them are
+    while left and (first or not stopped()):
+        first = False
         stack = Stack(left)
         stack.run(stopped)
         left = [member for member in left if member.left and member.failed is None]
@@ -167,9 +173,10 @@ class Stack:
     # ---- an epoch -----------------------------------------------------------------------------
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Makes steps until the batches are used up, a loss is no finite number, or somebody asks to stop."""
+        """Makes a step, and more until the batches are used up, a loss is no finite number, or one asks to stop."""
         try:
             with self._dropping(), stacking():
+                self._step()
                 while self.members[0].left and not self._failed() and not stopped():
                     self._step()
         finally:
