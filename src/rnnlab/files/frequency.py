@@ -66,7 +66,7 @@ class Frequency:
         steps = np.asarray(steps, np.int64) * self.size
         if self.unit == "number":
             return np.int64(time) + steps
-        start = np.asarray(time).astype("M8[us]")
+        start = np.asarray(time).astype("M8[us]").reshape(1)
         if self.unit == "duration":
             return start + steps.astype("m8[us]")
         day = start.astype("M8[D]")

@@ -213,11 +213,6 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
         due = show(frequency.after(panel.times[at], np.ones(1, np.int64)).astype(panel.times.dtype)[0])
         raise InputError(f"{where} after {before}, and {unit} after that is {due}: {ignore}")
     missing = int((steps[wrong] - 1).sum())
-    if gaps == "error":
-        raise InputError(
-            f"{where} {steps[at]:,} steps after {before}, and {unit} is 1: data.gaps=fill makes the {missing:,} rows "
-            f"that are missing, {ignore}"
-        )
     if missing > max(MOST_FILLED, 10 * len(panel.times)):
         at = int(steps.argmax())
         raise InputError(
@@ -225,6 +220,9 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
             f"{show(panel.times[at])}: data.gaps=fill would make {missing:,} rows, and {len(panel.times):,} are there: "
             f"is this time right? ({ignore})"
         )
+    if gaps == "error":
+        fill = f"data.gaps=fill makes the {'row that is' if missing == 1 else f'{missing:,} rows that are'} missing"
+        raise InputError(f"{where} {steps[at]:,} steps after {before}, and {unit} is 1: {fill}, {ignore}")
     return _filled(panel, steps)
 
 

@@ -1,0 +1,319 @@
+"""Files as people have them: one reading of separators, numbers, times and gaps, in training and in use."""
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rnnlab.commands import evaluate, predict
+from rnnlab.data.csv import CSV
+from rnnlab.errors import InputError
+from rnnlab.files.dialect import Dialect
+from rnnlab.files.frequency import Frequency, find_frequency
+from rnnlab.files.panel import Columns, Panel, arrange
+from rnnlab.files.table import read
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.trained import load
+
+Train = Callable[..., Outcome]
+TIMED = Columns(["y"], time="t")
+
+
+def panel_of(
+    content: str, folder: Path, columns: Columns = TIMED, dialect: Dialect | None = None, gaps: Any = "error"
+) -> Panel:
+    path = folder / "table.csv"
+    path.write_text(content)
+    return arrange(read(path, columns, dialect), columns, "here", gaps=gaps)
+
+
+def rows(times: Any, separator: str = ",") -> str:
+    return f"t{separator}y\n" + "".join(f"{time}{separator}{number}\n" for number, time in enumerate(times))
+
+
+def days(start: str, number: int, step: int = 1) -> list[date]:
+    return [date.fromisoformat(start) + timedelta(step * k) for k in range(number)]
+
+
+BUSINESS = [day for day in days("2024-01-01", 26) if day.weekday() < 5]
+
+
+# ---- times, in whole units ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "unit", "following"),
+    [
+        (days("2009-02-02", 30, 7), "week", ["2009-08-31", "2009-09-07"]),
+        ([f"{day} 05:37:11" for day in days("2024-02-02", 30)], "day", ["2024-03-03T05:37:11", "2024-03-04T05:37:11"]),
+        ([f"{year}-12-31" for year in range(2000, 2024)], "year", ["2024-12-31", "2025-12-31"]),
+        (["2019-02-28", "2020-02-29", "2021-02-28", "2022-02-28"], "year", ["2023-02-28", "2024-02-29"]),
+        (["2023-03-31", "2023-06-30", "2023-09-30", "2023-12-31"], "quarter", ["2024-03-31", "2024-06-30"]),
+        (["2023Q3", "2023Q4", "2024Q1"], "quarter", ["2024-04-01", "2024-07-01"]),
+        (["2015-01-30", "2015-02-28", "2015-03-30", "2015-04-30"], "month", ["2015-05-30", "2015-06-30"]),
+        (BUSINESS, "business day", ["2024-01-29", "2024-01-30"]),
+        ([f"{day}.12.23" for day in range(10, 29)], "day", ["2023-12-29", "2023-12-30"]),
+        ([f"202401{day}" for day in range(10, 29)], "day", ["2024-01-29", "2024-01-30"]),
+        ([f"{day} 00:00:00 UTC  " for day in days("2024-02-02", 9)], "day", ["2024-02-11", "2024-02-12"]),
+        ([f"01/{day}/2024 11:30 PM" for day in range(10, 29)], "day", ["2024-01-29T23:30", "2024-01-30T23:30"]),
+        (range(7, 100, 3), "step", [100, 103]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_regular_series_is_counted_without_rest(times: Any, unit: str, following: list[Any], tmp_path: Path) -> None:
+    panel = panel_of(rows(times), tmp_path)
+    assert panel.step_unit == unit
+    steps, whole = panel.frequency.between(panel.times)
+    assert (steps == 1).all()
+    assert whole.all()
+    after = panel.frequency.after(panel.times[-1], np.array([1, 2])).astype(panel.times.dtype)
+    assert after.tolist() == np.array(following, panel.times.dtype).tolist()
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 10**6, 7 * 86_400 * 10**6])
+def test_steps_are_whole_however_large_the_numbers_are(size: int) -> None:
+    start = 1_234_567_890_123_457
+    times = start + size * np.arange(50)
+    frequency = find_frequency(times, np.array([0, 50]))
+    assert frequency == Frequency("number", size)
+    assert (frequency.between(times)[0] == 1).all()
+    assert not frequency.between(np.array([start, start + size + 1]))[1].all() or size == 1
+
+
+def test_what_is_filled_in_has_the_dates_of_its_calendar(tmp_path: Path) -> None:
+    ends = ["2015-01-31", "2015-04-30", "2015-05-31", "2015-06-30"]
+    panel = panel_of(rows(ends), tmp_path, gaps="fill")
+    assert panel.times[1:3].astype("M8[D]").astype(str).tolist() == ["2015-02-28", "2015-03-31"]
+    assert np.isnan(panel.values[1:3, 0]).all()
+    open_days = [day for day in BUSINESS if day != date(2024, 1, 10)]
+    panel = panel_of(rows(open_days), tmp_path, gaps="fill")
+    assert panel.times.astype("M8[D]").astype(str).tolist() == [str(day) for day in BUSINESS]
+
+
+@pytest.mark.parametrize("gaps", ["error", "fill"])
+def test_a_date_far_off_is_one_line(gaps: Any, tmp_path: Path) -> None:
+    seconds = [f"2024-01-01 00:00:{second}" for second in range(10, 40)]
+    seconds[-1] = seconds[-1].replace("2024", "2924")
+    with pytest.raises(InputError, match=r"row 30: 2924-01-01 00:00:39 comes 28,\d+,\d+,\d+ steps after .* right\?"):
+        panel_of(rows(seconds), tmp_path, gaps=gaps)
+
+
+# ---- cells ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_separator_is_recognised(separator: str, tmp_path: Path) -> None:
+    panel = panel_of(rows(range(5), separator), tmp_path)
+    assert panel.values[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["\\t", "tab", "\t"])
+def test_a_tabulator_may_be_named(name: str) -> None:
+    assert Dialect(name).check().separator == "\t"
+
+
+@pytest.mark.parametrize(
+    ("options", "cells"),
+    [
+        ({"decimal": ","}, {"1,5": 1.5, " -2 ": -2, "1e3": 1000, "3.5": np.inf}),
+        ({"decimal": ",", "thousands": "."}, {"1.234,5": 1234.5, "1.234.567": 1234567, "1.5": np.inf, "12": 12}),
+        ({"thousands": ","}, {"1,234.5": 1234.5, "12,34,567": 1234567, "1,5": np.inf}),
+        ({"thousands": " "}, {"1 234": 1234, "1\u00a0234": 1234, "1\u202f234": 1234}),
+        ({"missing_values": ["-", -999]}, {"-": None, "-999": None, "-999.0": None, "NA": None, "-1": -1}),
+        ({}, {"1_000": np.inf, "": None, "NaN": None, "?": None, "abc": np.inf, "inf": np.inf}),
+    ],
+    ids=str,
+)
+def test_numbers_are_read_as_they_are_written(options: dict[str, Any], cells: dict[str, float | None]) -> None:
+    assert dict(zip(cells, Dialect(**options).check().number(list(cells)), strict=True)) == cells
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"separator": "ab"}, "data.separator='ab' must be one character"),
+        ({"decimal": ";"}, "data.decimal=';' must be"),
+        ({"thousands": "x"}, "data.thousands='x' must be one of"),
+        ({"decimal": ",", "thousands": ","}, "is data.decimal too"),
+        ({"decimal": ",", "separator": ","}, "is data.separator too"),
+    ],
+    ids=str,
+)
+def test_a_form_that_cannot_be_is_one_line(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        CSV(target="sales", **options)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("abc", "row 21, column 'y': 'abc' is no number; .*data.missing_values=\\['abc'\\]"),
+        ('"1,5"', "row 21, column 'y': '1,5' is no number: data.decimal=',' reads it"),
+        ('"1.234,5"', "data.thousands='.' data.decimal=',' reads it"),
+    ],
+)
+def test_what_comes_late_in_a_column_is_named_with_what_would_read_it(cell: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        panel_of(rows(range(20)) + f"20,{cell}\n", tmp_path)
+
+
+def test_names_are_names(tmp_path: Path) -> None:
+    columns = Columns(["y"], time="t", series="s")
+    names = ("NA", "null", "None", "nan", "a", "A")
+    content = "t,s,y\n" + "".join(f"{time},{name},{time}\n" for name in names for time in range(3))
+    assert panel_of(content, tmp_path, columns).names == names
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    content = ",,y\n" + "".join(f"{time},x,{time}\n" for time in range(5))
+    assert panel_of(content, tmp_path, Columns(["y"], time="column 1")).times.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match=r"data\.target=z: .* \(it has column 1, column 2, y\)"):
+        panel_of(content, tmp_path, Columns(["z"]))
+
+
+def test_date_and_time_may_stand_in_two_columns(tmp_path: Path) -> None:
+    content = "day;clock;y\n" + "".join(f"0{k // 24 + 1}.01.2024;{k % 24}:30;{k}\n" for k in range(40))
+    data = CSV(path=text(tmp_path, content), target="y", time=["day", "clock"], length=4)
+    assert data.panel.step_unit == "hour"
+    assert str(data.panel.times[-1]).startswith("2024-01-02T15:30")
+
+
+def text(folder: Path, content: str, name: str = "data.csv") -> str:
+    (folder / name).write_text(content)
+    return str(folder / name)
+
+
+def walk(rows: int = 60, seed: int = 0, level: float = 50.0) -> np.ndarray:
+    return np.round(level + np.cumsum(np.random.default_rng(seed).normal(size=rows)), 3)
+
+
+def test_a_large_level_rounds_nothing_away(tmp_path: Path) -> None:
+    values = 1234567.10 + 0.05 * np.arange(200)
+    data = CSV(path=text(tmp_path, "y\n" + "".join(f"{value:.2f}\n" for value in values)), target="y", length=4)
+    batch = data.split("test").batch(slice(None))
+    assert batch.origin is not None
+    shift, scale, _ = batch.origin.scales.unbind(1)
+    persistence = batch.origin.references[:, 0] * scale + shift
+    squares = (persistence - batch.origin.actual[:, -1:]).square()
+    assert float(squares.mean()) == pytest.approx(0.0025, rel=1e-3)
+
+
+def test_series_that_are_too_short_are_left_out_if_asked(tmp_path: Path) -> None:
+    content = "t,s,y\n" + "".join(f"{k},{s},{k + 1}\n" for s, n in (("a", 40), ("b", 3), ("c", 40)) for k in range(n))
+    options: dict[str, Any] = {"path": text(tmp_path, content), "target": "y", "time": "t", "series": "s", "length": 4}
+    with pytest.raises(InputError, match="series 'b' has 3 rows"):
+        CSV(**options)
+    data = CSV(**options, short_series="drop")
+    assert data.panel.names == ("a", "c")
+    assert "1 series of fewer than 5 rows left out" in data.spec.note
+
+
+# ---- what a run has learned is its own ---------------------------------------------------------------
+
+
+def shops(*names: str) -> str:
+    numbers = {name: walk(level=50 + 30 * ord(name[0])) for name in names}
+    return "t,s,y\n" + "".join(f"{k},{name},{numbers[name][k]}\n" for name in names for k in range(60))
+
+
+def scores(run: Path, *overrides: str) -> dict[str, float]:
+    assert evaluate.main([str(run), *overrides]) == 0
+    newest = max((run / "evaluations").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return dict(json.loads(newest.read_text())["metrics"])
+
+
+def test_other_data_is_scored_by_what_the_run_has_learned(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = text(tmp_path, shops("a", "b"))
+    columns = ("data=csv", f"data.path={path}", "data.target=y", "data.time=t", "data.series=s", "data.length=4")
+    run = train(*columns, "data.num_samples=null", "model.hidden_size=4").directory.path
+    before = scores(run)
+    # the same windows are scored the same, wherever training ends
+    assert scores(run, "data.val_fraction=0.5") == before
+    # a series that the run never saw is left out, and said
+    others = text(tmp_path, shops("b", "c"), "others.csv")
+    of_b = scores(run, f"data.path={others}")
+    assert "1 series left out (c)" in caplog.text
+    only_b = text(tmp_path, shops("b"), "b.csv")
+    assert scores(run, f"data.path={only_b}")["test/mse"] == pytest.approx(of_b["test/mse"])
+    # what is 100 higher is far off, as predict says too
+    shifted = text(tmp_path, shops("a", "b").replace(".", "9."), "shifted.csv")
+    assert scores(run, f"data.path={shifted}")["test/mse"] > 100 * before["test/mse"]
+    unknown = text(tmp_path, shops("x"), "x.csv")
+    assert evaluate.main([str(run), f"data.path={unknown}"]) == 2
+    assert evaluate.main([str(run), "data.scaling=minmax"]) == 2
+    said = capsys.readouterr().err
+    assert "series x: this run was not trained on it" in said
+    assert "trained with data.scaling=standard" in said
+
+
+# ---- the same in use ---------------------------------------------------------------------------------
+
+
+def test_a_forecast_without_times_is_used_in_every_form(train: Train, tmp_path: Path) -> None:
+    path = text(tmp_path, "y\n" + "".join(f"{number}\n" for number in range(1, 41)))
+    run = train("data=csv", f"data.path={path}", "data.target=y", "data.length=4", "data.num_samples=null").directory
+    model, values = load(run.path), list(map(float, range(1, 41)))
+    forms: list[Any] = [
+        Path(path), values, np.array(values), pl.Series(values), {"y": values},
+        pl.DataFrame({"y": values}), pl.DataFrame({"y": values}).lazy(),
+        pl.DataFrame({"y": list(map(str, values))}),
+    ]  # fmt: skip
+    found = [model.predict(form).to_dicts() for form in forms]
+    assert all(each == found[0] for each in found)
+    steps = model.predict(values, steps=True)
+    streamed = list(model.stream(["y\n", *(f"{value}\n" for value in values)]))
+    assert [row["y predicted"] for row in streamed] == pytest.approx(steps["y predicted"].to_list(), rel=1e-4)
+    for wrong in ([1.0, None, 2.0], {"z": [1]}, {"y": [1], "z": [1, 2]}, "abc", 3):
+        with pytest.raises(InputError) as error:
+            model.predict(wrong)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.needs("datasets")
+def test_pandas_has_several_names_for_nothing(train: Train, tmp_path: Path) -> None:
+    import pandas  # which the extra brings
+
+    path = text(tmp_path, "y\n" + "".join(f"{number}\n" for number in range(1, 41)))
+    options = ("data.missing=forward", "data.length=4", "data.num_samples=null")
+    model = load(train("data=csv", f"data.path={path}", "data.target=y", *options).directory.path)
+    expected = model.predict([1.0, 2.0, None, 4.0]).to_dicts()
+    for nothing in (pandas.NA, pandas.NaT, float("nan")):
+        for form in (
+            pandas.DataFrame({"y": [1, 2, nothing, 4]}),
+            pandas.Series([1, 2, nothing, 4]),
+            [1, 2, nothing, 4],
+        ):
+            assert model.predict(form).to_dicts() == expected
+
+
+def test_a_dialect_is_that_of_predictions_and_streams_too(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        f"{day:%d.%m.%y};{hour}:00;1.23{hour % 10},{hour}\n" for day in days("2024-01-01", 2) for hour in range(24)
+    ]
+    header = "day;hour;y\n"
+    path = text(tmp_path, header + "".join(lines))
+    form = ("data.decimal=','", "data.thousands=.", "data.missing_values=[-]", "data.gaps=fill", "data.missing=forward")
+    columns = ("data=csv", f"data.path={path}", "data.target=y", "data.time=[day,hour]", "data.length=4")
+    run = train(*columns, *form, "data.num_samples=null", "model.hidden_size=4").directory.path
+    model = load(run)
+    forecast = model.predict(Path(path)).to_dicts()[0]
+    assert (str(forecast["day"]), str(forecast["hour"])) == ("2024-01-03", "00:00:00")
+    # a step that is left out, and one without a value
+    gapped = [header, *lines[:10], *lines[12:30], lines[30].replace("1.236,6", "-"), *lines[31:]]
+    file = text(tmp_path, "".join(gapped), "gapped.csv")
+    steps = model.predict(Path(file), steps=True)
+    assert predict.main([str(run), "--input", file, "--stream"]) == 0
+    streamed = pl.read_csv(capsys.readouterr().out.encode())
+    assert steps.height == 48
+    assert streamed["step"].to_list() == [step for step in range(48) if step not in (10, 11)]
+    said = steps.filter(~pl.col("step").is_in([10, 11]))["y predicted"].to_list()
+    assert streamed["y predicted"].to_list() == pytest.approx(said, rel=1e-5)
