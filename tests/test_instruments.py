@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import get_class
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
@@ -25,30 +28,34 @@ from rnnlab.cells.indrnn import IndRNN
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
 from rnnlab.data.classification import Classification as Waveforms
+from rnnlab.data.csv import CSV
 from rnnlab.data.random import Random
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
+from rnnlab.data.text import Text
 from rnnlab.data.tokens import Tokens
+from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow
-from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
-from rnnlab.instruments.instrument import Instrument, cell_name, some
+from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents, spread
+from rnnlab.instruments.instrument import Instrument, cell_name, history_of, some
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
-from rnnlab.instruments.score_by_length import ScoreByLength
+from rnnlab.instruments.score_by_length import Groups, ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum, radius
 from rnnlab.instruments.style import short
 from rnnlab.network import Network
 from rnnlab.spec import DataSpec, Scaling
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.task import Task
 
 CONF = Path(__file__).parents[1] / "conf" / "instruments"
 ALL = (LossCurves, AccuracyCurves, ScoreByLength, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)
 HISTORY = [
     {"epoch": 1, "train/loss": 1.0, "val/loss": 0.9, "train/accuracy": 0.2, "val/accuracy": 0.3},
-    {"epoch": 2, "train/loss": 0.6, "val/loss": 0.5, "train/accuracy": 0.6, "val/accuracy": 0.7},
+    {"epoch": 2, "train/loss": 0.6, "val/loss": 0.5, "train/accuracy": 0.6, "val/accuracy": 0.7, "kept": 1.0},
     {"epoch": 3, "train/loss": 0.4, "val/loss": 0.8, "train/accuracy": 0.8, "val/accuracy": 0.6},
 ]
 
@@ -187,7 +194,14 @@ def test_gradients_are_observed_before_training_and_at_powers_of_two() -> None:
         with torch.no_grad():
             only(task).weight_hh.mul_(1.01)
     drawn = flow.draw(task, data, HISTORY)
-    assert list(lines(drawn)) == ["before training", "epoch 1", "epoch 2", "epoch 4", "epoch 8", "trained"]
+    assert list(lines(drawn)) == [
+        "before training",
+        "epoch 1",
+        "epoch 2",
+        "epoch 4",
+        "epoch 8",
+        "kept weights (epoch 2)",
+    ]
     assert "last step alone" in " ".join(text.get_text() for text in drawn.texts)
 
 
@@ -230,7 +244,10 @@ def test_forecast_shows_truth_predictions_and_the_rollout_in_units(horizon: int)
     figure = Forecast(sequences=2).draw(task, data, HISTORY)
     drawn = lines(figure)
 
-    times, truth = drawn["truth"]
+    noisy, clean = drawn["truth, with noise"], drawn["truth, without noise"]
+    assert len(noisy[0]) == 12 + horizon
+    assert "none beyond" in figure.texts[1].get_text()
+    times, truth = (np.concatenate(parts) for parts in zip(noisy, clean, strict=True))
     wave = torch.cat([batch.inputs[0, :horizon], batch.targets[0], batch.future[0]])[:, 0]  # type: ignore[index]
     assert times.tolist() == list(range(12 + horizon + 6))
     np.testing.assert_allclose(truth, 10 + 2 * wave, rtol=1e-5)
@@ -274,7 +291,8 @@ def test_a_rollout_that_runs_away_does_not_press_the_truth_flat() -> None:
     task = scaled(task_for(data, partial(RNN, nonlinearity="relu")), 1.5, bias=1.0)
     figure = Forecast(sequences=1).draw(task, data, HISTORY)
     low, high = figure.axes[0].get_ylim()
-    shown = np.concatenate([lines(figure)[name][1] for name in ("truth", "predicted one step ahead")])
+    names = ("truth, with noise", "truth, without noise", "predicted one step ahead")
+    shown = np.concatenate([lines(figure)[name][1] for name in names])
     assert np.abs(lines(figure)["on its own predictions"][1]).max() > 100 * np.abs(shown).max()
     assert high - low <= 2.01 * (shown.max() - shown.min())
 
@@ -311,21 +329,94 @@ def test_fifty_classes_are_named_and_not_numbered() -> None:
 # ---- hidden states --------------------------------------------------------------------------------
 
 
+def titled(figure: Figure, title: str) -> Axes:
+    """The plot whose title begins so."""
+    return next(ax for ax in figure.axes if ax.get_title(loc="left").startswith(title))
+
+
 def test_hidden_paths_are_as_long_as_their_sequences() -> None:
     data = Tokens(num_samples=60)
     task = task_for(data, GRU)
-    split = data.split("test")
     figure = HiddenStates(sequences=4).draw(task, data, HISTORY)
-    heat = next(ax for ax in figure.axes if ax.get_title(loc="left") == "activation of each unit")
-    image = np.asarray(heat.images[0].get_array())
+    image = np.asarray(titled(figure, "activation of each unit").images[0].get_array())
+    split = data.split("test")
+    numbers = spread(split.targets, 4)
     assert split.lengths is not None
-    longest = int(split.lengths[:4].argmax())
+    lengths = split.lengths[numbers]
+    longest = int(numbers[lengths.argmax()])
     hidden, _ = task.network.hidden(split.inputs[longest : longest + 1, : split.lengths[longest]])
     # the same activations, the units in another order
     np.testing.assert_allclose(np.sort(image, 0), np.sort(hidden[0].detach().numpy().T, 0), atol=1e-6)
-    paths = next(ax for ax in figure.axes if ax.get_title(loc="left").startswith("their paths"))
+    paths = titled(figure, "their paths")
     drawn = [len(np.asarray(line.get_xdata())) for line in paths.lines if line.get_marker() == "None"]
-    assert drawn == split.lengths[:4].tolist()
+    assert drawn == lengths.tolist()
+    assert f"test sequence {longest} " in figure.texts[1].get_text()
+
+
+def test_all_classes_are_shown_where_the_test_set_is_sorted_by_class() -> None:
+    classes = torch.arange(9).repeat_interleave(40)
+    shown = classes[spread(classes, 24)]
+    assert sorted(torch.bincount(shown).tolist()) == [2] * 3 + [3] * 6
+    assert len(classes[spread(classes, 4)].unique()) == 9  # one of each, where there are more classes
+    rare = torch.tensor([0] * 50 + [1])
+    assert spread(rare, 6).tolist() == [0, 1, 2, 3, 4, 50]
+
+    data = Waveforms(num_samples=800, segments=2)  # 16 classes
+    task = task_for(data, GRU)
+    figure = HiddenStates().draw(task, data, HISTORY)
+    (legend,) = (legend for part in figure.subfigs for under in part.subfigs for legend in under.legends)
+    assert [text.get_text() for text in legend.get_texts()] == list(data.spec.target.names)
+    assert "of all 16 classes" in figure.texts[1].get_text()
+    ends = [(line.get_color(), line.get_marker()) for line in titled(figure, "their paths").lines]
+    assert len({look for look in ends if look[1] != "None"}) == 16  # no two classes look alike
+
+
+def test_the_input_is_shown_by_its_names(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("some words and more words and some more of them " * 60)
+    data: SequenceData = Text(path=str(text), unit="word", length=12, batch_size=4)
+    torch.manual_seed(0)
+    task: Task = LanguageModeling(Network(data.spec.input, data.spec.target, GRU, hidden_size=5), data.spec)
+    top = titled(HiddenStates().draw(task, data, HISTORY), "input")
+    tokens = data.split("test").inputs[0].tolist()
+    assert [each.get_text() for each in top.texts] == [data.spec.target.names[token] for token in tokens]
+
+    table = tmp_path / "series.csv"
+    rows = [f"{day},{day % 5 + 1},{day % 3},{day % 2}" for day in range(100)]
+    table.write_text("\n".join(["day,sales,price,holiday", *rows]))
+    columns: dict[str, Any] = {"target": "sales", "time": "day", "past": ["price"], "known": ["holiday"]}
+    series = CSV(path=str(table), length=8, horizon=2, **columns)
+    top = titled(HiddenStates().draw(task_for(series, GRU), series, HISTORY), "input")
+    named = [text.get_text() for text in top.get_legend().get_texts()]  # type: ignore[union-attr]
+    assert named == ["sales", "price", "holiday +1", "holiday +2"]
+
+
+def test_means_by_length_have_their_intervals_and_counts() -> None:
+    lengths = np.repeat([10, 20], 50)
+    right = np.array([1.0] * 45 + [0.0] * 5 + [1.0] * 50)
+    groups = Groups.of(lengths, right, most=20)
+    assert groups.count.tolist() == [50, 50]
+    # Wilson's interval by hand, with z = 1.96: of 45 in 50, and of 50 in 50
+    np.testing.assert_allclose(groups.low, [0.78640, 0.92865], atol=2e-5)
+    np.testing.assert_allclose(groups.high, [0.95653, 1.0], atol=2e-5)
+    errors = Groups.of(lengths, np.tile([1.0, 3.0], 50), most=20)
+    np.testing.assert_allclose(errors.high - errors.mean, 1.96 * np.sqrt(50 / 49 / 50))
+    few = Groups.of(np.arange(1, 31), np.ones(30), most=20)
+    assert few.count.tolist() == [10, 10, 10]  # no point that is a single sequence
+
+    data = Waveforms(num_samples=300, segments=1, min_length=5, length=20)
+    top, below = ScoreByLength().draw(task_for(data), data, HISTORY).axes
+    assert len(top.containers) == 2  # bars of validation and test
+    assert sum(np.asarray(below.lines[1].get_ydata())) == len(data.split("test"))
+
+
+def test_neighbouring_stages_of_training_look_unlike() -> None:
+    for number in range(2, 9):
+        names = ["before training", *(f"epoch {2**k}" for k in range(number - 2)), "kept"]
+        drawn = [(to_rgb(look["color"]), look.get("linestyle", "-")) for look in style.stages(names)]
+        for (one, dash), (other, dashed) in pairwise(drawn):
+            assert dash != dashed or np.linalg.norm(np.subtract(one, other)) > 0.12
+    assert drawn[0][1] == "--"
 
 
 def test_principal_components_are_those_of_the_covariance() -> None:
@@ -352,7 +443,7 @@ def test_loss_curves_mark_the_best_epoch_and_draw_a_baseline_that_is_there() -> 
     task = task_for(data)
     drawn = lines(LossCurves().draw(task, data, HISTORY))
     assert "baseline" not in drawn
-    assert [drawn["best: epoch 2"][0].item(), drawn["best: epoch 2"][1].item()] == [2, 0.5]
+    assert [each.item() for each in drawn["kept weights (epoch 2)"]] == [2, 0.5]
     assert drawn["training"][1].tolist() == [1.0, 0.6, 0.4]
     with_baseline = LossCurves().draw(task, data, [{**row, "baseline/loss": 2.0} for row in HISTORY])
     assert set(lines(with_baseline)["baseline"][1]) == {2.0}
@@ -364,13 +455,29 @@ def test_a_loss_has_a_log_axis_only_where_it_falls_far() -> None:
     task = task_for(data)
     assert LossCurves().draw(task, data, HISTORY).axes[0].get_yscale() == "linear"
     far = [*HISTORY, {"epoch": 4, "train/loss": 0.004, "val/loss": 0.005}]
-    assert LossCurves().draw(task, data, far).axes[0].get_yscale() == "log"
+    ax = LossCurves().draw(task, data, far).axes[0]
+    assert ax.get_yscale() == "log"
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]
+    labels = [label.get_text() for label in ax.get_yticklabels() if label.get_text()]
+    assert {"0.01", "0.1", "1"} <= set(labels)
 
 
-def test_accuracy_curves_take_the_highest_and_apply_to_classes_alone() -> None:
+def test_all_pictures_mark_the_epoch_whose_weights_are_kept() -> None:
+    """Whichever score was monitored: the best epoch of a run is one."""
     data = Tokens(num_samples=30)
     task = task_for(data)
-    assert "best: epoch 2" in lines(AccuracyCurves().draw(task, data, HISTORY))
+    history = history_of([{**row, "kept": 0.0} for row in HISTORY], {}, best_epoch=3)
+    spectrum = Spectrum()
+    spectrum.observe(task, data, 0)
+    for instrument in (LossCurves(), AccuracyCurves(), GradientFlow(), spectrum):
+        figure = instrument.draw(task, data, history)
+        named = [str(line.get_label()) for line in [*figure.axes[0].lines, *figure.axes[0].collections]]
+        assert [name for name in named if "kept" in name] == ["kept weights (epoch 3)"], instrument.name
+
+
+def test_accuracy_curves_apply_to_classes_alone() -> None:
+    data = Tokens(num_samples=30)
+    task = task_for(data)
     assert AccuracyCurves().applies_to(task, data)
     assert ConfusionMatrix().applies_to(task, data)
     assert not Forecast().applies_to(task, data)
@@ -389,7 +496,7 @@ def test_curves_of_a_history_with_holes_are_drawn(history: list[dict[str, float]
     for instrument in (LossCurves(), AccuracyCurves()):
         figure = instrument.draw(task_for(data), data, history)
         figure.savefig(io.BytesIO())
-        assert not any("best" in name for name in (lines(figure) if figure.axes else {}))
+        assert not any("kept" in name for name in (lines(figure) if figure.axes else {}))
 
 
 # ---- all of them ----------------------------------------------------------------------------------

@@ -195,6 +195,8 @@ class DataSpec:
         that a state can be carried along.
     unit
         Of the values, for axes and metrics.
+    clean_future
+        The true values after the window are without the noise of those in it.
     note
         One honest sentence that a person should read beside the scores.
     """
@@ -214,6 +216,7 @@ class DataSpec:
     streamed: bool = False
     unit: str = ""
     step_unit: str = "step"
+    clean_future: bool = False
     note: str = ""
 
     def plain(self) -> dict[str, Any]:

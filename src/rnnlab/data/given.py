@@ -36,6 +36,7 @@ class GivenData(SequenceData):
         unanswered: why there is no truth to hold what is predicted against; empty where there is. The targets are
             then zeros that mean nothing.
         vocabulary: what tokens are called, where the reader knows.
+        features: what the features are called, where they are known.
         streamed: sequences are one text, each the one before's continuation.
         note: what a person should know of how the file was read.
     """
@@ -45,6 +46,7 @@ class GivenData(SequenceData):
     names: Sequence[Any] = ()
     unanswered: str = ""
     vocabulary: Sequence[str] = ()
+    features: tuple[str, ...] = ()
     streamed: bool = False
     note: str = ""
     held_out: ClassVar[str] = "given"
@@ -52,6 +54,10 @@ class GivenData(SequenceData):
     @property
     def spec(self) -> DataSpec:
         return replace(self.described, streamed=self.streamed)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self.features
 
     def size(self, split: SplitName) -> int:
         return len(self.given)
@@ -91,7 +97,7 @@ def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int =
     Raises:
         InputError: the file is not what the run reads, or too short to say anything of.
     """
-    common: dict[str, Any] = {"described": spec, "batch_size": batch_size}
+    common: dict[str, Any] = {"described": spec, "batch_size": batch_size, "features": reader.features}
     if isinstance(reader, TextReader):
         common["vocabulary"] = reader.vocabulary if reader.unit != "byte" else ()
     if isinstance(reader, SeriesReader):

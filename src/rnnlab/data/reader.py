@@ -98,6 +98,11 @@ class Reader(ABC):
             )
         return source
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that the network reads; empty where it reads tokens."""
+        return ()
+
     @abstractmethod
     def describe(self) -> str:
         """In a few lines, what is read, with an example of each format."""
@@ -329,6 +334,10 @@ class FeatureReader(StepReader):
     scale: tuple[float, ...] = ()
     own_moments: bool = False
     fill: bool = False
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.names
 
     def describe(self) -> str:
         short = "" if self.names[0] == "f0" else " (or f0, f1, …)"

@@ -207,6 +207,11 @@ class SequenceData(LightningDataModule, ABC):
             names[: spec.target.size] = spec.target.names or names[: spec.target.size]
         return FeatureReader(tuple(names), classes)
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of the features that the network reads, for labels; empty where they are tokens or nobody knows."""
+        return self.reader.features
+
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor by which other data is numbered as this is, such as its vocabulary.
 

@@ -132,6 +132,18 @@ class SeriesReader(Reader):
         """The shift and the scale, each ``(series, columns)``."""
         return np.asarray(self.shift, np.float64), np.asarray(self.scale, np.float64)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """In the order in which :meth:`window` has them."""
+        columns = self.of
+        now = (*columns.target, *columns.past)
+        known = [
+            f"{name} +{step}" for step in range(1, 1 + (self.horizon if self.direct else 1)) for name in columns.known
+        ]
+        cycles = [f"{name} {wave}" for name in self.calendar for wave in ("sin", "cos")]
+        unknown = [f"{name} missing" for name in now] if self.missing == "mask" else []
+        return (*now, *known, *cycles, *unknown)
+
     # ---- in words -------------------------------------------------------------------------------
 
     def describe(self) -> str:

@@ -98,6 +98,7 @@ class Sine(SequenceData):
             length=self.length,
             horizon=self.horizon,
             period=period,
+            clean_future=self.noise > 0 and self.future_length > 0,
         )
 
     def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:

@@ -78,9 +78,13 @@ class Forecast(Instrument):
         if len(torch.cat(known)):
             rms = float(torch.cat(known).square().mean().sqrt())
             text += f", {style.short(rms)}{unit} over {len(known[0])} steps on its own predictions"
+        if task.spec.clean_future:
+            text += "; the truth has its noise up to the end of the window, and none beyond it"
         return text
 
 
+CLEAN = "#93A1AD"
+"""Of a truth without noise, beside that with noise."""
 # What is shown of a long window: its last steps, so many times the rollout's length and no fewer than so many.
 CONTEXT, CONTEXT_STEPS = 3, 100
 
@@ -98,6 +102,8 @@ class Paths:
     """From the network's own predictions: all that is expected beyond the window, the first at time ``window``."""
     one_step_error: Tensor
     rollout_error: Tensor
+    noisy: int | None = None
+    """So many steps of the truth have noise, the first ones; ``None`` where all are alike."""
 
     @classmethod
     def of(cls, task: Forecasting, batch: Batch, steps: int | None) -> "Paths":
@@ -128,6 +134,7 @@ class Paths:
             alone=units(torch.cat([output[:, -horizon:], rollout], 1)),
             one_step_error=error,
             rollout_error=units(rollout[:, :both]) - units(future[:, :both]),
+            noisy=horizon + window if task.spec.clean_future and len(future[0]) else None,
         )
 
     def draw(self, ax: Axes, column: int) -> None:
@@ -141,7 +148,12 @@ class Paths:
             ax.plot(times[skip:], values[skip:, column].numpy(), **look)
 
         ahead = f"predicted {first} steps ahead" if first > 1 else "predicted one step ahead" if first else "predicted"
-        line(self.truth, 0, color=style.FAINT, linewidth=4.5, label="truth", solid_capstyle="round")
+        wide = {"linewidth": 4.5, "solid_capstyle": "round"}
+        if self.noisy is None:
+            line(self.truth, 0, color=style.FAINT, label="truth", **wide)
+        else:
+            line(self.truth[: self.noisy], 0, color=style.FAINT, label="truth, with noise", **wide)
+            line(self.truth[self.noisy :], self.noisy, color=CLEAN, label="truth, without noise", **wide)
         line(self.predicted, first, color=style.BLUE, linewidth=1.6, label=ahead)
         if not len(self.alone):
             return

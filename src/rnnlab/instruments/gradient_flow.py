@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnlab.cells.cell import Cell
 from rnnlab.data.sequence import SequenceData, SplitName
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, some, take
+from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, kept_name, some, take
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt, State
 from rnnlab.spec import IGNORED, Batch
@@ -73,7 +73,7 @@ class GradientFlow(Instrument):
             (f"epoch {epoch}" if epoch else "before training", norms) for epoch, norms in sorted(self._norms.items())
         ]
         now = self.measure(task, data)
-        lines = [line for line in lines if not torch.equal(line[1], now)] + [("trained" if history else "now", now)]
+        lines = [line for line in lines if not torch.equal(line[1], now)] + [(kept_name(history), now)]
         ways = 2 if network.bidirectional else 1
         layers = some(network.num_layers, self.layers)
         # a loss of one step reaches a top layer's backward state at this step alone: no line to see
@@ -103,18 +103,14 @@ class GradientFlow(Instrument):
         text = f"gradient of {what}, mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
         top = -2 if task.network.bidirectional else -1
         ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
-        ratios = [f"{style.short(first / last)} {name}" for name, (first, last) in ends.items() if last > 0]
+        ratios = [f"{name} {style.short(first / last)}" for name, (first, last) in ends.items() if last > 0]
         return f"{text}; first step relative to last: {', '.join(ratios)}" if ratios else text
 
     def _panel(self, ax: Axes, task: Task, number: int, lines: list[tuple[str, Tensor]]) -> None:
         network = task.network
         style.dress(ax, style.time_label(task.spec), "gradient norm ‖∂L/∂h‖", cell_name(network, number))
         steps = lines[0][1].shape[-1]
-        for (name, norms), colour in zip(lines, style.shades(len(lines)), strict=True):
-            last = name == lines[-1][0]
-            look: dict[str, Any] = (
-                {"linewidth": 3.0, "color": style.VERMILION} if last else {"linewidth": 1.5, "color": colour}
-            )
+        for (name, norms), look in zip(lines, style.stages([name for name, _ in lines]), strict=True):
             # a gradient of exactly 0 has no place on a log axis: its line ends there
             values = np.where(norms > 0, norms, np.nan)
             ax.plot(np.arange(steps), values, label=name, marker=style.markers(steps), markersize=3, **look)

@@ -1,7 +1,7 @@
 """What goes on inside: the hidden units over time, and the path that they take together."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,18 +9,74 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, at_rest, take
+from rnnlab.instruments.sequence_plot import draw_input
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 TITLE = "Hidden states over time"
-# More features than this are a heat map, not lines.
-LINES_UP_TO = 6
+INPUT_WIDTH = 5.2
+"""Of the plot of the input, in inches."""
+LEGEND_ROWS = 17
+ENDS = ("s", "^", "D")
+"""Marks at the ends of paths: where classes are more than colours, these come again with the next mark."""
+
+
+@dataclass(frozen=True)
+class States:
+    """The last layer's states along some sequences.
+
+    Attributes:
+        batch: the sequences.
+        numbers: which of the split they are.
+        paths: of each its ``(time, directions * hidden)`` states, without padding.
+        classes: of each, where there are classes.
+    """
+
+    batch: Batch
+    numbers: list[int]
+    paths: list[np.ndarray]
+    classes: list[int] | None
+
+    @classmethod
+    def of(cls, task: Task, data: SequenceData, most: int) -> "States":
+        """The first sequences of the test split; of every class as many, however the split is sorted."""
+        split = data.split("test")
+        numbers = torch.arange(min(most, len(split)))
+        is_class = task.spec.target.kind == "class"
+        if is_class:
+            numbers = spread(split.targets, most)
+        batch = take(task, data, "test", numbers)
+        with at_rest(task.network) as network, torch.no_grad():
+            hidden, _ = network.hidden(batch.inputs, lengths=batch.lengths)
+        time = batch.inputs.shape[1]
+        lengths = [time] * len(hidden) if batch.lengths is None else batch.lengths.tolist()
+        paths = [states[:length] for states, length in zip(style.array(hidden), lengths, strict=True)]
+        return cls(batch, numbers.tolist(), paths, batch.targets.tolist() if is_class else None)
+
+    @property
+    def finite(self) -> bool:
+        return all(np.isfinite(path).all() for path in self.paths)
+
+
+def spread(classes: Tensor, most: int) -> Tensor:
+    """Numbers of ``most`` sequences, in their order: every class has as many as any other, and one at least.
+
+    Args:
+        classes: ``(sequences,)``.
+        most: where there are more classes, there are as many sequences.
+    """
+    order = classes.argsort(stable=True)
+    grouped = classes[order]
+    rank = torch.arange(len(order)) - torch.searchsorted(grouped, grouped)  # within its class, from 0
+    first = order[rank.argsort(stable=True)]
+    return first[: max(most, len(classes.unique()))].sort().values
 
 
 class HiddenStates(Instrument):
@@ -30,71 +86,65 @@ class HiddenStates(Instrument):
     the part they play in the first two principal components, so that units
     that act alike stand side by side. Right: the path of the same states in
     these components, coloured by time; and below it the paths of several
-    sequences, coloured by class where there are classes.
+    sequences, of every class as many, coloured by class where there are classes.
 
     Args:
-        sequences: how many paths to draw.
+        sequences: how many paths to draw; where there are more classes, one of each.
     """
 
     def __init__(self, sequences: PositiveInt = 24) -> None:
         self.sequences = sequences
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        batch, lengths, states = self._states(task, data)
-        if not np.isfinite(states).all():
+        found = States.of(task, data, self.sequences)
+        if not found.finite:
             return style.message(style.figure(TITLE), "the hidden states are not finite: the network has blown up")
-        paths = [hidden[:length] for hidden, length in zip(states, lengths, strict=True)]
-        chosen = int(np.argmax(lengths))
+        paths = found.paths
+        longest = int(np.argmax([len(path) for path in paths]))
         components = PrincipalComponents(np.concatenate(paths))
-        if task.spec.target.kind == "class":
-            shown, kinds = paths, batch.targets.tolist()
-        else:  # as many as there are colours to tell them apart
-            shown, kinds = paths[: len(style.PALETTE)], None
+        # without classes as many as there are colours to tell them apart
+        shown = paths if found.classes is not None else paths[: len(style.PALETTE)]
         network = task.network
         where = f"layer {network.num_layers} of {network.num_layers}, " if network.num_layers > 1 else ""
         ways = "forward and backward " if network.bidirectional else ""
+        names = [style.names(task.spec)[kind] for kind in sorted(set(found.classes or ()))]
+        beside = 0.0 if not names else _legend_width(names) - 0.9  # a few short names fit as it is
         fig = style.figure(
             TITLE,
-            f"{where}{states.shape[-1]} {ways}units; {data.held_out} sequence {chosen} on the left and at the top "
-            f"right, {len(shown)} {data.held_out} sequence{'s' if len(shown) > 1 else ''} at the bottom right",
-            width=11.5,
+            f"{where}{paths[0].shape[-1]} {ways}units; {data.held_out} sequence {found.numbers[longest]} on the left "
+            f"and at the top right, {len(shown)} {data.held_out} sequence{'s' if len(shown) > 1 else ''} at the bottom "
+            f"right{self._classes(found, task)}",
+            width=11.5 + max(0.0, beside),
             height=6.2,
         )
-        left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(1.45, 1))[0]
-        top, heat = left.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
-        self._input(left, top, task, batch.inputs[chosen, : lengths[chosen]])
-        self._units(left, heat, task, paths[chosen], components)
+        left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(6.8, 4.7 + max(0.0, beside)))[0]
+        written = task.spec.input.vocabulary is not None
+        top, heat = left.subplots(2, 1, sharex=True, height_ratios=(0.45 if written else 1, 2.6))
+        self._input(left, top, task, data, found.batch.inputs[longest, : len(paths[longest])])
+        self._units(left, heat, task, paths[longest], components)
         upper, lower = right.subfigures(2, 1, squeeze=False)[:, 0]
-        self._by_time(upper, upper.subplots(), task, components, paths[chosen])
-        self._by_sequence(lower.subplots(), task, components, shown, kinds)
+        self._by_time(upper, upper.subplots(), task, components, paths[longest])
+        ax = lower.subplots()
+        coloured = "one colour each" if found.classes is None else "coloured by class"
+        components.label(ax, f"their paths, {coloured}")
+        draw_paths(ax, components, shown, found.classes)
+        if found.classes is not None:
+            legend_of_classes(lower, found.classes, style.names(task.spec))
         return fig
 
-    def _states(self, task: Task, data: SequenceData) -> tuple[Batch, list[int], np.ndarray]:
-        """A batch, its lengths and its ``(batch, time, directions * hidden)`` states."""
-        batch = take(task, data, "test", slice(0, self.sequences))
-        with at_rest(task.network) as network, torch.no_grad():
-            hidden, _ = network.hidden(batch.inputs, lengths=batch.lengths)
-        time = batch.inputs.shape[1]
-        lengths = [time] * len(hidden) if batch.lengths is None else batch.lengths.tolist()
-        return batch, lengths, style.array(hidden)
+    def _classes(self, found: States, task: Task) -> str:
+        if found.classes is None:
+            return ""
+        there, all_ = len(set(found.classes)), task.spec.target.size
+        return f", of {'all' if there == all_ else f'{there} of the'} {all_} classes"
 
-    def _input(self, fig: SubFigure, ax: Axes, task: Task, inputs: Tensor) -> None:
-        """The sequence that the network reads: lines, a heat map of many features, or dots for tokens."""
-        times, values = np.arange(len(inputs)), style.array(inputs)
-        if task.spec.input.vocabulary is not None:
-            style.dress(ax, y="token number", title="input")
-            ax.plot(times, values, "|" if task.spec.input.vocabulary > 60 else "o", color=style.BLUE, markersize=4)
-        elif values.shape[1] > LINES_UP_TO:
-            style.dress(ax, y="feature", title="input", grid=False)
-            bound = np.abs(values).max() or 1.0
-            image = ax.imshow(
-                values.T, aspect="auto", cmap=style.DIVERGING, vmin=-bound, vmax=bound, interpolation="nearest"
-            )
+    def _input(self, fig: SubFigure, ax: Axes, task: Task, data: SequenceData, inputs: Tensor) -> None:
+        """The sequence that the network reads."""
+        image = draw_input(ax, task, data, inputs, INPUT_WIDTH)
+        what = "input" if task.spec.input.vocabulary is not None else "input, as the network reads it"
+        ax.set_title(what, size=style.LABEL, color=style.INK, loc="left")
+        if image is not None:
             style.colour_bar(fig, image, ax, "value")
-        else:
-            style.dress(ax, y="value", title="input (as the network reads it)")
-            for column, colour in zip(values.T, style.PALETTE, strict=False):
-                ax.plot(times, column, color=colour)
         ax.tick_params(labelbottom=False)
 
     def _units(
@@ -127,7 +177,7 @@ class HiddenStates(Instrument):
     def _by_time(
         self, fig: SubFigure, ax: Axes, task: Task, components: "PrincipalComponents", states: np.ndarray
     ) -> None:
-        components.label(ax, "its path, coloured by time")
+        components.label(ax, "its path")
         points = components.project(states)
         segments = np.stack([points[:-1], points[1:]], 1)
         lines = LineCollection(list(segments), cmap=style.SEQUENTIAL, linewidths=2.0)
@@ -136,31 +186,45 @@ class HiddenStates(Instrument):
         ax.scatter(points[:, 0], points[:, 1], c=np.arange(len(points)), cmap=style.SEQUENTIAL, s=14, zorder=3)
         _ends(ax, points)
         ax.autoscale_view()
-        style.colour_bar(fig, lines, ax, style.time_label(task.spec))
+        style.colour_bar(fig, lines, ax, style.time_label(task.spec), ticks=MaxNLocator(6, integer=True))
 
-    def _by_sequence(
-        self,
-        ax: Axes,
-        task: Task,
-        components: "PrincipalComponents",
-        paths: Sequence[np.ndarray],
-        classes: list[int] | None,
-    ) -> None:
-        """Several paths, each with its end; a colour a class as far as colours go, the other classes in grey."""
-        kinds = list(range(len(paths))) if classes is None else classes
-        components.label(ax, "their paths, " + ("one colour each" if classes is None else "coloured by class"))
-        colour = dict(zip(sorted(set(kinds)), style.PALETTE, strict=False))
-        for kind, states in zip(kinds, paths, strict=True):
-            points = components.project(states)
-            look: dict[str, Any] = {"color": colour.get(kind, style.FAINT), "zorder": 3 if kind in colour else 2}
-            ax.plot(*points.T, linewidth=1.0, alpha=0.6, **look)
-            ax.plot(*points[-1], "s", markersize=6, markeredgecolor="white", **look)
-        if classes is not None:
-            names = style.names(task.spec)
-            keys = [Line2D([], [], color=c, linewidth=3, label=style.plain(names[kind])) for kind, c in colour.items()]
-            if len(set(kinds)) > len(colour):
-                keys.append(Line2D([], [], color=style.FAINT, linewidth=3, label="others"))
-            ax.legend(handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=style.TICK - 1, frameon=False)
+
+def draw_paths(
+    ax: Axes, components: "PrincipalComponents", paths: Sequence[np.ndarray], classes: Sequence[int] | None
+) -> None:
+    """Several paths, each with a mark at its end; a colour a sequence, or the look of its class."""
+    kinds = list(range(len(paths))) if classes is None else classes
+    look = looks(kinds)
+    for kind, states in zip(kinds, paths, strict=True):
+        points = components.project(states)
+        colour, mark = look[kind]
+        ax.plot(*points.T, linewidth=1.0, alpha=0.6, color=colour, zorder=2)
+        ax.plot(*points[-1], mark, markersize=6, markeredgecolor="white", color=colour, zorder=3)
+
+
+def looks(kinds: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """Colour and mark of each class: no two have the same ones as long as there are enough."""
+    colours = len(style.PALETTE)
+    return {
+        kind: (style.PALETTE[place % colours], ENDS[place // colours % len(ENDS)])
+        for place, kind in enumerate(sorted(set(kinds)))
+    }
+
+
+def _legend_width(names: Sequence[str]) -> float:
+    """Inches that :func:`legend_of_classes` takes."""
+    return -(-len(names) // LEGEND_ROWS) * (0.55 + 0.075 * max(len(style.cut(name)) for name in names))
+
+
+def legend_of_classes(fig: Figure | SubFigure, classes: Iterable[int], names: Sequence[str]) -> None:
+    """Names each class beside the plots, by its colour and the mark at the end of its paths."""
+    look = looks(classes)
+    keys = [
+        Line2D([], [], color=colour, marker=mark, markeredgecolor="white", linewidth=2, label=style.cut(names[kind]))
+        for kind, (colour, mark) in look.items()
+    ]
+    columns = -(-len(keys) // LEGEND_ROWS)
+    fig.legend(handles=keys, loc="outside right center", fontsize=style.TICK - 1, frameon=False, ncols=columns)
 
 
 class PrincipalComponents:
@@ -191,5 +255,5 @@ class PrincipalComponents:
 
 def _ends(ax: Axes, points: np.ndarray) -> None:
     ax.plot(*points[0], "o", color="white", markeredgecolor=style.INK, markersize=8, zorder=4, label="start")
-    ax.plot(*points[-1], "s", color=style.INK, markersize=7, zorder=4, label="end")
-    ax.legend(loc="best", fontsize=style.TICK, framealpha=0.7, edgecolor="none")
+    ax.plot(*points[-1], "s", color=style.INK, markersize=7, zorder=4, label="end", linestyle="none")
+    style.legend_above(ax)

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,35 @@ from rnnlab.tasks.task import Task
 
 History = Sequence[Mapping[str, float]]
 """One row an epoch, as ``metrics.csv`` has them: ``epoch``, ``train/loss``, ``val/loss`` …; a missing score is no key.
-``baseline/…`` is the trivial predictor's score, the same in every row."""
+``baseline/…`` is the trivial predictor's score, the same in every row; ``kept`` is 1 in the row of the best epoch."""
+
+
+def history_of(
+    epochs: Iterable[Mapping[str, float]], baseline: Mapping[str, float], best_epoch: float | None
+) -> list[dict[str, float]]:
+    """The history of a run.
+
+    Args:
+        epochs: its rows of ``metrics.csv``.
+        baseline: scores of the trivial predictor on the validation split.
+        best_epoch: whose weights were kept: the best one by the monitored score.
+    """
+    beside = {f"baseline/{name}": value for name, value in baseline.items()}
+    kept = {"kept": 1.0}
+    return [{**row, **beside, **(kept if row.get("epoch") == best_epoch else {})} for row in epochs]
+
+
+def kept_epoch(history: History) -> int | None:
+    """The epoch whose weights are drawn, where the history tells."""
+    return next((int(row["epoch"]) for row in history if row.get("kept")), None)
+
+
+def kept_name(history: History) -> str:
+    """What the weights that are drawn are called in a legend."""
+    epoch = kept_epoch(history)
+    if epoch is not None:
+        return f"kept weights (epoch {epoch})"
+    return "trained" if history else "now"
 
 
 class Instrument(ABC):

@@ -1,6 +1,5 @@
 """How the scores went, epoch by epoch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +18,10 @@ LOG_FROM = 20.0
 
 
 class LossCurves(Instrument):
-    """Training and validation loss by epoch, the trivial predictor's loss, and the best epoch."""
+    """Training and validation loss by epoch, the trivial predictor's loss, and the epoch whose weights are kept."""
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        curves = Curves.read(history, "loss", best=np.nanargmin)
+        curves = Curves.read(history, "loss")
         fig = style.figure("Loss by epoch", self._subtitle(curves))
         if not history:
             return style.message(fig, "no epoch has been finished yet")
@@ -31,7 +30,7 @@ class LossCurves(Instrument):
         style.legend(fig, ax)
         values = curves.values()
         if len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min():
-            ax.set_yscale("log")
+            style.log_scale(ax)
             ax.grid(True, which="minor", color=style.FAINT, linewidth=0.4, alpha=0.35)
         return fig
 
@@ -39,7 +38,9 @@ class LossCurves(Instrument):
         if curves.best is None:
             return ""
         epoch, loss = curves.best
-        text = f"lowest validation loss {style.short(loss)}, in epoch {epoch:.0f} of {curves.epochs[-1]:.0f}"
+        text = (
+            f"validation loss {style.short(loss)} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
+        )
         if curves.baseline is None or loss <= 0:
             return text
         if loss < curves.baseline:
@@ -59,7 +60,7 @@ class AccuracyCurves(Instrument):
         return "accuracy" in task.training_scores
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        curves = Curves.read(history, "accuracy", best=np.nanargmax)
+        curves = Curves.read(history, "accuracy")
         fig = style.figure("Accuracy by epoch", self._subtitle(curves, self._words(task)[1]))
         if not history:
             return style.message(fig, "no epoch has been finished yet")
@@ -78,7 +79,7 @@ class AccuracyCurves(Instrument):
         if curves.best is None:
             return ""
         epoch, accuracy = curves.best
-        text = f"highest validation accuracy {accuracy:.1%}, in epoch {epoch:.0f} of {curves.epochs[-1]:.0f}"
+        text = f"validation accuracy {accuracy:.1%} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
         if curves.baseline is None:
             return text
         return f"{text}; the {baseline} alone would give {curves.baseline:.1%}"
@@ -92,20 +93,19 @@ class Curves:
     train: np.ndarray
     val: np.ndarray
     baseline: float | None
-    best: tuple[float, float] | None
-    """Epoch and validation score."""
+    best: tuple[int, float] | None
+    """The epoch whose weights are kept, and its validation score: the best by what is monitored, which need not be this
+    score."""
 
     @classmethod
-    def read(cls, history: History, score: str, best: Callable[[np.ndarray], np.intp]) -> "Curves":
+    def read(cls, history: History, score: str) -> "Curves":
         def column(key: str) -> np.ndarray:
             return np.array([row.get(key, np.nan) for row in history], dtype=float)
 
         epochs, val = column("epoch"), column(f"val/{score}")
-        top = None
-        if np.isfinite(val).any():
-            at = best(np.where(np.isfinite(val), val, np.nan))
-            top = float(epochs[at]), float(val[at])
-        return cls(epochs, column(f"train/{score}"), val, _baseline(history, score), top)
+        kept = next((row for row in history if row.get("kept") and np.isfinite(row.get(f"val/{score}", np.nan))), None)
+        best = None if kept is None else (int(kept["epoch"]), float(kept[f"val/{score}"]))
+        return cls(epochs, column(f"train/{score}"), val, _baseline(history, score), best)
 
     def values(self) -> np.ndarray:
         """All finite numbers that are drawn."""
@@ -125,7 +125,7 @@ class Curves:
             ax.axvline(epoch, color=style.FAINT, linestyle=":", zorder=1)
             ax.plot(
                 epoch, value, "*", markersize=15, color=style.ORANGE, markeredgecolor="white", zorder=5,
-                label=f"best: epoch {epoch:.0f}",
+                label=f"kept weights (epoch {epoch})", linestyle="none",
             )  # fmt: skip
         style.whole_numbers(ax.xaxis)
 

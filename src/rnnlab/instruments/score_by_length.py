@@ -1,7 +1,11 @@
 """How far a rule holds that was learned on short sequences."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -12,10 +16,64 @@ from rnnlab.shapes import PositiveInt
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.task import Task
 
+SEQUENCES = 10
+"""So many a group has on average, at least: of fewer a mean says little."""
+SURE = 1.96
+"""Standard errors from the middle to the end of a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sequences of like length, in the order of their lengths; each ``(groups,)``.
+
+    Attributes:
+        length: their mean.
+        mean: of their scores.
+        low: end of the 95 % interval of that mean: Wilson's (1927) of a share, else normal.
+        high: the other end.
+        count: so many sequences.
+    """
+
+    length: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, lengths: np.ndarray, score: np.ndarray, most: int) -> "Groups":
+        """At most so many groups, equally wide, of ``(sequences,)`` lengths and scores."""
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        points = max(1, min(most, len(lengths) // SEQUENCES))
+        width = max(1.0, (longest - shortest + 1) / points)
+        group = ((lengths - shortest) / width).astype(int)
+        count = np.bincount(group)
+        there = count > 0
+        n = count[there]
+        length, mean, square = (np.bincount(group, x)[there] / n for x in (lengths, score, np.square(score)))
+        if np.isin(score, (0, 1)).all():
+            middle = (mean + SURE**2 / (2 * n)) / (1 + SURE**2 / n)
+            half = SURE / (1 + SURE**2 / n) * np.sqrt(mean * (1 - mean) / n + SURE**2 / (4 * n**2))
+            return cls(length, mean, middle - half, middle + half, n)
+        deviation = np.sqrt(np.maximum(square - mean**2, 0) * n / np.maximum(n - 1, 1))
+        half = np.where(n > 1, SURE * deviation / np.sqrt(n), np.nan)
+        return cls(length, mean, mean - half, mean + half, n)
+
+    def draw(self, ax: Axes, **look: Any) -> None:
+        """Draws the means as a line, and their intervals as bars."""
+        ends = np.abs(np.stack([self.mean - self.low, self.high - self.mean]))
+        ax.errorbar(self.length, self.mean, ends, elinewidth=1.0, capsize=2.5, **look)
+
+    @property
+    def rows(self) -> list[tuple[float, int, float, float, float]]:
+        columns = (self.length, self.count, self.mean, self.low, self.high)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
 
 class ScoreByLength(Instrument):
     """Accuracy, or squared error, on validation and test sequences by their steps; the lengths of training are shaded.
 
+    Bars are 95 % intervals; below stands how many sequences each mean is of.
     Where a sequence has many answers, the share of them that are right, and
     the share of the sequences in which all of them are.
 
@@ -53,21 +111,30 @@ class ScoreByLength(Instrument):
         mean = f"{score.mean():.1%}" if right else f"a mean {name} of {style.short(float(score.mean()))}"
         fig = style.figure(
             f"{'Accuracy' if right else 'Error'} by length",
-            f"trained on {_span(trained)} steps; on test sequences of {_span(lengths)} steps {mean}",
+            f"trained on {_span(trained)} steps; on test sequences of {_span(lengths)} steps {mean}; bars are 95 % "
+            "intervals",
+            width=9.0,
+            height=5.4,
         )
-        ax = style.dress(
-            fig.subplots(), "length (steps of the sequence)", name if right else style.value_label(task.spec, name)
-        )
-        ax.axvspan(low - 0.5, high + 0.5, color=style.FAINT, alpha=0.25, linewidth=0, label="lengths of training")
+        ax, below = fig.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
+        style.dress(ax, "", name if right else style.value_label(task.spec, name))
+        style.dress(below, "length (steps of the sequence)", "sequences")
+        shade = {"color": style.FAINT, "alpha": 0.25, "linewidth": 0}
+        ax.axvspan(low - 0.5, high + 0.5, label="lengths of training", **shade)
+        below.axvspan(low - 0.5, high + 0.5, **shade)
         for split, colour in splits:
             lengths, score = measured[split]
             shown = "validation" if split == "val" else split
-            ax.plot(*self.gather(lengths, score), color=colour, marker="o", markersize=4, label=shown)
+            groups = Groups.of(lengths, score, self.points)
+            groups.draw(ax, color=colour, marker="o", markersize=4, label=shown)
+            below.plot(groups.length, groups.count, color=colour, marker="o", markersize=3, linewidth=1.0)
             if isinstance(task, Labelling):
-                whole = self.gather(lengths, score == 1)
-                ax.plot(
-                    *whole, color=colour, linestyle=":", marker="s", markersize=3, label=f"{shown}, all answers right"
+                whole = Groups.of(lengths, (score == 1).astype(float), self.points)
+                whole.draw(
+                    ax, color=colour, linestyle=":", marker="s", markersize=3, label=f"{shown}, all answers right"
                 )
+        below.set_ylim(bottom=0)
+        style.whole_numbers(below.yaxis)
         trivial = next((row[f"baseline/{name}"] for row in history if f"baseline/{name}" in row), None)
         if trivial is not None:
             ax.axhline(trivial, color=style.QUIET, linestyle="--", label="baseline")
@@ -75,20 +142,10 @@ class ScoreByLength(Instrument):
             ax.set_ylim(-0.03, 1.03)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
-            ax.set_yscale("log")
-        style.whole_numbers(ax.xaxis)
+            style.log_scale(ax)
+        style.whole_numbers(below.xaxis)
         style.legend(fig, ax, "outside right center")
         return fig
-
-    def gather(self, lengths: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean length and mean score of groups of like length, in their order."""
-        low, high = int(lengths.min()), int(lengths.max())
-        width = max(1.0, (high - low + 1) / self.points)
-        group = ((lengths - low) / width).astype(int)
-        count = np.bincount(group)
-        there = count > 0
-        length, mean = (np.bincount(group, values)[there] / count[there] for values in (lengths, score))
-        return length, mean
 
 
 def steps(data: SequenceData, split: SplitName) -> np.ndarray:

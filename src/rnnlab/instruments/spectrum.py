@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, cell_name, some
+from rnnlab.instruments.instrument import History, Instrument, cell_name, kept_name, some
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.tasks.task import Task
@@ -75,7 +75,7 @@ class Spectrum(Instrument):
                 key = f"{number}.{gate}"
                 title = self._title(cell_name(network, number), gate, self._initial.get(key), now[key])
                 style.dress(ax, "real part", "imaginary part", title)
-                self._plane(ax, reach, self._initial.get(key), now[key])
+                self._plane(ax, reach, self._initial.get(key), now[key], kept_name(history))
                 ax.label_outer()
         style.legend(fig, grid[0, 0])
         return fig
@@ -85,7 +85,7 @@ class Spectrum(Instrument):
         title = f"{gate}: ρ = {before}{radius(now):.2f}"
         return f"{cell}\n{title}" if cell else title
 
-    def _plane(self, ax: Axes, reach: float, initial: Tensor | None, now: Tensor) -> None:
+    def _plane(self, ax: Axes, reach: float, initial: Tensor | None, now: Tensor, name: str) -> None:
         ax.add_patch(Circle((0, 0), 1, fill=False, linestyle="--", color=style.INK, linewidth=1.0))
         for line in (ax.axhline, ax.axvline):
             line(0, color=style.FAINT, linewidth=0.8, zorder=0)
@@ -96,18 +96,24 @@ class Spectrum(Instrument):
             )  # fmt: skip
         ax.scatter(
             *_plane_of(now), s=22, color=style.BLUE, alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3,
-            label="now" if initial is None else "trained",
+            label=name,
         )  # fmt: skip
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), box_aspect=1)
 
 
 def eigenvalues(network: Network) -> dict[str, Tensor]:
-    """Complex ``(hidden,)`` eigenvalues by ``<cell number>.<gate>``, on the CPU."""
+    """Complex ``(hidden,)`` eigenvalues by ``<cell number>.<gate>``, on the CPU; not numbers where weights are none."""
     return {
-        f"{number}.{gate}": torch.linalg.eigvals(weights.detach().cpu().double())
+        f"{number}.{gate}": _eigenvalues(weights.detach().cpu().double())
         for number, cell in enumerate(network.cells())
         for gate, weights in cell.recurrent_weights().items()
     }
+
+
+def _eigenvalues(matrix: Tensor) -> Tensor:
+    if not matrix.isfinite().all():
+        return torch.full((len(matrix),), torch.nan, dtype=torch.complex128)  # of these LAPACK may crash the process
+    return torch.linalg.eigvals(matrix)
 
 
 def radius(values: Tensor) -> float:

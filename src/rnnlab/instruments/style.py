@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from torch import Tensor
 
 from rnnlab.spec import DataSpec
@@ -40,6 +40,9 @@ TITLE, LABEL, TICK = 14, 11, 10
 """Font sizes in points: legible in a README at half size."""
 MARKERS_UP_TO = 30
 """Lines of at most as many points show each of them."""
+
+LETTER_WIDTH, KEY_WIDTH = 0.082, 0.72
+"""In inches: of a letter of a legend, and of its line with the space around."""
 
 LegendPlace = Literal["outside lower center", "outside right center"]
 
@@ -85,12 +88,38 @@ def whole_numbers(axis: Axis) -> None:
 
 
 def legend(fig: Figure, ax: Axes, where: LegendPlace = "outside lower center", reverse: bool = False) -> None:
-    """The legend of one plot for the whole figure, beside the plots: it covers no line."""
+    """The legend of one plot for the whole figure, beside the plots: it covers no line, and leaves no edge."""
     handles, labels = ax.get_legend_handles_labels()
-    fig.legend(
-        handles, labels, loc=where, ncols=len(labels) if "lower" in where else 1, reverse=reverse, fontsize=TICK,
-        frameon=False,
-    )  # fmt: skip
+    columns = 1
+    if "lower" in where and labels:
+        widest = max(map(len, labels)) * LETTER_WIDTH + KEY_WIDTH
+        together = sum(map(len, labels)) * LETTER_WIDTH + len(labels) * KEY_WIDTH
+        room = fig.get_figwidth() - 0.3
+        # in one row of columns as wide as they need, or else in even rows of equal ones
+        rows = 1 if together <= room else -(-len(labels) // max(1, int(room / widest)))
+        columns = -(-len(labels) // rows)
+    fig.legend(handles, labels, loc=where, ncols=columns, reverse=reverse, fontsize=TICK, frameon=False)
+
+
+def log_scale(ax: Axes) -> None:
+    """A logarithmic axis of scores, upwards, with numbers as they are written elsewhere: 0.02 and not 2 × 10⁻²."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(_ShortLogFormatter())
+    ax.yaxis.set_minor_formatter(_ShortLogFormatter())
+
+
+class _ShortLogFormatter(LogFormatterSciNotation):
+    """Labels the ticks that matplotlib would label."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return short(x) if super().__call__(x, pos) else ""
+
+
+def legend_above(ax: Axes, **options: Any) -> None:
+    """The legend of one plot above it, at the right of its title: it covers nothing that is drawn."""
+    _, labels = ax.get_legend_handles_labels()
+    look = {"ncols": max(1, len(labels)), "frameon": False, "borderaxespad": 0.1, "columnspacing": 1.2, **options}
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=TICK, handlelength=1.4, **look)
 
 
 def colour_bar(fig: Figure | SubFigure, mappable: Any, ax: Axes | Sequence[Axes], label: str, **options: Any) -> None:
@@ -108,8 +137,29 @@ def message(fig: Figure, text: str) -> Figure:
 
 
 def shades(number: int) -> list[Any]:
-    """As many colours along the sequential map, from early to late; its palest end is too pale for a line."""
-    return [colour_map(SEQUENTIAL)(0.9 * i / max(number - 1, 1)) for i in range(number)]
+    """As many colours along the sequential map, from early to late.
+
+    Its darkest violets look alike in thin lines, and its palest yellow is too pale for one.
+    """
+    return [colour_map(SEQUENTIAL)(0.15 + 0.75 * i / max(number - 1, 1)) for i in range(number)]
+
+
+BEFORE = "before training"
+
+
+def stages(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Looks of lines for a network in the course of its training: the last is that of the kept weights.
+
+    What it was before training is black and dashed, and stands apart from the colours of epochs, early to late.
+    """
+    colours = iter(shades(sum(name != BEFORE for name in names[:-1])))
+    early: list[dict[str, Any]] = [
+        {"color": INK, "linestyle": "--", "linewidth": 1.3}
+        if name == BEFORE
+        else {"color": next(colours), "linewidth": 1.5}
+        for name in names[:-1]
+    ]
+    return [*early, {"color": VERMILION, "linewidth": 3.0}]
 
 
 def colour_map(name: str) -> Colormap:
@@ -135,6 +185,11 @@ def value_label(spec: DataSpec, name: str = "value") -> str:
 def names(spec: DataSpec) -> list[str]:
     """Of the predicted values, classes or tokens; numbers where the data has no names."""
     return list(spec.target.names) or [str(number) for number in range(spec.target.size)]
+
+
+def cut(name: str, longest: int = 18) -> str:
+    """A name for a legend or an axis: what is long is cut."""
+    return plain(name if len(name) <= longest else name[: longest - 1] + "…")
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.instrument import Instrument, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
 from rnnlab.store.files import replace
@@ -64,14 +64,14 @@ class Gallery(Callback):
         tensorboard: TensorBoard,
         epoch: int,
     ) -> list[str]:
-        """Draws all figures of a trained task.
+        """Draws all figures of a trained task, whose weights are those of ``epoch``.
 
         Returns:
             The paths of the PNG files, relative to the run directory.
         """
         folder.mkdir(exist_ok=True)
         drawn = []
-        rows = [{**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in history]
+        rows = history_of(history, baseline, epoch)
         task.eval()
         for instrument in self._applying(task):
             try:

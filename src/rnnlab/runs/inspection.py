@@ -34,7 +34,7 @@ from rnnlab.instruments.inspection.ordinary import HiddenPaths, LossByEpoch, Ord
 from rnnlab.instruments.inspection.saliency import Saliency
 from rnnlab.instruments.inspection.subject import Subject
 from rnnlab.instruments.inspection.view import Table, View
-from rnnlab.instruments.instrument import Instrument, predict, take
+from rnnlab.instruments.instrument import Instrument, history_of, predict, take
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
 from rnnlab.instruments.score_by_length import ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum
@@ -161,7 +161,7 @@ def open_run(
     for instrument in run.instruments:
         instrument.restore(observed.get(instrument.name, {}))
     subject = Subject(
-        inspected.name, task, run.data, split, (), stages, recorded, directory.epochs, directory.metrics,
+        inspected.name, task, run.data, split, (), stages, recorded, _history(directory), directory.metrics,
     )  # fmt: skip
     subject.sequences = chosen(sequences, subject.size, split)
     return subject, run
@@ -202,11 +202,15 @@ def open_given(
         data.given = replace_field(data.given, targets=torch.cat(decided))
         data.note = "; ".join(filter(None, (data.note, "pictures colour each sequence by the class that is decided")))
     subject = Subject(
-        inspected.name, task, data, "test", (), stages, {}, directory.epochs, directory.metrics, data.unanswered,
+        inspected.name, task, data, "test", (), stages, {}, _history(directory), directory.metrics, data.unanswered,
         data.names,
     )  # fmt: skip
     subject.sequences = chosen(sequences, subject.size, "file")
     return subject
+
+
+def _history(directory: RunDirectory) -> list[dict[str, float]]:
+    return history_of(directory.epochs, {}, directory.metrics.get("best_epoch"))
 
 
 def _last_stage(checkpoint: Mapping[str, Any], network: Network) -> dict[str, Mapping[str, Tensor]]:
@@ -250,9 +254,7 @@ def look(
         return _hung(inspected, subject, [*(make() for make in OF_A_FILE), *ordinary])
     subject, run = open_run(inspected, split, sequences, allow, device)
     baseline = subject.task.measure_baseline(validation_batches(subject.task, subject.data))
-    subject.history = [
-        {**row, **{f"baseline/{name}": value for name, value in baseline.items()}} for row in subject.history
-    ]
+    subject.history = history_of(subject.history, baseline, subject.metrics.get("best_epoch"))
     instruments = run.instruments or [make() for make in ORDINARY]
     # the gradient by lag is the same measurement, told as what it means
     ordinary = [Ordinary(each) for each in instruments if not isinstance(each, GradientFlow)]

@@ -8,9 +8,9 @@ from torch import nn
 
 from rnnlab.instruments import style
 from rnnlab.instruments.hidden_states import PrincipalComponents
-from rnnlab.instruments.inspection.sequence_plot import shown
 from rnnlab.instruments.inspection.subject import Subject
 from rnnlab.instruments.inspection.view import Picture, Table, View
+from rnnlab.instruments.sequence_plot import shown
 from rnnlab.spec import valid_steps
 
 NEIGHBOURS = 5

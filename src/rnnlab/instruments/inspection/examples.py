@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.inspection.sequence_plot import draw_input, shown, text_of
 from rnnlab.instruments.inspection.subject import Answer, Subject
 from rnnlab.instruments.inspection.view import Picture, Table, View
+from rnnlab.instruments.sequence_plot import draw_input, shown, text_of
 from rnnlab.spec import IGNORED
 from rnnlab.tasks.forecasting import Forecasting
 
@@ -112,7 +112,7 @@ class WorstExamples(View[Worst]):
             ax.set_title(style.plain(title), size=style.LABEL, color=style.INK, loc="left")
             row: tuple[Any, ...] = (subject.name_of(number), loss, truth, said)
             if subject.token_names:
-                row = (*row, text_of(subject, batch.inputs[0]))
+                row = (*row, text_of(subject.token_names, batch.inputs[0]))
             told.append(row)
         if _is_text(subject) and not written:  # letters as far apart in all of them
             longest = max(batch.inputs.shape[1] for *_, batch in measured.shown)
@@ -166,7 +166,7 @@ def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -
     if kind == "values":
         _values(ax, subject, output, batch)
         return "", ""
-    draw_input(ax, subject, batch.inputs[0])
+    draw_input(ax, subject.task, subject.data, batch.inputs[0])
     style.whole_numbers(ax.xaxis)
     if kind == "class":
         p = output[0].softmax(-1)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from rnnlab.instruments import style
 from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.sequence_plot import draw_input
 from rnnlab.instruments.inspection.subject import LONGEST, Subject, Walk, walk
 from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.instruments.instrument import cell_name
+from rnnlab.instruments.sequence_plot import draw_input
 from rnnlab.network import Network
 from rnnlab.spec import valid_steps
 
@@ -104,7 +104,7 @@ class GatesOverTime(View[list[Course]]):
         image = None
         for column, course in enumerate(measured):
             top = grid[0, column]
-            draw_input(top, subject, course.inputs, 3.1)
+            draw_input(top, subject.task, subject.data, course.inputs, 3.1, 0.5)
             top.set_title(
                 style.plain(f"sequence {subject.name_of(course.number)}"), size=style.LABEL, color=style.INK, loc="left"
             )

@@ -105,10 +105,8 @@ class GradientByLag(View[Memory]):
         grid = fig.subplots(1, len(measured.cells), squeeze=False, sharey=True)
         for ax, (cell, lines) in zip(grid[0], measured.cells.items(), strict=True):
             _dress(ax, subject.task.spec.step_unit, cell)
-            before = [name for name in lines if name != "kept weights"]
-            for name, colour in zip(before, style.shades(len(before)), strict=True):
-                _line(ax, lines[name], name, color=colour, linewidth=1.4)
-            _line(ax, lines["kept weights"], "kept weights", color=style.VERMILION, linewidth=2.8)
+            for (name, line), look in zip(lines.items(), style.stages(list(lines)), strict=True):
+                _line(ax, line, name, **look)
             ax.label_outer()
         style.legend(fig, grid[0, 0], "outside right center")
         rows = [

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
@@ -9,13 +10,19 @@ from matplotlib.ticker import PercentFormatter
 from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
-from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents
+from rnnlab.instruments.hidden_states import (
+    HiddenStates,
+    PrincipalComponents,
+    States,
+    draw_paths,
+    legend_of_classes,
+)
 from rnnlab.instruments.inspection.memory import colours
 from rnnlab.instruments.inspection.subject import Subject
 from rnnlab.instruments.inspection.view import Cell, Picture, Table, View
-from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.instrument import Instrument, kept_epoch
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
-from rnnlab.instruments.score_by_length import ScoreByLength
+from rnnlab.instruments.score_by_length import Groups, ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum, eigenvalues, radius
 
 READING = {
@@ -75,15 +82,14 @@ class Ordinary(View[None]):
             rows = [(name.split(".", 1)[1], radius(each)) for name, each in eigenvalues(subject.network).items()]
             return Table(("recurrent weights", "largest |eigenvalue|"), rows)
         if isinstance(instrument, ScoreByLength):
-            length, mean = instrument.gather(*instrument.measure(subject.task, subject.data, "test"))
-            names = ("length", f"test {subject.task.sequence_score_name}")
-            return Table(names, list(zip(map(float, length), map(float, mean), strict=True)))
+            groups = Groups.of(*instrument.measure(subject.task, subject.data, "test"), instrument.points)
+            names = ("length", "sequences", f"test {subject.task.sequence_score_name}", "95 % from", "to")
+            return Table(names, groups.rows)
         if isinstance(instrument, HiddenStates):
-            _, lengths, states = instrument._states(subject.task, subject.data)
-            if not np.isfinite(states).all():
+            found = States.of(subject.task, subject.data, instrument.sequences)
+            if not found.finite:
                 return None
-            points = np.concatenate([state[:length] for state, length in zip(states, lengths, strict=True)])
-            return Table(("principal component", "share of the variance"), _variance(points))
+            return Table(("principal component", "share of the variance"), _variance(np.concatenate(found.paths)))
         if self.name == "forecast":
             scores = [name for name in metrics if name.startswith(("test/", "rollout/", "baseline/"))]
             return Table(("score", "value"), [(name, metrics[name]) for name in scores][:16])
@@ -116,78 +122,102 @@ Curve = tuple[np.ndarray, np.ndarray]
 """Numbers and a score of each."""
 
 
-class LossByEpoch(View[tuple[Curve, Curve]]):
+@dataclass(frozen=True)
+class Losses:
+    """Training and validation losses of a run by epoch, and the epoch whose weights were kept."""
+
+    train: Curve
+    val: Curve
+    kept: int | None
+
+
+class LossByEpoch(View[Losses]):
     """Losses of several runs: training and validation."""
 
     title = "Loss by epoch"
-    reading = "Validation solid, training dotted; the lower the better, and the earlier it falls the faster it learns."
+    reading = (
+        "Validation solid, training dotted; the lower the better, and the earlier it falls the faster it learns. A "
+        "star is the epoch whose weights were kept."
+    )
 
-    def measure(self, subject: Subject) -> tuple[Curve, Curve]:
+    def measure(self, subject: Subject) -> Losses:
         found = []
         for key in ("train/loss", "val/loss"):
             rows = [(row["epoch"], row[key]) for row in subject.history if key in row]
             found.append((np.array([row[0] for row in rows]), np.array([row[1] for row in rows])))
-        return found[0], found[1]
+        return Losses(found[0], found[1], kept_epoch(subject.history))
 
-    def draw(self, subject: Subject, measured: tuple[Curve, Curve]) -> Picture:
+    def draw(self, subject: Subject, measured: Losses) -> Picture:
         picture = self.compare({subject.name: measured})
         assert picture is not None
         return picture
 
-    def compare(self, measured: Mapping[str, tuple[Curve, Curve]]) -> Picture | None:
-        fig = style.figure("Loss by epoch", "validation solid, training dotted", width=9.0, height=4.2)
+    def compare(self, measured: Mapping[str, Losses]) -> Picture | None:
+        fig = style.figure(
+            "Loss by epoch", "validation solid, training dotted; a star is of the kept weights", 9.0, 4.2
+        )
         ax = style.dress(fig.subplots(), "epoch", "loss")
         rows: list[tuple[Cell, ...]] = []
-        for (name, (train, val)), colour in zip(measured.items(), colours(len(measured)), strict=True):
-            ax.plot(*train, color=colour, linestyle=":", linewidth=1.3)
-            ax.plot(*val, color=colour, linewidth=2.2, label=name, marker=style.markers(len(val[0])), markersize=3)
-            if len(val[0]):
-                best = int(np.nanargmin(val[1])) if np.isfinite(val[1]).any() else 0
-                rows.append((name, float(val[1][best]), int(val[0][best]), int(val[0][-1])))
-        values = np.concatenate([curve[1] for pair in measured.values() for curve in pair])
+        for (name, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+            (epochs, losses), last = each.val, each.val[0][-1:]
+            ax.plot(*each.train, color=colour, linestyle=":", linewidth=1.3)
+            ax.plot(
+                epochs, losses, color=colour, linewidth=2.2, label=name, marker=style.markers(len(epochs)), markersize=3
+            )
+            for epoch, loss in zip(epochs, losses, strict=True):
+                if epoch == each.kept:
+                    ax.plot(epoch, loss, "*", color=colour, markersize=15, markeredgecolor="white", zorder=5)
+                    rows.append((name, float(loss), int(epoch), int(last[0])))
+        values = np.concatenate([curve[1] for each in measured.values() for curve in (each.train, each.val)])
         values = values[np.isfinite(values)]
         if len(values) and values.min() > 0 and values.max() > 20 * values.min():
-            ax.set_yscale("log")
+            style.log_scale(ax)
         style.whole_numbers(ax.xaxis)
         style.legend(fig, ax, "outside right center")
-        return Picture(fig, Table(("run", "lowest validation loss", "in epoch", "epochs"), rows))
+        return Picture(fig, Table(("run", "validation loss of the kept weights", "in epoch", "epochs"), rows))
 
 
-class ScoreByLengths(View[tuple[str, Curve]]):
+class ScoreByLengths(View[tuple[str, Groups]]):
     """Scores of several runs by the length of the test sequences."""
 
     needs_truth = True
     title = "Score by length"
-    reading = "Accuracy (or error) by the steps of a sequence; the flatter the line, the better a rule holds."
+    reading = (
+        "Accuracy (or error) by the steps of a sequence, with 95 % intervals; the flatter the line, the better a rule "
+        "holds."
+    )
 
     def missing(self, subject: Subject) -> str | None:
         if ScoreByLength().applies_to(subject.task, subject.data):
             return None
         return REASONS["score_by_length"]
 
-    def measure(self, subject: Subject) -> tuple[str, Curve]:
+    def measure(self, subject: Subject) -> tuple[str, Groups]:
         instrument = ScoreByLength()
-        curve = instrument.gather(*instrument.measure(subject.task, subject.data, "test"))
-        return subject.task.sequence_score_name, curve
+        groups = Groups.of(*instrument.measure(subject.task, subject.data, "test"), instrument.points)
+        return subject.task.sequence_score_name, groups
 
-    def draw(self, subject: Subject, measured: tuple[str, Curve]) -> Picture:
+    def draw(self, subject: Subject, measured: tuple[str, Groups]) -> Picture:
         picture = self.compare({subject.name: measured})
         assert picture is not None
         return picture
 
-    def compare(self, measured: Mapping[str, tuple[str, Curve]]) -> Picture | None:
-        score = next(iter(measured.values()))[0]
-        fig = style.figure("Score by length", f"{score} by the steps of a sequence", width=9.0, height=4.2)
+    def compare(self, measured: Mapping[str, tuple[str, Groups]]) -> Picture | None:
+        score, first = next(iter(measured.values()))
+        sizes = f"{first.count.min()} to {first.count.max()}" if len(set(first.count)) > 1 else f"{first.count[0]}"
+        text = f"{score} by the steps of a sequence; bars are 95 % intervals, each of {sizes} sequences"
+        fig = style.figure("Score by length", text, width=9.0, height=4.2)
         ax = style.dress(fig.subplots(), "length (steps of the sequence)", score)
         rows: list[tuple[Cell, ...]] = []
-        for (name, (_, curve)), colour in zip(measured.items(), colours(len(measured)), strict=True):
-            ax.plot(*curve, color=colour, marker="o", markersize=4, label=name, linewidth=1.8)
-            rows.append((name, float(curve[1][0]), float(curve[1][-1])))
+        for (name, (_, groups)), colour in zip(measured.items(), colours(len(measured)), strict=True):
+            groups.draw(ax, color=colour, marker="o", markersize=4, label=name, linewidth=1.8)
+            rows.append((name, float(groups.mean[0]), float(groups.mean[-1])))
         if score == "accuracy":
             ax.set_ylim(-0.03, 1.03)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
-            ax.set_yscale("log")
+            style.log_scale(ax)
+        style.whole_numbers(ax.xaxis)
         style.legend(fig, ax, "outside right center")
         return Picture(fig, Table(("run", "shortest", "longest"), rows))
 
@@ -206,10 +236,8 @@ class HiddenPaths(View[Ways]):
     )
 
     def measure(self, subject: Subject) -> Ways:
-        batch, lengths, states = HiddenStates()._states(subject.task, subject.data)
-        paths = [state[:length] for state, length in zip(states, lengths, strict=True)]
-        is_class = subject.task.spec.target.kind == "class"
-        return paths, batch.targets.tolist() if is_class else None, style.names(subject.task.spec) if is_class else []
+        found = States.of(subject.task, subject.data, HiddenStates().sequences)
+        return found.paths, found.classes, [] if found.classes is None else style.names(subject.task.spec)
 
     def draw(self, subject: Subject, measured: Ways) -> Picture:
         picture = self.compare({subject.name: measured})
@@ -229,18 +257,11 @@ class HiddenPaths(View[Ways]):
                 continue
             components = PrincipalComponents(states)
             components.label(ax, name)
-            kinds = list(range(len(paths))) if classes is None else classes
-            found = sorted(set(kinds))
-            many = classes is not None and len(found) > len(style.PALETTE)
-            colour = dict(zip(found, style.shades(len(found)) if many else style.PALETTE, strict=False))
-            for kind, path in zip(kinds, paths, strict=True):
-                if classes is None and kind not in colour:
-                    continue
-                points = components.project(path)
-                look = colour.get(kind, style.FAINT)
-                ax.plot(*points.T, linewidth=1.0, alpha=0.6, color=look)
-                ax.plot(*points[-1], "s", markersize=6, markeredgecolor="white", color=look)
+            draw_paths(ax, components, paths if classes is not None else paths[: len(style.PALETTE)], classes)
             told.append((name, *(f"{share:.1%}" for share in components.explained)))
         for ax in grid[len(measured) :]:
             ax.set_visible(False)
+        of_classes = {kind for _, classes, _ in measured.values() for kind in classes or ()}
+        if of_classes:
+            legend_of_classes(fig, of_classes, next(iter(measured.values()))[2])
         return Picture(fig, Table(("run", "variance of component 1", "of component 2"), told))

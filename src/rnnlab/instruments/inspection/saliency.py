@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from rnnlab.instruments import style
 from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.sequence_plot import draw_input
 from rnnlab.instruments.inspection.subject import Subject, cropped
 from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.instruments.instrument import at_rest
+from rnnlab.instruments.sequence_plot import draw_input
 from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.forecasting import Forecasting
@@ -116,7 +116,7 @@ class Saliency(View[Attribution]):
         longest = max(len(measured.profile), *(len(each.inputs) for each in measured.chosen))
         for row, each in enumerate(measured.chosen):
             axes = grid[3 * row : 3 * row + 3]
-            draw_input(axes[0], subject, each.inputs)
+            draw_input(axes[0], subject.task, subject.data, each.inputs)
             for ax in axes:
                 ax.set_xlim(-0.5, longest - 0.5)
             axes[0].tick_params(labelbottom=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnlab.cells.cell import map_state
 from rnnlab.data.sequence import Batches, SequenceData, SplitName
 from rnnlab.instruments.instrument import History, at_rest, take
+from rnnlab.instruments.sequence_plot import token_names
 from rnnlab.network import Network
 from rnnlab.shapes import Features, State
 from rnnlab.spec import Batch
@@ -117,16 +118,7 @@ class Subject:
     @cached_property
     def token_names(self) -> tuple[str, ...]:
         """Of the input's tokens; their numbers where they have none, and nothing where the input is no tokens."""
-        number = self.task.spec.input.vocabulary
-        if number is None:
-            return ()
-        named = self.data.state_dict().get("vocabulary")
-        if named is not None and len(named) == number:
-            return tuple(named)
-        target = self.task.spec.target
-        if target.kind == "tokens" and target.size == number and target.names:
-            return target.names
-        return tuple(map(str, range(number)))
+        return token_names(self.task, self.data)
 
 
 def cropped(batch: Batch, longest: int = LONGEST) -> Batch:

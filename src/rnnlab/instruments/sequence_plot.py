@@ -1,0 +1,136 @@
+"""One sequence drawn: lines of few features, a heat map of many, or tokens written into squares."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+from rnnlab.data.corpus import UNKNOWN
+from rnnlab.data.sequence import SequenceData
+from rnnlab.instruments import style
+from rnnlab.tasks.task import Task
+
+LINES_UP_TO = 6
+"""More features than this are a heat map."""
+LONGEST_TOKEN = 8
+SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵"}
+LETTER, LINE = 0.62, 1.15
+"""Width of a written character, and height of a line, by its size."""
+SMALLEST, READABLE = 5.0, 8.0
+"""Points that can still be read, and that are read at ease."""
+
+
+def draw_input(
+    ax: Axes, task: Task, data: SequenceData, inputs: Tensor, width: float = 8.5, height: float = 1.2
+) -> AxesImage | None:
+    """What the network reads, over time.
+
+    Args:
+        inputs: ``(time, features)``, or ``(time,)`` tokens.
+        width: of the plot, in inches: tokens are written where they can be read.
+        height: likewise, for the names of features.
+
+    Returns:
+        The picture of many features, for a scale of its colours.
+    """
+    times, values = np.arange(len(inputs)), style.array(inputs)
+    if task.spec.input.vocabulary is not None:
+        style.dress(ax, grid=False)
+        names = token_names(task, data)
+        if not write(ax, [shown(names[int(token)]) for token in values], width):
+            style.dress(ax, y="token")
+            ax.plot(times, values, "|" if len(names) > 60 else "o", color=style.BLUE, markersize=4)
+            name_rows(ax, [shown(name) for name in names], height)
+        return None
+    features = feature_names(task, data)
+    if values.shape[1] > LINES_UP_TO:
+        style.dress(ax, y="" if features else "feature", grid=False)
+        bound = float(np.abs(values).max()) or 1.0
+        look: dict[str, Any] = {
+            "cmap": style.DIVERGING,
+            "vmin": -bound,
+            "vmax": bound,
+            "interpolation": "nearest",
+            "aspect": "auto",
+        }
+        image = ax.imshow(values.T, **look)
+        name_rows(ax, [style.cut(name) for name in features] or list(map(str, range(values.shape[1]))), height)
+        return image
+    style.dress(ax, y=style.cut(features[0]) if len(features) == 1 and features[0] != "f0" else "value")
+    names = features or tuple(f"feature {number}" for number in range(values.shape[1]))
+    for column, name, colour in zip(values.T, names, style.PALETTE, strict=False):
+        ax.plot(times, column, color=colour, linewidth=1.3, label=style.cut(name))
+    if values.shape[1] > 1:
+        style.legend_above(ax)
+    return None
+
+
+def write(ax: Axes, symbols: Sequence[str], width: float) -> bool:
+    """Writes tokens side by side, each above its step: upright where they are long, in so many inches.
+
+    Returns:
+        Whether they can be read at that width; nothing is written where they can't.
+    """
+    room = 72 * width / len(symbols)
+    size = min(style.LABEL, room / (LETTER * max(map(len, symbols))))
+    upright = size < READABLE and room / LINE > size
+    size = min(READABLE, room / LINE) if upright else size
+    if size < SMALLEST:
+        return False
+    look: dict[str, Any] = {"va": "center", "size": size, "color": style.INK, "family": "monospace"}
+    for time, symbol in enumerate(symbols):
+        ax.text(time, 0, symbol, ha="center", rotation=90 if upright else 0, clip_on=True, **look)
+    ax.set(xlim=(-0.5, len(symbols) - 0.5), ylim=(-0.5, 0.5), yticks=[])
+    ax.spines["left"].set_visible(False)
+    return True
+
+
+def name_rows(ax: Axes, names: Sequence[str], height: float) -> None:
+    """Names rows 0, 1, 2 …: every one where so many inches have room for it, else every second, third …"""
+    every = -(-len(names) // max(1, int(72 * height / (READABLE * LINE))))
+    ax.set_yticks(range(0, len(names), every), names[::every], size=style.TICK - 2)
+
+
+def token_names(task: Task, data: SequenceData) -> tuple[str, ...]:
+    """Of the input's tokens; their numbers where they have none, and nothing where the input is no tokens."""
+    number = task.spec.input.vocabulary
+    if number is None:
+        return ()
+    named = data.state_dict().get("vocabulary")
+    if named is not None and len(named) == number:
+        return tuple(named)
+    target = task.spec.target
+    if target.kind == "tokens" and target.size == number and target.names:
+        return target.names
+    return tuple(map(str, range(number)))
+
+
+def feature_names(task: Task, data: SequenceData) -> tuple[str, ...]:
+    """Of the input's features; empty where nobody knows them."""
+    names = data.feature_names
+    return names if len(names) == task.spec.input.features else ()
+
+
+def shown(symbol: str) -> str:
+    """A token as a reader sees it: white space and control signs are signs, and what is long is cut."""
+    symbol = (
+        "�" if symbol == UNKNOWN else "".join(SIGNS.get(sign, sign if sign.isprintable() else "·") for sign in symbol)
+    )
+    symbol = symbol if len(symbol) <= LONGEST_TOKEN else symbol[: LONGEST_TOKEN - 1] + "…"
+    return style.plain(symbol)
+
+
+def text_of(names: Sequence[str], inputs: Tensor, most: int = 100) -> str:
+    """Tokens ``(time,)`` as one line of text, at most so many, the last ones.
+
+    Args:
+        names: of all tokens.
+    """
+    names = [names[int(token)] for token in inputs]
+    symbols = ["".join(SIGNS.get(sign, sign if sign.isprintable() else "·") for sign in name) for name in names]
+    letters = all(len(name) == 1 for name in names)
+    cut = "… " if len(symbols) > most else ""
+    return cut + ("" if letters else " ").join(symbols[-most:])
