@@ -1,6 +1,5 @@
 """What can be found out about the jobs of a sweep before the first one starts."""
 
-import inspect
 import json
 import shutil
 import time
@@ -12,9 +11,9 @@ import torch
 
 from rnnlab.errors import InputError
 from rnnlab.launch.launcher import Findings
-from rnnlab.runs.build import PARTIAL, TARGET, check_arguments, locate
+from rnnlab.runs.build import PARTIAL, TARGET, check_arguments, check_value, locate
 from rnnlab.runs.execution import PARTS, check_settings, prepare
-from rnnlab.runs.trainer import build_trainer, check_trainer
+from rnnlab.runs.trainer import check_trainer
 
 SECONDS = 3.0
 """For building networks and data: the different ones first, all where there are few."""
@@ -53,10 +52,10 @@ def check_jobs(
         try:
             check_settings(config)
             for part in PARTS:
-                if part + parts[part] not in seen:
+                if part != "trainer" and part + parts[part] not in seen:
                     _check_part(config.get(part), part, allow)
             # a trainer's mistakes are those of the machine: they cost nothing to find
-            _check_trainer(config["trainer"], elsewhere)
+            check_trainer(config["trainer"], allow, machine=not elsewhere)
             if config["trainer"].get("num_nodes", 1) != 1 and not nodes:
                 raise InputError(
                     f"trainer.num_nodes={config['trainer']['num_nodes']}: in a sweep a job takes several machines "
@@ -107,6 +106,7 @@ def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
     if isinstance(node, Mapping):
         if TARGET in node:
             target = locate(node, key, allow)
+            check_value(node.get(PARTIAL, False), bool, f"{key}.{PARTIAL}")
             arguments = {name: value for name, value in node.items() if name not in (TARGET, PARTIAL)}
             check_arguments(target, arguments, key, complete=False)
         for name, value in node.items():
@@ -114,14 +114,6 @@ def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
     elif isinstance(node, list):
         for i, value in enumerate(node):
             _check_part(value, f"{key}[{i}]", allow)
-
-
-def _check_trainer(trainer: Mapping[str, Any], elsewhere: bool = False) -> None:
-    own = inspect.signature(build_trainer).parameters
-    lightning = {name: value for name, value in trainer.items() if name not in own and name != TARGET}
-    of_machine = () if elsewhere else ("accelerator", "devices", "precision", "compile")
-    named = {name: trainer[name] for name in of_machine if name in trainer}
-    check_trainer(**named, lightning=lightning)
 
 
 def _without_seeds(node: Any) -> Any:

@@ -11,6 +11,7 @@ allow-list admits.
 
 import importlib
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -54,6 +55,8 @@ TRUSTED_FUNCTIONS = ("rnnlab.runs.trainer.build_trainer", "rnnlab.tasks.schedule
 """And the functions that it may name."""
 
 PARTIAL, TARGET = "_partial_", "_target_"
+LONGEST = 200
+"""Characters of a value that a message shows."""
 
 
 def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None, **given: Any) -> Any:
@@ -82,7 +85,8 @@ def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None,
         for name, annotation in annotations(target).items():
             if arguments.get(name) and _has(annotation, OnNetwork) and not is_allowed(f"{key}.{name}", allow):
                 arguments[name] = False
-    is_partial = bool(node.get(PARTIAL, False))
+    is_partial = node.get(PARTIAL, False)
+    check_value(is_partial, bool, f"{key}.{PARTIAL}")
     check_arguments(target, arguments, key, given=given, complete=not is_partial)
     if is_partial:
         return partial(target, **arguments, **given)
@@ -93,6 +97,37 @@ def build(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None,
         if _raised_within(error, target):
             raise InputError(f"{key}: {_one_line(error)}") from error
         raise
+    except MemoryError as error:
+        raise InputError(f"{key}: this does not fit into memory ({_one_line(error)})") from error
+    except RuntimeError as error:
+        # torch's own words for the same: sizes that overflow, and memory that is not there
+        if any(word in str(error) for word in ("allocate memory", "overflow", "not enough memory", "out of memory")):
+            raise InputError(f"{key}: this does not fit into memory ({_one_line(error)})") from error
+        raise
+
+
+def build_one(kind: type[Any], node: Any, key: str, allow: Iterable[str] | None = None, **given: Any) -> Any:
+    """Builds what a config node names, which must be one of a class.
+
+    Raises:
+        InputError: as :func:`build`, the node is none that builds anything, or it builds something else.
+    """
+    check_node(node, key)
+    built = build(node, key, allow, **given)
+    if not isinstance(built, kind):
+        what = f"leave {PARTIAL} out" if isinstance(built, partial) else f"it builds {_a(type(built).__name__)}"
+        raise InputError(f"{key}.{TARGET}={node[TARGET]}: {_a(kind.__name__)} is needed here: {what}")
+    return built
+
+
+def check_node(node: Any, key: str) -> None:
+    """Refuses a value where a config with keys of its own belongs.
+
+    Raises:
+        InputError: naming the key and the value.
+    """
+    if not isinstance(node, Mapping):
+        raise InputError(f"{key}={shown(node)}: this is a config with keys of its own, and no value fits ({key}.KEY=…)")
 
 
 def _build_nested(value: Any, key: str, allow: Iterable[str] | None) -> Any:
@@ -128,6 +163,9 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
         module = importlib.import_module(module_path)
     except ModuleNotFoundError as error:
         raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}") from error
+    except Exception as error:  # a module of the user's own may fail in any way
+        reason = f"{type(error).__name__}: {_one_line(error)}"
+        raise InputError(f"{key}.{TARGET}={path}: {module_path} cannot be imported ({reason})") from error
     if not hasattr(module, name):
         raise InputError(f"{key}.{TARGET}={path}: {module_path} has no {name}{nearest(name, vars(module))}")
     target = getattr(module, name)
@@ -236,8 +274,10 @@ def check_arguments(
     hints = annotations(target)
     for name, value in arguments.items():
         if name not in named and not takes_any:
-            raise InputError(f"{_join(key, name)}={value}: unknown key{nearest(name, named)} (known: {_list(named)})")
-        if name in hints and isinstance(value, (bool, int, float, str, list, type(None))):
+            known = f" (known: {_list(named)})" if named else " (it takes none)"
+            raise InputError(f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}")
+        # what is yet to be built is looked at when it is
+        if name in hints and not (isinstance(value, Mapping) and TARGET in value):
             check_value(value, hints[name], _join(key, name))
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
     if complete and missing:
@@ -257,13 +297,16 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         adapter = _adapter.__wrapped__(annotation, strict)
     if adapter is None:
         return
+    odd = next((number for number in _floats(value) if not math.isfinite(number)), None)
+    if odd is not None and annotation is not Any:
+        raise InputError(f"{key}={shown(value)}: must be finite")
     try:
         adapter.validate_python(value)
     except ValidationError as error:
         problems = error.errors()
         texts = []
         for problem in problems:
-            text = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            text = _allowed(problem)
             if problem["type"] == "is_instance_of" and len(problems) > 1:
                 continue
             if text not in texts:
@@ -272,7 +315,30 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         if isinstance(value, str):
             options = [e["ctx"]["expected"] for e in problems if e["type"] == "literal_error"]
             hint = nearest(value, [o.strip("' ") for option in options for o in option.replace(" or ", ",").split(",")])
-        raise InputError(f"{key}={_shown(value)}: must be {' or '.join(texts)}{hint}") from None
+        raise InputError(f"{key}={shown(value)}: must be {' or '.join(texts)}{hint}") from None
+
+
+def _allowed(problem: Mapping[str, Any]) -> str:
+    """What is allowed, of one of pydantic's problems, as a person says it who writes YAML."""
+    context = problem.get("ctx", {})
+    if problem["type"] == "is_instance_of":
+        name = str(context["class"]).rpartition(".")[2]
+        return "a list" if name == "Sequence" else f"a config that builds {_a(name)} ({TARGET}: …)"
+    if problem["type"] in ("too_short", "too_long"):
+        bound = "at least" if problem["type"] == "too_short" else "at most"
+        number = context["min_length" if problem["type"] == "too_short" else "max_length"]
+        return f"{bound} {number} values, and there are {context['actual_length']}"
+    if problem["type"] == "callable_type":
+        return f"a config that builds something ({TARGET}: …)"
+    return str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _floats(value: Any) -> Iterable[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, (list, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _floats(item)
 
 
 @lru_cache(maxsize=1024)
@@ -289,7 +355,7 @@ def unknown_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
     known = list(known)
     for name in config:
         if name not in known:
-            raise InputError(f"{name}={config[name]}: unknown key{nearest(name, known)} (known: {_list(known)})")
+            raise InputError(f"{name}={shown(config[name])}: unknown key{nearest(name, known)} (known: {_list(known)})")
 
 
 def _join(key: str, name: str) -> str:
@@ -318,8 +384,19 @@ def _raised_within(error: BaseException, target: Any) -> bool:
     return module in (getattr(target, "__module__", ""), __name__)
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def shown(value: Any) -> str:
+    """A value as it is written in YAML and on the command line; a long one is cut."""
+    if isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{name}: {shown(item)}" for name, item in value.items()) + "}"
+    elif isinstance(value, list):
+        text = f"[{', '.join(shown(item) for item in value)}]"
+    else:
+        text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[:1] in "AEIOUaeiou" else f"a {name}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -22,7 +22,15 @@ from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
 from rnnlab.runs.budget import plan
-from rnnlab.runs.build import build, check_arguments, locate, unknown_keys, with_absolute_paths
+from rnnlab.runs.build import (
+    build,
+    build_one,
+    check_arguments,
+    check_node,
+    locate,
+    unknown_keys,
+    with_absolute_paths,
+)
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
@@ -30,7 +38,16 @@ from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.trainer import build_trainer, choose_threads, device_name, keep_memory, one_thread, quiet_lightning
+from rnnlab.runs.trainer import (
+    build_trainer,
+    check_batches,
+    check_trainer,
+    choose_threads,
+    device_name,
+    keep_memory,
+    one_thread,
+    quiet_lightning,
+)
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.shell import pasted
 from rnnlab.spec import DataSpec
@@ -39,6 +56,8 @@ from rnnlab.tasks.task import Task
 
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
 PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments")
+OPTIONAL = ("scheduler", "instruments")
+"""Parts that may be empty."""
 
 
 @dataclass
@@ -75,8 +94,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
         InputError: in one line, naming the key.
     """
     unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "early_stopping"))
-    top = {name: value for name, value in config.items() if name not in PARTS}
-    check_arguments(settings, {name: value for name, value in top.items() if name != "early_stopping"}, "")
+    for name in ("seed", "monitor", "mode"):
+        if name not in config:
+            raise InputError(f"{name} is missing: give {name}=…")
+    for part in PARTS:
+        if config.get(part) or part not in OPTIONAL:
+            check_node(config.get(part), part)
+    check_arguments(settings, {name: value for name, value in config.items() if name not in PARTS}, "")
     check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
 
 
@@ -99,16 +123,10 @@ def prepare(
     """
     config = dict(config)
     check_settings(config)
-    trainer = config["trainer"]
-    check_arguments(
-        locate(trainer, "trainer", allow),
-        {name: value for name, value in trainer.items() if name != "_target_"},
-        "trainer",
-        given={"directory": None, "callbacks": None, "logger": None},
-    )
+    check_trainer(config["trainer"], allow)
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
-    data = build(numbered_as(config["data"], trained or {}), "data", allow)
+    data = build_one(SequenceData, numbered_as(config["data"], trained or {}), "data", allow)
     spec = as_learned(data.spec, trained or {})
     if data.augmentation is not None:
         data.augmentation.check(spec)
@@ -116,7 +134,8 @@ def prepare(
     optimizer = build(config["optimizer"], "optimizer", allow)
     scheduler = build(config["scheduler"], "scheduler", allow) if config.get("scheduler") else None
     monitor = config["monitor"]
-    task: Task = build(
+    task: Task = build_one(
+        Task,
         config["task"],
         "task",
         allow,
@@ -129,6 +148,8 @@ def prepare(
     if monitor not in task.monitorable():
         known = task.monitorable()
         raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
+    batches = {"train": len(data.train_dataloader()), "val": len(data.val_dataloader())}
+    check_batches(config["trainer"], batches, monitor)
     for part, factory, arguments in (
         ("optimizer", optimizer, (list(network.parameters()),)),
         ("scheduler", scheduler, None),
@@ -142,7 +163,9 @@ def prepare(
             except (TypeError, ValueError, RuntimeError, AssertionError) as error:
                 raise InputError(f"{part}: {' '.join(str(error).split())}") from error
     instruments = [
-        build(node, f"instruments.{name}", allow) for name, node in (config.get("instruments") or {}).items() if node
+        build_one(Instrument, node, f"instruments.{name}", allow)
+        for name, node in (config.get("instruments") or {}).items()
+        if node not in (None, False)
     ]
     return Run(config, data, task, instruments)
 
@@ -161,7 +184,7 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
         if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
     with one_thread():
-        return build(config["model"], "model", allow, input=spec.input, target=target)
+        return build_one(Network, config["model"], "model", allow, input=spec.input, target=target)
 
 
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -365,6 +388,8 @@ def _execute(
     stop.check()
     if pruning is not None and pruning.pruned:
         return _pruned(directory, trainer, recorder, tensorboard, run.parameters)
+    if recorder.best_score is None:
+        raise RunFailed(f"the training ended before {config['monitor']} was measured for the first time")
 
     load_weights(task, directory.best_checkpoint)
     with torch.random.fork_rng(devices=[]):

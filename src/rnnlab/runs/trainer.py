@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,8 +17,11 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities import registry
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
+from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.runs.build import TARGET, check_arguments, locate, shown
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.compiled import check_compiler
 from rnnlab.runs.epoch_loop import EpochLoop
@@ -65,64 +68,206 @@ def build_trainer(
     which reads them itself.
 
     Raises:
-        InputError: the device is not there, or Lightning knows no such argument.
+        InputError: the device is not there, or Lightning knows no such argument, or refuses its value.
     """
-    check_trainer(accelerator, devices, precision, compile, lightning)
-    trainer = Trainer(
-        default_root_dir=directory,
-        callbacks=list(callbacks),
-        logger=logger or False,
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        num_nodes=num_nodes,
-        max_epochs=max_epochs or -1,
-        max_steps=-1 if max_steps == "auto" else max_steps,
-        precision=precision,
-        gradient_clip_val=gradient_clip_val,
-        gradient_clip_algorithm=gradient_clip_algorithm,
-        accumulate_grad_batches=accumulate_grad_batches,
-        deterministic=deterministic,
-        detect_anomaly=detect_anomaly,
-        profiler=SimpleProfiler(dirpath=directory, filename="profile") if profiler else NoProfiler(),
+    check_machine(accelerator, devices, strategy, num_nodes, precision, compile)
+    check_lightning(lightning)
+    arguments: dict[str, Any] = {
+        "default_root_dir": directory,
+        "callbacks": list(callbacks),
+        "logger": logger or False,
+        "accelerator": accelerator,
+        "devices": devices,
+        "strategy": strategy,
+        "num_nodes": num_nodes,
+        "max_epochs": max_epochs or -1,
+        "max_steps": -1 if max_steps == "auto" else max_steps,
+        "precision": precision,
+        "gradient_clip_val": gradient_clip_val,
+        "gradient_clip_algorithm": gradient_clip_algorithm,
+        "accumulate_grad_batches": accumulate_grad_batches,
+        "deterministic": deterministic,
+        "detect_anomaly": detect_anomaly,
+        "profiler": SimpleProfiler(dirpath=directory, filename="profile") if profiler else NoProfiler(),
         # Slurm's jobs queue again by rnnlab's own word, with rnnlab's own checkpoint
-        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if _under_srun() else [])],
+        "plugins": [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if _under_srun() else [])],
         # the recorder, the progress callback and the model summary of rnnlab stand in for these
-        enable_checkpointing=True,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        "enable_checkpointing": True,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
         # a monitor that does not exist is found before training; data in memory needs no rehearsal
-        num_sanity_val_steps=0,
+        "num_sanity_val_steps": 0,
         # batches are shared among processes by the data itself
-        use_distributed_sampler=False,
-        **lightning,
-    )
+        "use_distributed_sampler": False,
+    }
+    try:
+        trainer = Trainer(**(arguments | lightning))
+    except (*REFUSALS, MisconfigurationException) as error:
+        # what only Lightning knows of its arguments and of how they go together
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
     if not profiler:
         EpochLoop.install(trainer)
     return trainer
 
 
-def check_trainer(
-    accelerator: str = "auto",
-    devices: int | str | list[int] = 1,
-    precision: Precision = "32-true",
-    compile: bool = False,
-    lightning: Mapping[str, Any] | None = None,
-) -> None:
-    """Holds a trainer's options against what this machine and Lightning can do.
+REFUSALS = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ImportError, AssertionError)
+
+OURS = {
+    "callbacks": "rnnlab adds its own; what watches a run for you is an instrument (+instruments.NAME._target_=CLASS)",
+    "logger": "runs are logged to TensorBoard and metrics.csv; rnnlab report compares them",
+    "directory": "a run's directory is hydra.run.dir=DIR",
+    "default_root_dir": "a run's directory is hydra.run.dir=DIR",
+    "enable_progress_bar": "write trainer.progress=bar, lines or none",
+    "enable_model_summary": "the summary is printed with the rest; trainer.progress=none leaves out the progress alone",
+    "enable_checkpointing": "a run is tested with its best checkpoint and resumed from its last; "
+    "trainer.checkpoint_seconds=3600 writes them seldom",
+    "num_sanity_val_steps": "the monitor and the data are checked before training, and no rehearsal is needed",
+    "use_distributed_sampler": "the data shares its batches among processes itself",
+    "plugins": "rnnlab chooses them",
+    "barebones": "write instruments=none trainer.progress=none",
+    "enable_autolog_hparams": "the config of a run is in its config.yaml and in TensorBoard",
+    "model_registry": "checkpoints stand in the run's directory",
+}
+"""Arguments of Lightning's that rnnlab gives itself, and what there is instead."""
+
+
+def check_trainer(node: Any, allow: Iterable[str] | None = None, machine: bool = True) -> None:
+    """Holds a trainer's config against its signature, Lightning's, and what this machine can do.
+
+    Args:
+        node: the config's part ``trainer``.
+        allow: see :func:`rnnlab.runs.build.build`.
+        machine: look for the devices; not where the run is for another machine.
 
     Raises:
-        InputError: the device is not there, or Lightning knows no such argument.
+        InputError: naming the key, the value and what is allowed.
     """
-    known = inspect.signature(Trainer).parameters
-    for name, value in (lightning or {}).items():
+    if locate(node, "trainer", allow) is not build_trainer:
+        raise InputError(f"trainer.{TARGET}={node[TARGET]}: a run is trained by rnnlab.runs.trainer.build_trainer")
+    options = {name: value for name, value in node.items() if name != TARGET}
+    for name in options:
+        if name in OURS:
+            raise InputError(f"trainer.{name}={shown(options[name])}: {OURS[name]}: leave it out")
+    own = inspect.signature(build_trainer).parameters
+    check_arguments(
+        build_trainer,
+        {name: value for name, value in options.items() if name in own},
+        "trainer",
+        given={"directory": None, "callbacks": None, "logger": None},
+    )
+    check_lightning({name: value for name, value in options.items() if name not in own})
+    if machine:
+        named = ("accelerator", "devices", "strategy", "num_nodes", "precision", "compile")
+        check_machine(**{name: options[name] for name in named if name in options})
+
+
+def check_lightning(options: Mapping[str, Any]) -> None:
+    """Holds what goes to Lightning as it is against Lightning's own signature.
+
+    Raises:
+        InputError: there is no such argument, or its value is none that it takes.
+    """
+    known = [name for name in inspect.signature(Trainer).parameters if name not in OURS]
+    for name, value in options.items():
         if name not in known:
-            raise InputError(f"trainer.{name}={value}: unknown key{nearest(name, [*known, 'num_threads'])}")
+            raise InputError(f"trainer.{name}={shown(value)}: unknown key{nearest(name, [*known, 'num_threads'])}")
+    check_arguments(Trainer, options, "trainer")
+    if options.get("min_epochs") and options.get("max_steps", -1) > 0:
+        raise InputError(f"trainer.min_epochs={options['min_epochs']} and trainer.max_steps: give one of them")
+    if (options.get("min_steps") or 0) > options.get("max_steps", -1) > 0:
+        raise InputError(f"trainer.min_steps={options['min_steps']} is above trainer.max_steps={options['max_steps']}")
+    for name in ("max_steps", "limit_train_batches"):
+        if options.get(name) == 0:
+            raise InputError(f"trainer.{name}=0: nothing would be trained: it must be above 0")
+    for name in ("max_steps", "min_steps", "min_epochs", "limit_train_batches", "limit_val_batches",
+                 "limit_test_batches", "limit_predict_batches", "overfit_batches", "log_every_n_steps",
+                 "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs", "val_check_interval"):  # fmt: skip
+        value = options.get(name)
+        if isinstance(value, (int, float)) and value < 0 and not (name == "max_steps" and value == -1):
+            raise InputError(f"trainer.{name}={value}: must be at least 0")
+        if isinstance(value, float) and value > 1:
+            raise InputError(f"trainer.{name}={value}: must be a whole number of batches, or a share up to 1.0")
+
+
+def check_machine(
+    accelerator: str = "auto",
+    devices: int | str | list[int] = 1,
+    strategy: str = "auto",
+    num_nodes: int = 1,
+    precision: Precision = "32-true",
+    compile: bool = False,
+) -> None:
+    """Holds devices, and what needs them, against what this machine has.
+
+    Raises:
+        InputError: in one line, with what there is.
+    """
+    strategies = [name for name in STRATEGIES if name in ("auto", *StrategyRegistry.available_strategies())]
+    if strategy not in strategies:
+        raise InputError(
+            f"trainer.strategy={strategy}: no such strategy{nearest(strategy, strategies)} (there are "
+            f"{', '.join(strategies)})"
+        )
+    if num_nodes > 1 and not _under_srun() and not {"NODE_RANK", "GROUP_RANK"} & set(os.environ):
+        raise InputError(
+            f"trainer.num_nodes={num_nodes}: nothing has started this run on several machines (srun, torchrun, or a sweep "
+            "with hydra/launcher=slurm), and it would wait for the others for ever"
+        )
     check_device(accelerator, devices)
-    if precision in ("16-mixed", "16-true", 16) and not (accelerator != "cpu" and torch.cuda.is_available()):
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    if precision in ("16-mixed", "16-true", 16, "transformer-engine") and not on_gpu:
         raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use 32-true, bf16-mixed or 64-true")
     if compile:
-        check_compiler(accelerator != "cpu" and torch.cuda.is_available())
+        check_compiler(on_gpu)
+
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+"""How several devices share a run: each process has all weights. The networks here are small enough for that."""
+
+
+def check_batches(node: Mapping[str, Any], batches: Mapping[str, int], monitor: str) -> None:
+    """Holds limits of a trainer against the number of batches that there are, and against what is monitored.
+
+    Args:
+        node: the config's part ``trainer``.
+        batches: of the splits ``train`` and ``val``.
+        monitor: the score that decides about the best checkpoint.
+
+    Raises:
+        InputError: a share of the batches is less than one, or the monitored score would never be measured.
+    """
+    overfit = node.get("overfit_batches", 0)
+    for split, number in batches.items():
+        key = "overfit_batches" if overfit else f"limit_{split}_batches"
+        share = node.get(key)
+        if isinstance(share, float) and 0 < share * number < 1:
+            raise InputError(
+                f"trainer.{key}={share}: {split} has {number} {'batch' if number == 1 else 'batches'}, and this share "
+                f"of them is less than one: give a number of batches (trainer.{key}=1), or a smaller data.batch_size"
+            )
+    if not monitor.startswith("val/"):
+        return
+    if node.get("limit_val_batches") == 0 and not overfit:
+        raise InputError(
+            f"trainer.limit_val_batches=0: then nothing measures monitor={monitor}: add monitor=train/loss"
+        )
+    epochs, every = node.get("max_epochs", 1), node.get("check_val_every_n_epoch", 1)
+    most = node.get("max_steps", -1)
+    if most > 0 and every is not None:
+        steps = most * node.get("accumulate_grad_batches", 1)
+        epochs = max(1, min(epochs, steps // batches["train"]))
+    if every is not None and every > epochs:
+        raise InputError(
+            f"trainer.check_val_every_n_epoch={every}: the training ends after {epochs} epoch{'s' * (epochs > 1)}, so "
+            f"that nothing measures monitor={monitor}"
+        )
+    interval = node.get("val_check_interval")
+    steps = batches["train"] * (epochs if every is None else 1)
+    if isinstance(interval, int) and not isinstance(interval, bool) and interval > steps:
+        raise InputError(
+            f"trainer.val_check_interval={interval}: there are {steps} batches "
+            f"{'in all epochs' if every is None else 'in an epoch'}, so that nothing measures monitor={monitor}"
+        )
 
 
 def _under_srun() -> bool:
@@ -183,8 +328,14 @@ def check_device(accelerator: str, devices: int | str | list[int]) -> None:
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and bool(gpus))
     # two processes on one core are slow, but they show how data-parallel training works
     there = gpus if on_gpu else max(2, os.cpu_count() or 1)
-    wanted = devices if isinstance(devices, list) else range(devices) if isinstance(devices, int) else []
-    if any(not 0 <= device < there for device in wanted):
+    if isinstance(devices, list) and not on_gpu:
+        raise InputError(
+            f"trainer.devices={devices}: processes on a CPU have no numbers: give how many, trainer.devices=2"
+        )
+    if isinstance(devices, list) and (not devices or len(set(devices)) < len(devices)):
+        raise InputError(f"trainer.devices={devices}: give the numbers of the GPUs, each once; {here}")
+    numbers = devices if isinstance(devices, list) else [devices - 1] if isinstance(devices, int) else []
+    if any(not 0 <= number < there for number in numbers):
         raise InputError(f"trainer.devices={devices}: {here}; type trainer.devices=1")
 
 
@@ -255,6 +406,8 @@ def quiet_lightning() -> None:
         ".*The `srun` command is available on your system but is not used.*",
         ".*`isinstance.treespec, LeafSpec.`.*",
         ".*You are using a CUDA device.*",
+        # in an epoch whose end nothing validates
+        ".*ReduceLROnPlateau conditioned on metric .* is not available but strict is set to `False`.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         # on a cluster's login node, where a small run may well be tried first
         ".*`srun` command is available on your system but is not used.*",

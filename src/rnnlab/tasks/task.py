@@ -331,7 +331,12 @@ class Task(LightningModule, ABC):
         assert self.scheduler_factory is not None
         if "total_steps" in inspect.signature(self.scheduler_factory).parameters:
             return {"scheduler": self.scheduler_factory(optimizer, total_steps=total_steps), "interval": "step"}
-        return {"scheduler": self.scheduler_factory(optimizer), "interval": "epoch", "monitor": self.monitor}
+        schedule = {"scheduler": self.scheduler_factory(optimizer), "interval": "epoch", "monitor": self.monitor}
+        if self._trainer is not None and self.monitor.startswith("val/"):
+            # what it watches is measured in these epochs alone; None counts steps, and the last score is good enough
+            every = self._trainer.check_val_every_n_epoch
+            schedule |= {"frequency": every} if every is not None else {"strict": False}
+        return schedule
 
     def configure_gradient_clipping(
         self,
