@@ -467,3 +467,20 @@ def test_a_compiled_step_learns_what_the_plain_one_does(tmp_path: Path) -> None:
         assert process.returncode == 0, output
         found.append(scores(tmp_path / compiled))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        (["+trainer.max_steps=3"], 3),
+        (["+trainer.max_steps=6", "trainer.max_epochs=5"], 6),
+        (["scheduler=plateau", "+trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"], 12),
+    ],
+)
+def test_a_run_that_validates_seldom_or_ends_within_an_epoch(
+    overrides: list[str], steps: int, train: Callable[..., Outcome]
+) -> None:
+    outcome = train(*overrides, "instruments=none")
+    assert outcome.metrics["steps"] == steps
+    assert math.isfinite(outcome.metrics["val/loss"])
+    assert outcome.metrics["best_epoch"] <= outcome.metrics["epochs"]

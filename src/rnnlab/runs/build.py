@@ -297,9 +297,11 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         adapter = _adapter.__wrapped__(annotation, strict)
     if adapter is None:
         return
-    odd = next((number for number in _floats(value) if not math.isfinite(number)), None)
-    if odd is not None and annotation is not Any:
-        raise InputError(f"{key}={shown(value)}: must be finite")
+    for number in _numbers(value) if annotation is not Any else ():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise InputError(f"{key}={shown(value)}: must be finite")
+        if abs(number) >= 2**63:  # what neither numpy nor torch can count
+            raise InputError(f"{key}={shown(value)}: must be below 2**63")
     try:
         adapter.validate_python(value)
     except ValidationError as error:
@@ -333,12 +335,12 @@ def _allowed(problem: Mapping[str, Any]) -> str:
     return str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-def _floats(value: Any) -> Iterable[float]:
-    if isinstance(value, float):
+def _numbers(value: Any) -> Iterable[int | float]:
+    if isinstance(value, (int, float)):
         yield value
     elif isinstance(value, (list, Mapping)):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _floats(item)
+            yield from _numbers(item)
 
 
 @lru_cache(maxsize=1024)
