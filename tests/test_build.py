@@ -76,7 +76,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["+trainer.benchmark=3"], ["trainer.benchmark=3"]),
         (["+trainer.max_time=abc"], ["trainer", "DD:HH:MM:SS"]),
         (["+trainer.limit_val_batches=0"], ["trainer.limit_val_batches=0", "monitor=train/loss"]),
-        (["+trainer.check_val_every_n_epoch=50"], ["trainer.check_val_every_n_epoch=50", "30 epochs"]),
+        (["+trainer.check_val_every_n_epoch=50", "trainer.max_epochs=30"], ["check_val_every_n_epoch=50", "30 epochs"]),
         (["data.num_samples=40", "+trainer.overfit_batches=0.5"], ["trainer.overfit_batches=0.5", "1 batch"]),
     ],
 )

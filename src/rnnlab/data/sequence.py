@@ -170,6 +170,11 @@ class SequenceData(LightningDataModule, ABC):
         """Training batches of one pass over the data; told without loading it."""
         return _ceil(self.size("train"), self.batch_size)
 
+    @property
+    def batches_of_validation(self) -> int:
+        """Batches of a validation; told without loading it."""
+        return _ceil(self.size("val"), EVALUATION_FACTOR * self.batch_size)
+
     def load(self, split: SplitName) -> Split:
         """All sequences of a split, stacked and padded."""
         number = SPLITS.index(split)

@@ -148,8 +148,10 @@ def prepare(
     if monitor not in task.monitorable():
         known = task.monitorable()
         raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
-    batches = {"train": len(data.train_dataloader()), "val": len(data.val_dataloader())}
-    check_batches(config["trainer"], batches, monitor)
+    if not trained:
+        budget = plan(config["trainer"], data.batches_per_pass, whole_passes=task.spec.streamed)
+        batches = {"train": budget.batches or data.batches_per_pass, "val": data.batches_of_validation}
+        check_batches(config["trainer"], batches, budget.epochs, monitor)
     for part, factory, arguments in (
         ("optimizer", optimizer, (list(network.parameters()),)),
         ("scheduler", scheduler, None),

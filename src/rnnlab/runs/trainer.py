@@ -172,18 +172,13 @@ def check_lightning(options: Mapping[str, Any]) -> None:
         if name not in known:
             raise InputError(f"trainer.{name}={shown(value)}: unknown key{nearest(name, [*known, 'num_threads'])}")
     check_arguments(Trainer, options, "trainer")
-    if options.get("min_epochs") and options.get("max_steps", -1) > 0:
-        raise InputError(f"trainer.min_epochs={options['min_epochs']} and trainer.max_steps: give one of them")
-    if (options.get("min_steps") or 0) > options.get("max_steps", -1) > 0:
-        raise InputError(f"trainer.min_steps={options['min_steps']} is above trainer.max_steps={options['max_steps']}")
-    for name in ("max_steps", "limit_train_batches"):
-        if options.get(name) == 0:
-            raise InputError(f"trainer.{name}=0: nothing would be trained: it must be above 0")
-    for name in ("max_steps", "min_steps", "min_epochs", "limit_train_batches", "limit_val_batches",
+    if options.get("limit_train_batches") == 0:
+        raise InputError("trainer.limit_train_batches=0: nothing would be trained: it must be above 0")
+    for name in ("min_steps", "min_epochs", "limit_train_batches", "limit_val_batches",
                  "limit_test_batches", "limit_predict_batches", "overfit_batches", "log_every_n_steps",
                  "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs", "val_check_interval"):  # fmt: skip
         value = options.get(name)
-        if isinstance(value, (int, float)) and value < 0 and not (name == "max_steps" and value == -1):
+        if isinstance(value, (int, float)) and value < 0:
             raise InputError(f"trainer.{name}={value}: must be at least 0")
         if isinstance(value, float) and value > 1:
             raise InputError(f"trainer.{name}={value}: must be a whole number of batches, or a share up to 1.0")
@@ -210,8 +205,8 @@ def check_machine(
         )
     if num_nodes > 1 and not _under_srun() and not {"NODE_RANK", "GROUP_RANK"} & set(os.environ):
         raise InputError(
-            f"trainer.num_nodes={num_nodes}: nothing has started this run on several machines (srun, torchrun, or a sweep "
-            "with hydra/launcher=slurm), and it would wait for the others for ever"
+            f"trainer.num_nodes={num_nodes}: nothing has started this run on several machines (srun, torchrun, or "
+            "a sweep with hydra/launcher=slurm), and it would wait for the others for ever"
         )
     check_device(accelerator, devices)
     on_gpu = accelerator != "cpu" and torch.cuda.is_available()
@@ -225,12 +220,13 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused
 """How several devices share a run: each process has all weights. The networks here are small enough for that."""
 
 
-def check_batches(node: Mapping[str, Any], batches: Mapping[str, int], monitor: str) -> None:
+def check_batches(node: Mapping[str, Any], batches: Mapping[str, int], epochs: int, monitor: str) -> None:
     """Holds limits of a trainer against the number of batches that there are, and against what is monitored.
 
     Args:
         node: the config's part ``trainer``.
-        batches: of the splits ``train`` and ``val``.
+        batches: of an epoch of the splits ``train`` and ``val``.
+        epochs: that the run has at most.
         monitor: the score that decides about the best checkpoint.
 
     Raises:
@@ -251,11 +247,7 @@ def check_batches(node: Mapping[str, Any], batches: Mapping[str, int], monitor: 
         raise InputError(
             f"trainer.limit_val_batches=0: then nothing measures monitor={monitor}: add monitor=train/loss"
         )
-    epochs, every = node.get("max_epochs", 1), node.get("check_val_every_n_epoch", 1)
-    most = node.get("max_steps", -1)
-    if most > 0 and every is not None:
-        steps = most * node.get("accumulate_grad_batches", 1)
-        epochs = max(1, min(epochs, steps // batches["train"]))
+    every = node.get("check_val_every_n_epoch", 1)
     if every is not None and every > epochs:
         raise InputError(
             f"trainer.check_val_every_n_epoch={every}: the training ends after {epochs} epoch{'s' * (epochs > 1)}, so "
@@ -263,7 +255,7 @@ def check_batches(node: Mapping[str, Any], batches: Mapping[str, int], monitor: 
         )
     interval = node.get("val_check_interval")
     steps = batches["train"] * (epochs if every is None else 1)
-    if isinstance(interval, int) and not isinstance(interval, bool) and interval > steps:
+    if isinstance(interval, int) and interval > steps:
         raise InputError(
             f"trainer.val_check_interval={interval}: there are {steps} batches "
             f"{'in all epochs' if every is None else 'in an epoch'}, so that nothing measures monitor={monitor}"
