@@ -15,10 +15,10 @@ import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities import registry
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
 from lightning.pytorch.strategies import StrategyRegistry
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.build import TARGET, check_arguments, locate, shown
