@@ -21,7 +21,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import RunMode
 from omegaconf import open_dict
-from processes import PATIENCE, ended, held, is_told, scores, start, states, wait_until
+from processes import PATIENCE, ended, held, is_told, scores, somebody_else, start, states, wait_until
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
@@ -354,9 +354,9 @@ def test_a_sweep_that_is_another_one_by_now_is_refused(
 def test_the_second_of_two_resumes_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "s"
     assert train(path, "seed=0,1") == 0
-    with SweepDirectory.open(path).lead():
+    with somebody_else(path / "sweep.lock") as pid:
         assert resume(path) == 2
-    assert f"is being worked on by process {os.getpid()}" in capfd.readouterr().err
+    assert f"is being worked on by process {pid}" in capfd.readouterr().err
     assert resume(path) == 0
 
 
