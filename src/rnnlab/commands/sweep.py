@@ -54,6 +54,11 @@ OF_SEARCH = ("hydra/sweeper", "hydra.sweeper.")
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
+SHOWN = 20
+"""Jobs of a dry run that are listed one by one."""
+SHOWN_VALUES = 8
+
+
 class Stopped(Exception):
     """The sweep was asked to stop, or a job failed that was to be the last."""
 
@@ -400,11 +405,31 @@ class Leader(HydraLauncher):
 
 
 def print_jobs(jobs: Sequence[Job]) -> None:
-    """The jobs of a sweep that is only looked at."""
+    """The jobs of a sweep that is only looked at: the first and the last, where there are many."""
     out = console()
-    out.print(f"{len(jobs)} jobs, checked; none is started (sweep.dry_run=true):", markup=False)
-    for job in jobs:
+    number = f"{len(jobs):,} jobs" if len(jobs) > 1 else "1 job"
+    out.print(f"{number}, checked; none is started (sweep.dry_run=true):", markup=False)
+    first = jobs if len(jobs) <= SHOWN else jobs[: SHOWN - 3]
+    for job in first:
         out.print(f"  {job.name}", markup=False)
+    if len(jobs) > SHOWN:
+        out.print(f"  … {len(jobs) - len(first) - 2:,} more …", markup=False)
+        for job in jobs[-2:]:
+            out.print(f"  {job.name}", markup=False)
+        for key, values in _varied(jobs).items():
+            shown = values if len(values) <= SHOWN_VALUES else [*values[: SHOWN_VALUES - 2], "…", values[-1]]
+            count = f" ({len(values):,} values)" if len(values) > SHOWN_VALUES else ""
+            out.print(f"{key}: {', '.join(shown)}{count}", markup=False, soft_wrap=True)
+
+
+def _varied(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """The keys in which jobs differ, and the values that each takes."""
+    values: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for override in job.overrides:
+            key, _, value = override.partition("=")
+            values.setdefault(key, {})[value] = None
+    return {key: list(each) for key, each in values.items() if len(each) > 1}
 
 
 # ---- a sweep that there is ------------------------------------------------------------------------------
