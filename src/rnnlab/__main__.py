@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 
+from rnnlab.signals import guard
+
 VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(f"rnnlab: there is no command '{verb}'{nearest(verb, VERBS)} ({', '.join(VERBS)})", file=sys.stderr)
         sys.exit(2)
+    guard()
     try:
         status = importlib.import_module(f"rnnlab.commands.{verb}").main(rest)
         sys.stdout.flush()

@@ -252,6 +252,7 @@ def _train_fleet(
         return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     stop = StopSignals()
+    stop.trains = True  # one of them does, at any moment
     stop.install()
 
     def told(seat: Seat, reason: str) -> None:
