@@ -1,5 +1,6 @@
 """What the tests share: configs as the command line composes them, and tiny runs."""
 
+import inspect
 import os
 import pickle
 import re
@@ -13,12 +14,17 @@ from importlib.util import find_spec
 from io import StringIO, TextIOBase
 from pathlib import Path
 from shutil import which
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+import rnnlab.kernels.fingerprint
+import rnnlab.kernels.planning
+import rnnlab.kernels.printing
+import rnnlab.kernels.tracing
 from rnnlab.commands import list as list_command
 from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
 from rnnlab.runs.directory import RunDirectory
@@ -26,6 +32,18 @@ from rnnlab.runs.execution import Outcome, execute
 
 CONF = conf_directory()
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu")
+
+
+def leave_unchecked(module: ModuleType) -> None:
+    """Takes the check of types off a compiler's small functions, which are called a hundred thousand times a kernel."""
+    for owner in (module, *(value for value in vars(module).values() if isinstance(value, type))):
+        for name, value in list(vars(owner).items()):
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+                setattr(owner, name, inspect.unwrap(value))
+
+
+for each in (rnnlab.kernels.fingerprint, rnnlab.kernels.planning, rnnlab.kernels.printing, rnnlab.kernels.tracing):
+    leave_unchecked(each)
 
 
 # ---- what some tests need --------------------------------------------------------------------------

@@ -1,0 +1,401 @@
+"""Layers derived from ``step``: they are the loop, whatever the step does, or they leave it to the loop."""
+
+import ctypes
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from random_cells import RandomCell
+from torch import Tensor, nn
+
+from rnnlab import kernels
+from rnnlab.cells.cell import Cell, map_state
+from rnnlab.cells.cfc import CfC
+from rnnlab.cells.cornn import CoRNN
+from rnnlab.cells.esn import ESN
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.indrnn import IndRNN
+from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
+from rnnlab.cells.lem import LEM
+from rnnlab.cells.lstm import LSTM
+from rnnlab.cells.mogrifier_lstm import MogrifierLSTM
+from rnnlab.cells.rnn import RNN
+from rnnlab.cells.slstm import SLSTM
+from rnnlab.cells.unicornn import UnICORNN
+from rnnlab.kernels import native
+from rnnlab.kernels.layer import Derived
+from rnnlab.kernels.layout import dense, varying
+from rnnlab.kernels.tracing import NotDerivable
+
+BATCH, TIME, FEATURES, HIDDEN = 10, 9, 3, 6
+LENGTHS = torch.tensor([9, 0, 3, 1, 5, 9, 2, 2, 8, 4])
+KINDS = [CfC, CoRNN, ESN, GRU, IndRNN, LayerNormLSTM, LEM, LSTM, MogrifierLSTM, RNN, SLSTM, UnICORNN]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+with_and_without_lengths = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+
+
+class Own(Cell[Tensor]):
+    """As somebody would write it."""
+
+    def __init__(self, input_size: int = FEATURES, hidden_size: int = HIDDEN) -> None:
+        super().__init__(input_size, hidden_size)
+        self.of_x = nn.Linear(input_size, hidden_size)
+        self.of_h = nn.Linear(hidden_size, hidden_size)
+        self.speed = 0.5
+        self.register_buffer("scale", torch.ones(hidden_size))
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.of_h.weight.new_zeros(batch_size, self.hidden_size)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = state + self.speed * self.scale * self.update(x, state)
+        return h, h
+
+    def update(self, x: Tensor, h: Tensor) -> Tensor:
+        return (self.of_x(x) + self.of_h(h)).tanh() - h
+
+
+def made(kind: Callable[..., Any], features: int = FEATURES, hidden: int = HIDDEN) -> Any:
+    torch.manual_seed(0)
+    cell = kind(features, hidden).double()
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.mul_(0.5)  # or rounding errors grow with gradients through norms of so few units
+    return cell
+
+
+def inputs(time: int = TIME, batch: int = BATCH) -> Tensor:
+    return torch.randn(batch, time, FEATURES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def some_state(cell: Any, batch: int = BATCH) -> Any:
+    with torch.no_grad():
+        return map_state(Tensor.clone, cell.unroll(inputs(2, batch))[1])
+
+
+def parts(state: Any) -> list[Tensor]:
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+def results(run: Any, cell: Any, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
+    """Output, last state, and the gradients of a loss of all of them."""
+    x = x.detach().requires_grad_()
+    state = map_state(lambda part: part.detach().clone().requires_grad_(), state)
+    output, last = run(x, state, lengths)
+    every = [output, *parts(last)]
+    generator = torch.Generator().manual_seed(2)
+    loss = sum((each * torch.randn(each.shape, dtype=each.dtype, generator=generator)).sum() for each in every)
+    wanted = [x, *parts(state), *cell.parameters()]
+    grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+    return [*(each.detach() for each in every), *grads]
+
+
+def layer(cell: Any, x: Tensor | None = None) -> Any:
+    """The derived layer, called as the cell."""
+    found = kernels.derived(cell, inputs() if x is None else x)
+    assert found is not None
+    return lambda x, state=None, lengths=None: found(cell, x, state, lengths)
+
+
+def attempt(cell: Any) -> Derived | NotDerivable:
+    """The layer, or why there is none."""
+    try:
+        return Derived(cell, torch.float64)
+    except NotDerivable as reason:
+        return reason
+
+
+def close(ours: list[Tensor], expected: list[Tensor], tolerance: float = 1e-12) -> None:
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+# ---- the law ------------------------------------------------------------------------------------------------------
+
+
+@every_kind
+@with_and_without_lengths
+def test_it_is_the_loop(kind: Any, lengths: Tensor | None) -> None:
+    cell, x = made(kind), inputs()
+    state = some_state(cell)
+    close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
+
+
+@pytest.mark.parametrize("blocks", [1, 16, 40])
+@with_and_without_lengths
+def test_it_is_the_loop_wherever_its_blocks_end(blocks: int, lengths: Tensor | None, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rnnlab.kernels.layer.BLOCK_ROWS", blocks)
+    for kind in GRU, LayerNormLSTM:
+        cell, x = made(kind), inputs()
+        state = some_state(cell)
+        close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
+
+
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(s, marks=pytest.mark.slow) for s in range(12, 300))])
+def test_a_random_step_is_the_loop(seed: int) -> None:
+    cell = made(lambda features, hidden: RandomCell(features, hidden, seed), hidden=(4, 6, 7, 16, 17)[seed % 5])
+    x, state, lengths = inputs(7, 5), some_state(cell, 5), torch.tensor([7, 0, 3, 1, 5])
+    found = attempt(cell)
+    if isinstance(found, NotDerivable):
+        assert "too many pieces" in str(found)  # of a value that is turned around
+        return
+    for given in None, lengths:
+        ours = results(lambda x, state, given: found(cell, x, state, given), cell, x, state, given)
+        close(ours, results(cell.unroll, cell, x, state, given), 1e-7)
+
+
+def test_most_random_steps_are_derived() -> None:
+    found = [attempt(RandomCell(FEATURES, 8, seed).double()) for seed in range(12)]
+    assert sum(isinstance(each, Derived) for each in found) >= 11
+
+
+@pytest.mark.parametrize("lengths", [torch.zeros(BATCH, dtype=torch.long), torch.full((BATCH,), TIME)])
+def test_sequences_without_a_step_and_of_full_length(lengths: Tensor) -> None:
+    cell, x = made(LSTM), inputs()
+    state = some_state(cell)
+    close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
+
+
+def test_what_stands_in_the_padding_does_not_matter() -> None:
+    cell, x = made(GRU), inputs()
+    state = some_state(cell)
+    padding = torch.arange(TIME) >= LENGTHS[:, None]
+    broken = x.masked_fill(padding[..., None], float("nan"))
+    close(results(layer(cell), cell, broken, state, LENGTHS), results(layer(cell), cell, x, state, LENGTHS), 0)
+
+
+def test_what_is_no_number_stays_so() -> None:
+    x = inputs()
+    x[2, 4] = float("nan")
+    x[3, 5] = float("inf")
+    for kind in KINDS:
+        cell = made(kind)
+        ours, expected = layer(cell)(x)[0], cell.unroll(x)[0]
+        assert torch.equal(ours.isnan(), expected.isnan()), kind
+
+
+@pytest.mark.parametrize("kind", [GRU, SLSTM, CfC, LEM])
+def test_single_precision_rounds_little_more_than_the_loop(kind: Any) -> None:
+    ours, loop = 0.0, 0.0
+    for seed in range(3):
+        torch.manual_seed(seed)
+        cell, x = kind(8, 32), torch.randn(8, 60, 8)
+        with torch.no_grad():
+            found = kernels.derived(cell, x)
+            assert found is not None
+            rounded = found(cell, x, None, None)[0], cell.unroll(x)[0]
+            exact = cell.double().unroll(x.double())[0]
+        ours, loop = ours + float((rounded[0] - exact).abs().max()), loop + float((rounded[1] - exact).abs().max())
+    assert ours < 2.5 * loop
+
+
+def test_dropout_inside_a_step_draws_what_the_loop_draws() -> None:
+    class Dropping(Own):
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return F.dropout(super().update(F.dropout(x, 0.3), h), 0.4) + torch.rand_like(h)
+
+    cell, x = made(Dropping), inputs()
+    state = some_state(cell)
+    for lengths in None, LENGTHS:
+        runs = []
+        for run in layer(cell), cell.unroll:
+            torch.manual_seed(3)
+            runs.append([*results(run, cell, x, state, lengths), torch.rand(3, dtype=torch.float64)])
+        close(*runs)
+
+
+def test_threads_change_no_bit(monkeypatch: Any) -> None:
+    monkeypatch.setattr("rnnlab.kernels.layer.SHARE", 1)
+    cell, x = made(LEM), inputs(20, 40)
+    state, lengths, before = some_state(cell, 40), torch.arange(40) % 21, torch.get_num_threads()
+    try:
+        for given in None, lengths:
+            outputs = []
+            for threads in 1, 3:
+                torch.set_num_threads(threads)
+                with torch.no_grad():
+                    outputs.append(layer(cell)(x, state, given)[0])
+            assert torch.equal(*outputs)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_without_gradients_it_gives_the_same() -> None:
+    cell, x = made(SLSTM), inputs(200)
+    with_gradients = layer(cell)(x)[0]
+    with torch.no_grad():
+        assert torch.equal(layer(cell)(x)[0], with_gradients)
+    with torch.inference_mode():
+        assert torch.equal(layer(cell)(x)[0], with_gradients)
+
+
+def test_gradients_are_the_same_twice_and_where_only_some_are_wanted() -> None:
+    cell, x = made(GRU), inputs().requires_grad_()
+    loss = layer(cell)(x)[0].sin().sum()
+    first, second = (torch.autograd.grad(loss, list(cell.parameters()), retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    wanted, *others = cell.parameters()
+    for parameter in others:
+        parameter.requires_grad_(False)
+    assert torch.equal(torch.autograd.grad(layer(cell)(x.detach())[0].sin().sum(), wanted)[0], first[0])
+
+
+def test_gradients_agree_with_finite_differences_twice() -> None:
+    cell = made(RNN, hidden=2)
+    x = inputs(3, 2).requires_grad_()
+    run = layer(cell, x)
+    assert torch.autograd.gradcheck(lambda x: run(x)[0], (x,))
+    assert torch.autograd.gradgradcheck(lambda x: run(x)[0], (x,))
+
+
+# ---- what it must not get wrong -------------------------------------------------------------------------------------
+
+
+def test_a_changed_attribute_mode_or_buffer_is_followed() -> None:
+    cell, x = made(Own), inputs()
+    for change in (
+        lambda: None,
+        lambda: setattr(cell, "speed", 0.25),
+        lambda: cell.scale.mul_(2),
+        lambda: setattr(cell, "update", lambda x, h: cell.of_x(x) - h),
+    ):
+        change()
+        close([layer(cell)(x)[0]], [cell.unroll(x)[0]])
+
+
+def test_it_leaves_alone_what_has_to_be_seen_step_by_step() -> None:
+    cell, x = made(Own), inputs()
+    assert kernels.derived(cell, x) is not None
+    assert kernels.derived(cell, x[:, :1]) is None
+    assert kernels.derived(cell, x.half()) is None
+    assert kernels.derived(cell, x.float()) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert kernels.derived(cell, x) is None
+    torch.func.grad(lambda x: x.sum() if kernels.derived(cell, x) is None else 0 / 0)(x)
+    handle = cell.of_h.register_forward_hook(lambda *_: None)
+    assert kernels.derived(cell, x) is None
+    handle.remove()
+    assert kernels.derived(cell, x) is not None
+
+
+def variant(update: Callable[[Any, Tensor, Tensor], Tensor]) -> Any:
+    """A cell with another update."""
+    return made(type("Variant", (Own,), {"update": update}))
+
+
+OTHER = nn.Parameter(torch.ones(HIDDEN, dtype=torch.float64))
+
+
+def counting(self: Any, x: Tensor, h: Tensor) -> Tensor:
+    self.calls = getattr(self, "calls", 0) + 1
+    return h / self.calls
+
+
+def accumulating(self: Any, x: Tensor, h: Tensor) -> Tensor:
+    return x.detach().cumsum(0).sum(-1, keepdim=True) - h
+
+
+@pytest.mark.parametrize(
+    ("update", "reason"),
+    [
+        (lambda self, x, h: h if h.sum() > 0 else -h, "torch.where"),
+        (lambda self, x, h: h - h.mean(0), "rows of a batch"),
+        (lambda self, x, h: h - x.mean(0, keepdim=True).sum(), "rows of a batch"),
+        (lambda self, x, h: h.cumsum(-1), "cumsum"),
+        (lambda self, x, h: h * OTHER, "none of the cell's own"),
+        (lambda self, x, h: h.mul_(0.5), "in place"),
+        (lambda self, x, h: self.scale.mul_(0.9) * h, "in place"),
+        (lambda self, x, h: h.float().double(), "float32"),
+        (counting, "attributes|something else"),
+        (accumulating, "something else"),
+    ],
+)
+def test_one_line_says_why_a_step_is_left_to_the_loop(
+    update: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell = variant(update)
+    kernels._TOLD.clear()
+    with caplog.at_level(logging.WARNING, "rnnlab.kernels"):
+        assert kernels.derived(cell, inputs()) is None
+        kernels.derived(cell, inputs())
+    (record,) = caplog.records
+    assert "Variant runs as a loop over its step" in record.message
+    assert re.search(reason, record.message), record.message
+
+
+def test_without_llvmlite_the_loop_runs_and_a_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    native.llvm.cache_clear()
+    native.machine.cache_clear()
+    try:
+        assert kernels.derived(variant(lambda self, x, h: x.sum(-1, keepdim=True) - h), inputs()) is None
+    finally:
+        monkeypatch.undo()
+        native.llvm.cache_clear()
+        native.machine.cache_clear()
+    assert "pip install llvmlite" in caplog.text
+
+
+# ---- the cache on disk ----------------------------------------------------------------------------------------------
+
+
+TEXT = "define i64 @answer() { ret i64 42 }"
+
+
+def answer() -> int:
+    native._LOADED.clear()
+    return ctypes.CFUNCTYPE(ctypes.c_int64)(native.load(TEXT, "answer"))()
+
+
+def test_object_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert answer() == 42
+    (entry,) = (tmp_path / "rnnlab" / "kernels").iterdir()
+    monkeypatch.setattr(native, "compile_text", lambda text: 0 / 0)
+    assert answer() == 42
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # a damaged entry is made anew
+    whole = entry.read_bytes()
+    for damaged in (b"", whole[:-1], b"x" + whole[1:], whole[:40] + b"?" + whole[41:]):
+        entry.write_bytes(damaged)
+        assert answer() == 42
+        assert entry.read_bytes() == whole
+
+
+def test_code_that_others_could_have_written_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert answer() == 42
+    (entry,) = (tmp_path / "rnnlab" / "kernels").iterdir()
+    if hasattr(os, "getuid"):
+        (tmp_path / "rnnlab" / "kernels").chmod(0o777)
+        assert native.read(entry.name) is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert answer() == 42
+
+
+# ---- the layout ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_stand_in_falling_order_of_length_in_groups() -> None:
+    lengths = torch.tensor([1, 5, 0, 2, 5, 1, 1, 1, 1, 3, 1])
+    found = varying(lengths, 6)
+    assert (found.rows, found.steps) == (16, 5)
+    assert found.ends.tolist() == 8 * [5] + 8 * [1]
+    assert found.offsets.tolist() == [0, 16, 24, 32, 40, 48]
+    assert found.order is not None and found.order[:4].tolist() == [1, 4, 9, 3]
+    assert found.places is not None and found.places[16:20].tolist() == [7, 25, 55, 19]
+    assert found.row_of is not None
+    valid = torch.arange(6) < lengths[:, None]
+    assert (found.row_of.view(11, 6) < found.total).equal(valid)
+    assert dense(3, 4).order is not None and dense(8, 4).order is None
+    assert dense(8, 40).blocks(80) == [(0, 10), (10, 20), (20, 30), (30, 40)]
