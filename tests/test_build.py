@@ -60,7 +60,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["model.hidden_size=1000000000000"], ["model", "memory"]),
         (["model.hidden_size=10000000000000000000000"], ["model.hidden_size=1000", "2**63"]),
         (["~optimizer"], ["optimizer=null"]),
-        (["~monitor"], ["monitor is missing"]),
+        (["~monitor"], ["'monitor' not found"]),
         # what rnnlab gives Lightning itself
         (["+trainer.callbacks=[]"], ["trainer.callbacks=[]", "instrument"]),
         (["+trainer.logger=true"], ["trainer.logger=true", "TensorBoard"]),

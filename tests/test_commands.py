@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CONF, choices
@@ -12,7 +13,11 @@ from conftest import CONF, choices
 from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
 from rnnlab.commands import train as train_command
+from rnnlab.commands.composition import create_hydra, plain, run_mode
+from rnnlab.commands.overrides import read
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import prepare
+from rnnlab.tasks.direction import direction
 
 TINY = (
     "data.num_samples=40",
@@ -55,6 +60,32 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["-m", "model=gru,grru"], "model=grru: no such model"),
         (["-m", "hydra/launcher=slrum"], "did you mean 'slurm'?"),
         (["model=lru", "model.cell.state_sise=32"], "did you mean 'model.cell.state_size'?"),
+        # a choice that is no name
+        (["instruments=null"], "instruments=null: no such instruments; did you mean 'none'?"),
+        (["scheduler=true"], "scheduler=true: no such scheduler"),
+        (["model=1"], "model=1: no such model"),
+        (["-m", "model=1,2"], "no such model"),
+        (["model=[gru,lstm]"], "rnnlab train -m model=gru,lstm"),
+        (["trainer={}"], "trainer={}"),
+        (["hydra.run={}"], "changes nothing"),
+        (["hydra.job.num=3"], "Hydra sets hydra.job.num itself"),
+        (["=3"], "write key=value"),
+        (["+hydra.callbacks.a._target_=os.system"], "Target 'os.system' is blocklisted"),
+        (["~seed"], "'seed' not found (in data.shuffle_seed)"),
+        # what is said in another way here
+        (["lr=0.1"], "did you mean 'optimizer.lr'?"),
+        (["max_epoch=3"], "did you mean 'trainer.max_epochs'?"),
+        (["train=False"], "rnnlab evaluate RUN"),
+        (["tags=[a]"], "hydra.run.dir=outputs/NAME"),
+        (["logger=wandb"], "TensorBoard"),
+        (["ckpt_path=x"], "rnnlab resume RUN"),
+        # the direction follows from the score
+        (["data=classification", "monitor=val/accuracy", "mode=min"], "mode=min: val/accuracy is better the higher it"),
+        # what Hydra's grammar gives a meaning is plain text in a path or a name
+        (["data=csv", "data.path=a=b.csv", "data.target=y"], "a=b.csv: there is no such file"),
+        (["data=csv", "data.path=größe#1.csv", "data.target=Umsatz(EUR)"], "größe#1.csv: there is no such file"),
+        (["data=csv", "data.path=a,b#.csv"], """'data.path="a,b#.csv"'"""),
+        (["data.frequency=[1,"], "its brackets are not closed"),
     ],
 )
 def test_bad_input_is_one_line_before_training(
@@ -70,6 +101,49 @@ def test_bad_input_is_one_line_before_training(
     assert printed.err.startswith("rnnlab: ")
     assert said in printed.err
     assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+@pytest.mark.parametrize("separator", ["data.separator=;", "data.separator=';'", 'data.separator=";"'])
+def test_a_semicolon_is_a_separator_in_any_quoting(separator: str) -> None:
+    assert compose_command("data=csv", separator)["data"]["separator"] == ";"
+
+
+def compose_command(*overrides: str) -> dict[str, Any]:
+    """The config that a command has: with the overrides as people type them."""
+    hydra = create_hydra(own_tasks=True)
+    config = hydra.config_loader.load_configuration("train", read(hydra, overrides), run_mode())
+    return plain(config)
+
+
+def test_the_mode_follows_from_the_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_scores.py").write_text(
+        "from rnnlab.tasks.classification import Classification\n"
+        "class Mine(Classification):\n    higher_is_better = ('dice',)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert compose_command()["mode"] == "min"
+    for monitor in ("val/accuracy", "train/accuracy", "val/f1", "val/accuracy@20"):
+        assert compose_command("data=classification", f"monitor={monitor}")["mode"] == "max"
+    assert compose_command("data=classification", "monitor=val/accuracy", "mode=min")["mode"] == "min"  # refused later
+    assert compose_command("scheduler=plateau", "monitor=val/r2")["scheduler"]["mode"] == "max"
+    own = ("data=classification", "task._target_=my_scores.Mine", "monitor=val/dice")
+    assert compose_command(*own)["mode"] == "max"
+    sys.modules.pop("my_scores")
+    hydra = create_hydra()  # as it is for what stands in a directory, whose modules are not imported
+    config = plain(hydra.config_loader.load_configuration("train", list(own), run_mode()))
+    assert config["mode"] == "min"
+    assert "my_scores" not in sys.modules
+
+
+@pytest.mark.parametrize("task", [*choices("task")])
+def test_rnnlabs_own_scores_know_their_direction(task: str) -> None:
+    data = {"forecasting": "sine", "classification": "classification", "labelling": "parity"}
+    data |= {"regression": "adding", "language_modeling": "text"}
+    if task not in data:
+        pytest.skip("a task of one's own")
+    built = prepare(compose_command(f"data={data[task]}", "model.hidden_size=4")).task
+    for name in built.monitorable():
+        assert built.direction(name) in (None, direction(name)), name
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

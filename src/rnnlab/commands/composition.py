@@ -10,8 +10,8 @@ from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
-    ConfigCompositionException,
     HydraException,
+    InstantiationException,
     MissingConfigException,
     OverrideParseException,
     SearchPathException,
@@ -22,9 +22,42 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import missing
+from rnnlab.tasks.direction import direction, of_config
 
 ROOT = "train"
 NOT_OF_A_RUN = ("hydra", "sweep")
+ELSEWHERE = {
+    "train": "rnnlab train always trains; rnnlab evaluate RUN tests a run again",
+    "test": "a run is always tested at its end; rnnlab evaluate RUN tests it again",
+    "tags": "a run is found by its directory, hydra.run.dir=outputs/NAME, and by its settings in rnnlab report",
+    "logger": "runs are logged to TensorBoard, metrics.csv and metrics.json, and compared by rnnlab report",
+    "callbacks": "checkpoints, early_stopping.patience and pictures are there; what watches a run for you is an "
+    "instrument (+instruments.NAME._target_=CLASS)",
+    "ckpt_path": "rnnlab resume RUN goes on from a run's last checkpoint, rnnlab evaluate RUN tests its best",
+    "checkpoint": "rnnlab resume RUN goes on from a run's last checkpoint, rnnlab evaluate RUN tests its best",
+    "resume": "rnnlab resume RUN goes on from a run's last checkpoint",
+    "debug": "trainer=debug runs two batches of two epochs",
+    "device": "trainer=cpu, trainer=gpu, or trainer.accelerator=…",
+    "gpus": "trainer=gpu, and trainer.devices=2 for two",
+    "gpu": "trainer=gpu",
+    "cpu": "trainer=cpu",
+    "name": "a run's directory is hydra.run.dir=outputs/NAME",
+    "output": "a run's directory is hydra.run.dir=outputs/NAME",
+    "output_dir": "a run's directory is hydra.run.dir=outputs/NAME",
+    "epochs": "trainer.max_epochs=…",
+    "steps": "trainer.max_steps=…",
+    "learning_rate": "optimizer.lr=…",
+    "batch": "data.batch_size=…",
+    "layers": "model.num_layers=…",
+    "units": "model.hidden_size=…",
+    "dataset": "data=…, and data=csv data.path=FILE for a file of yours (rnnlab list data)",
+    "cell": "model=… (rnnlab list models)",
+    "loss": "the loss is the task's: task=… (rnnlab list tasks)",
+    "lr_scheduler": "scheduler=… (rnnlab list schedulers)",
+    "launcher": "hydra/launcher=…, with -m",
+    "sweeper": "hydra/sweeper=…, with -m",
+}
+"""Words that other programs have for what is said in another way here."""
 EXTRAS = {"joblib": ("joblib", "hydra-joblib-launcher")}
 """Launchers of Hydra's that are an extra of this project: which, and its package."""
 
@@ -42,7 +75,6 @@ def search_path(config_dir: str | None) -> ConfigSearchPath:
     Raises:
         InputError: there is no such directory.
     """
-    register_resolvers()
     path = create_automatic_config_search_path(None, None, str(conf_directory()))
     if config_dir is not None:
         if not Path(config_dir).is_dir():
@@ -51,20 +83,33 @@ def search_path(config_dir: str | None) -> ConfigSearchPath:
     return path
 
 
-def create_hydra(config_dir: str | None = None) -> Hydra:
-    """A Hydra that knows our configs; an earlier one of this process is forgotten."""
+def create_hydra(config_dir: str | None = None, own_tasks: bool = False) -> Hydra:
+    """A Hydra that knows our configs; an earlier one of this process is forgotten.
+
+    Args:
+        config_dir: a user's own.
+        own_tasks: see :func:`register_resolvers`.
+    """
     GlobalHydra.instance().clear()
+    register_resolvers(own_tasks)
     return Hydra.create_main_hydra2(task_name=ROOT, config_search_path=search_path(config_dir))
 
 
-def register_resolvers() -> None:
-    """The one resolver of our configs: a job's directory name in a sweep."""
+def register_resolvers(own_tasks: bool = False) -> None:
+    """The resolvers of our configs: a job's directory name in a sweep, and the direction of the monitored score.
+
+    Args:
+        own_tasks: ask a task that isn't rnnlab's for the direction of its scores, which imports its module: only for
+            what the person at the keyboard composes, never for what stands in a directory.
+    """
     OmegaConf.register_new_resolver("rnnlab.job_name", job_name, replace=True)
+    mode = of_config if own_tasks else lambda monitor, _: direction(str(monitor))
+    OmegaConf.register_new_resolver("rnnlab.mode", mode, replace=True)
 
 
 def job_name(number: Any, overrides: str) -> str:
     """Such as ``3_model=gru,lr=0.01``: unique by its number, readable, short enough for any disk."""
-    readable = re.sub(r"[^\w.=,+-]+", "-", overrides)
+    readable = re.sub(r"[^\w.=,+-]+", "-", str(overrides))
     readable = re.sub(r"(^|,)(\w+[./])+", r"\1", readable)
     return f"{number}_{readable}"[:120].rstrip("_,.-") if readable else str(number)
 
@@ -80,7 +125,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
             config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in NOT_OF_A_RUN])
         container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise InputError(one_line(error)) from None
+        raise InputError(_resolution(error)) from None
     assert isinstance(container, dict)
     return {str(name): value for name, value in container.items()}
 
@@ -92,25 +137,46 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
         return _no_such_choice(error)
     if isinstance(error, OverrideParseException):
         return InputError(f"'{error.override}' is no override: write key=value{_after_colon(text)}")
-    key = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
-    if key is not None and isinstance(error, ConfigCompositionException | HydraException):
-        wrong = key[1].split("@")[0].replace("/", ".")
-        wrong = wrong.removesuffix(".") or wrong
-        # what the chosen groups have, as far as there is one choice each
-        chosen = [
-            each for each in overrides if re.fullmatch(r"[\w/]+=[\w/]+", each) and not each.startswith(f"{key[1]}=")
-        ]
-        known = _known_keys(hydra, chosen) or _known_keys(hydra, [])
-        if wrong not in known:
-            given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key[1]}=")), key[1])
-            siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
-            hint = nearest(wrong, siblings) or nearest(wrong, known)
-            return InputError(
-                f"{given}: unknown key{hint} (+{given} adds a new one)"
-                if "." in wrong
-                else f"{given}: unknown key or group{hint}"
-            )
-    return InputError(one_line(error))
+    if isinstance(error, InstantiationException):  # its last line names a key of Hydra's, which there is
+        return InputError(re.sub(r" full_key: (\S+)", r" (\1)", one_line(error)))
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key is not None:
+        return _no_such_key(key[1], hydra, list(overrides))
+    if text.startswith("Error merging override") and error.__cause__ is not None:
+        return InputError(f"{text.removeprefix('Error merging override ')}: {_resolution(error.__cause__)}")
+    return InputError(_resolution(error))
+
+
+def _resolution(error: BaseException) -> str:
+    """What OmegaConf says in three lines, in one."""
+    text = re.sub(r" object_type=\S+", "", one_line(error))
+    text = re.sub(r" reference_type=\S+", "", text)
+    return re.sub(r" full_key: (\S+)", r" (in \1)", text)
+
+
+def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputError:
+    wrong = key.split("@")[0].replace("/", ".")
+    wrong = wrong.removesuffix(".") or wrong
+    # what the chosen groups have, as far as there is one choice each
+    chosen = [each for each in overrides if re.fullmatch(r"[\w/]+=[\w/]+", each) and not each.startswith(f"{key}=")]
+    known = _known_keys(hydra, chosen) or _known_keys(hydra, [])
+    given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
+    if wrong in known:  # one of Hydra's own, which can't be set
+        return InputError(f"{given}: this key cannot be set")
+    if "." in wrong:
+        siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
+        hint = nearest(wrong, siblings) or nearest(wrong, known)
+        return InputError(f"{given}: unknown key{hint} (+{given} adds a new one)")
+    if wrong in ELSEWHERE:
+        return InputError(f"{given}: unknown key or group: {ELSEWHERE[wrong]}")
+    ours = [name for name in known if not name.startswith(NOT_OF_A_RUN)]
+    deeper = [name for name in ours if name.rpartition(".")[2] == wrong]
+    hint = f"; did you mean '{deeper[0]}'?" if deeper else nearest(wrong, [name for name in ours if "." not in name])
+    if not hint:
+        last = {name.rpartition(".")[2]: name for name in reversed(ours)}
+        near = re.search(r"'(.*)'", nearest(wrong, last))
+        hint = f"; did you mean '{last[near[1]]}'?" if near else ""
+    return InputError(f"{given}: unknown key or group{hint}")
 
 
 def _no_such_choice(error: MissingConfigException) -> InputError:
@@ -118,6 +184,8 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
     options = [option for option in error.options or [] if not option.startswith("_")]
     if group == "hydra/launcher" and choice in EXTRAS:
         return missing(*EXTRAS[choice], f"{group}={choice}")
+    if not group:
+        return InputError(f"--config-name {choice}: there is no such config")
     if not options:
         return InputError(f"{group}={choice}: there is no such config")
     return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")

@@ -112,13 +112,17 @@ def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf, open_dict
 
     from rnnlab.commands.composition import COMPOSITION_ERRORS, create_hydra, explain, plain, run_mode
+    from rnnlab.commands.overrides import read, refuse_what_changes_nothing
 
     hydra = create_hydra()
-    changed = OmegaConf.create(config)
+    changed = OmegaConf.create(without_interpolations(config))
     OmegaConf.set_struct(changed, True)
     try:
         loader = hydra.config_loader
-        for each in OverridesParser.create(loader).parse_overrides(overrides):
+        overrides = read(hydra, overrides)
+        parser = OverridesParser.create(loader)
+        refuse_what_changes_nothing(changed, parser, overrides)
+        for each in parser.parse_overrides(overrides):
             key, line = each.key_or_group, each.input_line or ""
             if each.is_sweep_override() or each.is_delete():
                 raise InputError(f"{line}: one value a key is taken here")
@@ -136,6 +140,17 @@ def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     except COMPOSITION_ERRORS as error:
         raise explain(error, hydra, overrides) from None
     return plain(changed)
+
+
+def without_interpolations(node: Any) -> Any:
+    """A run's config with every ``${`` taken literally: it was resolved when it was written, and what stands in a
+    directory asks for no environment variable.
+    """
+    if isinstance(node, dict):
+        return {name: without_interpolations(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [without_interpolations(value) for value in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node
 
 
 _MISSING = object()

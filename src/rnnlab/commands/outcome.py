@@ -12,9 +12,7 @@ from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.export.check import Case
 from rnnlab.shell import pasted, shown_path
-
-HIGHER_IS_BETTER = ("accuracy", "f1", "r2", "exact_match")
-NEITHER_IS_BETTER = ("coverage", "width")
+from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -73,7 +71,7 @@ def ensemble_table(together: Together, title: str) -> Table:
             continue
         plain = name.removeprefix("test/")
         mean, values = together.mean(name), [member[name] for member in together.members]
-        rises = plain.startswith(HIGHER_IS_BETTER)
+        rises = direction(name) == "max"
         best, worst = sorted(values, reverse=rises)[:: len(values) - 1] if len(values) > 1 else (mean, mean)
         gain = "" if plain.startswith(NEITHER_IS_BETTER) or not mean else f"{(value - mean) / abs(mean):+.1%}"
         if gain:

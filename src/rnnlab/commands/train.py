@@ -12,9 +12,12 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import run_job
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -25,9 +28,11 @@ from rnnlab.commands.composition import (
     conf_directory,
     create_hydra,
     explain,
+    one_line,
     plain,
     register_resolvers,
 )
+from rnnlab.commands.overrides import read, refuse_what_changes_nothing
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import pasted
@@ -53,15 +58,18 @@ def main(arguments: list[str]) -> int:
             return 0
         if args.hydra_help or args.cfg or args.info or args.shell_completion:
             register_resolvers()
+            GlobalHydra.instance().clear()
             _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
             return 0
-        hydra = create_hydra(args.config_dir)
+        hydra = create_hydra(args.config_dir, own_tasks=True)
         name = args.config_name or ROOT
         mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
+        args.overrides = read(hydra, args.overrides)
         config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
         if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
             mode = RunMode.MULTIRUN
             config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        refuse_what_changes_nothing(config, OverridesParser.create(hydra.config_loader), args.overrides)
         launcher = next((each for each in args.overrides if each.startswith("hydra/launcher=")), None)
         if mode == RunMode.RUN and launcher is not None:
             raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
@@ -117,9 +125,9 @@ def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Name
 def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
     """One run, in a directory of its own."""
     claimed = None
+    callbacks = Callbacks(config)
     if is_first_process():
         claimed = _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
-    callbacks = Callbacks(config)
     callbacks.on_run_start(config=config, config_name=ROOT)
     try:
         result = run_job(
@@ -134,6 +142,12 @@ def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
             claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
             print(f"\nGo on with: {pasted('resume', claimed.path)}", file=sys.stderr)
         raise
+    except (HydraException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # of Hydra's own work around the job, such as its loggers: what the job raises stands in the result
+        if claimed is not None:
+            claimed.remove_if_untrained()
+            claimed.remove_made_parents()
+        raise InputError(f"hydra: {one_line(error)}") from error
     callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
     if claimed is not None and not claimed.path.exists():  # refused
         claimed.remove_made_parents()

@@ -149,6 +149,7 @@ def prepare(
         known = task.monitorable()
         raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
     if not trained:
+        check_mode(config["mode"], monitor, task)
         budget = plan(config["trainer"], data.batches_per_pass, whole_passes=task.spec.streamed)
         batches = {"train": budget.batches or data.batches_per_pass, "val": data.batches_of_validation}
         check_batches(config["trainer"], batches, budget.epochs, monitor)
@@ -170,6 +171,18 @@ def prepare(
         if node not in (None, False)
     ]
     return Run(config, data, task, instruments)
+
+
+def check_mode(mode: str, monitor: str, task: Task) -> None:
+    """Refuses to keep the worst epoch.
+
+    Raises:
+        InputError: the monitored score gets better the other way.
+    """
+    right = task.direction(monitor)
+    if right not in (None, mode):
+        way = "higher" if right == "max" else "lower"
+        raise InputError(f"mode={mode}: {monitor} is better the {way} it is: mode={right}")
 
 
 def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str] | None = None) -> Network:

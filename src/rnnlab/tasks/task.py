@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
+from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
 from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -101,6 +102,9 @@ class Task(LightningModule, ABC):
     """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
+    higher_is_better: ClassVar[tuple[str, ...]] = ()
+    """Names of scores of one's own that are better the higher they are, so that a run that monitors one keeps its
+    highest. rnnlab's own are known: accuracy, f1, r2, exact_match."""
     sequence_score_name: ClassVar[str] = "accuracy"
     """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
@@ -308,6 +312,19 @@ class Task(LightningModule, ABC):
         """Every score that an epoch of training logs: what ``monitor`` may name."""
         trained = ["loss", *self.training_scores]
         return [f"val/{name}" for name in self.score_names] + [f"train/{name}" for name in trained]
+
+    def direction(self, monitor: str) -> Direction | None:
+        """Whether the lowest or the highest of a monitored score is the best; ``None`` where it has no better end."""
+        name = monitor.partition("/")[2]
+        if name.startswith(NEITHER_IS_BETTER):
+            return None
+        scores = self.scores["val"]
+        assert isinstance(scores, Scores)
+        metric = scores.metrics[name] if monitor.startswith("val/") and name in scores.metrics else None
+        higher = getattr(metric, "higher_is_better", None)
+        if higher is not None:  # what torchmetrics say of themselves
+            return "max" if higher else "min"
+        return direction(monitor, self.higher_is_better)
 
     # ---- optimization -------------------------------------------------------------------------
 
