@@ -357,7 +357,7 @@ def test_accuracy_is_gathered_by_length() -> None:
     metric.update(torch.tensor([1.0, 0.0, 0.5]), torch.tensor([3, 10, 11]))
     metric.update(torch.tensor([1.0, 1.0]), torch.tensor([20, 20_000]))
     scores = {name: float(value) for name, value in metric.compute().items()}
-    assert scores == {"accuracy@10": 0.5, "accuracy@20": 0.75}
+    assert scores == {"accuracy_length_10": 0.5, "accuracy_length_20": 0.75}
 
 
 def test_the_picture_shows_each_split_over_its_lengths() -> None:
@@ -397,8 +397,8 @@ def test_the_gradient_is_that_of_the_last_answer() -> None:
 def test_a_run_reports_accuracy_by_length(train: Callable[..., Outcome]) -> None:
     outcome = train("data=parity", "data.test_length=[41,120]", "model.hidden_size=4")
     assert (
-        {"test/accuracy@50", "test/accuracy@100", "test/accuracy@200"}
-        >= {name for name in outcome.metrics if "@" in name}
+        {f"test/accuracy_length_{length}" for length in (50, 100, 200)}
+        >= {name for name in outcome.metrics if "_length_" in name}
         != set()
     )
     assert "figures/score_by_length.png" in outcome.figures
@@ -407,8 +407,8 @@ def test_a_run_reports_accuracy_by_length(train: Callable[..., Outcome]) -> None
 @pytest.mark.slow
 def test_an_error_is_gathered_by_length_too(train: Callable[..., Outcome]) -> None:
     outcome = train("data=adding", "data.length=10", "data.test_length=[11,40]", "model.hidden_size=4")
-    by_length = {name: value for name, value in outcome.metrics.items() if name.startswith("test/mse@")}
-    assert set(by_length) == {"test/mse@20", "test/mse@50"}
+    by_length = {name: value for name, value in outcome.metrics.items() if name.startswith("test/mse_length_")}
+    assert set(by_length) == {"test/mse_length_20", "test/mse_length_50"}
     # the mean of all lies between the means of its parts
     assert min(by_length.values()) <= outcome.metrics["test/mse"] <= max(by_length.values())
     assert "figures/score_by_length.png" in outcome.figures

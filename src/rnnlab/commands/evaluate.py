@@ -74,7 +74,8 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     kept: dict[str, Any]
     if len(runs) == 1:
         scores = evaluate_one(configs[0], runs[0], allow)
-        console().print(score_table(scores, f"Test of {shown_path(runs[0].path)}{changed}"))
+        title = f"Test of {shown_path(runs[0].path)}{changed}"
+        console().print(score_table(scores, title, runs[0].status.baseline))
         kept = {"overrides": overrides, "metrics": scores}
         home = runs[0].path
     else:

@@ -1,5 +1,6 @@
 """What a person reads at the end of a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ def print_outcome(outcome: Outcome) -> None:
     out = console()
     metrics, path = outcome.metrics, escape(shown_path(outcome.directory.path))
     out.print()
-    out.print(score_table(metrics, f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"))
+    title = f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"
+    out.print(score_table(metrics, title, outcome.directory.status.baseline))
     out.print(
         f"{metrics['parameters']:,} parameters, {metrics['steps']:,} steps in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"
@@ -33,15 +35,24 @@ def print_outcome(outcome: Outcome) -> None:
     out.print(f"[bold]TensorBoard[/] {escape(tensorboard)}")
 
 
-def score_table(metrics: Mapping[str, Any], title: str) -> Table:
-    """Scores of the network beside those of the trivial predictor on the same split."""
+def score_table(metrics: Mapping[str, Any], title: str, baseline: str | None = None) -> Table:
+    """Scores of the network beside those of the trivial predictor on the same split.
+
+    Args:
+        metrics: as ``metrics.json`` has them.
+        title: of the table.
+        baseline: what the trivial predictor is called.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     table.add_column("Score")
     table.add_column("Network", justify="right")
-    table.add_column("Baseline", justify="right")
+    table.add_column(f"Baseline ({baseline})" if baseline else "Baseline", justify="right")
     plain = {
         name.removeprefix("test/"): value for name, value in metrics.items() if name.startswith(("test/", "rollout/"))
     }
+    the_loss = same_as_loss(metrics)
+    if the_loss is not None:
+        del plain["loss"]
     # baseline/NAME/SCORE: of further predictors than the trivial one; who has many scores has a column
     others: dict[str, dict[str, Any]] = {}
     for score in plain:
@@ -54,11 +65,23 @@ def score_table(metrics: Mapping[str, Any], title: str) -> Table:
         table.add_column(predictor, justify="right")
     for score, value in plain.items():
         beside = [metrics.get(f"baseline/{score}"), *(others[predictor].get(score) for predictor in columns)]
-        table.add_row(score, f"{value:.4g}", *("" if each is None else f"{each:.4g}" for each in beside))
+        shown = f"{score} (the loss)" if score == the_loss else score
+        table.add_row(shown, f"{value:.4g}", *("" if each is None else f"{each:.4g}" for each in beside))
         for predictor, scores in others.items():
             if predictor not in columns and score in scores:
                 table.add_row(f"{score} of {predictor}", "", f"{scores[score]:.4g}")
     return table
+
+
+def same_as_loss(metrics: Mapping[str, Any]) -> str | None:
+    """The score that is the loss under another name, such as the mse of unscaled data: one number, shown once."""
+    names = [name.removeprefix("test/") for name in metrics if name.startswith("test/") and name != "test/loss"]
+
+    def are_close(prefix: str, score: str) -> bool:
+        loss, other = (metrics.get(f"{prefix}/{name}", math.nan) for name in ("loss", score))
+        return math.isclose(loss, other, rel_tol=1e-5)
+
+    return next((name for name in names if all(are_close(prefix, name) for prefix in ("test", "baseline"))), None)
 
 
 def ensemble_table(together: Together, title: str) -> Table:
@@ -66,8 +89,9 @@ def ensemble_table(together: Together, title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for name in ("Score", "Mean member", "Best … worst", "Together", "Gain", "Baseline"):
         table.add_column(name, justify="left" if name == "Score" else "right")
+    the_loss = same_as_loss(together.ensemble)
     for name, value in together.ensemble.items():
-        if not name.startswith(("test/", "rollout/")):
+        if not name.startswith(("test/", "rollout/")) or (name == "test/loss" and the_loss is not None):
             continue
         plain = name.removeprefix("test/")
         mean, values = together.mean(name), [member[name] for member in together.members]
@@ -78,7 +102,7 @@ def ensemble_table(together: Together, title: str) -> Table:
             gain += " better" if (value > mean) == rises and value != mean else " worse" if value != mean else ""
         baseline = together.ensemble.get(f"baseline/{plain}")
         table.add_row(
-            plain,
+            f"{plain} (the loss)" if plain == the_loss else plain,
             f"{mean:.4g}",
             f"{best:.4g} … {worst:.4g}",
             f"{value:.4g}",

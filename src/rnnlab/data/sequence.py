@@ -229,6 +229,7 @@ class SequenceData(LightningDataModule, ABC):
             "fit": ("train", "val"),
             "validate": ("val",),
             "test": ("test",),
+            "predict": ("test",),
         }
         for name in needed.get(stage, SPLITS):
             self.split(name)
@@ -268,6 +269,9 @@ class SequenceData(LightningDataModule, ABC):
 
     def test_dataloader(self) -> "Batches":
         return self._batches("test", EVALUATION_FACTOR * self.batch_size, shuffle=False)
+
+    def predict_dataloader(self) -> "Batches":
+        return self.test_dataloader()
 
     def _batches(self, name: SplitName, batch_size: int, shuffle: bool) -> "Batches":
         split = self.split(name)

@@ -26,7 +26,7 @@ class LossCurves(Instrument):
         if not history:
             return style.message(fig, "no epoch has been finished yet")
         ax = style.dress(fig.subplots(), "epoch", self._label(task))
-        curves.draw(ax, "baseline")
+        curves.draw(ax, f"baseline ({task.baseline_name})")
         style.legend(fig, ax)
         values = curves.values()
         if len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min():
@@ -61,19 +61,15 @@ class AccuracyCurves(Instrument):
 
     def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
         curves = Curves.read(history, "accuracy")
-        fig = style.figure("Accuracy by epoch", self._subtitle(curves, self._words(task)[1]))
+        fig = style.figure("Accuracy by epoch", self._subtitle(curves, task.baseline_name))
         if not history:
             return style.message(fig, "no epoch has been finished yet")
-        asked, baseline = self._words(task)
+        asked = "sequences" if task.spec.target.kind == "class" else "answers"
         ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
-        curves.draw(ax, baseline)
+        curves.draw(ax, f"baseline ({task.baseline_name})")
         style.legend(fig, ax)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         return fig
-
-    def _words(self, task: Task) -> tuple[str, str]:
-        """What is right or wrong, and what the baseline says."""
-        return ("sequences", "most frequent class") if task.spec.target.kind == "class" else ("answers", "any answer")
 
     def _subtitle(self, curves: "Curves", baseline: str) -> str:
         if curves.best is None:
@@ -82,7 +78,7 @@ class AccuracyCurves(Instrument):
         text = f"validation accuracy {accuracy:.1%} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
         if curves.baseline is None:
             return text
-        return f"{text}; the {baseline} alone would give {curves.baseline:.1%}"
+        return f"{text}; the baseline ({baseline}) gives {curves.baseline:.1%}"
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class ScoreByLength(Instrument):
         style.whole_numbers(below.yaxis)
         trivial = next((row[f"baseline/{name}"] for row in history if f"baseline/{name}" in row), None)
         if trivial is not None:
-            ax.axhline(trivial, color=style.QUIET, linestyle="--", label="baseline")
+            ax.axhline(trivial, color=style.QUIET, linestyle="--", label=f"baseline ({task.baseline_name})")
         if right:
             ax.set_ylim(-0.03, 1.03)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))

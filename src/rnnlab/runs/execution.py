@@ -386,6 +386,7 @@ def _execute(
             "running",
             **provenance(),
             started=status.started or now(),
+            baseline=task.baseline_name,
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,

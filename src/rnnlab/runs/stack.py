@@ -250,8 +250,9 @@ class Stack:
         spec = self.task.spec
         every = range(len(batch.rows))
         if lengths is None and not spec.gaps and spec.target.kind != "tokens":
-            return [self.task.weight(Batch(inputs[0], targets[0]))] * len(batch.rows)
-        return [self.task.weight(Batch(inputs[k], targets[k], None if lengths is None else lengths[k])) for k in every]
+            return [int(self.task.weight(Batch(inputs[0], targets[0])))] * len(batch.rows)
+        parts = [Batch(inputs[k], targets[k], None if lengths is None else lengths[k]) for k in every]
+        return [int(self.task.weight(part)) for part in parts]
 
     def _clip(self, gradient: Tensor) -> None:
         """As :meth:`rnnlab.tasks.task.Task.configure_gradient_clipping`, row by row."""

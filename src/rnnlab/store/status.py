@@ -53,6 +53,7 @@ class Status:
         choices: of config groups: ``{"model": "gru", …}``.
         config_dirs: of one's own configs.
         directory: that the command was typed in, from which relative paths of its config lead.
+        baseline: what the trivial predictor is called whose scores stand beside the network's.
         device: it trains on.
         threads: it trains with.
         platform: the operating system.
@@ -88,6 +89,7 @@ class Status:
     choices: Mapping[str, str] = field(default_factory=dict)
     config_dirs: tuple[str, ...] = ()
     directory: str | None = None
+    baseline: str | None = None
     device: str | None = None
     threads: int | None = None
     platform: str | None = None
@@ -249,7 +251,7 @@ def _figures(value: Any) -> tuple[str, ...]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "state": _state,
-    **dict.fromkeys(("reason", "device", "platform", "host", "fleet_alone"), _line),
+    **dict.fromkeys(("reason", "baseline", "device", "platform", "host", "fleet_alone"), _line),
     **dict.fromkeys(("created", "submitted", "started", "finished"), _line),
     **dict.fromkeys(("command", "overrides", "config_dirs"), _texts),
     **dict.fromkeys(("pid", "threads", "pruned", "number", "attempts", "fleet"), _count),

@@ -1,6 +1,6 @@
 """One class for the whole sequence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,6 +24,10 @@ class Classification(Task):
     nothing else: its accuracy is that of the majority class, its loss the
     cross-entropy of those frequencies.
 
+    With class weights w the loss of a split is Σ w l / Σ w over its sequences,
+    whatever the size of a batch. In training Σ w is what the training split
+    has of it on average, so that a weight counts in a batch of one sequence, too.
+
     Args:
         label_smoothing: share of the probability spread evenly over all classes (Szegedy et al. 2016, section 7).
         class_weights: ``none``; ``balanced``, inversely to the training frequencies; or one weight a class.
@@ -33,7 +37,9 @@ class Classification(Task):
     """
 
     target_kind = "class"
+    baseline_name = "majority class"
     class_weights: Tensor | None
+    mean_weight: Tensor | None
     training_scores = ("accuracy",)
 
     def __init__(
@@ -62,9 +68,22 @@ class Classification(Task):
                     f"task.class_weights={list(class_weights)}: {len(weights)} weights for {spec.target.size} classes"
                 )
         self.register_buffer("class_weights", weights, persistent=False)
+        mean = None if weights is None else (weights * frequencies).sum() / frequencies.sum()
+        self.register_buffer("mean_weight", mean, persistent=False)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        return F.cross_entropy(output, batch.targets, self.class_weights, label_smoothing=self.label_smoothing)
+        if self.class_weights is None or not self.training:
+            return F.cross_entropy(output, batch.targets, self.class_weights, label_smoothing=self.label_smoothing)
+        losses = F.cross_entropy(
+            output, batch.targets, self.class_weights, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        assert self.mean_weight is not None
+        return losses.mean() / self.mean_weight
+
+    def weight(self, batch: Batch) -> Tensor | int:
+        if self.class_weights is None or self.training:
+            return super().weight(batch)
+        return self.class_weights[batch.targets].sum()
 
     def metrics(self) -> dict[str, Metric]:
         classes = self.spec.target.size
@@ -100,8 +119,7 @@ class Classification(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        losses: Mapping[str, float] = self.trainer.datamodule.baselines()  # type: ignore[attr-defined]
-        self.log_scores({f"baseline/{name}/loss": nats for name, nats in losses.items()})
+        self.log_scores({f"baseline/{name}/loss": nats for name, nats in self.other_baselines().items()})
 
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         return (output.argmax(-1) == batch.targets).float()

@@ -66,6 +66,13 @@ class Forecasting(Task):
 
     target_kind = "values"
 
+    @property
+    def baseline_name(self) -> str:  # type: ignore[override]
+        """By the data: its own first reference, persistence, or the mean where now is no value to come."""
+        if self.spec.references:
+            return self.spec.references[0].name
+        return "mean" if self.spec.horizon is None else "persistence"
+
     def __init__(
         self,
         network: Network,
@@ -125,8 +132,8 @@ class Forecasting(Task):
         # a batch without any known value teaches nothing, and its loss is no number that stops a run
         return self.distribution.loss(forecast[known], truth[known]).sum() / known.sum().clamp_min(1)
 
-    def weight(self, batch: Batch) -> int:
-        return int(batch.targets.isfinite().sum()) if self.spec.gaps else super().weight(batch)
+    def weight(self, batch: Batch) -> Tensor | int:
+        return batch.targets.isfinite().sum() if self.spec.gaps else super().weight(batch)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return self.distribution.combine(self.distribution.split(outputs)).transpose(-1, -2).flatten(-2)

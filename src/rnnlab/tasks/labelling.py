@@ -29,6 +29,7 @@ class Labelling(Task):
     """
 
     target_kind = "tokens"
+    baseline_name = "chance"
     training_scores = ("accuracy",)
 
     def __init__(
@@ -47,9 +48,6 @@ class Labelling(Task):
         return F.cross_entropy(
             output.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, label_smoothing=self.label_smoothing
         )
-
-    def weight(self, batch: Batch) -> int:
-        return int((batch.targets != IGNORED).sum())
 
     def metrics(self) -> dict[str, Metric]:
         size = self.spec.target.size

@@ -42,6 +42,7 @@ class LanguageModeling(Task):
     """
 
     target_kind = "tokens"
+    baseline_name = "unigram"
 
     def __init__(
         self,
@@ -109,8 +110,8 @@ class LanguageModeling(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        losses: Mapping[str, float] = self.trainer.datamodule.baselines()  # type: ignore[attr-defined]
-        scores = {name: self.read_loss(torch.tensor(nats, dtype=torch.float64)) for name, nats in losses.items()}
+        losses = self.other_baselines().items()
+        scores = {name: self.read_loss(torch.tensor(nats, dtype=torch.float64)) for name, nats in losses}
         self.log_scores({f"baseline/{name}/{self.score}": score for name, score in scores.items()})
 
     # ---- the state that is carried ----------------------------------------------------------------
@@ -129,6 +130,11 @@ class LanguageModeling(Task):
         if batch_idx == 0:
             self._evaluation_state = None
         super().test_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if batch_idx == 0:
+            self._evaluation_state = None
+        return super().predict_step(batch, batch_idx)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predicts, from the state in which the batch before left each stream.

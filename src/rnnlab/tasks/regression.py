@@ -24,6 +24,7 @@ class Regression(Task):
     """
 
     target_kind = "value"
+    baseline_name = "mean"
     sequence_score_name = "mse"
 
     def __init__(

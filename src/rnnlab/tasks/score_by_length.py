@@ -8,7 +8,7 @@ LENGTHS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
 class ScoreByLength(Metric):
-    """``accuracy@n``: the mean over sequences of more steps than the length before n in ``LENGTHS``, and of at most n.
+    """``accuracy_length_n``: the mean over sequences of at most n steps, above the one before it in ``LENGTHS``.
 
     A group without a sequence is left out, and so are sequences of more steps than the last length.
 
@@ -36,7 +36,7 @@ class ScoreByLength(Metric):
     def compute(self) -> dict[str, Tensor]:
         means = self.total / self.count
         return {
-            f"{self.name}@{length}": mean
+            f"{self.name}_length_{length}": mean
             for length, mean, count in zip(LENGTHS, means, self.count, strict=False)
             if count > 0
         }

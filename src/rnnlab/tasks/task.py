@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
@@ -63,15 +64,16 @@ class Scores(nn.Module):
         self.loss = MeanMetric()
         self.metrics = MetricCollection(dict(metrics))
 
-    def update(self, loss: Tensor, weight: int, predictions: Tensor, targets: Tensor) -> None:
+    def update(self, loss: Tensor, weight: Tensor | float, predictions: Tensor, targets: Tensor) -> None:
         self.loss.update(loss, weight)
         self.metrics.update(predictions, targets)
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of all batches since the last call, by name."""
         scores = {"loss": self.loss.compute(), **self.metrics.compute()}
-        self.loss.reset()
-        self.metrics.reset()
+        with torch.inference_mode(False):  # or a training that follows a test would meet tensors that it can't change
+            self.loss.reset()
+            self.metrics.reset()
         return scores
 
 
@@ -105,6 +107,8 @@ class Task(LightningModule, ABC):
     higher_is_better: ClassVar[tuple[str, ...]] = ()
     """Names of scores of one's own that are better the higher they are, so that a run that monitors one keeps its
     highest. rnnlab's own are known: accuracy, f1, r2, exact_match."""
+    baseline_name: str = "trivial predictor"
+    """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
     sequence_score_name: ClassVar[str] = "accuracy"
     """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
@@ -156,8 +160,10 @@ class Task(LightningModule, ABC):
     def baseline(self, batch: Batch) -> Tensor:
         """What a trivial predictor would put out, in the shape of the network's output."""
 
-    def weight(self, batch: Batch) -> int:
-        """How many elements the mean of :meth:`loss` is over."""
+    def weight(self, batch: Batch) -> Tensor | int:
+        """How many elements the mean of :meth:`loss` is over: what it counts for in the mean over a split."""
+        if self.spec.target.kind == "tokens":
+            return (batch.targets != IGNORED).sum()
         if not self.spec.target.per_step:
             return len(batch.inputs)
         return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
@@ -227,6 +233,11 @@ class Task(LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(self.scores["val"], self(batch), batch)
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """What the network puts out, as :meth:`forward`; :meth:`predictions` makes a table of it."""
+        output: Tensor = self(batch)
+        return output
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         output = self(batch)
         self._score(self.scores["test"], output, batch)
@@ -274,6 +285,11 @@ class Task(LightningModule, ABC):
             self.log_scores({f"test/{name}": value for name, value in self.score_by_length.compute().items()})
             self.score_by_length.reset()
 
+    def other_baselines(self) -> Mapping[str, float]:
+        """Test losses of the data's own predictors, by name; none where the trainer got loaders without their data."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data.baselines() if hasattr(data, "baselines") else {}
+
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]
         assert isinstance(scores, Scores)
@@ -285,12 +301,18 @@ class Task(LightningModule, ABC):
         Lightning's ``log`` does so too. But it is made for values of many
         batches, of which it keeps the mean on the device, and takes a
         millisecond for each score: together as long as a small network's epoch.
+        Scores of ``trainer.validate`` and ``trainer.test`` go through it, which
+        then returns them.
         """
+        if self.trainer.sanity_checking:
+            return
         named = {name: torch.as_tensor(score).detach() for name, score in scores.items()}
         self.trainer.callback_metrics.update(
             {name: score.to(torch.promote_types(score.dtype, torch.float32)) for name, score in named.items()}
         )
-        if self.logger is not None and not self.trainer.testing:  # the final scores it gets at the end of the run
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.log_dict(named, sync_dist=self.trainer.world_size > 1)
+        elif self.logger is not None:
             values = {name: score.item() for name, score in named.items()}
             # beside the number of the step that came last, counted from 0, as Lightning's
             self.logger.log_metrics({**values, "epoch": self.current_epoch}, max(self.global_step - 1, 0))
@@ -303,9 +325,11 @@ class Task(LightningModule, ABC):
     @torch.no_grad()
     def measure(self, answers: Iterable[tuple[Tensor, Batch]]) -> dict[str, float]:
         """The scores of what is predicted for some batches, by name."""
-        scores = Scores(self.metrics()).to(self.device)
+        scores, training = Scores(self.metrics()).to(self.device), self.training
+        self.eval()
         for output, batch in answers:
             self._score(scores, output, batch)
+        self.train(training)
         return {name: float(value) for name, value in scores.compute().items()}
 
     def monitorable(self) -> list[str]:
@@ -337,6 +361,8 @@ class Task(LightningModule, ABC):
     def _total_steps(self) -> int:
         # Lightning's own estimate would set the loaders up before a resume has told them where they were
         trainer = self.trainer
+        if trainer.datamodule is None:  # type: ignore[attr-defined]
+            return max(1, int(trainer.estimated_stepping_batches))
         batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
         limit = trainer.overfit_batches or trainer.limit_train_batches  # type: ignore[attr-defined]
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -391,14 +417,14 @@ class TrainingTotals:
 
     def reset(self) -> None:
         self._sums: Tensor | float = 0.0
-        self._weight = 0
+        self._weight: Tensor | int = 0
         self._norms: Tensor | float = 0.0
         self._clipped: Tensor | float = 0.0
         self._steps = 0
 
-    def add(self, means: tuple[Tensor, ...], weight: int) -> None:
+    def add(self, means: tuple[Tensor, ...], weight: Tensor | int) -> None:
         self._sums = self._sums + torch.stack([mean.detach().float() for mean in means]).double() * weight
-        self._weight += weight
+        self._weight = self._weight + weight
 
     def add_gradient(self, norm: Tensor, bound: Tensor | float) -> None:
         self._norms = self._norms + norm
@@ -420,7 +446,7 @@ class TrainingTotals:
 
     def state(self) -> dict[str, Any]:
         tensors = {name: torch.as_tensor(getattr(self, name)) for name in ("_sums", "_norms", "_clipped", "_largest")}
-        return {**tensors, "_weight": self._weight, "_steps": self._steps}
+        return {**tensors, "_weight": int(self._weight), "_steps": self._steps}
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, value in state.items():

@@ -1,0 +1,124 @@
+"""Tasks and data sets behave as any others in Lightning's own loops; class weights; names of scores and baselines."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from conftest import TINY, compose
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+
+from rnnlab.commands.outcome import score_table
+from rnnlab.runs.execution import Run, prepare
+from rnnlab.spec import Batch
+
+# what Lightning says to whoever makes a Trainer by hand, and what it calls that torch has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|isinstance|log_every_n_steps)")
+
+BASELINES = {
+    "sine": "persistence",
+    "classification": "majority class",
+    "reverse_string": "chance",
+    "adding": "mean",
+    "text": "unigram",
+    "csv": "persistence",
+}
+"""What the baseline is called, for a data set of each task."""
+
+
+def built(tmp_path: Path, data: str, *overrides: str) -> Run:
+    path = tmp_path / "given.csv"
+    path.write_text("y\n" + "\n".join(map(str, range(60))) if data == "csv" else "a few words of a text. " * 60)
+    own = [f"data.path={path}"] if data in ("text", "csv") else []
+    own += ["data.target=y", "data.length=4"] if data == "csv" else []
+    own += ["data.length=8"] if data == "text" else []
+    tiny = [value for value in TINY if data not in ("text", "csv") or "num_samples" not in value]
+    return prepare(compose(*tiny, f"data={data}", "model.hidden_size=4", "instruments=none", *own, *overrides))
+
+
+def trainer(**options: Any) -> lightning.Trainer:
+    plain = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return lightning.Trainer(accelerator="cpu", **{"max_epochs": 1, "logger": False, **plain, **options})
+
+
+@pytest.mark.parametrize("data", BASELINES)
+def test_lightnings_own_loops(data: str, tmp_path: Path) -> None:
+    run = built(tmp_path, data, "scheduler=cosine")
+    task, module = run.task, run.data
+    assert task.baseline_name == BASELINES[data]
+    (before,) = trainer().validate(task, module, verbose=False)
+    assert set(before) == {f"val/{name}" for name in task.score_names}
+    callbacks = [EarlyStopping("val/loss"), LearningRateMonitor()]
+    fitter = trainer(callbacks=callbacks, num_sanity_val_steps=1, logger=CSVLogger(tmp_path))
+    fitter.fit(task, module)
+    (after,) = trainer().validate(task, module, verbose=False)
+    assert after["val/loss"] == float(fitter.callback_metrics["val/loss"]) != before["val/loss"]
+    for given in ((module,), (None, module.test_dataloader())):
+        (scores,) = trainer().test(task, given[1] if given[0] is None else given[0], verbose=False)
+        assert {f"test/{name}" for name in task.score_names} <= set(scores)
+        assert {f"baseline/{name}" for name in task.score_names} <= set(scores)
+    loaders = module.train_dataloader(), module.val_dataloader()
+    trainer(max_steps=2).fit(task, *loaders)
+    outputs = trainer().predict(task, module)
+    assert outputs is not None
+    batches = list(module.test_dataloader())
+    assert [len(output) for output in outputs] == [len(batch.inputs) for batch in batches]
+
+
+# ---- class weights --------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_a_split_does_not_depend_on_the_size_of_a_batch(tmp_path: Path) -> None:
+    for data, weights in (("classification", "task.class_weights=balanced"), ("reverse_string", "seed=0")):
+        losses = []
+        for size in (1, 3, 8):
+            run = built(tmp_path, data, weights, f"data.batch_size={size}", "data.num_samples=100")
+            torch.manual_seed(0)
+            for parameter in run.task.network.parameters():
+                nn.init.normal_(parameter)
+            (scores,) = trainer().test(run.task, run.data, verbose=False)
+            losses.append([scores["test/loss"], scores["baseline/loss"]])
+        torch.testing.assert_close(torch.tensor(losses), torch.tensor([losses[0]] * 3))
+        if data == "classification":
+            split = run.data.split("test")
+            output = run.task.network(split.inputs, lengths=split.lengths)[0]
+            expected = nn.functional.cross_entropy(output, split.targets, run.task.class_weights)
+            assert losses[0][0] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_class_weights_act_in_a_batch_of_one(tmp_path: Path) -> None:
+    run = built(tmp_path, "classification", "task.class_weights=balanced", "data.num_samples=100")
+    task, split = run.task, run.data.split("train")
+    task.train()
+
+    def loss(rows: slice) -> torch.Tensor:
+        lengths = None if split.lengths is None else split.lengths[rows]
+        batch = Batch(split.inputs[rows], split.targets[rows], lengths)
+        return task.loss(task(batch), batch)
+
+    number = len(split.targets)
+    alone = torch.stack([loss(slice(row, row + 1)) for row in range(number)])
+    whole = loss(slice(None))
+    # their mean is the weighted loss of the training split, Σ w l / Σ w
+    torch.testing.assert_close(alone.mean(), whole)
+    torch.testing.assert_close(whole, task.eval().loss(task(batch := Batch(*split.batch(torch.arange(number)))), batch))
+    gradients = torch.autograd.grad(alone[0], list(task.parameters()))
+    task.class_weights = None
+    plain = torch.autograd.grad(loss(slice(0, 1)), list(task.parameters()))
+    assert not torch.allclose(gradients[0], plain[0])
+
+
+# ---- what is shown --------------------------------------------------------------------------------------
+
+
+def test_loss_and_mse_are_one_number_once_and_the_baseline_has_its_name() -> None:
+    metrics = {"test/loss": 0.5, "test/mse": 0.5, "test/mae": 0.6, "baseline/loss": 1.0, "baseline/mse": 1.0}
+    table = score_table(metrics, "", "persistence")
+    assert list(table.columns[0].cells) == ["mse (the loss)", "mae"]
+    assert table.columns[2].header == "Baseline (persistence)"
+    # equal by chance for the network, and not for the baseline
+    table = score_table(metrics | {"baseline/mse": 2.0}, "")
+    assert list(table.columns[0].cells) == ["loss", "mse", "mae"]
