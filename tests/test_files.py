@@ -12,6 +12,8 @@ import pytest
 
 from rnnlab.commands import evaluate, predict
 from rnnlab.data.csv import CSV
+from rnnlab.data.reader import FeatureReader, Reader, TokenReader
+from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency
@@ -317,3 +319,41 @@ def test_a_dialect_is_that_of_predictions_and_streams_too(
     assert streamed["step"].to_list() == [step for step in range(48) if step not in (10, 11)]
     said = steps.filter(~pl.col("step").is_in([10, 11]))["y predicted"].to_list()
     assert streamed["y predicted"].to_list() == pytest.approx(said, rel=1e-5)
+
+
+READERS = [
+    FeatureReader(("wave",)),
+    FeatureReader(("a", "b"), fill=True),
+    TokenReader(vocabulary=5),
+    TextReader(("<unk>", "a"), classes=("x",)),
+    CorpusReader(tuple(map(chr, range(256))), "byte"),
+]
+ODD: list[Any] = [
+    None, 3, "", "\udce9", b"abc", object(), {}, {"a": 1}, {"wave": [[1, 2], [3]]}, {"text": [None]}, [],
+    [None], [[None]], [1, None], ["\udce9"], [object()], [{"a": 1}], [[1, 2], [3]], {1, 2}, iter([1, "a"]),
+    np.array(["a"]), np.datetime64("2020"), [np.datetime64("2020")], pl.DataFrame({"wave": [date(2020, 1, 1)]}),
+    pl.DataFrame({"token": ["x"]}).lazy(), float("inf"), [float("nan")],
+]  # fmt: skip
+
+
+def refusal(use: Callable[[Any], Any], x: Any) -> str:
+    """What is said against something; empty where it is read."""
+    try:
+        use(x)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: type(reader).__name__)
+def test_whatever_is_handed_in_is_read_or_refused_in_one_line(reader: Reader) -> None:
+    for use in (lambda x: list(reader.take(x)), reader.step):
+        said = [refusal(use, odd) for odd in ODD]
+        assert any(said)
+        assert not [line for line in said if "\n" in line or len(line) > 400]
+
+
+def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> None:
+    content = "t,y\n" + "".join(f"{k},{k if k >= 36 else ''}\n" for k in range(40))
+    with pytest.raises(InputError, match=r"no value of y in the training part"):
+        CSV(path=text(tmp_path, content), target="y", time="t", length=4, missing="forward")

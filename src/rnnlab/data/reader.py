@@ -1,6 +1,5 @@
 """How a trained run reads new data: features and tokens as they are; see also text_reader and series_reader."""
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,12 @@ from rnnlab.files.dialect import Dialect, cells_of, column_names, is_number
 from rnnlab.files.source import (
     Format,
     Source,
+    as_numbers,
+    brief,
     existing,
     grouped,
     is_table,
+    listed,
     numbers,
     open_source,
     parse_json,
@@ -219,13 +221,14 @@ class StepReader(Reader):
 
     def _separate(self, x: Any) -> list[Any]:
         """The sequences of what may be one or several."""
-        array = None
         try:
-            array = np.asarray(x)
+            array = as_numbers(x)
         except ValueError:  # sequences of different length
-            return list(x)
-        if array.dtype == object:
-            return list(x)
+            return listed(x, f"sequences of {self._step}")
+        except TypeError:
+            raise InputError(f"give sequences of {self._step}, not {brief(x)}") from None
+        if not array.ndim:
+            raise InputError(f"give sequences of {self._step}, not {brief(x)}")
         return list(array) if self._is_several(array) else [array]
 
     @abstractmethod
@@ -303,9 +306,9 @@ class StepReader(Reader):
                     cells.append(value_of(row, short if name not in row and short in row else name, place))
                 row = cells
         try:
-            array = np.asarray([row] if np.ndim(row) == 0 else row, np.float64).reshape(-1)
+            array = as_numbers(row).reshape(-1)
         except (TypeError, ValueError):
-            raise InputError(f"{place}: {json.dumps(row)[:60]} is no step of {self._step}") from None
+            raise InputError(f"{place}: {brief(row)} is no step of {self._step}") from None
         return self.array(array[None], place)[0]
 
     def step(self, x: Any) -> np.ndarray | np.generic:
@@ -372,10 +375,10 @@ class FeatureReader(StepReader):
 
     def array(self, x: Any, place: str) -> np.ndarray:
         try:
-            values = np.asarray(x, np.float64)
+            values = as_numbers(x)
         except (TypeError, ValueError):
             raise InputError(
-                f"{place}: a sequence is a list of steps of {self._step}, all of numbers: {json.dumps(x)[:60]}"
+                f"{place}: a sequence is a list of steps of {self._step}, all of numbers: {brief(x)}"
             ) from None
         if values.ndim == 1 and len(self.names) == 1:
             values = values[:, None]
@@ -499,9 +502,9 @@ class TokenReader(StepReader):
                 raise InputError(f"{place}: '{wrong}' is no token: {self.example}")
             x = [int(word) for word in words]
         try:
-            values = np.asarray(x, np.float64)
+            values = as_numbers(x)
         except (TypeError, ValueError):
-            raise InputError(f"{place}: a sequence is a list of tokens, not {json.dumps(x)[:60]}") from None
+            raise InputError(f"{place}: a sequence is a list of tokens, not {brief(x)}") from None
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim != 1:

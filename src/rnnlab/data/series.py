@@ -636,6 +636,12 @@ class SeriesData(SequenceData):
         panel = self.panel
         if self.residual_of == "seasonal_naive" and self._season is None:
             raise InputError("data.residual_of=seasonal_naive needs data.period, the steps of a season")
+        rows = np.concatenate([np.arange(*part) for part in self.training_parts()])
+        if len(rows) and self.trained is None and not np.isfinite(self.observed(rows)).any():
+            raise InputError(
+                f"there is no value of {', '.join(panel.columns.target)} in the training part, before "
+                f"{show(self.cuts[0])}: nothing could be learned"
+            )
         window = f"a window of data.length={self.length} and data.horizon={self.horizon} steps"
         needed = self._reach + self.length + self.horizon
         sizes = np.diff(panel.starts)

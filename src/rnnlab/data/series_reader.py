@@ -17,7 +17,7 @@ from rnnlab.files import times as time_stamps
 from rnnlab.files.dialect import Dialect, cells_of, column_names
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Gaps, Missing, Panel, ShortSeries, arrange, carry_forward, show
-from rnnlab.files.source import Format, Source, existing, is_missing, is_table, parse_json, table_source
+from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
 
 log = logging.getLogger("rnnlab")
@@ -207,11 +207,10 @@ class SeriesReader(Reader):
         needs_table = bool(self.calendar or columns.series)
         what = f"give {'' if needs_table else f'{numbers}, or '}a table with the {self.example}"
         try:
-            cells = x.tolist() if hasattr(x, "tolist") else x
-            rows = [each if isinstance(each, list | tuple) else [each] for each in cells]
-            values = np.array([[np.nan if is_missing(cell) else cell for cell in row] for row in rows], np.float64)
+            values = as_numbers(x)
         except (TypeError, ValueError):
-            raise InputError(f"{type(x).__name__} is not what this run reads: {what}") from None
+            raise InputError(f"{brief(x)} is not what this run reads: {what}") from None
+        values = values[:, None] if values.ndim == 1 else values
         if values.ndim != 2 or values.shape[1] != len(columns.numbers) or needs_table:
             shape = np.shape(x) if hasattr(x, "shape") else values.shape
             raise InputError(f"an array of the shape {shape} is not what this run reads: {what}")

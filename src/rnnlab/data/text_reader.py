@@ -12,7 +12,18 @@ from rnnlab.data.corpus import UNKNOWN, Unit
 from rnnlab.data.reader import Given, Reader, check_class
 from rnnlab.data.text_encoder import Normalization, TextEncoder, tokens
 from rnnlab.errors import InputError
-from rnnlab.files.source import Format, Source, existing, is_table, parse_json, table_source, value_of
+from rnnlab.files.source import (
+    Format,
+    Source,
+    as_numbers,
+    brief,
+    existing,
+    is_table,
+    listed,
+    parse_json,
+    table_source,
+    value_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +78,7 @@ class TextReader(Reader):
             InputError: it is none, or has nothing in it.
         """
         if not isinstance(text, str):
-            raise InputError(f"{place}: a text is a string, not {text!r}"[:200])
+            raise InputError(f"{place}: a text is a string, not {brief(text)}")
         try:
             return self.encoder.encode(text)
         except InputError as error:
@@ -102,7 +113,7 @@ class TextReader(Reader):
         if is_table(x):
             yield from self._table(table_source(x))
             return
-        for number, text in enumerate([x] if isinstance(x, str) else x):
+        for number, text in enumerate([x] if isinstance(x, str) else listed(x, "a text, or a list of texts")):
             yield Given(number, self.numbers(text, f"text {number}"))
 
     def texts(self, lines: Iterator[str], name: str) -> Iterator[Given]:
@@ -118,10 +129,13 @@ class TextReader(Reader):
             yield self._row(row, number, place)
 
     def step(self, x: Any) -> np.generic:
-        numbers = self.encoder.numbers(x) if isinstance(x, str) else np.asarray(x, np.int64).reshape(-1)
-        if len(numbers) != 1:
-            raise InputError(f"a step is one {self.unit}, not {x!r}"[:200])
-        return numbers[0]
+        try:
+            numbers = self.encoder.numbers(x) if isinstance(x, str) else as_numbers(x).reshape(-1)
+        except (TypeError, ValueError):
+            numbers = np.empty(0)
+        if len(numbers) != 1 or not 0 <= numbers[0] < len(self.vocabulary) or numbers[0] != int(numbers[0]):
+            raise InputError(f"a step is one {self.unit}, not {brief(x)}")
+        return np.int64(numbers[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +165,7 @@ class CorpusReader(TextReader):
 
     def numbers(self, text: Any, place: str) -> np.ndarray:
         if not isinstance(text, str):
-            raise InputError(f"{place}: a text is a string, not {text!r}"[:200])
+            raise InputError(f"{place}: a text is a string, not {brief(text)}")
         # as it stands: in a running text spaces and ends of lines are tokens
         found = self.encoder.numbers(text)
         if not len(found):

@@ -203,6 +203,48 @@ def is_missing(value: Any) -> bool:
         return False
 
 
+def as_numbers(x: Any) -> np.ndarray:
+    """Numbers in memory as float64, not a number where there is none.
+
+    Raises:
+        TypeError: or ValueError: they are no numbers, or nested lists of different length.
+    """
+    found = np.asarray(x)
+    if found.dtype.kind in "Mm":
+        raise TypeError("these are times")
+    return found.astype(np.float64) if found.dtype != object else np.asarray(_without_missing(x), np.float64)
+
+
+def _without_missing(x: Any) -> Any:
+    if isinstance(x, list | tuple | np.ndarray) or (hasattr(x, "__iter__") and hasattr(x, "dtype")):
+        return [_without_missing(each) for each in x]
+    return float("nan") if is_missing(x) else x
+
+
+def brief(x: Any) -> str:
+    """What was given, in half a line."""
+    try:
+        return json.dumps(x)[:60]
+    except (TypeError, ValueError, RecursionError):
+        return f"{type(x).__name__} {' '.join(repr(x).split())}"[:60]
+
+
+def listed(x: Any, what: str) -> list[Any]:
+    """Several things.
+
+    Args:
+        x: a list, an array, or anything that can be counted up.
+        what: is asked for, in words.
+
+    Raises:
+        InputError: it is one thing.
+    """
+    try:
+        return list(x)
+    except TypeError:
+        raise InputError(f"give {what}, not {brief(x)}") from None
+
+
 def frame_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
     """A table of objects; a column of numbers and text is one of text.
 

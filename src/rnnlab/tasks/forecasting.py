@@ -449,7 +449,8 @@ class _Mean(Metric):
             forecast, cases = (part[cases[:, 2] == self.step] for part in (forecast, cases))
         values = self.score(forecast, cases[:, 0])
         values = values / cases[:, 1] if self.relative else values
-        known = values.isfinite()
+        # what overflows counts; what is no number, as a percentage of 0 is, does not
+        known = ~values.isnan()
         setattr(self, self.total, getattr(self, self.total) + values[known].double().sum())
         setattr(self, self.count, getattr(self, self.count) + known.sum())
 
