@@ -1,5 +1,6 @@
 """Tasks and data sets behave as any others in Lightning's own loops; class weights; names of scores and baselines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from rnnlab.commands.outcome import score_table
+from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.execution import Run, prepare
 from rnnlab.spec import Batch
+from rnnlab.tasks.forecasting import _Mean, absolute_error, squared_error
 
 # what Lightning says to whoever makes a Trainer by hand, and what it calls that torch has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|isinstance|log_every_n_steps)")
@@ -122,3 +125,42 @@ def test_loss_and_mse_are_one_number_once_and_the_baseline_has_its_name() -> Non
     # equal by chance for the network, and not for the baseline
     table = score_table(metrics | {"baseline/mse": 2.0}, "")
     assert list(table.columns[0].cells) == ["loss", "mse", "mae"]
+
+
+# ---- what is known --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_learned_from_a_training_part_without_a_known_target(tmp_path: Path) -> None:
+    path = tmp_path / "late.csv"
+    path.write_text("y,x\n" + "".join(f"{'' if row < 82 else row % 7},{row % 5}\n" for row in range(100)))
+    overrides = [
+        "data=csv",
+        f"data.path={path}",
+        "data.target=y",
+        "data.past=[x]",
+        "data.length=4",
+        "data.missing=mask",
+    ]
+    with pytest.raises(InputError, match="column 'y': the training part, up to 80, has no known value of it"):
+        prepare(compose("trainer=cpu", *overrides))
+
+
+def test_an_epoch_without_a_known_target_fails(tmp_path: Path) -> None:
+    run = built(tmp_path, "csv")
+    run.task.spec = replace(run.task.spec, gaps=True)
+    targets = run.data.split("train").batch(torch.arange(4)).targets
+    run.task._training.add((targets.sum() * 0,), run.task.weight(Batch(targets, targets * torch.nan)))
+    with pytest.raises(RunFailed, match="no target of the training split is known"):
+        run.task.on_train_epoch_end()
+
+
+def test_a_square_that_single_precision_cannot_hold_counts() -> None:
+    forecast, truth = torch.tensor([[1.0], [1e22], [2.0]]), torch.tensor([0.0, -1e22, torch.nan])
+    cases = torch.stack([truth, torch.ones(3), torch.ones(3)], 1)[:2]
+    scores = {}
+    for name, score in (("mse", squared_error), ("mae", absolute_error)):
+        mean = _Mean(name, lambda forecast, truth, score=score: score(forecast[..., 0], truth))
+        mean.update(forecast[:2], cases)
+        scores[name] = float(mean.compute())
+    assert scores["mae"] == pytest.approx(1e22, rel=1e-5)
+    assert scores["mse"] == pytest.approx(2e44, rel=1e-5)

@@ -337,6 +337,24 @@ class SeriesData(SequenceData):
                 shift[column], scale[column] = values.mean(), values.std()
         return shift, scale
 
+    def _refuse_unknown(self) -> None:
+        """Raises InputError where the training part knows no value of a target that would be forecast in it, or none
+        at all of another column.
+        """
+        if self.unknown is None:
+            return
+        origins = self._origins("train")[0]
+        for column, name in enumerate(self.panel.columns.numbers):
+            is_target = column < self._targets
+            begins = origins + 1 if is_target else self.panel.starts[:-1]
+            rows = [slice(int(begin), end) for begin, (_, end) in zip(begins, self.training_parts(), strict=True)]
+            if all(self.unknown[part, column].all() for part in rows):
+                after = f" after the first {self._reach + self.length} steps, the first window" if is_target else ""
+                raise InputError(
+                    f"column '{name}': the training part, up to {show(self.cuts[0])}, has no known value of it{after}: "
+                    "there is nothing to learn from"
+                )
+
     @cached_property
     def naive_errors(self) -> np.ndarray:
         """``(series, targets)`` mean absolute error of a naive one-step forecast on the training part, seasonal where
@@ -421,6 +439,7 @@ class SeriesData(SequenceData):
         learned: Mapping[str, Any] = {} if self.trained is None else self.trained["errors"]
         if learned and np.shape(learned["persistence"])[0] == self.horizon:
             return {name: np.asarray(errors, np.float32) for name, errors in learned.items()}
+        self._refuse_unknown()
         first, counts, stride = self._origins("train")
         total = int(counts.sum())
         numbers = np.linspace(0, total - 1, min(MEASURED, total)).round().astype(np.int64)

@@ -447,15 +447,18 @@ class _Mean(Metric):
     def update(self, forecast: Tensor, cases: Tensor) -> None:
         if self.step is not None:
             forecast, cases = (part[cases[:, 2] == self.step] for part in (forecast, cases))
-        values = self.score(forecast, cases[:, 0])
+        # in double precision, where squares of single precision's numbers don't overflow; a score that still does
+        # counts, and makes the mean infinite
+        values = self.score(forecast.double(), cases[:, 0].double())
         values = values / cases[:, 1] if self.relative else values
-        # what overflows counts; what is no number, as a percentage of 0 is, does not
         known = ~values.isnan()
         setattr(self, self.total, getattr(self, self.total) + values[known].double().sum())
         setattr(self, self.count, getattr(self, self.count) + known.sum())
 
     def compute(self) -> Tensor:
-        return (getattr(self, self.total) / getattr(self, self.count)).float()
+        mean = getattr(self, self.total) / getattr(self, self.count)
+        single = mean.float()
+        return mean if single.isinf() else single
 
 
 class _SquaredErrorByStep(Metric):

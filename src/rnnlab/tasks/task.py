@@ -261,6 +261,8 @@ class Task(LightningModule, ABC):
     # ---- epochs -------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
+        if not self._training.weight:
+            raise RunFailed("no target of the training split is known in this epoch: there is nothing to learn from")
         means = self._training.means()
         if self.trainer.world_size > 1:
             of_this_process = torch.tensor(list(means.values()), device=self.device)
@@ -439,6 +441,11 @@ class TrainingTotals:
         """Mean norm before clipping, and the share of steps that were clipped."""
         steps = max(self._steps, 1)
         return {"norm": float(self._norms) / steps, "clipped": float(self._clipped) / steps}
+
+    @property
+    def weight(self) -> int:
+        """Elements that the means are over."""
+        return int(self._weight)
 
     @property
     def largest_norm(self) -> float:
