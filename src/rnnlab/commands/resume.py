@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, nearest
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
 from rnnlab.shell import pasted
 from rnnlab.store.status import State
+
+LENGTH = ("trainer.max_epochs", "trainer.max_steps", "early_stopping.patience")
+"""As :data:`rnnlab.runs.longer.KEYS`, without importing torch."""
 
 
 def main(arguments: list[str]) -> int:
@@ -17,14 +21,16 @@ def main(arguments: list[str]) -> int:
     options = parser(
         "resume",
         "Goes on with a run or a sweep that was stopped, killed or failed, from its last checkpoints. "
-        "Overrides add jobs to a sweep: rnnlab resume SWEEP 'seed=range(5,10)'.",
+        "Overrides add jobs to a sweep (rnnlab resume SWEEP 'seed=range(5,10)') or let a run train longer "
+        "(rnnlab resume RUN trainer.max_epochs=60).",
     )
     options.add_argument("directory", metavar="DIR", help="a run or a sweep directory")
     options.add_argument(
         "overrides",
         metavar="OVERRIDE",
         nargs="*",
-        help="of a sweep: jobs to add to it, or how it goes on (hydra/launcher=local, sweep.retries=1)",
+        help="of a sweep: jobs to add to it, or how it goes on (hydra/launcher=local, sweep.retries=1); of a run: how "
+        "long it trains in all (trainer.max_epochs=60, trainer.max_steps=5000, early_stopping.patience=40)",
     )
     options.add_argument("--force", action="store_true", help="though the sweep's code or configs have changed since")
     add_allow(options)
@@ -43,9 +49,8 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
 
         return resume_sweep(path, overrides, allow, force)
     directory = RunDirectory.open(path)
-    if overrides:
-        raise InputError(f"{overrides[0]}: overrides add jobs to a sweep, and {path} is a run, whose config stays")
-    if directory.status.state == State.DONE:
+    longer = _longer(overrides, path)
+    if directory.status.state == State.DONE and not longer:
         print(f"{path} is done: there is nothing to go on with ({pasted('evaluate', Path(path))})")
         return 0
     with directory.locked():
@@ -56,7 +61,31 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
         execution = load_execution()
         from rnnlab.commands.outcome import print_outcome
 
-        outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow))
+        outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow), longer=longer)
         if is_first_process():
             print_outcome(outcome)
     return 0
+
+
+def _longer(overrides: Sequence[str], path: str) -> dict[str, Any]:
+    """How long a run is to train from now on, by dotted key.
+
+    Raises:
+        InputError: another key, or a value that is none.
+    """
+    longer: dict[str, Any] = {}
+    for override in overrides:
+        key, _, text = override.lstrip("+").partition("=")
+        if key not in LENGTH:
+            hint = nearest(key, LENGTH)
+            raise InputError(
+                f"{override}: {path} is a run, whose config stays but for how long it trains "
+                f"({', '.join(f'{name}=…' for name in LENGTH)}){hint}"
+            )
+        if text in ("null", "auto"):
+            longer[key] = None if text == "null" else text
+        elif text.isdigit():
+            longer[key] = int(text)
+        else:
+            raise InputError(f"{override}: must be a whole number")
+    return longer

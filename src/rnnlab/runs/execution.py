@@ -11,7 +11,6 @@ import lightning
 import torch
 from annotated_types import Lt
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
@@ -36,6 +35,7 @@ from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
+from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.trainer import (
@@ -255,6 +255,7 @@ def execute(
     prune: Callable[[int, float], bool] | None = None,
     seat: Seat | None = None,
     figures: bool = True,
+    longer: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Trains, tests and draws one run in its directory, whose status tells how it went.
 
@@ -267,6 +268,8 @@ def execute(
         prune: told each epoch and its monitored score; true ends the run as not worth going on, untested.
         seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
         figures: let the instruments watch, and draw what they saw.
+        longer: of a run to resume, what its config is to say from now on of how long it trains: dotted keys, of
+            :data:`rnnlab.runs.longer.KEYS`.
 
     Raises:
         InputError: something in the config cannot work, or another process is at work; nothing was trained.
@@ -274,7 +277,7 @@ def execute(
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
     with directory.locked():
-        return _execute_locked(directory, config, resume, allow, quiet, prune, seat, figures)
+        return _execute_locked(directory, config, resume, allow, quiet, prune, seat, figures, longer)
 
 
 def _execute_locked(
@@ -286,13 +289,24 @@ def _execute_locked(
     prune: Callable[[int, float], bool] | None,
     seat: Seat | None,
     figures: bool,
+    longer: Mapping[str, Any] | None,
 ) -> Outcome:
     stop = seat.stop if seat else StopSignals()
     stop.install()
+    refused = False
     try:
         status = directory.status
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
-        run = prepare(config, allow, trained=checkpoint, base=status.directory if resume else None)
+        base = status.directory if resume else None
+        if longer:
+            refused = True  # it stays as it is, unless all of it fits
+            run = lengthened(
+                prepare(with_length(config, longer), allow, trained=checkpoint, base=base), config, checkpoint
+            )
+            directory.write_config(run.config)
+            refused = False
+        else:
+            run = prepare(config, allow, trained=checkpoint, base=base)
         if not figures:
             run.instruments.clear()
         # a run that was stopped before it began has the config of its command, whose paths lead from where that was
@@ -301,9 +315,12 @@ def _execute_locked(
             directory.write_config(run.config)
         return _execute(directory, run, resume, stop, quiet, prune, seat)
     except (Interrupted, KeyboardInterrupt):
-        _end(directory, "interrupted", "stopped by a signal")
+        if not refused:
+            _end(directory, "interrupted", "stopped by a signal")
         raise
     except (InputError, RunFailed) as error:
+        if refused:
+            raise
         _end(directory, "failed", str(error))
         raise
     except OSError as error:

@@ -1,0 +1,118 @@
+"""More epochs for a finished run: as if it had been trained so long from the start."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY
+
+from rnnlab.commands import resume as resume_command
+from rnnlab.commands import train as train_command
+from rnnlab.errors import Interrupted
+from rnnlab.runs import execution
+from rnnlab.runs.directory import RunDirectory
+
+SMALL = (*(each for each in TINY if "max_epochs" not in each), "model.hidden_size=4", "model.dropout=0.3",
+         "model.num_layers=2", "data.length=8", "data.future_length=3", "instruments=none")  # fmt: skip
+Train = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Train:
+    def train(name: str, *overrides: str) -> RunDirectory:
+        path = tmp_path / name
+        assert train_command.main([*SMALL, *overrides, f"hydra.run.dir={path}"]) == 0
+        return RunDirectory.open(path)
+
+    return train
+
+
+def resume(run: RunDirectory, *overrides: str) -> int:
+    return resume_command.main([str(run.path), *overrides])
+
+
+def assert_same(one: RunDirectory, other: RunDirectory) -> None:
+    """But for times."""
+    assert one.epochs == other.epochs
+    final = [{k: v for k, v in run.metrics.items() if not k.startswith("seconds")} for run in (one, other)]
+    assert final[0] == final[1]
+    for name in ("best_checkpoint", "last_checkpoint"):
+        weights = [torch.load(getattr(run, name), weights_only=True)["state_dict"] for run in (one, other)]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert one.status.state == other.status.state == "done"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["trainer.max_epochs=2"], ["trainer.max_epochs=4"]),
+        (["trainer.max_epochs=3", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.3"],
+         ["trainer.max_epochs=5"]),
+        (["trainer.max_steps=50"], ["trainer.max_steps=100"]),
+    ],
+    ids=["epochs", "plateau", "steps"],
+)  # fmt: skip
+def test_a_longer_run_is_as_if_it_had_been_so_long_from_the_start(
+    before: list[str], after: list[str], begin: Train
+) -> None:
+    run = begin("run", *before)
+    best = run.metrics["best_epoch"]
+    rows = run.epochs
+    assert resume(run, *after) == 0
+    assert run.epochs[: len(rows)] == rows and len(run.epochs) > len(rows)
+    assert run.metrics["best_epoch"] >= best
+    assert_same(run, begin("whole", *(each for each in before if each.partition("=")[0] not in after[0]), *after))
+
+
+def test_who_was_stopped_early_needs_more_patience(begin: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    impatient = ("optimizer.lr=0.5", "trainer.max_epochs=9", "early_stopping.patience=1")
+    run = begin("run", *impatient)
+    epochs = len(run.epochs)
+    assert epochs < 9
+    config, status = run.config, run.status
+    assert resume(run, "trainer.max_epochs=12") == 2
+    assert "early_stopping.patience=1: this run was stopped after" in capfd.readouterr().err
+    assert (run.config, run.status) == (config, status)
+    assert resume(run, "trainer.max_epochs=12", "early_stopping.patience=30") == 0
+    whole = begin("whole", "optimizer.lr=0.5", "trainer.max_epochs=12", "early_stopping.patience=30")
+    assert len(run.epochs) == 12
+    assert_same(run, whole)
+
+
+def test_a_longer_run_that_is_stopped_keeps_what_it_had_and_goes_on(
+    begin: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin("run", "trainer.max_epochs=2")
+    best, metrics = run.best_checkpoint.read_bytes(), run.metrics
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise Interrupted(15)
+
+    monkeypatch.setattr(execution, "_execute", stopped)
+    assert resume(run, "trainer.max_epochs=4") == 143
+    monkeypatch.undo()
+    assert run.best_checkpoint.read_bytes() == best and run.metrics == metrics and len(run.epochs) == 2
+    assert resume(run) == 0
+    assert_same(run, begin("whole", "trainer.max_epochs=4"))
+
+
+def test_what_a_run_cannot_be_told_anew_is_one_line_and_changes_nothing(
+    begin: Train, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = begin("run", "trainer.max_epochs=2", "scheduler=one_cycle")
+    config, status = run.config, run.status
+    for override, said in (
+        ("trainer.max_epochs=1", "trainer.max_epochs=1: this run has trained for 8 steps (2 epochs) already"),
+        ("trainer.max_epochs=2", "give it more"),
+        ("trainer.max_epochs=3", "scheduler=one_cycle ends where the training was to end"),
+        ("trainer.max_epochs=x", "must be a whole number"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: must be"),
+        ("optimizer.lr=0.1", "whose config stays but for how long it trains"),
+        ("trainer.max_epoch=3", "did you mean 'trainer.max_epochs'?"),
+    ):
+        assert resume(run, override) == 2
+        error = capfd.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+    assert (run.config, run.status) == (config, status)
