@@ -509,3 +509,27 @@ def test_the_pages_script_parses() -> None:
 def test_find_runs_refuses_by_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs there"):
         find_runs([tmp_path])
+
+
+def test_a_spreadsheet_computes_no_cell_and_numbers_stay_numbers(make: Make, tmp_path: Path) -> None:
+    texts = {"a": "=1+1", "b": "@SUM(1)", "c": "+cmd", "d": "-x", "e": "\t=1", "f": "-0.25", "g": "+3"}
+    for number in (0, 1):
+        values = {key: value if number else "other" for key, value in texts.items()}
+        make(f"run{number}", settings={"data": {"_target_": "x.Y", **values}, "lr": -0.5 + number},
+             overrides=tuple(f"+data.{key}={value}" for key, value in values.items()), val=-0.5)  # fmt: skip
+    main([str(tmp_path)])
+    rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines()))
+    (row,) = [row for row in rows if row["data.f"] != "other"]
+    assert [row[f"data.{key}"] for key in "abcd"] == ["'=1+1", "'@SUM(1)", "'+cmd", "'-x"]
+    assert float(row["data.f"]) == -0.25 and float(row["data.g"]) == 3 and float(row["mean"]) == -0.5
+
+
+def test_no_text_of_a_run_controls_the_terminal(make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\r"
+    make(f"bad{evil}", state="failed", reason=f"out of {evil}memory", overrides=(f"+note={evil}",), val=None)
+    make("good", overrides=(f"+note={evil}",), settings={"note": evil})
+    make("other", settings={"note": "b"}, overrides=("+note=b",))
+    main([str(tmp_path)])
+    main([str(tmp_path / f"no{evil}")])
+    said = "".join(capfd.readouterr())
+    assert "\\x1b" in said and not set(said) & {"\x1b", "\x07", "\r"}

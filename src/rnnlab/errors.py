@@ -1,5 +1,6 @@
 """What ends a run on purpose, each said in one line."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -22,6 +23,19 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by {signal_number}")
         self.signal_number = signal_number
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """A text as a terminal may get it: what would control it is escaped; lines and tabs stay."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(text: object) -> str:
+    """Any text, or what an error says, on one line that a terminal may get."""
+    return visible(" ".join(str(text).split()))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from rnnlab.errors import InputError, Interrupted, RunFailed
+from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
 """Of data of one's own."""
@@ -62,10 +62,10 @@ def guarded(action: Callable[[], int]) -> int:
     try:
         return action()
     except InputError as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
+        print(f"rnnlab: {visible(str(error))}", file=sys.stderr)
         return 2
     except RunFailed as error:
-        print(f"rnnlab: failed: {error}", file=sys.stderr)
+        print(f"rnnlab: failed: {visible(str(error))}", file=sys.stderr)
         return 1
     except Interrupted as error:
         print("\nstopped; a checkpoint is written: the same command goes on", file=sys.stderr)

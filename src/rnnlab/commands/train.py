@@ -33,7 +33,7 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.commands.overrides import read, refuse_what_changes_nothing
-from rnnlab.errors import InputError, Interrupted, RunFailed
+from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import pasted
 from rnnlab.store.status import State
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _say(error: Exception, status: int = 2) -> int:
-    print(f"rnnlab: {error}", file=sys.stderr)
+    print(f"rnnlab: {visible(str(error))}", file=sys.stderr)
     return status
 
 
@@ -235,5 +235,5 @@ def _job_of_sweep(directory: RunDirectory, allow: Sequence[str] | None) -> float
     status = directory.status
     value = score(directory, directory.config["monitor"])
     how = f"failed: {status.reason}" if status.state == "failed" else f"{value:.4g}"
-    print(f"{directory.path.name}  {how}")
+    print(visible(f"{directory.path.name}  {how}"))
     return value

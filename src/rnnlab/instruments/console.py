@@ -1,13 +1,25 @@
 """The one console: wide enough for a table where there is no terminal to ask."""
 
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from rnnlab.errors import visible
 
 WIDTH_WITHOUT_TERMINAL = 140
+
+
+class _Console(Console):
+    """What a run says of itself, a name or a reason, moves no cursor and colours nothing."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def console() -> Console:
     """A console on standard output; it leaves numbers uncoloured and long paths in one piece."""
     width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    return Console(highlight=False, soft_wrap=True, width=width)
+    return _Console(highlight=False, soft_wrap=True, width=width)

@@ -81,8 +81,8 @@ class RunRecord:
 
     @property
     def score(self) -> float | None:
-        """The monitored score of a run that is done; it is finite."""
-        return self.metrics.get(self.monitor) if self.state == "done" else None
+        """The monitored score of a run that is done; it is finite. A run without a config doesn't say which that is."""
+        return self.metrics.get(self.monitor) if self.state == "done" and self.config else None
 
     @property
     def so_far(self) -> float | None:

@@ -62,10 +62,20 @@ def write_leaderboard(path: Path, boards: Iterable[Board]) -> None:
     )
     text = io.StringIO()
     writer = csv.DictWriter(text, [*BEFORE, *keys, *AFTER], restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({key: _cell(key) for key in (*BEFORE, *keys, *AFTER)})
     for table in tables:
         for row in table:
-            writer.writerow(
-                {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-            )
+            writer.writerow({key: _cell(value) for key, value in row.items()})
     replace(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    """A cell that a spreadsheet shows and doesn't compute: a text that it would take for a formula gets a ``'``."""
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
+        try:
+            float(value)
+        except ValueError:
+            return f"'{value}"
+    return value

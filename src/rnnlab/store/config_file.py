@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rnnlab.store.files import Damaged, one_line, read_text
+from rnnlab.errors import one_line
+from rnnlab.store.files import Damaged, read_text
 
 CONFIG = "config.yaml"
 BYTES = 4 * 2**20

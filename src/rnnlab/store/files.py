@@ -15,12 +15,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, one_line
 
 UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """A temporary file of :func:`replacing`, and the name that it was to get."""
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Damaged(InputError):
@@ -28,11 +26,6 @@ class Damaged(InputError):
 
     def __init__(self, path: str | Path, what: str) -> None:
         super().__init__(f"{path} is damaged: {one_line(what)}")
-
-
-def one_line(text: Any) -> str:
-    """Any text on one line that a terminal can show, without what would control it."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", " ".join(str(text).split()))
 
 
 # ---- reading --------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnlab.errors import InputError
-from rnnlab.store.files import one_line, open_regular, open_to_append
+from rnnlab.errors import InputError, one_line
+from rnnlab.store.files import open_regular, open_to_append
 from rnnlab.store.times import now
 
 try:

@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rnnlab.errors import nearest
+from rnnlab.errors import nearest, one_line
 from rnnlab.store import json_text
-from rnnlab.store.files import Damaged, one_line
+from rnnlab.store.files import Damaged
 
 STATUS = "status.json"
 BYTES = 4 * 2**20
