@@ -8,7 +8,7 @@ DIR ?= outputs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train sweep evaluate tensorboard report test test-all lint format typecheck check mutants bench docs clean
+.PHONY: help install train sweep evaluate tensorboard report test test-all fuzz lint format typecheck check mutants bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,13 +50,18 @@ tensorboard: .venv/installed ## curves, figures and hyperparameters in a browser
 # ---- the project itself
 
 # One thread a process: the nets of the tests are too small for more.
-test test-all: export OMP_NUM_THREADS := 1
+test test-all fuzz: export OMP_NUM_THREADS := 1
 
 test: .venv/installed ## the fast tests
 	@$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
 
 test-all: .venv/installed ## all tests
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+fuzz: export RNNLAB_FUZZ_CASES = $(or $(N),1000)
+fuzz: export RNNLAB_FUZZ_SEED = $(or $(SEED),0)
+fuzz: .venv/installed ## wrong configs, overrides and files, N=1000 of each kind, from SEED=0
+	@$(BIN)/pytest -n 2 tests/fuzz $(ARGS)
 
 lint: .venv/installed ## ruff, and the imports that pyproject.toml allows
 	@$(BIN)/ruff check --quiet --output-format concise

@@ -4,8 +4,19 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 2000
+"""Characters of a message; its middle is left out where it is longer."""
 
-class InputError(Exception):
+
+class OneLine(Exception):
+    """An error whose message is one line, whatever was put into it."""
+
+    def __init__(self, message: str = "") -> None:
+        text = one_line(message)
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}")
+
+
+class InputError(OneLine):
     """Bad input: the command prints the message on one line and exits with status 2.
 
     The message names the key, the value, what is allowed and, where there is
@@ -13,7 +24,7 @@ class InputError(Exception):
     """
 
 
-class RunFailed(Exception):
+class RunFailed(OneLine):
     """A run that started and cannot go on (a loss that is no number, a full disk): one line, exit status 1."""
 
 
@@ -38,9 +49,9 @@ def one_line(text: object) -> str:
     return visible(" ".join(str(text).split()))
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def nearest(name: object, valid: Iterable[str]) -> str:
     """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
-    valid = list(valid)
+    name, valid = str(name), list(valid)
     # letters in the wrong order are the commonest slip, and the one that difflib ranks low
     swapped = [other for other in valid if sorted(other) == sorted(name)]
     close = swapped or get_close_matches(name, valid, n=1, cutoff=0.5)

@@ -10,9 +10,12 @@ TS = b"@problemName a\n@classLabel true a b\n@data\n" + b"".join(
     b"%d,2,3,4:%s\n" % (i, b"ab"[i % 2 : i % 2 + 1]) for i in range(20)
 )
 PIECES = [
-    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n\n\n", b'"', b'""', b",", b";", b"\t", b",,,,,,", b"nan", b"inf",
-    b"-inf", b"1e400", b"NA", b"null", b"\xed\xa0\x80", b"\xe2\x80\xae", b"=1+1", b"\x1b[31m", b"9" * 400, b"x" * 70_000,
-    b"[" * 5_000, b'{"a":' * 5_000, b"PAR1", b"PK\x03\x04", b"0x10", b"1_000", b"1,5", b"31.12.99", b"2924-01-01", b"@data\n",
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n\n\n", b'"', b'""', b",", b";", b"\t",
+    b",,,,,,", b"nan", b"inf",
+    b"-inf", b"1e400", b"NA", b"null", b"\xed\xa0\x80", b"\xe2\x80\xae", b"=1+1", b"\x1b[31m", b"9" * 400,
+    b"x" * 70_000,
+    b"[" * 5_000, b'{"a":' * 5_000, b"PAR1", b"PK\x03\x04", b"0x10", b"1_000", b"1,5", b"31.12.99",
+    b"2924-01-01", b"@data\n",
     b"a:b:c", b"(1,2)", b"?", "é".encode("latin-1"), "é".encode(), b"{}", b"[]", b"[[]]", b'{"inputs": 3}', b"true",
 ]  # fmt: skip
 

@@ -6,20 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 7, 10**30, -(10**30), 0.0, 0.5, -0.5, 1.5, 1e-300, 1e300, float("nan"), float("inf"),
-    "", "abc", "auto", "none", "null", "true", "0.1", "val/loss", "../x", "/", "a\nb", "[a]", "ä", "\ud800", "\x00", "x" * 5000,
+    None, True, False, 0, 1, -1, 2, 7, 10**30, -(10**30), 0.0, 0.5, -0.5, 1.5, 1e-300,
+    1e300, float("nan"), float("inf"),
+    "", "abc", "auto", "none", "null", "true", "0.1", "val/loss", "../x", "/", "a\nb", "[a]", "ä", "\ud800",
+    "\x00", "x" * 5000,
     [], [1], [1, 2], [[1], [2]], ["a", 3], [None], {}, {"a": 1}, {"_target_": "os.system"}, {"_target_": 3},
     {"_target_": "rnnlab.cells.gru.GRU", "_partial_": True}, {"_target_": "torch.optim.SGD", "lr": 0.1},
     {"_target_": "builtins.dict", "a": 1}, {"_partial_": 5},
 ]  # fmt: skip
 TEXTS = [
-    "null", "true", "", "0", "-1", "1e400", "nan", "1" + "0" * 40, "abc", "'a b'", "[]", "[1,2", "{}", "{a:1}", "[gru,lstm]",
+    "null", "true", "", "0", "-1", "1e400", "nan", "1" + "0" * 40, "abc", "'a b'", "[]", "[1,2", "{}",
+    "{a:1}", "[gru,lstm]",
     "${seed}", "${nope}", "${", "${oc.env:NOPE}", "a=b", "a#b", "(", "f(x)", "ö", ";", "'", '"', "\\", "\t", ",", "a,b",
-    "interval(0,1)", "range(3)", "choice(1,2)", "???", "x" * 3000, "../..", "!!python/object:os.system", "%s", "\x1b[31m",
+    "interval(0,1)", "range(3)", "choice(1,2)", "???", "x" * 3000, "../..", "!!python/object:os.system", "%s",
+    "\x1b[31m",
 ]  # fmt: skip
 LIGHTNING = [
     "callbacks", "logger", "plugins", "barebones", "default_root_dir", "enable_checkpointing", "enable_progress_bar",
-    "fast_dev_run", "limit_train_batches", "limit_val_batches", "log_every_n_steps", "max_time", "min_epochs", "min_steps",
+    "fast_dev_run", "limit_train_batches", "limit_val_batches", "log_every_n_steps", "max_time", "min_epochs",
+    "min_steps",
     "overfit_batches", "check_val_every_n_epoch", "val_check_interval", "inference_mode", "benchmark", "sync_batchnorm",
     "reload_dataloaders_every_n_epochs", "use_distributed_sampler", "enable_model_summary", "num_sanity_val_steps",
 ]  # fmt: skip
@@ -85,4 +90,5 @@ def wrong_override(keys: list[str], rng: random.Random) -> str:
     if kind < 0.2:  # misspelt
         at = rng.randrange(len(key))
         key = key[:at] + rng.choice(["", key[at] * 2, "x"]) + key[at + 1 :]
-    return f"{rng.choice(['', '', '', '+', '++', '~'])}{key}{rng.choice(['=', '=', '=', '=', '', '=='])}{rng.choice(TEXTS)}"
+    start, sign = rng.choice(["", "", "", "+", "++", "~"]), rng.choice(["=", "=", "=", "=", "", "=="])
+    return f"{start}{key}{sign}{rng.choice(TEXTS)}"

@@ -85,7 +85,11 @@ def _check(override: Override, loader: ConfigLoaderImpl) -> None:
         raise InputError(f"'{line}' is no override: write key=value")
     if key.startswith(SET_BY_HYDRA):
         raise InputError(f"{line}: Hydra sets {key} itself: leave it out")
-    if override.is_delete() or not loader.repository.group_exists(key):
+    if not loader.repository.group_exists(key):
+        return
+    if override.is_delete():
+        if override.value() is not None and not isinstance(override.value(), str):
+            raise InputError(f"{line}: a choice that is to be left out is named (~{key}=NAME), or not at all (~{key})")
         return
     options = [option for option in loader.get_group_options(key) if not option.startswith("_")]
     for value in _values(override):

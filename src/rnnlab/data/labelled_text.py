@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import polars as pl
 
 from rnnlab.data.corpus import find_files, read_text
 from rnnlab.errors import InputError, nearest
+from rnnlab.files.source import parse_json
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -75,10 +75,7 @@ def _read_json_lines(file: Path, content: str) -> Iterator[tuple[int, dict[str, 
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{file}, line {number} is no JSON: {error}") from None
+        row = parse_json(line, f"{file}, line {number}")
         if not isinstance(row, dict):
             raise InputError(f'{file}, line {number}: give an object a line, such as {{"text": …, "label": …}}')
         yield number, row

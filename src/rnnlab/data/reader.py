@@ -307,7 +307,7 @@ class StepReader(Reader):
                 row = cells
         try:
             array = as_numbers(row).reshape(-1)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{place}: {brief(row)} is no step of {self._step}") from None
         return self.array(array[None], place)[0]
 
@@ -376,7 +376,7 @@ class FeatureReader(StepReader):
     def array(self, x: Any, place: str) -> np.ndarray:
         try:
             values = as_numbers(x)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(
                 f"{place}: a sequence is a list of steps of {self._step}, all of numbers: {brief(x)}"
             ) from None
@@ -503,7 +503,7 @@ class TokenReader(StepReader):
             x = [int(word) for word in words]
         try:
             values = as_numbers(x)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{place}: a sequence is a list of tokens, not {brief(x)}") from None
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]

@@ -14,7 +14,7 @@ import polars as pl
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, is_number
-from rnnlab.files.table import decode, explain, scan_csv
+from rnnlab.files.table import explain, first_line, scan_csv
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts"]
 SUFFIXES: dict[str, Format] = {
@@ -110,7 +110,7 @@ class Source:
         assert isinstance(self.content, bytes)
         dialect = replace(self.dialect, separator="\t") if self.format == "tsv" else self.dialect
         content = self.content
-        header = decode(content.lstrip(b"\r\n").split(b"\n", 1)[0], f"{self.name}, line 1", True).rstrip("\r")
+        header = first_line(content.lstrip(b"\r\n"), self.name)
         separator = dialect.separator_of(header, wanted)
         first = next(csv.reader([header], delimiter=separator), [])
         if names and len(first) == len(names) and all(map(is_number, first)):
@@ -313,7 +313,7 @@ def parse_json(line: str, place: str) -> Any:
     """
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place} is no JSON: {error}") from None
 
 

@@ -48,7 +48,7 @@ def read(path: Path, columns: Columns, dialect: Dialect | None = None) -> Table:
         return tabulate(lazy, columns, source, dialect)
     except pl.exceptions.PolarsError as error:
         if path.suffix.lower() not in PARQUET:
-            explain(path, source, dialect.separator_of(_first_line(path, source), columns.all))
+            explain(path, source, dialect.separator_of(first_line(path, source), columns.all))
         raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from None
@@ -69,7 +69,7 @@ def scan_csv(
     Raises:
         InputError: the header is no UTF-8, or names a wanted column twice.
     """
-    first = _first_line(content, source)
+    first = first_line(content, source)
     separator = dialect.separator_of(first, wanted)
     rows = lines_of(content, source, separator, quoted)
     names = column_names(next(rows, (0, []))[1])
@@ -336,7 +336,12 @@ def decode(line: bytes, place: str, is_first: bool = False) -> str:
         ) from None
 
 
-def _first_line(content: Path | bytes, source: str) -> str:
+def first_line(content: Path | bytes, source: str) -> str:
+    """The header of a CSV.
+
+    Raises:
+        InputError: it is no UTF-8, or the lines of the file end as no program of today ends them.
+    """
     with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as file:
         line = file.readline(SAMPLE)
     if b"\r" in line.rstrip(b"\r\n"):

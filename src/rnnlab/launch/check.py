@@ -108,7 +108,7 @@ def _check_part(node: Any, key: str, allow: Sequence[str] | None) -> None:
             target = locate(node, key, allow)
             check_value(node.get(PARTIAL, False), bool, f"{key}.{PARTIAL}")
             arguments = {name: value for name, value in node.items() if name not in (TARGET, PARTIAL)}
-            check_arguments(target, arguments, key, complete=False)
+            check_arguments(target, arguments, key, complete=False, built=False)
         for name, value in node.items():
             _check_part(value, f"{key}.{name}", allow)
     elif isinstance(node, list):

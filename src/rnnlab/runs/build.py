@@ -250,6 +250,7 @@ def check_arguments(
     key: str,
     given: Mapping[str, Any] | None = None,
     complete: bool = True,
+    built: bool = True,
 ) -> None:
     """Holds arguments against a signature.
 
@@ -259,12 +260,16 @@ def check_arguments(
         key: where they stand in the config; empty for its top.
         given: further arguments, which need no check.
         complete: whether every required argument must be there.
+        built: whether configs among them have been built already; else they are looked at when they are.
 
     Raises:
         InputError: naming the key, the value, and what is allowed.
     """
     given = given or {}
-    signature = inspect.signature(target)
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{_join(key, TARGET)}: {target} has no signature, and nothing can be checked") from error
     named = {
         name: parameter
         for name, parameter in signature.parameters.items()
@@ -276,8 +281,7 @@ def check_arguments(
         if name not in named and not takes_any:
             known = f" (known: {_list(named)})" if named else " (it takes none)"
             raise InputError(f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}")
-        # what is yet to be built is looked at when it is
-        if name in hints and not (isinstance(value, Mapping) and TARGET in value):
+        if name in hints and (built or not (isinstance(value, Mapping) and TARGET in value)):
             check_value(value, hints[name], _join(key, name))
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
     if complete and missing:
@@ -290,11 +294,7 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     Raises:
         InputError: ``key=value: `` and what is allowed.
     """
-    strict = not isinstance(value, list)  # a YAML list also stands for a tuple
-    try:
-        adapter = _adapter(annotation, strict)
-    except TypeError:  # an annotation with parts that cannot be remembered
-        adapter = _adapter.__wrapped__(annotation, strict)
+    adapter = _remembered(annotation)
     if adapter is None:
         return
     for number in _numbers(value) if annotation is not Any else ():
@@ -302,22 +302,44 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
             raise InputError(f"{key}={shown(value)}: must be finite")
         if abs(number) >= 2**63:  # what neither numpy nor torch can count
             raise InputError(f"{key}={shown(value)}: must be below 2**63")
+    problems = _problems(adapter, value)
+    if problems and isinstance(value, list):  # which also stands for a tuple
+        others = _problems(adapter, _as_tuple(value))
+        problems = others and [p for p in (*problems, *others) if p["type"] not in ("tuple_type", "list_type")]
+        problems = problems or others
+    if not problems:
+        return
+    texts = []
+    for problem in problems:
+        text = _allowed(problem)
+        if problem["type"] == "is_instance_of" and len(problems) > 1:
+            continue
+        if text not in texts:
+            texts.append(text)
+    hint = ""
+    if isinstance(value, str):
+        options = [e["ctx"]["expected"] for e in problems if e["type"] == "literal_error"]
+        hint = nearest(value, [o.strip("' ") for option in options for o in option.replace(" or ", ",").split(",")])
+    raise InputError(f"{key}={shown(value)}: must be {' or '.join(texts)}{hint}")
+
+
+def _problems(adapter: Any, value: Any) -> list[Any]:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        problems = error.errors()
-        texts = []
-        for problem in problems:
-            text = _allowed(problem)
-            if problem["type"] == "is_instance_of" and len(problems) > 1:
-                continue
-            if text not in texts:
-                texts.append(text)
-        hint = ""
-        if isinstance(value, str):
-            options = [e["ctx"]["expected"] for e in problems if e["type"] == "literal_error"]
-            hint = nearest(value, [o.strip("' ") for option in options for o in option.replace(" or ", ",").split(",")])
-        raise InputError(f"{key}={shown(value)}: must be {' or '.join(texts)}{hint}") from None
+        return list(error.errors())
+    return []
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _remembered(annotation: Any) -> Any:
+    try:
+        return _adapter(annotation)
+    except TypeError:  # an annotation with parts that cannot be remembered
+        return _adapter.__wrapped__(annotation)
 
 
 def _allowed(problem: Mapping[str, Any]) -> str:
@@ -344,10 +366,10 @@ def _numbers(value: Any) -> Iterable[int | float]:
 
 
 @lru_cache(maxsize=1024)
-def _adapter(annotation: Any, strict: bool) -> Any:
+def _adapter(annotation: Any) -> Any:
     """What holds values against an annotation, and is slow to make; ``None`` where it says nothing to check."""
     try:
-        return TypeAdapter(annotation, config=ConfigDict(strict=strict, arbitrary_types_allowed=True))
+        return TypeAdapter(annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
         return None
 
@@ -360,8 +382,8 @@ def unknown_keys(config: Mapping[str, Any], known: Iterable[str]) -> None:
             raise InputError(f"{name}={shown(config[name])}: unknown key{nearest(name, known)} (known: {_list(known)})")
 
 
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
+def _join(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
 
 
 @lru_cache(maxsize=256)
