@@ -13,7 +13,7 @@ from annotated_types import Len
 from rnnlab.data.series import SeriesData
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
-from rnnlab.files.panel import Columns, Gaps, Panel, arrange
+from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange
 from rnnlab.files.table import check_columns, read, tabulate
 from rnnlab.shapes import FilePath
 
@@ -50,6 +50,7 @@ class CSV(SeriesData):
         thousands: between groups of three digits, such as ``.`` or a space; ``None``: nothing is.
         missing_values: further words, or numbers, for a missing value.
         time_format: of the times, as in Python's ``strptime``; ``None``: it is guessed.
+        short_series: a series with fewer rows than a window needs is an ``error``, or ``drop`` leaves it out.
         sort: rows by time, rather than to refuse what is out of order.
         gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take
             each row for a step.
@@ -69,6 +70,7 @@ class CSV(SeriesData):
     thousands: str | None = None
     missing_values: Sequence[str | int | float] = ()
     time_format: str | None = None
+    short_series: ShortSeries = "error"  # type: ignore[misc]
     sort: bool = False
     gaps: Gaps = "error"
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -88,7 +88,6 @@ class SeriesData(SequenceData):
         folds: pieces of the test part, for a backtest with refitting; ``None``: it is one piece.
         fold: which of them, from 0.
         ar_order: lags of the linear autoregression that is fitted beside; ``None``: by Akaike's criterion.
-        short_series: a series with fewer rows than a window needs is an ``error``, or ``drop`` leaves it out.
         trained: what a trained run learned from its training part: the scaling of each series, its naive errors, and
             the simple predictors. It hands that in, so that other data is read and scored by it; ``None``: it is
             learned from the training part of this data.
@@ -117,7 +116,6 @@ class SeriesData(SequenceData):
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
     ar_order: PositiveInt | None = None
-    short_series: ShortSeries = "error"
     trained: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -132,6 +130,8 @@ class SeriesData(SequenceData):
 
     unit = ""
     """Of the targets."""
+    short_series: ClassVar[ShortSeries] = "error"
+    """Whether a series with fewer rows than a window needs is an error, or left out."""
 
     # ---- the series -----------------------------------------------------------------------------
 
