@@ -178,7 +178,8 @@ def test_setup_loads_what_its_stage_needs(config: Path) -> None:
 @every_data_set
 def test_its_yaml_says_what_it_is_and_agrees_with_the_code(config: Path) -> None:
     lines = config.read_text().splitlines()
-    assert lines[0].startswith("# ") and not lines[1].startswith("#"), "one line, which `rnnlab list data` prints"
+    assert lines[0].startswith("# "), "one line, which `rnnlab list data` prints"
+    assert lines[1].startswith("# Needs: ") or not lines[1].startswith("#"), "and an extra that it needs"
     data, node = make(config), read(config)
     tasks = {
         "values": ["forecasting"],
