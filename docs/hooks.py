@@ -25,9 +25,16 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+WIDE = 9
+"""Columns of a table that needs the place of the table of contents."""
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """The table of all cells gets what was measured of each."""
-    return cells.overview(markdown) if page.file.src_uri == "cells.md" else markdown
+    """The table of all cells gets what was measured of each; a wide table gets the whole width."""
+    markdown = cells.overview(markdown) if page.file.src_uri == "cells.md" else markdown
+    if any(line.startswith("|") and line.count("|") > WIDE for line in markdown.splitlines()):
+        page.meta.setdefault("hide", ["toc"])
+    return markdown
 
 
 def made() -> Iterator[tuple[str, str | bytes]]:

@@ -1,9 +1,10 @@
 """The pages of the documentation that are made: of every cell, data set and task, and true to what they are made of."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from conftest import choices
@@ -163,3 +164,29 @@ def test_equations_are_set_with_sub_and_superscripts(pagemaker: ModuleType) -> N
     found, rest = prose.equations("A cell.\n\n    h_t = φ(x_t),    φ = tanh\n\nSomebody (2016), arXiv 1603.09420.")
     assert found == [prose.Equation("h_t", "φ(x_t)", "φ = tanh")]
     assert rest == "Somebody (2016), [arXiv 1603.09420](https://arxiv.org/abs/1603.09420)."
+
+
+@pytest.mark.needs("docs")
+def test_the_site_searches_from_the_disk_and_asks_no_network(pagemaker: ModuleType) -> None:
+    from mkdocs.config import load_config
+
+    config = load_config(str(ROOT / "docs" / "mkdocs.yml"))
+    assert {"material/search", "material/offline"} <= set(config.plugins)
+    for script in config.extra["polyfills"]:  # what the plugin would take from elsewhere, by the name it looks for
+        assert "iframe-worker" in script
+        assert "IFrameWorker" in (ROOT / "docs" / "pages" / script).read_text(encoding="utf-8")
+
+
+@pytest.mark.needs("docs")
+def test_a_wide_table_gets_the_place_of_the_table_of_contents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    hooks = importlib.import_module("hooks")
+    for columns, hidden in ((3, None), (12, ["toc"])):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri="some.md"), meta={})
+        hooks.on_page_markdown("text\n\n" + table_of(columns), page, None, None)
+        assert page.meta.get("hide") == hidden
+
+
+def table_of(columns: int) -> str:
+    """A table of Markdown with so many columns."""
+    return "\n".join("| " + " | ".join([cell] * columns) + " |" for cell in ("a", "---", "b"))

@@ -1,6 +1,9 @@
 """The notebook of the documentation runs from its first cell to its last; ``make docs`` then shows its outputs."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,24 +23,48 @@ def test_it_is_committed_without_outputs() -> None:
     assert [cell.source for cell in code if cell.outputs or cell.execution_count] == []
 
 
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    return importlib.import_module("pagemaker.story")
+
+
+def test_the_page_shows_the_outputs_that_are_kept_as_long_as_they_are_of_these_cells(
+    story: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    source, kept = tmp_path / "story.ipynb", tmp_path / "build" / "story.ipynb"
+    monkeypatch.setattr(story, "SOURCE", source)
+    monkeypatch.setattr(story, "EXECUTED", kept)
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Story"), new_code_cell("print(6 * 7)")]), source)
+    runs = []
+
+    def execute(client: Any, **_: Any) -> None:
+        runs.append(client)
+        client.nb.cells[1].outputs = [new_output("stream", text="42\n")]
+
+    monkeypatch.setattr(story.NotebookClient, "execute", execute)
+    for _ in range(2):
+        ((name, text),) = story.files()
+        assert name == "story.md"
+        assert "42" in text
+        assert "*Executed on 20" in text
+    assert len(runs) == 1
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Story"), new_code_cell("print(42)")]), source)
+    list(story.files())
+    assert len(runs) == 2
+
+
 # its kernel's sockets are closed by the collector, and asyncio's own notices are none of ours
 @pytest.mark.filterwarnings("default")
 @pytest.mark.slow
-def test_it_runs_and_shows_what_it_speaks_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nbclient
-    import nbformat
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    notebook = nbformat.read(SOURCE, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", coalesce_streams=True).execute()
-
+def test_it_runs_and_shows_what_it_speaks_of(story: ModuleType) -> None:
+    notebook = story.execute()
     outputs = {cell.source: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     for source, shown in outputs.items():  # a command that fails has raised
         if source.startswith("%%bash"):
             assert "".join(each.get("text", "") for each in shown).strip(), source
     pictures = [each for shown in outputs.values() for each in shown if "image/png" in each.get("data", {})]
     assert len(pictures) == 5  # the forecast, three gradients, the confusion matrix
-
-    executed = ROOT / "build" / "story.ipynb"
-    executed.parent.mkdir(exist_ok=True)
-    nbformat.write(notebook, executed)

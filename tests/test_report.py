@@ -417,6 +417,16 @@ def test_the_leaderboard_has_every_number(make: Make, tmp_path: Path) -> None:
     assert (last["rank"], last["mean"], last["n"], last["failed"]) == ("", "", "0", "1")
 
 
+def test_the_baseline_has_its_name(make: Make, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make(seed=seed, baseline="persistence")
+    print_leaderboard([tmp_path])
+    with open(tmp_path / "leaderboard.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["baseline"], row["baseline_name"]) == ("0.9", "persistence")
+    assert payload(tmp_path / "report.html")["boards"][0]["trivial"] == "persistence"
+
+
 def test_no_text_of_a_run_becomes_markup(make: Make, tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>{{script}}\u2028"
     make("javascript:alert(1)", state="failed", reason=evil, overrides=(f"+note={evil}",), figures=[evil])

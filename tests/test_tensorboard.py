@@ -73,8 +73,8 @@ JOBS = [(model, seed) for model in MODELS for seed in SEEDS]
 def test_curves_are_those_of_the_ledger(ask: Ask, sweep: Path) -> None:
     for run in ask("runs"):
         metrics = json.loads((sweep / run / "metrics.json").read_text())
-        for score in ("test/loss", "baseline/loss"):
-            ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=f"when done/{score}")
+        for score, shown in (("test/loss", "test/loss"), ("baseline/loss", "baseline (persistence)/loss")):
+            ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=f"when done/{shown}")
             assert (step, value) == (metrics["steps"], pytest.approx(metrics[score]))
         assert ask("plugin/scalars/scalars", run=run, tag="val/loss")
 

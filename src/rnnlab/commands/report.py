@@ -126,7 +126,9 @@ def _print_board(board: Board, several: bool, most: int) -> None:
     table.add_column("#", justify="right")
     table.add_column("configuration", overflow="fold")
     table.add_column("n", justify="right")
-    for name in (f"{board.monitor} ± std", "95 % interval", "test", "baseline", *(WIDE_ONLY if wide else ())):
+    # where there is room for it, the baseline by its name
+    baseline = f"baseline ({board.baseline_name})" if wide and board.baseline_name else "baseline"
+    for name in (f"{board.monitor} ± std", "95 % interval", "test", baseline, *(WIDE_ONLY if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     digits = 4 if wide else 3
     for row, group in zip(rows(board)[:most], ranked, strict=False):

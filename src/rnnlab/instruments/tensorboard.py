@@ -55,6 +55,7 @@ class TensorBoard(Callback):
             **{group: choice for group, choice in (choices or {}).items() if choice is not None},
             **flat(config),
         }
+        self.baseline = "trivial predictor"
         self.first = {"model", "data", *(each.partition("=")[0].lstrip("+") for each in overrides)}
 
     @property
@@ -63,6 +64,7 @@ class TensorBoard(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Task)
+        self.baseline = pl_module.baseline_name
         if not trainer.is_global_zero or trainer.current_epoch:
             return
         self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
@@ -101,7 +103,8 @@ class TensorBoard(Callback):
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():
             if _is_final(name):
-                self.writer.add_scalar(tag(name), value, metrics["steps"])
+                shown = name.replace("baseline/", f"baseline ({self.baseline})/") if name.count("/") == 1 else name
+                self.writer.add_scalar(tag(shown), value, metrics["steps"])
             elif name.startswith("val/"):  # of the weights that were kept; the curve's last point is another epoch's
                 self.writer.add_scalar(tag(f"best/{name}"), value, metrics["steps"])
         status = {"done": "SUCCESS", "failed": "FAILURE"}.get(state, "UNKNOWN")
@@ -175,7 +178,7 @@ def tag(name: str) -> str:
 
 
 def _is_final(name: str) -> bool:
-    return name.startswith(("test/", "baseline/", "rollout/"))
+    return name.startswith(("test/", "baseline", "rollout/"))
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:

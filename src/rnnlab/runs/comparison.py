@@ -133,6 +133,11 @@ class Board:
         return self.monitor.replace("val/", "baseline/", 1)
 
     @property
+    def baseline_name(self) -> str:
+        """What that predictor is called; several names where runs have several, and none where nobody tells."""
+        return ", ".join(dict.fromkeys(run.status.baseline for run in self.records if run.status.baseline))
+
+    @property
     def records(self) -> Iterator[RunRecord]:
         return (run for group in self.groups for run in group.runs)
 

@@ -366,7 +366,7 @@ def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[
     scores = [f"{name} {metrics[name]:.4g}" for name in (monitor, test) if name in metrics]
     baseline = monitor.replace("val/", "baseline/", 1)
     if baseline in metrics:
-        scores.append(f"trivial predictor {metrics[baseline]:.4g}")
+        scores.append(f"{status.baseline or 'trivial predictor'} {metrics[baseline]:.4g}")
     score = ", ".join(scores) or "no final scores: the run is not done"
     if brief:
         return [(inspected.name, f"{cell}, {parameters:,} parameters; {score}")]

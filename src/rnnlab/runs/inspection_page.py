@@ -21,6 +21,11 @@ table.numbers td.text { white-space: normal; overflow-wrap: anywhere; }
 table.numbers td.text { font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 nav a { text-decoration: none; }
 @media (prefers-color-scheme: dark) { figure.picture img { border-color: transparent; } }
+/* on a phone a picture keeps a size at which its labels can be read, and is moved sideways */
+@media (max-width: 620px) {
+  figure.picture { overflow-x: auto; }
+  figure.picture img { max-width: none; width: max(100%, 680px); }
+}
 """
 OPEN_UP_TO = 12
 """Rows of a table that are seen at once; longer ones open with a click."""

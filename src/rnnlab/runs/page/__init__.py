@@ -96,6 +96,7 @@ def _board(board: Board, home: Path, shared: int) -> dict[str, Any]:
         "mode": board.mode,
         "test": board.test,
         "baseline": board.baseline,
+        "trivial": board.baseline_name,
         "parameters": board.parameters,
         "common": common_overrides(records),
         "metrics": metrics,
