@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 
+from rnnlab.shell import readable_streams
+
 VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
@@ -18,9 +20,26 @@ VERBS = {
 }
 
 
+ELSEWHERE = {
+    **dict.fromkeys(("test", "eval", "validate", "score"), "rnnlab evaluate RUN tests a run again"),
+    **dict.fromkeys(("fit", "run", "learn"), "rnnlab train trains a network"),
+    **dict.fromkeys(("sweep", "multirun", "search", "tune", "grid"), "rnnlab train -m model=rnn,gru seed=0,1 sweeps"),
+    **dict.fromkeys(("infer", "inference", "forecast"), "rnnlab predict RUN --input FILE"),
+    **dict.fromkeys(("sample", "write"), "rnnlab generate RUN"),
+    **dict.fromkeys(("compare", "leaderboard", "rank"), "rnnlab report DIR compares runs"),
+    **dict.fromkeys(("continue", "restart"), "rnnlab resume DIR goes on"),
+    **dict.fromkeys(("plot", "visualize", "explain"), "rnnlab inspect RUN draws; figures are in RUN/figures"),
+    **dict.fromkeys(("convert", "deploy", "onnx"), "rnnlab export RUN"),
+    **dict.fromkeys(("ls", "show"), "rnnlab list"),
+    "tensorboard": "tensorboard --logdir outputs",
+}
+"""Words that other programs have for what is said in another way here."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    readable_streams()
     # a user's own cells and data are found where they are, as with any script, and never shadow a library
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
@@ -38,9 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.exit(complete(rest, list(VERBS)))
     if verb not in VERBS:
-        from rnnlab.errors import nearest
+        from rnnlab.errors import nearest, one_line
 
-        print(f"rnnlab: there is no command '{verb}'{nearest(verb, VERBS)} ({', '.join(VERBS)})", file=sys.stderr)
+        hint = f": {ELSEWHERE[verb]}" if verb in ELSEWHERE else f"{nearest(verb, VERBS)} ({', '.join(VERBS)})"
+        print(f"rnnlab: there is no command '{one_line(verb)[:80]}'{hint}", file=sys.stderr)
         sys.exit(2)
     try:
         status = importlib.import_module(f"rnnlab.commands.{verb}").main(rest)

@@ -1,5 +1,7 @@
 """Commands and paths as a person can paste them into the shell where they were printed."""
 
+import codecs
+import io
 import os
 import shlex
 import shutil
@@ -8,6 +10,32 @@ from pathlib import Path
 
 CALLED_FROM = "RNNLAB_CALLED_FROM"
 """Set by the Makefile: the directory of the shell that called make, which ``make -C`` leaves for another."""
+
+ASCII = {
+    "…": "...", "→": "->", "←": "<-", "×": "x", "±": "+-", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "·": ".",
+    "█": "#", "━": "-", "╸": "-", "╺": "-", "│": "|", "┃": "|", "─": "-", "═": "=",
+    "√": "sqrt", "∞": "inf", "−": "-", "²": "^2", "•": "*", "✓": "v",
+}  # fmt: skip
+"""Signs that rnnlab itself prints, for terminals and logs that have fewer."""
+
+
+def readable_streams() -> None:
+    """Lets standard output and error take any text, whatever their encoding.
+
+    A terminal of cp1252 or ASCII shows a sign that it does not have in ASCII, or as Python escapes it.
+    """
+
+    def spell(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        signs = error.object[error.start : error.end]
+        spelt = "".join(ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
+        return spelt, error.end
+
+    codecs.register_error("rnnlab.spelt", spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="rnnlab.spelt")
+
 
 MODULES = {"tensorboard": "tensorboard.main"}
 

@@ -5,13 +5,28 @@
 """
 
 import os
+import re
+import sys
 
 from rnnlab.commands.composition import ROOT, conf_directory, register_resolvers
+from rnnlab.errors import nearest
+
+SHELLS = ("bash", "fish", "zsh")
 
 
 def complete(arguments: list[str], verbs: list[str]) -> int:
     """Answers a shell: the verbs first, then for ``train`` what Hydra knows."""
     request = arguments[0] if arguments else ""
+    if not re.fullmatch(r"(install|uninstall|query)=\w+", request):
+        print(
+            'rnnlab: -sc takes install=SHELL or uninstall=SHELL (bash, fish, zsh): eval "$(rnnlab -sc install=bash)"',
+            file=sys.stderr,
+        )
+        return 2
+    if request.partition("=")[2] not in SHELLS:
+        hint = nearest(request.partition("=")[2], SHELLS)
+        print(f"rnnlab: -sc {request}: no such shell{hint} (there are {', '.join(SHELLS)})", file=sys.stderr)
+        return 2
     line = os.environ.get("COMP_LINE", "")
     before, _, rest = line.partition("train ")
     if request.startswith("query="):

@@ -1,6 +1,8 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
 import json
+import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +46,7 @@ def add_runs(options: ArgumentParser) -> None:
 
 def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
-    overrides = [each for each in arguments if "=" in each and not Path(each).exists()]
+    overrides = [each for each in arguments if "=" in each and not os.path.exists(each)]
     return [each for each in arguments if each not in overrides], overrides
 
 
@@ -89,9 +91,13 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
         }
         home = Path(places[0])
     folder = home / "evaluations"
-    folder.mkdir(exist_ok=True)
     file = folder / f"{now().replace(':', '-')}.json"
-    replace(file, json.dumps(kept, indent=2) + "\n")
+    try:
+        folder.mkdir(exist_ok=True)
+        replace(file, json.dumps(kept, indent=2) + "\n")
+    except OSError as error:  # somebody else's run, or a full disk: the scores are told all the same
+        print(f"rnnlab: not kept: {shown_path(folder.absolute())}: {error.strerror}", file=sys.stderr)
+        return 0
     print(f"kept in {shown_path(file.absolute())}")
     return 0
 

@@ -55,8 +55,8 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
     )
     out.print(", ".join(f"{name} {number}" for name, number in versions(target.format).items()))
     size = target.path.stat().st_size
-    out.print(f"[bold]File[/]        {shown_path(target.path.absolute())} ({size / 1024:,.0f} KB)")
-    out.print(f"[bold]Description[/] {shown_path(target.description.absolute())}")
+    out.say("File       ", f"{shown_path(target.path.absolute())} ({size / 1024:,.0f} KB)")
+    out.say("Description", shown_path(target.description.absolute()))
     return 0
 
 

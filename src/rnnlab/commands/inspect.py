@@ -11,9 +11,8 @@ from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, t
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.records import find_runs
+from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted, shown_path
-from rnnlab.store.status import STATUS
 
 MOST = 7
 """Architectures side by side: as many as there are colours."""
@@ -89,7 +88,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     if not places:
         raise InputError(f"inspect: name a run directory ({pasted('inspect', '--help')})")
     check_together(overrides, options)
-    single = len(places) == 1 and not _is_sweep(places[0])
+    single = len(places) == 1 and not is_sweep(places[0])
     if len(places) > 1 and options.output is None:
         raise InputError("inspect: several runs have no directory of their own: say where it goes by --output DIR")
     folder = Path(options.output or Path(places[0]) / "inspect")
@@ -117,7 +116,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
         found = inspection.compare(inspected, title, *asked)
     inspection.write(found, render(found, command), folder.absolute())
     out = console()
-    out.print(f"[bold]Inside[/] {found.title}", markup=True)
+    out.say("Inside", found.title)
     for name, value in found.about if not single else ():
         out.print(f"  {name}: {value}", markup=False)
     for name, value in found.facts:
@@ -125,7 +124,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     for title, reason in found.left_out:
         out.print(f"  left out: {title.split(':')[0]} ({reason})", markup=False, style="dim")
     out.print(f"{len(found.shown)} pictures: {', '.join(each.name for each in found.shown)}", markup=False)
-    out.print(f"[bold]Page[/]   {shown_path(folder.absolute() / inspection.PAGE)}")
+    out.say("Page  ", shown_path(folder.absolute() / inspection.PAGE))
     return 0
 
 
@@ -143,10 +142,6 @@ def check_together(overrides: Sequence[str], options: Options) -> None:
         raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
     if options.split is not None:
         raise InputError(f"--split {options.split} is of the run's own data, and --input of yours: leave one out")
-
-
-def _is_sweep(place: str) -> bool:
-    return not (Path(place) / STATUS).is_file() and any(Path(place).glob(f"*/**/{STATUS}"))
 
 
 def _run(place: str) -> RunDirectory:
@@ -172,10 +167,10 @@ def architectures(places: Sequence[str]) -> list[tuple[str, RunDirectory]]:
     """
     found: list[tuple[str, RunDirectory]] = []
     for place in places:
-        if not _is_sweep(place):
+        if not is_sweep(place):
             found.append((Path(place).absolute().name, _run(place)))
             continue
-        boards = [board for board in boards_of(find_runs([place]).records) if board.ranked]
+        boards = [board for board in boards_of(find_runs([place], DEPTH).records) if board.ranked]
         if not boards:
             raise InputError(f"{place} holds no run that is done: {pasted('report', Path(place))}")
         if len(boards) > 1:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.instruments.console import console
@@ -19,7 +18,7 @@ from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
 def print_outcome(outcome: Outcome) -> None:
     """Prints the test scores beside the baseline's, where everything is, and how to look at it."""
     out = console()
-    metrics, path = outcome.metrics, escape(shown_path(outcome.directory.path))
+    metrics, path = outcome.metrics, shown_path(outcome.directory.path)
     out.print()
     title = f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})"
     out.print(score_table(metrics, title, outcome.directory.status.baseline))
@@ -27,12 +26,12 @@ def print_outcome(outcome: Outcome) -> None:
         f"{metrics['parameters']:,} parameters, {metrics['steps']:,} steps in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"
     )
-    out.print(f"[bold]Run[/]         {path}")
+    out.say("Run        ", path)
     if outcome.figures:
         names = ", ".join(Path(figure).stem for figure in outcome.figures)
-        out.print(f"[bold]Figures[/]     {path}/figures/: {names}")
+        out.say("Figures    ", f"{path}/figures/: {names}")
     tensorboard = pasted("--logdir", outcome.directory.path, program="tensorboard")
-    out.print(f"[bold]TensorBoard[/] {escape(tensorboard)}")
+    out.say("TensorBoard", tensorboard)
 
 
 def score_table(metrics: Mapping[str, Any], title: str, baseline: str | None = None) -> Table:

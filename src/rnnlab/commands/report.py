@@ -86,11 +86,11 @@ def print_leaderboard(
     for record in found.records:
         if record.state == "failed":
             log = shown_path(record.path / "train.log")
-            out.print(f"[red]failed[/] {escape(shown_path(record.path))}: {escape(record.reason)} (log: {escape(log)})")
+            out.say("failed", f"{shown_path(record.path)}: {record.reason} (log: {log})", "red")
     for line in [*found.left_out, *(line for record in found.records for line in record.damage)]:
-        out.print(f"[yellow]left out[/] {escape(line)}")
+        out.say("left out", line, "yellow")
     ends = sorted(record.status.pruned or 0 for record in found.records if record.state == "pruned")
-    pruned = f" (after {ends[0]} to {ends[-1]} epochs: not ranked)" if ends else ""
+    pruned = f" (after {_epochs(ends)}: not ranked)" if ends else ""
     out.print(", ".join(f"{n} {state}{pruned if state == 'pruned' else ''}" for state, n in states.items()))
 
     home = Path(output or places[0]).absolute()
@@ -104,8 +104,8 @@ def print_leaderboard(
         raise InputError(
             f"{shown_path(home)} cannot be written ({error.strerror}): choose another place with --output DIR"
         ) from None
-    out.print(f"[bold]Table[/] {escape(shown_path(table))}")
-    out.print(f"[bold]Page[/]  {escape(shown_path(page))}")
+    out.say("Table", shown_path(table))
+    out.say("Page ", shown_path(page))
     return 1 if states["failed"] else 0
 
 
@@ -135,7 +135,7 @@ def _print_board(board: Board, several: bool, most: int) -> None:
         several_seeds = group.n > 1
         table.add_row(
             str(group.rank),
-            escape(group.name.replace(", ", " ") if wide else _brief(group)),
+            group.name.replace(", ", " ") if wide else _brief(group),
             _seeds(group),
             _number(row["mean"], digits) + (f" ± {row['std']:.{2 if wide else 1}g}" if several_seeds else ""),
             f"{_number(row['ci_low'], digits)} – {_number(row['ci_high'], digits)}" if several_seeds else "one seed",
@@ -147,11 +147,11 @@ def _print_board(board: Board, several: bool, most: int) -> None:
     if len(ranked) > most:
         out.print(f"… and {len(ranked) - most} more: they are in leaderboard.csv and on the page")
     if any(len(group.counted) < len(group.runs) for group in ranked):
-        out.print("[dim]n: 2/3 says that two runs of three are done and counted[/]")
+        out.print("n: 2/3 says that two runs of three are done and counted", style="dim")
     out.print(_verdict(board), soft_wrap=True)
     assert first.best_run is not None
     again = pasted(*arguments(first.best_run, folds=first.folds), directory=first.best_run.status.directory)
-    out.print(f"[bold]Best again[/] {escape(again)}\n")
+    out.say("Best again", f"{again}\n")
 
 
 def _title(board: Board, several: bool) -> str:
@@ -194,7 +194,12 @@ def _print_others(boards: Sequence[Board]) -> None:
             best = [run.so_far for run in running if run.so_far is not None]
             choose = min if board.mode == "min" else max
             far = f", {board.monitor} so far {_number(choose(best))}" if best else ""
-            out.print(f"[cyan]running[/] {escape(group.name)}: {len(running)} of {len(group.runs)} runs{far}")
+            out.say("running", f"{group.name}: {len(running)} of {len(group.runs)} runs{far}", "cyan")
+
+
+def _epochs(ends: Sequence[int]) -> str:
+    first, last = ends[0], ends[-1]
+    return f"{first} to {last} epochs" if first != last else f"{last} epoch{'s' * (last != 1)}"
 
 
 def _number(value: Any, digits: int = 4) -> str:

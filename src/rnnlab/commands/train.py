@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from rnnlab.commands.arguments import load_execution
+from rnnlab.commands.arguments import load_execution, refused_by_the_disk
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
@@ -88,6 +88,10 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return refused_by_the_disk(error)
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from rnnlab.errors import visible
 
@@ -18,8 +19,12 @@ class _Console(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
+    def say(self, label: str, text: object, style: str = "bold") -> None:
+        """Prints a line that begins with a label; what comes after it is printed as it is."""
+        self.print(Text.assemble((label, style), " ", str(text)))
 
-def console() -> Console:
-    """A console on standard output; it leaves numbers uncoloured and long paths in one piece."""
+
+def console() -> _Console:
+    """A console on standard output; it leaves numbers uncoloured, and long paths with ``[a]`` in them as they are."""
     width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    return _Console(highlight=False, soft_wrap=True, width=width)
+    return _Console(highlight=False, soft_wrap=True, width=width, markup=False)

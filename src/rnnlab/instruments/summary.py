@@ -23,6 +23,10 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
     table.add_section()
     table.add_row("Total", "", f"{sum(row.parameters for row in rows):,}", style="bold")
     out.print(table)
+    cells = [module for module in task.network.modules() if type(module).__name__ in ("RNN", "LSTM")]
+    twice = sum(parameter.numel() for cell in cells for name, parameter in cell.named_parameters() if name == "bias_hh")
+    if twice:
+        out.print(f"(two biases a layer, as in torch.nn; Keras has one and so {twice:,} parameters fewer)", style="dim")
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
     kind = _count(spec.input.features, "feature") if spec.input.features else f"one of {spec.input.vocabulary} tokens"
     size = spec.target.size
@@ -32,14 +36,12 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
         "class": f"one of {size} classes",
         "tokens": f"one of {size} tokens a step",
     }[spec.target.kind]
-    out.print(
-        f"[bold]Data[/]   {type(data).__name__}: {sizes} sequences (train / val / test), up to {spec.length} steps of "
-        f"{kind} → {wanted}"
-    )
+    steps = _count(spec.length, "step") if data.split("train").lengths is None else f"up to {spec.length} steps"
+    out.say("Data  ", f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {kind} → {wanted}")
     if spec.note:
-        out.print(f"       [yellow]{spec.note}[/]")
-    out.print(f"[bold]Device[/] {device}, {threads} thread{'s' if threads > 1 else ''}")
-    out.print(f"[bold]Run[/]    {directory}\n", markup=True)
+        out.print(f"       {spec.note}", style="yellow")
+    out.say("Device", f"{device}, {_count(threads, 'thread')}")
+    out.say("Run   ", f"{directory}\n")
 
 
 def _count(number: int, thing: str) -> str:

@@ -15,10 +15,12 @@ import threading
 
 from rnnlab.errors import Interrupted
 from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.shell import readable_streams
 
 
 def main(path: str, allow: str) -> None:
     """Executes the job; how it went stands in its directory."""
+    readable_streams()
     # a terminal sends Ctrl-C to all; the process that leads the sweep decides what it means
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_stop_with_parent, daemon=True).start()

@@ -167,7 +167,7 @@ class Watch:
         for name, (directory, config, started) in list(self._running.items())[:SHOWN]:
             with contextlib.suppress(InputError, OSError):
                 seconds = f"{time.monotonic() - started:.0f} s"
-                running.add_row(f"[cyan]{name}[/]", self._epoch(directory, config, started), seconds)
+                running.add_row(Text(name, "cyan"), self._epoch(directory, config, started), seconds)
         return Group(counts, bar, *best, running)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.records import find_runs
+from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted
-from rnnlab.store.status import STATUS
 
 
 def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
@@ -24,7 +23,7 @@ def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
     """
     found: list[RunDirectory] = []
     for place in places:
-        if (Path(place) / STATUS).is_file() or not any(Path(place).glob(f"*/**/{STATUS}")):
+        if not is_sweep(place):
             directory = RunDirectory.open(place)
             if not directory.best_checkpoint.exists():
                 state = directory.status.state
@@ -44,7 +43,7 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     Raises:
         InputError: none is done, or its runs are of different data and so cannot be ranked.
     """
-    boards = compare(find_runs([sweep]).records)
+    boards = compare(find_runs([sweep], DEPTH).records)
     if len(boards) > 1:
         kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
         raise InputError(f"{sweep} holds runs of {kinds}, which no score can rank together: name the runs themselves")

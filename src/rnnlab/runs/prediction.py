@@ -1,5 +1,6 @@
 """What a trained run says of the test data, sequence by sequence."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import polars as pl
 import torch
 
 from rnnlab.data.sequence import Batches
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, RunFailed, nearest
 from rnnlab.runs.execution import Run
 from rnnlab.store.files import replacing
 
@@ -42,7 +43,20 @@ def check_output(path: Path, force: bool) -> None:
 
 
 def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
-    """Writes all tables as one file, whole or not at all; returns the number of its rows."""
+    """Writes all tables as one file, whole or not at all; returns the number of its rows.
+
+    Raises:
+        RunFailed: it cannot be written.
+    """
+    try:
+        return _write(tables, path)
+    except OSError as error:
+        raise RunFailed(f"--output {path} cannot be written: {error.strerror or error}") from error
+    except pl.exceptions.PolarsError as error:  # polars writes by itself, and has errors of its own for a full disk
+        raise RunFailed(f"--output {path} cannot be written: {error}") from error
+
+
+def _write(tables: Iterator[pl.DataFrame], path: Path) -> int:
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             whole = pl.concat(tables)
@@ -59,7 +73,20 @@ def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
     return rows
 
 
+HEAD = 10
+"""Rows that a terminal shows."""
+
+
 def show(tables: Iterator[pl.DataFrame]) -> None:
-    """Prints CSV batch by batch, so that whoever reads it need not wait."""
+    """Prints CSV batch by batch, so that whoever reads it need not wait; on a terminal the first rows alone."""
+    if not sys.stdout.isatty():
+        for number, table in enumerate(tables):
+            print(table.write_csv(include_header=number == 0), end="", flush=True)
+        return
+    rows = 0
     for number, table in enumerate(tables):
-        print(table.write_csv(include_header=number == 0), end="", flush=True)
+        if rows < HEAD:
+            print(table.head(HEAD - rows).write_csv(include_header=number == 0), end="", flush=True)
+        rows += len(table)
+    if rows > HEAD:
+        print(f"… and {rows - HEAD:,} more rows: --output FILE.csv writes all {rows:,}", file=sys.stderr)

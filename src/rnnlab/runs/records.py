@@ -107,10 +107,14 @@ class Found:
     sweeps: list[tuple[Path, dict[str, Any]]]
 
 
-def find_runs(places: Iterable[str | Path]) -> Found:
+def find_runs(places: Iterable[str | Path], depth: int | None = None) -> Found:
     """All runs at or below some directories; one that is below two of them counts once.
 
     A sweep may have none: it was stopped before its first, or others had spent the budget of its search.
+
+    Args:
+        places: the directories.
+        depth: how far below them; by default all the way down.
 
     Raises:
         InputError: a place is no directory, or there is neither a sweep nor a run that can be read.
@@ -122,7 +126,7 @@ def find_runs(places: Iterable[str | Path]) -> Found:
         if not Path(place).is_dir():
             what = "that is a file, no directory" if Path(place).exists() else "there is no such directory"
             raise InputError(f"{place}: {what}")
-        for directory, names in _walk(str(Path(place).absolute())):
+        for directory, names in _walk(str(Path(place).absolute()), depth):
             if STATUS in names:
                 runs.setdefault(os.path.realpath(directory), Path(directory))
             if COMMAND in names:
@@ -139,11 +143,22 @@ def find_runs(places: Iterable[str | Path]) -> Found:
     return Found(records, left_out, [(path, _sweep(path)) for path in sorted(sweeps.values(), key=_natural)])
 
 
-def _walk(top: str) -> Iterator[tuple[str, set[str]]]:
+DEPTH = 3
+"""How far below a sweep its runs may be: ``hydra.sweep.subdir`` may make a directory of each choice."""
+
+
+def is_sweep(place: str | Path) -> bool:
+    """Whether a directory is no run and has some in it, not far below."""
+    if os.path.isfile(os.path.join(place, STATUS)) or not os.path.isdir(place):
+        return False
+    return any(STATUS in names for _, names in _walk(os.path.abspath(place), DEPTH))
+
+
+def _walk(top: str, depth: int | None = None) -> Iterator[tuple[str, set[str]]]:
     """Directories and the names of the files in them, top down, without what only runs have inside."""
-    queue = [top]
+    queue = [(top, 0)]
     while queue:
-        directory = queue.pop()
+        directory, level = queue.pop()
         files, folders = set(), []
         try:
             with os.scandir(directory) as entries:
@@ -156,7 +171,8 @@ def _walk(top: str) -> Iterator[tuple[str, set[str]]]:
             continue
         yield directory, files
         inside = INSIDE_A_RUN if STATUS in files else ()
-        queue += [folder for folder in folders if os.path.basename(folder) not in inside]
+        if depth is None or level < depth:
+            queue += [(folder, level + 1) for folder in folders if os.path.basename(folder) not in inside]
 
 
 def _read_or_say(path: Path) -> RunRecord | str:
