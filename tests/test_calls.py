@@ -23,6 +23,7 @@ from torch.func import functional_call, grad, jvp, vmap
 from rnnlab.cells.cell import Cell, map_state
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.recomputation import recomputed
+from rnnlab.cells.torch_kernels import _packed
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Hidden, State, Step
@@ -65,10 +66,10 @@ def config(model: str) -> DictConfig:
         return compose(overrides=[f"+model={model}"]).model
 
 
-def build(model: str) -> Cell[Any]:
+def build(model: str, units: int = HIDDEN) -> Cell[Any]:
     """The model's cell in float64."""
     torch.manual_seed(0)
-    cell: Cell[Any] = (Own if model == "own" else instantiate(config(model).cell))(FEATURES, HIDDEN)
+    cell: Cell[Any] = (Own if model == "own" else instantiate(config(model).cell))(FEATURES, units)
     return cell.double()
 
 
@@ -265,6 +266,35 @@ def test_half_precision(model: str, precision: str) -> None:
     if any(parameter.requires_grad for parameter in cell.parameters()):
         (output.float().square().sum() + again.float().square().sum()).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in cell.parameters())
+
+
+def test_packing_takes_sequences_without_a_step() -> None:
+    """As on a GPU, where torch packs."""
+    lengths = torch.tensor([3, 0, 6])
+    for model, kernel in (("lstm", torch.lstm), ("gru", torch.gru)):
+        cell, x = build(model), inputs()
+        start = some_state(cell)
+        weights: Any = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+        output, ended = _packed(kernel, weights, x, map_state(lambda part: part[None], start), lengths)
+        expected, last = cell.unroll(x, start, lengths)
+        close([output, *(part[0] for part in ended)], [expected, *parts(last)])
+
+
+@pytest.mark.slow
+@every_cell
+def test_it_learns_one_batch_by_heart(model: str) -> None:
+    cell, readout = build(model, 8).float(), nn.Linear(8, 2)
+    x, labels = inputs(6, 4).float(), torch.tensor([0, 1, 1, 0, 1, 0])
+    optimizer = torch.optim.Adam([*cell.parameters(), *readout.parameters()], lr=0.05)
+    for _ in range(150):
+        scores = readout(cell(x)[0][:, -1])
+        loss = nn.functional.cross_entropy(scores, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if torch.equal(scores.argmax(-1), labels) and loss < 0.35:
+            return
+    pytest.fail(f"150 updates leave a loss of {loss:.3f}")
 
 
 # ---- transforms -----------------------------------------------------------------------------------------
