@@ -120,7 +120,7 @@ def test_every_verb_says_in_a_line_what_is_damaged(
     source = runs["text" if verb == "generate" else "sine"]
     if verb == "resume":
         RunDirectory(source).update_status("interrupted")
-    for number, damage in enumerate(damages(SEED + 1, max(20, NUMBER // 20), (*FILES, *CHECKPOINTS))):
+    for number, damage in enumerate(damages(SEED + 1, max(12, NUMBER // 33), (*FILES, *CHECKPOINTS))):
         run = damaged(source, tmp_path / f"{number}", damage)
         capfd.readouterr()
         with limited():

@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import TINY, compose
-from processes import PATIENCE, start, wait_until
+from processes import PATIENCE, ended, start, wait_until
 
+from rnnlab.commands import evaluate as evaluate_command
+from rnnlab.commands import export as export_command
+from rnnlab.commands import inspect as inspect_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
@@ -162,8 +166,7 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing(moment: str, train: Tr
         assert resume_command.main([str(cut)]) == 0
     else:
         assert moment == "directory"
-        again = start("train", *SMALL, f"hydra.run.dir={cut}")
-        assert again.wait(timeout=PATIENCE) == 0, again.communicate()[0]
+        ended(start("train", *SMALL, f"hydra.run.dir={cut}"))
     assert (cut / "metrics.csv").read_text() == (whole.path / "metrics.csv").read_text()
     assert RunDirectory(cut).status.state == "done"
 
@@ -260,6 +263,27 @@ def test_a_resume_writes_through_no_link(
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and name.split("/")[-1] in said and "a link" in said
     assert {file: file.read_bytes() for file in [elsewhere, *elsewhere.rglob("*")] if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "arguments"),
+    [(evaluate_command, "evaluations", ()), (inspect_command, "inspect", ("--force",)),
+     (export_command, "export", ("--format", "pt2", "--force"))],
+)  # fmt: skip
+def test_no_other_verb_writes_through_a_link(
+    verb: Any, name: str, arguments: tuple[str, ...], trained: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("rnnlab.runs.export.artifact.convert", lambda *_: (None, b"a file"))
+    monkeypatch.setattr("rnnlab.runs.export.artifact.serve", lambda *_: None)
+    monkeypatch.setattr("rnnlab.runs.export.artifact.check", lambda *_: SimpleNamespace(holds=True))
+    monkeypatch.setattr("rnnlab.runs.export.artifact.describe", lambda *_: {})
+    run = shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (run / name).symlink_to(tmp_path / "mine")
+    assert verb.main([str(run), *arguments]) == 2
+    assert f"{name} is a link" in capfd.readouterr().err
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_files_are_opened_for_what_they_are(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 FILES = ("status.json", "config.yaml", "metrics.json", "metrics.csv")
@@ -86,6 +87,8 @@ def damages(seed: int, number: int, files: tuple[str, ...] = FILES) -> Iterator[
         elif file not in CHECKPOINTS and kind < 0.75:
             text = generator.choice([*TEXTS.get(file, []), *ANY_TEXT])
             yield Damage(file, f"text {text[:40]!r}", lambda path, text=text: _write(path, text.encode("utf-8")))
+        elif file in CHECKPOINTS and kind < 0.7:
+            yield _within(file, generator)
         elif kind < 0.88:
             yield _of_bytes(file, generator)
         else:
@@ -125,6 +128,27 @@ def _place(content: dict[str, Any], place: float) -> tuple[dict[str, Any], str]:
         if isinstance(value, dict):
             places += [(value, key) for key in value]
     return places[int(place * len(places))]
+
+
+def _within(file: str, generator: random.Random) -> Damage:
+    """A part of a checkpoint that is another, in an archive that is whole."""
+    turns = [generator.random() for _ in range(4)]
+    value = generator.choice([None, 5, -1, "abc", [], {}, 1e308, "gone", float("nan"), torch.zeros(2), [[]], {"a": 1}])
+
+    def do(path: Path) -> None:
+        checkpoint = inner = torch.load(path, weights_only=True)
+        for turn in turns:
+            key = list(inner)[int(turn * len(inner))]
+            if not isinstance(inner[key], dict) or not inner[key] or turn > 0.8:
+                break
+            inner = inner[key]
+        if isinstance(value, str) and value == "gone":
+            del inner[key]
+        else:
+            inner[key] = value
+        torch.save(checkpoint, path)
+
+    return Damage(file, f"part {value!r} at {turns}", do)
 
 
 def _of_bytes(file: str, generator: random.Random) -> Damage:

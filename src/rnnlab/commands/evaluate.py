@@ -1,6 +1,5 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
-import json
 import os
 import sys
 from argparse import ArgumentParser
@@ -12,6 +11,7 @@ from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.members import members as members
 from rnnlab.shell import pasted, shown_path
+from rnnlab.store import files, json_text
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
 
@@ -93,8 +93,8 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     folder = home / "evaluations"
     file = folder / f"{now().replace(':', '-')}.json"
     try:
-        folder.mkdir(exist_ok=True)
-        replace(file, json.dumps(kept, indent=2) + "\n")
+        files.folder(home, "evaluations")
+        replace(file, json_text.dump(kept, indent=2) + "\n")
     except OSError as error:  # somebody else's run, or a full disk: the scores are told all the same
         print(f"rnnlab: not kept: {shown_path(folder.absolute())}: {error.strerror}", file=sys.stderr)
         return 0

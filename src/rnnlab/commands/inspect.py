@@ -92,6 +92,8 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     if len(places) > 1 and options.output is None:
         raise InputError("inspect: several runs have no directory of their own: say where it goes by --output DIR")
     folder = Path(options.output or Path(places[0]) / "inspect")
+    if options.output is None and folder.is_symlink():
+        raise InputError(f"{folder} is a link, and nothing is written through it: move it away, or choose --output DIR")
     runs = [(Path(places[0]).absolute().name, _run(places[0]))] if single else architectures(places)
     configs = [override(run.config, overrides) for _, run in runs]
     load_execution()

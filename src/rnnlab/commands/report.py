@@ -3,7 +3,7 @@
 import math
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def print_leaderboard(
     homes = {parent for record in found.records for parent in record.path.parents}
     for path, told in found.sweeps:
         if path not in homes:
-            why = told.get("search", {}).get("exhausted") or f"none was written down; {pasted('resume', path)}"
+            why = _exhausted(told) or f"none was written down; {pasted('resume', path)}"
             out.print(f"{shown_path(path)}: no jobs: {why}", markup=False, soft_wrap=True)
     if not found.records:
         return 0
@@ -107,6 +107,12 @@ def print_leaderboard(
     out.say("Table", shown_path(table))
     out.say("Page ", shown_path(page))
     return 1 if states["failed"] else 0
+
+
+def _exhausted(told: Mapping[str, Any]) -> str:
+    """Why a search has no jobs, where its ledger says so."""
+    search = told.get("search")
+    return str(search.get("exhausted") or "") if isinstance(search, dict) else ""
 
 
 def _print_board(board: Board, several: bool, most: int) -> None:

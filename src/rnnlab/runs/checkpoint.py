@@ -51,7 +51,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path} {what}") from None
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"checkpoint {path} is none of rnnlab's: it has no state_dict")
+    for name, kind in PARTS.items():
+        if name in checkpoint and not isinstance(checkpoint[name], kind):
+            raise InputError(f"checkpoint {path} is damaged: its {name} is a {type(checkpoint[name]).__name__}")
+    if not all(isinstance(weights, Tensor) for weights in checkpoint["state_dict"].values()):
+        raise InputError(f"checkpoint {path} is damaged: its state_dict holds more than tensors")
     return checkpoint
+
+
+PARTS: Mapping[str, type] = {
+    "state_dict": dict, "epoch": int, "global_step": int, "loops": dict, "callbacks": dict, "optimizer_states": list,
+    "lr_schedulers": list, "data": dict, "training_totals": dict,
+}  # fmt: skip
+"""What a checkpoint of ours may hold, beside what a data set says of itself."""
 
 
 DAMAGED = (

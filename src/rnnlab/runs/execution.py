@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.errors import InputError, Interrupted, RunFailed, nearest
+from rnnlab.errors import InputError, Interrupted, RunFailed, nearest, one_line
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
@@ -417,7 +418,14 @@ def _execute(
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
     if seat is not None:
         seat.board(trainer, config, data)
-    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except Exception as error:
+        if checkpoint is None or isinstance(error, InputError) or not _is_of_restoring(error):
+            raise
+        raise InputError(
+            f"checkpoint {checkpoint} is damaged: {type(error).__name__} while it was restored ({one_line(error)})"
+        ) from error
     stop.check()
     if pruning is not None and pruning.pruned:
         return _pruned(directory, trainer, recorder, tensorboard, run.parameters)
@@ -442,6 +450,12 @@ def _execute(
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, figures)
+
+
+def _is_of_restoring(error: BaseException) -> bool:
+    """Whether Lightning raised it while it took a checkpoint's state."""
+    names = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(code.co_filename.endswith("checkpoint_connector.py") and "dump" not in code.co_name for code in names)
 
 
 def _pruned(
@@ -470,8 +484,13 @@ def draw(directory: RunDirectory, allow: Iterable[str] | None = None) -> list[st
         Their paths, relative to the run directory.
 
     Raises:
-        InputError: there is no checkpoint, or the config cannot work.
+        InputError: there is no checkpoint, the config cannot work, or another process is at work in it.
     """
+    with directory.locked():
+        return _draw(directory, allow)
+
+
+def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     last = read_checkpoint(directory.last_checkpoint)
     run = prepare(directory.config, allow, trained=last)
     load_weights(run.task, directory.best_checkpoint)

@@ -16,6 +16,7 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.instrument import Instrument, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
+from rnnlab.store import files
 from rnnlab.store.files import replace
 from rnnlab.tasks.task import Task
 
@@ -69,7 +70,7 @@ class Gallery(Callback):
         Returns:
             The paths of the PNG files, relative to the run directory.
         """
-        folder.mkdir(exist_ok=True)
+        files.folder(folder.parent, folder.name)
         drawn = []
         rows = history_of(history, baseline, epoch)
         task.eval()

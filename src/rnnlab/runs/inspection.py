@@ -1,6 +1,5 @@
 """A look inside trained runs: their views measured, drawn, and written as PNGs and one page."""
 
-import json
 import logging
 import math
 import shutil
@@ -45,6 +44,7 @@ from rnnlab.runs.execution import Run, build_network, prepare
 from rnnlab.runs.gallery import render, validation_batches
 from rnnlab.runs.trained import open_trained
 from rnnlab.runs.trainer import choose_threads, find_device, quiet_lightning
+from rnnlab.store import json_text
 from rnnlab.store.files import replace
 from rnnlab.tasks.forecasting import Forecasting
 
@@ -66,6 +66,7 @@ ORDINARY: tuple[Callable[[], Instrument], ...] = (
 SHOWN = 3
 """Sequences that are shown one by one where nobody chose."""
 PAGE, NUMBERS = "index.html", "inspect.json"
+NUMBERS_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -445,7 +446,7 @@ def write(inspection: Inspection, page: str, folder: Path) -> list[str]:
         "left_out": dict(inspection.left_out),
         "files": [*files, PAGE],
     }
-    files[NUMBERS] = (json.dumps(numbers, indent=1, ensure_ascii=False) + "\n").encode()
+    files[NUMBERS] = (json_text.dump(numbers, indent=1, ascii_only=False) + "\n").encode()
     files[PAGE] = page.encode()
     try:
         if folder.is_dir() and any(folder.iterdir()):
@@ -472,7 +473,7 @@ def write(inspection: Inspection, page: str, folder: Path) -> list[str]:
 def _written_before(folder: Path) -> set[str]:
     """Pictures that an earlier inspection says it wrote."""
     try:
-        names = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["files"]
+        names = json_text.read(folder / NUMBERS, NUMBERS_BYTES)["files"]
         return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, KeyError, TypeError):
         return set()

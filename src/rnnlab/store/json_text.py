@@ -38,9 +38,9 @@ def read(path: Path, limit: int) -> Any:
     return _printable(content) if _SURROGATE.search(text) else content
 
 
-def dump(content: Any, indent: int | None = None) -> str:
-    """JSON as its standard has it: a number that is none is ``null``."""
-    return json.dumps(_standard(content), indent=indent, allow_nan=False)
+def dump(content: Any, indent: int | None = None, ascii_only: bool = True) -> str:
+    """JSON as its standard has it: a number that is no finite one is ``null``."""
+    return json.dumps(_standard(content), indent=indent, allow_nan=False, ensure_ascii=ascii_only)
 
 
 def _whole(digits: str) -> int:

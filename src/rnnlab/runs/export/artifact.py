@@ -1,7 +1,6 @@
 """An export from a trained run to the two files."""
 
 import hashlib
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from rnnlab.runs.export.formats import OPSET, convert, input_names, output_names
 from rnnlab.runs.export.portable import Portable
 from rnnlab.runs.export.processing import postprocessing, preprocessing
 from rnnlab.runs.export.target import PACKAGES, Target
+from rnnlab.store import json_text
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
 
@@ -51,8 +51,9 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
             f"{verdict.limit:.1e} is rounding; nothing is written"
         )
     described = describe(run, directory, target, portable, content, verdict)
-    text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    target.path.parent.mkdir(exist_ok=True)
+    text = json_text.dump(described, indent=1, ascii_only=False) + "\n"
+    if target.path.parent == directory.path / "export":
+        directory.folder("export")
     replace(target.path, content)
     replace(target.description, text)
     return verdict
