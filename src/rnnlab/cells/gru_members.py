@@ -85,14 +85,14 @@ class _GRUMembers(Function):
         with torch.inference_mode():
             scale = w_ih.new_ones(3 * hidden)
             scale[gates:] = 2
-            ones = w_hh.sum(2)  # W h = 2 W g - W 1
             weight_x = (w_ih * scale[:, None]).transpose(1, 2).contiguous()
             weight_g = (w_hh * (2 * scale)[:, None]).transpose(1, 2).contiguous()
             bias_x = b_ih * scale
-            bias_x[:, :gates] += (b_hh - ones)[:, :gates]
-            bias_g = 2 * (b_hh - ones)[:, gates:]
+            bias_x[:, :gates] += b_hh[:, :gates]
+            bias_g = 2 * b_hh[:, gates:]
+            half = x.new_full((), 0.5)
             room = _rooms.take(x, time, members, batch, hidden)
-            g = torch.add(start, 1, out=room.g[:, 0]).div_(2)
+            g = torch.div(start, 2, out=room.g[:, 0])
             for (begin, end), steps in zip(room.bounds, room.forth, strict=True):
                 x_block, block = x[:, begin:end].transpose(0, 1), room.a[begin:end]
                 project(x_block, weight_x[..., :gates], bias_x[:, :gates], block[..., :gates])
@@ -101,10 +101,9 @@ class _GRUMembers(Function):
                 for a, rz, r, z, hn, s, next_g, p in steps:
                     a.baddbmm_(g, weight_g)
                     rz.sigmoid_()
-                    torch.addcmul(p, r, hn, out=s).sigmoid_()
+                    torch.addcmul(p, r, hn, out=s).sigmoid_().sub_(half)
                     g = torch.lerp(s, g, z, out=next_g)
-                # h = 2 g - 1
-                torch.add(x.new_tensor(-1), room.g[:, begin + 1 : end + 1], alpha=2, out=output[:, begin:end])
+                torch.mul(room.g[:, begin + 1 : end + 1], 2, out=output[:, begin:end])
         if save:
             ctx.save_for_backward(x, w_ih, w_hh)
             ctx.room = room
@@ -127,6 +126,7 @@ class _GRUMembers(Function):
         with torch.inference_mode():
             # each D here is half of the true one
             weight, weight_of_x = 2 * w_hh, 2 * w_ih
+            quarter = x.new_full((), 0.25)
             for number in reversed(range(len(room.bounds))):
                 begin, end = room.bounds[number]
                 steps = end - begin
@@ -136,7 +136,8 @@ class _GRUMembers(Function):
                 of_members = room.d[:, :steps]
                 d_r, d_z, d_n = of_members.transpose(0, 1).split(hidden, -1)
                 # half the derivative of h_t by the pre-activations, as far as it is known before δ_t
-                sigmoid_backward(torch.sub(2, z_b, alpha=2, out=factor), s_b, grad_input=open_b)
+                torch.addcmul(quarter, s_b, s_b, value=-1, out=open_b)
+                open_b.mul_(torch.sub(2, z_b, alpha=2, out=factor))
                 torch.mul(open_b, r_b, out=d_n)
                 sigmoid_backward(hn_b, r_b, grad_input=factor)
                 torch.mul(factor.mul_(0.5), open_b, out=d_r)
@@ -164,7 +165,7 @@ class _GRUMembers(Function):
                 if grad_x is not None:
                     grad_x[:, begin:end] = torch.bmm(flat, weight_of_x).view(members, steps, batch, features)
             _rooms.give_back(room)
-            grad_hh.mul_(2).sub_(grad_b_hh[..., None]).mul_(2)
+            grad_hh.mul_(4)  # h = 2 g
             for grad in (grad_ih, grad_b_ih, grad_b_hh):
                 grad.mul_(2)
         return grad_x, carry, grad_ih.transpose(1, 2), grad_hh, grad_b_ih, grad_b_hh, None

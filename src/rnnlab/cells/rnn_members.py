@@ -27,15 +27,16 @@ class _RNNMembers(Function):
         members, time, batch, _ = x.shape
         hidden, tanh, single = start.shape[-1], nonlinearity == "tanh", w_hh.dim() == 2
         turned = w_hh[:, None] if single else w_hh.transpose(1, 2)
-        if tanh:  # W h = 2 W g - W 1
+        if tanh:  # W h = 2 W g
             weight_x, weight_g = 2 * w_ih.transpose(1, 2), (4 * turned).contiguous()
-            bias = 2 * (bias - (w_hh if single else w_hh.sum(2)))
+            bias = 2 * bias
         else:
             weight_x, weight_g = w_ih.transpose(1, 2), turned.contiguous()
-        # tanh keeps g = (h + 1)/2; the step before the first stands in front
+        # tanh keeps g = h/2; the step before the first stands in front
         g_all = x.new_empty(time + 1, members, batch, hidden)
         with torch.inference_mode():
-            g = g_all[0].copy_((start + 1) / 2 if tanh else start)
+            half = x.new_full((), 0.5)
+            g = g_all[0].copy_(start / 2 if tanh else start)
             for begin, end in member_blocks(time, members * batch * hidden * x.element_size()):
                 block = g_all[begin + 1 : end + 1]
                 project(x[:, begin:end].transpose(0, 1), weight_x, bias, block)
@@ -44,8 +45,8 @@ class _RNNMembers(Function):
                         next_g.addcmul_(g, weight_g)
                     else:
                         next_g.baddbmm_(g, weight_g)
-                    g = next_g.sigmoid_() if tanh else next_g.relu_()
-        h_all = torch.sub(g_all, 0.5).mul_(2) if tanh else g_all
+                    g = next_g.sigmoid_().sub_(half) if tanh else next_g.relu_()
+        h_all = torch.mul(g_all, 2) if tanh else g_all
         if save:
             ctx.save_for_backward(x, w_ih, w_hh, h_all)
         ctx.tanh = tanh
