@@ -133,6 +133,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:
     """One line for what Hydra says in many: the key, the value, what is allowed, the nearest name."""
     text = str(error)
+    if "--multirun" in text and (several := re.search(r"'([^']+)'", text)):
+        return InputError(f"{several[1]}: several values make a sweep: rnnlab train -m {several[1]}")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_such_choice(error)
     if isinstance(error, OverrideParseException):

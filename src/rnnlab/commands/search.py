@@ -46,6 +46,7 @@ from rnnlab.search.space import (
     Range,
     Space,
     named,
+    written,
 )
 
 OURS = "rnnlab.search."
@@ -184,6 +185,8 @@ def _distribution(override: Override) -> Distribution:
             raise InputError(f"{line}: unknown tag '{tag}'{nearest(tag, TAGS)} (there are {', '.join(TAGS)})")
     if isinstance(value, IntervalSweep):
         assert value.start is not None and value.end is not None
+        if not (math.isfinite(value.start) and math.isfinite(value.end)):
+            raise InputError(f"{line}: its ends must be finite numbers")
         if not value.start < value.end:
             raise InputError(f"{line}: there is nothing in it: write interval(low,high)")
         if "log" in tags and value.start <= 0:
@@ -270,9 +273,18 @@ class Search:
             raise InputError(f"{said}; it fits other jobs, but not {those}: hydra.sweeper.when can tell them apart")
         leader.settings.total = (self.searcher.n_trials or len(jobs)) * len(seeds)
         checker = leader.launcher if isinstance(leader.launcher, Launcher) else Basic()
-        checker.check(
-            [LaunchedJob(leader.directory.run(job.name), job.name, job.config) for job in jobs], leader.settings
-        )
+        launched = [LaunchedJob(leader.directory.run(job.name), job.name, job.config) for job in jobs]
+        try:
+            checker.check(launched, leader.settings)
+        except InputError as error:
+            for parameter in self.plan.space.parameters:
+                values = parameter.values
+                if isinstance(values, Interval) and not values.whole and f"{parameter.key}=" in str(error):
+                    typed = f"interval({written(values.low)},{written(values.high)})"
+                    raise InputError(
+                        f"{error}; {parameter.key}={typed} draws fractions: int({typed}) whole numbers"
+                    ) from None
+            raise
         self.monitor = str(jobs[0].config["monitor"])
         common = {key: value for key, value in self.plan.space.fixed.items() if key != "seed"}
         self.objective = Objective(

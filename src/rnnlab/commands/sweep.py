@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, explain, one_line
 from rnnlab.commands.jobs import Composer
+from rnnlab.commands.overrides import read
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.trust import PLUGINS, check_configs, check_options, check_overrides, check_targets, locate_option
 from rnnlab.errors import InputError
@@ -231,6 +232,10 @@ def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | No
     Raises:
         InputError: its options cannot work.
     """
+    if not isinstance(node, DictConfig):
+        raise InputError(
+            f"hydra.launcher={node}: choose one (hydra/launcher=local) or set its keys (hydra.launcher.n_jobs=2)"
+        )
     values = OmegaConf.to_container(node, resolve=True)
     assert isinstance(values, dict)
     target = str(values.get("_target_"))
@@ -449,7 +454,7 @@ def _resume(
     force: bool,
 ) -> int:
     parse = OverridesParser.create(hydra.config_loader).parse_overrides
-    before, new = parse(list(facts["overrides"])), parse(overrides)
+    before, new = (parse(read(hydra, each)) for each in (facts["overrides"], overrides))
     target = str(facts.get("sweeper", BASIC_SWEEPER))
     is_search = "search" in facts or target.startswith("rnnlab.search.")
     kept = (*KEPT_FOR_RESUME, *OF_SEARCH) if is_search else KEPT_FOR_RESUME

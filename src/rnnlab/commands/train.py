@@ -85,6 +85,9 @@ def main(arguments: list[str]) -> int:
         return _say(explain(error, hydra, args.overrides))
     except InputError as error:
         return _say(error)
+    except Interrupted as error:
+        print("stopped", file=sys.stderr)
+        return 128 + error.signal_number
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

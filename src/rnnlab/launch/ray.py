@@ -95,6 +95,12 @@ class Ray(Launcher):
                 f"({' '.join(str(error).split())[:150]}); start one (ray start --head), give its token "
                 "(RAY_AUTH_MODE=token), or type address=local"
             ) from None
+        except Exception as error:  # noqa: BLE001 (Ray raises a plain one where a machine is too busy to start it in time)
+            ray.shutdown()
+            raise InputError(
+                f"hydra.launcher.address={self.address}: Ray did not start ({' '.join(str(error).split())[:150]}): try "
+                "again when the machine is less busy, or use hydra/launcher=local"
+            ) from None
 
     def _check_disk(self, nodes: Sequence[dict[str, Any]], path: str) -> None:
         import ray

@@ -91,8 +91,11 @@ class Interval:
         return tuple(range(int(self.low), int(self.high) + 1))
 
     def ends(self) -> tuple[float | int, ...]:
-        """The values at which something may be amiss."""
-        return (self.low, self.high)
+        """The values at which something may be amiss: the ends, and of fractions one that is no whole number."""
+        if self.whole:
+            return (self.low, self.high)
+        inside = self.within(self.low + (self.high - self.low) * 0.381966)
+        return (self.low, inside, self.high)
 
     def __str__(self) -> str:
         kind = ", whole numbers" if self.whole else ""
