@@ -105,3 +105,16 @@ def is_told(pid: int, number: signal.Signals) -> bool:
         waits = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
         return facts["State"][0] in "ZX" or bool(waits >> (number - 1) & 1)
     return True
+
+
+@contextmanager
+def somebody_else(path: Path) -> Iterator[int]:
+    """Another process that holds a lock until the block ends; its number."""
+    code = f"from pathlib import Path; from rnnlab.store import lock; lock.hold(Path({str(path)!r})); print(); input()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    try:
+        yield process.pid
+    finally:
+        process.communicate(b"\n")

@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from rnnlab.data.corpus import read, read_bytes, read_text
 from rnnlab.data.entropy import bigram_nats, compressed_nats, compressors, unigram
 from rnnlab.data.sequence import SPLITS, StreamOrder
 from rnnlab.data.text import Text
+from rnnlab.data.words import words
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.checkpoint import read_checkpoint
@@ -70,14 +72,36 @@ def test_what_is_read_is_the_file_however_it_is_cut_into_blocks(
 def test_words_are_whole_wherever_a_block_ends(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "BLOCK", block)
     (tmp_path / "a").write_text("Don't stop,  snake_case\nStop! ")
-    words = read(read_text([tmp_path / "a"]), "word")
-    assert words.encoded(words.ids).decode() == "Don ' t stop , snake_case \n Stop !"
+    corpus_of_words = read(read_text([tmp_path / "a"]), "word")
+    assert corpus_of_words.encoded(corpus_of_words.ids).decode() == "Don't stop , snake_case \n Stop !"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("can't “don’t” l'été 'x'", ["can't", "“", "don’t", "”", "l'été", "'", "x", "'"]),
+        ("3.14 1,000, e.g. 5.x", ["3.14", "1,000", ",", "e.g", ".", "5", ".", "x"]),
+        ("e\u0301te\u0301 a_b c-d a1", ["e\u0301te\u0301", "a_b", "c", "-", "d", "a1"]),
+        ("日本ひカタ", ["日", "本", "ひ", "カタ"]),
+        ("👩\u200d👩\u200d👧 🇩🇪🇫🇷 👍🏽!\r\n", ["👩\u200d👩\u200d👧", "🇩🇪", "🇫🇷", "👍🏽", "!", "\n"]),
+    ],
+)
+def test_words_end_where_unicode_says(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+    assert "".join(words(text)).replace("\n", "") == "".join(text.split())
+
+
+def test_half_of_a_surrogate_pair_has_no_bytes(tmp_path: Path) -> None:
+    data = text(tmp_path, unit="byte")
+    with pytest.raises(InputError, match=r"character 3 is ..udce9., half of a surrogate pair"):
+        list(data.reader.take("ab\udce9"))
 
 
 def test_seldom_words_are_unknown() -> None:
-    words = read(["a b a c a b d"], "word", min_count=2)
-    assert words.vocabulary == ("<unk>", "a", "b")
-    assert words.ids.tolist() == [1, 2, 1, 0, 1, 2, 0]
+    found = read(["a b a c a b d"], "word", min_count=2)
+    assert found.vocabulary == ("<unk>", "a", "b")
+    assert found.ids.tolist() == [1, 2, 1, 0, 1, 2, 0]
 
 
 def test_the_vocabulary_is_that_of_the_first_part_alone() -> None:
@@ -480,6 +504,9 @@ def test_another_text_is_read_with_the_vocabulary_of_the_training(train: Train, 
     assert "are <unk>" in same.spec.note
     read = same.corpus.ids[:60].tolist()
     assert [vocabulary[k] for k in read] == ["<unk>" if c == "é" else c for c in other.read_text()[:60]]
+    # how frequent a token is, is what the run has learned of its own training part
+    learned = read_checkpoint(directory.best_checkpoint)["data"]["spec"]["token_frequencies"]
+    same.spec = replace(same.spec, token_frequencies=learned)
     task = model(same, hidden_size=64)  # the weights are those of a GRU: only the data's own scores are compared
     for batch in same.test_dataloader():
         task._score(task.scores["baseline"], task.baseline(batch), batch)

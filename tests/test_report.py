@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -509,11 +510,45 @@ def test_the_terminals_table_fits_80_columns(
     assert "\x1b" not in table
 
 
+PAGE = Path(__file__).parents[1] / "src" / "rnnlab" / "runs" / "page"
+
+
+def in_node(script: str) -> Any:
+    """What a script says after the page's numbers, scales and ticks."""
+    text = (PAGE / "scales.js").read_text(encoding="utf-8") + f"console.log(JSON.stringify({script}))"
+    done = subprocess.run(["node", "-e", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.needs("node")
-def test_the_pages_script_parses() -> None:
-    script = Path(__file__).parent.parent / "src" / "rnnlab" / "runs" / "page" / "page.js"
+def test_the_pages_script_parses(tmp_path: Path) -> None:
+    script = tmp_path / "page.js"
+    script.write_text("".join((PAGE / name).read_text(encoding="utf-8") for name in ("scales.js", "page.js")))
     done = subprocess.run(["node", "--check", str(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.needs("node")
+def test_no_two_ticks_read_alike_or_run_into_each_other() -> None:
+    ranges = [[0.0235, 0.0245], [0.02357, 0.02358], [1234567, 1234570], [-3e-7, 5e-7], [0.99, 1.01], [3, 3], [5, 4000]]
+    script = """RANGES.flatMap((ends) => [false, true].map((log) => {
+      const at = scale(ends, 20, 150, log && ends[0] > 0), all = labelled(ticks(at, 4), 2);
+      const kept = spaced(all, at).map(([value, text]) => [at(value), text.length]);
+      return { texts: all.map(([, text]) => text), wide: kept };
+    }))"""
+    for axis in in_node(script.replace("RANGES", json.dumps(ranges))):
+        assert len(axis["texts"]) > 1
+        assert len(set(axis["texts"])) == len(axis["texts"]), axis
+        for (one, length), (other, longer) in pairwise(axis["wide"]):
+            assert other - one > 6 * (length + longer) / 2, axis
+
+
+@pytest.mark.needs("node")
+def test_numbers_stand_by_their_size_or_its_logarithm() -> None:
+    lists = [[1, 2, 3], [32, 64, 128], [0.001, 0.002, 0.1], [8, 100, 128], [0, 1, 10], [1, 2], [1e-4, 1e-1]]
+    by_ratio = in_node(f"{json.dumps(lists)}.map(evenerByRatio)")
+    assert by_ratio == [False, True, True, False, False, False, True]
 
 
 def test_find_runs_refuses_by_input_error(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,14 @@ def test_damaged_and_malicious_checkpoints_are_refused(train: Train, tmp_path: P
         directory.best_checkpoint.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged"):
             evaluate(directory.config, directory)
+
+    # a few bytes that stand for many: refused by the archive's own table, before anything is unpacked
+    with zipfile.ZipFile(directory.best_checkpoint, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data.pkl", b"\0" * 2**20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "open", lambda *_, **__: pytest.fail("it is unpacked"))
+        with pytest.raises(InputError, match="damaged: its parts are compressed"):
+            read_checkpoint(directory.best_checkpoint)
 
     class Payload:
         def __reduce__(self) -> Any:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -30,7 +31,12 @@ from rnnlab.commands.search import plan
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
+from rnnlab.launch.fleet import Fleets
+from rnnlab.launch.fleet import Plan as FleetPlan
 from rnnlab.launch.job import execute_job
+from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
+from rnnlab.launch.local import Local
+from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.records import read_run
@@ -362,6 +368,40 @@ def test_sweepers_of_others_resume_what_they_planned(
     assert set(states(path)) == {"done"}
     assert resume(path, "seed=3") == 2
     assert "hydra_plugins.theirs.X, knows further jobs" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("sweeper", ["random", pytest.param("optuna", marks=pytest.mark.needs("optuna"))])
+def test_a_search_trains_its_trials_in_fleets(
+    sweeper: str, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[list[int]] = []
+
+    def ask(self: Fleets, look: Any, jobs: Sequence[LaunchedJob], settings: Settings) -> FleetPlan:
+        return FleetPlan(Findings(0, 0, on_gpu=False), [("GRU", [job.name for job in jobs])], {})
+
+    def run(self: Fleets, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        parts.append([len(part) for part in self._parts(jobs)])
+        assert not settings.further(9)
+        for job in jobs:
+            watch.started(job.name, job.directory, job.config)
+            execute_job(job.directory)
+            watch.ended(job.name)
+
+    for name, value in {"begin": lambda self: None, "_ask": ask}.items():
+        monkeypatch.setattr(Fleets, name, value)
+    monkeypatch.setattr(Local, "run", run)
+    path = tmp_path / "s"
+    fleet = (
+        "hydra/launcher=fleet",
+        "hydra.launcher.members=4",
+        "hydra.launcher.n_jobs=1",
+        "hydra.launcher.figures=none",
+    )
+    assert train(path, f"hydra/sweeper={sweeper}", "hydra.sweeper.n_trials=6", LR, *fleet) == 0
+    assert parts == [[4], [2]]
+    assert resume(path, "hydra.sweeper.n_trials=9") == 0
+    assert parts[2:] == [[3]]
+    assert len({str(each) for each in told(path)}) == 9 and set(states(path)) == {"done"}
 
 
 # ---- Optuna ------------------------------------------------------------------------------------------

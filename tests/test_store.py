@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import TINY, compose
-from processes import PATIENCE, ended, start, wait_until
+from processes import PATIENCE, ended, somebody_else, start, wait_until
 
 from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import export as export_command
@@ -174,19 +173,6 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing(moment: str, train: Tr
 # ---- one process at a time -----------------------------------------------------------------------
 
 
-@contextmanager
-def somebody_else(path: Path) -> Iterator[int]:
-    """Another process that holds a lock until the block ends; its number."""
-    code = f"from pathlib import Path; from rnnlab.store import lock; lock.hold(Path({str(path)!r})); print(); input()"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"\n"
-    try:
-        yield process.pid
-    finally:
-        process.communicate(b"\n")
-
-
 def test_the_second_of_two_resumes_is_refused_in_one_line(
     stopped: RunDirectory, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,3 +309,19 @@ def test_numbers_that_are_none_are_null(tmp_path: Path) -> None:
     assert metrics["epochs"] == 3 and metrics["test/loss"] != metrics["test/loss"]
     (directory.path / "metrics.json").write_text('{"test/loss": NaN, "test/r2": Infinity}')  # as it was once written
     assert all(value != value for value in directory.metrics.values())
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": f"{os.pathsep}."}])
+def test_a_module_in_the_current_directory_is_not_run(variables: dict[str, str], trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    for name in ("msvcrt", "nt", "org", "rnnlab_plugin", "sitecustomize_"):
+        (run / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
+    config = RunDirectory(run).config
+    RunDirectory(run).write_config({**config, "instruments": {"mine": {"_target_": "org.Mine"}}})
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
+    for arguments, status in ((("report", "."), 0), (("evaluate", "."), 2)):
+        done = subprocess.run([sys.executable, "-m", "rnnlab", *arguments], cwd=run, env=environment,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == status, done.stderr
+    assert "org.Mine is not what a run directory may build" in done.stderr
+    assert not (tmp_path / "owned").exists()

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import create_hydra
+from conftest import compose, create_hydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import RunMode
 from omegaconf import open_dict
-from processes import PATIENCE, ended, held, is_told, scores, start, states, wait_until
+from processes import PATIENCE, ended, held, is_told, scores, somebody_else, start, states, wait_until
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.commands.composition import plain
 from rnnlab.commands.jobs import Composer
-from rnnlab.errors import InputError, RunFailed
+from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import Settings, Stop
@@ -36,6 +36,7 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs import sweep as sweep_module
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
+from rnnlab.runs.recorder import StopSignals
 from rnnlab.runs.sweep import SweepDirectory
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -354,9 +355,9 @@ def test_a_sweep_that_is_another_one_by_now_is_refused(
 def test_the_second_of_two_resumes_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "s"
     assert train(path, "seed=0,1") == 0
-    with SweepDirectory.open(path).lead():
+    with somebody_else(path / "sweep.lock") as pid:
         assert resume(path) == 2
-    assert f"is being worked on by process {os.getpid()}" in capfd.readouterr().err
+    assert f"is being worked on by process {pid}" in capfd.readouterr().err
     assert resume(path) == 0
 
 
@@ -534,12 +535,17 @@ def test_a_sweep_killed_with_everything_loses_nothing(whole: Path, tmp_path: Pat
 def test_settings_of_a_stop() -> None:
     stop = Stop()
     assert not stop.asked
-    stop.handle(signal.SIGTERM, None)
-    assert stop.asked and not stop.at_once and stop.status == 143
+    with stop.working():
+        stop.handle(signal.SIGTERM, None)
+        stop.handle(signal.SIGTERM, None)  # of one and the same stop of a group
+        assert stop.asked and not stop.at_once and stop.status == 143
     stop = Stop()
-    stop.handle(signal.SIGINT, None)
-    stop.handle(signal.SIGINT, None)
+    with stop.working():
+        stop.handle(signal.SIGINT, None)
+        stop.handle(signal.SIGINT, None)
     assert stop.at_once and stop.status == 130
+    with pytest.raises(Interrupted):  # no job that could write a checkpoint
+        stop.handle(signal.SIGTERM, None)
     assert Settings().retries == 0
 
 
@@ -568,3 +574,113 @@ def test_the_best_so_far_is_among_runs_that_can_be_compared(tmp_path: Path, caps
         "best so far",
         "best of sine 0.3: sine0.3",
     ]
+
+
+# ---- how many, and how to stop -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["seed=range(0,1e12)"], "seed=range(0,1e12): 1,000,000,000,000 jobs, and sweep.max_jobs=10000 is the most"),
+        (["seed=shuffle(range(0,1000000000000))"], "1,000,000,000,000 jobs"),
+        (["seed=range(0,inf)"], "infinitely many jobs"),
+        (["seed=range(0,nan)"], "write range(start,stop)"),
+        (["seed=range(0,5,0)"], "write range(start,stop)"),
+        (["seed=range(200)", "data.noise=range(0,1,0.01)"], "seed=range(200): 20,000 jobs"),
+        (["seed=0,1,2", "sweep.max_jobs=2"], "seed=0,1,2: 3 jobs, and sweep.max_jobs=2"),
+        (["hydra/sweeper=random", "hydra.sweeper.n_trials=1000000000", "seed=0,1", "optimizer.lr=interval(0.1,1)"],
+         "hydra.sweeper.n_trials=1000000000 with 2 seeds each: 2,000,000,000 jobs"),
+        (["hydra/sweeper=random", "model.hidden_size=range(1,1e12)"], "write interval(low,high)"),
+    ],
+)  # fmt: skip
+def test_a_sweep_of_too_many_jobs_is_refused_before_they_are_made(
+    arguments: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Basic, "check", lambda *_: None)
+    assert train(tmp_path / "s", *arguments) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1, error
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_sweep_is_not_extended_beyond_its_most(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("check", "run"):
+        monkeypatch.setattr(Basic, name, lambda *_: None)
+    assert train(tmp_path / "s", "seed=0,1", "sweep.max_jobs=3") == 1
+    before = contents(tmp_path / "s")
+    assert resume(tmp_path / "s", "seed=range(1e9)") == 2
+    assert "1,000,000,000 jobs, and sweep.max_jobs=3 is the most" in capfd.readouterr().err
+    assert contents(tmp_path / "s").keys() == before.keys()
+
+
+def test_a_signal_while_jobs_are_planned_ends_the_sweep_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = Composer.compose
+
+    def told(self: Composer, number: int, overrides: Sequence[str]) -> Any:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return composed(self, number, overrides)
+
+    monkeypatch.setattr(Composer, "compose", told)
+    assert train(tmp_path / "s", "seed=range(300)") == 143
+    assert "stopped" in capfd.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_process_that_cannot_listen_is_ended() -> None:
+    """A long call of native code: Python does nothing at a signal until it is over, in no thread."""
+    code = "from rnnlab.signals import guard; guard(0.2); print('ready', flush=True); sum(range(10**12))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
+def test_a_process_that_listens_is_not_ended() -> None:
+    code = (
+        "import signal, time; from rnnlab.signals import guard, heard\n"
+        "signal.signal(signal.SIGTERM, lambda *_: heard()); guard(0.5)\n"
+        "print('ready', flush=True); signal.pause(); signal.pause(); time.sleep(1)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        while process.poll() is None:  # the two may have come as one
+            process.send_signal(signal.SIGTERM)
+            threading.Event().wait(0.3)
+        assert process.returncode == 0
+
+
+def test_a_signal_before_the_training_ends_a_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = []
+
+    def slow(*_: Any, **__: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        reached.append(True)  # such as the rest of a large file
+        raise AssertionError
+
+    directory = RunDirectory.claim(tmp_path / "run", compose(*TINY))
+    monkeypatch.setattr("rnnlab.runs.execution.prepare", slow)
+    with pytest.raises(Interrupted):
+        execute(directory, compose(*TINY))
+    assert not reached and directory.status.state == "interrupted"
+
+
+def test_a_second_signal_ends_a_training_and_a_double_one_does_not() -> None:
+    stop = StopSignals()
+    stop.trains = True
+    stop._handle(signal.SIGTERM, None)
+    stop._handle(signal.SIGTERM, None)  # of one and the same stop of a group
+    assert stop.received == signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+        stop._handle(signal.SIGINT, None)
+    stop._received_at -= 3
+    with pytest.raises(KeyboardInterrupt):
+        stop._handle(signal.SIGTERM, None)

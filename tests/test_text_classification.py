@@ -68,6 +68,34 @@ def test_a_folder_has_a_file_a_class_and_a_text_a_line(tmp_path: Path) -> None:
     assert data.spec.target.names == ("English", "Italian", "Polish")
 
 
+def test_a_folder_may_have_a_folder_a_class(tmp_path: Path) -> None:
+    for name in ("pos", "neg"):
+        (tmp_path / "texts" / name).mkdir(parents=True)
+        for number in range(8):
+            (tmp_path / "texts" / name / f"{number}.txt").write_text(f"{name} {number}\nand more\n")
+    data = read(tmp_path / "texts", unit="byte")
+    assert data.spec.target.names == ("neg", "pos")
+    assert sum(data.size(split) for split in SPLITS) == 16
+    assert read(tmp_path, unit="byte").spec.target.names == ("neg", "pos")
+
+
+def test_a_class_without_a_text_is_named(tmp_path: Path) -> None:
+    names = folder(tmp_path / "names")
+    (names / "Welsh.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"class 'Welsh' has no text in it .*data\.pattern"):
+        read(names)
+
+
+def test_classes_that_differ_in_capitals_are_two(tmp_path: Path) -> None:
+    names = folder(tmp_path / "names", {"us": ["a", "b", "c", "d"], "US": ["e", "f", "g", "h"]})
+    assert read(names).spec.target.names == ("US", "us")
+
+
+def test_a_table_is_read_whatever_parts_its_cells(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(GOOD.replace(",", ";"))
+    assert read(tmp_path / "a.csv").spec.target.names == ("x", "y")
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
 def test_a_table_says_what_a_folder_says(kind: str, tmp_path: Path) -> None:
     examples = [(text, name) for name, texts in NAMES.items() for text in texts]
@@ -108,11 +136,11 @@ GOOD = "text,label\n" + "".join(f"a{i},x\nb{i},y\n" for i in range(9))
             r"data\.text_column=txet: .*a\.csv has no such column; did you mean 't",
         ),
         ("a.csv", GOOD, {"label_column": "q"}, r"data\.label_column=q: .* no such column \(there are text, label\)"),
-        ("a.csv", GOOD + "p,q,r\n", {}, r"a\.csv is no table: line 20 has 3 fields, the head 2"),
+        ("a.csv", GOOD + "p,q,r\n", {}, r"a\.csv, line 20: 3 cells, and the header has 2"),
         ("a.csv", GOOD + "lonely\n", {}, r"a\.csv, row 19 has a text and no label"),
         ("a.csv", GOOD + "rare,z\n", {}, r"class 'z' has 1 text, and train, validation and test need one each"),
         ("a.csv", "text,label\na,x\nb,x\nc,x\n", {}, "has one class, x: there is nothing to tell apart"),
-        ("a.csv", "text,label\n", {}, "has a head and no rows"),
+        ("a.csv", "text,label\n", {}, "has a header and no rows"),
         ("a.csv", b"text,label\na,x\n\xe4,x\n", {}, r"a\.csv, line 3: byte 0xe4 is no UTF-8"),
         ("a.csv", "", {}, "this file is empty"),
         ("a.csv", "text,label\n ,x\n", {}, "has no text in it"),

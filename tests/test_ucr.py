@@ -165,6 +165,28 @@ def test_a_class_with_one_example_trains_and_is_said(tmp_path: Path) -> None:
     assert "one example alone, and so never validated: class uh" in data.spec.note
 
 
+def test_classes_that_differ_in_capitals_are_two(tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    path.write_text("@classLabel true walk Walk run\n@data\n1,2:walk\n2,1:Walk\n3,3:RUN\n")
+    assert read_ts(path).labels == ["walk", "Walk", "run"]
+
+
+def test_a_run_keeps_its_classes_and_its_scale(tmp_path: Path) -> None:
+    lines = [f"{k % 5},{k % 3},1:{'ab'[k % 2]}" for k in range(20)]
+    (tmp_path / "a.ts").write_text("\n".join(["@data", *lines]) + "\n")
+    other = [f"{100 + k % 5},{k % 3},1:{'ba'[k % 2]}" for k in range(20)]
+    (tmp_path / "b.ts").write_text("\n".join(["@classLabel true b a", "@data", *other]) + "\n")
+    state = UCR(path=str(tmp_path / "a.ts")).state_dict()
+    assert UCR(path=str(tmp_path / "b.ts")).class_names == ("b", "a")
+    data = UCR(path=str(tmp_path / "b.ts"), **state)
+    assert data.class_names == ("a", "b")
+    assert data.state_dict() == state
+    assert float(data.split("test").inputs[:, 0].min()) > 50
+    (tmp_path / "c.ts").write_text("\n".join(["@data", *lines, "1,2,3:c"]) + "\n")
+    with pytest.raises(InputError, match=r"class 'c' is none of data\.classes"):
+        UCR(path=str(tmp_path / "c.ts"), **state)
+
+
 def test_a_class_of_the_head_that_nothing_belongs_to_is_left_out(tmp_path: Path) -> None:
     assert UCR(path=str(write(tmp_path, head=HEAD.replace("ae oe", "oe uh ae")))).spec.target.names == ("oe", "ae")
 

@@ -5,6 +5,7 @@ import os
 import sys
 
 from rnnlab.shell import readable_streams
+from rnnlab.signals import guard
 
 VERBS = {
     "train": "train a network, or sweep over many (-m)",
@@ -40,9 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     readable_streams()
-    # a user's own cells and data are found where they are, as with any script, and never shadow a library
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
+    leave_out_current_directory()
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help", "help"):
         print(usage())
@@ -62,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         hint = f": {ELSEWHERE[verb]}" if verb in ELSEWHERE else f"{nearest(verb, VERBS)} ({', '.join(VERBS)})"
         print(f"rnnlab: there is no command '{one_line(verb)[:80]}'{hint}", file=sys.stderr)
         sys.exit(2)
+    guard()
     try:
         status = importlib.import_module(f"rnnlab.commands.{verb}").main(rest)
         sys.stdout.flush()
@@ -70,6 +70,24 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)
+
+
+def leave_out_current_directory() -> None:
+    """Takes the current directory off the path of modules, for this process and those that it starts.
+
+    It may be a run directory of anybody's: a file in it called as one that some library tries to import (msvcrt.py)
+    would be executed. An own class that a config names is looked for there by :func:`rnnlab.runs.build.locate`.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        here = ""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    kept = [entry for entry in given if os.path.isabs(entry) or os.path.abspath(entry) != here]
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", ".") and (entry != here or here in kept)]
+    os.environ["PYTHONSAFEPATH"] = "1"  # python -m and -c would put it back
+    if kept != given:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
 def usage() -> str:

@@ -69,7 +69,7 @@ def guarded(action: Callable[[], int]) -> int:
         print(f"rnnlab: failed: {visible(str(error))}", file=sys.stderr)
         return 1
     except Interrupted as error:
-        print("\nstopped; a checkpoint is written: the same command goes on", file=sys.stderr)
+        print("\nstopped: the same command goes on", file=sys.stderr)
         return 128 + error.signal_number
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -271,7 +271,14 @@ class Search:
                 raise said
             those = " ".join(f"{key}={value}" for key, value in settings.items())
             raise InputError(f"{said}; it fits other jobs, but not {those}: hydra.sweeper.when can tell them apart")
-        leader.settings.total = (self.searcher.n_trials or len(jobs)) * len(seeds)
+        wanted = (self.searcher.n_trials or len(jobs)) * len(seeds)
+        if wanted > leader.settings.most:
+            each = f" with {len(seeds)} seeds each" if len(seeds) > 1 else ""
+            raise InputError(
+                f"hydra.sweeper.n_trials={self.searcher.n_trials}{each}: {wanted:,} jobs, and "
+                f"sweep.max_jobs={leader.settings.most} is the most: give a larger one"
+            )
+        leader.settings.total = wanted
         checker = leader.launcher if isinstance(leader.launcher, Launcher) else Basic()
         launched = [LaunchedJob(leader.directory.run(job.name), job.name, job.config) for job in jobs]
         try:
@@ -358,7 +365,7 @@ class Search:
                         self.ended(job.name)
                 return
             leader.settings.further = self.further
-            with _Watch(self, leader.directory.path, max(total - len(done), 0), done) as watch:
+            with leader.stop.working(), _Watch(self, leader.directory.path, max(total - len(done), 0), done) as watch:
                 self.watch = watch
                 while not leader.stop.asked and (more := self.further(self._most(launcher.parallel))):
                     launcher.run(more, leader.settings, leader.stop, watch)

@@ -8,18 +8,18 @@ report and the resume are the same.
 
 import contextlib
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from annotated_types import Ge
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher as HydraLauncher
@@ -31,11 +31,12 @@ from rnnlab.commands.jobs import Composer
 from rnnlab.commands.overrides import read
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.trust import PLUGINS, check_configs, check_options, check_overrides, check_targets, locate_option
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, Interrupted
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
+from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.build import TARGET, build, check_arguments
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
@@ -55,11 +56,20 @@ OF_SEARCH = ("hydra/sweeper", "hydra.sweeper.")
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
+MAX_JOBS = 10_000
+"""Of a sweep that says nothing else: each is a directory, and a composed config in memory."""
+SHOWN = 20
+"""Jobs of a dry run that are listed one by one."""
+SHOWN_VALUES = 8
+
+
 class Stopped(Exception):
     """The sweep was asked to stop, or a job failed that was to be the last."""
 
 
-def sweep_settings(retries: Annotated[int, Ge(0)] = 0, fail_fast: bool = False, dry_run: bool = False) -> None:
+def sweep_settings(
+    retries: NonNegativeInt = 0, fail_fast: bool = False, dry_run: bool = False, max_jobs: PositiveInt = MAX_JOBS
+) -> None:
     """The keys under ``sweep``."""
 
 
@@ -100,10 +110,11 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             its_own = (told["overrides"], told.get("config_dirs", []), told.get("config_name", ROOT))
             if its_own == (typed, directories, str(config.hydra.job.config_name)):
                 return resume_sweep(path, [], None, force=False)  # the same command goes on with the same search
-        search_plan = _plan_of_search(parse, config, parsed)
+        search_plan = _plan_of_search(parse, config, parsed, settings.most)
         varied = search_plan.varied
     else:
         varied = varied_keys(parsed)
+        check_number(parsed, settings.most)
     for_jobs = [str(each.input_line) for each in parsed[len(of_sweeper) :] if not _is_of_sweep(each)]
     launcher = our_launcher(config.hydra.launcher, None)
     if launcher is not None:
@@ -149,7 +160,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             callbacks.on_multirun_end(config=config, config_name=ROOT)
             if not leader.dry_run:
                 return leader.conclude()
-    except (InputError, *COMPOSITION_ERRORS):
+    except (InputError, Interrupted, KeyboardInterrupt, *COMPOSITION_ERRORS):
         directory.remove_if_unused()
         raise
     directory.remove_if_unused()
@@ -164,7 +175,7 @@ def _searcher(config: DictConfig, allow: Sequence[str] | None) -> "Searcher | No
 
 
 def _plan_of_search(
-    parse: Callable[[list[str]], list[Override]], config: DictConfig, parsed: Sequence[Override]
+    parse: Callable[[list[str]], list[Override]], config: DictConfig, parsed: Sequence[Override], most: int
 ) -> "Plan":
     from rnnlab.commands.search import plan
 
@@ -174,6 +185,7 @@ def _plan_of_search(
     node = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     assert isinstance(node, dict)
     of_jobs = [each for each in parsed if not each.is_hydra_override() and not _is_of_sweep(each)]
+    check_number(of_jobs, most, searched=True)
     return plan(parse, {str(name): value for name, value in node.items()}, of_jobs)
 
 
@@ -205,12 +217,53 @@ def varied_keys(parsed: Sequence[Override]) -> list[str]:
     for override in parsed:
         if not override.is_sweep_override():
             continue
-        if override.is_discrete_sweep() and not any(True for _ in override.sweep_string_iterator()):
+        if override.is_discrete_sweep() and not count(override):
             raise InputError(f"{override.input_line}: there is nothing in it, so there are no jobs")
         if override.key_or_group.startswith("sweep."):
             raise InputError(f"{override.input_line}: it is of the whole sweep and has one value")
         varied.append(override.get_key_element())
     return varied
+
+
+def count(override: Override) -> float:
+    """How many values an override goes over, by arithmetic; infinitely many of an interval.
+
+    Raises:
+        InputError: a range that leads nowhere.
+    """
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        start, stop, step = (float(each if each is not None else 0) for each in (value.start, value.stop, value.step))
+        if math.isnan(start + stop + step) or step == 0 or math.isinf(start):
+            raise InputError(f"{override.input_line}: write range(start,stop) or range(start,stop,step), of numbers")
+        return max(0.0, math.ceil((stop - start) / step) if math.isfinite((stop - start) / step) else math.inf)
+    if override.is_discrete_sweep():
+        return sum(1 for _ in override.sweep_string_iterator())
+    return math.inf if override.is_sweep_override() else 1
+
+
+def check_number(parsed: Sequence[Override], most: int, searched: bool = False) -> None:
+    """Holds the number of jobs of a grid against what a sweep may have, before they are made.
+
+    Args:
+        parsed: all overrides, of which the last of a key counts.
+        most: ``sweep.max_jobs``.
+        searched: these are a search's, whose jobs are not all that there are: each key alone is bounded.
+
+    Raises:
+        InputError: naming the override with the most values.
+    """
+    counts = {each.get_key_element(): (count(each), each) for each in parsed if each.is_discrete_sweep()}
+    number = max((n for n, _ in counts.values()), default=1) if searched else math.prod(n for n, _ in counts.values())
+    if number > most:
+        _, largest = max(counts.values(), key=lambda each: each[0])
+        what = "values" if searched else "jobs"
+        shown = f"{number:,.0f}" if math.isfinite(number) else "infinitely many"
+        raise InputError(
+            f"{largest.input_line}: {shown} {what}, and sweep.max_jobs={most} is the most: "
+            + ("write interval(low,high), or give a larger sweep.max_jobs" if searched
+               else "take fewer values, or give a larger sweep.max_jobs")
+        )  # fmt: skip
 
 
 def check_settings(config: DictConfig) -> Settings:
@@ -223,7 +276,9 @@ def check_settings(config: DictConfig) -> Settings:
     assert isinstance(values, dict)
     named = {str(name): value for name, value in values.items()}
     check_arguments(sweep_settings, named, "sweep")
-    return Settings(retries=named.get("retries", 0), fail_fast=named.get("fail_fast", False))
+    return Settings(
+        retries=named.get("retries", 0), fail_fast=named.get("fail_fast", False), most=named.get("max_jobs", MAX_JOBS)
+    )
 
 
 def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | None:
@@ -312,7 +367,13 @@ class Leader(HydraLauncher):
             InputError: two jobs are one and the same.
             HydraException: a job cannot be composed.
         """
-        first = 1 + max((each["number"] for each in self.directory.plan), default=-1)
+        plan = self.directory.plan
+        if len(plan) + len(job_overrides) > self.settings.most:
+            raise InputError(
+                f"{len(plan) + len(job_overrides):,} jobs, and sweep.max_jobs={self.settings.most} is the most: "
+                "give a larger one"
+            )
+        first = 1 + max((each["number"] for each in plan), default=-1)
         jobs = [self.composer.compose(number, overrides) for number, overrides in enumerate(job_overrides, first)]
         same: dict[str, Job] = {}
         for job in jobs if self.refuses_identical else ():
@@ -350,13 +411,15 @@ class Leader(HydraLauncher):
         from_hydra = self.launcher
         if isinstance(from_hydra, Launcher):
             at_work = from_hydra
-            with Watch(self.directory.path, len(jobs), [self.directory.run(name) for name in before]) as watch:
+            done = [self.directory.run(name) for name in before]
+            with self.stop.working(), Watch(self.directory.path, len(jobs), done) as watch:
                 at_work.run(self._launched(jobs), self.settings, self.stop, watch)
         else:
             # wherever it is executed, it finds its directory by its name
             named = [[*job.overrides, f"hydra.sweep.subdir='{job.name}'"] for job in jobs]
             try:
-                from_hydra.launch(named, initial_job_idx=jobs[0].number)
+                with self.stop.working():
+                    from_hydra.launch(named, initial_job_idx=jobs[0].number)
             except KeyboardInterrupt:
                 self.stop.signals.append(2)
             except Exception as error:  # noqa: BLE001 (a launcher that lost a job: the ledger knows the others)
@@ -405,11 +468,31 @@ class Leader(HydraLauncher):
 
 
 def print_jobs(jobs: Sequence[Job]) -> None:
-    """The jobs of a sweep that is only looked at."""
+    """The jobs of a sweep that is only looked at: the first and the last, where there are many."""
     out = console()
-    out.print(f"{len(jobs)} jobs, checked; none is started (sweep.dry_run=true):", markup=False)
-    for job in jobs:
+    number = f"{len(jobs):,} jobs" if len(jobs) > 1 else "1 job"
+    out.print(f"{number}, checked; none is started (sweep.dry_run=true):", markup=False)
+    first = jobs if len(jobs) <= SHOWN else jobs[: SHOWN - 3]
+    for job in first:
         out.print(f"  {job.name}", markup=False)
+    if len(jobs) > SHOWN:
+        out.print(f"  … {len(jobs) - len(first) - 2:,} more …", markup=False)
+        for job in jobs[-2:]:
+            out.print(f"  {job.name}", markup=False)
+        for key, values in _varied(jobs).items():
+            shown = values if len(values) <= SHOWN_VALUES else [*values[: SHOWN_VALUES - 2], "…", values[-1]]
+            count = f" ({len(values):,} values)" if len(values) > SHOWN_VALUES else ""
+            out.print(f"{key}: {', '.join(shown)}{count}", markup=False, soft_wrap=True)
+
+
+def _varied(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """The keys in which jobs differ, and the values that each takes."""
+    values: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for override in job.overrides:
+            key, _, value = override.partition("=")
+            values.setdefault(key, {})[value] = None
+    return {key: list(each) for key, each in values.items() if len(each) > 1}
 
 
 # ---- a sweep that there is ------------------------------------------------------------------------------
@@ -499,6 +582,7 @@ def _resume(
 
     typed = {each.get_key_element(): each for each in before if not each.is_hydra_override() and not _is_of_sweep(each)}
     if not directory.plan:  # it was killed before its jobs were written down
+        check_number(list(typed.values()), settings.most)
         jobs = leader.compose(BasicSweeper.split_arguments(list(typed.values()), None)[0])
         leader.check(jobs)
         leader.write_down(jobs)
@@ -506,6 +590,7 @@ def _resume(
     added: list[Job] = []
     if extension:
         typed |= {each.get_key_element(): each for each in extension}
+        check_number(list(typed.values()), settings.most)
         further = leader.compose(BasicSweeper.split_arguments(list(typed.values()), None)[0])
         added = _renumbered(further, directory.plan, leader.composer)
     if not left and not added:
@@ -552,7 +637,7 @@ def _resume_search(
                 f"{override.input_line}: a search goes on over the space that it began with; "
                 "hydra.sweeper.n_trials=… gives it a larger budget, another space takes another search"
             )
-    search_plan = _plan_of_search(parse, config, before)
+    search_plan = _plan_of_search(parse, config, before, leader.settings.most)
     leader.composer.varied = search_plan.varied
     search = Search(leader, searcher, search_plan, hydra)
     search.check()

@@ -223,7 +223,7 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
         return _say(RunFailed(f"failed: {error} ({pasted('resume', directory.path)})"), 1)
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
-        print(f"\nstopped; a checkpoint is written. Go on with: {pasted('resume', directory.path)}", file=sys.stderr)
+        print(f"\nstopped. Go on with: {pasted('resume', directory.path)}", file=sys.stderr)
         return 128 + error.signal_number
     except Exception:
         log.exception("a bug, or a file that cannot be used")

@@ -1,7 +1,6 @@
 """Text as token numbers: by character, by byte or by word."""
 
 import codecs
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,14 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.data.words import words
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
-WORD = re.compile(r"\w+|[^\w\s]|\n")
-"""A run of letters, digits and underscores, any other sign by itself, or the end of a line; spaces only part them."""
-
 BLOCK = 2**20
 """Bytes that are decoded at a time: no more of the text than this is ever held as Python strings."""
 GROWTH = 3
@@ -128,8 +125,8 @@ def _words(texts: Iterable[str], seen: list[str]) -> Iterator[np.ndarray]:
         # what comes after the last space may go on in the next block
         rest += text or ""
         end = max(rest.rfind(" "), rest.rfind("\n")) + 1 if text is not None else len(rest)
-        words = WORD.findall(rest[:end])
-        block = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
+        found = words(rest[:end])
+        block = np.fromiter(map(numbers.__getitem__, found), np.int32, len(found))
         new = [*islice(reversed(numbers), len(numbers) - len(seen))]
         seen.extend(reversed(new))
         yield block

@@ -1,20 +1,16 @@
 """Texts with a class each, read from files."""
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from rnnlab.data.corpus import find_files, read_text
 from rnnlab.errors import InputError, nearest
-from rnnlab.files.source import parse_json
+from rnnlab.files.source import SUFFIXES, Source, parse_json
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
-TABLES = (*SEPARATORS, *JSON_LINES)
+TABLES = (".csv", ".tsv", ".tab", *JSON_LINES)
 GROWTH = 45
 """Reading takes at most so many times the size of the files, whose words may have ten bytes: a million of them in five
 files of 11.8 MB took 35 times as much, and 39 with ``balance=oversample``."""
@@ -24,9 +20,10 @@ def read_labelled(path: Path, pattern: str, text_column: str, label_column: str)
     """Each text and the name of its class, in the order of the files; lines without a text as empty ones.
 
     Args:
-        path: a folder with a file for each class, named after it, and a text a line; or a table, whose name says its
-            format: ``.csv`` and ``.tsv`` with a head, ``.jsonl`` with an object a line.
-        pattern: which files of a folder, at any depth; those of one name are one class.
+        path: a folder with a file for each class, named after it, and a text a line; or with a folder for each class,
+            whose files are a text each (a text a line where there is but one); or a table, whose name says its format:
+            ``.csv`` and ``.tsv`` with a header, ``.jsonl`` with an object a line.
+        pattern: which files of a folder, at any depth.
         text_column: of a table.
         label_column: of a table.
 
@@ -38,12 +35,27 @@ def read_labelled(path: Path, pattern: str, text_column: str, label_column: str)
             f"data.path={path}: give a folder with one file a class, or a table ({', '.join(TABLES)}); "
             "a file's name says which it is"
         )
-    for file in find_files(path, pattern, GROWTH):
-        if path.is_dir():
-            for line in _content(file).removesuffix("\n").split("\n"):
-                yield line.strip(), file.stem
+    files = find_files(path, pattern, GROWTH)
+    if path.is_dir():
+        yield from _read_folder(files)
+    else:
+        yield from _read_table(path, text_column, label_column)
+
+
+def _read_folder(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    root = Path(commonpath([file.parent for file in files]))
+    below: dict[str, list[Path]] = {}
+    for file in files:
+        if file.parent != root:
+            below.setdefault(file.relative_to(root).parts[0], []).append(file)
+    for file in files:
+        name = file.stem if file.parent == root else file.relative_to(root).parts[0]
+        content = _content(file)
+        if len(below.get(name, ())) > 1 and file.parent != root:
+            yield content.strip(), name
         else:
-            yield from _read_table(file, text_column, label_column)
+            for line in content.removesuffix("\n").split("\n"):
+                yield line.strip(), name
 
 
 def _content(file: Path) -> str:
@@ -51,9 +63,12 @@ def _content(file: Path) -> str:
 
 
 def _read_table(file: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
-    content = _content(file)
     json_lines = file.suffix.lower() in JSON_LINES
-    rows = _read_json_lines(file, content) if json_lines else _read_separated(file, content)
+    if json_lines:
+        rows = _read_json_lines(file, _content(file))
+    else:
+        source = Source(str(file), SUFFIXES[file.suffix.lower()], file.read_bytes(), file)
+        rows = enumerate(source.frame(wanted=(text_column, label_column)).iter_rows(named=True), 1)
     for number, row in rows:
         for key, column in (("text_column", text_column), ("label_column", label_column)):
             if column not in row:
@@ -79,25 +94,3 @@ def _read_json_lines(file: Path, content: str) -> Iterator[tuple[int, dict[str, 
         if not isinstance(row, dict):
             raise InputError(f'{file}, line {number}: give an object a line, such as {{"text": …, "label": …}}')
         yield number, row
-
-
-def _read_separated(file: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows below the head, counted from 1; a quote in a ``.tsv`` is a sign like others."""
-    separator = SEPARATORS[file.suffix.lower()]
-    try:
-        table = pl.read_csv(
-            io.StringIO(content), separator=separator, infer_schema=False, quote_char='"' if separator == "," else None
-        )
-    except pl.exceptions.PolarsError as error:
-        reason = _ragged_line(content, separator) or str(error).strip().splitlines()[0]
-        raise InputError(f"{file} is no table: {reason}") from None
-    if not table.height:
-        raise InputError(f"{file} has a head and no rows")
-    yield from enumerate(table.iter_rows(named=True), 1)
-
-
-def _ragged_line(content: str, separator: str) -> str:
-    """Which line has more fields than the head, which polars does not say; empty where none has."""
-    rows = csv.reader(io.StringIO(content), delimiter=separator)
-    head = len(next(rows, []))
-    return next((f"line {rows.line_num} has {len(row)} fields, the head {head}" for row in rows if len(row) > head), "")

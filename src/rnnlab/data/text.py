@@ -63,7 +63,7 @@ class Text(SequenceData):
             ``documentation`` (the reference and the docstrings of the standard
             library, 2 million).
         unit: of a token: ``character`` (a Unicode code point), ``byte``, or
-            ``word`` (a run of letters and digits, a sign, or the end of a line).
+            ``word`` (by Unicode's word boundaries; a sign or the end of a line is one too).
         min_count: a character or word that the training part has less often is ``<unk>``.
         num_samples: sequences in the three splits together, the first of each; ``None`` for the whole text.
         length: steps of a sequence: how far the gradient reaches back.

@@ -70,8 +70,9 @@ class TextClassification(SequenceData):
     weights, so that another file is read as the training was.
 
     Attributes:
-        path: a folder with one file a class, named after it, and a text a line; or a table (``.csv`` and ``.tsv``
-            with a head, ``.jsonl``); ``None`` for ``built_in``.
+        path: a folder with one file a class, named after it, and a text a line; or with one folder a class, whose
+            files are a text each; or a table (``.csv`` and ``.tsv`` with a header, ``.jsonl``); ``None`` for
+            ``built_in``.
         pattern: which files of the folder, at any depth.
         text_column: of a table.
         label_column: of a table.
@@ -145,14 +146,23 @@ class TextClassification(SequenceData):
         """How often each text was read of each class, and how many lines had none."""
         seen: Counter[tuple[str, str]] = Counter()
         empty = 0
+        names: set[str] = set()
         for line, name in self._rows():
+            names.add(name)
             text = normalize(line, self.normalization, self.lower)
             if text:
                 seen[text, name] += 1
             else:
                 empty += 1
+        form = f"(data.normalization={self.normalization})"
         if not seen:
-            raise InputError(f"{self._source} has no text in it (data.normalization={self.normalization})")
+            raise InputError(f"{self._source} has no text in it {form}")
+        nothing = sorted(names.difference(name for _, name in seen))
+        if nothing and self.classes is None:
+            raise InputError(
+                f"{self._source}: class '{nothing[0]}' has no text in it {form}: give it some, or leave its file out "
+                "(data.pattern)"
+            )
         return seen, empty
 
     @cached_property

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.data.corpus import UNKNOWN, WORD, Unit
+from rnnlab.data.corpus import UNKNOWN, Unit
+from rnnlab.data.words import words
 from rnnlab.errors import InputError
 
 Normalization = Literal["none", "NFC", "NFKC", "ascii"]
@@ -29,8 +30,22 @@ def normalize(text: str, form: Normalization, lower: bool = False) -> str:
 def tokens(text: str, unit: Unit) -> Sequence[str]:
     """A text's characters or words; its bytes, as Latin-1 shows them."""
     if unit == "word":
-        return WORD.findall(text)
-    return text.encode().decode("latin-1") if unit == "byte" else text
+        return words(text)
+    return encoded(text).decode("latin-1") if unit == "byte" else text
+
+
+def encoded(text: str) -> bytes:
+    """A text in UTF-8.
+
+    Raises:
+        InputError: half of a surrogate pair stands in it, which is no Unicode.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"character {error.start + 1} is {text[error.start]!r}, half of a surrogate pair: it has no bytes in UTF-8"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +80,7 @@ class TextEncoder:
     def numbers(self, text: str) -> np.ndarray:
         """The same of a text that is normalized already, and may be empty."""
         if self.unit == "byte":
-            return np.frombuffer(text.encode()[: self.max_length], np.uint8).astype(np.int64)
+            return np.frombuffer(encoded(text)[: self.max_length], np.uint8).astype(np.int64)
         known = self._number
         return np.array([known.get(token, 0) for token in tokens(text, self.unit)][: self.max_length], np.int64)
 

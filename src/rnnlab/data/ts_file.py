@@ -52,7 +52,10 @@ def read_ts(path: Path) -> TsFile:
     lines = _lines(path)
     head = _head(path, lines)
     classes = head.classes
-    by_lower_case = {name.lower(): name for name in classes}
+    # capitals matter where two classes differ in nothing else
+    lower = [name.lower() for name in classes]
+    spellings = {small: name for small, name in zip(lower, classes, strict=True) if lower.count(small) == 1}
+    spellings |= {name: name for name in classes}
     file = TsFile(path, [], [], [], classes)
     channels = head.dimensions
     for number, line in lines:
@@ -64,12 +67,13 @@ def read_ts(path: Path) -> TsFile:
         if not label:
             raise InputError(f"{place}: nothing behind the last ':', where the class should be")
         if classes:
-            if label.lower() not in by_lower_case:
+            known = spellings.get(label, spellings.get(label.lower()))
+            if known is None:
                 raise InputError(
                     f"{place}: class '{label}' is not in @classLabel{nearest(label, classes)} "
                     f"(known: {', '.join(classes)})"
                 )
-            label = by_lower_case[label.lower()]
+            label = known
         if channels is None:
             channels = len(parts)
         if len(parts) != channels:

@@ -1,12 +1,13 @@
 """Jobs that differ in numbers only, trained together: a sweep as one network."""
 
+import dataclasses
 import functools
 import itertools
 import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +71,34 @@ class Fleets(Local):
         super().__init__(n_jobs, 1, gpus)
         self.members, self.figures = members, figures
         self._plan: Plan | None = None
+        self._planned: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def parallel(self) -> int:
+        return len(self._slots) * self._most
+
+    @property
+    def _most(self) -> int:
+        """Jobs in a stack."""
+        if self.members != "auto":
+            return self.members
+        return MEMBERS_ON_GPU if self._plan is not None and self._plan.findings.on_gpu else MEMBERS_ON_CPU
 
     def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
-        plan = self._plan = self._ask(_find_fleets, jobs, settings)
-        self._take(jobs, plan.findings, settings)
+        self._take(jobs, self._find(jobs, settings).findings, settings)
+
+    def _find(self, jobs: Sequence[LaunchedJob], settings: Settings) -> Plan:
+        """Finds out which of the jobs can be trained together."""
+        self._plan = self._ask(_find_fleets, jobs, settings)
+        self._planned = {job.name: job.config for job in jobs}
+        return self._plan
 
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+        # a search checks a few settings beforehand, and its jobs are others
+        if any(self._planned.get(job.name) != job.config for job in jobs):
+            self._find(jobs, settings)
+        # it is asked for more when these have ended: one that came alone would be trained alone
+        settings = dataclasses.replace(settings, further=lambda room: ())
         for line in self._grouping(jobs):
             watch.say(line)
         self._note(jobs)
@@ -125,14 +148,11 @@ class Fleets(Local):
         taken = {job.name for part in resumed for job in part}
         jobs = [job for job in jobs if job.name not in taken]
         by_name = {job.name: job for job in jobs}
-        most = self.members
-        if most == "auto":
-            most = MEMBERS_ON_GPU if self._plan.findings.on_gpu else MEMBERS_ON_CPU
         stacks: list[list[LaunchedJob]] = []
         alone: list[LaunchedJob] = []
         for _, names in self._plan.groups:
             group = [by_name[name] for name in names if name in by_name]
-            parts = divided(group, most, len(self._slots))
+            parts = divided(group, self._most, len(self._slots))
             stacks += [part for part in parts if len(part) > 1]
             alone += [part[0] for part in parts if len(part) == 1]
         named = {job.name for part in (*stacks, alone) for job in part}
@@ -152,6 +172,8 @@ class Fleets(Local):
 
 def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[LaunchedJob]]:
     """The jobs in parts of almost equal size, at most ``most`` in each, so that no slot waits for another."""
+    if not jobs:
+        return []
     number = -(-len(jobs) // most)
     if number % slots and len(jobs) >= 2 * slots:
         number = -(-number // slots) * slots
@@ -230,6 +252,7 @@ def _train_fleet(
         return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     stop = StopSignals()
+    stop.trains = True  # one of them does, at any moment
     stop.install()
 
     def told(seat: Seat, reason: str) -> None:

@@ -8,14 +8,17 @@ launcher can go on where it left.
 """
 
 import signal
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from rnnlab.errors import Interrupted
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.signals import heard, is_another
 from rnnlab.store.status import State
 from rnnlab.store.times import now
 
@@ -30,10 +33,19 @@ class LaunchedJob:
 
 
 class Stop:
-    """Ctrl-C or SIGTERM asks a sweep to stop with checkpoints written; a second Ctrl-C stops it at once."""
+    """Ctrl-C or SIGTERM asks a sweep to stop with checkpoints written; a second one stops it at once.
+
+    Attributes:
+        signals: that came.
+        failure: a job failed that was to be the last.
+        at_once: a second one came.
+        at_work: jobs run. Where none does, a signal ends the sweep at once.
+    """
 
     def __init__(self) -> None:
         self.signals: list[int] = []
+        self.failure = self.at_work = self.at_once = False
+        self._first_at = 0.0
         self.failure = False
 
     @property
@@ -42,16 +54,27 @@ class Stop:
         return bool(self.signals) or self.failure
 
     @property
-    def at_once(self) -> bool:
-        return self.signals.count(signal.SIGINT) > 1
-
-    @property
     def status(self) -> int:
         """The exit status of a sweep that was stopped; 0 where no signal came."""
         return 128 + self.signals[0] if self.signals else 0
 
     def handle(self, number: int, frame: Any) -> None:
+        heard()
+        now = time.monotonic()
+        self.at_once |= bool(self.signals) and is_another(number, now - self._first_at)
+        self._first_at = self._first_at if self.signals else now
         self.signals.append(number)
+        if not self.at_work:
+            raise Interrupted(number)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Jobs run in this block: they are told to stop, and waited for."""
+        before, self.at_work = self.at_work, True
+        try:
+            yield
+        finally:
+            self.at_work = before
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -73,6 +96,7 @@ class Settings:
         fail_fast: stop everything at the first failure.
         allow: see :func:`rnnlab.runs.build.build`.
         total: jobs in the whole sweep, also those that are done.
+        most: jobs that a sweep may have.
         further: a launcher that could do so many more jobs at once may ask for them here, while it runs; it gets those
             that there are just now, and asks again when one has ended. Who does not ask is called again with more.
     """
@@ -81,6 +105,7 @@ class Settings:
     fail_fast: bool = False
     allow: Sequence[str] | None = None
     total: int = 1
+    most: int = 10_000
     further: Callable[[int], Sequence["LaunchedJob"]] = lambda room: ()
 
 

@@ -21,6 +21,7 @@ from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, St
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.signals import guard
 from rnnlab.store.files import open_to_append
 from rnnlab.store.status import State, Status
 from rnnlab.store.times import now
@@ -289,6 +290,7 @@ def _execute(directories: list[RunDirectory], allow: Sequence[str] | None) -> No
 def _begin(work: Work, paths: list[Path], allow: Sequence[str] | None, environment: Mapping[str, str]) -> None:
     # a terminal sends Ctrl-C to all; the process that leads the sweep decides what it means
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    guard()
     os.environ.update(environment)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     directories = [RunDirectory(path) for path in paths]

@@ -16,6 +16,7 @@ import threading
 from rnnlab.errors import Interrupted
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import readable_streams
+from rnnlab.signals import guard
 
 
 def main(path: str, allow: str) -> None:
@@ -23,6 +24,7 @@ def main(path: str, allow: str) -> None:
     readable_streams()
     # a terminal sends Ctrl-C to all; the process that leads the sweep decides what it means
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    guard()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     from rnnlab.launch.job import execute_further_process, execute_job
 

@@ -141,9 +141,11 @@ class Watch:
     def _time_left(self) -> str:
         if not self._seconds or not self.left:
             return ""
-        spent = sum(time.monotonic() - started for _, _, started in self._running.values())
-        mean = sum(self._seconds) / len(self._seconds)
-        return f"about {_duration(max(0.0, mean * self.left - spent) / self.parallel)}"
+        now, mean = time.monotonic(), sum(self._seconds) / len(self._seconds)
+        running = sum(max(0.0, mean - (now - started)) for _, _, started in self._running.values())
+        seconds = (running + mean * (self.left - len(self._running))) / self.parallel
+        # what takes longer than the others did may take any time
+        return f"about {_duration(seconds)}" if seconds >= 1 else ""
 
     def _epoch(self, directory: RunDirectory, config: Mapping[str, Any], started: float) -> str:
         rows = directory.epochs

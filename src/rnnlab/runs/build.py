@@ -10,11 +10,15 @@ allow-list admits.
 """
 
 import importlib
+import importlib.util
 import inspect
 import math
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -160,7 +164,7 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     if not module_path:
         raise InputError(f"{key}.{TARGET}={path} is no dotted path")
     try:
-        module = importlib.import_module(module_path)
+        module = _import(module_path, own=allow is None or is_allowed(module_path, allow))
     except ModuleNotFoundError as error:
         raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}") from error
     except Exception as error:  # a module of the user's own may fail in any way
@@ -174,6 +178,20 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     if not callable(target):
         raise InputError(f"{key}.{TARGET}={path} is no class or function")
     return target
+
+
+def _import(path: str, own: bool) -> ModuleType:
+    """Imports a module.
+
+    Args:
+        path: dotted.
+        own: the person at the keyboard named it, so that it may be in the current directory where it is nowhere else.
+    """
+    top = path.partition(".")[0]
+    here = os.getcwd()
+    if own and top not in sys.modules and here not in sys.path and importlib.util.find_spec(top) is None:
+        sys.path.append(here)
+    return importlib.import_module(path)
 
 
 def _is_trusted(target: Any, allow: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import pickle
 import struct
 import warnings
@@ -9,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -17,14 +18,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnlab.errors import InputError
-from rnnlab.store.files import replace
+from rnnlab.store.files import folder, open_regular, remove_unfinished, replace
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes beside the old file, to the disk, then takes its place: a kill leaves the one or the other."""
-    path.parent.mkdir(exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while writing
-        stale.unlink(missing_ok=True)
+    folder(path.parent.parent, path.parent.name)
+    remove_unfinished(path.parent, [path.name])  # of a process that was killed while writing
     buffer = io.BytesIO()  # torch's own file writer says of a full disk only that a position is unexpected
     torch.save(checkpoint, buffer)
     replace(path, buffer.getbuffer())
@@ -36,14 +36,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, it is damaged, or holds more than tensors and plain values.
     """
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}")
     try:
-        content = path.read_bytes()
-        _check_sums(content)
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a file that is none of torch's; what matters is raised
-            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            _check_archive(file)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}") from None
     except DAMAGED as error:
         reason = str(error).strip().split("\n")[0][:200]
         unsafe = isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower()
@@ -73,16 +72,21 @@ DAMAGED = (
 """What unpickling arbitrary bytes ends with."""
 
 
-def _check_sums(content: bytes) -> None:
-    """Holds every part of an archive against its sum, which torch itself does not: weights with a bit that fell over
-    would be loaded as they are.
+def _check_archive(file: IO[bytes]) -> None:
+    """Holds an archive against its own table, and every part against its sum, which torch itself does not: weights with
+    a bit that fell over would be loaded as they are, and a few bytes that stand for many would be unpacked.
+
+    torch compresses nothing: no part is larger than its place in the file.
     """
-    if content[:2] != b"PK":
-        return  # torch's older format, which has no sums
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
+            raise zipfile.BadZipFile("its parts are compressed, or more than fits into it, and torch writes none such")
         broken = archive.testzip()
     if broken is not None:
         raise zipfile.BadZipFile(f"the sum of {broken} does not fit")
+    file.seek(0)
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:

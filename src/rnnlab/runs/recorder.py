@@ -17,13 +17,18 @@ from torch import Tensor
 from rnnlab.errors import Interrupted, RunFailed
 from rnnlab.runs.checkpoint import snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.signals import heard, is_another
 
 
 class StopSignals:
-    """Ctrl-C and SIGTERM ask a run to stop after its step; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM end a run at once, but while it trains: then they ask it to stop after its step, with a
+    checkpoint, and a second one ends it.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.trains = False
+        self._received_at = 0.0
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
@@ -40,9 +45,14 @@ class StopSignals:
         self._before = {}
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = number
+        heard()
+        if self.received is not None:
+            if is_another(number, time.monotonic() - self._received_at):
+                raise KeyboardInterrupt
+            return
+        self.received, self._received_at = number, time.monotonic()
+        if not self.trains:
+            raise Interrupted(number)
 
     def check(self) -> None:
         """Raises Interrupted if a signal came."""
@@ -142,6 +152,8 @@ class Recorder(Checkpoint):
             # Lightning's own handler, which is there since a moment, would have the processes of a data-parallel run
             # speak to each other in the middle of a step, and wait for ever
             self.stop.install()
+            self.stop.check()
+            self.stop.trains = True
         if trainer.is_global_zero:
             self.directory.write_epochs(self.rows)
         self._started_at = self._saved_at = time.monotonic()
@@ -201,6 +213,8 @@ class Recorder(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
         self._save(trainer)
+        if self.stop is not None:
+            self.stop.trains = False
         if self.companions is not None:
             self.companions.wait()
 

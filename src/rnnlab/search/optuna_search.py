@@ -18,6 +18,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +42,7 @@ BEYOND = "beyond"
 """Note on a trial that was asked for when the budget was spent, and never run."""
 UNOWNED_SECONDS = 60.0
 ALL = 2**31 - 1
+MOST_IN_A_GRID = 10_000
 AGAIN = (0.05, 0.2, 0.8)
 """Seconds: Optuna's making of a database fails for the later one of two that do it at once, who then finds it made."""
 
@@ -100,9 +102,13 @@ class OptunaSearch(Searcher):
         if self.sampler != "grid":
             return
         try:
-            size = sum(1 for _ in space.grid())
+            size = sum(1 for _ in islice(space.grid(), MOST_IN_A_GRID + 1))
         except InputError as error:
             raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
+        if size > MOST_IN_A_GRID:
+            raise InputError(
+                f"hydra.sweeper.sampler=grid: more than {MOST_IN_A_GRID:,} settings; sampler=random tries some"
+            )
         if self.n_trials is not None and self.n_trials < size:
             raise InputError(
                 f"hydra.sweeper.n_trials={self.n_trials}: the grid has {size} settings; n_trials=null tries them all"

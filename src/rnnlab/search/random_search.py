@@ -15,6 +15,9 @@ from rnnlab.errors import InputError
 from rnnlab.search.searcher import Objective, Searcher, Trial
 from rnnlab.search.space import TRIES, Space
 
+COUNTED = 100_000
+"""Settings of a space that are counted before a search; one with more is as good as endless."""
+
 
 class RandomSearch(Searcher):
     """The n-th trial is a function of seed and n alone: on any launcher, however often the search was stopped.
@@ -26,8 +29,8 @@ class RandomSearch(Searcher):
     def check(self, space: Space) -> None:
         # what has an end is counted no further than the budget
         with contextlib.suppress(InputError):
-            size = sum(1 for _ in islice(space.grid(), self.n_trials or 0))
-            self.n_trials = size or self.n_trials
+            size = sum(1 for _ in islice(space.grid(), min(self.n_trials or 0, COUNTED)))
+            self.n_trials = size if 0 < size < COUNTED else self.n_trials
 
     def open(self, space: Space, objective: Objective, sweep: Path, known: Mapping[int, Mapping[str, str]]) -> None:
         self._known, self._numbers = known, count()

@@ -44,7 +44,10 @@ def render(boards: Sequence[Board], found: Found, home: Path, title: str, studie
         title: names what is compared.
         studies: storages of Optuna's that may be opened although they lie outside of their sweep.
     """
-    script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    scales, drawing, style = (
+        (HERE / name).read_text(encoding="utf-8") for name in ("scales.js", "page.js", "page.css")
+    )
+    script = scales + drawing
     data = json.dumps(payload(boards, found, home, title, studies), separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         data = data.replace(character, f"\\u{ord(character):04x}")

@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const page = document.getElementById("page"), tip = document.getElementById("tip");
   const SVG = "http://www.w3.org/2000/svg";
-  const COLOURED = 7, ROWS = 25, GREY_CURVES = 150, MOST_CELLS = 20, LOG_FROM = 20, LOG_SCORES_FROM = 5;
+  const COLOURED = 7, ROWS = 25, GREY_CURVES = 150, MOST_CELLS = 20, LOG_SCORES_FROM = 5;
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4"];
   // nine stops of viridis: lightness grows evenly, so that it reads in grey and by everybody
   const VIRIDIS = [[68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128], [94, 201, 98], [173, 220, 48], [253, 231, 37]];
@@ -39,15 +39,6 @@
 
   // ---- numbers -------------------------------------------------------------------------------
 
-  const is = (value) => typeof value === "number" && Number.isFinite(value);
-  function short(value, digits = 4) {
-    if (!is(value)) return "–";
-    if (value === 0) return "0";
-    const size = Math.abs(value);
-    if (size >= 1e6 || size < 1e-4) return value.toExponential(Math.max(0, digits - 2)).replace("e+", "e").replace(/\.?0+e/, "e");
-    if (Number.isInteger(value) && size >= 1000) return value.toLocaleString("en");
-    return String(Number(value.toPrecision(digits)));
-  }
   // as many decimals as the spread deserves: 0.02136 ± 0.00075
   function plusMinus(mean, std) {
     if (!is(std) || std === 0) return short(mean);
@@ -57,49 +48,14 @@
   const probability = (p) => !is(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3);
   const duration = (s) => !is(s) ? "–" : s < 90 ? `${short(s, 3)} s` : s < 5400 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`;
   const plural = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
-  const finite = (values) => values.filter(is);
-  // Math.min(...values) overflows the stack with a hundred thousand of them
-  const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
-  const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const fixed = (value, decimals) => value.toFixed(decimals).replace(/^-(?=[0.]*$)/, ""); // no -0.00
   // both ends with the decimals that their distance deserves
   function range(low, high) {
     const decimals = Math.max(0, 1 - Math.floor(Math.log10(high - low)));
-    return high > low && decimals <= 8 && Math.abs(high) < 1e6 ? `${low.toFixed(decimals)} – ${high.toFixed(decimals)}` : `${short(low, 3)} – ${short(high, 3)}`;
+    return high > low && decimals <= 8 && Math.abs(high) < 1e6 ? `${fixed(low, decimals)} – ${fixed(high, decimals)}` : `${short(low, 3)} – ${short(high, 3)}`;
   }
 
-  // ---- scales and axes -----------------------------------------------------------------------
-
-  function scale(values, from, to, log) {
-    values = finite(values).filter((value) => !log || value > 0);
-    let low = lowest(values), high = highest(values);
-    if (!values.length) { low = log ? 1 : 0; high = log ? 10 : 1; }
-    if (low === high) { const by = log ? 2 : Math.abs(low) * 0.1 || 1; low = log ? low / by : low - by; high = log ? high * by : high + by; }
-    const f = log ? Math.log : (value) => value;
-    const a = f(low), b = f(high), margin = 0.04 * (b - a);
-    const at = (value) => from + (to - from) * (f(value) - a + margin) / (b - a + 2 * margin);
-    at.log = log; at.low = low; at.high = high;
-    at.back = (place) => { const value = (place - from) / (to - from) * (b - a + 2 * margin) + a - margin; return log ? Math.exp(value) : value; };
-    return at;
-  }
-  const wantsLog = (values, from = LOG_FROM) => { values = finite(values); return values.length > 0 && lowest(values) > 0 && highest(values) > from * lowest(values); };
-
-  function ticks(at, most, whole = false) {
-    const { low, high, log } = at;
-    if (log) {
-      const found = [];
-      for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
-        for (const digit of high < 8 * low ? [1, 1.5, 2, 3, 4, 5, 7] : [1, 2, 5]) { const value = Number(`${digit}e${power}`); if (value >= low * 0.999 && value <= high * 1.001) found.push(value); }
-      const whole = found.filter((value) => /^1(e|0*$)|^0\.0*1$/.test(String(value)));
-      const chosen = found.length <= most || whole.length < 2 ? found : whole;
-      return chosen.length >= 2 ? chosen.filter((_, i) => i % Math.ceil(chosen.length / most) === 0) : [low, high];
-    }
-    const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
-    const least = whole ? 1 : 0;
-    const step = Math.max(least, power * [1, 2, 5, 10].find((digit) => digit * power >= rough));
-    const found = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) found.push(Number((i * step).toPrecision(12)));
-    return found;
-  }
+  // ---- axes ----------------------------------------------------------------------------------
 
   // a plot's frame: calls draw(svg, box) now and whenever the width changes
   const redraws = [];
@@ -121,19 +77,20 @@
   }
 
   function axes(svg, x, y, box, names, most = {}) {
-    for (const value of ticks(y, most.y || 5)) {
+    for (const [value, text] of labelled(ticks(y, most.y || 5))) {
       svg.append(sv("line", { class: "rule", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
-        sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value, 3)));
+        sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, text));
     }
-    if (x) for (const value of ticks(x, most.x || Math.max(2, Math.floor((box.right - box.left) / 75)), names.x === "epoch")) {
+    if (x) for (const [value, text] of spaced(labelled(ticks(x, most.x || Math.max(2, Math.floor((box.right - box.left) / 75)), names.x === "epoch")), x)) {
       svg.append(sv("line", { class: "axis", x1: x(value), x2: x(value), y1: box.bottom, y2: box.bottom + 4 }),
-        sv("text", { x: x(value), y: box.bottom + 17, "text-anchor": "middle" }, short(value, 3)));
+        sv("text", { x: x(value), y: box.bottom + 17, "text-anchor": "middle" }, text));
     }
     svg.append(sv("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
     if (names.x) svg.append(sv("text", { class: "ink", x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" }, names.x));
     if (names.y) svg.append(sv("text", { class: "ink", x: box.left - 6 - (names.shift || 0), y: box.top - 8, "text-anchor": "start" }, names.y));
   }
 
+  const star = (x, y, r) => `M${[...Array(10).keys()].map((i) => { const angle = Math.PI * (i / 5 - 0.5), radius = i % 2 ? r * 0.42 : r; return `${(x + radius * Math.cos(angle)).toFixed(1)} ${(y + radius * Math.sin(angle)).toFixed(1)}`; }).join("L")}Z`;
   function viridis(share) {
     const place = Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1), i = Math.min(VIRIDIS.length - 2, Math.floor(place));
     return VIRIDIS[i].map((from, k) => Math.round(from + (VIRIDIS[i + 1][k] - from) * (place - i)));
@@ -158,6 +115,8 @@
     } }, "Copy");
     return el("div", { class: "code" }, el("code", { tabindex: 0 }, text), button);
   }
+  // a key may go on in the next line after a dot or an underscore
+  const broken = (key) => el("span", {}, key.split(/(?<=[._])/).flatMap((part, index) => index ? [el("wbr"), part] : [part]));
   const card = (id, title, said, ...children) => el("section", { class: "card", id }, el("h2", {}, title), said && el("p", { class: "quiet small" }, said), children);
   const commandOf = (group, seeds) => seeds.length > 1 ? `${group.command.replace(/^rnnlab train/, "rnnlab train -m")}seed=${seeds.join(",")}` : `${group.command}seed=${seeds[0]}`;
   const choose = (label, options, value, onchange) => el("label", {}, label, el("select", { onchange: (event) => onchange(event.target.value) },
@@ -245,9 +204,13 @@
   }
 
   function interval(group, at, width) {
-    const svg = sv("svg", { width, height: 20, role: "img", "aria-label": `mean ${short(group.score[0])}, 95 % interval ${short(group.score[2])} to ${short(group.score[3])}` });
-    const y = 10, [mean, , low, high] = group.score, clamp = (value) => Math.max(2, Math.min(width - 2, value));
-    const x = (value) => at.log && value <= 0 ? 2 : clamp(at(value));
+    const y = 10, [mean, , low, high] = group.score, place = (value) => at.log && value <= 0 ? -Infinity : at(value);
+    const x = (value) => Math.max(2, Math.min(width - 2, place(value)));
+    const left = is(low) && place(low) < 2, right = is(high) && place(high) > width - 2;
+    const svg = sv("svg", { width, height: 20, role: "img", "aria-label": `mean ${short(group.score[0])}, 95 % interval ${short(group.score[2])} to ${short(group.score[3])}${left || right ? ", which goes on beyond the picture" : ""}` });
+    // an arrow where the interval goes on beyond the picture
+    if (left) svg.append(sv("path", { class: "beyond", d: `M0 ${y}L7 ${y - 5}V${y + 5}Z`, fill: "var(--c0)" }));
+    if (right) svg.append(sv("path", { class: "beyond", d: `M${width} ${y}L${width - 7} ${y - 5}V${y + 5}Z`, fill: "var(--c0)" }));
     if (is(low)) svg.append(sv("line", { x1: x(low), x2: x(high), y1: y, y2: y, stroke: "var(--c0)", "stroke-width": 2 }));
     for (const run of group.runs) if (run.counted && is(run.score)) svg.append(sv("circle", { cx: x(run.score), cy: y, r: 2.5, fill: "var(--c1)", "fill-opacity": 0.65 }));
     if (is(mean)) svg.append(sv("line", { x1: x(mean), x2: x(mean), y1: 3, y2: 17, stroke: "var(--c0)", "stroke-width": 2.5 }));
@@ -258,16 +221,16 @@
     const ranked = reals(board), monitor = board.metrics.indexOf(board.monitor), test = board.metrics.indexOf(board.test);
     for (const group of board.groups) for (const run of group.runs) run.score = run.metrics[monitor];
     const every = ranked.flatMap((group) => group.runs.filter((run) => run.counted).map((run) => run.score)).concat(ranked.flatMap((group) => state.log ? [] : [group.score[0]]));
-    const at = scale(every, 4, 176, state.log && every.every((value) => !is(value) || value > 0));
+    const wide = 170, at = scale(every, 20, wide - 20, state.log && every.every((value) => !is(value) || value > 0));
     const others = new Map(board.comparisons.map((each, index) => [ranked[index + 1], each]));
     const columns = [
       { name: "#", num: true, value: (group) => group.rank, cell: (group) => group.rank ?? "" },
-      ...(board.parameters.length ? board.parameters.map((key, index) => ({ name: key, value: (group) => group.values[index], num: board.groups.every((group) => typeof group.values[index] === "number"), cell: (group) => { const value = group.values[index]; return typeof value === "number" ? short(value) : value; } }))
+      ...(board.parameters.length ? board.parameters.map((key, index) => ({ name: broken(key), value: (group) => group.values[index], num: board.groups.every((group) => typeof group.values[index] === "number"), cell: (group) => { const value = group.values[index]; return typeof value === "number" ? short(value) : value; } }))
         : [{ name: "configuration", value: (group) => group.name, cell: (group) => group.name }]),
       { name: "n", num: true, title: "seeds done and counted, of all runs", value: (group) => group.n, cell: (group) => group.n === group.runs.length ? group.n : `${group.n} of ${group.runs.length}` },
       { name: `${board.monitor} ± std`, num: true, value: (group) => group.score[0], cell: (group) => is(group.score[0]) ? plusMinus(group.score[0], group.score[1]) : el("span", { class: "quiet" }, Object.entries(group.states).map(([name, number]) => `${number} ${name}`).join(", ")) },
       { name: "95 % interval", num: true, value: (group) => is(group.score[2]) ? group.score[3] - group.score[2] : null, cell: (group) => is(group.score[2]) ? range(group.score[2], group.score[3]) : group.n === 1 ? "one seed" : "" },
-      { name: el("span", {}, "seeds, mean, interval", el("br"), sv("svg", { width: 180, height: 14 }, ticks(at, 3).map((value) => sv("text", { x: at(value), y: 11, "text-anchor": "middle" }, short(value, 2))))), cell: (group) => group.rank ? interval(group, at, 180) : "" },
+      { name: el("span", {}, "seeds, mean, interval", el("br"), sv("svg", { width: wide, height: 14 }, spaced(labelled(ticks(at, 3), 2), at).map(([value, text]) => sv("text", { x: at(value), y: 11, "text-anchor": "middle" }, text)))), cell: (group) => group.rank ? interval(group, at, wide) : "" },
       { name: board.test, num: true, value: (group) => group.test[0], cell: (group) => is(group.test[0]) ? plusMinus(group.test[0], group.test[1]) : "" },
       { name: board.trivial ? `baseline (${board.trivial})` : "baseline", num: true, title: "of the trivial predictor on the same test data", value: (group) => group.baseline, cell: (group) => is(group.baseline) ? short(group.baseline) : "" },
       { name: "p (Holm)", num: true, title: "paired t test against the best", value: (group) => { const each = others.get(group); return each ? each[6] : null; }, cell: (group) => others.has(group) ? probability(others.get(group)[6]) : group.rank === 1 ? "best" : "" },
@@ -288,11 +251,12 @@
 
   function detail(board, group, monitor, test) {
     const wanted = board.metrics.filter((name, index) => index !== monitor && index !== test && /^(test|rollout)\//.test(name)).slice(0, 6);
+    const kept = board.metrics.indexOf("best_epoch");
     const cell = (run, name) => short(run.metrics[board.metrics.indexOf(name)]);
     return el("div", {},
-      el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["seed", "state", "epochs", board.monitor, board.test, ...wanted, "run"].map((name) => el("th", { scope: "col" }, name)))),
+      el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["seed", "state", "best epoch", board.monitor, board.test, ...wanted, "run"].map((name) => el("th", { scope: "col" }, name)))),
         el("tbody", {}, group.runs.map((run) => el("tr", {},
-          el("td", {}, String(run.seed)), el("td", { class: run.state === "failed" ? "bad" : "" }, run.state + (run.state === "done" && !run.counted ? ", not counted" : "")), el("td", {}, run.epoch ?? ""),
+          el("td", {}, String(run.seed)), el("td", { class: run.state === "failed" ? "bad" : "" }, run.state + (run.state === "done" && !run.counted ? ", not counted" : "")), el("td", {}, is(run.metrics[kept]) ? `${run.metrics[kept]} of ${run.epoch ?? run.metrics[kept]}` : is(run.epoch) ? `after ${run.epoch}` : ""),
           el("td", {}, is(run.metrics[monitor]) ? short(run.metrics[monitor]) : is(run.far) ? `${short(run.far)} so far` : "–"), el("td", {}, short(run.metrics[test])),
           wanted.map((name) => el("td", {}, cell(run, name))), el("td", {}, el("a", { href: run.href }, run.path))))))),
       code(commandOf(group, [group.best ?? group.runs[0].seed])),
@@ -308,6 +272,7 @@
     if (!drawn.length) return null;
     let which = 0, focus = null, log = null;
     const hidden = new Set();
+    const beyond = el("p", { class: "small quiet", hidden: true }, "▲ A band goes on beyond the picture, which is fitted to the means.");
     const plot = figure(380, "Learning curves by group", (svg, width, height) => {
       const box = { left: 58, right: width - 12, top: 24, bottom: height - 42 };
       const there = drawn.map((group, index) => [group, index, group.curves[which]]).filter(([, index, curve]) => curve && !hidden.has(index) && index < COLOURED + GREY_CURVES);
@@ -319,12 +284,22 @@
       axes(svg, x, y, box, { x: "epoch", y: board.curves[which], shift: 46 });
       const floor = (value) => Math.max(box.top - 14, Math.min(box.bottom, y.log && value <= 0 ? box.bottom : y(value)));
       const path = (xs, ys) => { let text = "", pen = false; xs.forEach((epoch, i) => { if (!is(ys[i])) { pen = false; return; } text += `${pen ? "L" : "M"}${x(epoch).toFixed(1)} ${floor(ys[i]).toFixed(1)}`; pen = true; }); return text; };
+      let cuts = false;
       for (const [group, index, curve] of [...there].reverse()) {
         const [epochs, mean, low, high, count] = curve, strong = index < COLOURED || focus === index, paint = index < COLOURED ? colour(index) : "var(--faint)";
         if (strong && group.runs.length > 1) {
           const there = epochs.map((_, i) => i).filter((i) => is(low[i]));
           const edge = (i, side) => `${x(epochs[i]).toFixed(1)} ${floor(side[i]).toFixed(1)}`;
           svg.append(sv("path", { d: `M${there.map((i) => edge(i, high)).join("L")}L${[...there].reverse().map((i) => edge(i, low)).join("L")}Z`, fill: paint, "fill-opacity": focus === null || focus === index ? 0.14 : 0.04, stroke: "none" }));
+        }
+        if (strong && group.runs.length > 1) {
+          // a mark in the middle of each stretch that the frame cuts
+          let from = null;
+          for (let i = 0; i <= epochs.length; i++) {
+            const cut = i < epochs.length && is(high[i]) && y(high[i]) < box.top - 14;
+            if (cut && from === null) from = i;
+            if (!cut && from !== null) { const px = (x(epochs[from]) + x(epochs[i - 1])) / 2; svg.append(sv("path", { class: "beyond", d: `M${px} ${box.top - 14}l5 7h-10Z`, fill: paint })); from = null; cuts = true; }
+          }
         }
         const full = count.length ? count.findIndex((n) => n < highest(count)) : -1;
         const style = { fill: "none", stroke: paint, "stroke-width": strong ? (focus === index ? 3.2 : 2) : 1, "stroke-opacity": !strong ? 0.5 : focus === null || focus === index ? 1 : 0.25, "stroke-dasharray": index < COLOURED ? DASHES[index] : "" };
@@ -333,6 +308,16 @@
         else svg.append(sv("path", { ...style, d: path(epochs.slice(0, full), mean.slice(0, full)) }), sv("path", { ...style, d: path(epochs.slice(full - 1), mean.slice(full - 1)), "stroke-width": 1, "stroke-opacity": 0.6 }));
         if (strong && epochs.length === 1) svg.append(sv("circle", { cx: x(epochs[0]), cy: floor(mean[0]), r: 4, fill: paint }));
       }
+      const column = board.metrics.indexOf(board.curves[which]), epoch = board.metrics.indexOf("best_epoch");
+      for (const [group, index] of there) {
+        if (index >= COLOURED || column < 0 || epoch < 0) continue;
+        for (const run of group.runs) {
+          const [at, score] = [run.metrics[epoch], run.metrics[column]];
+          if (!is(at) || !is(score) || (y.log && score <= 0)) continue;
+          svg.append(sv("path", { class: "kept", d: star(x(at), floor(score), 7), fill: colour(index), stroke: "var(--card)", "fill-opacity": focus === null || focus === index ? 1 : 0.25, ...tipped(`${group.name}, seed ${run.seed}\nepoch ${at}, whose weights are kept: ${board.curves[which]} ${short(score)}`) }));
+        }
+      }
+      beyond.hidden = !cuts;
       const cursor = sv("line", { class: "axis", y1: box.top, y2: box.bottom, visibility: "hidden" });
       svg.append(cursor, sv("rect", { x: box.left, y: box.top, width: Math.max(0, box.right - box.left), height: box.bottom - box.top, fill: "transparent",
         onpointermove: (event) => {
@@ -349,13 +334,13 @@
         el("span", { class: "swatch", style: { borderTopColor: colour(index), borderTopStyle: DASHES[index] ? (index % 2 ? "dashed" : "dotted") : "solid" } }), `${group.rank ?? "–"}  ${group.name}`);
       return button;
     }));
-    const notes = [`The line is the mean over a group's seeds, the band reaches from its lowest to its highest; a thin end of a line is a mean of fewer seeds. Runs that are at work or have failed are in it as far as they came.`];
+    const notes = [`The line is the mean over a group's seeds, the band reaches from its lowest to its highest; a thin end of a line is a mean of fewer seeds. Runs that are at work or have failed are in it as far as they came. A star is the epoch whose weights a run keeps: its best by ${board.monitor}.`];
     if (drawn.length > COLOURED) notes.push(`The first ${COLOURED} of ${drawn.length} groups are in colour${drawn.length > COLOURED + GREY_CURVES ? `, the next ${GREY_CURVES} in grey, the rest left out` : ", the others in grey"}.`);
     if (board.averaged > 1) notes.push(`Long curves are averaged over up to ${board.averaged} epochs a point; their bands keep every extreme.`);
     if (board.omitted.length) notes.push(`So many runs: ${board.omitted.join(", ")} are left out here and stand in each run's metrics.csv.`);
     const controls = el("div", { class: "bar" }, choose("Score", board.curves.map((name, index) => [index, name]), 0, (value) => { which = Number(value); plot.redraw(); }),
       choose("Scale", [["auto", "automatic"], ["linear", "linear"], ["log", "logarithmic"]], "auto", (value) => { log = value === "auto" ? null : value === "log"; plot.redraw(); }));
-    return card("curves", "Learning curves", notes.join(" "), controls, plot, key);
+    return card("curves", "Learning curves", notes.join(" "), controls, plot, beyond, key);
   }
 
   // what a parameter alone explains of the variance between the groups' means: between-value sum of squares over all
@@ -373,20 +358,28 @@
     const found = [...new Set(groups.map((group) => group.values[index]))];
     const numeric = found.every((value) => typeof value === "number");
     found.sort((a, b) => numeric ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
-    return { found, numeric, log: numeric && wantsLog(found) };
+    return { found, numeric, log: numeric && evenerByRatio(found) };
   }
 
-  // where a parameter's values stand between two places: numbers by size where they are many, else side by side
+  // where a parameter's values stand between two places: numbers by their size or its logarithm, else side by side
   function placed(info, from, to) {
-    if (info.numeric && info.found.length > 1 && (info.found.length > 6 || info.log)) return scale(info.found, from, to, info.log);
+    if (info.numeric && info.found.length > 1) {
+      const at = scale(info.found, from, to, info.log), places = info.found.map(at);
+      at.step = lowest(places.slice(1).map((place, index) => Math.abs(place - places[index])));
+      return at;
+    }
     const step = (to - from) / info.found.length, at = (value) => from + (info.found.indexOf(value) + 0.5) * step;
     at.band = true; at.step = Math.abs(step);
     return at;
   }
+  // values with their texts, numbers or words
+  const named = (found, longest) => found.every((value) => typeof value === "number") ? labelled(found) : found.map((value) => [value, shortWord(value, longest)]);
+  const shortWord = (value, longest) => { const text = typeof value === "number" ? short(value) : value; return text.length > longest ? `${text.slice(0, longest - 1)}…` : text; };
   function valueTicks(svg, at, info, y, width) {
     const most = Math.max(2, Math.floor(width / 62)), step = at.band || info.found.length <= most ? Math.ceil(info.found.length / most) : 0;
-    for (const value of step ? info.found.filter((_, index) => index % step === 0) : ticks(at, most)) {
-      const name = typeof value === "number" ? short(value, 3) : value.length > 14 ? `${value.slice(0, 13)}…` : value;
+    const chosen = step ? info.found.filter((_, index) => index % step === 0) : ticks(at, most);
+    const marks = named(chosen, 14);
+    for (const [value, name] of at.band ? marks : spaced(marks, at)) {
       svg.append(sv("line", { class: "axis", x1: at(value), x2: at(value), y1: y, y2: y + 4 }), sv("text", { x: at(value), y: y + 17, "text-anchor": "middle" }, name));
     }
   }
@@ -413,7 +406,7 @@
         }
         ranked.forEach((group, order) => {
           // side by side where many have one value, always in the same way
-          const aside = x.band ? ((order * 0.618034) % 1 - 0.5) * Math.min(24, x.step * 0.5) : 0;
+          const aside = info.found.length < ranked.length ? ((order * 0.618034) % 1 - 0.5) * Math.min(24, x.step * 0.5) : 0;
           svg.append(sv("circle", { cx: x(group.values[index]) + aside, cy: y(group.score[0]), r: group.rank === 1 ? 5.5 : 3.2, fill: group.rank === 1 ? "var(--c1)" : "var(--quiet)", "fill-opacity": group.rank === 1 ? 1 : 0.5, ...tipped(`${group.name}\n${board.monitor} ${plusMinus(group.score[0], group.score[1])}, rank ${group.rank}`) }));
         });
       });
@@ -453,7 +446,7 @@
         if (w > 44 && h > 16) svg.append(sv("text", { x: x(p), y: y(q) + 4, "text-anchor": "middle", style: { fill: dark(rgb) ? "#fff" : "#111", pointerEvents: "none" } }, short(score, 3)));
       } else for (const group of [...ranked].reverse()) svg.append(sv("circle", { cx: x(group.values[across]), cy: y(group.values[up]), r: 5, fill: css(viridis(good(group.score[0]))), stroke: "var(--card)", ...tipped(`${group.name}\n${short(group.score[0])}`) }));
       valueTicks(svg, x, a, box.bottom, box.right - box.left);
-      for (const value of cells || y.band ? b.found : ticks(y, 6)) svg.append(sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, typeof value === "number" ? short(value, 3) : value.slice(0, 15)));
+      for (const [value, text] of named(cells || y.band ? b.found : ticks(y, 6), 15)) svg.append(sv("text", { x: box.left - 6, y: y(value) + 4, "text-anchor": "end" }, text));
       svg.append(sv("text", { class: "ink", x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" }, board.parameters[across]), sv("text", { class: "ink", x: 0, y: 14 }, board.parameters[up]));
       // the scale of the colours
       const wide = Math.min(220, width / 2), left = box.right - wide, scores = ranked.map((group) => group.score[0]), worst = board.mode === "min" ? highest(scores) : lowest(scores), best = ranked[0].score[0];
@@ -503,11 +496,18 @@
         let from = null;
         const at = (event) => Math.max(box.top, Math.min(box.bottom, event.clientY - svg.getBoundingClientRect().top));
         const step = (box.bottom - box.top) / 6;
+        const letters = Math.max(6, Math.min(22, Math.floor(gap * (list.length > 4 ? 2 : 1) / 7)));
         const first = axis === list[0], last = axis === list[list.length - 1];
         svg.append(sv("line", { class: "axis", x1: axis.x, x2: axis.x, y1: box.top, y2: box.bottom }), band,
-          sv("text", { class: "ink", x: first ? 0 : last ? width : axis.x, y: list.length > 4 && axis.key % 2 ? 30 : 14, "text-anchor": first ? "start" : last ? "end" : "middle" }, axis.name.length > 22 ? `…${axis.name.slice(-21)}` : axis.name));
+          sv("text", { class: "ink", x: first ? 0 : last ? width : axis.x, y: list.length > 4 && axis.key % 2 ? 30 : 14, "text-anchor": first ? "start" : last ? "end" : "middle" }, axis.name.length > letters ? `…${axis.name.slice(1 - letters)}` : axis.name));
         const marks = axis.info && (axis.at.band || axis.info.found.length <= 8) ? axis.info.found : ticks(axis.at, 5);
-        marks.filter((_, index) => index % Math.ceil(marks.length / 12) === 0).forEach((value) => svg.append(sv("text", { class: "ink", x: axis.x + 6, y: axis.at(value) + 4, style: { paintOrder: "stroke", stroke: "var(--card)", strokeWidth: "3px" } }, typeof value === "number" ? short(value, 3) : String(value).slice(0, 14))));
+        let above = Infinity;
+        for (const [value, text] of named(marks, 14)) {
+          const place = axis.at(value);
+          if (Math.abs(place - above) < 14) continue;
+          above = place;
+          svg.append(sv("text", { class: "ink", x: axis.x + 6, y: place + 4, style: { paintOrder: "stroke", stroke: "var(--card)", strokeWidth: "3px" } }, text));
+        }
         svg.append(sv("rect", { x: axis.x - 14, y: box.top - 6, width: 28, height: box.bottom - box.top + 12, fill: "transparent", tabindex: 0, role: "button", style: { cursor: "ns-resize", touchAction: "none" }, "aria-label": `${axis.name}: drag, or arrow keys, to choose a range; Escape for all`,
           onpointerdown: (event) => { from = at(event); event.target.setPointerCapture(event.pointerId); }, onpointermove: (event) => { if (from === null) return; brushes.set(axis.key, [Math.min(from, at(event)), Math.max(from, at(event))]); place(); },
           onpointerup: (event) => { if (from !== null && Math.abs(at(event) - from) < 4) clear(); from = null; }, ondblclick: clear,
