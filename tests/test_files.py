@@ -171,6 +171,14 @@ def test_names_are_names(tmp_path: Path) -> None:
     assert panel_of(content, tmp_path, columns).names == names
 
 
+def test_an_empty_line_is_a_step_where_rows_are_steps(tmp_path: Path) -> None:
+    path = text(tmp_path, "y,z\n" + "".join(f"{k},{k}\n" if k not in (5, 30, 31) else ",\n" for k in range(32)))
+    data = CSV(path=path, target="y", past=["z"], length=4, missing="forward")
+    assert data.panel.values[4:7, 0].tolist() == [4, 4, 6]
+    assert len(data.panel.values) == 30
+    assert "2 empty lines left out" in data.spec.note
+
+
 def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
     content = ",,y\n" + "".join(f"{time},x,{time}\n" for time in range(5))
     assert panel_of(content, tmp_path, Columns(["y"], time="column 1")).times.tolist() == [0, 1, 2, 3, 4]

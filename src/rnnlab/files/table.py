@@ -126,7 +126,7 @@ def tabulate(
             row = int(infinite[0])
             cell = lazy.select(name).slice(row, 1).collect().item()
             raise InputError(f"{source}, row {row + 1}, column '{name}': {dialect.why_no_number(cell)}")
-    frame, rows, empty = _without_empty_lines(frame)
+    frame, rows, empty = _without_empty_lines(frame, columns.time is not None)
     if not frame.height:
         raise InputError(f"{source} has a header and no rows")
     table = Table(np.empty((frame.height, len(columns.numbers))), rows=rows, empty=empty)
@@ -162,10 +162,10 @@ def check_columns(names: Sequence[str], columns: Columns, source: str, dialect: 
             if dialect is not None and dialect.separator is not None and len(names) == 1:
                 other = Dialect(decimal=dialect.decimal).separator_of(names[0])
                 if other in names[0] and other != dialect.separator:
-                    shown = "tab" if other == "\t" else f"'{other}'"
+                    ours, theirs = ("tab" if sign == "\t" else f"'{sign}'" for sign in (dialect.separator, other))
                     raise InputError(
-                        f"{source}: its cells are not separated by data.separator='{dialect.separator}' but, as it "
-                        f"seems, by {shown}: leave data.separator null, and it is recognised"
+                        f"{source}: its cells are not separated by data.separator={ours} but, as it seems, by "
+                        f"{theirs}: leave data.separator null, and it is recognised"
                     )
             raise InputError(
                 f"data.{key}={name}: {source.removeprefix('data.path=')} has no such column{nearest(name, names)} "
@@ -194,10 +194,10 @@ def _check_memory(path: Path, columns: Columns, parquet: pl.LazyFrame | None) ->
         )
 
 
-def _without_empty_lines(frame: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray | None, int]:
-    """Leaves out rows without any value where a row has more than one, and else those at the end."""
+def _without_empty_lines(frame: pl.DataFrame, timed: bool) -> tuple[pl.DataFrame, np.ndarray | None, int]:
+    """Leaves out rows without any value: all where rows tell their time, and else, since each is a step, the last."""
     empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    if frame.width == 1:
+    if not timed:
         empty = empty & (pl.int_range(frame.height, eager=True) >= frame.height - _at_end(empty))
     if not empty.any():
         return frame, None, 0
