@@ -145,6 +145,8 @@ class HiddenStates(Instrument):
         ax.set_title(what, size=style.LABEL, color=style.INK, loc="left")
         if image is not None:
             style.colour_bar(fig, image, ax, "value")
+        elif ax.get_legend_handles_labels()[0]:
+            style.legend_above(ax)
         ax.tick_params(labelbottom=False)
 
     def _units(

@@ -33,6 +33,8 @@ def draw_input(
         width: of the plot, in inches: tokens are written where they can be read.
         height: likewise, for the names of features.
 
+    Lines of several features have labels, for a legend.
+
     Returns:
         The picture of many features, for a scale of its colours.
     """
@@ -62,9 +64,8 @@ def draw_input(
     style.dress(ax, y=style.cut(features[0]) if len(features) == 1 and features[0] != "f0" else "value")
     names = features or tuple(f"feature {number}" for number in range(values.shape[1]))
     for column, name, colour in zip(values.T, names, style.PALETTE, strict=False):
-        ax.plot(times, column, color=colour, linewidth=1.3, label=style.cut(name))
-    if values.shape[1] > 1:
-        style.legend_above(ax)
+        label = style.cut(name) if values.shape[1] > 1 else None
+        ax.plot(times, column, color=colour, linewidth=1.3, label=label)
     return None
 
 

@@ -87,14 +87,16 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
-def legend(fig: Figure, ax: Axes, where: LegendPlace = "outside lower center", reverse: bool = False) -> None:
+def legend(
+    fig: Figure | SubFigure, ax: Axes, where: LegendPlace = "outside lower center", reverse: bool = False
+) -> None:
     """The legend of one plot for the whole figure, beside the plots: it covers no line, and leaves no edge."""
     handles, labels = ax.get_legend_handles_labels()
     columns = 1
     if "lower" in where and labels:
         widest = max(map(len, labels)) * LETTER_WIDTH + KEY_WIDTH
         together = sum(map(len, labels)) * LETTER_WIDTH + len(labels) * KEY_WIDTH
-        room = fig.get_figwidth() - 0.3
+        room = fig.bbox.width / DPI - 0.3
         # in one row of columns as wide as they need, or else in even rows of equal ones
         rows = 1 if together <= room else -(-len(labels) // max(1, int(room / widest)))
         columns = -(-len(labels) // rows)

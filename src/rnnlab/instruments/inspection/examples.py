@@ -120,7 +120,7 @@ class WorstExamples(View[Worst]):
                 ax.set_xlim(-0.5, longest - 0.5)
         axes[-1].set_xlabel(style.time_label(subject.task.spec), size=style.LABEL, color=style.INK)
         if axes[0].get_legend_handles_labels()[0]:
-            axes[0].legend(fontsize=style.TICK, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False)
+            style.legend(bottom, axes[0])
         names = ("sequence", "loss", "truth", "prediction", *(("text",) if subject.token_names else ()))
         keep = [i for i, _ in enumerate(names) if any(row[i] != "" for row in told)]
         table = Table(tuple(names[i] for i in keep), [tuple(row[i] for i in keep) for row in told])

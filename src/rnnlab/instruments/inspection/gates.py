@@ -108,7 +108,7 @@ class GatesOverTime(View[list[Course]]):
             top.set_title(
                 style.plain(f"sequence {subject.name_of(course.number)}"), size=style.LABEL, color=style.INK, loc="left"
             )
-            top.tick_params(labelbottom=False)
+            top.tick_params(labelbottom=False, labelleft=not (column and top.images))  # names of features stand once
             for ax, name in zip(grid[1:, column], names, strict=True):
                 style.dress(ax, "", f"{name} gate" if column == 0 else "", grid=False)
                 image = ax.imshow(

@@ -135,6 +135,8 @@ class Saliency(View[Attribution]):
         ax.set_xlim(-0.5, longest - 0.5)
         ax.axhline(1 / len(steps), color=style.QUIET, linestyle="--", linewidth=1.0)
         style.whole_numbers(ax.xaxis)
+        if grid[0].get_legend_handles_labels()[0]:
+            style.legend(fig, grid[0])
         most = int(measured.profile.argmax())
         table = Table(
             ("sequence", "what is explained", "step of the largest gradient", "its share", "integrated, sum", "change"),
