@@ -1,6 +1,7 @@
 """Several runs that predict together."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.ensemble import Member, evaluate_together, join, load
+from rnnlab.runs.ensemble import Member, Together, evaluate_together, join, load
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.tasks.distribution import Gaussian
 from rnnlab.tasks.task import mean_probability
@@ -124,3 +125,9 @@ def test_a_mixture_of_two_normals_has_its_mean_and_variance() -> None:
     both = gaussian.in_units(gaussian.combine(torch.stack([a, b])), torch.zeros(1), torch.ones(1), log=False)
     variance = (0.5**2 + 1.5**2) / 2 + 2.0**2
     assert both[0].tolist() == pytest.approx([1.0, variance**0.5], rel=1e-5)
+
+
+def test_the_mean_of_the_members_is_of_all_of_them() -> None:
+    together = Together([{"test/loss": 1.0}, {"test/loss": 2.0}, {"test/loss": 6.0, "test/mae": 3.0}], {})
+    assert together.mean("test/loss") == 3.0
+    assert math.isnan(together.mean("test/mae"))  # two have none

@@ -439,3 +439,14 @@ def test_a_job_in_a_fleet_is_logged_and_counted(tmp_path: Path) -> None:
     Fleet(StopSignals(), lambda *_: None).run([lambda seat: execute_job(directory, log=False, seat=seat)])
     assert directory.status.attempts == 1 and directory.status.state == "done"
     assert math.isfinite(directory.metrics["val/loss"])
+
+
+def test_a_tie_is_no_new_best_epoch_alone_and_in_a_fleet(tmp_path: Path) -> None:
+    """Weights that no step moves have the same score after each epoch: the first of them is kept."""
+    still = (*TINY, "optimizer=sgd", "optimizer.lr=1e-30", "model.dropout=0")
+    run = alone(tmp_path / "alone", still)
+    members, _, _ = together(tmp_path / "fleet", [still, (*still, "seed=1")])
+    for directory in (run, *members):
+        assert len({row["val/loss"] for row in directory.epochs}) == 1 and len(directory.epochs) == 3
+        assert directory.metrics["best_epoch"] == 1
+        assert torch.load(directory.best_checkpoint, weights_only=True)["epoch"] == 1

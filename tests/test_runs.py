@@ -492,3 +492,16 @@ def test_a_run_that_validates_seldom_or_ends_within_an_epoch(
     assert outcome.metrics["steps"] == steps
     assert math.isfinite(outcome.metrics["val/loss"])
     assert outcome.metrics["best_epoch"] <= outcome.metrics["epochs"]
+
+
+def test_the_next_writer_clears_away_what_a_killed_one_left(tmp_path: Path) -> None:
+    file, left, of_another = (tmp_path / name for name in ("o.parquet", ".o.parquet.abcd_123", ".p.parquet.abcd_123"))
+    for each in (left, of_another):
+        each.write_text("half of it")
+    with replacing(file) as temporary:
+        assert not left.exists() and of_another.exists()
+        replace(file, b"meanwhile, by another")  # whose file is not taken for one of a process that is gone
+        assert temporary.exists()
+        temporary.write_text("last")
+    assert file.read_text() == "last"
+    assert sorted(tmp_path.iterdir()) == sorted([file, of_another])

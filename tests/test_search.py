@@ -298,6 +298,30 @@ def test_a_search_that_cannot_work_says_so_and_starts_nothing(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.hidden_size=interval(2,6)", "model.hidden_size=interval(2,6) draws fractions: int(interval(2,6))"),
+        ("model.hidden_size=interval(2.5,6)", "must be a valid integer"),
+        ("optimizer.lr=interval(0,inf)", "optimizer.lr=interval(0,inf): its ends must be finite numbers"),
+        ("optimizer.lr=interval(nan,1)", "its ends must be finite numbers"),
+    ],
+)
+def test_an_interval_that_cannot_be_drawn_from_is_refused_before_the_first_trial(
+    override: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "s", "hydra/sweeper=random", override) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1, error
+    assert not (tmp_path / "s").exists()
+
+
+def test_whole_numbers_of_an_interval_are_drawn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    dry = ("hydra/sweeper=random", "model.hidden_size=int(interval(2,6))", "sweep.dry_run=true")
+    assert train(tmp_path / "s", *dry) == 0
+    assert "2 to 6, whole numbers" in capfd.readouterr().out
+
+
 def test_a_key_that_only_some_jobs_have_is_told_from_one_that_none_has(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,12 @@ def test_a_sweep_that_cannot_work_says_so_and_starts_nothing(
     assert not (tmp_path / "s").exists()
 
 
+def test_several_values_without_m_say_how_to_sweep(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for override in ("model=rnn,lstm", "seed=range(3)", "seed=choice(1,2)"):
+        assert train_command.main([*TINY, override, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+        assert f"{override}: several values make a sweep: rnnlab train -m {override}" in capfd.readouterr().err
+
+
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     from rnnlab.launch.launcher import Findings
 

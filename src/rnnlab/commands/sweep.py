@@ -217,6 +217,11 @@ def varied_keys(parsed: Sequence[Override]) -> list[str]:
     for override in parsed:
         if not override.is_sweep_override():
             continue
+        if override.is_interval_sweep():
+            raise InputError(
+                f"{override.input_line}: an interval has no end of values: search it (hydra/sweeper=random), or write "
+                "range(start,stop,step)"
+            )
         if override.is_discrete_sweep() and not count(override):
             raise InputError(f"{override.input_line}: there is nothing in it, so there are no jobs")
         if override.key_or_group.startswith("sweep."):

@@ -17,6 +17,11 @@ from typing import IO, Any
 
 from rnnlab.errors import InputError, one_line
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """A temporary file of :func:`replacing`, and the name that it was to get."""
 
@@ -181,10 +186,14 @@ def replace(path: Path, content: str | bytes | memoryview, durable: bool = True)
 
 @contextlib.contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well."""
+    """A temporary file beside ``path`` that takes its place when the block ends well.
+
+    Those that killed processes have left of the same file are cleared away.
+    """
+    remove_unfinished(path.parent, [path.name])
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
+    _is_mine(handle)  # until the handle is closed, be it by the system
     try:
         yield temporary
         if durable:
@@ -197,6 +206,33 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
+
+
+def _is_mine(descriptor: int) -> bool:
+    """Locks an open file, if nobody else has; where a file system has no locks, it is to be had."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether the process that wrote a temporary file is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _is_mine(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_unfinished(directory: Path, names: Iterable[str]) -> None:
@@ -207,7 +243,7 @@ def remove_unfinished(directory: Path, names: Iterable[str]) -> None:
             entries = list(scan)
         for entry in entries:
             found = UNFINISHED.fullmatch(entry.name)
-            if found and found[1] in wanted and entry.is_file(follow_symlinks=False):
+            if found and found[1] in wanted and entry.is_file(follow_symlinks=False) and _is_abandoned(entry.path):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
