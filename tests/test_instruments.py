@@ -442,11 +442,11 @@ def test_loss_curves_mark_the_best_epoch_and_draw_a_baseline_that_is_there() -> 
     data = waves()
     task = task_for(data)
     drawn = lines(LossCurves().draw(task, data, HISTORY))
-    assert "baseline" not in drawn
+    assert not any("baseline" in name for name in drawn)
     assert [each.item() for each in drawn["kept weights (epoch 2)"]] == [2, 0.5]
     assert drawn["training"][1].tolist() == [1.0, 0.6, 0.4]
     with_baseline = LossCurves().draw(task, data, [{**row, "baseline/loss": 2.0} for row in HISTORY])
-    assert set(lines(with_baseline)["baseline"][1]) == {2.0}
+    assert set(lines(with_baseline)["baseline (persistence)"][1]) == {2.0}
     assert "4 times below the baseline" in with_baseline.texts[1].get_text()
 
 
