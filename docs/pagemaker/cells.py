@@ -15,23 +15,17 @@ from rnnlab.cells.cell import Cell
 from rnnlab.runs.build import build
 
 WORDS = Path(__file__).resolve().parents[1] / "cells"
-"""The part of each page that somebody has to write: when to use the cell."""
+"""What somebody wrote for the beginning of a page: when to use the cell, and when another one."""
 SIZES = ((1, 8), (2, 8), (3, 8), (1, 12), (4, 16), (5, 20))
 
 
 def when_to_use(name: str) -> str:
-    """What somebody wrote about it.
-
-    Raises:
-        FileNotFoundError: nobody did.
-    """
+    """What somebody wrote about it in docs/cells; else what its class says of itself."""
     file = WORDS / f"{name}.md"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"docs/cells/{name}.md is missing: a paragraph on when to use {name} and when another cell, "
-            "which its page in the documentation opens with"
-        )
-    return file.read_text(encoding="utf-8").strip()
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    path, _, class_name = choices.target("model", name).rpartition(".")
+    return prose.read(inspect.getdoc(getattr(import_module(path), class_name)) or "").prose
 
 
 @cache

@@ -35,11 +35,10 @@ def page(name: str) -> str:
         rows.append([f"`task.{key}`", f"`{default}`", doc.fields.get(key) or prose.inline(comment)])
     if rows:
         parts += ["## Its options", scores.markdown(["key", "default", "what it is"], rows)]
+    lines = [f"- [{each}](../data/{each}.md): {prose.inline(choices.description('data', each))}" for each in asked]
     parts += [
         "## Data that asks for it",
-        "\n".join(
-            f"- [{each}](../data/{each}.md): {prose.inline(choices.description('data', each))}" for each in asked
-        ),
+        "\n".join(lines) or f"None does: `task={name}` chooses it for data with targets of this kind.",
     ]
     source = f"src/{path.replace('.', '/')}.py"
     parts.append(
