@@ -28,9 +28,10 @@ FILES = blocks(TEXT)
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with the files of the examples, and nothing else touched."""
     place = tmp_path_factory.mktemp("copy")
-    for folder in ("src", "conf", "tests"):
+    for folder in ("src", "conf", "tests", "docs", "benchmarks"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", place)
+    for file in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / file, place)
     for path, text in FILES.items():
         assert not (place / path).exists(), f"{path} is in the project already: the example needs another"
         (place / path).write_text(text, encoding="utf-8")
@@ -72,10 +73,14 @@ def test_the_examples_learn_by_the_command_that_is_given(copy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_examples_obey_the_laws_of_their_kind(copy: Path) -> None:
-    tests = ["tests/test_cells.py", "tests/test_network.py", "tests/test_data.py"]
-    done = python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "minimal_gated_unit or echo", *tests)
+def test_make_test_stays_green_with_the_examples(copy: Path) -> None:
+    # of the fast tests those that are about the examples, or about all that there is of a kind
+    names = [Path(path).stem for path in FILES if path.startswith("conf/")]
+    chosen = " or ".join([*names, "test_docs.py", "test_commands.py and list"])
+    ours = ["--deselect", "tests/test_contributing.py", "-m", "not slow", "-k", chosen]
+    done = python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ours)
     assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 100
 
 
 def test_the_examples_are_as_clean_as_the_project(copy: Path) -> None:

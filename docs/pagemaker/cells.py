@@ -137,6 +137,11 @@ def overview(text: str) -> str:
     titles = list(kept.get("columns", {}).values())
     before, table, after = re.split(r"((?:^\|.*\n)+)", text, maxsplit=1, flags=re.MULTILINE)
     heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    listed = {row[0].strip("`") for row in rows}
+    for name in choices.choices("model"):
+        if name not in listed:  # nobody wrote a row for it
+            parallel = "yes" if is_parallel(name) else "no"
+            rows.append([f"`{name}`", choices.description("model", name), parallel, formula(name) or "–", "–"])
     columns = [*heading, "at F = H = 64", "time / `nn.GRU`", *titles]
     whole = []
     for row in rows:
