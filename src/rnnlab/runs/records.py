@@ -163,7 +163,8 @@ def _walk(top: str, depth: int | None = None) -> Iterator[tuple[str, set[str]]]:
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):  # a linked one may lead round in a circle
+                    # a linked one may lead round in a circle; a status that is a directory is that of a damaged run
+                    if entry.is_dir(follow_symlinks=False) and entry.name != STATUS:
                         folders.append(entry.path)
                     else:
                         files.add(entry.name)

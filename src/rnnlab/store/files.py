@@ -26,6 +26,10 @@ UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """A temporary file of :func:`replacing`, and the name that it was to get."""
 
 
+# what a system does not have asks for nothing
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
 class Damaged(InputError):
     """A file of a run that cannot be used: the message names it and says in a line what is wrong with it."""
 
@@ -45,7 +49,7 @@ def open_regular(path: Path) -> IO[bytes]:
         OSError: it cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _SAFELY)
     except FileNotFoundError:
         raise
     except OSError:
@@ -135,7 +139,7 @@ def open_to_append(path: Path) -> int:
         InputError: it is a link, or no regular file.
         OSError: it cannot be written.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY
     try:
         descriptor = os.open(path, flags, 0o666)
     except OSError:
