@@ -1,6 +1,6 @@
 """Damaged run directories: every command says what is wrong in a line, and one run hides no other.
 
-``RNNLAB_FUZZ=2000 pytest tests/test_damage.py`` tries more of them, and other ones with ``RNNLAB_FUZZ_SEED``.
+``make fuzz N=5000 SEED=1`` tries more of them, and other ones.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, compose
-from fuzz.damage import CHECKPOINTS, FILES, Damage, damaged, damages
+from damage import CHECKPOINTS, FILES, Damage, damaged, damages
 
 from rnnlab.commands import evaluate, export, generate, inspect, predict, report, resume
 from rnnlab.errors import RunFailed
@@ -20,7 +20,7 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.records import find_runs
 
-NUMBER = int(os.environ.get("RNNLAB_FUZZ", "400"))
+NUMBER = int(os.environ.get("RNNLAB_FUZZ_CASES", "0")) or 400
 SEED = int(os.environ.get("RNNLAB_FUZZ_SEED", "0"))
 
 
