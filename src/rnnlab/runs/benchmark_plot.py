@@ -22,7 +22,8 @@ def draw(result: Result, description: str) -> Figure:
     )
     seeds = max(len(cell.metrics) for cell in result.cells)
     title, _, what = description.partition(": ")
-    spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    several = "mean and standard deviation over" if curve else "each dot a seed, the bar their mean, of"
+    spread = f"{several} {seeds} seeds" if seeds > 1 else "one seed"
     what = what or f"{result.benchmark.score} on the test split"
     fig = style.figure(title, f"{what}; {spread}", height=height)
     ax = fig.subplots()
@@ -68,7 +69,7 @@ def _curves(ax: Axes, result: Result) -> None:
                 markerfacecolor="none", markeredgecolor=style.INK, label=f"{published.name}, published",
             )  # fmt: skip
     if _logarithmic(result):
-        ax.set_yscale("log")
+        style.log_scale(ax)
     places = [float(place or 0) for place in result.places]
     if min(places) > 0 and max(places) / min(places) > MANY_TIMES:
         ax.set_xscale("log")
