@@ -391,7 +391,7 @@ def test_a_run_goes_on_with_its_numbering_though_the_file_has_changed() -> None:
     node = {"_target_": "rnnlab.data.text_classification.TextClassification", "unit": "character", "classes": None}
     assert numbered_as(node, {"TextClassification": state}) == {**node, **state}
     assert numbered_as(node, {"Text": state}) == node
-    with pytest.raises(InputError, match=r"data\.classes=\['x'\]: this run was trained with 2 others"):
+    with pytest.raises(InputError, match=r"data\.classes=\[x\]: this run was trained with 2 others"):
         numbered_as({**node, "classes": ["x"]}, {"TextClassification": state})
 
 

@@ -28,6 +28,7 @@ from rnnlab.runs.build import (
     check_arguments,
     check_node,
     locate,
+    shown,
     unknown_keys,
     with_absolute_paths,
 )
@@ -213,9 +214,9 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
     for name, value in state.items():
         if node.get(name) not in (None, value):
             many = isinstance(value, Mapping | list)
-            was = f"{len(value)} others" if many else f"data.{name}={'null' if value is None else value}"
+            was = f"{len(value)} others" if many else f"data.{name}={shown(value)}"
             raise InputError(
-                f"data.{name}={node[name]}: this run was trained with {was}, and its weights know nothing else"
+                f"data.{name}={shown(node[name])}: this run was trained with {was}, and its weights know nothing else"
             )
     return {**node, **state}
 
