@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from rnnlab.errors import visible
+
 CALLED_FROM = "RNNLAB_CALLED_FROM"
 """Set by the Makefile: the directory of the shell that called make, which ``make -C`` leaves for another."""
 
@@ -43,7 +45,7 @@ MODULES = {"tensorboard": "tensorboard.main"}
 def shown_path(path: str | Path) -> str:
     """A path relative to the directory of the person's shell if it lies below it, else absolute."""
     absolute, here = Path(path).absolute(), _shell()
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+    return visible(str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute))
 
 
 def pasted(*words: str | Path, program: str = "rnnlab", directory: str | None = None) -> str:

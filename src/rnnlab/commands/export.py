@@ -1,10 +1,10 @@
 """``rnnlab export RUN``: one file that is served without rnnlab, checked against the run."""
 
 import sys
-from pathlib import Path
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.commands.evaluate import members
+from rnnlab.errors import visible
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.export.target import choose_target
 from rnnlab.shell import shown_path
@@ -66,5 +66,5 @@ def best(runs: list[RunDirectory]) -> RunDirectory:
         return runs[0]
     monitor, mode = runs[0].config["monitor"], runs[0].config["mode"]
     chosen = (min if mode == "min" else max)(runs, key=lambda run: run.metrics[monitor])
-    print(f"of its {len(runs)} seeds the best on {monitor} is {Path(chosen.path).name}")
+    print(f"of its {len(runs)} seeds the best on {monitor} is {visible(chosen.path.name)}")
     return chosen

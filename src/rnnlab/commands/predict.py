@@ -16,7 +16,7 @@ from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, t
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.members import members
-from rnnlab.shell import pasted
+from rnnlab.shell import pasted, shown_path
 
 if TYPE_CHECKING:
     from rnnlab.runs.trained import TrainedRun
@@ -65,7 +65,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         return predict_test(runs, overrides, given)
     for run in runs:
         if run.status.state != "done":
-            print(f"{run.path} is {run.status.state}: its best weights so far predict", file=sys.stderr)
+            print(f"{shown_path(run.path)} is {run.status.state}: its best weights so far predict", file=sys.stderr)
     load_execution()
     from rnnlab.runs.ensemble import Member
     from rnnlab.runs.trained import open_runs

@@ -31,7 +31,7 @@ from rnnlab.commands.jobs import Composer
 from rnnlab.commands.overrides import read
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.trust import PLUGINS, check_configs, check_options, check_overrides, check_targets, locate_option
-from rnnlab.errors import InputError, Interrupted
+from rnnlab.errors import InputError, Interrupted, visible
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
@@ -749,6 +749,6 @@ def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:
         if submission(run.status) is not None:
             continue  # its launcher waits for it
         if run.is_alive:
-            print(f"waiting for {job.name} (process {run.status.pid}) to write its checkpoint")
+            print(f"waiting for {visible(job.name)} (process {run.status.pid}) to write its checkpoint")
         while run.is_alive and not leader.stop.asked:
             time.sleep(0.1)

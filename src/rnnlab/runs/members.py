@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, visible
 from rnnlab.runs.comparison import compare
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import DEPTH, find_runs, is_sweep
@@ -57,7 +57,7 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     if len(ranked) > 1:
         name = f"{ranked[0].name} ({len(best)} runs)"
         out = sys.stderr if quiet else sys.stdout
-        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {name}", file=out)
+        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {visible(name)}", file=out)
     if len(folds) > 1:
         print(f"{sweep}: of {len(folds)} folds the last one", file=sys.stderr if quiet else sys.stdout)
     return [RunDirectory(run.path) for run in best]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnlab.errors import visible
 from rnnlab.runs.comparison import Board, command, shown
 from rnnlab.store.files import replace
 
@@ -74,6 +75,8 @@ def _cell(value: Any) -> Any:
     """A cell that a spreadsheet shows and doesn't compute: a text that it would take for a formula gets a ``'``."""
     if isinstance(value, float) and math.isnan(value):
         return ""
+    if isinstance(value, str):
+        value = visible(value)
     if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
         try:
             float(value)
