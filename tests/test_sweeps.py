@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -121,6 +122,7 @@ def test_all_jobs_stand_in_the_ledger_before_the_first_one_starts(
         (["seed=0,1", "hydra/launcher=local", "hydra.launcher.njobs=2"], "did you mean 'hydra.launcher.n_jobs'?"),
         (["seed=0,1", "sweep.retries=-1"], "sweep.retries=-1: must be"),
         (["seed=0,1", "sweep.fail_fast=yes,no"], "has one value"),
+        (["seed=interval(0,3)"], "seed=interval(0,3): an interval has no end of values"),
         (["seed=0,1", "sweep.fail_fats=true"], "did you mean 'sweep.fail_fast'?"),
     ],
 )
@@ -137,7 +139,10 @@ def test_a_sweep_that_cannot_work_says_so_and_starts_nothing(
 def test_several_values_without_m_say_how_to_sweep(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for override in ("model=rnn,lstm", "seed=range(3)", "seed=choice(1,2)"):
         assert train_command.main([*TINY, override, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
-        assert f"{override}: several values make a sweep: rnnlab train -m {override}" in capfd.readouterr().err
+        assert (
+            f"{override}: several values make a sweep: rnnlab train -m {shlex.quote(override)}"
+            in capfd.readouterr().err
+        )
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:
@@ -200,6 +205,26 @@ def test_too_little_room_is_said_before_the_first_job(
     assert train(tmp_path / "s", "seed=0,1") == 2
     error = capfd.readouterr().err
     assert "make room" in error and "there are 0.2 MB left" in error
+
+
+def test_a_disk_that_is_full_at_the_end_hides_no_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def fail(self: Basic, jobs: Sequence[Any], *_: object) -> None:
+        for job in jobs:
+            job.directory.update_status("failed", reason="the disk refuses to be written")
+
+    monkeypatch.setattr("rnnlab.commands.report.write_leaderboard", full)
+    monkeypatch.setattr(Basic, "check", lambda *_: None)
+    monkeypatch.setattr(Basic, "run", fail)
+    assert train(tmp_path / "s", "seed=0,1") == 1
+    said = capfd.readouterr()
+    assert "the disk refuses to be written" in said.out
+    assert "--output" not in said.err and f"rnnlab resume {tmp_path / 's'}" in said.err
+    assert "the leaderboard is not written" in said.err and "No space left on device" in said.err
 
 
 def test_two_sweeps_of_one_second_get_directories_of_their_own(tmp_path: Path) -> None:

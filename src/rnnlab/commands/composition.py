@@ -1,6 +1,7 @@
 """Composing configs with Hydra, with mistakes said in one line."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()
     """One line for what Hydra says in many: the key, the value, what is allowed, the nearest name."""
     text = str(error)
     if "--multirun" in text and (several := re.search(r"'([^']+)'", text)):
-        return InputError(f"{several[1]}: several values make a sweep: rnnlab train -m {several[1]}")
+        return InputError(f"{several[1]}: several values make a sweep: rnnlab train -m {shlex.quote(several[1])}")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_such_choice(error)
     if isinstance(error, OverrideParseException):

@@ -50,7 +50,10 @@ def main(arguments: list[str]) -> int:
 
 
 def print_leaderboard(
-    places: Sequence[str | Path], output: str | Path | None = None, studies: Sequence[str] = ()
+    places: Sequence[str | Path],
+    output: str | Path | None = None,
+    studies: Sequence[str] = (),
+    advice: str = "choose another place with --output DIR",
 ) -> int:
     """Prints the leaderboards, and writes ``leaderboard.csv`` and ``report.html``.
 
@@ -58,6 +61,7 @@ def print_leaderboard(
         places: runs, sweeps, or directories that hold them.
         output: where the two files go; the first place by default.
         studies: see :func:`rnnlab.runs.page.render`.
+        advice: what to do where they cannot be written.
 
     Returns:
         1 if a run failed, else 0.
@@ -101,9 +105,7 @@ def print_leaderboard(
         write_leaderboard(table, boards)
         replace(page, render(boards, found, home, title, studies))
     except OSError as error:
-        raise InputError(
-            f"{shown_path(home)} cannot be written ({error.strerror}): choose another place with --output DIR"
-        ) from None
+        raise InputError(f"{shown_path(home)} cannot be written ({error.strerror}): {advice}") from None
     out.say("Table", shown_path(table))
     out.say("Page ", shown_path(page))
     return 1 if states["failed"] else 0

@@ -457,9 +457,10 @@ class Leader(HydraLauncher):
         if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
             return 0
         try:
-            failed = print_leaderboard([path], studies=self.studies)
-        except OSError as error:
-            console().print(f"the leaderboard cannot be written: {error.strerror}", markup=False)
+            again = f"make room, then: {pasted('report', path)}"
+            failed = print_leaderboard([path], studies=self.studies, advice=again)
+        except (OSError, InputError) as error:  # what became of the jobs is said all the same
+            print(f"the leaderboard is not written: {one_line(error)}", file=sys.stderr)
             failed = 1
         states = [read_run(path / each["directory"]).state for each in self.directory.plan]
         left = [state for state in states if state not in ("done", "pruned")]
