@@ -371,7 +371,7 @@ def test_the_picture_shows_each_split_over_its_lengths() -> None:
     lengths, accuracy = instrument.measure(task, data, "test")
     assert accuracy.tolist() == [1.0 - y for _, y in rows(data.split("test"))]
     figure = instrument.draw(task, data, [{"epoch": 1, "baseline/accuracy": 0.5}])
-    drawn = {str(line.get_label()): np.asarray(line.get_xydata()) for line in figure.axes[0].lines}
+    drawn = {bars.get_label(): np.asarray(bars.lines[0].get_xydata()) for bars in figure.axes[0].containers}
     test, val = drawn["test"], drawn["validation"]
     assert len(test) == 5 and (np.diff(test[:, 0]) > 0).all() and (val[:, 0] <= 8).all() and (test[:, 0] >= 9).all()
     counts = np.histogram(lengths - 9, np.linspace(0, np.ptp(lengths) + 1, 6))[0]
@@ -381,7 +381,7 @@ def test_the_picture_shows_each_split_over_its_lengths() -> None:
 def test_whole_sequences_have_a_line_where_there_are_many_answers() -> None:
     data = ReverseString(num_samples=60, length=4, test_length=(5, 6))
     figure = ScoreByLength().draw(task_for(data.spec), data, [])
-    assert "test, all answers right" in {line.get_label() for line in figure.axes[0].lines}
+    assert "test, all answers right" in {bars.get_label() for bars in figure.axes[0].containers}
 
 
 def test_the_gradient_is_that_of_the_last_answer() -> None:

@@ -219,7 +219,7 @@ class GateSaturation(View[Saturation]):
             "Saturation of the gates",
             f"each dot is a unit{several}: how often its gate is nearly shut (< 0.1) and nearly open (> 0.9)",
             width=3.2 * columns + 0.8,
-            height=3.5 * len(firsts),
+            height=3.7 * len(firsts) + 0.4,
         )
         grid = fig.subplots(len(firsts), columns, squeeze=False, sharex=True, sharey=True)
         numbers = [len(each.shut) for each in firsts.values()]

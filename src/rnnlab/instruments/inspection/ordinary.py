@@ -154,7 +154,7 @@ class LossByEpoch(View[Losses]):
 
     def compare(self, measured: Mapping[str, Losses]) -> Picture | None:
         fig = style.figure(
-            "Loss by epoch", "validation solid, training dotted; a star is of the kept weights", 9.0, 4.2
+            "Loss by epoch", "validation solid, training dotted; a star marks the kept weights", 9.0, 4.2
         )
         ax = style.dress(fig.subplots(), "epoch", "loss")
         rows: list[tuple[Cell, ...]] = []
