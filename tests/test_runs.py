@@ -25,6 +25,7 @@ from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, evaluate, prepare
+from rnnlab.runs.recorder import Recorder
 from rnnlab.store.files import replace, replacing
 
 Train = Callable[..., Outcome]
@@ -505,3 +506,26 @@ def test_the_next_writer_clears_away_what_a_killed_one_left(tmp_path: Path) -> N
         temporary.write_text("last")
     assert file.read_text() == "last"
     assert sorted(tmp_path.iterdir()) == sorted([file, of_another])
+
+
+def test_each_epoch_shuffles_and_drops_in_its_own_way(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bytes, bytes]] = []
+    start = Recorder.on_train_batch_start
+
+    def look(self: Recorder, trainer: Any, task: Any, batch: Any, number: int) -> None:
+        start(self, trainer, task, batch, number)
+        if number == 0:
+            seen.append((torch.get_rng_state().numpy().tobytes(), batch.inputs.numpy().tobytes()))
+
+    monkeypatch.setattr(Recorder, "on_train_batch_start", look)
+    options = ("instruments=none", "model.num_layers=2", "model.dropout=0.5", "trainer.max_epochs=4")
+    augmented = ("data.augmentation.jitter=0.5", "data.batch_size=40")  # one batch, so that the noise alone differs
+    for overrides in ((), ("seed=1",), augmented):
+        train(*options, *overrides)
+    assert len(seen) == 12
+    states, batches = zip(*seen, strict=True)
+    assert len(set(states)) == 8  # of two seeds, four epochs each
+    assert len(set(batches)) == 12
+    again = len(seen)
+    train(*options)
+    assert seen[again:] == seen[:4]  # and the same run meets the same again
