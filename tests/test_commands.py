@@ -14,7 +14,7 @@ from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
 from rnnlab.commands import train as train_command
 from rnnlab.commands.composition import create_hydra, plain, run_mode
-from rnnlab.commands.overrides import read
+from rnnlab.commands.overrides import compose, read
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import prepare
 from rnnlab.tasks.direction import direction
@@ -106,6 +106,14 @@ def test_bad_input_is_one_line_before_training(
 @pytest.mark.parametrize("separator", ["data.separator=;", "data.separator=';'", 'data.separator=";"'])
 def test_a_semicolon_is_a_separator_in_any_quoting(separator: str) -> None:
     assert compose_command("data=csv", separator)["data"]["separator"] == ";"
+
+
+def test_a_plus_also_sets_what_is_there() -> None:
+    hydra = create_hydra()
+    overrides = ["+trainer.max_steps=3", "+trainer.limit_val_batches=2", "+data.seed=4"]
+    config, used = compose(hydra, "train", overrides, run_mode())
+    assert (config.trainer.max_steps, config.trainer.limit_val_batches, config.data.seed) == (3, 2, 4)
+    assert used == ["++trainer.max_steps=3", "+trainer.limit_val_batches=2", "++data.seed=4"]
 
 
 def compose_command(*overrides: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from rnnlab.runs import prediction
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.members import members
 from rnnlab.runs.records import is_sweep
-from rnnlab.shell import readable_streams
+from rnnlab.shell import readable_streams, short_temporary_directory
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
@@ -123,3 +125,27 @@ def test_a_terminal_gets_the_head_of_the_predictions(
     printed = capsys.readouterr()
     assert printed.out.split() == ["a", *map(str, range(10))]
     assert "1,390 more rows" in printed.err
+
+
+def test_a_long_directory_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    short_temporary_directory()
+    with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory(prefix="pymp-") as place:
+        listener.bind(f"{place}/listener-12345678")
+
+
+@pytest.mark.parametrize("data", ["csv", "text", "text_classification", "ucr"])
+def test_a_pipe_is_no_training_data(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe.ts")
+    target = ["data.target=y"] if data == "csv" else []
+    assert train_command.main([f"data={data}", "data.path=pipe.ts", *target]) == 2
+    printed = capsys.readouterr().err
+    assert "no file but a pipe" in printed
+    assert printed.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.ts"]

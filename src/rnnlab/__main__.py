@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from rnnlab.shell import readable_streams
+from rnnlab.shell import readable_streams, short_temporary_directory
 from rnnlab.signals import guard
 
 VERBS = {
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     readable_streams()
+    short_temporary_directory()
     leave_out_current_directory()
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help", "help"):

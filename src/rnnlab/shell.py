@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from rnnlab.errors import visible
@@ -37,6 +38,19 @@ def readable_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="rnnlab.spelt")
+
+
+LONGEST_FOR_SOCKETS = 60
+"""Letters of a directory in which sockets can be made: the system takes 107, and their own names are long."""
+
+
+def short_temporary_directory() -> None:
+    """Where processes meet in a socket, its path must be short: with a long ``TMPDIR`` a shorter directory is taken."""
+    if len(tempfile.gettempdir()) <= LONGEST_FOR_SOCKETS:
+        return
+    shorter = next((place for place in ("/tmp", "/var/tmp", "/dev/shm") if os.access(place, os.W_OK | os.X_OK)), None)
+    if shorter is not None:
+        tempfile.tempdir = os.environ["TMPDIR"] = shorter
 
 
 MODULES = {"tensorboard": "tensorboard.main"}

@@ -8,7 +8,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rnnlab.errors import InputError, nearest
@@ -112,6 +113,18 @@ def _values(override: Override) -> Iterator[Any]:
         yield from override.sweep_iterator()
     except (HydraException, AttributeError, TypeError, ValueError):  # an interval: the search says that it needs values
         return
+
+
+def compose(hydra: Hydra, name: str, overrides: list[str], mode: RunMode) -> tuple[DictConfig, list[str]]:
+    """The config, and the overrides by which it was composed: ``+key=value`` also sets a key that is there already."""
+    try:
+        return hydra.compose_config(name, overrides, mode, with_log_configuration=True), overrides
+    except ConfigCompositionException as error:
+        there = re.search(r"An item is already at '([^']+)'", str(error))
+        if there is None or not any(line.startswith(f"+{there[1]}=") for line in overrides):
+            raise
+    again = [f"+{line}" if line.startswith(f"+{there[1]}=") else line for line in overrides]
+    return compose(hydra, name, again, mode)
 
 
 def refuse_what_changes_nothing(config: DictConfig, parser: OverridesParser, overrides: Sequence[str]) -> None:

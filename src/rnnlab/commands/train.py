@@ -32,7 +32,7 @@ from rnnlab.commands.composition import (
     plain,
     register_resolvers,
 )
-from rnnlab.commands.overrides import read, refuse_what_changes_nothing
+from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import pasted
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         name = args.config_name or ROOT
         mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
         args.overrides = read(hydra, args.overrides)
-        config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
+        config, args.overrides = compose(hydra, name, args.overrides, mode)
         if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
             mode = RunMode.MULTIRUN
             config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)

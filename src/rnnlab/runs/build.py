@@ -226,7 +226,18 @@ def with_absolute_paths(
         InputError: as :func:`locate`.
     """
     hints = annotations(locate(node, key, allow))
-    return {name: _absolute(value, base) if _has(hints.get(name), OnDisk) else value for name, value in node.items()}
+    placed = {name: _absolute(value, base) if _has(hints.get(name), OnDisk) else value for name, value in node.items()}
+    for name, value in placed.items():
+        if _has(hints.get(name), OnDisk):
+            for path in value if isinstance(value, list) else [value]:
+                _check_place(path, f"{key}.{name}")
+    return placed
+
+
+def _check_place(path: Any, key: str) -> None:
+    """Refuses what can be read only once, or for ever: a pipe, a socket, a device."""
+    if isinstance(path, str) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(f"{key}={path}: this is no file but a pipe or a device: save what it gives in a file")
 
 
 def _has(annotation: Any, mark: type) -> bool:
