@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rnnlab.cells.checks import check_call, is_transformed
 from rnnlab.cells.members import is_stacked
 from rnnlab.errors import InputError
+from rnnlab.kernels import run
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
 S = TypeVar("S", bound=State)
@@ -126,8 +127,8 @@ class Cell(nn.Module, ABC, Generic[S]):
         return self(x, state, lengths, with_state=False)[0]
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
-        """A faster path; ``x`` is zero on padding."""
-        return self._unroll(x, state, lengths)
+        """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding."""
+        return run(self, x, state, lengths)
 
     def _outputs(self, x: Features, state: S, lengths: Lengths | None) -> HiddenSequence:
         """A faster path yet, without the last state."""

@@ -94,6 +94,22 @@ def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths |
     return _DERIVED[key][0]
 
 
+def run(cell: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
+    """One layer, one direction: through the layer that is derived from ``step``, or through the loop.
+
+    Args:
+        cell: of type :class:`rnnlab.cells.cell.Cell`.
+        x: ``(batch, time, features)``, zero on padding.
+        state: before the first step.
+        lengths: ``(batch,)`` valid steps of each sequence.
+
+    Returns:
+        As :meth:`rnnlab.cells.cell.Cell.unroll`.
+    """
+    found = derived(cell, x, state, lengths)
+    return cell._unroll(x, state, lengths) if found is None else found(cell, x, state, lengths)
+
+
 def _derive(cell: Any, dtype: torch.dtype, key: Any) -> "Derived | None":
     # nothing of it is imported before there is work
     from rnnlab.kernels.layer import Derived, check

@@ -312,7 +312,7 @@ class _Layer(Function):
         if ctx.empty:
             return None, None, None, None, None, *last, *([None] * (len(rest) - len(last)))
         derived, layout = ctx.derived, ctx.layout
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(map(_is_batched, (direct, *last))):
             return _through_the_loop(ctx, x, lengths, rest, direct, last)
         found, p = derived.trace, derived.plan
         given, env = dict(ctx.given), dict(ctx.env)
@@ -371,16 +371,20 @@ def _through_the_loop(
     ctx: Any, x: Tensor, lengths: Tensor | None, rest: Sequence[Tensor], direct: Tensor | None,
     last: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients that can be differentiated again: through the loop over ``step``."""
+    """Gradients that can be differentiated again, and batches of gradients: through the loop over ``step``."""
     derived = ctx.derived
     if derived.random:
-        raise RuntimeError("a step that draws random numbers has a second derivative only with backend=reference")
+        raise RuntimeError(
+            "a step that draws random numbers has these derivatives only with model.cell.backend=reference"
+        )
     count = len(derived.trace.states)
     module = _UnrollModule(ctx.cell)
     names = [f"cell.{name.removeprefix('cell.')}" for name in derived.trace.names]
     tensors = dict(zip(names, rest[count:], strict=True))
     state = rest[0] if derived.single else tuple(rest[:count])
-    output, after = functional_call(module, tensors, (x, state, lengths))
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        output, after = functional_call(module, tensors, (x, state, lengths))
     results = [output, *((after,) if derived.single else after)]
     pairs = [
         (result, grad)
@@ -393,15 +397,20 @@ def _through_the_loop(
         return (None,) * (4 + len(inputs))
     outputs, grads = zip(*pairs, strict=True)
     found = torch.autograd.grad(
-        outputs, [inputs[number] for number in wanted], grads, create_graph=True, allow_unused=True
+        outputs, [inputs[number] for number in wanted], grads, create_graph=again, allow_unused=True
     )  # fmt: skip
     by_number = dict(zip(wanted, found, strict=True))
     return None, None, None, None, *(by_number.get(number) for number in range(len(inputs)))
 
 
+def _is_batched(grad: Tensor | None) -> bool:
+    functions = torch._C._functorch
+    return grad is not None and (functions.is_legacy_batchedtensor(grad) or functions.is_batchedtensor(grad))
+
+
 class _UnrollModule(StepModule):
     def forward(self, x: Tensor, state: State, lengths: Tensor | None = None) -> Any:
-        return self.cell.unroll(x, state, lengths)  # type: ignore[operator]
+        return self.cell._unroll(x, state, lengths)  # type: ignore[operator]
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------
