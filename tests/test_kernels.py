@@ -255,6 +255,37 @@ def test_gradients_agree_with_finite_differences_twice() -> None:
     assert torch.autograd.gradgradcheck(lambda x: run(x)[0], (x,))
 
 
+@pytest.mark.parametrize("lengths", [None, torch.arange(BATCH)], ids=["full", "padded"])
+def test_the_first_stabiliser_of_an_slstm(lengths: Tensor | None) -> None:
+    cell = made(SLSTM)
+    with torch.no_grad():
+        cell.bias[:HIDDEN] = -40.0  # far below log σ(f): only the mask keeps n from being 0
+    start = cell.initial_state(BATCH)
+    ours, expected = (results(run, cell, inputs(), start, lengths) for run in (layer(cell), cell.unroll))
+    assert all(each.isfinite().all() for each in expected)
+    close(ours, expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_loop_whatever_the_lengths(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(0, 70 // (seed + 1), (40,), generator=generator)
+    cell, x = made(GRU), inputs(72, 40)
+    state = some_state(cell, 40)
+    close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths), 1e-11)
+
+
+def test_the_backend_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, seen = inputs(), []
+    monkeypatch.setattr(Derived, "__call__", lambda self, cell, *given: seen.append(cell) or cell._unroll(*given))
+    for kind in GRU, RNN, LSTM:
+        for backend in "auto", "derived", "torch", "reference":
+            cell = made(kind)
+            cell.backend = backend
+            cell(x)
+            assert (cell in seen) is (backend == "derived" or (backend == "auto" and kind is not LSTM))
+
+
 # ---- what it must not get wrong -------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.checks import check_call, is_transformed
-from rnnlab.cells.members import is_stacked
+from rnnlab.cells.members import derived_across_members, is_stacked
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
@@ -128,6 +128,8 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
         """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding."""
+        if is_stacked():
+            return derived_across_members(self, x, state, lengths)
         return run(self, x, state, lengths)
 
     def _outputs(self, x: Features, state: S, lengths: Lengths | None) -> HiddenSequence:

@@ -16,11 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.cfc_bptt import CfCLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveFloat, PositiveInt, Step
 
 SCALE = 1.7159
 """Of φ, which is then about 1 at 1."""
@@ -38,7 +35,7 @@ class CfC(Cell[Tensor]):
         backbone_layers: how many.
         time_step: τ.
         gain: see above; the authors' search over 0.5 to 1.7.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -71,30 +68,6 @@ class CfC(Cell[Tensor]):
         passed = (rate * self.time_step + shift).sigmoid()
         h = torch.lerp(early.tanh(), late.tanh(), passed)
         return h, h
-
-    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (h,) = run_blocks(self._by_hand, x, (state,), lengths)
-        return output, h
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2(σ(2a) - ½): the 2 is in the weights, and h is a half of itself there
-        # weight and bias of each layer, in turn
-        weight, bias, *backbone = self.backbone.parameters()
-        w, u = weight.split((self.input_size, self.hidden_size), 1)
-        weights = [4 / 3 * w, 4 / 3 * bias, 8 / 3 * u]
-        early_late, rate, shift = self.heads.weight.split((2 * self.hidden_size, self.hidden_size, self.hidden_size))
-        early_late_bias, rate_bias, shift_bias = self.heads.bias.split(
-            (2 * self.hidden_size, *(2 * [self.hidden_size]))
-        )
-        heads = torch.cat([2 * early_late, self.time_step * rate + shift])
-        heads_bias = torch.cat([2 * early_late_bias, self.time_step * rate_bias + shift_bias])
-        weights += [2 * SCALE * heads, heads_bias]
-        deeper: list[Tensor] = []
-        for weight, bias in zip(backbone[::2], backbone[1::2], strict=True):
-            deeper += [8 / 3 * SCALE * weight, 4 / 3 * bias]
-        return (CfCLayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled(), *deeper),)
 
     def _heads(self, x: Step, state: Hidden) -> tuple[Tensor, ...]:
         b = torch.cat([x, state], -1)

@@ -16,11 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.cornn_bptt import CoRNNLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveFloat, PositiveInt, Step
 
 OscillatorState = tuple[Hidden, Hidden]
 """y and z, each ``(batch, hidden)``; y is the output."""
@@ -35,7 +32,7 @@ class CoRNN(Cell[OscillatorState]):
         dt: Δ, a time step. This and the next two are the authors' for HAR-2, of 128 steps.
         gamma: γ, the square of an undriven unit's angular frequency.
         epsilon: ε, its damping.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -67,22 +64,6 @@ class CoRNN(Cell[OscillatorState]):
         z = z + self.dt * (drive.tanh() - self.gamma * y - self.epsilon * z)
         y = y + self.dt * z
         return y, (y, z)
-
-    def _forward(
-        self, x: Features, state: OscillatorState, lengths: Lengths | None
-    ) -> tuple[HiddenSequence, OscillatorState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        y, z = state
-        scale = 2 * self.dt
-        output, (y, v) = run_blocks(self._by_hand, x, (y, z / scale), lengths)
-        return output, (y, scale * v)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2σ(2a) - 1, and z / (2Δ) in place of z
-        weights = (2 * self.weight_ih, 2 * self.bias, torch.cat([2 * self.weight_hh, 4 * self.dt * self.weight_zh], 1))
-        numbers = (1 - self.dt * self.epsilon, self.gamma / 2, 2 * self.dt**2)
-        return CoRNNLayer.apply(x, *start, *weights, *numbers, blocks, torch.is_grad_enabled())
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"position": self.weight_hh, "velocity": self.weight_zh}

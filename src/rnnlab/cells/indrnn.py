@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_packed
 from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import torch_uniform_
 from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.rnn_bptt import PIECES, RNNLayer
 from rnnlab.cells.rnn_members import rnn_members
+from rnnlab.kernels import run
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
@@ -39,7 +38,7 @@ class IndRNN(Cell[Tensor]):
             everything in ±1/√hidden. The paper also clips u to this range
             after each update, which is the trainer's matter, not a cell's.
         time_steps: T, of the longest sequence.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -78,14 +77,7 @@ class IndRNN(Cell[Tensor]):
             weights = (self.weight_ih, self.weight_hh, self.bias)
             output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
             return last_valid(output, state, lengths)
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        parameters = (self.weight_ih, self.weight_hh, self.bias, self.nonlinearity)
-        output, (last,) = run_packed(
-            lambda x, start, *plan: (RNNLayer.apply(x, *start, *parameters, *plan, torch.is_grad_enabled()),),
-            x, (state,), lengths, pieces=PIECES,
-        )  # fmt: skip
-        return output, last
+        return run(self, x, state, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh.diag()}

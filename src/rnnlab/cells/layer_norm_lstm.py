@@ -21,12 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.layer_norm_lstm_bptt import LayerNormLSTMLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
 """h and c, each ``(batch, hidden)``."""
@@ -40,7 +37,7 @@ class LayerNormLSTM(Cell[LSTMState]):
         hidden_size: units.
         init: see :mod:`rnnlab.cells.initialization`; the gains α start at 1, and
             with ``orthogonal`` so does the forget gate's bias.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -81,19 +78,6 @@ class LayerNormLSTM(Cell[LSTMState]):
     def gates(self, x: Step, state: LSTMState) -> dict[str, Tensor]:
         i, f, _, o = self._gates_and_candidate(x, state[0])
         return {"input": i.sigmoid(), "forget": f.sigmoid(), "output": o.sigmoid()}
-
-    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (h, c) = run_blocks(self._by_hand, x, state, lengths)
-        return output, (h, c)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        norm_x, norm_h, norm_c = self.norm_x, self.norm_h, self.norm_c
-        weights = self.weight_ih, self.bias, self.weight_hh
-        norms = norm_x.weight, norm_h.weight, norm_c.weight, norm_c.bias
-        eps = norm_x.eps, norm_h.eps, norm_c.eps
-        return LayerNormLSTMLayer.apply(x, *start, *weights, *norms, eps, blocks, torch.is_grad_enabled())
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return dict(zip(("input", "forget", "candidate", "output"), self.weight_hh.chunk(4), strict=True))

@@ -16,12 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.lem_bptt import LEMLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveFloat, PositiveInt, Step
 
 LEMState = tuple[Hidden, Hidden]
 """y and z, each ``(batch, hidden)``; y is the output."""
@@ -35,7 +32,7 @@ class LEM(Cell[LEMState]):
         hidden_size: units.
         dt: Δ, the longest time step.
         init: see :mod:`rnnlab.cells.initialization`; the paper's experiments start with ``torch``.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -71,16 +68,6 @@ class LEM(Cell[LEMState]):
         z = (1 - step_z) * z + step_z * (x_z + y_z).tanh()
         y = (1 - step_y) * y + step_y * (x_y + F.linear(z, self.weight_zh)).tanh()
         return y, (y, z)
-
-    def _forward(self, x: Features, state: LEMState, lengths: Lengths | None) -> tuple[HiddenSequence, LEMState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (y, z) = run_blocks(self._by_hand, x, state, lengths)
-        return output, (y, z)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        weights = self.weight_ih, self.bias, self.weight_hh, self.weight_zh
-        return LEMLayer.apply(x, *start, *weights, self.dt, blocks, torch.is_grad_enabled())
 
     def gates(self, x: Step, state: LEMState) -> dict[str, Tensor]:
         # the steps in time, as shares of the longest

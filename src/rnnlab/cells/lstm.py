@@ -12,6 +12,7 @@ S. Hochreiter & J. Schmidhuber, "Long short-term memory", Neural Computation 9
 "Learning to forget", Neural Computation 12 (2000).
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -24,6 +25,7 @@ from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.lstm_members import lstm_members
 from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.cells.torch_kernels import Backend, packed_lstm, run_kernel
+from rnnlab.kernels import run
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
@@ -79,7 +81,8 @@ class LSTM(Cell[LSTMState]):
                 return self._unroll(x, state, lengths)
             output, c = across_members(lstm_members, x.transpose(0, 1), *state, *weights)
             return output.transpose(0, 1), (output[-1], c)
-        return run_kernel(torch.lstm, weights, x, state, lengths)
+        kernel = partial(run_kernel, torch.lstm, weights)
+        return run(self, x, state, lengths, kernel) if self.backend == "derived" else kernel(x, state, lengths)
 
     def _outputs(self, x: Features, state: LSTMState, lengths: Lengths | None) -> HiddenSequence:
         if lengths is not None and self.backend == "auto":

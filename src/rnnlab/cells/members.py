@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.cells.bptt import refuse_twice
+from rnnlab.kernels import run_stacked
 
 MemberLayer = Callable[..., Tensor | tuple[Tensor, ...]]
 """From tensors ``(members, …)`` to one or several ``(members, …)``, differentiable."""
@@ -50,6 +51,21 @@ def across_members(layer: MemberLayer, *tensors: Tensor) -> Any:
         What ``layer`` gives, of one member.
     """
     return _Across.apply(layer, *tensors)
+
+
+def derived_across_members(cell: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+    """A layer for all members of a stack by what is derived from ``step``, or by the loop; as a cell's ``_forward``."""
+    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    parts = [state] if isinstance(state, Tensor) else list(state)
+    count = len(parts)
+
+    def layer(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        tensors = dict(zip(named, rest[count : count + len(named)], strict=True))
+        return run_stacked(cell, x, rest[:count], None if lengths is None else rest[-1], tensors)
+
+    given = [] if lengths is None else [lengths]
+    output, *last = across_members(layer, x, *parts, *named.values(), *given)
+    return output, last[0] if isinstance(state, Tensor) else tuple(last)
 
 
 class _Across(Function):

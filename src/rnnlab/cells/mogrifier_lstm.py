@@ -16,12 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.mogrifier_lstm_bptt import MogrifierLSTMLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeInt, PositiveInt, Step
+from rnnlab.shapes import Hidden, NonNegativeInt, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
 """h and c, each ``(batch, hidden)``."""
@@ -36,7 +33,7 @@ class MogrifierLSTM(Cell[LSTMState]):
         rounds: of gating each other; 0 is an LSTM. The paper's best are 5 or 6.
         init: see :mod:`rnnlab.cells.initialization`; with ``orthogonal`` the forget gate's bias starts at 1.
             Q and R start Xavier-uniform, or uniform as ``torch`` does.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -74,28 +71,6 @@ class MogrifierLSTM(Cell[LSTMState]):
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
-
-    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (h, c) = run_blocks(self._by_hand, x, state, lengths)
-        return output, (h, c)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # tanh a = 2σ(2a) - 1; h is a half of itself there, and what is gated is half of what it would be, each time
-        double = x.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(self.hidden_size)
-        scales = [1.0, 2.0]
-        mogrifiers = []
-        for number, weight in enumerate(self.mogrifiers):
-            gated = number % 2
-            mogrifiers.append(scales[1 - gated] * weight)
-            scales[gated] *= 2
-        of_x, of_h = (
-            scale * double[:, None] * weight
-            for scale, weight in zip(scales, (self.weight_ih, self.weight_hh), strict=True)
-        )
-        weights = of_x, double * self.bias, of_h
-        return MogrifierLSTMLayer.apply(x, *start, *weights, blocks, torch.is_grad_enabled(), *mogrifiers)
 
     def _gates_and_candidate(self, x: Step, h: Hidden) -> tuple[Tensor, ...]:
         """Before their squashing, of an input and a state that have gated each other."""

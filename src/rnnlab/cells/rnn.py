@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_packed
 from rnnlab.cells.cell import Cell, last_valid
 from rnnlab.cells.initialization import initialize_
 from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.rnn_bptt import PIECES, RNNLayer
 from rnnlab.cells.rnn_members import rnn_members
 from rnnlab.cells.torch_kernels import Backend, run_kernel
+from rnnlab.kernels import run
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
@@ -66,15 +65,9 @@ class RNN(Cell[Tensor]):
             weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
             output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
             return last_valid(output, state, lengths)
-        if self.backend == "auto" and by_hand(x):
-            parameters = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh, self.nonlinearity)
-            output, (last,) = run_packed(
-                lambda x, start, *plan: (RNNLayer.apply(x, *start, *parameters, *plan, torch.is_grad_enabled()),),
-                x, (state,), lengths, pieces=PIECES,
-            )  # fmt: skip
-            return output, last
-        kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        return run_kernel(kernel, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, state, lengths)
+        own = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+        kernel = partial(run_kernel, own, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh))
+        return kernel(x, state, lengths) if self.backend == "torch" else run(self, x, state, lengths, kernel)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

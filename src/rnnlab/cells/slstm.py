@@ -24,12 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.slstm_bptt import SLSTMLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveInt, Step
 
 SLSTMState = tuple[Hidden, Hidden, Hidden, Hidden]
 """h, c, n and m, each ``(batch, hidden)``."""
@@ -46,7 +43,7 @@ class SLSTM(Cell[SLSTMState]):
         hidden_size: units.
         init: see :mod:`rnnlab.cells.initialization`; with ``orthogonal`` the forget gates' biases
             are spread evenly over 3 to 6, so that units forget within 20 to 400 steps.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -77,18 +74,6 @@ class SLSTM(Cell[SLSTMState]):
         n = kept * n + let_in
         h = o.sigmoid() * c / n
         return h, (h, c, n, m)
-
-    def _forward(self, x: Features, state: SLSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, SLSTMState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (h, c, n, m) = run_blocks(self._by_hand, x, state, lengths)
-        return output, (h, c, n, m)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        # log σ(f) = -softplus(-f) and tanh z = 2σ(2z) - 1
-        scale = x.new_tensor([1.0, -1.0, 2.0, 1.0]).repeat_interleave(self.hidden_size)
-        weights = scale[:, None] * self.weight_ih, scale * self.bias, scale[:, None] * self.weight_hh
-        return SLSTMLayer.apply(x, *start, *weights, NEGLIGIBLE, blocks, torch.is_grad_enabled())
 
     def _gates_and_candidate(self, x: Step, state: SLSTMState) -> tuple[Tensor, ...]:
         """The input and the forget gate, of which the larger is 1; candidate and output gate before their squashing;

@@ -20,9 +20,9 @@ from rnnlab.cells.cell import S, at_the_end, map_state, zero_padding
 from rnnlab.cells.varying_lengths import Block, cut, pack, placed
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
-Backend = Literal["auto", "torch", "reference"]
+Backend = Literal["auto", "derived", "torch", "reference"]
 """``torch`` is this bridge, ``reference`` the loop over ``step``, ``auto`` whatever is fastest: the bridge, or for
-RNN and GRU on a CPU :mod:`rnnlab.cells.bptt`."""
+RNN and GRU on a CPU the layer that is derived from ``step`` (:mod:`rnnlab.kernels`), which is ``derived``."""
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 """``torch.rnn_tanh``, ``torch.rnn_relu``, ``torch.lstm`` or ``torch.gru``."""
@@ -182,7 +182,7 @@ def packed_lstm(weights: Weights, x: Features, lengths: Lengths) -> HiddenSequen
     blocks = worthwhile_blocks(ordered, cost)
     if whole.steps * whole.rows + cost >= sum(steps * rows + cost for steps, rows in blocks):
         return None
-    found = cut(x.shape[1], lengths, _one_block, packed=True)
+    found = cut(x.shape[1], lengths, _one_block)
     weight_ih, *others = weights
     shut, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), value) for value in (-HOLD, 0.0))
     wide = torch.cat([weight_ih, torch.cat([shut, shut, neither, shut])], 1)

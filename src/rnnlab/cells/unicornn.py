@@ -15,12 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand, run_blocks
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.cornn import OscillatorState
-from rnnlab.cells.unicornn_bptt import UnICORNNLayer
-from rnnlab.cells.varying_lengths import Block
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, NonNegativeFloat, PositiveFloat, PositiveInt, Step
+from rnnlab.shapes import Hidden, NonNegativeFloat, PositiveFloat, PositiveInt, Step
 
 
 class UnICORNN(Cell[OscillatorState]):
@@ -33,7 +30,7 @@ class UnICORNN(Cell[OscillatorState]):
         hidden_size: units.
         dt: Δ. This and α are the authors' for permuted MNIST of 784 steps.
         alpha: α, which pulls the position back.
-        backend: ``reference`` is the loop over ``step``, ``auto`` is by hand on a CPU: the same.
+        backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
     def __init__(
@@ -62,20 +59,6 @@ class UnICORNN(Cell[OscillatorState]):
         z = z - step * ((self.weight_hh * y + F.linear(x, self.weight_ih, self.bias)).tanh() + self.alpha * y)
         y = y + step * z
         return y, (y, z)
-
-    def _forward(
-        self, x: Features, state: OscillatorState, lengths: Lengths | None
-    ) -> tuple[HiddenSequence, OscillatorState]:
-        if not by_hand(x):
-            return self._unroll(x, state, lengths)
-        output, (y, z) = run_blocks(self._by_hand, x, state, lengths)
-        return output, (y, z)
-
-    def _by_hand(self, x: Tensor, start: tuple[Tensor, ...], blocks: list[Block]) -> tuple[Tensor, ...]:
-        step = self.dt * self.control.sigmoid()
-        # tanh a = 2σ(2a) - 1
-        drive = F.linear(x, 2 * self.weight_ih, 2 * self.bias)
-        return UnICORNNLayer.apply(drive, *start, 2 * self.weight_hh, step, self.alpha, blocks, torch.is_grad_enabled())
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"position": self.weight_hh.diag()}

@@ -1,18 +1,15 @@
-"""Sequences of different lengths, laid out for layers that run by hand over blocks of steps.
+"""Sequences of different lengths, laid out for one call of torch's own kernel.
 
 A layer's time goes by the number of steps one after the other as much as by
 that of valid ones. So no row of a batch should stand idle: a short sequence
-stands behind another one in its row, and takes it over when that has ended
-(the longest first, each into the row that it fills best). No row gets longer
-than the longest sequence. Rows stand in order of what is in them, and each
-block has only those that reach it, and a few to round them up. A layer that
-knows of no takeover gets a row for each sequence.
+stands behind another one in its row (the longest first, each into the row that
+it fills best). No row gets longer than the longest sequence. Rows stand in
+order of what is in them, and each block has only those that reach it, and a few
+to round them up.
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,34 +19,12 @@ from torch.autograd import Function
 
 from rnnlab.shapes import Lengths
 
-STEPS, ROWS = 4, 4
-"""A block has a multiple of so many steps and rows, though some of its rows have ended: a matrix product of 31 rows
-takes no less time than one of 32, and views are kept for each kind of block."""
-
 
 class Block(NamedTuple):
     """``steps`` in a row in which the first ``rows`` take part."""
 
     steps: int
     rows: int
-
-
-class Takeover(NamedTuple):
-    """What happens between two sequences in a row, at a step that belongs to neither of them.
-
-    After it the row's state is the new sequence's initial one, and in the backward pass its gradient ends there.
-
-    Attributes:
-        rows: ``(sequences,)`` the numbers of the rows.
-        starts: where the new sequences' initial states stand among all.
-    """
-
-    rows: Tensor
-    starts: slice
-
-
-Takeovers = list[list[Takeover | None] | None] | None
-"""Of each step of each block; None where there are none."""
 
 
 BlocksOf = Callable[[list[int]], list[Block]]
@@ -62,7 +37,6 @@ class Cut(NamedTuple):
 
     Attributes:
         blocks: in order of time.
-        takeovers: see there.
         order: ``(sequences,)`` in which those with a step begin: first those that a row begins with, from the first row
             on, then as they take over.
         places: ``(rows,)`` where each row of the blocks stands in the flat ``(batch * time)`` input.
@@ -71,31 +45,27 @@ class Cut(NamedTuple):
     """
 
     blocks: list[Block]
-    takeovers: Takeovers
     order: Tensor
     places: Tensor
     beyond: Tensor
     row_of: Tensor
 
 
-def cut(time: int, lengths: Lengths, blocks_of: BlocksOf, packed: bool = False) -> Cut:
+def cut(time: int, lengths: Lengths, blocks_of: BlocksOf) -> Cut:
     """How a batch of sequences of ``lengths`` within ``time`` steps is cut.
 
     Args:
         time: steps of the input.
         lengths: ``(batch,)`` valid steps of each sequence.
         blocks_of: see there.
-        packed: whether a sequence may take over the row of another one.
     """
     batch, (ordered, sequences) = len(lengths), map(Tensor.numpy, lengths.sort(descending=True, stable=True))
     count = int(np.count_nonzero(ordered))
     valid = ordered[:count].tolist()
-    rows, begins, ends = pack(valid) if packed else (list(range(count)), [0] * count, valid)
+    rows, begins, ends = pack(valid)
     blocks = blocks_of(ends) if ends else []
     by_begin = sorted(zip(begins, rows, range(count), strict=True))
     order = sequences[[number for _, _, number in by_begin]]
-    later = [(begin, row) for begin, row, _ in by_begin[len(ends) :]]
-    takeovers = _takeovers(blocks, later, len(ends)) if later else None
     # rows in which there is nothing: a sequence of no steps
     idle = range(len(ends), blocks[0].rows if blocks else 0)
     # NumPy, since torch takes twice as long for so small numbers
@@ -120,7 +90,7 @@ def cut(time: int, lengths: Lengths, blocks_of: BlocksOf, packed: bool = False) 
     where, row_of = np.flatnonzero(is_valid), np.full(batch * time, len(places))
     row_of[places[where]] = where
     each = order, places, np.flatnonzero(~is_valid), row_of
-    return Cut(blocks, takeovers, *(torch.from_numpy(part) for part in each))
+    return Cut(blocks, *(torch.from_numpy(part) for part in each))
 
 
 def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
@@ -152,45 +122,6 @@ def pack(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
     order = sorted(range(len(ends)), key=lambda row: -ends[row])
     place_of = {row: place for place, row in enumerate(order)}
     return [place_of[row] for row in rows], begins, [ends[row] for row in order]
-
-
-def small_blocks(size: int, ends: list[int]) -> list[Block]:
-    """Blocks that end where an eighth of their rows have ended, and at ``size`` steps."""
-    left = list(ends)
-    blocks: list[Block] = []
-    for start in range(0, ends[0], STEPS):
-        while left[-1] <= start:
-            left.pop()
-        steps, rows = min(STEPS, ends[0] - start), min(len(ends), -(-len(left) // ROWS) * ROWS)
-        if blocks and blocks[-1].steps + steps <= size and 8 * rows > 7 * blocks[-1].rows:
-            blocks[-1] = Block(blocks[-1].steps + steps, blocks[-1].rows)
-        else:
-            blocks.append(Block(steps, rows))
-    return blocks
-
-
-def _takeovers(blocks: list[Block], later: list[tuple[int, int]], before: int) -> Takeovers:
-    """Those of sequences that begin ``later``, by step and row, where ``before`` others began first."""
-    found: list[list[Takeover | None] | None] = [None] * len(blocks)
-    steps = Counter(begin - 1 for begin, _ in later)  # in order of time
-    groups = torch.tensor([row for _, row in later]).split_with_sizes(list(steps.values()))
-    block, first = 0, 0
-    for step, rows in zip(steps, groups, strict=True):
-        while step >= first + blocks[block].steps:
-            first += blocks[block].steps
-            block += 1
-        within = found[block]
-        if within is None:
-            within = found[block] = [None] * blocks[block].steps
-        within[step - first] = Takeover(rows, slice(before, before + len(rows)))
-        before += len(rows)
-    return found
-
-
-def at_each_step(takeovers: Takeovers, block: int, reverse: bool = False) -> Iterable[Takeover | None]:
-    """Those of a block, step by step."""
-    steps = takeovers and takeovers[block]
-    return repeat(None) if not steps else steps[::-1] if reverse else steps
 
 
 def placed(data: Tensor, found: Cut) -> Tensor:

@@ -8,10 +8,12 @@ has to look into, and what a kernel would get wrong, runs as the loop: see :func
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 from torch.nn.modules import module as global_hooks
 
 from rnnlab.kernels.fingerprint import fingerprint
@@ -35,8 +37,8 @@ _PLAIN = (Tensor, nn.Parameter)
 
 def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
     """Whether a layer may run in kernels on this input: on a CPU, in float32 or float64, with nothing that has to see
-    the operations of every step (autocast, transforms of ``torch.func``, tracers and compilers, modes, hooks, tensors
-    of another class).
+    the operations of every step (autocast, transforms of ``torch.func``, tracers and compilers, modes, hooks, a step
+    that was put in place of the class's own, tensors of another class).
     """
     given = [x, *cell.parameters(), *cell.buffers()]
     given += [] if state is None else [state] if isinstance(state, Tensor) else list(state)
@@ -47,6 +49,7 @@ def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths |
         and all(type(tensor) in _PLAIN and tensor.device.type == "cpu" for tensor in given)
         and (lengths is None or (type(lengths) is Tensor and lengths.device.type == "cpu"))
         and x.layout is torch.strided
+        and "step" not in vars(cell)  # compiled, or somebody's who wants to be asked at each step
         and not any(buffer.requires_grad for buffer in cell.buffers())
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
@@ -82,19 +85,25 @@ def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths |
     """
     if x.dim() != 3 or x.shape[1] < FEW_STEPS or not is_plain(cell, x, state, lengths):
         return None
+    return _remembered(cell, x.dtype, None)
+
+
+def _remembered(cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None) -> "Derived | None":
     alive: list[Any] = []
-    key = x.dtype, fingerprint(cell, alive)
+    key = dtype, fingerprint(cell, alive)
     if key in _DERIVED:
         _DERIVED.move_to_end(key)
     else:
         # what the key knows by its address must not be given back
-        _DERIVED[key] = _derive(cell, x.dtype, key), alive
+        _DERIVED[key] = _derive(cell, dtype, key, named), alive
         while len(_DERIVED) > KEPT:
             _DERIVED.popitem(last=False)
     return _DERIVED[key][0]
 
 
-def run(cell: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
+def run(
+    cell: Any, x: Tensor, state: Any, lengths: Lengths | None, instead: Callable[..., tuple[Tensor, Any]] | None = None
+) -> tuple[Tensor, Any]:
     """One layer, one direction: through the layer that is derived from ``step``, or through the loop.
 
     Args:
@@ -102,15 +111,74 @@ def run(cell: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tens
         x: ``(batch, time, features)``, zero on padding.
         state: before the first step.
         lengths: ``(batch,)`` valid steps of each sequence.
+        instead: what runs where no layer is derived, in place of the loop.
 
     Returns:
         As :meth:`rnnlab.cells.cell.Cell.unroll`.
     """
     found = derived(cell, x, state, lengths)
-    return cell._unroll(x, state, lengths) if found is None else found(cell, x, state, lengths)
+    if found is not None:
+        return found(cell, x, state, lengths)
+    return (instead or cell._unroll)(x, state, lengths)
 
 
-def _derive(cell: Any, dtype: torch.dtype, key: Any) -> "Derived | None":
+def run_stacked(
+    cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor]
+) -> tuple[Tensor, ...]:
+    """One layer of all members of a fleet: all tensors have a leading axis of members.
+
+    Args:
+        cell: one of them; it gives the step alone.
+        x: ``(members, batch, time, features)``, zero on padding.
+        parts: of the state before the first step.
+        lengths: ``(members, batch)`` valid steps of each sequence.
+        named: parameters and buffers.
+
+    Returns:
+        The output ``(members, batch, time, hidden)``, and the parts of the last state.
+    """
+    from rnnlab.kernels.layer import UnrollModule
+
+    given = [x, *parts, *named.values()]
+    numbers = {tensor.dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex()}
+    if (
+        numbers <= {x.dtype}
+        and x.dtype in (torch.float32, torch.float64)
+        and x.shape[2] >= FEW_STEPS
+        and all(tensor.device.type == "cpu" and type(tensor) in _PLAIN for tensor in given)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and not _has_hooks(cell)
+        and "step" not in vars(cell)
+    ):
+        found = _remembered(cell, x.dtype, {name: tensor[0] for name, tensor in named.items()})
+        if found is not None and not found.random:
+            from rnnlab.kernels.members import run_members
+
+            tensors = [named[name.removeprefix("cell.")] for name in found.trace.names]
+            return run_members(found, x, parts, lengths, tensors)
+    single = len(parts) == 1 and isinstance(functional_state(cell, named), Tensor)
+
+    def loop(
+        x: Tensor, parts: list[Tensor], lengths: Tensor | None, tensors: dict[str, Tensor]
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        own = {f"cell.{name}": tensor for name, tensor in tensors.items()}
+        output, last = functional_call(UnrollModule(cell), own, (x, parts[0] if single else tuple(parts), lengths))
+        return (output, last) if single else (output, *last)
+
+    axes = (0, 0, None if lengths is None else 0, 0)
+    return vmap(loop, in_dims=axes)(x, list(parts), lengths, dict(named))
+
+
+def functional_state(cell: Any, named: dict[str, Tensor]) -> State:
+    """The state of one sequence of the first member before its first step."""
+    from rnnlab.kernels.tracing import StepModule
+
+    own = {f"cell.{name}": tensor[0] for name, tensor in named.items()}
+    return functional_call(StepModule(cell), own, (torch.zeros(1, cell.input_size), None))
+
+
+def _derive(cell: Any, dtype: torch.dtype, key: Any, named: dict[str, Tensor] | None) -> "Derived | None":
     # nothing of it is imported before there is work
     from rnnlab.kernels.layer import Derived, check
     from rnnlab.kernels.tracing import NotDerivable
@@ -118,7 +186,7 @@ def _derive(cell: Any, dtype: torch.dtype, key: Any) -> "Derived | None":
     name = type(cell).__name__
     try:
         found = Derived(cell, dtype)
-        check(found, cell, dtype)
+        check(found, cell, dtype, named)
         if key != (dtype, fingerprint(cell, [])):
             raise NotDerivable("step changes attributes of the cell")
     except NotDerivable as reason:

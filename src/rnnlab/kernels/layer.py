@@ -378,7 +378,7 @@ def _through_the_loop(
             "a step that draws random numbers has these derivatives only with model.cell.backend=reference"
         )
     count = len(derived.trace.states)
-    module = _UnrollModule(ctx.cell)
+    module = UnrollModule(ctx.cell)
     names = [f"cell.{name.removeprefix('cell.')}" for name in derived.trace.names]
     tensors = dict(zip(names, rest[count:], strict=True))
     state = rest[0] if derived.single else tuple(rest[:count])
@@ -408,8 +408,10 @@ def _is_batched(grad: Tensor | None) -> bool:
     return grad is not None and (functions.is_legacy_batchedtensor(grad) or functions.is_batchedtensor(grad))
 
 
-class _UnrollModule(StepModule):
-    def forward(self, x: Tensor, state: State, lengths: Tensor | None = None) -> Any:
+class UnrollModule(StepModule):
+    """A cell whose ``forward`` is the loop."""
+
+    def forward(self, x: Tensor, state: State | None, lengths: Tensor | None = None) -> Any:
         return self.cell._unroll(x, state, lengths)  # type: ignore[operator]
 
 
@@ -512,15 +514,22 @@ def _placed_draws(drawn: Tensor, layout: Layout) -> Tensor:
 # ---- the check ------------------------------------------------------------------------------------------------------
 
 
-def check(derived: Derived, cell: Any, dtype: torch.dtype) -> None:
+def check(derived: Derived, cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None = None) -> None:
     """Holds a derived layer against the loop, in value and in gradient, over two blocks of steps.
+
+    Args:
+        derived: the layer.
+        cell: from which it was derived.
+        dtype: of its parameters.
+        named: values of its parameters and buffers, where they aren't the cell's own.
 
     Raises:
         NotDerivable: they differ.
     """
     batch, time = 3, 5
     names = [name.removeprefix("cell.") for name in derived.trace.names]
-    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    trained = {name for name, _ in cell.named_parameters()}
+    named = named or {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         generator = torch.Generator().manual_seed(1)
 
@@ -530,13 +539,15 @@ def check(derived: Derived, cell: Any, dtype: torch.dtype) -> None:
         tensors = []
         for name in names:
             value = named[name].detach().clone()
-            if value.dtype == dtype and isinstance(named[name], torch.nn.Parameter):
+            if value.dtype == dtype and name in trained:
                 value = (value + 0.03 * noise(*value.shape)).requires_grad_()
             tensors.append(value)
         x = noise(batch, time, cell.input_size).requires_grad_()
         with torch.no_grad():
             torch.manual_seed(2)
-            start = cell.unroll(noise(batch, 2, cell.input_size))[1]
+            own = {f"cell.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}
+            first = functional_call(StepModule(cell), own, (x, None))
+            start = functional_call(UnrollModule(cell), own, (noise(batch, 2, cell.input_size), first))[1]
         parts = [part.clone().requires_grad_() for part in ((start,) if derived.single else start)]
         wanted = [tensor for tensor in (x, *parts, *tensors) if tensor.requires_grad]
         weights: list[Tensor] = []
@@ -547,8 +558,7 @@ def check(derived: Derived, cell: Any, dtype: torch.dtype) -> None:
                 output, *last = _Layer.apply(derived, cell, None, 3 * dense(batch, time).rows, x, *parts, *tensors)
             else:
                 state = parts[0] if derived.single else tuple(parts)
-                given = {f"cell.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}
-                output, after = functional_call(_UnrollModule(cell), given, (x, state))
+                output, after = functional_call(UnrollModule(cell), own, (x, state))
                 last = [after] if derived.single else list(after)
             every = [output, *last]
             weights = weights or [noise(*each.shape) for each in every]

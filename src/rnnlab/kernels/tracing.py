@@ -116,8 +116,9 @@ class StepModule(nn.Module):
         super().__init__()
         self.cell = cell
 
-    def forward(self, x: Tensor, state: State) -> Any:
-        return self.cell.step(x, state)  # type: ignore[operator]
+    def forward(self, x: Tensor, state: State | None) -> Any:
+        """Of ``x`` alone the state before the first step."""
+        return self.cell.initial_state(len(x)) if state is None else self.cell.step(x, state)  # type: ignore[operator]
 
 
 def trace(cell: Any, dtype: torch.dtype) -> Trace:
@@ -137,13 +138,16 @@ def trace(cell: Any, dtype: torch.dtype) -> Trace:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         generator = torch.Generator().manual_seed(0)
         trained = {name for name, _ in step.named_parameters()}
-        # copies, which a step may change in place without autograd's own complaint before ours
-        leaves = {
-            name: tensor.detach().clone().requires_grad_(tensor.dtype == dtype and name in trained).clone()
-            for name, tensor in tensors.items()
-        }
+        leaves = {}
+        for name, tensor in tensors.items():
+            # of the values nothing depends, and those of a fleet's members are not at hand
+            like = torch.zeros(tensor.shape, dtype=tensor.dtype)
+            if tensor.dtype == dtype:
+                like.normal_(generator=generator).requires_grad_(name in trained)
+            # a copy, which a step may change in place without autograd's own complaint before ours
+            leaves[name] = like.clone()
         with torch.no_grad():
-            start = cell.initial_state(marker)
+            start = functional_call(step, leaves, (torch.zeros(marker, cell.input_size, dtype=dtype), None))
         single = isinstance(start, Tensor)
         parts = [start] if single else list(start)
         x = torch.randn(marker, cell.input_size, dtype=dtype, generator=generator).requires_grad_().clone()
