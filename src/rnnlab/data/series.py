@@ -439,7 +439,6 @@ class SeriesData(SequenceData):
         learned: Mapping[str, Any] = {} if self.trained is None else self.trained["errors"]
         if learned and np.shape(learned["persistence"])[0] == self.horizon:
             return {name: np.asarray(errors, np.float32) for name, errors in learned.items()}
-        self._refuse_unknown()
         first, counts, stride = self._origins("train")
         total = int(counts.sum())
         numbers = np.linspace(0, total - 1, min(MEASURED, total)).round().astype(np.int64)
@@ -655,12 +654,6 @@ class SeriesData(SequenceData):
         panel = self.panel
         if self.residual_of == "seasonal_naive" and self._season is None:
             raise InputError("data.residual_of=seasonal_naive needs data.period, the steps of a season")
-        rows = np.concatenate([np.arange(*part) for part in self.training_parts()])
-        if len(rows) and self.trained is None and not np.isfinite(self.observed(rows)).any():
-            raise InputError(
-                f"there is no value of {', '.join(panel.columns.target)} in the training part, before "
-                f"{show(self.cuts[0])}: nothing could be learned"
-            )
         window = f"a window of data.length={self.length} and data.horizon={self.horizon} steps"
         needed = self._reach + self.length + self.horizon
         sizes = np.diff(panel.starts)
@@ -681,6 +674,8 @@ class SeriesData(SequenceData):
                 f"cut the parts elsewhere (data.{key}={getattr(self, key)}, data.val_fraction={self.val_fraction}, "
                 f"data.test_fraction={self.test_fraction}{where})"
             )
+        if self.trained is None:
+            self._refuse_unknown()
 
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
