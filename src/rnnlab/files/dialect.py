@@ -131,9 +131,16 @@ class Dialect:
 
 
 def cells_of(line: str, separator: str) -> list[str]:
-    """The cells of a line of CSV."""
+    """The cells of a line of CSV.
+
+    Raises:
+        InputError: it is none, such as for a cell of megabytes.
+    """
     if '"' in line:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        try:
+            return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error as error:
+            raise InputError(f"{line[:30]!r} … is no line of CSV: {error}") from None
     return [cell.strip() for cell in line.split(separator)]
 
 

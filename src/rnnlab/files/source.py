@@ -1,6 +1,5 @@
 """New data from a file, a pipe or a table in memory, as rows, lines or text."""
 
-import csv
 import io
 import json
 import sys
@@ -13,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, nearest
-from rnnlab.files.dialect import Dialect, is_number
+from rnnlab.files.dialect import Dialect, cells_of, is_number
 from rnnlab.files.table import explain, first_line, scan_csv
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts"]
@@ -112,7 +111,7 @@ class Source:
         content = self.content
         header = first_line(content.lstrip(b"\r\n"), self.name)
         separator = dialect.separator_of(header, wanted)
-        first = next(csv.reader([header], delimiter=separator), [])
+        first = cells_of(header, separator)
         if names and len(first) == len(names) and all(map(is_number, first)):
             content = f"{separator.join(names)}\n".encode() + content.removeprefix(b"\xef\xbb\xbf")
         try:
