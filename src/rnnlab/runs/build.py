@@ -329,8 +329,9 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     for number in _numbers(value) if annotation is not Any else ():
         if isinstance(number, float) and not math.isfinite(number):
             raise InputError(f"{key}={shown(value)}: must be finite")
-        if abs(number) >= 2**63:  # what neither numpy nor torch can count
-            raise InputError(f"{key}={shown(value)}: must be below 2**63")
+        # what neither numpy nor torch can count, or single precision hold
+        if abs(number) >= (2**63 if isinstance(number, int) else 3e38):
+            raise InputError(f"{key}={shown(value)}: must be below {'2**63' if isinstance(number, int) else '3e38'}")
     problems = _problems(adapter, value)
     if problems and isinstance(value, list):  # which also stands for a tuple
         others = _problems(adapter, _as_tuple(value))
