@@ -351,6 +351,11 @@ def test_hidden_paths_are_as_long_as_their_sequences() -> None:
     drawn = [len(np.asarray(line.get_xdata())) for line in paths.lines if line.get_marker() == "None"]
     assert drawn == lengths.tolist()
     assert f"test sequence {longest} " in figure.texts[1].get_text()
+    figure.draw_without_rendering()
+    path = titled(figure, "its path")
+    legend = path.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= path.get_window_extent().y1 - 1  # above the plot, never over the path
 
 
 def test_all_classes_are_shown_where_the_test_set_is_sorted_by_class() -> None:
