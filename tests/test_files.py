@@ -363,5 +363,5 @@ def test_whatever_is_handed_in_is_read_or_refused_in_one_line(reader: Reader) ->
 
 def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> None:
     content = "t,y\n" + "".join(f"{k},{k if k >= 36 else ''}\n" for k in range(40))
-    with pytest.raises(InputError, match=r"no value of y in the training part"):
+    with pytest.raises(InputError, match=r"column 'y': the training part, up to .* has no known value of it"):
         CSV(path=text(tmp_path, content), target="y", time="t", length=4, missing="forward")
