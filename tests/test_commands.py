@@ -128,7 +128,8 @@ def test_the_mode_follows_from_the_monitor(tmp_path: Path, monkeypatch: pytest.M
         "from rnnlab.tasks.classification import Classification\n"
         "class Mine(Classification):\n    higher_is_better = ('dice',)\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)  # where a user's own module is
+    monkeypatch.setattr(sys, "path", [*sys.path])
     assert compose_command()["mode"] == "min"
     for monitor in ("val/accuracy", "train/accuracy", "val/f1", "val/accuracy@20"):
         assert compose_command("data=classification", f"monitor={monitor}")["mode"] == "max"

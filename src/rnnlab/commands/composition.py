@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra._internal.hydra import Hydra
@@ -104,8 +105,17 @@ def register_resolvers(own_tasks: bool = False) -> None:
             what the person at the keyboard composes, never for what stands in a directory.
     """
     OmegaConf.register_new_resolver("rnnlab.job_name", job_name, replace=True)
-    mode = of_config if own_tasks else lambda monitor, _: direction(str(monitor))
+    mode = _direction_of_own if own_tasks else lambda monitor, _: direction(str(monitor))
     OmegaConf.register_new_resolver("rnnlab.mode", mode, replace=True)
+
+
+def _direction_of_own(monitor: Any, target: Any) -> str:
+    def load(path: str) -> ModuleType:
+        from rnnlab.runs.build import import_named  # here, since --help and --cfg need nothing of it
+
+        return import_named(path, own=True)
+
+    return of_config(monitor, target, load)
 
 
 def job_name(number: Any, overrides: str) -> str:

@@ -164,7 +164,7 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     if not module_path:
         raise InputError(f"{key}.{TARGET}={path} is no dotted path")
     try:
-        module = _import(module_path, own=allow is None or is_allowed(module_path, allow))
+        module = import_named(module_path, own=allow is None or is_allowed(module_path, allow))
     except ModuleNotFoundError as error:
         raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}") from error
     except Exception as error:  # a module of the user's own may fail in any way
@@ -180,7 +180,7 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     return target
 
 
-def _import(path: str, own: bool) -> ModuleType:
+def import_named(path: str, own: bool) -> ModuleType:
     """Imports a module.
 
     Args:

@@ -1,6 +1,7 @@
 """Which way a score gets better. This imports no torch, since a config's ``mode`` follows from its ``monitor``."""
 
-import importlib
+from collections.abc import Callable
+from types import ModuleType
 from typing import Literal
 
 Direction = Literal["min", "max"]
@@ -22,13 +23,19 @@ def direction(score: str, higher_is_better: tuple[str, ...] = ()) -> Direction:
     return "max" if name.startswith(HIGHER_IS_BETTER) or name in higher_is_better else "min"
 
 
-def of_config(monitor: str, target: str | None) -> Direction:
-    """The direction of a config's ``monitor``; a task that isn't rnnlab's own is asked for its ``higher_is_better``."""
+def of_config(monitor: str, target: str | None, load: Callable[[str], ModuleType]) -> Direction:
+    """The direction of a config's ``monitor``; a task that isn't rnnlab's own is asked for its ``higher_is_better``.
+
+    Args:
+        monitor: the score.
+        target: the dotted path of the task's class.
+        load: imports a module.
+    """
     module, _, name = str(target or "").rpartition(".")
     if not module or module.startswith("rnnlab."):
         return direction(str(monitor))
     try:
-        task = getattr(importlib.import_module(module), name, None)
+        task = getattr(load(module), name, None)
     except Exception:  # noqa: BLE001 a user's module may fail in any way; whoever builds the task says how
         task = None
     return direction(str(monitor), tuple(getattr(task, "higher_is_better", ())))
