@@ -563,6 +563,23 @@ def test_a_sweep_killed_with_everything_loses_nothing(whole: Path, tmp_path: Pat
         assert set(states(path).values()) == {"done"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5, 3.0])
+def test_a_sweep_killed_from_its_first_moment_on_can_be_had(seconds: float, tmp_path: Path) -> None:
+    """Whatever a kill leaves: either resume goes on with it, or the same command begins there."""
+    path = tmp_path / "s"
+    command = ["train", "-m", *TINY, "seed=0,1", f"hydra.sweep.dir={path}"]
+    process = start(*command)
+    threading.Event().wait(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    if (path / "sweep.json").exists():
+        assert resume(path) == 0
+    else:
+        assert train(path, "seed=0,1") == 0
+    assert states(path) == {"0_seed=0": "done", "1_seed=1": "done"}
+
+
 def test_settings_of_a_stop() -> None:
     stop = Stop()
     assert not stop.asked
