@@ -27,6 +27,7 @@ class _Watchdog:
         self.process: subprocess.Popen[bytes] | None = None
         self.pipe: tuple[int, int] | None = None
         self.seconds = SECONDS
+        self.hears = False
 
 
 _watchdog = _Watchdog()
@@ -53,15 +54,23 @@ def guard(seconds: float = SECONDS) -> None:
 
 def heard() -> None:
     """A signal has reached Python: it will be obeyed."""
-    if _watchdog.process is None or _watchdog.pipe is None:
-        return
+    if _watchdog.process is None or _watchdog.pipe is None or _watchdog.hears:
+        return  # a further one, while this is done for the one before
+    _watchdog.hears = True
+    try:
+        _begin_anew(_watchdog.process, _watchdog.pipe)
+    finally:
+        _watchdog.hears = False
+
+
+def _begin_anew(process: "subprocess.Popen[bytes]", pipe: tuple[int, int]) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(_watchdog.process.pid, signal.SIGKILL)
-    _watchdog.process.wait()
-    os.set_blocking(_watchdog.pipe[0], False)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    os.set_blocking(pipe[0], False)
     with contextlib.suppress(BlockingIOError):  # what it had no time to read
-        os.read(_watchdog.pipe[0], 1024)
-    os.set_blocking(_watchdog.pipe[0], True)
+        os.read(pipe[0], 1024)
+    os.set_blocking(pipe[0], True)
     _listen()
 
 
