@@ -59,6 +59,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["data.noise=nan"], ["data.noise=nan", "finite"]),
         (["model.hidden_size=1000000000000"], ["model", "memory"]),
         (["model.hidden_size=10000000000000000000000"], ["model.hidden_size=1000", "2**63"]),
+        (["model.num_layers=100000000"], ["model.num_layers=100000000", "1000"]),
         (["~optimizer"], ["optimizer=null"]),
         (["~monitor"], ["'monitor' not found"]),
         # what rnnlab gives Lightning itself

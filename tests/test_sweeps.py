@@ -123,6 +123,7 @@ def test_all_jobs_stand_in_the_ledger_before_the_first_one_starts(
         (["seed=0,1", "sweep.retries=-1"], "sweep.retries=-1: must be"),
         (["seed=0,1", "sweep.fail_fast=yes,no"], "has one value"),
         (["seed=interval(0,3)"], "seed=interval(0,3): an interval has no end of values"),
+        (["seed=0,1", "hydra/sweeper=random", "hydra.sweeper._target_=os.system"], "hydra.sweeper: Invalid plugin"),
         (["seed=0,1", "sweep.fail_fats=true"], "did you mean 'sweep.fail_fast'?"),
     ],
 )

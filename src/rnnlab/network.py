@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Le
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
@@ -98,7 +99,7 @@ class Network(nn.Module):
         target: TargetSpec,
         cell: CellFactory,
         hidden_size: PositiveInt = 64,
-        num_layers: PositiveInt = 1,
+        num_layers: Annotated[PositiveInt, Le(1000)] = 1,
         bidirectional: bool = False,
         dropout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,

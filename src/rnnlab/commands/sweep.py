@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -140,12 +141,13 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         with directory.lead():
             leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
             leader.dry_run = bool(config.sweep.dry_run)
-            leader.launcher = launcher or Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task_function, config=config
-            )
+            with _refused_as("hydra.launcher"):
+                leader.launcher = launcher or Plugins.instance().instantiate_launcher(
+                    hydra_context=context, task_function=task_function, config=config
+                )
             if searcher is not None and search_plan is not None:
                 return _search(leader, searcher, search_plan, hydra)
-            with _in_place_of_the_launcher(leader):
+            with _in_place_of_the_launcher(leader), _refused_as("hydra.sweeper"):
                 sweeper = Plugins.instance().instantiate_sweeper(
                     config=config, hydra_context=context, task_function=task_function
                 )
@@ -315,6 +317,15 @@ def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | No
 
 def _is_of_sweep(override: Override) -> bool:
     return override.key_or_group.startswith("sweep.")
+
+
+@contextlib.contextmanager
+def _refused_as(key: str) -> Iterator[None]:
+    """A plugin that Hydra can't make in the block is said in one line."""
+    try:
+        yield
+    except (HydraException, RuntimeError, TypeError, ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"{key}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -573,7 +573,7 @@
       { name: "", cell: (row) => !is(row.each[5]) ? el("span", { class: "quiet" }, row.each[0] < 2 ? "needs two common seeds" : "no spread to test against") : row.each[6] < 0.05 ? "told apart" : el("span", { class: "quiet" }, "not told apart") },
     ];
     return card("significance", "Is the best really better?",
-      `${board.monitor} of the best group against each other, paired by seed: runs of one seed share initial luck, so that their difference is steadier than the scores. Two-sided paired t test (Student 1908); ${tested} tests, corrected by Holm (1979), so that the chance of even one false alarm is 5 %. The best was chosen by these same scores, which flatters it a little; its test score was not. With few seeds the test sees large differences only, and relies on differences that are roughly normal: "best wins on" relies on nothing.`,
+      `${board.monitor} of the best group against each other, paired by seed: runs of one seed share initial luck, so that their difference is steadier than the scores. Two-sided paired t test (Student 1908); ${plural(tested, "test")}, corrected by Holm (1979), so that the chance of even one false alarm is 5 %. The best was chosen by these same scores, which flatters it a little; its test score was not. With few seeds the test sees large differences only, and relies on differences that are roughly normal: "best wins on" relies on nothing.`,
       sortable(columns, rows, { by: 0, most: 15, label: "Significance", text: (row) => row.group.name, hint: "gru" }));
   }
 
