@@ -275,8 +275,9 @@ def test_ci_begins_with_the_commands_of_the_readme_in_a_pristine_clone() -> None
     assert promised == ["make train", "make test"]
     script = (ROOT / ".ci" / "run").read_text()
     lines = [re.sub(r"^PYTEST_ADDOPTS=\S+ ", "", line) for line in script.splitlines()]
-    steps = [line for line in lines if line.startswith(("git clone", "make "))]
-    assert [steps[0].split()[1], *steps[1:3]] == ["clone", *promised]
+    steps = [line for line in lines if line.startswith(("git ", "make "))]
+    assert " clone " in steps[0]
+    assert steps[1:3] == promised
     assert steps.index("make install EXTRAS=all") > 2
 
 
