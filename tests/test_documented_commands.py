@@ -106,9 +106,10 @@ def small(arguments: list[str]) -> list[str]:
         config = None if own else compose(*(each for each in fixed if not each.startswith(("hydra", "sweep="))))
     except HydraException:  # of a choice that is not there: the command will say so
         config = None
+    searched = any(each.startswith(("hydra/sweeper=", "sweep=mine")) for each in given)
     added = []
     for key, value in SMALL.items():
-        if key in varied or (key.startswith("hydra") and not any("hydra/sweeper" in each for each in given)):
+        if key in varied or (key.startswith("hydra") and not searched):
             continue
         at: object = config
         for name in key.split(".")[:-1] if config is not None else []:
