@@ -309,6 +309,8 @@ def test_a_member_leaves_what_a_run_alone_leaves(tmp_path: Path) -> None:
     assert names[0] == names[1]
     for name in ("best.ckpt", "last.ckpt"):
         mine, its = (torch.load(d.path / "checkpoints" / name, weights_only=True) for d in (directory, other))
+        if name == "last.ckpt":
+            del mine["callbacks"]["Recorder"]["moment"]  # of the fleet, which all its checkpoints are of
         assert keys(mine) == keys(its)
         assert mine["loops"] == its["loops"]
     scalars = []

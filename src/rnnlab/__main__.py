@@ -4,9 +4,6 @@ import importlib
 import os
 import sys
 
-from rnnlab.shell import readable_streams, short_temporary_directory
-from rnnlab.signals import guard
-
 VERBS = {
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
@@ -40,9 +37,13 @@ ELSEWHERE = {
 def main(arguments: list[str] | None = None) -> None:
     """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    leave_out_current_directory()
+    # not before: what they import tries modules that there are on other systems only, such as msvcrt
+    from rnnlab.shell import readable_streams, short_temporary_directory
+    from rnnlab.signals import guard
+
     readable_streams()
     short_temporary_directory()
-    leave_out_current_directory()
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help", "help"):
         print(usage())
