@@ -95,8 +95,9 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     try:
         files.folder(home, "evaluations")
         replace(file, json_text.dump(kept, indent=2) + "\n")
-    except OSError as error:  # somebody else's run, or a full disk: the scores are told all the same
-        print(f"rnnlab: not kept: {shown_path(folder.absolute())}: {error.strerror}", file=sys.stderr)
+    except (OSError, InputError) as error:  # somebody else's run, or a full disk: the scores are told all the same
+        why = f"{shown_path(folder.absolute())}: {error.strerror}" if isinstance(error, OSError) else error
+        print(f"rnnlab: not kept: {why}", file=sys.stderr)
         return 0
     print(f"kept in {shown_path(file.absolute())}")
     return 0

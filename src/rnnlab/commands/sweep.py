@@ -570,6 +570,11 @@ def _resume(
     around = [str(each.input_line) for each in of_ledger]
     around += [str(each.input_line) for each in new if each.is_hydra_override() or _is_of_sweep(each)]
     extension = [each for each in new if not each.is_hydra_override() and not _is_of_sweep(each)]
+    if is_search and extension:
+        raise InputError(
+            f"{extension[0].input_line}: a search goes on over the space that it began with; "
+            "hydra.sweeper.n_trials=… gives it a larger budget, another space takes another search"
+        )
     varied = list(dict.fromkeys([*facts["varied"], *varied_keys(new), *(e.get_key_element() for e in extension)]))
     _, name = check_configs(facts, allow, directory.path)
     around.append(f"hydra.sweep.dir='{directory.path}'")
@@ -648,12 +653,6 @@ def _resume_search(
     from rnnlab.commands.search import Search
 
     directory = leader.directory
-    for override in new:
-        if not override.is_hydra_override() and not _is_of_sweep(override):
-            raise InputError(
-                f"{override.input_line}: a search goes on over the space that it began with; "
-                "hydra.sweeper.n_trials=… gives it a larger budget, another space takes another search"
-            )
     search_plan = _plan_of_search(parse, config, before, leader.settings.most)
     leader.composer.varied = search_plan.varied
     search = Search(leader, searcher, search_plan, hydra)
