@@ -195,7 +195,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """An empty directory; modules that are made in it are forgotten."""
     before, path = set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rnnlab.__main__.guard", lambda: None)  # whoever runs the tests listens to signals
+    monkeypatch.setattr("rnnlab.signals.guard", lambda: None)  # whoever runs the tests listens to signals
     yield
     sys.path[:] = path
     for name in set(sys.modules) - before:
