@@ -151,6 +151,17 @@ def test_a_random_step_is_the_loop(seed: int) -> None:
         close(ours, results(cell.unroll, cell, x, state, given), 1e-7)
 
 
+def test_a_layer_is_derived_in_inference_mode(caplog: pytest.LogCaptureFixture) -> None:
+    """As a prediction may be the first that a process does."""
+    cell = GRU(3, 5).double()
+    with torch.inference_mode():
+        x = inputs(7, 5)
+        output, _ = kernels.run(cell, x, cell.initial_state(5), None)
+    assert kernels.derived(cell, x.clone()) is not None
+    assert not caplog.records
+    torch.testing.assert_close(output.clone(), cell.unroll(x.clone())[0].detach())
+
+
 def test_most_random_steps_are_derived() -> None:
     found = [attempt(RandomCell(FEATURES, 8, seed).double()) for seed in range(12)]
     assert sum(isinstance(each, Derived) for each in found) >= 11

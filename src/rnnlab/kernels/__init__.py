@@ -185,8 +185,10 @@ def _derive(cell: Any, dtype: torch.dtype, key: Any, named: dict[str, Tensor] | 
 
     name = type(cell).__name__
     try:
-        found = Derived(cell, dtype)
-        check(found, cell, dtype, named)
+        # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
+        with torch.inference_mode(False):
+            found = Derived(cell, dtype)
+            check(found, cell, dtype, named)
         if key != (dtype, fingerprint(cell, [])):
             raise NotDerivable("step changes attributes of the cell")
     except NotDerivable as reason:
