@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import compose
 
 from rnnlab.errors import InputError, nearest
@@ -191,3 +192,11 @@ def test_composing_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "hidden_size: 64" in done.stdout
+
+
+def test_a_run_for_another_machine_asks_for_no_device_of_this_one() -> None:
+    config = compose("trainer.accelerator=gpu", "trainer.devices=8")
+    if torch.cuda.device_count() < 8:
+        with pytest.raises(InputError, match=r"trainer\.(accelerator=gpu|devices=8): this machine has"):
+            prepare(config)
+    assert prepare(config, machine=False).parameters

@@ -78,7 +78,7 @@ def check_jobs(
         if time.monotonic() > deadline:
             break
         try:
-            parameters = max(parameters, prepare(config, allow).parameters)
+            parameters = max(parameters, prepare(config, allow, machine=not elsewhere).parameters)
         except InputError as error:
             problems[name] = str(error)
     if problems:

@@ -98,7 +98,7 @@ def load(members: Sequence[Member], allow: Sequence[str] = ()) -> list[Run]:
     for member in members:
         path = member.directory.best_checkpoint
         checkpoint = read_checkpoint(path)
-        run = prepare(member.config, allow, trained=checkpoint)
+        run = prepare(member.config, allow, trained=checkpoint, machine=False)
         fit_weights(run.task, checkpoint, path)
         if runs and run.data.spec.target != runs[0].data.spec.target:
             raise InputError(f"{member.directory.path} predicts other things than {first.directory.path}")

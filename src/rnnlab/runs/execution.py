@@ -111,6 +111,7 @@ def prepare(
     allow: Iterable[str] | None = None,
     trained: Mapping[str, Any] | None = None,
     base: str | None = None,
+    machine: bool = True,
 ) -> Run:
     """Builds a run's data, network and task, and checks all that can be checked before training.
 
@@ -119,13 +120,14 @@ def prepare(
         allow: see :func:`rnnlab.runs.build.build`.
         trained: the checkpoint whose weights will be used, by which the data numbers its tokens and classes.
         base: the directory from which relative paths lead; ``None`` is the current one.
+        machine: whether it is to be trained here, and so on the devices of this machine.
 
     Raises:
         InputError: in one line, naming the key.
     """
     config = dict(config)
     check_settings(config)
-    check_trainer(config["trainer"], allow)
+    check_trainer(config["trainer"], allow, machine)
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
     data = build_one(SequenceData, numbered_as(config["data"], trained or {}), "data", allow)

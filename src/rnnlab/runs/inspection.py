@@ -142,7 +142,7 @@ def open_run(
     place = find_device(device)
     directory = inspected.directory
     best = directory.best_checkpoint
-    run = prepare(inspected.config, allow, trained=read_checkpoint(best))
+    run = prepare(inspected.config, allow, trained=read_checkpoint(best), machine=False)
     task, network = run.task, run.task.network
     sizes = [parameter.numel() for parameter in network.parameters()]
     torch.set_num_threads(choose_threads("auto", run.data.batch_size, sizes))

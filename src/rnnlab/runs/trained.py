@@ -97,7 +97,7 @@ def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequ
     path = directory.best_checkpoint
     checkpoint = read_checkpoint(path)
     if "data" not in checkpoint:  # of a run of before, whose data must still be there
-        run = prepare(config, allow, trained=checkpoint)
+        run = prepare(config, allow, trained=checkpoint, machine=False)
         fit_weights(run.task, checkpoint, path)
         return run.task, run.data.reader
     try:
