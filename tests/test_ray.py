@@ -151,7 +151,7 @@ def test_a_job_that_is_killed_harms_nobody_and_is_resumed(there: tuple[str, ...]
         os.kill(pid, signal.SIGKILL)
     assert "killed by SIGKILL" in ended(process, 1)
     assert sorted(states(path).values()) == ["done", "failed"]
-    ended(start("resume", str(path)))
+    ended(start("resume", str(path), "--allow", "hydra.launcher.address"))
     assert scores(path) == scores(whole)
 
 
@@ -164,7 +164,7 @@ def test_ctrl_c_stops_the_jobs(there: tuple[str, ...], whole: Path, tmp_path: Pa
         wait_until(lambda: is_told(pid, signal.SIGTERM))
     assert f"rnnlab resume {path}" in ended(process, 130)
     assert "interrupted" in states(path).values() and "running" not in states(path).values()
-    ended(start("resume", str(path)))
+    ended(start("resume", str(path), "--allow", "hydra.launcher.address"))
     assert scores(path) == scores(whole)
 
 
@@ -179,7 +179,7 @@ def test_jobs_stop_when_the_process_that_leads_them_is_lost(
         process.communicate()
     # Ray may kill them outright: then the last checkpoint is what they go on from
     wait_until(lambda: not any(RunDirectory(file.parent).is_alive for file in path.glob("*/status.json")))
-    ended(start("resume", str(path)))
+    ended(start("resume", str(path), "--allow", "hydra.launcher.address"))
     assert scores(path) == scores(whole)
 
 
@@ -220,4 +220,7 @@ def test_a_data_parallel_run_is_stopped_and_resumed(tmp_path: Path) -> None:
 
 def test_two_machines_are_for_slurm(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert train_command.main(["-m", *TINY, "trainer.num_nodes=2", f"hydra.sweep.dir={tmp_path / 's'}"]) == 2
-    assert "trainer.num_nodes=2: in a sweep a job takes several machines with hydra" in capfd.readouterr().err
+    assert (
+        "trainer.num_nodes=2: nothing has started this run on several machines (srun, torchrun, or a sweep with hydra"
+        in capfd.readouterr().err
+    )

@@ -53,6 +53,10 @@ def train(path: Path, *overrides: str) -> int:
     return train_command.main(["-m", *TINY, *overrides, f"hydra.sweep.dir={path}"])
 
 
+STORAGE = ("--allow", "hydra.sweeper.storage")
+"""Elsewhere than in the sweep's directory: a ledger alone opens none."""
+
+
 def resume(path: Path, *arguments: str) -> int:
     return resume_command.main([str(path), *arguments])
 
@@ -507,7 +511,7 @@ def test_a_run_that_is_not_worth_going_on_ends_early_and_counts(
     good, bad = (read_run(next(path.glob(f"{n}_*"))) for n in (0, 2))
     assert len(good.epochs["epoch"]) == 6
     assert len(bad.epochs["epoch"]) == bad.status.pruned == bad.metrics["epochs"] < 6
-    assert bad.reason == f"pruned after epoch {bad.status['pruned']}"
+    assert bad.reason == f"pruned after epoch {bad.status.pruned}"
     assert bad.metrics["val/loss"] > 0 and "test/loss" not in bad.metrics
     assert "2 done, 1 pruned (after " in printed
     assert printed.count("lr=1e-09") == 1  # told, not ranked
@@ -615,7 +619,7 @@ def test_who_comes_when_the_shared_budget_is_spent_finds_nothing_to_do(
     why = (f"no jobs: the study 'rnnlab' in {place} has its 2 trials (2 complete) and "
            "hydra.sweeper.n_trials=2; a larger hydra.sweeper.n_trials adds more")  # fmt: skip
     # new, by the same command again, and resumed: the ledger stays what it is, a sweep without jobs
-    for again in (lambda: train(path, *shared, "hydra.sweeper.n_trials=2"), lambda: resume(path)) * 2:
+    for again in (lambda: train(path, *shared, "hydra.sweeper.n_trials=2"), lambda: resume(path, *STORAGE)) * 2:
         capfd.readouterr()
         assert again() == 0
         printed, error = capfd.readouterr()
@@ -627,7 +631,7 @@ def test_who_comes_when_the_shared_budget_is_spent_finds_nothing_to_do(
         printed, error = capfd.readouterr()
         assert printed.count(why) == 1 and error == ""
     assert not (path / "report.html").exists()
-    assert resume(path, "hydra.sweeper.n_trials=3") == 0
+    assert resume(path, *STORAGE, "hydra.sweeper.n_trials=3") == 0
     assert states(path) == ["done"]
     capfd.readouterr()
     assert report_command.main([str(path)]) == 0
@@ -721,7 +725,7 @@ def test_what_a_lost_process_had_is_taken_over(
     trials = study(place).trials
     assert trials[1].params == trials[0].params  # the budget of two is not used up by it
     # who was lost comes back: its run is finished, and the study keeps what it has
-    assert resume(tmp_path / "a") == 0
+    assert resume(tmp_path / "a", *STORAGE) == 0
     assert states(tmp_path / "a") == ["done"]
     assert endings(place) == ["FAIL", "COMPLETE", "COMPLETE"]
 
