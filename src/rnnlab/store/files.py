@@ -197,7 +197,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     remove_unfinished(path.parent, [path.name])
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
-    _is_mine(handle)  # until the handle is closed, be it by the system
+    take(handle)  # until the handle is closed, be it by the system
     try:
         yield temporary
         if durable:
@@ -214,7 +214,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         os.close(handle)
 
 
-def _is_mine(descriptor: int) -> bool:
+def take(descriptor: int) -> bool:
     """Locks an open file, if nobody else has; where a file system has no locks, it is to be had."""
     if fcntl is None:
         return True
@@ -234,7 +234,7 @@ def _is_abandoned(path: str) -> bool:
     except OSError:
         return False
     try:
-        return _is_mine(descriptor)
+        return take(descriptor)
     finally:
         os.close(descriptor)
 

@@ -15,13 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.errors import InputError, one_line
-from rnnlab.store.files import open_regular, open_to_append
+from rnnlab.store.files import open_regular, open_to_append, take
 from rnnlab.store.times import now
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class Busy(InputError):
@@ -63,7 +58,7 @@ def hold(path: Path) -> None:
         except OSError as error:
             raise InputError(f"{path.parent} cannot be written: {error.strerror}") from None
         try:
-            if not _take(descriptor):
+            if not take(descriptor):
                 raise Busy(f"{path.parent} is being worked on by {_holder(path)}: wait for it or stop it")
             with contextlib.suppress(OSError):  # a full disk: who it is stays unsaid
                 os.ftruncate(descriptor, 0)
@@ -108,18 +103,6 @@ def locked(path: Path) -> Iterator[None]:
 
 def _key(path: Path) -> str:
     return os.path.realpath(path)
-
-
-def _take(descriptor: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _holder(path: Path) -> str:
