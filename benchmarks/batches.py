@@ -20,7 +20,7 @@ def measure(quick: bool = False) -> Result:
     """Every data set at its defaults under the default network, a batch and a step in turn, one thread."""
     import torch
 
-    from rnnlab.commands.composition import conf_directory
+    from rnnlab.configs import conf_directory
     from rnnlab.errors import InputError
 
     torch.set_num_threads(1)

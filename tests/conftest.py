@@ -26,7 +26,8 @@ import rnnlab.kernels.planning
 import rnnlab.kernels.printing
 import rnnlab.kernels.tracing
 from rnnlab.commands import list as list_command
-from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
+from rnnlab.commands.composition import create_hydra, plain, run_mode
+from rnnlab.configs import conf_directory
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, execute
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from rnnlab.commands.composition import conf_directory, create_hydra, plain, run_mode
+from rnnlab.commands.composition import create_hydra, plain, run_mode
 from rnnlab.commands.list import describe
+from rnnlab.configs import conf_directory
 
 CONF = conf_directory()
 

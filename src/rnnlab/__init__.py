@@ -1,17 +1,67 @@
-"""rnnlab: experiments with recurrent neural networks."""
+"""rnnlab: experiments with recurrent neural networks.
 
+In Python, for notebooks and scripts::
+
+    import rnnlab
+
+    run = rnnlab.train("model=lstm", "data=sine")
+    rnnlab.load(run.path).predict(x)
+
+and by hand, in Lightning's own Trainer::
+
+    from rnnlab import Forecasting, GRU, Network, Sine
+"""
+
+import importlib
+import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnnlab.api import compose as compose
+    from rnnlab.api import report as report
+    from rnnlab.api import resume as resume
+    from rnnlab.api import sweep as sweep
+    from rnnlab.api import train as train
+    from rnnlab.errors import InputError as InputError
+    from rnnlab.errors import RunFailed as RunFailed
+    from rnnlab.network import Network as Network
+    from rnnlab.results import Run as Run
+    from rnnlab.results import Sweep as Sweep
     from rnnlab.runs.trained import load as load
 
 __version__ = "0.1.0"
 
+_NAMES = {
+    **dict.fromkeys(("train", "sweep", "resume", "compose", "report"), "rnnlab.api"),
+    **dict.fromkeys(("Run", "Sweep"), "rnnlab.results"),
+    **dict.fromkeys(("InputError", "RunFailed"), "rnnlab.errors"),
+    **dict.fromkeys(("DataSpec", "InputSpec", "TargetSpec"), "rnnlab.spec"),
+    "Cell": "rnnlab.cells.cell",
+    "Network": "rnnlab.network",
+    "load": "rnnlab.runs.trained",
+}
+
 
 def __getattr__(name: str) -> Any:
     # ``from rnnlab import load`` imports torch; ``import rnnlab``, and so ``rnnlab --help``, does not
-    if name == "load":
-        from rnnlab.runs.trained import load
+    module = _NAMES.get(name) or (_classes().get(name) if name[:1].isupper() else None)
+    if module is None:
+        raise AttributeError(f"module 'rnnlab' has no attribute '{name}'")
+    return getattr(importlib.import_module(module), name)
 
-        return load
-    raise AttributeError(f"module 'rnnlab' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_classes()})
+
+
+@cache
+def _classes() -> dict[str, str]:
+    """The module of each class that conf/ names: cells, data sets, tasks and instruments."""
+    from rnnlab.configs import conf_directory
+
+    classes: dict[str, str] = {}
+    for file in sorted(conf_directory().rglob("*.yaml")):
+        for module, name in re.findall(r"\b(rnnlab(?:\.\w+)+)\.([A-Z]\w*)\b", file.read_text(encoding="utf-8")):
+            classes.setdefault(name, module)
+    return classes

@@ -1,12 +1,15 @@
 """Commands and paths as a person can paste them into the shell where they were printed."""
 
 import codecs
+import contextlib
 import io
 import os
 import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from rnnlab.errors import visible
@@ -51,6 +54,24 @@ def short_temporary_directory() -> None:
     shorter = next((place for place in ("/tmp", "/var/tmp", "/dev/shm") if os.access(place, os.W_OK | os.X_OK)), None)
     if shorter is not None:
         tempfile.tempdir = os.environ["TMPDIR"] = shorter
+
+
+_standing_for: ContextVar[tuple[str, ...] | None] = ContextVar("standing_for", default=None)
+
+
+def command_line() -> list[str]:
+    """The command that this process executes, or that a call from Python is equal to; run and sweep note it."""
+    return list(_standing_for.get() or ("rnnlab", *sys.argv[1:]))
+
+
+@contextlib.contextmanager
+def standing_for(command: Sequence[str]) -> Iterator[None]:
+    """Until the block ends, :func:`command_line` is this one."""
+    token = _standing_for.set(tuple(command))
+    try:
+        yield
+    finally:
+        _standing_for.reset(token)
 
 
 MODULES = {"tensorboard": "tensorboard.main"}

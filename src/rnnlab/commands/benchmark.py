@@ -1,6 +1,5 @@
 """``rnnlab benchmark [NAME…] [key=value …]``: experiments over several seeds, published numbers beside ours."""
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from rnnlab.commands.arguments import guarded, load_execution, parser
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
-    conf_directory,
     create_hydra,
     explain,
     flat_keys,
@@ -19,9 +17,10 @@ from rnnlab.commands.composition import (
     run_mode,
 )
 from rnnlab.commands.list import describe, marked, needs
+from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.shell import shown_path
+from rnnlab.shell import command_line, shown_path
 from rnnlab.store.files import replace
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
@@ -177,7 +176,7 @@ def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str
     if there and directory.is_alive:
         raise InputError(f"{shown_path(directory.path)} is running (process {directory.status.pid}): wait for it")
     if not there:
-        directory = RunDirectory.claim(directory.path, config, command=["rnnlab", *sys.argv[1:]], overrides=overrides)
+        directory = RunDirectory.claim(directory.path, config, command=command_line(), overrides=overrides)
     execution = load_execution()
     try:
         execution.execute(directory, config, resume=there, quiet=True)

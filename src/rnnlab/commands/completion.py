@@ -8,7 +8,8 @@ import os
 import re
 import sys
 
-from rnnlab.commands.composition import ROOT, conf_directory, register_resolvers
+from rnnlab.commands.composition import ROOT, register_resolvers
+from rnnlab.configs import conf_directory
 from rnnlab.errors import nearest
 
 SHELLS = ("bash", "fish", "zsh")

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
@@ -62,13 +63,6 @@ ELSEWHERE = {
 """Words that other programs have for what is said in another way here."""
 EXTRAS = {"joblib": ("joblib", "hydra-joblib-launcher")}
 """Launchers of Hydra's that are an extra of this project: which, and its package."""
-
-
-def conf_directory() -> Path:
-    """Where the configs are: in the wheel, or in the checkout of an editable install."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
 def search_path(config_dir: str | None) -> ConfigSearchPath:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.commands.arguments import existing_directory, guarded, parser
-from rnnlab.commands.composition import conf_directory
+from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, nearest
 
 GROUPS = {

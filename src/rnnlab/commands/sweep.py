@@ -43,7 +43,7 @@ from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import Entry, Facts, Job, SweepDirectory, code_digests, differing, is_sweep
-from rnnlab.shell import pasted, shown_path
+from rnnlab.shell import command_line, pasted, shown_path
 
 if TYPE_CHECKING:  # what a search needs is imported for one
     from rnnlab.commands.search import Plan
@@ -122,7 +122,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     facts = {
-        "command": ["rnnlab", *sys.argv[1:]],
+        "command": command_line(),
         "overrides": typed,
         "varied": varied,
         "config_name": str(config.hydra.job.config_name),
@@ -351,7 +351,7 @@ class Leader(HydraLauncher):
         self.stop = Stop()
         self.dry_run = self.refuses_identical = False
         self.studies: list[str] = []
-        self._command = ["rnnlab", *sys.argv[1:]]
+        self._command = command_line()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """What Hydra tells a launcher; the leader knows it already."""
@@ -719,7 +719,7 @@ def _left(leader: Leader) -> tuple[list[Job], list[str]]:
         # what it was started with is what it goes on with
         config = job.config if stored is None else stored
         left.append(Job(job.number, entry["directory"], job.overrides, config, choices or job.choices, trial))
-    directory.mend(left, ["rnnlab", *sys.argv[1:]], directory.facts.get("config_dirs", []))
+    directory.mend(left, command_line(), directory.facts.get("config_dirs", []))
     return left, changed
 
 

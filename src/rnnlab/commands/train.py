@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra import version
 from hydra._internal.callbacks import Callbacks
@@ -25,7 +26,6 @@ from rnnlab.commands.arguments import load_execution, refused_by_the_disk
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
-    conf_directory,
     create_hydra,
     explain,
     one_line,
@@ -33,11 +33,15 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
+from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
-from rnnlab.shell import pasted
+from rnnlab.shell import command_line, pasted
 from rnnlab.store.status import State
 from rnnlab.store.times import now
+
+if TYPE_CHECKING:  # it imports torch
+    from rnnlab.runs.execution import Outcome
 
 
 def main(arguments: list[str]) -> int:
@@ -46,8 +50,6 @@ def main(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.prog = "rnnlab train"
     parser.error = _refuse  # type: ignore[method-assign]
-    hydra: Hydra | None = None
-    args = argparse.Namespace(overrides=[])
     # Hydra would print its errors over many lines and exit by itself; with this it raises them
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -61,28 +63,10 @@ def main(arguments: list[str]) -> int:
             GlobalHydra.instance().clear()
             _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
             return 0
-        hydra = create_hydra(args.config_dir, own_tasks=True)
-        name = args.config_name or ROOT
-        mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
-        args.overrides = read(hydra, args.overrides)
-        config, args.overrides = compose(hydra, name, args.overrides, mode)
-        if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
-            mode = RunMode.MULTIRUN
-            config = hydra.compose_config(name, args.overrides, mode, with_log_configuration=True)
-        refuse_what_changes_nothing(config, OverridesParser.create(hydra.config_loader), args.overrides)
-        launcher = next((each for each in args.overrides if each.startswith("hydra/launcher=")), None)
-        if mode == RunMode.RUN and launcher is not None:
-            raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
-        with read_write(config), open_dict(config):
-            config.hydra.mode = mode
-        HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads
-        if mode == RunMode.MULTIRUN:
-            from rnnlab.commands.sweep import sweep
-
-            return sweep(hydra, config, args.overrides, job)
-        return run(hydra, config, args.overrides)
+        command = Command.compose(args.overrides, args.config_dir, args.config_name, args.multirun)
+        return command.sweep() if command.is_sweep else command.print_run()
     except COMPOSITION_ERRORS as error:
-        return _say(explain(error, hydra, args.overrides))
+        return _say(explain(error, None))
     except InputError as error:
         return _say(error)
     except Interrupted as error:
@@ -129,36 +113,133 @@ def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Name
     hydra.app_help(config_name=args.config_name or ROOT, args_parser=parser, args=args)
 
 
-def run(hydra: Hydra, config: DictConfig, overrides: list[str]) -> int:
-    """One run, in a directory of its own."""
-    claimed = None
-    callbacks = Callbacks(config)
-    if is_first_process():
-        claimed = _claim(config, "hydra.run.dir", chosen=any(o.startswith("hydra.run.dir=") for o in overrides))
-    callbacks.on_run_start(config=config, config_name=ROOT)
-    try:
-        result = run_job(
-            hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
-            task_function=job,
-            config=config,
-            job_dir_key="hydra.run.dir",
-            job_subdir_key=None,
-        )
-    except KeyboardInterrupt:
-        if claimed is not None and claimed.status.state == State.CREATED:  # while torch was imported
-            claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
-            print(f"\nGo on with: {pasted('resume', claimed.path)}", file=sys.stderr)
-        raise
-    except (HydraException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        # of Hydra's own work around the job, such as its loggers: what the job raises stands in the result
-        if claimed is not None:
-            claimed.remove_if_untrained()
+@dataclass(frozen=True)
+class Command:
+    """What was asked for, composed and checked: one run, or a sweep.
+
+    Attributes:
+        hydra: that composed it.
+        config: with Hydra's own part.
+        overrides: in Hydra's grammar.
+    """
+
+    hydra: Hydra
+    config: DictConfig
+    overrides: list[str]
+
+    @classmethod
+    def compose(
+        cls,
+        overrides: Sequence[str],
+        config_dir: str | None = None,
+        config_name: str | None = None,
+        multirun: bool = False,
+    ) -> "Command":
+        """Composes overrides as they were typed.
+
+        Args:
+            overrides: ``key=value`` each.
+            config_dir: of a user's own configs.
+            config_name: the root config, ours by default.
+            multirun: a sweep; one of the overrides may say so, too (``hydra.mode=MULTIRUN``).
+
+        Raises:
+            InputError: in one line, naming the key.
+        """
+        hydra = create_hydra(config_dir, own_tasks=True)
+        name = config_name or ROOT
+        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        lines = list(overrides)
+        try:
+            lines = read(hydra, lines)
+            config, lines = compose(hydra, name, lines, mode)
+            if config.hydra.mode == RunMode.MULTIRUN and mode == RunMode.RUN:
+                mode = RunMode.MULTIRUN
+                config = hydra.compose_config(name, lines, mode, with_log_configuration=True)
+            refuse_what_changes_nothing(config, OverridesParser.create(hydra.config_loader), lines)
+        except COMPOSITION_ERRORS as error:
+            raise explain(error, hydra, lines) from None
+        launcher = next((line for line in lines if line.startswith("hydra/launcher=")), None)
+        if mode == RunMode.RUN and launcher is not None:
+            raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
+        with read_write(config), open_dict(config):
+            config.hydra.mode = mode
+        HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads
+        return cls(hydra, config, lines)
+
+    @property
+    def is_sweep(self) -> bool:
+        return bool(self.config.hydra.mode == RunMode.MULTIRUN)
+
+    def sweep(self) -> int:
+        """Executes a sweep; returns the exit status.
+
+        Raises:
+            InputError: as :func:`rnnlab.commands.sweep.sweep`.
+        """
+        from rnnlab.commands.sweep import sweep
+
+        try:
+            return sweep(self.hydra, self.config, self.overrides, job)
+        except COMPOSITION_ERRORS as error:
+            raise explain(error, self.hydra, self.overrides) from None
+
+    def print_run(self) -> int:
+        """Executes a run and prints its outcome, or in one line what it ended of; returns the exit status."""
+        try:
+            outcome = self.run()
+        except InputError as error:
+            return _say(error)
+        except RunFailed as error:
+            return _say(error, 1)
+        except Interrupted as error:  # it has said so
+            return 128 + error.signal_number
+        if is_first_process():
+            from rnnlab.commands.outcome import print_outcome
+
+            print_outcome(outcome)
+        return 0
+
+    def run(self) -> "Outcome":
+        """Executes one run, in a directory of its own.
+
+        Raises:
+            InputError: it cannot work; nothing was trained and nothing is left of it.
+            RunFailed: it could not go on; the message says how it is resumed.
+            Interrupted: a signal asked to stop; a checkpoint is on the disk.
+        """
+        config, claimed = self.config, None
+        callbacks = Callbacks(config)
+        if is_first_process():
+            chosen = any(line.startswith("hydra.run.dir=") for line in self.overrides)
+            claimed = _claim(config, "hydra.run.dir", chosen)
+        try:
+            callbacks.on_run_start(config=config, config_name=ROOT)
+            result = run_job(
+                hydra_context=HydraContext(config_loader=self.hydra.config_loader, callbacks=callbacks),
+                task_function=job,
+                config=config,
+                job_dir_key="hydra.run.dir",
+                job_subdir_key=None,
+            )
+        except KeyboardInterrupt:
+            if claimed is not None and claimed.status.state == State.CREATED:  # while torch was imported
+                claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
+                print(f"\nGo on with: {pasted('resume', claimed.path)}", file=sys.stderr)
+            raise
+        except (HydraException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+            # of Hydra's own work around the job, such as its loggers: what the job raises stands in the result
+            if claimed is not None:
+                claimed.remove_if_untrained()
+                claimed.remove_made_parents()
+            raise InputError(f"hydra: {one_line(error)}") from error
+        callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
+        if claimed is not None and not claimed.path.exists():  # refused
             claimed.remove_made_parents()
-        raise InputError(f"hydra: {one_line(error)}") from error
-    callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
-    if claimed is not None and not claimed.path.exists():  # refused
-        claimed.remove_made_parents()
-    return int(result.return_value)
+        if isinstance(result.return_value, Exception):
+            raise result.return_value
+        outcome: Outcome = result.return_value
+        return outcome
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
@@ -168,7 +249,7 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     about = OmegaConf.to_container(OmegaConf.create({"choices": config.hydra.runtime.choices}))
     assert isinstance(about, dict)
     facts = {
-        "command": ["rnnlab", *sys.argv[1:]],
+        "command": command_line(),
         "overrides": list(config.hydra.overrides.task),
         "choices": {group: choice for group, choice in about["choices"].items() if not group.startswith("hydra/")},
         "config_dirs": [
@@ -197,34 +278,32 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
         allow: of a job of a sweep, see :func:`rnnlab.runs.build.build`.
 
     Returns:
-        For a single run the exit status; for a job of a sweep the monitored
-        score, for sweepers that optimize it (not a number where the job failed).
+        For a single run its outcome, or the error that ended it on purpose
+        (Hydra would print one that is raised); for a job of a sweep the
+        monitored score, for sweepers that optimize it (not a number where the
+        job failed).
     """
     settings = HydraConfig.get()
     directory = RunDirectory(settings.runtime.output_dir)
     if not OmegaConf.is_missing(settings.job, "num"):
         return _job_of_sweep(directory, allow)
     execution = load_execution()
-    from rnnlab.commands.outcome import print_outcome
-
     log = logging.getLogger("rnnlab")
     try:
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
         outcome = execution.execute(directory, plain(config))
         log.info("done: %s", outcome.metrics)
-        if is_first_process():
-            print_outcome(outcome)
-        return 0
+        return outcome
     except InputError as error:
         directory.remove_if_untrained()
-        return _say(error)
+        return error
     except RunFailed as error:
         log.error("%s", error)
-        return _say(RunFailed(f"failed: {error} ({pasted('resume', directory.path)})"), 1)
+        return RunFailed(f"failed: {error} ({pasted('resume', directory.path)})")
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped. Go on with: {pasted('resume', directory.path)}", file=sys.stderr)
-        return 128 + error.signal_number
+        return error
     except Exception:
         log.exception("a bug, or a file that cannot be used")
         raise

@@ -1,5 +1,6 @@
-"""How the training is going: a bar on a terminal, plain lines elsewhere."""
+"""How the training is going: a bar on a terminal, a line that changes in a notebook, plain lines elsewhere."""
 
+import sys
 import time
 from typing import Any, Literal
 
@@ -14,19 +15,31 @@ LINE_SECONDS = 1.0
 """Between two plain lines; the first and the last epoch always get theirs."""
 
 
+Kind = Literal["bar", "notebook", "lines", "none"]
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which shows what is displayed."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
 class Progress(Callback):
     """Loss, monitored score, speed and time left, refreshed by the clock and not by the step.
 
     Args:
         monitor: the score to show beside the training loss.
-        kind: ``bar``, ``lines``, ``none``; ``auto`` is a bar on a terminal and lines elsewhere.
+        kind: ``bar``, ``lines``, ``none``; ``auto`` is a bar on a terminal, one line that changes in a notebook, and
+            lines elsewhere.
     """
 
     def __init__(self, monitor: str, kind: Literal["auto", "bar", "lines", "none"] = "auto") -> None:
         self.monitor = monitor
         self.console = console()
-        self.kind = kind if kind != "auto" else "bar" if self.console.is_terminal else "lines"
+        here: Kind = "bar" if self.console.is_terminal else "notebook" if in_notebook() else "lines"
+        self.kind: Kind = here if kind == "auto" else kind
         self._bar: Bar | None = None
+        self._cell: Any = None  # the output of a notebook's cell that changes
         self._shown_at = 0.0
         self._steps_at_start = 0
         self._first_epoch = 0
@@ -55,8 +68,12 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._bar is not None and time.monotonic() - self._shown_at > REFRESH_SECONDS:
+        if time.monotonic() - self._shown_at <= REFRESH_SECONDS:
+            return
+        if self._bar is not None:
             self._refresh(trainer, trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
+        elif self.kind == "notebook":
+            self._display(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # at its end an epoch has not yet logged its training scores
@@ -68,6 +85,8 @@ class Progress(Callback):
             self._refresh(trainer, trainer.current_epoch)
             self._close()
         self._line(trainer, last=True)
+        if self.kind == "notebook":
+            self._display(trainer, last=True)
         if trainer.current_epoch < (trainer.max_epochs or 0) and self.kind != "none":
             self.console.print(f"stopped early: {self.monitor} has not improved any more")
 
@@ -76,8 +95,22 @@ class Progress(Callback):
         first = epoch == self._first_epoch + 1
         if self.kind == "lines" and (last or first or time.monotonic() - self._shown_at > LINE_SECONDS):
             self._shown_at = time.monotonic()
-            left = "" if last else self._seconds_left(trainer, epoch)
-            self.console.print(f"epoch {epoch}/{trainer.max_epochs}  {self._scores(trainer)}  {left}".rstrip())
+            self.console.print(self._state(trainer, last))
+
+    def _state(self, trainer: Trainer, last: bool) -> str:
+        epoch = trainer.current_epoch
+        left = "" if last else self._seconds_left(trainer, epoch)
+        return f"epoch {epoch}/{trainer.max_epochs}  {self._scores(trainer)}  {left}".rstrip()
+
+    def _display(self, trainer: Trainer, last: bool = False) -> None:
+        from IPython.display import display
+
+        self._shown_at = time.monotonic()
+        shown = {"text/plain": self._state(trainer, last)}
+        if self._cell is None:
+            self._cell = display(shown, raw=True, display_id=True)
+        else:
+            self._cell.update(shown, raw=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rnnlab.errors import InputError
 from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
-from rnnlab.launch.local import Local
+from rnnlab.launch.local import Local, start
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
@@ -133,7 +133,7 @@ class Fleets(Local):
             return
         watch.say(f"drawing the figures of the best, {directory.path.name}")
         process = self._context.Process(target=_draw, args=(directory.path, settings.allow, self._slots[0]))
-        process.start()
+        start(process)
         process.join()
 
     def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:

@@ -9,11 +9,12 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from rnnlab.errors import InputError, Interrupted
@@ -70,7 +71,8 @@ class Local(Launcher):
 
     def begin(self) -> None:
         self._context.set_forkserver_preload(["rnnlab.launch.preload", *self.preload])
-        forkserver.ensure_running()
+        with without_main_module():
+            forkserver.ensure_running()
 
     # ---- before the first job -----------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class Local(Launcher):
         path = jobs[0].directory.path.parent
         named = [(job.name, dict(job.config)) for job in jobs]
         process = self._context.Process(target=_answer, args=(its, look, named, path, settings.allow))
-        process.start()
+        start(process)
         its.close()
         try:
             kind, answer = ours.recv()
@@ -181,7 +183,7 @@ class Local(Launcher):
         process = self._context.Process(
             target=_begin, args=(self._work(), paths, settings.allow, self._slots[slot]), name=jobs[0].name
         )
-        process.start()
+        start(process)
         return _Running(jobs, process, slot)
 
     def _settle(
@@ -239,6 +241,26 @@ class Local(Launcher):
             elif stop.asked and not each.told:
                 each.process.terminate()  # it writes a checkpoint
                 each.told = True
+
+
+@contextlib.contextmanager
+def without_main_module() -> Iterator[None]:
+    """Keeps the processes that are started meanwhile from importing the script that called us.
+
+    They need nothing of it, and a script that sweeps without ``if __name__ == "__main__"`` would sweep in each.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def start(process: ForkServerProcess) -> None:
+    """Starts a process of ours; see :func:`without_main_module`."""
+    with without_main_module():
+        process.start()
 
 
 def how_it_died(code: int | None) -> str:
