@@ -92,7 +92,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def _parse(text: str) -> Mapping[str, Any]:
+def _parse(text: str) -> Mapping[Any, Any]:
     """Section by section, since the runs of a sweep share most of theirs and parsing YAML is slow."""
     if text.count("[") + text.count("{") > LONG or max(map(len, text.splitlines()), default=0) > LONG:
         _check_depth(text)
@@ -109,7 +109,7 @@ def _parse(text: str) -> Mapping[str, Any]:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _section(text: str) -> Mapping[str, Any]:
+def _section(text: str) -> Mapping[Any, Any]:
     parsed = yaml.load(text, _Loader)
     if parsed is None:
         return {}
@@ -160,7 +160,7 @@ def _check_values(config: Mapping[Any, Any]) -> None:
             raise ValueError(f"it has a {type(value).__name__}, and may have numbers, texts, true, false and null")
 
 
-def _check(config: Mapping[str, Any]) -> None:
+def _check(config: Mapping[Any, Any]) -> None:
     """The keys at the top that every reader relies on; what is below them is checked where it is built."""
     for key in config:
         if not isinstance(key, str):
