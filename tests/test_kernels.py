@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from random_cells import RandomCell
 from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+from torch.overrides import BaseTorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnlab import kernels
 from rnnlab.cells.cell import Cell, map_state
@@ -312,19 +316,77 @@ def test_a_changed_attribute_mode_or_buffer_is_followed() -> None:
         close([layer(cell)(x)[0]], [cell.unroll(x)[0]])
 
 
+class Watched(Tensor):
+    """Of another class, which may want to see every operation."""
+
+
+class Watcher(TorchDispatchMode):
+    """Sees every operation."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {}))
+
+
 def test_it_leaves_alone_what_has_to_be_seen_step_by_step() -> None:
     cell, x = made(Own), inputs()
-    assert kernels.derived(cell, x) is not None
-    assert kernels.derived(cell, x[:, :1]) is None
-    assert kernels.derived(cell, x.half()) is None
-    assert kernels.derived(cell, x.float()) is None
+
+    def is_derived(x: Tensor = x, state: Any = None, lengths: Tensor | None = None) -> bool:
+        return kernels.derived(cell, x, state, lengths) is not None
+
+    assert is_derived()
+    assert is_derived(lengths=LENGTHS)
+    assert is_derived(state=some_state(cell))
+    assert is_derived(x[:, :3])
+    assert not is_derived(x[:, :2])  # preparing it would take longer
+    assert not is_derived(x[0])
+    assert not is_derived(x.half())
+    assert not is_derived(x.float())
+    assert not is_derived(state=some_state(cell).float())
+    assert not is_derived(x.as_subclass(Watched))
+    assert not is_derived(state=some_state(cell).as_subclass(Watched))
+    assert not is_derived(state=(some_state(cell), some_state(cell).as_subclass(Watched)))
+    assert not is_derived(lengths=LENGTHS.as_subclass(Watched))
+    assert not is_derived(x.to("meta"))
+    assert not is_derived(lengths=LENGTHS.to("meta"))
+    assert not is_derived(x.to_sparse())
     with torch.autocast("cpu", torch.bfloat16):
-        assert kernels.derived(cell, x) is None
-    torch.func.grad(lambda x: x.sum() if kernels.derived(cell, x) is None else 0 / 0)(x)
-    handle = cell.of_h.register_forward_hook(lambda *_: None)
-    assert kernels.derived(cell, x) is None
-    handle.remove()
+        assert not is_derived()
+    with Watcher():
+        assert not is_derived()
+    with BaseTorchFunctionMode():
+        assert not is_derived()
+    torch.func.grad(lambda x: x.sum() if not is_derived(x) else 0 / 0)(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated
+        torch.jit.trace(lambda x: x.sum() if not is_derived() else 0 / 0, x, check_trace=False)
+    assert is_derived()
+
+
+def test_it_leaves_alone_a_cell_that_wants_to_be_asked_at_each_step() -> None:
+    cell, x = made(Own), inputs()
     assert kernels.derived(cell, x) is not None
+    cell.step = cell.step  # somebody's own, in place of the class's
+    assert kernels.derived(cell, x) is None
+    del cell.step
+    cell.scale.requires_grad_()  # a buffer that is learned
+    assert kernels.derived(cell, x) is None
+    cell.scale.requires_grad_(False)
+    for register in (
+        cell.of_h.register_forward_hook,
+        cell.of_h.register_forward_pre_hook,
+        cell.of_h.register_full_backward_hook,
+        cell.of_h.register_full_backward_pre_hook,
+        global_hooks.register_module_forward_hook,
+        global_hooks.register_module_full_backward_hook,
+    ):
+        handle = register(lambda *_: None)
+        assert kernels.derived(cell, x) is None
+        handle.remove()
+        assert kernels.derived(cell, x) is not None
+    # one on the cell as a whole is called once, and not at each step
+    handle = cell.register_forward_hook(lambda *_: None)
+    assert kernels.derived(cell, x) is not None
+    handle.remove()
 
 
 def variant(update: Callable[[Any, Tensor, Tensor], Tensor]) -> Any:

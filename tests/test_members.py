@@ -1,13 +1,17 @@
 """A layer run for all members of a stack together is each member's layer."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import torch
 from conftest import choices, compose
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+import rnnlab.kernels.members
+from rnnlab import kernels
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.members import member_blocks, stacking
 from rnnlab.runs.build import build
@@ -104,3 +108,100 @@ def test_in_single_precision_a_member_rounds_as_it_would_alone(name: str) -> Non
 def _pass(cell: Cell[Any], x: Tensor) -> list[Tensor]:
     output, _ = cell(x)
     return [output.detach(), *torch.autograd.grad(output.square().sum(), list(cell.parameters()))]
+
+
+class Pair(Cell[tuple[Tensor, Tensor]]):
+    """A state of two parts, and a step over the whole batch, which no kernel is derived from."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.of_x = nn.Linear(input_size, hidden_size)
+        self.register_buffer("speed", torch.rand(hidden_size))
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        zeros = self.of_x.weight.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros + 1
+
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h = (self.of_x(x) + self.speed * state[0]).tanh()
+        return h - state[1].mean(0), (h, 0.5 * state[1] + h)
+
+
+class Single(Cell[Tensor]):
+    """The same with one part."""
+
+    def __init__(self, input_size: int, hidden_size: int, whole_batch: bool = True) -> None:
+        super().__init__(input_size, hidden_size)
+        self.of_x = nn.Linear(input_size, hidden_size)
+        self.whole_batch = whole_batch
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.of_x.weight.new_zeros(batch_size, self.hidden_size)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = (self.of_x(x) - 0.5 * state).tanh()
+        return h, h - h.mean(0) if self.whole_batch else h
+
+
+def members_of(make: Callable[[], Cell[Any]]) -> list[Any]:
+    torch.manual_seed(3)
+    return [make().double() for _ in range(MEMBERS)]
+
+
+def run_all(made: list[Any], x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
+    """All members at once, from their first states."""
+    named = [dict(cell.named_parameters()) | dict(cell.named_buffers()) for cell in made]
+    tensors = {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
+    states = [cell.initial_state(x.shape[1]) for cell in made]
+    states = [state if isinstance(state, tuple) else (state,) for state in states]
+    return kernels.run_stacked(made[0], x, [torch.stack(each) for each in zip(*states, strict=True)], lengths, tensors)
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("kind", [Pair, Single])
+def test_what_no_kernel_is_derived_from_runs_member_by_member_as_the_loop(kind: Any, with_lengths: bool) -> None:
+    made = members_of(lambda: kind(FEATURES, HIDDEN))
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
+    lengths = torch.tensor([[7, 3, 1, 2], [4, 7, 2, 7], [1, 1, 6, 5]]) if with_lengths else None
+    output, *last = run_all(made, x, lengths)
+    for k, cell in enumerate(made):
+        own, state = cell._unroll(x[k], cell.initial_state(BATCH), None if lengths is None else lengths[k])
+        torch.testing.assert_close(output[k], own, rtol=1e-12, atol=1e-12)
+        for part, right in zip(last, state if isinstance(state, tuple) else (state,), strict=True):
+            torch.testing.assert_close(part[k], right, rtol=1e-12, atol=1e-12)
+
+
+class Watched(Tensor):
+    """Of another class, which may want to see every operation."""
+
+
+def test_all_members_run_in_one_kernel_but_where_a_step_has_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, calls = rnnlab.kernels.members.run_members, []
+    monkeypatch.setattr(rnnlab.kernels.members, "run_members", lambda *given: calls.append(given) or inner(*given))
+    made = members_of(lambda: Single(FEATURES, HIDDEN, whole_batch=False))
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
+    right = torch.stack([cell._unroll(x[k], cell.initial_state(BATCH), None)[0] for k, cell in enumerate(made)])
+
+    def in_a_kernel(x: Tensor = x, within: AbstractContextManager[Any] | None = None) -> bool:
+        calls.clear()
+        if within is None:
+            found = run_all(made, x)[0]
+            torch.testing.assert_close(found, right[:, :, : x.shape[2]].to(found.dtype), rtol=1e-12, atol=1e-12)
+        else:
+            with within:
+                run_all(made, x)
+        return bool(calls)
+
+    assert in_a_kernel()
+    assert in_a_kernel(x[:, :, :3])
+    assert not in_a_kernel(x[:, :, :2])  # preparing it would take longer
+    assert not in_a_kernel(x.as_subclass(Watched))
+    assert not in_a_kernel(within=torch.autocast("cpu", torch.bfloat16))
+    assert in_a_kernel()
+    handle = made[0].of_x.register_forward_hook(lambda *_: None)
+    assert not in_a_kernel()
+    handle.remove()
+    made[0].step = made[0].step  # somebody's own, in place of the class's
+    assert not in_a_kernel()
+    del made[0].step
+    assert in_a_kernel()
