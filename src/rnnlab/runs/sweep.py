@@ -181,7 +181,14 @@ class SweepDirectory:
         return facts
 
     def update_facts(self, **facts: Any) -> None:
-        replace(self.path / COMMAND, json.dumps({**self.facts, **facts}, indent=1) + "\n")
+        """Replaces some of them; what else the file says stays there.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        _ = self.facts  # it is one that can be gone on with
+        before = json_text.read(self.path / COMMAND, BYTES)
+        replace(self.path / COMMAND, json.dumps({**before, **facts}, indent=1) + "\n")
 
     # ---- the plan ---------------------------------------------------------------------------------
 
