@@ -5,6 +5,7 @@ import os
 import sys
 
 VERBS = {
+    "start": "look at a file of yours, and say which commands to begin with",
     "train": "train a network, or sweep over many (-m)",
     "resume": "go on with a run or a sweep that was stopped",
     "evaluate": "test a run, perhaps on other data",
@@ -20,6 +21,7 @@ VERBS = {
 
 ELSEWHERE = {
     **dict.fromkeys(("test", "eval", "validate", "score"), "rnnlab evaluate RUN tests a run again"),
+    **dict.fromkeys(("init", "begin", "look", "profile"), "rnnlab start FILE looks at a file of yours"),
     **dict.fromkeys(("fit", "run", "learn"), "rnnlab train trains a network"),
     **dict.fromkeys(("sweep", "multirun", "search", "tune", "grid"), "rnnlab train -m model=rnn,gru seed=0,1 sweeps"),
     **dict.fromkeys(("infer", "inference", "forecast"), "rnnlab predict RUN --input FILE"),
@@ -97,6 +99,7 @@ def usage() -> str:
     verbs = "\n".join(f"  {verb:9} {what}" for verb, what in VERBS.items())
     return (
         f"rnnlab: experiments with recurrent neural networks\n\n{verbs}\n\n"
+        "rnnlab start FILE                            a file of yours: what it holds, and how to begin\n"
         "rnnlab train model=lstm data=sine            one run\n"
         "rnnlab train -m model=rnn,lstm,gru seed=0,1  a sweep\n"
         "rnnlab train -m sweep=learning_rate          a ready one (rnnlab list sweeps)\n"

@@ -1,0 +1,336 @@
+"""A description in ten lines, and the commands to begin with."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnlab.shell import shown_path
+from rnnlab.start.description import Column, Description, Labelled, PlainText, Series, Unclear
+
+LINES = 10
+"""At most so many are printed."""
+WIDE = 6
+"""Columns that are shown by name."""
+PLAIN = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./~-]*")
+"""A value that Hydra's grammar takes for text as it stands."""
+UNBALANCED = 5
+"""Classes are far from balanced where the largest has so many times the examples of the smallest."""
+COMPARED, WHICH_CELL = ("model=gru,lstm", "seed=0,1,2"), "which cell is better, and by more than chance?"
+WORDS = {"true", "false", "null", "nan", "inf", "yes", "no", "on", "off", "none"}
+"""Words that it takes for something else."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to begin with.
+
+    Attributes:
+        words: its arguments, behind ``rnnlab``.
+        answers: the question that it answers.
+    """
+
+    words: tuple[str, ...]
+    answers: str
+
+
+def override(key: str, value: Any) -> str:
+    """``key=value`` in the grammar of overrides; text that would be read as something else is quoted."""
+    return f"{key}={_written(value)}"
+
+
+def _written(value: Any, within: bool = False) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_written(each, within=True) for each in value)}]"
+    text = str(value)
+    if not isinstance(value, str) or (PLAIN.fullmatch(text) and text.lower() not in WORDS):
+        return text
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), text) + '"'
+
+
+# ---- commands ------------------------------------------------------------------------------------------
+
+
+def commands(found: Description) -> list[Command]:
+    """One to three, the first one first; none where nothing can be trained as it is."""
+    match found:
+        case Series():
+            return _of_series(found)
+        case Labelled():
+            return _of_labelled(found)
+        case PlainText():
+            return _of_text(found)
+        case Unclear():
+            return []
+
+
+def _train(data: str, path: Path, keys: Mapping[str, Any], *more: str, sweep: bool = False) -> tuple[str, ...]:
+    chosen = [override(key, value) for key, value in keys.items()]
+    return (
+        "train",
+        *(("-m",) if sweep else ()),
+        f"data={data}",
+        override("data.path", shown_path(path)),
+        *chosen,
+        *more,
+    )
+
+
+def _of_series(found: Series) -> list[Command]:
+    horizon = {"data.horizon": found.horizon} if found.horizon > 1 else {}
+    keys = {**found.keys, **horizon}
+    ahead = f"{found.horizon} {found.step}s" if found.horizon > 1 else f"the next {found.step}"
+    made = [
+        Command(
+            _train("csv", found.path, keys),
+            f"how well does a GRU forecast {ahead} ahead, beside the last value, the last season and a linear "
+            "autoregression?" if found.horizon > 1 else f"how well does a GRU forecast {ahead}, beside the last value "
+            "and a linear autoregression?",
+        ),
+    ]  # fmt: skip
+    usable = [name for name in found.others if _usable(found, name)]
+    if usable:
+        ahead_known = [name for name in usable if _known_in_advance(name)][:20]
+        past = [name for name in usable if name not in ahead_known][:20]
+        lists = {**({"data.known": ahead_known} if ahead_known else {}), **({"data.past": past} if past else {})}
+        made.append(Command(_train("csv", found.path, {**keys, **lists}), _helpful(past, ahead_known)))
+    if found.folds:
+        folds = (f"data.folds={found.folds}", f"data.fold=range({found.folds})")
+        made.append(
+            Command(
+                _train("csv", found.path, keys, *folds, sweep=True),
+                f"does it hold over time? A backtest: {found.folds} parts of the test, trained anew before each",
+            )
+        )
+    if len(made) < 3:
+        made.append(Command(_train("csv", found.path, keys, *COMPARED, sweep=True), WHICH_CELL))
+    return made
+
+
+def _usable(found: Series, name: str) -> bool:
+    column = next(column for column in found.columns if column.name == name)
+    told = any(line.startswith(f"{name} ") and "give" in line for line in found.odd)
+    return not told and (column.missing == 0 or "data.missing" in found.keys)
+
+
+def _known_in_advance(name: str) -> bool:
+    return any(word in name.lower() for word in ("holiday", "promo", "weekday", "weekend", "event", "school"))
+
+
+def _helpful(past: Sequence[str], ahead: Sequence[str]) -> str:
+    parts = [f"knowing {_listed(past)} up to now"] if past else []
+    parts += [f"knowing {_listed(ahead)} in advance"] if ahead else []
+    return f"does {' and '.join(parts)} help?"
+
+
+def _of_labelled(found: Labelled) -> list[Command]:
+    train = _train(found.data, found.path, found.keys)
+    simple = "the most frequent class" + (" and naive Bayes" if found.examples == "texts" else "")
+    number = len(found.classes)
+    made = [
+        Command(
+            train, f"how many {found.examples} does a GRU put into the right one of {number} classes, beside {simple}?"
+        )
+    ]
+    largest, smallest = max(found.classes.values()), min(found.classes.values())
+    if largest >= UNBALANCED * smallest:
+        counts = f"{smallest:,} {found.examples} beside {largest:,}"
+        made.append(
+            Command(
+                (*train, "task.class_weights=balanced"), f"does it learn the rare classes ({counts}) with equal weight?"
+            )
+        )
+    sweep = _train(found.data, found.path, found.keys, *COMPARED, sweep=True)
+    return [*made, Command(sweep, WHICH_CELL)][:3]
+
+
+def _of_text(found: PlainText) -> list[Command]:
+    home = f"outputs/{re.sub(r'[^A-Za-z0-9_-]+', '-', found.path.resolve().stem).strip('-') or 'text'}"
+    made = [
+        Command(
+            _train("text", found.path, found.keys, override("hydra.run.dir", home)),
+            "how well does a GRU foretell the next character, beside pairs of characters, gzip and xz?",
+        ),
+        Command(("generate", home), "what does it write? After the first command"),
+    ]
+    if found.words >= 20_000:
+        made.append(
+            Command(
+                _train("text", found.path, {**found.keys, "data.unit": "word", "data.min_count": 3}), "and by words?"
+            )
+        )
+    return made
+
+
+# ---- lines ---------------------------------------------------------------------------------------------
+
+
+def lines(found: Description) -> list[tuple[str, str]]:
+    """What is seen, as labels and texts: at most ten, of which ``odd`` and ``asks`` may be several."""
+    about = {Series: _about_series, Labelled: _about_labelled, PlainText: _about_text, Unclear: _about_unclear}
+    made = list(about[type(found)](found))  # type: ignore[operator]
+    extra = [("odd", line) for line in found.odd] + [("asks", line) for line in found.questions]
+    room = LINES - len(made)
+    if len(extra) > room:
+        asked = [line for line in extra if line[0] == "asks"][: max(1, room - 1)]
+        extra = [line for line in extra if line[0] == "odd"][: room - len(asked)] + asked
+    return [*made, *extra]
+
+
+def _about_series(found: Series) -> Iterator[tuple[str, str]]:
+    many = f"{found.number:,}{'' if found.extent.whole else ' or more'} series" if found.number > 1 else "a series"
+    kind = f"{many} of numbers over time" if found.time.columns else f"{many} of numbers, a row a step"
+    if len(found.target.columns) > 1:
+        kind = f"{len(found.target.columns)} series side by side"
+    yield "data", f"{kind}: {_extent(found)}"
+    yield "columns", _columns(found.columns)
+    time = " and ".join(found.time.columns) or "none"
+    span = f"; {found.first} to {found.last}" if found.first and found.time.columns else ""
+    yield "time", f"{time}: {found.time.why}{span}"
+    yield "target", f"{_listed(found.target.columns)}: {found.target.why}"
+    if found.series.columns:
+        shortest, median, longest = found.lengths
+        long = (
+            f"{longest:,} rows each"
+            if shortest == longest
+            else f"{shortest:,} to {longest:,} rows, {median:,} in the middle"
+        )
+        yield "series", f"{found.series.columns[0]}: {found.series.why}; {long}"
+    if found.time.columns:
+        gaps = "no gaps" if not found.gaps else f"{found.gaps:,} step{'s are' if found.gaps > 1 else ' is'} left out"
+        handled = {
+            "fill": ", filled in as missing (data.gaps=fill)",
+            "ignore": ": each row is a step (data.gaps=ignore)",
+        }
+        yield "step", f"{found.step_size}; {gaps}{handled.get(str(found.keys.get('data.gaps')), '')}"
+    yield "rhythm", f"{_seasons(found)}; {_trend(found)}"
+
+
+def _seasons(found: Series) -> str:
+    if not found.seasons:
+        return "no season seen"
+    parts = [f"{season.period} {found.step}s ({season.strength:.0%})" for season in found.seasons[:3]]
+    return f"season of {' and of '.join(parts)} of what the trend leaves"
+
+
+def _trend(found: Series) -> str:
+    if found.trend is None:
+        return "no trend to speak of"
+    start, end = found.trend.first, found.trend.last
+    return f"trend {'up' if end > start else 'down'}, from about {number(start)} to {number(end)}"
+
+
+def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
+    yield "data", f"{found.examples} with a class each: {_extent(found, found.examples)}"
+    if found.columns:
+        yield "columns", _columns(found.columns)
+    if found.text.columns:
+        yield "text", f"{found.text.columns[0]}: {found.text.why}"
+    if found.label.why:
+        name = found.label.columns[0] if found.label.columns else found.form.removeprefix("a folder with ")
+        yield "class", f"{name}: {found.label.why}"
+    yield "classes", _classes(found)
+    shortest, median, longest = found.lengths
+    channels = f", {found.channels} channel{'s' * (found.channels != 1)}" if found.channels else ""
+    yield (
+        "length",
+        (
+            f"{shortest:,} {found.unit}, all alike"
+            if shortest == longest
+            else f"{shortest:,} to {longest:,} {found.unit}, {median:,} in the middle"
+        )
+        + channels,
+    )
+    if found.examples == "sequences":
+        yield (
+            "test",
+            f"{found.tested:,} sequences in a test file of their own"
+            if found.tested
+            else "no file NAME_TEST.ts: a tenth of the sequences is held out",
+        )
+
+
+def _classes(found: Labelled) -> str:
+    total, number = sum(found.classes.values()), len(found.classes)
+    shown = ", ".join(f"{name} {count / total:.0%}" for name, count in list(found.classes.items())[:5])
+    largest, smallest = max(found.classes.values()), min(found.classes.values())
+    balance = (
+        "about as many of each"
+        if largest <= 1.5 * smallest
+        else f"{largest:,} of the largest, {smallest:,} of the smallest"
+    )
+    return f"{number}: {shown}{', …' if number > 5 else ''}; {balance}"
+
+
+def _about_text(found: PlainText) -> Iterator[tuple[str, str]]:
+    several = f" in {found.files:,} files" if found.files > 1 else ""
+    yield "data", f"a text to learn to write{several}: {_size(found.extent.bytes)}"
+    about = "" if found.extent.whole else "about "
+    counts = f"{found.characters:,} characters, {found.words:,} words, {found.extent.rows:,} lines"
+    yield "text", f"{about}{counts}; {found.distinct:,} different characters"
+    yield "begins", f"“{found.sample}…”"
+
+
+def _about_unclear(found: Unclear) -> Iterator[tuple[str, str]]:
+    yield "data", f"{found.seen}: {_extent(found)}"
+    if found.columns:
+        yield "columns", _columns(found.columns)
+
+
+def _extent(found: Description, rows: str = "rows") -> str:
+    about = "" if found.extent.whole else "about "
+    part = "" if found.extent.whole else "; read in parts"
+    return f"{about}{found.extent.rows:,} {rows}, {found.form}, {_size(found.extent.bytes)}{part}"
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _columns(columns: Sequence[Column]) -> str:
+    shown = ", ".join(f"{column.name} ({_kind(column)})" for column in columns[:WIDE])
+    return f"{shown}{f' and {len(columns) - WIDE} more' if len(columns) > WIDE else ''}"
+
+
+def _kind(column: Column) -> str:
+    span = f"{number(column.low)} to {number(column.high)}"
+    match column.kind:
+        case "number":
+            what = span
+        case "whole":
+            what = f"whole, {span}"
+        case "flag":
+            what = "0 or 1"
+        case "date":
+            what = "dates"
+        case "clock":
+            what = "times of the day"
+        case "name":
+            what = f"{column.distinct:,} names"
+        case "text":
+            what = f"text, {column.words:.0f} words"
+        case "constant":
+            what = "one value"
+        case "empty":
+            what = "empty"
+        case "other":
+            what = "not read"
+    return f"{what}, {column.missing:,} missing" if column.missing and column.kind != "empty" else what
+
+
+def number(value: float) -> str:
+    """A number in four digits, without powers of ten where it is of everyday size."""
+    size = abs(value)
+    if size and not 1e-3 <= size < 1e7:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:WIDE]) + (f" and {len(names) - WIDE} more" if len(names) > WIDE else "")

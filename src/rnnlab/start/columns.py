@@ -1,0 +1,273 @@
+"""What stands in each column of a table, and in which dialect its numbers are written."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rnnlab.errors import InputError
+from rnnlab.files import times
+from rnnlab.files.dialect import MISSING, Dialect, is_number
+from rnnlab.start.description import Column, Kind
+
+LOOKED_AT = 50_000
+"""Rows by which kinds and dialects are told; the first ones and the last ones of what was read."""
+DIALECTS = (
+    Dialect(), Dialect(decimal=","), Dialect(thousands=","), Dialect(decimal=",", thousands="."),
+    Dialect(decimal=",", thousands=" "), Dialect(thousands=" "), Dialect(thousands="'"),
+)  # fmt: skip
+"""In the order in which they are tried."""
+WRITTEN_NUMBER = r"^[+-]?\d[\d., '\u00a0\u202f_]*$"
+WITH_A_UNIT = r"^[^\d\w]*\s*[+-]?\d[\d.,]*\s*(?:[%€$£¥]|[A-Za-z°/²³]{1,6})?$"
+CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?$"
+MOSTLY = 0.8
+"""Share of numbers from which a column is taken for one of numbers with further words for a missing value."""
+SENTINELS = (-999.0, -9999.0, -99999.0, -99.0, -99.9, -99.99, -999.9, 9999.0, 99999.0, 999999.0, -200.0)
+"""Numbers that often stand for a missing value, where they lie far from all others."""
+FEW = 200
+"""Different words at most in a column of names, where it is long."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A table's columns.
+
+    Attributes:
+        columns: in the order of the file.
+        dialect: in which the table is written.
+        sentinels: numbers that stand for a missing value, as it seems, and how often.
+        dates: the parsed times of each column of dates, by name; of ``rows`` rows.
+        formats: what ``data.time_format`` must say of a column of dates, where the guess would be wrong.
+    """
+
+    columns: tuple[Column, ...]
+    dialect: Dialect
+    sentinels: Mapping[float, int]
+    dates: Mapping[str, np.ndarray]
+    formats: Mapping[str, str]
+
+    def of(self, name: str) -> Column:
+        """A column."""
+        return next(column for column in self.columns if column.name == name)
+
+    def named(self, *kinds: Kind) -> list[str]:
+        """The names of the columns of these kinds."""
+        return [column.name for column in self.columns if column.kind in kinds]
+
+
+def profile(frame: pl.DataFrame, separator: str = "") -> Profile:
+    """Looks at every column.
+
+    Args:
+        frame: rows of a table, those of a CSV all text.
+        separator: of a CSV.
+    """
+    rows = frame if frame.height <= LOOKED_AT else pl.concat([frame.head(LOOKED_AT // 2), frame.tail(LOOKED_AT // 2)])
+    dates: dict[str, np.ndarray] = {}
+    formats: dict[str, str] = {}
+    for name in frame.columns:
+        parsed = _dates(frame[name], name)
+        if parsed is not None:
+            dates[name] = parsed[0]
+            if parsed[1]:
+                formats[name] = parsed[1]
+    dialect = _dialect(rows, [name for name in rows.columns if name not in dates], separator)
+    columns = [
+        _date(frame[name], name) if name in dates else _column(frame[name], name, dialect) for name in frame.columns
+    ]
+    sentinels: dict[float, int] = {}
+    for column in columns:
+        if column.kind in ("number", "whole"):
+            values = numbers(frame, column.name, dialect)
+            sentinels |= _sentinels(values[np.isfinite(values)])
+    return Profile(tuple(columns), dialect, sentinels, dates, formats)
+
+
+def numbers(frame: pl.DataFrame, name: str, dialect: Dialect) -> np.ndarray:
+    """``(rows,)`` float64 of a column, as training reads it: not a number where a value is missing."""
+    cells = frame.select(dialect.numbers(pl.col(name), frame[name].dtype).alias(name)).to_series()
+    return cells.fill_null(np.nan).to_numpy()
+
+
+def known(cells: pl.Series, dialect: Dialect | None = None) -> pl.Series:
+    """The cells with something in them, as text."""
+    text = cells.cast(pl.String).str.strip_chars().drop_nulls()
+    return text.filter(~text.is_in((dialect or Dialect()).missing))
+
+
+# ---- times ---------------------------------------------------------------------------------------------
+
+
+def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
+    """``(rows,)`` times in microseconds, not a time where there is none, and the format that has to be said."""
+    if cells.dtype.is_temporal() and cells.dtype not in (pl.Time, pl.Duration):
+        if getattr(cells.dtype, "time_zone", None) is not None:
+            cells = cells.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return cells.cast(pl.Datetime("us")).to_numpy().astype("M8[us]"), ""
+    if cells.dtype != pl.String and not cells.dtype.is_integer():
+        return None
+    text = cells.to_frame(name).select(times.clean(pl.col(name), Dialect())).to_series()
+    some = text.drop_nulls()
+    if not len(some) or not times.forms_of(some[0], Dialect()):
+        return None
+    if is_number(some[0]) and times.looks_counted(some):
+        return None
+    if re.fullmatch(r"[\d.]+", some[0]) and not re.fullmatch(r"\d{8}", some[0]) and some[0].count(".") < 2:
+        return None  # 12.2024 may be a month or a number; two points make a date
+    form, said = _form(some)
+    if form is None:
+        return None
+    parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+    if parsed.null_count() > text.null_count():
+        return None
+    return parsed.to_numpy().astype("M8[us]"), said
+
+
+def _form(text: pl.Series) -> tuple[times.Form | None, str]:
+    """How times are written; and if the first way that fits is not the one that makes regular steps, its format."""
+    fitting = []
+    for form in times.forms_of(text[0], Dialect()):
+        try:
+            parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+        except pl.exceptions.PolarsError:
+            continue
+        if not parsed.null_count():
+            fitting.append((form, _regularity(parsed.to_numpy())))
+    if not fitting:
+        return None, ""
+    best = max(fitting, key=lambda pair: pair[1])
+    if best[1] <= fitting[0][1] + 0.1 and best[1] < 1:
+        return fitting[0][0], ""
+    if best[1] <= fitting[0][1]:
+        return fitting[0][0], ""
+    return best[0], best[0].format
+
+
+def _regularity(moments: np.ndarray) -> float:
+    """The share of the commonest step among those that are not zero, months counted as such."""
+    steps = np.diff(np.unique(moments.astype("M8[us]")).astype(np.int64))
+    if not len(steps):
+        return 0.0
+    _, counts = np.unique(steps, return_counts=True)
+    days = np.unique(moments.astype("M8[us]")).astype("M8[D]")
+    months = np.diff(days.astype("M8[M]").astype(np.int64))
+    of_month = days - days.astype("M8[M]").astype("M8[D]")
+    by_month = 0.0
+    if len(np.unique(of_month)) == 1:
+        _, each = np.unique(months, return_counts=True)
+        by_month = each.max() / len(months)
+    return float(max(counts.max() / len(steps), by_month))
+
+
+def _date(cells: pl.Series, name: str) -> Column:
+    return Column(name, "date", distinct=cells.n_unique(), missing=cells.null_count())
+
+
+# ---- numbers -------------------------------------------------------------------------------------------
+
+
+def _dialect(frame: pl.DataFrame, names: Sequence[str], separator: str) -> Dialect:
+    """The first way of writing numbers in which most columns are such, with further words for a missing value."""
+    written = [
+        name for name in names
+        if frame[name].dtype == pl.String and _share(known(frame[name]), WRITTEN_NUMBER) >= MOSTLY
+    ]  # fmt: skip
+    dialects = [dialect for dialect in DIALECTS if separator != "," or dialect.decimal != ","]
+    if separator in (";", "\t"):  # a comma then is a decimal one, where both can be
+        dialects.sort(key=lambda dialect: dialect.thousands == ",")
+    if separator == ",":  # between quotation marks a decimal comma is possible, but thousands are likelier
+        dialects += [dialect for dialect in DIALECTS if dialect.decimal == ","]
+
+    def worth(dialect: Dialect) -> int:
+        return sum(_is_numbers(frame, name, dialect) for name in written)
+
+    best = max(dialects, key=worth) if written else Dialect()  # the first of those that are equal
+    if best.decimal == "," and separator == ",":
+        best = replace(best, separator=None)
+    words = dict.fromkeys(word for name in written for word in _other_words(known(frame[name]), best))
+    return replace(best, missing_values=tuple(words))
+
+
+def _is_numbers(frame: pl.DataFrame, name: str, dialect: Dialect) -> bool:
+    values = numbers(frame, name, dialect)
+    return bool(np.isinf(values).mean() <= 1 - MOSTLY)
+
+
+def _other_words(cells: pl.Series, dialect: Dialect) -> list[str]:
+    """Words without a digit among numbers: they stand for a missing value."""
+    others = cells.filter(~cells.str.contains(r"\d")).unique(maintain_order=True).head(4).to_list()
+    return others if len(others) <= 3 and not set(others) & set(MISSING) else []
+
+
+def _share(cells: pl.Series, pattern: str) -> float:
+    return float(cells.str.contains(pattern).mean() or 0.0) if len(cells) else 0.0  # type: ignore[arg-type]
+
+
+def _sentinels(values: np.ndarray) -> dict[float, int]:
+    found = {}
+    for number in SENTINELS:
+        times_there = int((values == number).sum())
+        rest = values[~np.isin(values, SENTINELS)]
+        if times_there < 2 or times_there > len(values) / 2 or len(rest) < 3:
+            continue
+        spread = float(rest.max() - rest.min()) or 1.0
+        if number < rest.min() - spread or number > rest.max() + spread:
+            found[number] = times_there
+    return found
+
+
+def _column(cells: pl.Series, name: str, dialect: Dialect) -> Column:
+    if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
+        return Column(name, "other", note="holds lists")
+    if cells.dtype == pl.Time:
+        return Column(name, "clock", distinct=cells.n_unique(), missing=cells.null_count())
+    there = known(cells, dialect)
+    missing, distinct = len(cells) - len(there), there.n_unique()
+    if not len(there):
+        return Column(name, "empty", missing=missing)
+    about: dict[str, Any] = {"distinct": distinct, "missing": missing}
+    values = numbers(cells.to_frame(name), name, dialect) if _may_be_numbers(cells) else np.array([np.inf])
+    finite = values[np.isfinite(values)]
+    if not np.isinf(values).any() and len(finite):
+        about |= {"low": float(finite.min()), "high": float(finite.max())}
+        kind: Kind = "number"
+        if len(np.unique(finite)) == 1:
+            kind = "constant"
+        elif (finite == np.round(finite)).all():
+            kind = "flag" if set(np.unique(finite)) == {0.0, 1.0} else "whole"
+        return Column(name, kind, **about)
+    if distinct == 1:
+        return Column(name, "constant", **about)
+    head = there.head(1000)
+    if _share(head, CLOCK) == 1:
+        return Column(name, "clock", **about)
+    if _share(head, WITH_A_UNIT) == 1 and _share(head, r"\d[^\d]*$") == 1 and not _share(head, r"^[A-Za-z]"):
+        return Column(name, "other", note=f"numbers with a sign or a unit, such as '{there[0][:20]}'", **about)
+    words = float(head.str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
+    letters = float(head.str.len_chars().mean() or 0)  # type: ignore[arg-type]
+    few = distinct <= max(2, min(FEW, len(there) // 2)) or (distinct <= len(there) // 8 and letters < 40)
+    if not few and _mostly_numbers(values):
+        bad = cells.filter(pl.Series(np.isinf(values)))[0]
+        return Column(name, "other", note=f"numbers, and '{str(bad)[:20]}' among them", **about)
+    return Column(name, "name" if few and words < 6 else "text", words=words, **about)
+
+
+def _may_be_numbers(cells: pl.Series) -> bool:
+    return cells.dtype.is_numeric() or cells.dtype in (pl.String, pl.Boolean, pl.Null)
+
+
+def _mostly_numbers(values: np.ndarray) -> bool:
+    return len(values) > 1 and bool(np.isinf(values).mean() <= 1 - MOSTLY)
+
+
+def refuse_nothing(frame: pl.DataFrame, source: str) -> None:
+    """Refuses a table without rows.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not frame.height:
+        raise InputError(f"{source} has a header and no rows")

@@ -1,0 +1,94 @@
+"""The proof of a guess: the data set that the command would make is made, from the same file, by the same classes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rnnlab.errors import InputError
+from rnnlab.start.description import Description, Labelled, Series, Unclear
+from rnnlab.start.sample import WHOLE
+
+ROWS_A_WINDOW = 4
+"""A window of a short series is at most this part of it."""
+
+
+def tried(found: Description) -> Description:
+    """The same with keys by which training begins, or with what training says against it.
+
+    A file too large to be read whole is left as it is.
+    """
+    if found.extent.bytes > WHOLE:
+        return found
+    if isinstance(found, Series):
+        return _tried_series(found)
+    if isinstance(found, Labelled):
+        return _tried_labelled(found)
+    return found
+
+
+def _tried_series(found: Series) -> Description:
+    complaint = ""
+    for horizon, more in _attempts(found):
+        complaint_now = _complaint_about_series(found, {**found.keys, **more, "data.horizon": horizon})
+        if not complaint_now:
+            keys = {**found.keys, **more, "data.horizon": horizon}
+            fitting = (
+                n for n in (5, 3) if found.folds and not _complaint_about_series(found, {**keys, "data.folds": n})
+            )
+            folds = next(fitting, 0)
+            return replace(found, horizon=horizon, folds=folds, keys={**found.keys, **more})
+        complaint = complaint or complaint_now
+    return Unclear(
+        path=found.path, form=found.form, extent=found.extent, columns=found.columns,
+        seen=f"{found.lengths[0]:,} {found.step}s of {', '.join(found.target.columns[:3])}", odd=found.odd,
+        questions=(f"training refuses it: {complaint}",),
+    )  # fmt: skip
+
+
+def _attempts(found: Series) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Horizons, and further keys: fewer steps ahead, shorter windows, short series left out."""
+    horizons = dict.fromkeys((found.horizon, max(1, found.horizon // 2), 1))
+    shortest, median, _ = found.lengths
+    if found.number > 1 and shortest * 2 < median:
+        yield found.horizon, {}
+        yield found.horizon, {"data.short_series": "drop"}
+    for horizon in horizons:
+        yield horizon, {}
+    for horizon in horizons:
+        for length in dict.fromkeys((max(2, shortest // ROWS_A_WINDOW), max(2, shortest // 8))):
+            yield horizon, {"data.length": length}
+    if found.number > 1:
+        for horizon in horizons:
+            yield horizon, {"data.length": max(2, median // ROWS_A_WINDOW), "data.short_series": "drop"}
+
+
+def _complaint_about_series(found: Series, keys: Mapping[str, Any]) -> str:
+    from rnnlab.data.csv import CSV
+
+    options = {key.removeprefix("data."): value for key, value in keys.items()}
+    try:
+        CSV(path=str(found.path), **options)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _tried_labelled(found: Labelled) -> Description:
+    options = {key.removeprefix("data."): value for key, value in found.keys.items()}
+    try:
+        if found.data == "ucr":
+            from rnnlab.data.ucr import UCR
+
+            UCR(path=str(found.path), **options)
+        else:
+            from rnnlab.data.text_classification import TextClassification
+
+            data = TextClassification(path=str(found.path), **options)
+            data.spec  # noqa: B018  shares texts out among the splits
+    except InputError as error:
+        return Unclear(
+            path=found.path, form=found.form, extent=found.extent, columns=found.columns, odd=found.odd,
+            seen=f"{found.extent.rows:,} {found.examples} of {len(found.classes)} classes",
+            questions=(f"training refuses it: {error}",),
+        )  # fmt: skip
+    return found

@@ -1,0 +1,585 @@
+"""`rnnlab start`: what it sees in files with quirks of their own, and that what it prints trains."""
+
+import datetime
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import compose
+
+from rnnlab.__main__ import main as program
+from rnnlab.commands import start as start_command
+from rnnlab.commands import train as train_command
+from rnnlab.start.advice import LINES, commands, lines, override
+from rnnlab.start.description import Description, Labelled, PlainText, Series, Unclear
+from rnnlab.start.look import look
+
+DAYS = [datetime.date(2023, 1, 1) + datetime.timedelta(n) for n in range(400)]
+
+
+def noise(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=size)
+
+
+def weekly(rows: int = 400, level: float = 100.0, seed: int = 0) -> np.ndarray:
+    """Numbers with a week and a trend."""
+    at = np.arange(rows)
+    return (level * (1 + 0.001 * at + 0.3 * np.sin(2 * np.pi * at / 7)) + noise(rows, seed)).round(2)
+
+
+def csv(path: Path, header: str, rows: Iterable[Sequence[Any]], separator: str = ",") -> Path:
+    lines = [header, *(separator.join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+# ---- twenty files and more, each with a quirk ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, and what is to be seen in it.
+
+    Attributes:
+        make: writes it into a folder, and says where.
+        keys: overrides that the first command has, beside data, its path and the horizon.
+        facts: attributes of the description.
+        said: what stands in its lines.
+    """
+
+    make: Callable[[Path], Path]
+    keys: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    kind: type = Series
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(
+    kind: type = Series, said: str | tuple[str, ...] = (), keys: dict[str, Any] | None = None, **facts: Any
+) -> Any:
+    """Registers the file that a function makes."""
+
+    def register(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+        said_ = (said,) if isinstance(said, str) else said
+        CASES[make.__name__] = Case(make, keys or {}, facts, said_, kind)
+        return make
+
+    return register
+
+
+@case(
+    keys={"data.target": "sales", "data.time": "day"},
+    horizon=7,
+    step="day",
+    number=1,
+    gaps=0,
+    said=("season of 7 days", "trend up"),
+)
+def one_series(folder: Path) -> Path:
+    return csv(folder / "sales.csv", "day,sales", zip(DAYS, weekly(), strict=True))
+
+
+@case(
+    keys={"data.target": "Wert", "data.time": "Datum", "data.decimal": ","}, step="day",
+    said=("separated by ';'", "decimal comma"),
+)  # fmt: skip
+def decimal_comma(folder: Path) -> Path:
+    rows = ((f"{day:%d.%m.%Y}", f"{value:.2f}".replace(".", ",")) for day, value in zip(DAYS, weekly(), strict=True))
+    return csv(folder / "german.csv", "Datum;Wert", rows, ";")
+
+
+@case(
+    keys={"data.target": "Umsatz (EUR)", "data.time": "Tag", "data.decimal": ",", "data.thousands": "."},
+    said="thousands",
+)
+def groups_of_digits(folder: Path) -> Path:
+    def german(value: float) -> str:
+        return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+    rows = ((day, german(value)) for day, value in zip(DAYS, weekly(level=5000), strict=True))
+    return csv(folder / "umsatz.csv", "Tag\tUmsatz (EUR)", rows, "\t")
+
+
+@case(
+    keys={"data.target": "sales", "data.time": "date", "data.series": "shop"},
+    number=3,
+    lengths=(400, 400, 400),
+    horizon=7,
+)
+def long_form(folder: Path) -> Path:
+    rows = [
+        (day, shop, weekly(level=level)[n])
+        for n, day in enumerate(DAYS)
+        for shop, level in (("north", 100), ("south", 50), ("west", 70))
+    ]
+    return csv(folder / "shops.csv", "date,shop,sales", rows)
+
+
+@case(keys={"data.target": "y", "data.time": "ds", "data.series": "unique_id"}, number=2, step="month", horizon=12)
+def ids_that_are_numbers(folder: Path) -> Path:
+    months = [datetime.date(2000 + n // 12, n % 12 + 1, 28) for n in range(200)]
+    rows = [
+        (k, month, round(50 * k + 10 * math.sin(n / 12 * 2 * math.pi) + noise(200, k)[n], 3))
+        for k in (1, 2)
+        for n, month in enumerate(months)
+    ]
+    return csv(folder / "ids.csv", "unique_id,ds,y", rows)
+
+
+@case(keys={"data.target": ["store_1", "store_2", "store_3"], "data.time": "date"}, said="forecast together")
+def wide_panel(folder: Path) -> Path:
+    rows = zip(DAYS, weekly(level=100), weekly(level=120, seed=1), weekly(level=90, seed=2), strict=True)
+    return csv(folder / "wide.csv", "date,store_1,store_2,store_3", rows)
+
+
+@case(keys={"data.target": "value", "data.period": 12}, said=("a row a step", "season of 12 steps"))
+def no_time_stamps(folder: Path) -> Path:
+    at = np.arange(300)
+    return csv(folder / "plain.csv", "value", [[x] for x in (10 + np.sin(at * np.pi / 6) + 0.1 * noise(300)).round(3)])
+
+
+@case(keys={"data.target": "load"}, step="hour", horizon=24, said="season of 24 hours")
+def hours_in_utc(folder: Path) -> Path:
+    start = datetime.datetime(2023, 1, 1)
+    at = np.arange(1200)
+    load = (100 + 20 * np.sin(at * np.pi / 12) + noise(1200)).round(2)
+    rows = [(f"{start + datetime.timedelta(hours=n):%Y-%m-%dT%H:%M:%S}Z", load[n]) for n in range(1200)]
+    return csv(folder / "hours.csv", "timestamp,load", rows)
+
+
+CASES["hours_in_utc"].keys.update({"data.time": "timestamp"})
+
+
+@case(keys={"data.target": "load", "data.period": 24}, said="season of 24")
+def hours_of_daylight_saving(folder: Path) -> Path:
+    from zoneinfo import ZoneInfo
+
+    start, zone = datetime.datetime(2023, 2, 1, tzinfo=datetime.timezone.utc), ZoneInfo("Europe/Berlin")
+    rows = []
+    for n in range(24 * 300):
+        local = (start + datetime.timedelta(hours=n)).astimezone(zone)
+        rows.append(
+            (f"{local:%Y-%m-%d %H:%M}", round(100 + 20 * math.sin(local.hour / 24 * 2 * math.pi) + noise(7200)[n], 2))
+        )
+    return csv(folder / "berlin.csv", "local time,load", rows)
+
+
+@case(keys={"data.target": "visits", "data.time": "date"}, said="created_at: not read")
+def two_columns_of_dates(folder: Path) -> Path:
+    rows = [(DAYS[0] + datetime.timedelta(n // 30 * 30), day, weekly()[n]) for n, day in enumerate(DAYS)]
+    return csv(folder / "two.csv", "created_at,date,visits", rows)
+
+
+@case(
+    keys={"data.target": "power", "data.time": ["Date", "Time"]},
+    step_size="30 minutes",
+    said="a date and a time of the day",
+)
+def date_and_clock(folder: Path) -> Path:
+    start = datetime.datetime(2023, 1, 1)
+    moments = [start + datetime.timedelta(minutes=30 * n) for n in range(960)]
+    values = (5 + 2 * np.sin(np.arange(960) * np.pi / 24) + 0.1 * noise(960)).round(3)
+    return csv(
+        folder / "clock.csv",
+        "Date,Time,power",
+        [(f"{t:%d/%m/%Y}", f"{t:%H:%M:%S}", v) for t, v in zip(moments, values, strict=True)],
+    )
+
+
+CASES["date_and_clock"].keys.update({"data.period": 48})
+
+
+@case(keys={"data.target": "price", "data.time": "week", "data.period": 52}, step="week", horizon=4)
+def weeks(folder: Path) -> Path:
+    rows = [
+        (
+            datetime.date(2015, 1, 5) + datetime.timedelta(7 * n),
+            round(10 + 3 * math.sin(n / 52 * 2 * math.pi) + 0.2 * noise(400)[n], 3),
+        )
+        for n in range(400)
+    ]
+    return csv(folder / "weeks.csv", "week,price", rows)
+
+
+@case(keys={"data.target": "gdp", "data.time": "quarter"}, step="quarter", horizon=4)
+def quarters(folder: Path) -> Path:
+    rows = [(f"{1980 + n // 4}Q{n % 4 + 1}", round(1000 * 1.01**n + noise(160)[n], 1)) for n in range(160)]
+    return csv(folder / "gdp.csv", "quarter,gdp", rows)
+
+
+@case(keys={"data.target": "realgdp", "data.period": 4}, said="parts of one")
+def year_and_quarter(folder: Path) -> Path:
+    season = np.array([3.0, -1.0, 2.0, -4.0])
+    rows = [
+        (1959.0 + n // 4, float(n % 4 + 1), round(2700 + 8 * n + 10 * season[n % 4], 2), round(28 + n / 10, 2))
+        for n in range(200)
+    ]
+    return csv(folder / "macro.csv", "year,quarter,realgdp,cpi", rows)
+
+
+@case(
+    keys={"data.target": "sales", "data.time": "day", "data.gaps": "fill", "data.missing": "forward"},
+    gaps=10,
+    said="10 steps are left out",
+)
+def gaps(folder: Path) -> Path:
+    rows = [row for n, row in enumerate(zip(DAYS, weekly(), strict=True)) if n % 40 != 7]
+    return csv(folder / "gaps.csv", "day,sales", rows)
+
+
+@case(keys={"data.target": "Close", "data.time": "Date", "data.gaps": "ignore"}, said="business day")
+def trading_days(folder: Path) -> Path:
+    days = [day for day in DAYS if day.weekday() < 5 and day.day != 25]
+    walk = 100 + np.cumsum(noise(400)).round(2)
+    rows = [(day, *(round(walk[n] + d, 2) for d in (-0.3, 1.1, -1.2, 0)), 1000 + n) for n, day in enumerate(days)]
+    return csv(folder / "stock.csv", "Date,Open,High,Low,Close,Volume", rows)
+
+
+@case(
+    keys={"data.target": "pm25", "data.time": "date", "data.missing_values": [-999], "data.missing": "forward"},
+    said="-999 occurs 8 times",
+)
+def numbers_for_none(folder: Path) -> Path:
+    values = weekly()
+    values[::50] = -999
+    return csv(folder / "air.csv", "date,pm25", zip(DAYS, values, strict=True))
+
+
+@case(
+    keys={"data.target": "flow", "data.time": "date", "data.missing_values": ["-"], "data.missing": "forward"},
+    said="8 values are missing",
+)
+def words_for_none(folder: Path) -> Path:
+    values = [f"{value}" for value in weekly()]
+    values[::50] = ["-"] * 8
+    return csv(folder / "flow.csv", "date,flow", zip(DAYS, values, strict=True))
+
+
+@case(keys={"data.target": "sales", "data.time": "date", "data.time_format": "%m/%d/%Y"}, step="month")
+def the_month_comes_first(folder: Path) -> Path:
+    rows = [
+        (f"{n % 12 + 1:02}/01/{2005 + n // 12}", round(50 + 10 * math.sin(n / 6 * math.pi) + noise(150)[n], 2))
+        for n in range(150)
+    ]
+    return csv(folder / "us.csv", "date,sales", rows)
+
+
+@case(keys={"data.target": "sales", "data.time": "day", "data.sort": True}, said="not in the order of time")
+def rows_upside_down(folder: Path) -> Path:
+    return csv(folder / "down.csv", "day,sales", reversed(list(zip(DAYS, weekly(), strict=True))))
+
+
+@case(keys={"data.target": "value"}, said=("copy says the same as value", "always the same value"))
+def an_index_a_copy_and_a_constant(folder: Path) -> Path:
+    values = weekly()
+    return csv(
+        folder / "pandas.csv", ",value,copy,unit", [(n, x, round(2 * x + 1, 2), "kg") for n, x in enumerate(values)]
+    )
+
+
+CASES["an_index_a_copy_and_a_constant"].keys.update({"data.period": 7})
+
+
+@case(keys={"data.target": "sales", "data.time": "day"}, said="Parquet")
+def parquet(folder: Path) -> Path:
+    pl.DataFrame({"day": DAYS, "sales": weekly(), "promo": (np.arange(400) % 5 == 0)}).write_parquet(
+        folder / "sales.parquet"
+    )
+    return folder / "sales.parquet"
+
+
+@case(Labelled, data="ucr", channels=2, tested=6, classes={"walk": 15, "run": 15}, said="6 sequences in a test file")
+def recordings(folder: Path) -> Path:
+    folder = folder / "steps"
+    folder.mkdir()
+    for name, number in (("TRAIN", 30), ("TEST", 6)):
+        rows = []
+        for n in range(number):
+            channels = [",".join(f"{x:.2f}" for x in noise(5 + n % 4, 10 * n + k) + n % 2) for k in range(2)]
+            rows.append(":".join([*channels, ("walk", "run")[n % 2]]))
+        (folder / f"steps_{name}.ts").write_text(
+            "@problemName steps\n@classLabel true walk run\n@data\n" + "\n".join(rows) + "\n"
+        )
+    return folder
+
+
+@case(PlainText, files=1, said="characters")
+def a_text(folder: Path) -> Path:
+    (folder / "book.txt").write_text("The rain in Spain stays mainly in the plain.\n" * 400)
+    return folder / "book.txt"
+
+
+@case(Labelled, data="text_classification", classes={"Italian": 60, "Polish": 60}, said="a file a class")
+def folder_of_word_lists(folder: Path) -> Path:
+    (folder / "names").mkdir()
+    for language, ending in (("Italian", "ini"), ("Polish", "ski")):
+        words = [f"{a}{b}{ending}" for a in "abcdefghijkl" for b in "aeiou"]
+        (folder / "names" / f"{language}.txt").write_text("\n".join(words) + "\n")
+    return folder / "names"
+
+
+@case(Labelled, data="text_classification", keys={"data.unit": "word"}, said="a folder a class")
+def folders_of_texts(folder: Path) -> Path:
+    for label, word in (("neg", "dull"), ("pos", "fine")):
+        (folder / "reviews" / label).mkdir(parents=True)
+        for n in range(10):
+            (folder / "reviews" / label / f"{n}.txt").write_text(
+                f"This film number {n} is {word} as can be, said the man.\n"
+            )
+    return folder / "reviews"
+
+
+@case(PlainText, files=3, keys={"data.pattern": "*.md"}, said="3 files")
+def folder_of_notes(folder: Path) -> Path:
+    (folder / "notes").mkdir()
+    for n in range(3):
+        text = (
+            "# Notes\n\n"
+            + f"This is a paragraph of notes {n}, which goes on\nover several lines, and never\nends with one.\n\n" * 60
+        )
+        (folder / "notes" / f"{n}.md").write_text(text)
+    (folder / "notes" / "picture.png").write_bytes(b"\x89PNG\0\0\0\1")
+    return folder / "notes"
+
+
+@case(
+    Labelled, data="text_classification", keys={"data.unit": "word"}, classes={"neg": 60, "pos": 60}, said="JSON lines"
+)
+def json_lines_of_labelled_texts(folder: Path) -> Path:
+    rows = [
+        {
+            "text": f"this is number {n} and it is {('good', 'bad')[n % 2]} as far as I see",
+            "label": ("pos", "neg")[n % 2],
+        }
+        for n in range(120)
+    ]
+    (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder / "reviews.jsonl"
+
+
+@case(
+    Labelled,
+    data="text_classification",
+    keys={"data.text_column": "utterance", "data.label_column": "intent"},
+    said="are there twice",
+)
+def labelled_texts_of_other_names(folder: Path) -> Path:
+    rows = [(n, f'"turn {("on", "off")[n % 2]} light {n // 3}, please"', ("start", "stop")[n % 2]) for n in range(200)]
+    return csv(folder / "intents.csv", "id,utterance,intent", rows)
+
+
+@case(Unclear, said=("no column that tells their order", "no sequences"))
+def rows_without_order(folder: Path) -> Path:
+    x = np.random.default_rng(0).normal(size=(150, 4)).round(2)
+    return csv(
+        folder / "iris.csv",
+        "sepal length,sepal width,petal length,petal width,species",
+        [(*row, "abc"[n // 50]) for n, row in enumerate(x)],
+    )
+
+
+@case(Unclear, said="no column tells series apart")
+def events_at_any_time(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = sorted(
+        (DAYS[day], round(price, 2))
+        for day, price in zip(rng.integers(0, 50, 500), rng.normal(20, 5, 500), strict=True)
+    )
+    return csv(folder / "orders.csv", "date,price", rows)
+
+
+@case(Unclear, said=("'store' and 'item'", "concat_str"))
+def two_columns_name_a_series(folder: Path) -> Path:
+    rows = [
+        (day, store, item, round(10 * store + n % 7 + ord(item) % 5, 1))
+        for n, day in enumerate(DAYS[:100])
+        for store in (1, 2)
+        for item in "ab"
+    ]
+    return csv(folder / "stores.csv", "date,store,item,sales", rows)
+
+
+@case(Unclear, said="training refuses it")
+def five_rows(folder: Path) -> Path:
+    return csv(folder / "five.csv", "day,sales", list(zip(DAYS, weekly(), strict=True))[:5])
+
+
+# ---- what it sees -------------------------------------------------------------------------------------
+
+
+def first_overrides(found: Description) -> dict[str, str]:
+    words = commands(found)[0].words[1:]
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_with_a_quirk(name: str, tmp_path: Path) -> None:
+    given = CASES[name]
+    found = look(given.make(tmp_path))
+    assert isinstance(found, given.kind), lines(found)
+    assert dict(found.keys) == given.keys
+    assert {key: getattr(found, key) for key in given.facts} == given.facts
+    text = "\n".join(f"{label} {line}" for label, line in lines(found))
+    for words in given.said:
+        assert words in text
+    assert len(lines(found)) <= LINES
+    chosen = commands(found)
+    assert (1 <= len(chosen) <= 3) if given.kind is not Unclear else not chosen
+    if chosen and chosen[0].words[1] == "data=csv":
+        assert {key for key in first_overrides(found) if key.startswith("data.")} == {"data.path", *given.keys} | (
+            {"data.horizon"} if found.horizon > 1 else set()  # type: ignore[union-attr]
+        )
+
+
+# ---- the commands train -------------------------------------------------------------------------------
+
+
+SMALL = ("trainer.max_steps=2", "trainer.accelerator=cpu", "instruments=none", "model.hidden_size=4")
+
+
+def train_small(words: Sequence[str], folder: Path, home: str) -> int:
+    """Runs a command of :func:`commands`, on a small network and for two updates."""
+    where = f"hydra.sweep.dir={folder / home}" if "-m" in words else f"hydra.run.dir={folder / home}"
+    kept = [word for word in words[1:] if not word.startswith("hydra.run.dir=")]
+    return train_command.main([*kept, *SMALL, where])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, given in CASES.items() if given.kind is not Unclear])
+def test_the_first_command_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = look(CASES[name].make(tmp_path))
+    assert train_small(commands(found)[0].words, tmp_path, "run") == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["trading_days", "weeks", "recordings", "json_lines_of_labelled_texts"])
+def test_the_other_commands_train(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = look(CASES[name].make(tmp_path))
+    for number, command in enumerate(commands(found)[1:]):
+        narrowed = [word.replace("seed=0,1,2", "seed=0").replace("range(5)", "0,4") for word in command.words]
+        assert train_small(narrowed, tmp_path, f"sweep{number}") == 0, capsys.readouterr().err
+
+
+# ---- what the person reads ----------------------------------------------------------------------------
+
+
+def test_what_is_printed_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my data").mkdir()
+    file = csv(tmp_path / "my data" / "a=b.csv", '"T (degC)",day', zip(weekly(), DAYS, strict=True))
+    assert start_command.main([str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("my data/a=b.csv\n")
+    pasted = [shlex.split(line) for line in printed.splitlines() if line.startswith("  rnnlab ")]
+    assert 1 <= len(pasted) <= 3
+    assert all(words[0] == "rnnlab" for words in pasted)
+    assert train_small(pasted[0][1:], tmp_path, "run") == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sales",
+        "T (degC)",
+        "p, mbar",
+        "112",
+        "true",
+        "1e3",
+        "a=b",
+        "größe",
+        'say "x"',
+        "a\\b\\",
+        "[x]",
+        "{x}",
+        "null",
+    ],
+)
+def test_any_name_survives_the_grammar_of_overrides(value: str) -> None:
+    config = compose("data=csv", override("data.target", value), override("data.known", [value, "b"]))
+    assert config["data"]["target"] == value
+    assert config["data"]["known"] == [value, "b"]
+
+
+def test_run_runs_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran: list[list[str]] = []
+    monkeypatch.setattr(train_command, "main", lambda arguments: ran.append(arguments) or 0)
+    file = CASES["one_series"].make(tmp_path)
+    assert start_command.main([str(file), "--run"]) == 0
+    assert ran == [["data=csv", "data.path=sales.csv", "data.target=sales", "data.time=day", "data.horizon=7"]]
+    nothing = CASES["rows_without_order"].make(tmp_path)
+    assert start_command.main([str(nothing), "--run"]) == 2
+    assert len(ran) == 1
+
+
+# ---- what cannot be read ------------------------------------------------------------------------------
+
+
+def a_run(folder: Path) -> Path:
+    (folder / "run").mkdir()
+    (folder / "run" / "status.json").write_text("{}")
+    return folder / "run"
+
+
+def a_sweep(folder: Path) -> Path:
+    return a_run(folder).parent
+
+
+def file_of(name: str, content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: CASES["one_series"].make(folder).with_name("sale.csv"), "did you mean 'sales.csv'?"),
+        (file_of("empty.csv", b" \n"), "is empty"),
+        (file_of("header.csv", b"a,b\n"), "has a header and no rows"),
+        (file_of("picture.csv", b"\x89PNG\r\n\x1a\n\0\0"), "is no text"),
+        (file_of("thing", b"\0\1\2" * 100), "rnnlab reads CSV"),
+        (file_of("latin.csv", "day,größe\n1,2\n".encode("latin-1")), "iconv"),
+        (file_of("text.txt", b"abc\n\xff\xfe\xfa\n"), "line 2: byte 0xff is no UTF-8"),
+        (file_of("ragged.csv", b"a,b\n1,2\n3,4,5\n"), "line 3: 3 cells, and the header has 2"),
+        (file_of("bad.jsonl", b'{"text": "a"}\n{"text\n'), "line 2 is no JSON"),
+        (file_of("bad.parquet", b"PAR1 and no more"), "cannot be read"),
+        (file_of("bad.ts", b"@data\n1,x:a\n"), "line 2"),
+        (file_of("table.xlsx", b"PK\3\4"), "save the sheet as CSV"),
+        (file_of("rows.json", b"[1]"), "jq -c"),
+        (file_of("my rows.csv.gz", b"\x1f\x8b"), "gunzip -k"),
+        (lambda folder: folder, "no file in this folder"),
+        (a_run, "is a run, and no data"),
+        (a_sweep, "rnnlab report"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    make: Callable[[Path], Path], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start_command.main([str(make(tmp_path))]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("rnnlab: ")
+    assert said in printed.err
+    assert not printed.out
+
+
+def test_start_is_among_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program(["--help"])
+    assert ended.value.code == 0
+    assert "\n  start " in capsys.readouterr().out
