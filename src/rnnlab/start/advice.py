@@ -213,7 +213,7 @@ def _seasons(found: Series) -> str:
     if not found.seasons:
         return "no season seen"
     parts = [f"{season.period} {found.step}s ({season.strength:.0%})" for season in found.seasons[:3]]
-    return f"season of {' and of '.join(parts)} of what the trend leaves"
+    return f"season of {' and of '.join(parts)}, in shares of what the trend leaves"
 
 
 def _trend(found: Series) -> str:

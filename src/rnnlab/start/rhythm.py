@@ -17,6 +17,8 @@ CLEAR = 0.5
 """And where no calendar suggests it."""
 STRAIGHT = 0.3
 """Share of the variance that a straight line must explain to be called a trend."""
+STEEP = 0.5
+"""Standard deviations of the series that a trend must rise or fall from end to end."""
 LONGEST = 50_000
 """Steps of a series that are looked at, its last ones."""
 
@@ -68,7 +70,8 @@ def find_trend(series: Sequence[np.ndarray], period: int = 1) -> Trend | None:
     left = smooth - (start + slope * at)
     strength = 1 - left.var() / smooth.var() if smooth.var() else 0.0
     # a random walk looks like a trend, too: it is one here, since a network has to deal with it
-    return Trend(float(start), float(start + slope), float(strength)) if strength >= STRAIGHT else None
+    steep = abs(slope) >= STEEP * values.std()
+    return Trend(float(start), float(start + slope), float(strength)) if strength >= STRAIGHT and steep else None
 
 
 def neighbours_alike(values: np.ndarray) -> float:

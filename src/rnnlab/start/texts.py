@@ -172,7 +172,7 @@ def _classes_by_file(files: Sequence[Path]) -> str:
             return ""
         sentences.append(words)
     if max(sentences) <= 4:
-        return f"their lines are short: {sum(sentences) / len(sentences):.1f} words each"
+        return f"lines of {sum(sentences) / len(sentences):.1f} words are no sentences"
     ends = [
         line.rstrip().endswith(SENTENCE_END)
         for file in files[:20]
