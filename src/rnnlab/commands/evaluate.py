@@ -68,17 +68,19 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
         accelerator = find_device(device).type
         configs = [{**config, "trainer": {**config["trainer"], "accelerator": accelerator}} for config in configs]
     from rnnlab.commands.outcome import ensemble_table, score_table
+    from rnnlab.commands.verdict import print_verdict
     from rnnlab.instruments.console import console
     from rnnlab.runs.ensemble import Member, evaluate_together
-    from rnnlab.runs.execution import evaluate as evaluate_one
+    from rnnlab.runs.execution import evaluate_and_judge
 
     changed = f" with {' '.join(overrides)}" if overrides else ""
     kept: dict[str, Any]
     if len(runs) == 1:
-        scores = evaluate_one(configs[0], runs[0], allow)
+        scores, verdict = evaluate_and_judge(configs[0], runs[0], allow)
         title = f"Test of {shown_path(runs[0].path)}{changed}"
         console().print(score_table(scores, title, runs[0].status.baseline))
-        kept = {"overrides": overrides, "metrics": scores}
+        print_verdict(verdict, runs[0].path)
+        kept = {"overrides": overrides, "metrics": scores, "verdict": verdict.plain()}
         home = runs[0].path
     else:
         together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)

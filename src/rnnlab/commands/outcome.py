@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from rnnlab.commands.verdict import print_verdict
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
@@ -32,6 +33,10 @@ def print_outcome(outcome: Outcome) -> None:
         out.say("Figures    ", f"{path}/figures/: {names}")
     tensorboard = pasted("--logdir", outcome.directory.path, program="tensorboard")
     out.say("TensorBoard", tensorboard)
+    status = outcome.directory.status
+    if status.verdict is not None:
+        out.print()
+        print_verdict(status.verdict, outcome.directory.path, status.directory)
 
 
 def score_table(metrics: Mapping[str, Any], title: str, baseline: str | None = None) -> Table:

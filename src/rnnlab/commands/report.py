@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser
+from rnnlab.commands.verdict import print_verdict
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
 from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, compare, shown
@@ -82,6 +83,9 @@ def print_leaderboard(
     ranked = [board for board in boards if board.ranked]
     most = SHOWN_OF_A_SEARCH if any("search" in told for _, told in found.sweeps) else SHOWN
     for board in ranked:
+        if board.warning:
+            out.print(board.warning, style="bold red")
+            out.print()
         _print_board(board, several=len(boards) > 1, most=most)
     if not ranked:
         out.print("no run is done yet: nothing to rank")
@@ -136,7 +140,12 @@ def _print_board(board: Board, several: bool, most: int) -> None:
     table.add_column("n", justify="right")
     # where there is room for it, the baseline by its name
     baseline = f"baseline ({board.baseline_name})" if wide and board.baseline_name else "baseline"
-    for name in (f"{board.monitor} ± std", "95 % interval", "test", baseline, *(WIDE_ONLY if wide else ())):
+    for name in (f"{board.monitor} ± std", "95 % interval", "test", baseline):
+        table.add_column(name, justify="right", no_wrap=True)
+    judged = any(group.verdict for group in ranked)
+    if judged:
+        table.add_column("verdict", no_wrap=wide)
+    for name in WIDE_ONLY if wide else ():
         table.add_column(name, justify="right", no_wrap=True)
     digits = 4 if wide else 3
     for row, group in zip(rows(board)[:most], ranked, strict=False):
@@ -149,6 +158,7 @@ def _print_board(board: Board, several: bool, most: int) -> None:
             f"{_number(row['ci_low'], digits)} – {_number(row['ci_high'], digits)}" if several_seeds else "one seed",
             _number(row["test"], digits),
             _number(row["baseline"], digits),
+            *((row["verdict"],) if judged else ()),
             *((f"{row['parameters']:,}" if row["parameters"] != "" else "", _number(row["seconds"])) if wide else ()),
         )
     out.print(table, soft_wrap=False)
@@ -156,10 +166,16 @@ def _print_board(board: Board, several: bool, most: int) -> None:
         out.print(f"… and {len(ranked) - most} more: they are in leaderboard.csv and on the page")
     if any(len(group.counted) < len(group.runs) for group in ranked):
         out.print("n: 2/3 says that two runs of three are done and counted", style="dim")
-    out.print(_verdict(board), soft_wrap=True)
+    out.print(_lead(board), soft_wrap=True)
     assert first.best_run is not None
     again = pasted(*arguments(first.best_run, folds=first.folds), directory=first.best_run.status.directory)
-    out.say("Best again", f"{again}\n")
+    out.say("Best again", again)
+    told = first.best_run.status
+    if told.verdict is not None and len(board.groups) == 1 and len(first.runs) == 1:
+        print_verdict(told.verdict, first.best_run.path, told.directory)
+    elif told.verdict is not None and board.warning:
+        print_verdict(told.verdict, first.best_run.path, told.directory, "of the best run")
+    out.print()
 
 
 def _title(board: Board, several: bool) -> str:
@@ -173,7 +189,7 @@ def _seeds(group: Group) -> str:
     return str(group.n) if group.n == len(group.runs) else f"{group.n}/{len(group.runs)}"
 
 
-def _verdict(board: Board) -> str:
+def _lead(board: Board) -> str:
     """How sure it is that the first is the best, in one line."""
     if not board.comparisons:
         return "One configuration: nothing to compare it with."

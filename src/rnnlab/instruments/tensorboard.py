@@ -99,6 +99,10 @@ class TensorBoard(Callback):
         summary.value.add(tag=f"{FINAL}/figures/{name}", image=image)
         self.writer.file_writer.add_summary(summary, epoch)
 
+    def say(self, name: str, markdown: str) -> None:
+        """Shows a text."""
+        self.writer.add_text(name, markdown)
+
     def finish(self, metrics: Mapping[str, Any], state: str) -> None:
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():

@@ -12,6 +12,7 @@ from typing import Any
 
 from rnnlab.runs.records import FOLD, RunRecord
 from rnnlab.runs.statistics import LEVEL, Estimate, Paired, estimate, holm, paired
+from rnnlab.store.verdict import Judgement
 
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
 
@@ -86,6 +87,20 @@ class Group:
         choose = min if self.mode == "min" else max
         return choose(self.counted, key=lambda run: run.metrics[self.monitor], default=None)
 
+    @cached_property
+    def verdicts(self) -> Counter[Judgement]:
+        """Of the runs that are counted; none of runs that were made before there were verdicts."""
+        return Counter(run.status.verdict.state for run in self.counted if run.status.verdict is not None)
+
+    @property
+    def verdict(self) -> str:
+        """``better``, or of several runs ``better in 2 of 3``; empty where there is none."""
+        if not self.verdicts:
+            return ""
+        state = Judgement.BETTER if Judgement.BETTER in self.verdicts else self.verdicts.most_common(1)[0][0]
+        count, total = self.verdicts[state], self.verdicts.total()
+        return state.words if count == total else f"{state.words} in {count} of {total}"
+
     @property
     def name(self) -> str:
         if self.parameters:
@@ -140,6 +155,27 @@ class Board:
     @property
     def records(self) -> Iterator[RunRecord]:
         return (run for group in self.groups for run in group.runs)
+
+    @property
+    def warning(self) -> str:
+        """That not one of several runs is worth anything, in a sentence; empty where one is, or there is no verdict."""
+        states = Counter[Judgement]()
+        for group in self.groups:
+            states += group.verdicts
+        runs = states.total()
+        if runs < 2 or runs < sum(group.n for group in self.groups):
+            return ""
+        if states[Judgement.AT_CHANCE] == runs:
+            return f"All {runs} runs are at chance: none learned anything that {self._named} does not know."
+        if not states[Judgement.BETTER] and not states[Judgement.NONE]:
+            return f"None of the {runs} runs is surely better than its best baseline."
+        return ""
+
+    @property
+    def _named(self) -> str:
+        names = {run.status.verdict.baseline for run in self.records if run.status.verdict is not None}
+        name = names.pop() if len(names) == 1 else None
+        return name.replace("_", "-") if name else "a trivial predictor"
 
     @property
     def undecided(self) -> int:

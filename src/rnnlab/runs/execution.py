@@ -35,6 +35,7 @@ from rnnlab.runs.build import (
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
+from rnnlab.runs.evidence import evidence
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
@@ -50,10 +51,12 @@ from rnnlab.runs.trainer import (
     one_thread,
     quiet_lightning,
 )
+from rnnlab.runs.verdict import Evidence, judge, markdown, unfinished
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.shell import pasted
 from rnnlab.spec import DataSpec
 from rnnlab.store.times import now
+from rnnlab.store.verdict import Advice, Verdict
 from rnnlab.tasks.task import Task
 
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
@@ -320,7 +323,8 @@ def _execute_locked(
         return _execute(directory, run, resume, stop, quiet, prune, seat)
     except (Interrupted, KeyboardInterrupt):
         if not refused:
-            _end(directory, "interrupted", "stopped by a signal")
+            go_on = Advice(words=("resume",), answers="How good does it become?")
+            _end(directory, "interrupted", "stopped by a signal", _untested(directory, "it was stopped", go_on))
         raise
     except (InputError, RunFailed) as error:
         if refused:
@@ -343,12 +347,24 @@ def _execute_locked(
             stop.restore()
 
 
-def _end(directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str) -> None:
+def _end(
+    directory: RunDirectory, state: Literal["failed", "interrupted"], reason: str, verdict: Verdict | None = None
+) -> None:
     if not is_first_process():
         return
     # where even the status cannot be written, the old one stays readable
     with contextlib.suppress(OSError, InputError):
-        directory.update_status(state, reason=reason, finished=now())
+        directory.update_status(state, reason=reason, finished=now(), verdict=verdict and verdict.plain())
+
+
+def _untested(directory: RunDirectory, why: str, *advice: Advice) -> Verdict | None:
+    """The verdict on a run that ended before its test; ``None`` where its files don't tell how far it came."""
+    try:
+        rows, config = directory.epochs, directory.config
+    except (OSError, InputError):
+        return None
+    seen = Evidence(metrics={}, rows=rows, monitor=str(config["monitor"]), mode=str(config["mode"]))
+    return unfinished(seen, why, advice)
 
 
 def _execute(
@@ -412,6 +428,7 @@ def _execute(
             threads=torch.get_num_threads(),
             finished=None,
             reason=None,
+            verdict=None,
         )
         if not quiet:
             print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
@@ -445,9 +462,13 @@ def _execute(
     if trainer.is_global_zero:
         figures = gallery.hang(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
         metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
+        verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
+        tensorboard.say("verdict", markdown(verdict, directory.path, status.directory))
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)
-        directory.update_status("done", finished=now(), seconds=metrics["seconds"], figures=figures)
+        directory.update_status(
+            "done", finished=now(), seconds=metrics["seconds"], figures=figures, verdict=verdict.plain()
+        )
     if trainer.world_size > 1:
         # who left early, with threads of its own still at work, would be taken for crashed and end the others
         trainer.strategy.barrier()
@@ -471,8 +492,15 @@ def _pruned(
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)
         reason = f"pruned after epoch {metrics['epochs']}"
+        verdict = _untested(directory, f"its search ended it after epoch {metrics['epochs']}")
         directory.update_status(
-            "done", finished=now(), seconds=metrics["seconds"], figures=[], pruned=metrics["epochs"], reason=reason
+            "done",
+            finished=now(),
+            seconds=metrics["seconds"],
+            figures=[],
+            pruned=metrics["epochs"],
+            reason=reason,
+            verdict=verdict and verdict.plain(),
         )
     if trainer.world_size > 1:
         trainer.strategy.barrier()
@@ -530,9 +558,21 @@ def evaluate(config: Mapping[str, Any], directory: RunDirectory, allow: Sequence
     Raises:
         InputError: there is no checkpoint, it does not fit, or the config cannot work.
     """
+    return evaluate_and_judge(config, directory, allow)[0]
+
+
+def evaluate_and_judge(
+    config: Mapping[str, Any], directory: RunDirectory, allow: Sequence[str] = ()
+) -> tuple[dict[str, float], Verdict]:
+    """As :func:`evaluate`, and what these scores are worth: the verdict does not look at how the run was trained.
+
+    Raises:
+        InputError: there is no checkpoint, it does not fit, or the config cannot work.
+    """
     run = prepare(config, allow, trained=read_checkpoint(directory.best_checkpoint))
     load_weights(run.task, directory.best_checkpoint)
-    return test(run, directory)
+    scores = test(run, directory)
+    return scores, replace(judge(evidence(run.config, run.data, run.task, scores, directory.status)), seen=(), next=())
 
 
 def test(run: Run, directory: RunDirectory) -> dict[str, float]:

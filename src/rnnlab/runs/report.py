@@ -14,7 +14,7 @@ from rnnlab.store.files import replace
 BEFORE = ("data", "task", "rank", "group")
 AFTER = (
     "n", "failed", "monitor", "mean", "std", "ci_low", "ci_high", "test", "test_std", "baseline", "baseline_name",
-    "p_holm", "parameters", "seconds", "best_run", "command",
+    "verdict", "p_holm", "parameters", "seconds", "best_run", "command",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def rows(board: Board) -> list[dict[str, Any]]:
                 "test_std": test.std,
                 "baseline": group.estimate(board.baseline).mean,
                 "baseline_name": board.baseline_name,
+                "verdict": group.verdict,
                 "p_holm": p.get(group.rank or 0, math.nan),
                 "parameters": int(best.metrics["parameters"]) if best and "parameters" in best.metrics else "",
                 "seconds": group.estimate("seconds").mean,

@@ -10,6 +10,7 @@ from typing import Any
 from rnnlab.errors import nearest, one_line
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged
+from rnnlab.store.verdict import Verdict
 
 STATUS = "status.json"
 BYTES = 4 * 2**20
@@ -62,6 +63,7 @@ class Status:
         seconds: of training.
         wall_seconds: of all attempts together.
         figures: paths of what was drawn, relative to the run's directory.
+        verdict: whether it is better than its trivial predictors, and what to try next.
         pruned: the epoch after which a search ended it.
         number: of a job in its sweep.
         trial: of a search that the job belongs to.
@@ -98,6 +100,7 @@ class Status:
     seconds: float | None = None
     wall_seconds: float | None = None
     figures: tuple[str, ...] = ()
+    verdict: Verdict | None = None
     pruned: int | None = None
     number: int | None = None
     trial: Mapping[str, Any] = field(default_factory=dict)
@@ -263,6 +266,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "choices": _choices,
     "versions": _names,
     "figures": _figures,
+    "verdict": Verdict.of,
     "slurm": _submission,
 }
 assert set(_CHECKS) == {each.name for each in fields(Status)} - {"facts"}

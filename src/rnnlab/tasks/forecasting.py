@@ -162,25 +162,51 @@ class Forecasting(Task):
         """As ever; but where forecasts are no plain numbers ``(n, parameters)``, and of each its ``(n, 3)`` truth, the
         unit of its MASE and its step ahead.
         """
-        valid = valid_steps(batch.inputs, batch.lengths)
-        units = self.spec.scaling.to_units
         if self._plain:
+            valid = valid_steps(batch.inputs, batch.lengths)
+            units = self.spec.scaling.to_units
             return units(output)[valid].flatten(), units(batch.targets)[valid].flatten()
+        forecast, truth, unit, step, known = self._in_units(output, batch)
+        return forecast[known], torch.stack([truth[known], unit[known], step[known].to(truth)], -1)
+
+    def _in_units(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """``(batch, steps, values, parameters)`` the forecasts and, ``(batch, steps, values)`` each, the true values,
+        the unit of their MASE, the step ahead and whether the truth is known.
+        """
         if batch.origin is None:
+            units = self.spec.scaling.to_units
             ones = torch.ones_like(batch.targets)
             shift, scale = (
                 ones * torch.tensor(each).to(ones) for each in (self.spec.scaling.shift, self.spec.scaling.scale)
             )
-            truth, unit, step = units(batch.targets)[valid], ones[valid], ones[valid]
-            forecast = self.distribution.split(output)[valid]
-            forecast = self.distribution.in_units(forecast, shift[valid], scale[valid], self.spec.scaling.log)
+            truth, unit, step = units(batch.targets), ones, ones
+            forecast = self.distribution.in_units(self.distribution.split(output), shift, scale, self.spec.scaling.log)
+            known = valid_steps(batch.inputs, batch.lengths)[..., None] & truth.isfinite()
         else:
             truth = batch.origin.actual[:, -output.shape[1] :]
             shift, scale, unit = batch.origin.scales.unbind(1)
             forecast = self.distribution.in_units(output, shift, scale, self.spec.scaling.log)
             step = torch.arange(1, truth.shape[1] + 1, device=truth.device)[:, None].expand_as(truth)
-        known = truth.isfinite()
-        return forecast[known], torch.stack([truth[known], unit[known], step[known].to(truth)], -1)
+            known = truth.isfinite()
+        return forecast, truth, unit, step, known
+
+    @property
+    def verdict_score(self) -> str:  # type: ignore[override]
+        """The absolute error of forecasts over several steps, which many series have in common; else the squared."""
+        return "mse" if self.spec.steps_ahead is None else "mae"
+
+    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self._plain:
+            units = self.spec.scaling.to_units
+            point, truth = units(output), units(batch.targets)
+            known = valid_steps(batch.inputs, batch.lengths)[..., None].expand_as(truth)
+        else:
+            forecast, truth, _, _, known = self._in_units(output, batch)
+            point = self.distribution.point(forecast)
+        error = absolute_error if self.spec.steps_ahead is not None else squared_error
+        errors = torch.where(known, error(point, truth), 0).flatten(1).double()
+        known = known.flatten(1)
+        return errors.sum(1) / known.sum(1).clamp_min(1), known.sum(1)
 
     def baseline(self, batch: Batch) -> Tensor:
         """Persistence: the value of now is the value to come (0, the scaled mean, where now is no such value)."""
@@ -333,10 +359,11 @@ class Forecasting(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.origin is not None:
-            self._score(self.scores["test"], self.forecast(batch), batch)
-            self._score(self.scores["baseline"], self.baseline(batch), batch)
+            self._test(self.scores["test"], "network", self.forecast(batch), batch)
+            self._test(self.scores["baseline"], self.baseline_name, self.baseline(batch), batch)
             for number, reference in enumerate(self.spec.references[1:], 1):
-                self._score(self.reference_scores[reference.name], self.reference(batch, number), batch)
+                scores = self.reference_scores[reference.name]
+                self._test(scores, reference.name, self.reference(batch, number), batch)
             return
         super().test_step(batch, batch_idx)
         if batch.future is None or self.spec.horizon is None:

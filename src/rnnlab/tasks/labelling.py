@@ -31,6 +31,7 @@ class Labelling(Task):
     target_kind = "tokens"
     baseline_name = "chance"
     training_scores = ("accuracy",)
+    verdict_score = "accuracy"
 
     def __init__(
         self,
@@ -71,6 +72,11 @@ class Labelling(Task):
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         answers = self._answers(batch)
         return (output.argmax(-1) == answers).sum(1) / (answers != IGNORED).sum(1)
+
+    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        asked = self._answers(batch) != IGNORED
+        right = (output.argmax(-1) == batch.targets) & asked
+        return right.sum(1) / asked.sum(1).clamp_min(1), asked.sum(1)
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         answers = self._answers(batch)

@@ -99,6 +99,15 @@ class LanguageModeling(Task):
         assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(*batch.targets.shape, -1)
 
+    @property
+    def verdict_score(self) -> str:  # type: ignore[override]
+        return self.score
+
+    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        nats = F.cross_entropy(output.transpose(1, 2), batch.targets, ignore_index=IGNORED, reduction="none")
+        known = (batch.targets != IGNORED).sum(1)
+        return self.read_loss(nats.sum(1) / known.clamp_min(1)), known
+
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         return token_predictions(self(batch), batch, self.spec.target.names)
 

@@ -25,7 +25,7 @@ class Regression(Task):
 
     target_kind = "value"
     baseline_name = "mean"
-    sequence_score_name = "mse"
+    sequence_score_name = verdict_score = "mse"
 
     def __init__(
         self,
@@ -57,6 +57,10 @@ class Regression(Task):
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         units = self.spec.scaling.to_units
         return (units(output) - units(batch.targets)).square().mean(-1)
+
+    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        errors = self.sequence_score(output, batch)
+        return errors, torch.ones_like(errors)
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         units = self.spec.scaling.to_units

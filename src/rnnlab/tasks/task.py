@@ -109,6 +109,8 @@ class Task(LightningModule, ABC):
     highest. rnnlab's own are known: accuracy, f1, r2, exact_match."""
     baseline_name: str = "trivial predictor"
     """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
+    verdict_score: str = "loss"
+    """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
     sequence_score_name: ClassVar[str] = "accuracy"
     """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
@@ -136,6 +138,7 @@ class Task(LightningModule, ABC):
         self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})
         self.score_by_length = ScoreByLength(self.sequence_score_name)
         self._training = TrainingTotals(("loss", *self.training_scores))
+        self._judged: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     # ---- what an objective says -------------------------------------------------------------
 
@@ -171,6 +174,32 @@ class Task(LightningModule, ABC):
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor | None:
         """``(batch,)`` the ``sequence_score_name`` of each sequence; ``None`` where sequences have no score each."""
         return None
+
+    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``(batch,)`` the ``verdict_score`` of each sequence, and ``(batch,)`` how many elements it is the mean of.
+
+        The loss by default, of one sequence after the other.
+        """
+        losses, weights = [], []
+        for number in range(len(batch.inputs)):
+            alone = slice(number, number + 1)
+            one = batch.map(lambda part, alone=alone: part[alone])  # type: ignore[misc]
+            losses.append(self.loss(output[alone], one))
+            weights.append(torch.as_tensor(self.weight(one), device=output.device))
+        return torch.stack(losses), torch.stack(weights)
+
+    @property
+    def judged(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What :meth:`judge` gave in the last test, ``(sequences,)`` each, of ``network`` and of each baseline by name.
+
+        Empty before the first test, and where several processes share the sequences of a test.
+        """
+        if self._trainer is not None and self._trainer.world_size > 1:
+            return {}
+        return {
+            name: (torch.cat([score for score, _ in parts]).cpu(), torch.cat([weight for _, weight in parts]).cpu())
+            for name, parts in self._judged.items()
+        }
 
     def combine(self, outputs: Tensor) -> Tensor:
         """What several networks put out together: ``(members, …)`` to ``(…)``, real values as their mean."""
@@ -240,8 +269,8 @@ class Task(LightningModule, ABC):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         output = self(batch)
-        self._score(self.scores["test"], output, batch)
-        self._score(self.scores["baseline"], self.baseline(batch), batch)
+        self._test(self.scores["test"], "network", output, batch)
+        self._test(self.scores["baseline"], self.baseline_name, self.baseline(batch), batch)
         score = self.sequence_score(output, batch)
         if score is not None and batch.lengths is not None:
             self.score_by_length.update(score, batch.lengths)
@@ -249,6 +278,11 @@ class Task(LightningModule, ABC):
     def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
         assert isinstance(scores, Scores)
         scores.update(self.loss(output, batch), self.weight(batch), *self.compared(output, batch))
+
+    def _test(self, scores: nn.Module, name: str, output: Tensor, batch: Batch) -> None:
+        """Scores what a predictor says of a batch of the test, and of each of its sequences."""
+        self._score(scores, output, batch)
+        self._judged.setdefault(name, []).append(self.judge(output, batch))
 
     def _fail(self, loss: float) -> None:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -279,6 +313,9 @@ class Task(LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val", "val")
+
+    def on_test_epoch_start(self) -> None:
+        self._judged = {}
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test", "test")

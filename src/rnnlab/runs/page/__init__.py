@@ -20,7 +20,9 @@ from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
+from rnnlab.runs.verdict import command as verdict_command
 from rnnlab.shell import pasted
+from rnnlab.store.verdict import Judgement
 
 HERE = Path(__file__).parent
 NUMBERS_OF_CURVES = 300_000
@@ -110,6 +112,7 @@ def _board(board: Board, home: Path, shared: int) -> dict[str, Any]:
             for each, adjusted in zip(board.comparisons, board.adjusted, strict=True)
         ],
         "undecided": board.undecided,
+        "warning": board.warning,
         "averaged": max(1, math.ceil(max((len(r.epochs.get("epoch", ())) for r in records), default=1) / points)),
         "omitted": sorted(_curve_names(records) - set(scores)),
     }
@@ -129,6 +132,8 @@ def _group(
         "score": [_digits(each, 7) for each in (score.mean, score.std, score.low, score.high)],
         "test": [_digits(each, 7) for each in (test.mean, test.std, test.low, test.high)],
         "baseline": _digits(group.estimate(board.baseline).mean, 7),
+        "verdict": group.verdict,
+        "judged": _verdict(best) if best else None,
         "size": best.metrics.get("parameters") if best else None,
         "seconds": _digits(group.estimate("seconds").mean),
         "states": dict(group.states),
@@ -146,6 +151,16 @@ def _group(
         ],
         "curves": [_curve(group, name, points) for name in scores],
     }  # fmt: skip
+
+
+def _verdict(run: RunRecord) -> dict[str, Any] | None:
+    """What a run is worth, and the commands to try next."""
+    told = run.status.verdict
+    if told is None:
+        return None
+    commands = [[advice.answers, verdict_command(advice, run.path, run.status.directory)] for advice in told.next]
+    good = told.state in (Judgement.BETTER, Judgement.NONE)
+    return {"state": told.state.words, "good": good, "text": told.text, "seen": list(told.seen), "next": commands}
 
 
 # ---- learning curves -----------------------------------------------------------------------------

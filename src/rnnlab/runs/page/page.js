@@ -171,6 +171,16 @@
 
   // ---- sections ------------------------------------------------------------------------------
 
+  function verdict(board, best) {
+    const judged = best.judged;
+    if (!judged) return null;
+    return el("div", { class: `verdict ${judged.good ? "" : "warn"}` },
+      board.warning && el("p", { class: "bad" }, board.warning),
+      el("p", {}, el("strong", { class: judged.good ? "good" : "bad" }, "Verdict on its best run"), `: ${judged.text}`),
+      judged.seen.map((line) => el("p", { class: "small quiet" }, line)),
+      judged.next.map(([answers, line]) => [el("p", { class: "small quiet" }, answers), code(line)]));
+  }
+
   function answer(board) {
     const ranked = reals(board), best = ranked[0];
     if (!best) return el("section", { class: "card answer" }, el("p", { class: "headline" }, "No run is done yet: there is nothing to rank."));
@@ -191,6 +201,7 @@
       el("p", { class: "eyebrow" }, `Best of ${plural(ranked.length, "configuration")} by ${board.monitor} (${board.mode === "min" ? "lower" : "higher"} is better)`),
       el("p", { class: "headline" }, best.name),
       el("p", {}, sure),
+      verdict(board, best),
       best.states.failed && el("p", { class: "warn" }, `${best.states.failed} of its ${plural(best.runs.length, "run")} failed: the mean is of those that did not.`),
       el("dl", { class: "facts" },
         el("div", {}, el("dt", {}, `${board.monitor}, validation`), el("dd", {}, plusMinus(mean, std), el("small", {}, is(std) ? `mean ± std of ${plural(best.n, "seed")}` : "one seed: no spread"))),
@@ -233,6 +244,7 @@
       { name: el("span", {}, "seeds, mean, interval", el("br"), sv("svg", { width: wide, height: 14 }, spaced(labelled(ticks(at, 3), 2), at).map(([value, text]) => sv("text", { x: at(value), y: 11, "text-anchor": "middle" }, text)))), cell: (group) => group.rank ? interval(group, at, wide) : "" },
       { name: board.test, num: true, value: (group) => group.test[0], cell: (group) => is(group.test[0]) ? plusMinus(group.test[0], group.test[1]) : "" },
       { name: board.trivial ? `baseline (${board.trivial})` : "baseline", num: true, title: "of the trivial predictor on the same test data", value: (group) => group.baseline, cell: (group) => is(group.baseline) ? short(group.baseline) : "" },
+      ...(board.groups.some((group) => group.verdict) ? [{ name: "verdict", title: "beside the best baseline, on the test data", value: (group) => group.verdict, cell: (group) => group.verdict ? el("span", { class: group.verdict.startsWith("better") ? "good" : "bad" }, group.verdict) : "" }] : []),
       { name: "p (Holm)", num: true, title: "paired t test against the best", value: (group) => { const each = others.get(group); return each ? each[6] : null; }, cell: (group) => others.has(group) ? probability(others.get(group)[6]) : group.rank === 1 ? "best" : "" },
       { name: "parameters", num: true, value: (group) => group.size, cell: (group) => is(group.size) ? group.size.toLocaleString("en") : "" },
       { name: "seconds", num: true, value: (group) => group.seconds, cell: (group) => is(group.seconds) ? short(group.seconds, 3) : "" },
@@ -569,6 +581,7 @@
       { name: "worse by", num: true, value: (row) => is(row.each[2]) ? sign * row.each[2] : null, cell: (row) => is(row.each[2]) ? short(sign * row.each[2], 3) : "–" },
       { name: "95 % interval", num: true, cell: (row) => { const ends = [row.each[3], row.each[4]].filter(is).map((value) => sign * value).sort((a, b) => a - b); return ends.length ? range(ends[0], ends[1]) : "–"; } },
       { name: "p", num: true, value: (row) => row.each[5], cell: (row) => probability(row.each[5]) },
+      ...(board.groups.some((group) => group.verdict) ? [{ name: "verdict", title: "beside the best baseline, on the test data", value: (group) => group.verdict, cell: (group) => group.verdict ? el("span", { class: group.verdict.startsWith("better") ? "good" : "bad" }, group.verdict) : "" }] : []),
       { name: "p (Holm)", num: true, value: (row) => row.each[6], cell: (row) => el("span", { class: is(row.each[6]) && row.each[6] < 0.05 ? "good" : "" }, probability(row.each[6])) },
       { name: "", cell: (row) => !is(row.each[5]) ? el("span", { class: "quiet" }, row.each[0] < 2 ? "needs two common seeds" : "no spread to test against") : row.each[6] < 0.05 ? "told apart" : el("span", { class: "quiet" }, "not told apart") },
     ];

@@ -1,0 +1,71 @@
+"""What a run and its data show, gathered for its verdict."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnlab.data.sequence import SPLITS, SequenceData
+from rnnlab.data.series import SeriesData
+from rnnlab.runs.verdict import Evidence, drift
+from rnnlab.store.config_file import flat
+from rnnlab.store.status import Status
+from rnnlab.tasks.task import Task
+
+
+def evidence(
+    config: Mapping[str, Any],
+    data: SequenceData,
+    task: Task,
+    metrics: Mapping[str, float],
+    status: Status,
+    rows: Sequence[Mapping[str, float]] = (),
+    budget: int = 0,
+) -> Evidence:
+    """What :func:`rnnlab.runs.verdict.judge` judges by, of a run that was just tested.
+
+    Args:
+        config: of the run.
+        data: that it was tested on.
+        task: whose last test it was.
+        metrics: final scores, flat.
+        status: of the run.
+        rows: of ``metrics.csv``; none where its training is not to be looked at.
+        budget: updates that were to be made.
+    """
+    spec = data.spec
+    ahead = spec.steps_ahead or 1
+    return Evidence(
+        metrics=metrics,
+        score=task.verdict_score,
+        baseline=task.baseline_name,
+        higher=task.higher_is_better,
+        items={name: (scores.numpy(), weights.numpy()) for name, (scores, weights) in task.judged.items()},
+        dependent=-(-ahead // getattr(data, "test_stride", 1)) if isinstance(data, SeriesData) else 1,
+        ordered=isinstance(data, SeriesData) or spec.streamed,
+        constant=spec.target.kind != "values" or (spec.horizon is None and not spec.references),
+        rows=rows,
+        monitor=str(config["monitor"]),
+        mode=str(config["mode"]),
+        steps=int(metrics.get("steps", 0)),
+        budget=budget,
+        sequences={split: data.size(split) for split in SPLITS},
+        thing="window" if isinstance(data, SeriesData) else "chunk" if spec.streamed else "sequence",
+        parameters=int(metrics.get("parameters", 0)),
+        length=spec.length,
+        period=spec.period,
+        drift=_drift(data) if isinstance(data, SeriesData) else 0.0,
+        config=flat(config),
+        choices=status.choices,
+        overrides=status.overrides,
+        config_dirs=status.config_dirs,
+    )
+
+
+def _drift(data: SeriesData) -> float:
+    """Of the series whose level moves most, in the training part."""
+    found = [0.0]
+    for start, end in data.training_parts():
+        values = data.observed(slice(start, end))
+        found += [drift(np.asarray(values[:, column], float)) for column in range(values.shape[1])]
+    return max(found)

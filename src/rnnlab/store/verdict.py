@@ -1,0 +1,164 @@
+"""What a run turned out to be worth, as ``status.json`` keeps it under ``verdict``."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import Any
+
+from rnnlab.errors import nearest, one_line
+
+MOST_COMMANDS = 3
+VERBS = ("train", "resume", "evaluate", "inspect", "report")
+
+
+class Judgement(str, Enum):
+    """How a network compares with the best trivial predictor on the same test data."""
+
+    BETTER = "better"
+    UNCERTAIN = "uncertain"
+    NOT_BETTER = "not_better"
+    AT_CHANCE = "at_chance"
+    NONE = "none"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def words(self) -> str:
+        """As a table shows it."""
+        return {"none": "no verdict"}.get(self.value, self.value.replace("_", " "))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """A command that is likely to help.
+
+    Attributes:
+        words: a verb of rnnlab and its arguments; a verb other than ``train`` is about the run, whose directory comes
+            behind it.
+        answers: the question that it answers.
+    """
+
+    words: tuple[str, ...]
+    answers: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a run turned out to be worth.
+
+    Attributes:
+        state: the judgement.
+        text: it in plain words, a line.
+        score: by which it was judged, such as ``mae``; ``None`` where there was nothing to judge by.
+        network: its value on the test data.
+        baseline: the best of the trivial predictors.
+        beside: that one's value of the same score.
+        gain: how much better the network is, as a share of ``beside`` for errors and as a difference where
+            ``absolute``; negative where it is worse.
+        low: lower end of the 95 % confidence interval of ``gain``; ``None`` where nobody can tell.
+        high: upper end.
+        absolute: whether ``gain`` is a difference in the score's own unit.
+        seen: what stands out in the run and in its data, a sentence each.
+        next: the commands that are most likely to help, at most three.
+    """
+
+    state: Judgement
+    text: str
+    score: str | None = None
+    network: float | None = None
+    baseline: str | None = None
+    beside: float | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    absolute: bool = False
+    seen: tuple[str, ...] = ()
+    next: tuple[Advice, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {name: value for name, value in {**asdict(self), "state": self.state.value}.items() if value is not None}
+
+    @classmethod
+    def of(cls, facts: Any) -> "Verdict":
+        """The verdict that a mapping says; what it does not know is ignored.
+
+        Raises:
+            ValueError: a part is missing or of a wrong type.
+        """
+        if isinstance(facts, Verdict):
+            return facts
+        if not isinstance(facts, Mapping):
+            raise ValueError("must be a mapping")
+        values: dict[str, Any] = {}
+        for name, check in _CHECKS.items():
+            value = facts.get(name)
+            if value is not None:
+                try:
+                    values[name] = check(value)
+                except ValueError as error:
+                    raise ValueError(f"has a {name} that {error}") from None
+        for name in ("state", "text"):
+            if name not in values:
+                raise ValueError(f"has no {name}")
+        return cls(**values)
+
+
+def _state(value: Any) -> Judgement:
+    try:
+        return Judgement(value)
+    except ValueError:
+        names = [each.value for each in Judgement]
+        raise ValueError(f"must be one of {', '.join(names)}{nearest(str(value)[:40], names)}") from None
+
+
+def _line(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return one_line(value)
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError("must be a list of texts")
+    return tuple(map(_line, value))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("must be a number")
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _next(value: Any) -> tuple[Advice, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError("must be a list of commands")
+    return tuple(map(_advice, value[:MOST_COMMANDS]))
+
+
+def _advice(value: Any) -> Advice:
+    words = value.get("words") if isinstance(value, Mapping) else None
+    if not isinstance(words, Sequence) or isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise ValueError("must be a list of commands")
+    if not words or words[0] not in VERBS:
+        raise ValueError(f"must be a list of commands, each with one of the verbs {', '.join(VERBS)}")
+    return Advice(words=tuple(words), answers=_line(value.get("answers")))
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "state": _state,
+    **dict.fromkeys(("text", "score", "baseline"), _line),
+    **dict.fromkeys(("network", "beside", "gain", "low", "high"), _number),
+    "absolute": _truth,
+    "seen": _lines,
+    "next": _next,
+}
+assert set(_CHECKS) == {each.name for each in fields(Verdict)}

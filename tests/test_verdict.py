@@ -1,0 +1,626 @@
+"""What a run is said to be worth: on made curves for each case, and in every place where a person reads it."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import choices, compose
+
+from rnnlab.commands.evaluate import main as evaluate_main
+from rnnlab.commands.report import print_leaderboard
+from rnnlab.errors import Interrupted
+from rnnlab.runs.evidence import evidence
+from rnnlab.runs.execution import Outcome, execute, prepare
+from rnnlab.runs.verdict import (
+    Evidence,
+    baselines,
+    blocks,
+    command,
+    drift,
+    judge,
+    paired_proportions,
+    ratio_interval,
+    unfinished,
+)
+from rnnlab.store.status import Status
+from rnnlab.store.verdict import Advice, Judgement, Verdict
+
+N = 200
+CONFIG = {
+    "optimizer.lr": 0.003,
+    "optimizer.weight_decay": 0.0,
+    "model.hidden_size": 64,
+    "model.num_layers": 1,
+    "model.dropout": 0.0,
+    "data.num_samples": 2000,
+    "early_stopping.patience": 20,
+    "trainer.max_epochs": None,
+}
+
+
+def falling(start: float, end: float, epochs: int = 40) -> list[float]:
+    """A curve that flattens out on its way from ``start`` to ``end``."""
+    return [end + (start - end) * math.exp(-0.3 * epoch) for epoch in range(epochs)]
+
+
+def steadily(start: float, end: float, epochs: int = 40) -> list[float]:
+    return [start + (end - start) * epoch / (epochs - 1) for epoch in range(epochs)]
+
+
+def rows(train: Sequence[float], val: Sequence[float], **more: Sequence[float]) -> list[dict[str, float]]:
+    columns = {"train/loss": train, "val/loss": val, **{name.replace("_", "/", 1): v for name, v in more.items()}}
+    return [{"epoch": k + 1, **{name: each[k] for name, each in columns.items()}} for k in range(len(train))]
+
+
+def classified(right: float, chance: float = 0.125, n: int = N, **changed: Any) -> Evidence:
+    """A classification: the network is right on a share of the sequences, the majority class on another."""
+    ours = (np.arange(n) < round(right * n)).astype(float)
+    theirs = (np.arange(n)[::-1] < round(chance * n)).astype(float)
+    ones = np.ones(n)
+    made: dict[str, Any] = {
+        "metrics": {
+            "test/loss": 2.0, "baseline/loss": 2.08, "test/accuracy": ours.mean(), "baseline/accuracy": theirs.mean(),
+        },
+        "score": "accuracy",
+        "baseline": "majority class",
+        "items": {"network": (ours, ones), "majority class": (theirs, ones)},
+        "constant": True,
+        "rows": rows(falling(2.1, 0.05), falling(2.1, 0.1)),
+        "steps": 2000,
+        "budget": 2000,
+        "sequences": {"train": 1600, "val": 200, "test": n},
+        "config": CONFIG,
+        "choices": {"model": "gru", "data": "remember_first"},
+        "overrides": ("data=remember_first", "seed=3"),
+    }  # fmt: skip
+    return Evidence(**{**made, **changed})
+
+
+def forecast(
+    network: float,
+    persistence: float = 2.0,
+    linear_ar: float = 1.0,
+    n: int = N,
+    horizon: int = 1,
+    noise: float = 0.3,
+    **changed: Any,
+) -> Evidence:
+    """A forecast of a series: mean absolute errors around three levels."""
+    rng = np.random.default_rng(0)
+
+    def errors(mean: float) -> np.ndarray:
+        drawn = np.abs(mean * (1 + noise * rng.standard_normal(n)))
+        return drawn * mean / drawn.mean()
+
+    ones = np.ones(n)
+    made: dict[str, Any] = {
+        "metrics": {
+            "test/loss": network**2, "baseline/loss": persistence**2, "baseline/linear_ar/loss": linear_ar**2,
+            "test/mae": network, "baseline/mae": persistence, "baseline/linear_ar/mae": linear_ar,
+        },
+        "score": "mae",
+        "baseline": "persistence",
+        "items": {
+            name: (errors(mean), ones)
+            for name, mean in (("network", network), ("persistence", persistence), ("linear_ar", linear_ar))
+        },
+        "dependent": horizon,
+        "ordered": True,
+        "thing": "window",
+        "rows": rows(falling(1.0, 0.1), falling(1.0, 0.12)),
+        "steps": 2000,
+        "budget": 2000,
+        "sequences": {"train": 500, "val": 100, "test": n},
+        "length": 24,
+        "config": {**CONFIG, "data.num_samples": None, "data.length": 24, "data.path": "x.csv"},
+        "choices": {"model": "gru", "data": "csv"},
+        "overrides": ("data=csv", "data.path=x.csv"),
+    }  # fmt: skip
+    return Evidence(**{**made, **changed})
+
+
+def said(verdict: Verdict) -> str:
+    return " | ".join(" ".join(advice.words) for advice in verdict.next)
+
+
+# ---- the judgement ---------------------------------------------------------------------------------
+
+
+def test_better_says_by_how_much_and_how_sure() -> None:
+    verdict = judge(classified(0.97))
+    assert verdict.state is Judgement.BETTER
+    assert verdict.gain == pytest.approx(0.845)
+    assert verdict.low is not None and verdict.high is not None
+    assert 0.75 < verdict.low < 0.845 < verdict.high < 0.92
+    assert verdict.text.startswith(
+        "better than majority class: accuracy 0.97 beside 0.125, 84.5 points higher (95 % interval "
+    )
+    assert verdict.text.endswith(" points, 200 test sequences)")
+    assert verdict.next == ()
+
+
+def test_the_best_of_several_baselines_counts() -> None:
+    verdict = judge(forecast(0.8))
+    assert (verdict.state, verdict.baseline, verdict.beside) == (Judgement.BETTER, "linear_ar", 1.0)
+    assert "better than linear-ar, its best baseline: mae 0.8 beside 1, 20 % lower (95 % interval " in verdict.text
+    worse = judge(forecast(1.5))
+    assert (worse.state, worse.baseline) == (Judgement.NOT_BETTER, "linear_ar")
+    assert "not better than linear-ar: mae 1.5 beside 1, 50 % higher (95 % interval " in worse.text
+    assert judge(forecast(11.0)).text.startswith("not better than linear-ar: mae 11 beside 1, 11 times as large")
+
+
+def test_an_interval_that_holds_zero_is_not_surely_better() -> None:
+    verdict = judge(forecast(0.98))
+    assert verdict.state is Judgement.UNCERTAIN
+    assert verdict.low is not None and verdict.high is not None
+    assert verdict.low < 0 < verdict.gain < verdict.high  # type: ignore[operator]
+    assert "-m data=csv data.path=x.csv seed=1,2,3,4" in said(verdict)
+
+
+def test_overlapping_windows_count_for_fewer() -> None:
+    alone, overlapping = judge(forecast(0.9, n=120)), judge(forecast(0.9, n=120, horizon=24))
+    assert alone.low is not None and overlapping.low is not None
+    assert overlapping.high - overlapping.low > alone.high - alone.low  # type: ignore[operator]
+    few = judge(forecast(0.5, n=20, horizon=6))
+    assert few.state is Judgement.UNCERTAIN and few.low is None
+    assert "how sure can't be said from 20 windows, of which 6 in a row overlap" in few.text
+
+
+def test_without_errors_of_each_sequence_the_text_says_so() -> None:
+    verdict = judge(forecast(0.5, items={}))
+    assert verdict.state is Judgement.BETTER and verdict.low is None
+    assert "how sure can't be said, since the mae of linear-ar is not known of each window" in verdict.text
+    assert judge(forecast(0.995, items={})).state is Judgement.UNCERTAIN
+    assert judge(forecast(1.2, items={})).state is Judgement.NOT_BETTER
+
+
+def test_a_score_that_is_no_mean_of_its_sequences_has_no_interval() -> None:
+    made = forecast(0.5)
+    scores, weights = made.items["network"]
+    verdict = judge(forecast(0.5, items={**made.items, "network": (scores * 2, weights)}))
+    assert verdict.low is None and "mae is no mean over windows" in verdict.text
+
+
+def test_a_score_that_not_every_baseline_has_gives_way_to_the_loss() -> None:
+    made = classified(0.9)
+    verdict = judge(classified(0.9, metrics={**made.metrics, "baseline/naive_bayes/loss": 0.5}))
+    assert (verdict.score, verdict.baseline, verdict.state) == ("loss", "naive_bayes", Judgement.NOT_BETTER)
+
+
+def test_the_monitored_score_decides_where_all_have_it() -> None:
+    made = forecast(1.5)
+    metrics = {**made.metrics, "test/mape": 4.0, "baseline/mape": 9.0, "baseline/linear_ar/mape": 5.0}
+    verdict = judge(forecast(1.5, metrics=metrics, monitor="val/mape"))
+    assert (verdict.score, verdict.state) == ("mape", Judgement.BETTER)
+    assert "since mape is not known of each window" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "text"),
+    [
+        ({}, "no verdict: there is no score on test data"),
+        ({"test/mae": math.nan, "baseline/mae": 1.0}, "no verdict: test/mae is no number"),
+        ({"test/mae": math.inf, "baseline/mae": 1.0}, "no verdict: test/mae is no number"),
+        ({"test/mae": 3.0}, "no verdict: mae 3 on the test data, and no baseline to hold it against"),
+        ({"test/mae": 3.0, "baseline/mae": math.nan}, "no verdict: mae 3 on the test data, and no baseline"),
+    ],
+)
+def test_what_cannot_be_judged_is_not(metrics: dict[str, float], text: str) -> None:
+    verdict = judge(forecast(1.0, metrics=metrics, items={}))
+    assert verdict.state is Judgement.NONE
+    assert verdict.text.startswith(text)
+
+
+def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
+    metrics = {"test/mse": 0.5, "baseline/mse": 1.0, "rollout/mse": 3.0, "baseline/rollout/mse": 2.0}
+    made = forecast(0.5, score="mse", metrics=metrics, items={})
+    assert baselines(made, "mse") == {"persistence": 1.0}
+    assert judge(made).text.endswith("; but worse on its own predictions: mse 3 beside 2")
+
+
+def test_a_perfect_baseline_cannot_be_beaten() -> None:
+    verdict = judge(forecast(0.1, metrics={"test/mae": 0.1, "baseline/mae": 0.0}, items={}))
+    assert verdict.state is Judgement.NOT_BETTER and verdict.absolute
+    assert "mae 0.1 beside 0, 0.1 higher" in verdict.text
+
+
+def test_a_negative_loss_has_no_ratio() -> None:
+    verdict = judge(forecast(0.1, score="loss", metrics={"test/loss": -1.5, "baseline/loss": -0.5}, items={}))
+    assert verdict.absolute and verdict.gain == pytest.approx(1.0)
+    assert "loss -1.5 beside -0.5, 1 lower" in verdict.text
+
+
+# ---- what is seen, and what to try -----------------------------------------------------------------
+
+
+def test_at_chance_in_training_too() -> None:
+    flat = [2.09, 2.085, 2.08] * 14
+    verdict = judge(classified(0.13, rows=rows(flat, flat), config={**CONFIG, "data.length": 50}))
+    assert verdict.state is Judgement.AT_CHANCE
+    assert verdict.text.startswith("at chance, not better than majority class: accuracy 0.13 beside 0.125")
+    assert verdict.seen == ("training, too, stayed at chance",)
+    assert said(verdict) == (
+        "train -m data=remember_first seed=3 optimizer.lr=0.0003,0.001,0.009 | "
+        "train data=remember_first seed=3 data.length=12 | resume trainer.max_steps=10000"
+    )
+
+
+def test_a_plateau_that_was_left_early_is_given_time() -> None:
+    flat = [2.08] * 21
+    verdict = judge(classified(0.13, rows=rows(flat, flat), steps=1050))
+    assert verdict.state is Judgement.AT_CHANCE
+    assert said(verdict).startswith("train data=remember_first seed=3 early_stopping.patience=null | ")
+
+
+def test_what_was_learned_by_heart_is_not_at_chance() -> None:
+    train, val = falling(2.1, 0.05), steadily(2.08, 3.6)
+    verdict = judge(classified(0.13, rows=rows(train, val)))
+    assert verdict.state is Judgement.UNCERTAIN
+    assert verdict.seen == ("training went on getting better (loss 0.05), and validation was best in epoch 1 of 40",)
+    assert said(verdict) == (
+        "train data=remember_first seed=3 data.num_samples=20000 | "
+        "train data=remember_first seed=3 model.hidden_size=16 | "
+        "train data=remember_first seed=3 optimizer=adamw optimizer.weight_decay=0.1"
+    )
+
+
+def test_learned_by_heart_from_a_file_with_several_layers() -> None:
+    config = {**CONFIG, "data.path": "x.ts", "model.num_layers": 2}
+    verdict = judge(classified(0.13, rows=rows(falling(2.1, 0.05), falling(2.1, 1.9)), config=config))
+    assert "stayed behind (loss 1.9)" in verdict.seen[0]
+    assert said(verdict).startswith("train data=remember_first seed=3 model.dropout=0.3 | ")
+    assert "num_samples" not in said(verdict)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "resume trainer.max_steps=6000"),
+        ({"trainer.max_epochs": 10}, "resume trainer.max_epochs=30"),
+        # its rate has come down: going on is another course than from the start
+        ({"scheduler._target_": "rnnlab.tasks.schedules.one_cycle"}, "train data=csv data.path=x.csv"),
+    ],
+)
+def test_still_falling_asks_for_more_updates(config: dict[str, Any], words: str) -> None:
+    curve = steadily(1.0, 0.2)
+    made = forecast(1.4, rows=rows(curve, curve))
+    verdict = judge(forecast(1.4, rows=rows(curve, curve), config={**made.config, **config}))
+    assert verdict.seen == ("val/loss was still falling when the updates were used up",)
+    assert said(verdict).startswith(words)
+    better = judge(forecast(0.5, rows=rows(curve, curve)))
+    assert better.state is Judgement.BETTER and len(better.next) == 1
+
+
+def test_a_score_that_rises_is_still_rising() -> None:
+    curve = steadily(0.2, 0.6)
+    made = classified(0.6, rows=rows(falling(2.1, 1.0), falling(2.1, 1.0), val_accuracy=curve))
+    verdict = judge(classified(0.6, rows=made.rows, monitor="val/accuracy", mode="max"))
+    assert verdict.seen == ("val/accuracy was still rising when the updates were used up",)
+
+
+def test_a_run_that_was_stopped_early_is_not_still_falling() -> None:
+    curve = steadily(1.0, 0.2)
+    assert not judge(forecast(0.5, rows=rows(curve, curve), steps=1000)).seen
+
+
+def test_a_season_beyond_the_window() -> None:
+    verdict = judge(forecast(1.5, period=52))
+    assert verdict.seen[0] == "the season of 52 steps is longer than the window of 24"
+    assert said(verdict).startswith("train data=csv data.path=x.csv data.length=65 | ")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"data.window_scaling": "global"}, "data.window_scaling=last"),
+        ({"data.residual_of": "none", "data.strategy": "direct"}, "data.residual_of=persistence"),
+    ],
+)
+def test_a_trend(config: dict[str, Any], words: str) -> None:
+    made = forecast(1.5)
+    verdict = judge(forecast(1.5, drift=3.0, config={**made.config, **config}))
+    assert verdict.seen[0].startswith("the series has a trend")
+    assert said(verdict).startswith(f"train data=csv data.path=x.csv {words} | ")
+    # what the data does about it already is not advised again
+    assert not judge(forecast(1.5, drift=3.0, config={**made.config, "data.window_scaling": "last"})).seen
+
+
+def test_a_test_on_longer_sequences() -> None:
+    made = classified(0.13)
+    config = {**CONFIG, "data.test_length": [41, 100]}
+    verdict = judge(classified(0.13, metrics={**made.metrics, "val/accuracy": 0.99}, config=config))
+    assert verdict.seen[0] == "the test is on longer sequences than were trained; on validation the accuracy is 0.99"
+    assert said(verdict).startswith("train data=remember_first seed=3 data.test_length=null | ")
+
+
+def test_a_class_that_has_nearly_all() -> None:
+    verdict = judge(classified(0.95, chance=0.95, config={**CONFIG, "task.class_weights": "none"}))
+    assert "95 % of the test sequences are of one class" in verdict.seen
+    assert "task.class_weights=balanced monitor=val/f1" in said(verdict)
+
+
+def test_gradients_that_are_always_clipped() -> None:
+    curves = rows(falling(2.1, 1.9), falling(2.1, 1.9), gradient_clipped=[1.0] * 40)
+    verdict = judge(classified(0.13, rows=curves))
+    assert "nearly every gradient was clipped" in verdict.seen
+    assert "optimizer.lr=0.0003" in said(verdict)
+
+
+def test_nothing_in_particular_is_seen() -> None:
+    verdict = judge(forecast(1.5))
+    assert verdict.seen == ()
+    assert said(verdict) == (
+        "train -m data=csv data.path=x.csv optimizer.lr=0.0003,0.001,0.009 | "
+        "train -m data=csv data.path=x.csv model=lstm,lru"
+    )
+
+
+def test_a_run_that_ended_before_its_test() -> None:
+    made = forecast(1.0, metrics={}, rows=rows([1.0, 0.5], [1.1, 0.7]))
+    assert unfinished(made, "it was stopped").text == (
+        "no verdict: it was stopped, so that it is not tested; val/loss was 0.7 at best"
+    )
+    assert unfinished(forecast(1.0, rows=()), "it was stopped").text.endswith("so that it is not tested")
+
+
+def test_commands_can_be_pasted(tmp_path: Path) -> None:
+    curve = steadily(1.0, 0.2)
+    made = forecast(1.4, rows=rows(curve, curve), config_dirs=("my conf",), overrides=("data=csv", "hydra.run.dir=x"))
+    words = [command(advice, tmp_path / "a run") for advice in judge(made).next]
+    assert words[0].endswith(f"rnnlab resume '{tmp_path}/a run' trainer.max_steps=6000")
+    assert words[1].endswith("rnnlab train -m --config-dir 'my conf' data=csv optimizer.lr=0.0003,0.001,0.009")
+
+
+# ---- statistics ------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_a_ratio_covers_it() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        base = rng.gamma(2.0, size=60)
+        low, high = ratio_interval(base * 0.3 + 0.4 * rng.standard_normal(60), base, 60)
+        covered += low < 0.3 < high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_the_interval_covers_where_neighbours_are_alike() -> None:
+    rng = np.random.default_rng(2)
+    covered, naive = 0, 0
+    for _ in range(200):
+        shocks = rng.standard_normal(410)
+        gains = 1 + np.convolve(shocks, np.ones(10) / 10, "valid")  # sums of ten in a row, as ten steps ahead are
+        low, high = ratio_interval(gains, np.ones(len(gains)), blocks(len(gains), 10, ordered=True))
+        covered += low < 1 < high
+        low, high = ratio_interval(gains, np.ones(len(gains)), len(gains))
+        naive += low < 1 < high
+    assert 0.88 <= covered / 200 <= 0.99
+    assert naive / 200 < 0.7
+
+
+def test_the_interval_of_a_difference_of_accuracies_covers_it() -> None:
+    rng = np.random.default_rng(3)
+    covered = sum(
+        low < 0.2 < high
+        for low, high in (
+            paired_proportions(rng.choice([1, -1, 0], 40, p=[0.35, 0.15, 0.5]).astype(float)) for _ in range(500)
+        )
+    )
+    assert 0.92 <= covered / 500 <= 0.98
+    low, high = paired_proportions(np.ones(10))
+    assert 0.4 < low < 1 and high == 1  # ten of ten is no proof of all
+
+
+def test_drift_tells_a_trend_from_a_season() -> None:
+    time = np.arange(240)
+    season, noise = np.sin(2 * np.pi * time / 12), np.random.default_rng(0).standard_normal(240)
+    assert drift(season + 0.3 * noise) < 0.5
+    assert drift(season + 0.02 * time) > 3
+    assert drift(np.ones(240)) == 0
+    assert drift(np.array([1.0, np.nan])) == 0
+    assert math.isfinite(drift(np.where(time % 7 == 0, np.nan, season + 0.02 * time)))
+
+
+# ---- the store -------------------------------------------------------------------------------------
+
+
+def test_a_verdict_stands_in_the_status_and_comes_back() -> None:
+    verdict = judge(classified(0.13, rows=rows([2.08] * 40, [2.08] * 40)))
+    status = Status.of(json.loads(json.dumps({"state": "done", "verdict": verdict.plain()})))
+    assert status.verdict == verdict
+    assert Status.of({"state": "done"}).verdict is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([], "verdict must be a mapping"),
+        ({"state": "better"}, "verdict has no text"),
+        ({"state": "beter", "text": ""}, "did you mean 'better'?"),
+        ({"state": "better", "text": "x", "gain": "0.1"}, "has a gain that must be a number"),
+        ({"state": "better", "text": "x", "next": [{"words": ["rm", "-rf"], "answers": ""}]}, "one of the verbs"),
+        ({"state": "better", "text": "x", "next": [{"words": "train"}]}, "must be a list of commands"),
+    ],
+)
+def test_a_verdict_is_checked_when_it_is_read(wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match="verdict") as error:
+        Status.of({"state": "done", "verdict": wrong})
+    assert message in str(error.value)
+
+
+def test_what_a_verdict_says_moves_no_cursor() -> None:
+    facts = {"state": "better", "text": "a\nb\x1b[2J", "seen": ["c\nd"]}
+    verdict = Verdict.of(facts)
+    assert "\n" not in verdict.text and "\x1b" not in verdict.text and verdict.seen == ("c d",)
+
+
+# ---- real runs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("sine", "adding", "an_bn", "copy_memory", "text") else pytest.mark.slow)
+        for name in choices("data")
+        if name not in ("csv", "random")
+    ],
+)
+def test_a_run_is_judged_by_the_mean_of_its_sequences(name: str) -> None:
+    """What stands in the table is the weighted mean of what the verdict's interval is made of."""
+    run = prepare(compose(f"data={name}", "data.num_samples=60", "data.batch_size=7", "instruments=none"))
+    task: Any = run.task
+    batch = run.data.split("test").batch(slice(0, 7))
+    output = task(batch) if batch.origin is None else task.forecast(batch)
+    scores, weights = task.judge(output, batch)
+    assert scores.shape == weights.shape == (len(batch.inputs),)
+    metric = task.metrics()[task.verdict_score]
+    metric.update(*task.compared(output, batch))
+    mean = (scores.double() * weights).sum() / weights.sum()
+    torch.testing.assert_close(mean, metric.compute().double(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_task_of_ones_own_is_judged_by_its_loss() -> None:
+    from rnnlab.tasks.task import Task
+
+    run = prepare(compose("data=adding", "data.num_samples=40", "instruments=none"))
+    batch = run.data.split("test").batch(slice(0, 4))
+    output = run.task(batch)
+    scores, weights = Task.judge(run.task, output, batch)
+    torch.testing.assert_close((scores * weights).sum() / weights.sum(), run.task.loss(output, batch))
+
+
+TINY = ("data.num_samples=80", "data.test_fraction=0.25", "trainer.max_steps=20", "instruments=none")
+
+
+def test_a_run_ends_with_its_verdict(train: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]) -> None:
+    from rnnlab.commands.outcome import print_outcome
+
+    outcome = train("data=sine", "model=rnn", *TINY)
+    verdict = outcome.directory.status.verdict
+    assert verdict is not None
+    assert (verdict.score, verdict.baseline) == ("mse", "persistence")
+    assert verdict.network == pytest.approx(outcome.metrics["test/mse"])
+    assert verdict.low is not None
+    print_outcome(outcome)
+    printed = capsys.readouterr().out
+    assert verdict.text in printed
+    last = printed[printed.index("Verdict") :]
+    assert "TensorBoard" not in last
+    for advice in verdict.next:
+        assert advice.answers in last
+
+
+def test_evaluate_judges_the_scores_and_not_the_training(
+    train: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = train("data=classification", "model=rnn", *TINY)
+    capsys.readouterr()
+    assert evaluate_main([str(outcome.directory.path), "data.noise=0.3"]) == 0
+    printed = capsys.readouterr().out
+    assert "Verdict" in printed and "majority class" in printed and "Next" not in printed
+    (kept,) = (outcome.directory.path / "evaluations").iterdir()
+    assert json.loads(kept.read_text())["verdict"]["baseline"] == "majority class"
+
+
+def test_a_stopped_run_says_how_far_it_came_and_a_resumed_one_what_it_is_worth(
+    train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import signal
+
+    from rnnlab.runs.directory import RunDirectory
+    from rnnlab.runs.recorder import Recorder
+
+    config = compose("data=sine", "model=rnn", *TINY, "trainer.steps_per_epoch=5")
+    directory = RunDirectory.claim(tmp_path / "run", config)
+
+    def stop(self: Recorder, trainer: Any, *args: Any) -> bool:
+        return trainer.current_epoch >= 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "_is_stopped", stop)
+        patched.setattr(Recorder, "_stop", lambda self: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+        with pytest.raises(Interrupted):
+            execute(directory, config)
+    verdict = directory.status.verdict
+    assert verdict is not None and verdict.state is Judgement.NONE
+    assert verdict.text.startswith("no verdict: it was stopped, so that it is not tested; val/loss was ")
+    assert verdict.next == (Advice(words=("resume",), answers="How good does it become?"),)
+    execute(directory, directory.config, resume=True)
+    after = directory.status.verdict
+    assert after is not None and after.state is not Judgement.NONE
+
+
+def test_evidence_knows_the_series(train: Callable[..., Outcome], tmp_path: Path) -> None:
+    table = ["month,sales", *(f"{2000 + k // 12}-{1 + k % 12:02d}-01,{k + k % 12}" for k in range(120))]
+    (tmp_path / "sales.csv").write_text("\n".join(table) + "\n")
+    config = compose(
+        "data=csv", f"data.path={tmp_path}/sales.csv", "data.target=sales", "data.time=month", "data.horizon=3",
+        "data.length=6", "instruments=none",
+    )  # fmt: skip
+    run = prepare(config)
+    made = evidence(run.config, run.data, run.task, {}, Status.of({"state": "done"}))
+    assert (made.score, made.period, made.dependent, made.ordered, made.constant) == ("mae", 12, 3, True, False)
+    assert made.drift > 1 and made.thing == "window"
+
+
+# ---- many runs -------------------------------------------------------------------------------------
+
+
+def sweep(place: Path, states: Sequence[str | None]) -> Path:
+    """The files of runs with these verdicts."""
+    for seed, state in enumerate(states):
+        path = place / f"sweep/{seed}"
+        path.mkdir(parents=True)
+        (path / "config.yaml").write_text(
+            f"seed: {seed}\nmonitor: val/loss\nmode: min\nmodel: {{_target_: rnnlab.network.gru}}\n"
+            "data: {_target_: rnnlab.data.sine.Sine}\ntask: {_target_: rnnlab.tasks.forecasting.Forecasting}\n"
+        )
+        verdict = {
+            "state": state, "text": f"a verdict that is {state}", "baseline": "majority class", "seen": ["a plateau"],
+            "next": [{"words": ["resume", "trainer.max_steps=9000"], "answers": "More?"}],
+        }  # fmt: skip
+        told = {"state": "done", "host": "elsewhere", "choices": {"model": "gru"}, "overrides": [f"seed={seed}"]}
+        (path / "status.json").write_text(json.dumps({**told, **({"verdict": verdict} if state else {})}))
+        metrics = {"val/loss": 0.5 + seed, "test/loss": 0.6, "baseline/loss": 0.7}
+        (path / "metrics.json").write_text(json.dumps(metrics))
+    return place / "sweep"
+
+
+def test_a_sweep_all_at_chance_says_so_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_leaderboard([sweep(tmp_path, ["at_chance"] * 3)])
+    printed = capsys.readouterr().out
+    assert printed.startswith("All 3 runs are at chance: none learned anything that majority class does not know.")
+    assert "trainer.max_steps=9000" in printed
+    page = (tmp_path / "sweep/report.html").read_text()
+    assert "All 3 runs are at chance" in page and "a plateau" in page and "More?" in page
+    (row,) = csv.DictReader((tmp_path / "sweep/leaderboard.csv").read_text().splitlines())
+    assert row["verdict"] == "at chance"
+
+
+@pytest.mark.parametrize(
+    ("states", "column", "first"),
+    [
+        (["better", "better"], "better", ""),
+        (["better", "uncertain", "not_better"], "better in 1 of 3", ""),
+        (["not_better", "uncertain"], "not better in 1 of 2", "None of the 2 runs is surely better"),
+        (["none", "none"], "no verdict", ""),
+        # runs from before there were verdicts are read as they were
+        ([None, None], "", ""),
+        (["at_chance", None], "at chance", ""),
+    ],
+)
+def test_the_leaderboard_has_the_verdicts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], states: list[str | None], column: str, first: str
+) -> None:
+    print_leaderboard([sweep(tmp_path, states)])
+    printed = capsys.readouterr().out
+    assert printed.startswith(first or "Leaderboard")
+    (row,) = csv.DictReader((tmp_path / "sweep/leaderboard.csv").read_text().splitlines())
+    assert row["verdict"] == column
+    assert ("verdict" in printed) == bool(column)
