@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,14 @@ def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
     made = forecast(0.5, score="mse", metrics=metrics, items={})
     assert baselines(made, "mse") == {"persistence": 1.0}
     assert judge(made).text.endswith("; but worse on its own predictions: mse 3 beside 2")
+
+
+def test_a_rival_is_told_and_decides_nothing() -> None:
+    metrics = {"test/bits": 2.2, "baseline/bits": 4.5, "baseline/bigram/bits": 3.5, "baseline/xz/bits": 1.9}
+    made = forecast(0.5, score="bits", baseline="unigram", metrics={**metrics, "baseline/gzip/bits": 2.5}, items={})
+    verdict = judge(replace(made, rivals=("gzip", "xz")))
+    assert (verdict.state, verdict.baseline) == (Judgement.BETTER, "bigram")
+    assert verdict.text.endswith("; xz has 1.9")
 
 
 def test_a_perfect_baseline_cannot_be_beaten() -> None:
@@ -508,7 +517,7 @@ def test_a_run_ends_with_its_verdict(train: Callable[..., Outcome], capsys: pyte
     assert verdict.network == pytest.approx(outcome.metrics["test/mse"])
     assert verdict.low is not None
     print_outcome(outcome)
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert verdict.text in printed
     last = printed[printed.index("Verdict") :]
     assert "TensorBoard" not in last
@@ -608,7 +617,7 @@ def test_a_sweep_all_at_chance_says_so_first(tmp_path: Path, capsys: pytest.Capt
     [
         (["better", "better"], "better", ""),
         (["better", "uncertain", "not_better"], "better in 1 of 3", ""),
-        (["not_better", "uncertain"], "not better in 1 of 2", "None of the 2 runs is surely better"),
+        (["not_better", "uncertain"], "not better in 1 of 2", "None of the 2 runs is clearly better"),
         (["none", "none"], "no verdict", ""),
         # runs from before there were verdicts are read as they were
         ([None, None], "", ""),

@@ -1,5 +1,6 @@
 """A verdict as a person reads it."""
 
+import textwrap
 from pathlib import Path
 
 from rnnlab.instruments.console import console
@@ -26,9 +27,22 @@ def print_verdict(verdict: Verdict, path: Path, directory: str | None = None, wh
     """
     out = console()
     text = f"{whose}: {verdict.text}" if whose else verdict.text
-    out.say("Verdict    ", text, f"bold {COLOURS[verdict.state]}")
+    _say("Verdict", text, f"bold {COLOURS[verdict.state]}")
     for line in verdict.seen:
-        out.say("Seen       ", line)
+        _say("Seen", line)
     for number, advice in enumerate(verdict.next):
-        out.say("           " if number else "Next       ", advice.answers)
-        out.print(f"            {command(advice, path, directory)}")
+        _say("" if number else "Next", advice.answers)
+        out.print(f"{INDENT}{command(advice, path, directory)}")  # in one piece, to be pasted
+
+
+INDENT = " " * len("TensorBoard ")
+"""Under the labels of what is printed above a verdict."""
+
+
+def _say(label: str, text: str, style: str = "bold") -> None:
+    """Prints a labelled text, broken between words where the terminal ends."""
+    out = console()
+    first, *rest = textwrap.wrap(text, max(40, out.width - len(INDENT)), break_on_hyphens=False) or [""]
+    out.say(label.ljust(len(INDENT) - 1), first, style)
+    for line in rest:
+        out.print(f"{INDENT}{line}")

@@ -128,6 +128,8 @@ class SequenceData(LightningDataModule, ABC):
     num_workers: NonNegativeInt = 0
     bucket: bool = True
     augmentation: Augmentation | None = None
+    rivals: ClassVar[tuple[str, ...]] = ()
+    """Names of :meth:`baselines` that are no trivial predictors, but what a good network is held against."""
     held_out: ClassVar[str] = "test"
     """What pictures call the sequences of the test split."""
 

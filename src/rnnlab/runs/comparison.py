@@ -168,7 +168,7 @@ class Board:
         if states[Judgement.AT_CHANCE] == runs:
             return f"All {runs} runs are at chance: none learned anything that {self._named} does not know."
         if not states[Judgement.BETTER] and not states[Judgement.NONE]:
-            return f"None of the {runs} runs is surely better than its best baseline."
+            return f"None of the {runs} runs is clearly better than its best baseline."
         return ""
 
     @property

@@ -38,6 +38,7 @@ class Evidence:
             ``baseline/linear_ar/mae`` …
         score: by which the task is judged.
         baseline: name of the trivial predictor whose scores stand under ``baseline/``.
+        rivals: names of predictors under ``baseline/`` that are not trivial: they are told, and decide nothing.
         higher: names of scores of one's own that are better the higher they are.
         items: of ``network`` and of each baseline by name, in the order of the test; empty where unknown.
         dependent: so many test sequences in a row depend on each other: 1 where each is drawn by itself.
@@ -64,6 +65,7 @@ class Evidence:
     metrics: Mapping[str, float]
     score: str = "loss"
     baseline: str | None = None
+    rivals: tuple[str, ...] = ()
     higher: tuple[str, ...] = ()
     items: Mapping[str, Items] = field(default_factory=dict)
     dependent: int = 1
@@ -146,6 +148,10 @@ def unfinished(evidence: Evidence, why: str, advice: Sequence[Advice] = ()) -> V
 
 def baselines(evidence: Evidence, score: str) -> dict[str, float]:
     """The trivial predictors that have a score, by name."""
+    return {name: value for name, value in _predictors(evidence, score).items() if name not in evidence.rivals}
+
+
+def _predictors(evidence: Evidence, score: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in evidence.metrics.items():
         head, _, rest = name.partition("/")
@@ -524,11 +530,11 @@ def _text(
     several = len(baselines(evidence, score)) > 1
     lead = {
         Judgement.BETTER: f"better than {name}{', its best baseline' if several else ''}",
-        Judgement.UNCERTAIN: f"not surely better than {name}",
+        Judgement.UNCERTAIN: f"not clearly better than {name}",
         Judgement.NOT_BETTER: f"not better than {name}",
         Judgement.AT_CHANCE: f"at chance, not better than {name}",
     }[state]
-    return f"{lead}: {how} ({_sure(evidence, score, gain)}){_rollout(evidence)}"
+    return f"{lead}: {how} ({_sure(evidence, score, gain)}){_rollout(evidence)}{_rivals(evidence, score, network)}"
 
 
 def _amount(score: str, gain: Gain, network: float, beside: float) -> str:
@@ -572,6 +578,18 @@ def _rollout(evidence: Evidence) -> str:
         return ""
     how = "on its own predictions" if ours < theirs else "but worse on its own predictions"
     return f"; {how}: mse {_number(ours)} beside {_number(theirs)}"
+
+
+def _rivals(evidence: Evidence, score: str, network: float) -> str:
+    """Which rivals are better all the same."""
+    predictors = _predictors(evidence, score)
+    rises = _rises(evidence, score)
+    better = [
+        f"{shown_name(name)} has {_number(predictors[name])}"
+        for name in evidence.rivals
+        if name in predictors and (predictors[name] > network) == rises and predictors[name] != network
+    ]
+    return f"; {' and '.join(better)}" if better else ""
 
 
 def shown_name(baseline: str) -> str:
