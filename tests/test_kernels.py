@@ -490,16 +490,35 @@ def test_code_that_others_could_have_written_is_not_run(tmp_path: Path, monkeypa
 # ---- the layout ----------------------------------------------------------------------------------------------------
 
 
-def test_rows_stand_in_falling_order_of_length_in_groups() -> None:
+def test_sequences_of_different_lengths_share_lanes() -> None:
     lengths = torch.tensor([1, 5, 0, 2, 5, 1, 1, 1, 1, 3, 1])
     found = varying(lengths, 6)
-    assert (found.rows, found.steps) == (16, 5)
-    assert found.ends.tolist() == 8 * [5] + 8 * [1]
-    assert found.offsets.tolist() == [0, 16, 24, 32, 40, 48]
-    assert found.order is not None and found.order[:4].tolist() == [1, 4, 9, 3]
-    assert found.places is not None and found.places[16:20].tolist() == [7, 25, 55, 19]
-    assert found.row_of is not None
+    assert (found.lanes, found.steps) == (8, 5)
+    assert found.ends.tolist() == [5, 5, 3, 2, 3, 3, 1, 1]
+    # a step, its lane, the sequence after it (11 for none) and the one before it
+    assert found.events[:4].tolist() == [[3, 2, 11, 9], [2, 3, 11, 3], [1, 4, 8, 0], [3, 4, 11, 8]]
+    assert found.row_of is not None and found.places is not None and found.idle is not None
     valid = torch.arange(6) < lengths[:, None]
     assert (found.row_of.view(11, 6) < found.total).equal(valid)
-    assert dense(3, 4).order is not None and dense(8, 4).order is None
-    assert dense(8, 40).blocks(80) == [(0, 10), (10, 20), (20, 30), (30, 40)]
+    steps = valid.flatten().nonzero()[:, 0]
+    assert found.places[found.row_of[steps]].equal(steps)
+    assert len(found.idle) + len(steps) == found.total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lanes_end_at_about_the_same_step(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(10, 201, (64,), generator=generator)
+    assert varying(lengths, 200).total < 1.07 * int(lengths.sum())
+
+
+def test_one_long_sequence_makes_no_rows_for_the_short_ones() -> None:
+    lengths = torch.full((256,), 10)
+    lengths[7] = 1000
+    assert varying(lengths, 1000).total == 8 * 1000
+
+
+def test_a_full_batch_is_taken_as_it_stands() -> None:
+    assert dense(3, 4).places is not None and dense(8, 4).places is None
+    assert varying(torch.full((8,), 4), 4).places is None
+    assert [block[:2] for block in dense(8, 40).blocks(80)] == [(0, 10), (10, 20), (20, 30), (30, 40)]

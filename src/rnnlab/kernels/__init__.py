@@ -153,10 +153,7 @@ def run_stacked(
     ):
         found = _remembered(cell, x.dtype, {name: tensor[0] for name, tensor in named.items()})
         if found is not None and not found.random:
-            from rnnlab.kernels.members import run_members
-
-            tensors = [named[name.removeprefix("cell.")] for name in found.trace.names]
-            return run_members(found, x, parts, lengths, tensors)
+            return found.stacked(cell, x, parts, lengths, named)
     single = len(parts) == 1 and isinstance(functional_state(cell, named), Tensor)
 
     def loop(

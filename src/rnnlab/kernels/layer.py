@@ -3,7 +3,7 @@
 import ctypes
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -12,19 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from rnnlab.kernels import native
 from rnnlab.kernels.layout import Layout, dense, varying
-from rnnlab.kernels.planning import Kernel, Plan, is_multiple, plan, width_of
+from rnnlab.kernels.planning import Plan, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
-from rnnlab.kernels.tracing import INPUT, Node, NotDerivable, StepModule, Trace, map_leaves, needed, trace
+from rnnlab.kernels.program import Program
+from rnnlab.kernels.tracing import INPUT, PARAMETERS, Node, NotDerivable, StepModule, Trace, needed, trace
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
-aten: Any = torch.ops.aten
-
-BLOCK_ROWS = 1024
-"""Rows of a block of steps: what a kernel writes of them is still in the cache when the products read it."""
+BLOCK_ROWS = 2048
+"""Of a block of steps, for each member: its memory is small beside that of a long sequence."""
 SHARE = 2**21
 """Numbers that a thread must have to compute with, or it is not worth waking."""
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
@@ -47,32 +46,38 @@ class Derived:
         self.machine = native.machine()
         self.trace: Trace = trace(cell, dtype)
         self.plan: Plan = plan(self.trace)
-        self.real = "float" if dtype == torch.float32 else "double"
+        self.real, self.itemsize = ("float", 4) if dtype == torch.float32 else ("double", 8)
         self.hidden = width_of(self.trace.output)
         self.random = self.trace.random
-        kernels = {"forward": self.plan.forward, "backward": self.plan.backward}
-        for kernel in kernels.values():
+        self.kernels = {"forward": self.plan.forward, "backward": self.plan.backward}
+        for kernel in self.kernels.values():
             for expr in kernel.expressions():
                 if expr.op in LIBRARY and expr.op not in native.library():
                     raise NotDerivable(f"there is no kernel for {expr.op} on this machine")
-        self.kernels = kernels
-        self.tile = {name: tile_rows(kernel, self.real, self.machine) for name, kernel in kernels.items()}
-        self._functions: dict[tuple[str, bool], Any] = {}
+        self.tile = {name: tile_rows(kernel, self.real, self.machine) for name, kernel in self.kernels.items()}
+        self.numbers = {name: sum(kernel.sizes.values()) for name, kernel in self.kernels.items()}
+        self._functions: dict[str, Any] = {}
         read = {expr.data[0] for expr in self.plan.backward.expressions() if expr.op == "rows"}
         self.kept_inputs = [name for name in self.plan.inputs if name in read]
         self.single = self.trace.single
-        self._after: dict[tuple[bool, ...], tuple[list[Node], list[Node]]] = {}
+        marker = self.trace.marker
+        self.before = Program(self.plan.before, [n for n in self.plan.before if n.dtype is not None], marker)
+        self.read_after = [
+            node for node in self.plan.rows_for_after if node.kind == INPUT and node is not self.trace.x
+        ]  # fmt: skip
+        made = [node for node in self.plan.of_inputs if not node.random]
+        self.of_inputs = Program(made, [*self.plan.inputs.values(), *self.read_after], marker)
+        self._after: dict[tuple[bool, ...], After] = {}
 
-    def function(self, name: str, masked: bool) -> Any:
+    def function(self, name: str) -> Any:
         """A kernel, ready to be called."""
-        if (name, masked) not in self._functions:
-            symbol = f"{name}_masked" if masked else name
-            text = print_kernel(symbol, self.kernels[name], self.real, self.machine, masked)
+        if name not in self._functions:
+            text = print_kernel(name, self.kernels[name], self.real, self.machine)
             kind = ctypes.CFUNCTYPE(
-                None, *([ctypes.c_int64] * 4), ctypes.c_void_p, ctypes.c_int64, *([ctypes.c_void_p] * 4)
+                None, *([ctypes.c_int64] * 4), ctypes.c_void_p, ctypes.c_int64, *([ctypes.c_void_p] * 2)
             )
-            self._functions[name, masked] = kind(native.load(text, symbol))
-        return self._functions[name, masked]
+            self._functions[name] = kind(native.load(text, name))
+        return self._functions[name]
 
     def __call__(
         self, cell: Any, x: Features, state: State | None, lengths: Lengths | None
@@ -82,40 +87,69 @@ class Derived:
         parts = (state,) if isinstance(state, Tensor) else state
         named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
         tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
-        output, *last = _Layer.apply(self, cell, lengths, BLOCK_ROWS, x, *parts, *tensors)
+        output, *last = _Layer.apply(self, cell, lengths, BLOCK_ROWS, False, x, *parts, *tensors)
         return output, last[0] if self.single else tuple(last)
 
-    def after(self, wanted: Sequence[bool]) -> tuple[list[Node], list[Node]]:
-        """The nodes that give the wanted ones of the gradients of x and of the tensors, and those of the steps that
-        they read.
-        """
+    def stacked(
+        self, cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor]
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """The layer of all members of a fleet: see :func:`rnnlab.kernels.run_stacked`."""
+        tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
+        return _Layer.apply(self, cell, lengths, BLOCK_ROWS, True, x, *parts, *tensors)
+
+    def after(self, wanted: Sequence[bool]) -> "After":
+        """What gives the wanted ones of the gradients of x and of the tensors."""
         key = tuple(wanted)
         if key not in self._after:
-            grads = [self.trace.grad_x, *self.trace.grad_tensors]
-            used = needed(grad for grad, want in zip(grads, wanted, strict=True) if want)
-            self._after[key] = (
-                [node for node in self.plan.after if node in used],
-                [node for node in self.plan.rows_for_after if node in used],
-            )
+            self._after[key] = After(self, key)
         return self._after[key]
 
     # ---- running ---------------------------------------------------------------------------------------------
-    def of_parameters(self, tensors: Sequence[Tensor]) -> dict[Node, Any]:
-        """All values that are the same at each step."""
+    def of_parameters(self, tensors: Sequence[Tensor], stacked: bool) -> tuple[dict[Node, Any], dict[str, Tensor]]:
+        """All values that are the same at each step, and those that the kernels read, as they read them."""
         env: dict[Node, Any] = dict(zip(self.trace.tensors, tensors, strict=True))
-        run_nodes(self.plan.before, env, self.trace.marker, 1)
-        return env
+        given = [env[node] for node in self.before.given]
+        made = self.before(given, 1) if not stacked else vmap(lambda *own: tuple(self.before(own, 1)))(*given)
+        env.update(zip(self.before.results, made, strict=True))
+        handed = {}
+        for name, (node, change) in self.plan.parameters.items():
+            if node.op != "constant":
+                value = vmap(change)(env[node]) if stacked else change(env[node])
+            elif stacked:
+                value = change(node.value).expand(len(tensors[0]), *change(node.value).shape)
+            else:
+                value = change(node.value)
+            handed[name] = value.contiguous()
+        return env, handed
 
-    def handed(self, env: dict[Node, Any]) -> dict[str, Tensor]:
-        """The parameters as the kernels read them."""
-        return {
-            name: change(value_of(node, env)).contiguous() for name, (node, change) in self.plan.parameters.items()
-        }  # fmt: skip
+    def on_rows(
+        self, program: Program, env: dict[Node, Any], steps: int, layout: Layout, stacked: bool
+    ) -> Sequence[Tensor]:  # fmt: skip
+        """Runs a program on the rows of so many steps, of all members."""
+        values = [env[node] for node in program.given]
+        if not stacked:
+            return program(values, steps * layout.every)
+        members, lanes = layout.members, layout.lanes
+        by_row = [node.kind > PARAMETERS for node in program.given]
 
-    def run(
-        self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Tensor], members: int = 1,
-        strides: dict[str, int] | None = None,
-    ) -> None:  # fmt: skip
+        def one(*own: Tensor) -> tuple[Tensor, ...]:
+            rows = [v.reshape(steps * lanes, *v.shape[2:]) if r else v for v, r in zip(own, by_row, strict=True)]
+            return tuple(program(rows, steps * lanes))
+
+        own = [
+            value.view(steps, members, lanes, *value.shape[1:]) if is_row else value
+            for value, is_row in zip(values, by_row, strict=True)
+        ]
+        if not program.results:
+            return ()
+        made = vmap(one, in_dims=tuple(map(int, by_row)))(*own)
+        return [
+            value.view(members, steps, lanes, *value.shape[2:]).transpose(0, 1).reshape(-1, *value.shape[2:])
+            if node.shape[:1] == (self.trace.marker,) else value
+            for node, value in zip(program.results, made, strict=True)
+        ]  # fmt: skip
+
+    def run(self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Any], stacked: bool) -> None:
         """Takes all rows from step ``begin`` to ``end``, or back.
 
         Args:
@@ -123,72 +157,53 @@ class Derived:
             begin: a step.
             end: a step.
             layout: of the rows.
-            given: the buffers. Those of a block of steps alone, ``saved`` and edges among them, begin with ``begin``.
-            members: with parameters of their own.
-            strides: bytes from one member's parameters to the next one's.
+            given: the buffers. Those named in ``of_block`` are of these steps alone.
+            stacked: whether parameters have an axis of members.
         """
-        kernel = self.kernels[name]
-        of_block = int(layout.offsets[begin])
-        table = np.zeros((members, len(kernel.sizes)), np.int64)
-        for column, (buffer, size) in enumerate(kernel.sizes.items()):
+        kernel, of_block = self.kernels[name], given.get("of_block", ())
+        before = begin * layout.every * self.itemsize
+        addresses = []
+        for buffer, size in kernel.sizes.items():
             tensor = given.get(buffer)
-            if tensor is None:
-                continue
-            address = tensor.data_ptr()
-            if buffer in given.get("of_block", ()):
-                address -= of_block * size * tensor.element_size()
-            table[:, column] = address
-            if strides and buffer in strides:
-                table[:, column] += strides[buffer] * np.arange(members)
-        tiles = layout.tiles(self.tile[name], members)
-        function = self.function(name, layout.lengths is not None)
-        lengths = 0 if layout.lengths is None else layout.lengths.ctypes.data
-        arguments = (
-            tiles.ctypes.data, layout.rows * members, layout.offsets.ctypes.data, layout.states.ctypes.data, lengths,
-            table.ctypes.data,
-        )  # fmt: skip
-        for job in shares(tiles, begin, end, _work(kernel, tiles, self.tile[name], begin, end)):
-            job(function, begin, end, *arguments)
+            address = 0 if tensor is None else tensor.data_ptr()
+            addresses.append(address - before * size if buffer in of_block else address)
+        table = (ctypes.c_int64 * (layout.members * len(addresses)))(*addresses)
+        if stacked:
+            by_member = np.ctypeslib.as_array(table).reshape(layout.members, -1)
+            by_member[:] = by_member[0]
+            for column, (buffer, size) in enumerate(kernel.sizes.items()):
+                if not size and buffer in given:
+                    stride = given[buffer][0].numel() * self.itemsize
+                    by_member[:, column] += stride * np.arange(layout.members)
+        tiles, events = layout.tables(self.tile[name])
+        arguments = tiles.ctypes.data, layout.every, events.ctypes.data, ctypes.addressof(table)
+        work = layout.every * (end - begin) * self.numbers[name]
+        run_shares(self.function(name), tiles, begin, end, arguments, work)
 
 
-def _work(kernel: Kernel, tiles: np.ndarray, rows: int, begin: int, end: int) -> int:
-    return len(tiles) * rows * (end - begin) * sum(kernel.sizes.values())
+class After:
+    """The gradients of x and of the tensors, from what the backward kernel writes.
 
+    Args:
+        derived: the layer.
+        wanted: whether there shall be one, of x and of each tensor.
 
-def value_of(node: Node, env: dict[Node, Any]) -> Any:
-    """A node's value."""
-    if node.op == "constant":
-        return node.value
-    return env[node]
+    Attributes:
+        of_x: whether there is one of x.
+        grads: the nodes of those of the tensors.
+        sums: each of these once.
+        program: gives that of x, where it is wanted, and the sums.
+    """
 
-
-def run_nodes(nodes: Iterable[Node], env: dict[Node, Any], marker: int, rows: int) -> None:
-    """Runs nodes on ``rows`` rows in place of ``marker``; the results go to ``env``."""
-
-    def value(arg: Any) -> Any:
-        if isinstance(arg, Node):
-            if arg.op == "full" and arg not in env:
-                shape = [rows * size // marker if is_multiple(size, marker) else size for size in arg.shape]
-                env[arg] = torch.full(shape, arg.value, dtype=arg.dtype)
-            return value_of(arg, env)
-        return rows * arg // marker if is_multiple(arg, marker) else arg
-
-    for node in nodes:
-        if node in env or node.op in ("full", "constant"):
-            continue
-        if node.op == "item":
-            env[node] = env[node.args[0]][node.args[1]]
-            continue
-        function = product if node.op is aten.mm.default else node.op
-        kwargs = {name: map_leaves(value, arg) for name, arg in node.kwargs.items()}
-        env[node] = function(*map_leaves(value, node.args), **kwargs)
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``; the gradient of a weight of few features takes a quarter of the time the other way round."""
-    if a.dim() == 2 and a.stride(0) == 1 and 4 * b.shape[1] <= a.shape[0]:
-        return torch.mm(b.t(), a.t()).t()
-    return torch.mm(a, b)
+    def __init__(self, derived: Derived, wanted: Sequence[bool]) -> None:
+        found = derived.trace
+        of_x = found.grad_x if wanted[0] else None
+        self.of_x = of_x is not None
+        self.grads = [node if want else None for node, want in zip(found.grad_tensors, wanted[1:], strict=True)]
+        self.sums = list(dict.fromkeys(node for node in self.grads if node is not None))
+        results = [*([] if of_x is None else [of_x]), *self.sums]
+        used = needed(results)
+        self.program = Program([node for node in derived.plan.after if node in used], results, found.marker)
 
 
 # ---- threads ----------------------------------------------------------------------------------------------------
@@ -206,31 +221,27 @@ def _pool() -> ThreadPoolExecutor:
         return _POOLS[os.getpid()]
 
 
-def shares(tiles: np.ndarray, begin: int, end: int, work: int) -> Iterable[Any]:
-    """One call that runs all tiles, each thread's share at once with the others.
+def run_shares(function: Any, tiles: np.ndarray, begin: int, end: int, arguments: tuple[int, ...], work: int) -> None:
+    """Runs all tiles, each thread's share at once with the others.
 
     Rows know nothing of each other, so that the result is the same for any number of threads.
     """
-    threads = max(1, min(torch.get_num_threads(), len(tiles), work // SHARE))
-
-    def run(function: Any, t0: int, t1: int, *arguments: Any) -> None:
-        if threads == 1:
-            function(t0, t1, 0, len(tiles), *arguments)
-            return
-        # each gets as many steps as the others
-        done = np.cumsum(np.minimum(tiles[:, 1], t1).clip(t0) - t0)
-        edges = [0, *np.searchsorted(done, done[-1] * np.arange(1, threads) / threads).tolist(), len(tiles)]
-        pool = _pool()
-        jobs = [
-            pool.submit(function, t0, t1, first, last, *arguments)
-            for first, last in pairwise(edges[1:])
-            if first < last
-        ]
-        function(t0, t1, edges[0], edges[1], *arguments)
-        for job in jobs:
-            job.result()
-
-    return [run]
+    threads = 1 if work < 2 * SHARE else min(torch.get_num_threads(), len(tiles), work // SHARE)
+    if threads <= 1:
+        function(begin, end, 0, len(tiles), *arguments)
+        return
+    # each gets as many steps as the others
+    done = np.cumsum(np.minimum(tiles[:, 1], end).clip(begin) - begin)
+    edges = [0, *np.searchsorted(done, done[-1] * np.arange(1, threads) / threads).tolist(), len(tiles)]
+    pool = _pool()
+    jobs = [
+        pool.submit(function, begin, end, first, last, *arguments)
+        for first, last in pairwise(edges[1:])
+        if first < last
+    ]
+    function(begin, end, edges[0], edges[1], *arguments)
+    for job in jobs:
+        job.result()
 
 
 # ---- the layer ----------------------------------------------------------------------------------------------------
@@ -238,133 +249,143 @@ def shares(tiles: np.ndarray, begin: int, end: int, work: int) -> Iterable[Any]:
 
 class _Layer(Function):
     """x ``(batch, time, features)``, the parts of the state and the cell's tensors to the output ``(batch, time,
-    hidden)`` and the parts of the last state.
+    hidden)`` and the parts of the last state; all with an axis of members before, where they are stacked.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, derived: Derived, cell: Any, lengths: Tensor | None, block: int, x: Tensor, *rest: Tensor
+        ctx: Any, derived: Derived, cell: Any, lengths: Tensor | None, block_rows: int, stacked: bool, x: Tensor,
+        *rest: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         found, p = derived.trace, derived.plan
         count = len(found.states)
         starts, tensors = rest[:count], rest[count:]
-        batch, time, _ = x.shape
         saving = any(ctx.needs_input_grad)
-        draws = _draw(derived, batch, time)
-        if time == 0 or batch == 0 or (lengths is not None and not bool(lengths.any())):
-            ctx.empty = True
+        ctx.set_materialize_grads(False)
+        ctx.derived, ctx.cell, ctx.stacked, ctx.layout = derived, cell, stacked, None
+        draws = _draw(derived, len(x), x.shape[1])
+        if not x.numel() or (lengths is not None and not bool(lengths.any())):
             ctx.save_for_backward(x, lengths, *rest)
-            return x.new_zeros(batch, time, derived.hidden), *(start.clone() for start in starts)
-        layout = dense(batch, time) if lengths is None else varying(lengths, time)
-        with torch.inference_mode():
-            env = derived.of_parameters(tensors)
-            given: dict[str, Any] = derived.handed(env)
-            rows = _rows_of(x, layout)
-            blocks = layout.blocks(block)
+            return x.new_zeros(*x.shape[:-1], derived.hidden), *(start.clone() for start in starts)
+        members, batch = (len(x), x.shape[1]) if stacked else (1, len(x))
+        layout = dense(batch, x.shape[-2], members) if lengths is None else varying(lengths, x.shape[-2])
+        env, handed = derived.of_parameters(tensors, stacked)
+        given: dict[str, Any] = handed
+        env[found.x] = _rows_of(x, layout)
+        for node, drawn in draws.items():
+            env[node] = _rows_of(drawn.transpose(0, 1).flatten(2), layout).view(-1, *node.tail)
+        of_inputs = dict(
+            zip(
+                derived.of_inputs.results,
+                derived.on_rows(derived.of_inputs, env, layout.steps, layout, stacked),
+                strict=True,
+            )
+        )
+        for name, node in p.inputs.items():
+            given[name] = of_inputs[node].to(x.dtype).contiguous()
         states = []
         for number, start in enumerate(starts):
-            width = width_of(found.states[number])
-            whole = x.new_empty(layout.rows + layout.total + 1, width)
-            flat = start.reshape(batch, width)
-            torch.index_select(flat, 0, layout.order, out=whole[: layout.rows]) if layout.order is not None else whole[
-                : layout.rows
-            ].copy_(flat)
+            width, every = width_of(found.states[number]), layout.every
+            whole = x.new_empty(every + layout.total + 1, width)
+            flat = start.reshape(-1, width)
+            if layout.first is None:
+                whole[:every].copy_(flat)
+            else:
+                given[f"start{number}"] = flat = _and_zero(flat)
+                torch.index_select(flat, 0, layout.first, out=whole[:every])
             given[f"state{number}"] = whole
             states.append(whole)
         if p.output is None:
             given["output"] = x.new_empty(layout.total + 1, derived.hidden)
-        env[found.x] = rows
-        for node, drawn in draws.items():
-            env[node] = _placed_draws(drawn, layout)
-        with torch.inference_mode():
-            run_nodes(p.of_inputs, env, found.marker, layout.total)
-            for name, node in p.inputs.items():
-                given[name] = env[node].to(x.dtype).contiguous()
-            if saving:
-                given["saved"] = x.new_empty(layout.total, p.saved)
-                derived.run("forward", 0, layout.steps, layout, given)
-            else:
-                # nobody reads what is kept: one block's memory will do
-                most = max(int(layout.offsets[end] - layout.offsets[begin]) for begin, end in blocks)
-                given["saved"], given["of_block"] = x.new_empty(most, p.saved), {"saved"}
-                for begin, end in blocks:
-                    derived.run("forward", begin, end, layout, given)
-        rows_out = given["output"] if p.output is None else states[p.output][layout.rows :]
-        output = _output(rows_out, layout, derived.hidden)
-        last = tuple(
-            _last(whole, layout).view(start.shape) if layout.begun is None
-            else torch.where(_like(layout.begun, start), _last(whole, layout).view(start.shape), start)
-            for whole, start in zip(states, starts, strict=True)
-        )  # fmt: skip
+        blocks = layout.blocks(block_rows)
+        if saving:
+            given["saved"] = x.new_empty(layout.total, p.saved)
+            derived.run("forward", 0, layout.steps, layout, given, stacked)
+        else:
+            # nobody reads what is kept: one block's memory will do
+            given["saved"], given["of_block"] = x.new_empty(blocks[0][1] * layout.every, p.saved), ("saved",)
+            for begin, end, _ in blocks:
+                derived.run("forward", begin, end, layout, given, stacked)
+        shape = x.shape[:-1]
+        rows_out = given["output"] if p.output is None else states[p.output][layout.every :]
+        output = _output(rows_out, layout, (*shape, derived.hidden))
+        last = tuple(_last(whole, layout, start) for whole, start in zip(states, starts, strict=True))
         if saving:
             keep = {*derived.kept_inputs, *p.parameters, "saved", *(f"state{number}" for number in range(count))}
             ctx.given = {name: value for name, value in given.items() if name in keep}
-            read = {node for node in p.rows_for_after if node.kind == INPUT} | set(draws)
-            ctx.env = {node: value for node, value in env.items() if node.kind < INPUT or node in read}
-            ctx.derived, ctx.cell, ctx.layout, ctx.blocks, ctx.empty = derived, cell, layout, blocks, False
+            ctx.env = {node: value for node, value in env.items() if node.kind == PARAMETERS}
+            ctx.of_rows = {node: of_inputs[node] for node in derived.read_after} | {found.x: env[found.x]}
+            if layout.unset is not None and len(layout.unset):
+                for node, whole in zip(found.states, states, strict=True):
+                    if node in p.rows_for_after:
+                        whole.index_fill_(0, layout.unset, 0)
+            ctx.layout, ctx.blocks = layout, blocks
             ctx.save_for_backward(x, lengths, *rest)
-        ctx.set_materialize_grads(False)
         return output, *last
 
     @staticmethod
     def backward(ctx: Any, direct: Tensor | None, *last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, lengths, *rest = ctx.saved_tensors
-        if ctx.empty:
-            return None, None, None, None, None, *last, *([None] * (len(rest) - len(last)))
-        derived, layout = ctx.derived, ctx.layout
+        derived, layout, stacked = ctx.derived, ctx.layout, ctx.stacked
+        if layout is None:
+            return *[None] * 6, *last, *([None] * (len(rest) - len(last)))
         if torch.is_grad_enabled() or any(map(_is_batched, (direct, *last))):
             return _through_the_loop(ctx, x, lengths, rest, direct, last)
         found, p = derived.trace, derived.plan
-        given, env = dict(ctx.given), dict(ctx.env)
-        count, batch = len(found.states), layout.batch
-        wanted = ctx.needs_input_grad[4], *ctx.needs_input_grad[5 + count :]
-        nodes, rows_for_after = derived.after(wanted)
-        grad_rows = None
-        if wanted[0] and found.grad_x is not None:
-            grad_rows = x.new_empty(layout.total + 1, x.shape[2])
-        with torch.inference_mode():
-            for number, grad in enumerate(last):
-                width = width_of(found.states[number])
-                given[f"carry{number}"] = carry = x.new_zeros(2, layout.rows, width)
+        given: dict[str, Any] = dict(ctx.given)
+        env: dict[Node, Any] = dict(ctx.env)
+        count, every = len(found.states), layout.every
+        after = derived.after((ctx.needs_input_grad[5], *ctx.needs_input_grad[6 + count :]))
+        for number, grad in enumerate(last):
+            width = width_of(found.states[number])
+            given[f"carry{number}"] = carry = x.new_zeros(2, every, width)
+            if layout.final is None:
                 if grad is not None:
-                    _begin_carry(carry, grad.reshape(batch, width), layout)
-            given["tangent"] = (
-                x.new_zeros(layout.total, derived.hidden) if direct is None else _rows_of(direct, layout, zero=True)
-            )
-            sizes = {name: width_of(node) for name, node in p.edges.items()}
-            most = max(int(layout.offsets[end] - layout.offsets[begin]) for begin, end in ctx.blocks)
-            for name, width in sizes.items():
-                given[name] = x.new_empty(most, width)
-            given["of_block"] = set(sizes)
-            grads = [node if want else None for node, want in zip(found.grad_tensors, wanted[1:], strict=True)]
-            sums: dict[Node, Any] = dict.fromkeys(node for node in grads if node is not None)
-            for begin, end in reversed(ctx.blocks):
-                derived.run("backward", begin, end, layout, given)
-                low, high = int(layout.offsets[begin]), int(layout.offsets[end])
-                local = {node: value for node, value in env.items() if node.kind < INPUT}
-                for name, node in p.edges.items():
-                    local[node] = given[name][: high - low].view(high - low, *node.tail)
-                for node in rows_for_after:
-                    if node in found.states:
-                        whole = given[f"state{found.states.index(node)}"]
-                        local[node] = _states_before(whole, layout, begin, end).view(high - low, *node.tail)
-                    else:
-                        local[node] = env[node][low:high]
-                run_nodes(nodes, local, found.marker, high - low)
-                for node in sums:
-                    sums[node] = local[node] if sums[node] is None else sums[node].add_(local[node])
-                if grad_rows is not None:
-                    grad_rows[low:high] = local[found.grad_x]
-        grad_x = None if grad_rows is None else _output(grad_rows, layout, x.shape[2])
+                    carry[layout.steps % 2] = grad.reshape(every, width)
+                continue
+            ended = x.new_zeros(layout.members * layout.batch + 1, width)
+            if grad is not None:
+                ended[:-1] = grad.reshape(-1, width)
+            carry[:] = ended[layout.final]
+            given[f"ended{number}"], given[f"begun{number}"] = ended, ended.clone()
+        zeros = x.new_zeros(layout.total, derived.hidden) if direct is None else None
+        given["tangent"] = zeros if direct is None else _rows_of(direct, layout)
+        most = ctx.blocks[0][1] * every
+        for name, node in p.edges.items():
+            given[name] = x.new_empty(most, width_of(node))
+        given["of_block"] = p.edges
+        grad_rows = x.new_empty(layout.total + 1, x.shape[-1]) if after.of_x else None
+        sums: list[Tensor] = []
+        for begin, end, idle in reversed(ctx.blocks):
+            derived.run("backward", begin, end, layout, given, stacked)
+            low, high = begin * every, end * every
+            for name, node in p.edges.items():
+                edge = given[name][: high - low]
+                if idle is not None:
+                    edge.index_fill_(0, idle, 0)
+                env[node] = edge.view(high - low, *node.tail)
+            for node in p.rows_for_after:
+                whole = given[f"state{found.states.index(node)}"] if node in found.states else ctx.of_rows[node]
+                env[node] = whole[low:high].view(high - low, *node.tail)
+            made = derived.on_rows(after.program, env, end - begin, layout, stacked)
+            if grad_rows is not None:
+                grad_rows[low:high] = made[0]
+                made = made[1:]
+            # not in place: one may be a view of another
+            sums = [torch.add(total, part) for total, part in zip(sums, made, strict=True)] if sums else list(made)
+        grad_x = None if grad_rows is None else _output(grad_rows, layout, x.shape)
         starts = []
         for number, start in enumerate(rest[:count]):
             first = given[f"carry{number}"][0]
-            starts.append(_end_carry(first, last[number], layout).view(start.shape))
-        of_tensors = [
-            None if node is None else sums[node].clone().view(tensor.shape)
-            for node, tensor in zip(grads, rest[count:], strict=True)
-        ]
-        return None, None, None, None, grad_x, *starts, *of_tensors
+            if layout.first is not None:
+                first = given[f"begun{number}"].index_copy_(0, layout.first, first)[:-1]
+            starts.append(first.view(start.shape))
+        by_node, of_tensors = dict(zip(after.sums, sums, strict=True)), []
+        for node, tensor in zip(after.grads, rest[count:], strict=True):
+            grad = None if node is None else by_node[node].view(tensor.shape)
+            # no two tensors get one and the same
+            of_tensors.append(grad.clone() if grad is not None and after.grads.count(node) > 1 else grad)
+        return None, None, None, None, None, grad_x, *starts, *of_tensors
 
 
 def _through_the_loop(
@@ -373,6 +394,8 @@ def _through_the_loop(
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients that can be differentiated again, and batches of gradients: through the loop over ``step``."""
     derived = ctx.derived
+    if ctx.stacked:
+        raise RuntimeError("second derivatives of a fleet go through the loop: set model.cell.backend=reference")
     if derived.random:
         raise RuntimeError(
             "a step that draws random numbers has these derivatives only with model.cell.backend=reference"
@@ -394,13 +417,13 @@ def _through_the_loop(
     inputs = [x, *rest]
     wanted = [number for number, tensor in enumerate(inputs) if tensor.requires_grad]
     if not pairs:
-        return (None,) * (4 + len(inputs))
+        return (None,) * (5 + len(inputs))
     outputs, grads = zip(*pairs, strict=True)
     found = torch.autograd.grad(
         outputs, [inputs[number] for number in wanted], grads, create_graph=again, allow_unused=True
     )  # fmt: skip
     by_number = dict(zip(wanted, found, strict=True))
-    return None, None, None, None, *(by_number.get(number) for number in range(len(inputs)))
+    return None, None, None, None, None, *(by_number.get(number) for number in range(len(inputs)))
 
 
 def _is_batched(grad: Tensor | None) -> bool:
@@ -418,80 +441,37 @@ class UnrollModule(StepModule):
 # ---- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows_of(x: Tensor, layout: Layout, zero: bool = False) -> Tensor:
-    """``(batch, time, …)`` to ``(rows, …)``; rows that fill up a group are copies of another one, or zero."""
+def _rows_of(x: Tensor, layout: Layout) -> Tensor:
+    """``(…, batch, time, width)`` to ``(rows, width)``."""
     if layout.places is not None:
-        flat = x.reshape(layout.batch * layout.time, *x.shape[2:])
-        rows = flat.index_select(0, layout.places)
-        if zero and layout.lengths is not None:
-            first = int((layout.lengths > 0).sum())
-            for step in range(layout.steps if first < layout.rows else 0):
-                begin, end = int(layout.offsets[step]), int(layout.offsets[step + 1])
-                if end - begin > first:
-                    rows[begin + first : end] = 0
-        return rows
-    by_time = x.transpose(0, 1)
-    if layout.order is None:
-        return by_time.reshape(layout.total, *x.shape[2:])
-    if not zero:
-        return by_time.index_select(1, layout.order).view(layout.total, *x.shape[2:])
-    rows = x.new_zeros(layout.time, layout.rows, *x.shape[2:])
-    rows[:, : layout.batch] = by_time
-    return rows.view(layout.total, *x.shape[2:])
+        return x.reshape(-1, x.shape[-1]).index_select(0, layout.places)
+    return x.movedim(-2, 0).reshape(layout.total, x.shape[-1])
 
 
-def _output(rows: Tensor, layout: Layout, width: int) -> Tensor:
-    """``(rows + 1, width)``, of which the last may be overwritten, to ``(batch, time, width)``, zero on padding."""
+def _output(rows: Tensor, layout: Layout, shape: tuple[int, ...]) -> Tensor:
+    """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding."""
     if layout.row_of is not None:
         rows[layout.total].zero_()
-        return rows.index_select(0, layout.row_of).view(layout.batch, layout.time, width)
-    by_time = rows[: layout.total].view(layout.time, layout.rows, width)
-    return by_time[:, : layout.batch].transpose(0, 1)
+        return rows.index_select(0, layout.row_of).view(shape)
+    *before, time, width = shape
+    return rows[: layout.total].view(time, *before, width).movedim(0, -2)
 
 
-def _last(whole: Tensor, layout: Layout) -> Tensor:
-    """``(batch, width)``: the state after each sequence's last step."""
-    if layout.after is not None:
-        return whole.index_select(0, layout.after)
-    begin = int(layout.states[layout.steps])
-    return whole[begin : begin + layout.batch].clone()
+def _last(whole: Tensor, layout: Layout, start: Tensor) -> Tensor:
+    """The state after each sequence's last step."""
+    if layout.after is None:
+        return whole[layout.total : layout.total + layout.every].clone().view(start.shape)
+    found = whole.index_select(0, layout.after).view(start.shape)
+    if layout.begun is None:
+        return found
+    axes = start.dim() - (layout.members > 1) - 1
+    begun = layout.begun.view(*start.shape[: start.dim() - axes], *[1] * axes)
+    return torch.where(begun, found, start)
 
 
-def _begin_carry(carry: Tensor, grad: Tensor, layout: Layout) -> None:
-    """Puts the gradients of the last states where the backward kernel begins with each row."""
-    if layout.lengths is None:
-        carry[layout.steps % 2, : layout.batch] = grad
-        return
-    assert layout.order is not None
-    count = int((layout.lengths > 0).sum())
-    parity = torch.from_numpy(layout.ends[:count] % 2)
-    carry[parity, torch.arange(count)] = grad.index_select(0, layout.order[:count])
-
-
-def _end_carry(first: Tensor, grad: Tensor | None, layout: Layout) -> Tensor:
-    """``(batch, width)``: the gradient of the state before the first step."""
-    if layout.lengths is None:
-        return first[: layout.batch].clone()
-    assert layout.order is not None
-    count = int((layout.lengths > 0).sum())
-    found = first.new_zeros(layout.batch, first.shape[1]) if grad is None else grad.reshape(layout.batch, -1).clone()
-    return found.index_copy_(0, layout.order[:count], first[:count])
-
-
-def _states_before(whole: Tensor, layout: Layout, begin: int, end: int) -> Tensor:
-    """The state before each row of some steps."""
-    low, high = int(layout.offsets[begin]), int(layout.offsets[end])
-    first = int(layout.states[begin])
-    if layout.state_rows is None:
-        return whole[first : first + high - low]
-    rows = layout.state_rows[low:high]
-    if int(rows[-1]) - int(rows[0]) == high - low - 1:
-        return whole[int(rows[0]) : int(rows[-1]) + 1]
-    return whole.index_select(0, rows)
-
-
-def _like(mask: Tensor, tensor: Tensor) -> Tensor:
-    return mask.reshape(mask.shape + (1,) * (tensor.dim() - mask.dim()))
+def _and_zero(rows: Tensor) -> Tensor:
+    """The same rows and one of zeros."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
 
 
 def _draw(derived: Derived, batch: int, time: int) -> dict[Node, Tensor]:
@@ -499,16 +479,11 @@ def _draw(derived: Derived, batch: int, time: int) -> dict[Node, Tensor]:
     if not derived.random:
         return {}
     drawn: dict[Node, list[Tensor]] = {node: [] for node in derived.random}
+    programs = {node: Program([node], [node], derived.trace.marker) for node in derived.random}
     for _ in range(time):
         for node in derived.random:
-            env: dict[Node, Any] = {}
-            run_nodes([node], env, derived.trace.marker, batch)
-            drawn[node].append(env[node])
+            drawn[node].append(programs[node]([], batch)[0])
     return {node: torch.stack(each) if each else torch.empty(0) for node, each in drawn.items()}
-
-
-def _placed_draws(drawn: Tensor, layout: Layout) -> Tensor:
-    return _rows_of(drawn.transpose(0, 1), layout)
 
 
 # ---- the check ------------------------------------------------------------------------------------------------------
@@ -555,7 +530,8 @@ def check(derived: Derived, cell: Any, dtype: torch.dtype, named: dict[str, Tens
         for run in ("derived", "loop"):
             torch.manual_seed(3)
             if run == "derived":
-                output, *last = _Layer.apply(derived, cell, None, 3 * dense(batch, time).rows, x, *parts, *tensors)
+                blocks = 3 * dense(batch, time).lanes
+                output, *last = _Layer.apply(derived, cell, None, blocks, False, x, *parts, *tensors)
             else:
                 state = parts[0] if derived.single else tuple(parts)
                 output, after = functional_call(UnrollModule(cell), own, (x, state))

@@ -1,112 +1,184 @@
-"""Where the steps of a batch stand in a kernel's buffers: time first, only steps that there are."""
+"""Where the steps of a batch stand in a kernel's buffers: time first, and sequences of different lengths in lanes.
 
-from dataclasses import dataclass
+A kernel takes tiles of some rows through all steps. Where sequences differ in length, a row (a lane) takes several of
+them, one after the other, so that all lanes end at about the same step and none waits for the longest sequence. Between
+two sequences of a lane lies a step that belongs to neither: after it the state is that from which the next one starts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import heapreplace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 GROUP = 8
-"""Rows that begin and end together: those of the largest tile."""
+"""Lanes come in multiples of it: the rows of the largest tile."""
+PER_LANE = 4
+"""Sequences of different lengths that a lane takes, where there are enough: these balance lanes well."""
 
 
 @dataclass(eq=False)
 class Layout:
-    """The rows of a batch.
+    """The rows of a batch, ``lanes`` for each member at each step: row ``(step * members + member) * lanes + lane``.
 
-    Sequences that differ in length stand in falling order of it, so that a step has rows only of those that reach it,
-    in groups of :data:`GROUP`; a group goes on until its longest row ends. Rows that fill the last group up are copies
-    of a sequence whose gradient is zero.
+    Sequences are numbered ``member * batch + sequence``; ``members * batch`` stands for none.
 
     Attributes:
-        batch: sequences.
+        members: networks, each with parameters of its own.
+        batch: sequences of a member.
         time: steps of the input.
-        rows: of the first step.
-        steps: of the longest sequence.
-        total: rows of all steps.
-        offsets: where the rows of each step begin, ``steps + 1`` numbers.
-        states: where the rows of the state before each step begin, ``steps + 2`` numbers.
-        ends: the step at which each row's group ends.
-        lengths: the steps of each row; ``None`` where all have as many as there are.
-        order: the sequence in each row; ``None`` where they stand as they are and fill their groups.
-        places: where each row of all steps stands in ``(batch * time)``; ``None`` where nothing varies.
-        row_of: where each step of ``(batch * time)`` stands in the rows, ``total`` beyond a sequence's end.
-        after: where the state after a sequence's last step stands.
-        begun: whether a sequence has a step.
-        state_rows: of each row of all steps, where the state before it stands.
+        lanes: of a member.
+        steps: until the last lane ends.
+        ends: the step at which each lane ends.
+        events: ``(number, 4)``: a step between two sequences, or after the last one, the row in a step, the sequence
+            that begins after it and the one that ended before it.
+        places: for each row where its step stands in ``(members * batch * time)``; some step where it holds none.
+            ``None`` where each sequence has a lane and all have ``time`` steps.
+        row_of: the inverse; the number of rows beyond a sequence's end.
+        after: where the state after a sequence's last step stands among the states.
+        begun: whether a sequence has a step; ``None`` where all have.
+        first: the sequence with which each lane begins.
+        final: the sequence with which each lane ends.
+        idle: the rows that hold no step.
+        unset: those of them before which the state is none of a sequence.
     """
 
+    members: int
     batch: int
     time: int
-    rows: int
+    lanes: int
     steps: int
-    total: int
-    offsets: np.ndarray
-    states: np.ndarray
     ends: np.ndarray
-    lengths: np.ndarray | None = None
-    order: Tensor | None = None
+    events: np.ndarray
     places: Tensor | None = None
     row_of: Tensor | None = None
     after: Tensor | None = None
     begun: Tensor | None = None
-    state_rows: Tensor | None = None
+    first: Tensor | None = None
+    final: Tensor | None = None
+    idle: Tensor | None = None
+    unset: Tensor | None = None
+    _tables: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _blocks: dict[int, list[tuple[int, int, Tensor | None]]] = field(default_factory=dict)
 
-    def tiles(self, size: int, members: int = 1) -> np.ndarray:
-        """``(tiles, 3)``: first row, end and member of tiles of so many rows."""
-        rows = np.arange(0, self.rows * members, size, dtype=np.int64)
-        return np.stack([rows, self.ends[rows % self.rows], rows // self.rows], 1)
+    @property
+    def every(self) -> int:
+        """Rows of a step."""
+        return self.members * self.lanes
 
-    def blocks(self, most: int) -> list[tuple[int, int]]:
-        """Stretches of steps with about so many rows."""
-        found, begin = [], 0
-        while begin < self.steps:
-            end = begin + 1
-            while end < self.steps and self.offsets[end + 1] - self.offsets[begin] <= most:
-                end += 1
-            found.append((begin, end))
-            begin = end
-        return found
+    @property
+    def total(self) -> int:
+        """Rows of all steps."""
+        return self.steps * self.every
+
+    def tables(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tiles of so many rows, ``(row, end, member, first event, last event)``, and the events in their order."""
+        if size not in self._tables:
+            rows = np.arange(0, self.every, size, dtype=np.int64)
+            tile = self.events[:, 1] // size
+            order = np.lexsort((self.events[:, 0], tile))
+            bounds = np.searchsorted(tile[order], np.arange(len(rows) + 1))
+            columns = rows, self.ends.reshape(-1, size).max(1), rows // self.lanes, bounds[:-1], bounds[1:]
+            self._tables[size] = np.stack(columns, 1).astype(np.int64), np.ascontiguousarray(self.events[order])
+        return self._tables[size]
+
+    def blocks(self, rows: int) -> list[tuple[int, int, Tensor | None]]:
+        """Stretches of steps with about so many rows of a member, and which rows hold no step."""
+        size = max(1, rows // self.lanes)
+        if size not in self._blocks:
+            found: list[tuple[int, int, Tensor | None]] = []
+            for begin in range(0, self.steps, size):
+                end, idle = min(begin + size, self.steps), None
+                if self.idle is not None:
+                    low, high = begin * self.every, end * self.every
+                    cuts = torch.searchsorted(self.idle, torch.tensor([low, high])).tolist()
+                    idle = self.idle[cuts[0] : cuts[1]] - low if cuts[1] > cuts[0] else None
+                found.append((begin, end, idle))
+            self._blocks[size] = found
+        return self._blocks[size]
 
 
 @lru_cache(64)
 def dense(batch: int, time: int, members: int = 1) -> Layout:
-    """All sequences have as many steps."""
-    rows = -(-batch // GROUP) * GROUP
-    every = rows * members
-    offsets = np.arange(time + 2, dtype=np.int64) * every
-    order = None if rows == batch else torch.arange(rows).clamp_max(batch - 1)
-    ends = np.full(rows, time, np.int64)
-    return Layout(batch, time, rows, time, time * every, offsets[:-1].copy(), offsets, ends, order=order)
+    """All sequences have as many steps, and each has a lane."""
+    lanes = -(-batch // GROUP) * GROUP
+    if lanes == batch:
+        every = members * lanes
+        return Layout(members, batch, time, lanes, time, np.full(every, time, np.int64), np.zeros((0, 4), np.int64))
+    lane = np.broadcast_to(np.arange(batch), (members, batch))
+    begin = np.zeros((members, batch), np.int64)
+    return _layout(np.full((members, batch), time, np.int64), time, lanes, lane, begin)
 
 
 def varying(lengths: Tensor, time: int) -> Layout:
-    """Sequences of ``lengths`` within ``time`` steps, at least one of them with a step."""
-    values = lengths.detach().numpy().astype(np.int64)
-    batch = len(values)
-    order = np.argsort(-values, kind="stable")
-    count = int((values > 0).sum())
-    rows, steps = -(-count // GROUP) * GROUP, int(values.max())
-    number = np.minimum(np.arange(rows), count - 1)
-    of_row = order[number]
-    own = np.where(np.arange(rows) < count, values[of_row], 0)
-    ends = np.repeat(values[of_row[::GROUP]], GROUP)
-    at_step = np.searchsorted(-ends, -np.arange(steps), side="left")  # rows whose group goes on beyond the step
-    offsets = np.concatenate([[0], np.cumsum(at_step)]).astype(np.int64)
-    states = np.concatenate([[0], offsets + rows]).astype(np.int64)
-    step = np.repeat(np.arange(steps), at_step)
-    row = np.arange(offsets[-1]) - offsets[step]
-    places = of_row[row] * time + np.minimum(step, values[of_row[row]] - 1)
-    rank = np.empty(batch, np.int64)
-    rank[order] = np.arange(batch)
-    grid = np.arange(time)
-    valid = grid < values[:, None]
-    row_of = np.where(valid, offsets[np.minimum(grid, steps - 1)] + rank[:, None], offsets[-1])
-    after = states[values] + np.minimum(rank, rows - 1)
+    """Sequences of ``lengths`` ``(batch,)`` or ``(members, batch)`` within ``time`` steps, one of them with a step."""
+    values = lengths.detach().long().numpy()
+    values = values.reshape(-1, values.shape[-1])
+    # the layers of a network, forth and back, get the same lengths
+    return _varying(values.tobytes(), values.shape[0], values.shape[1], time)
+
+
+@lru_cache(16)
+def _varying(lengths: bytes, members: int, batch: int, time: int) -> Layout:
+    values = np.frombuffer(lengths, np.int64).reshape(members, batch)
+    if (values == time).all():
+        return dense(batch, time, members)
+    # no more lanes than there are steps for, or all would wait for the longest sequence
+    room = int(values.sum(1).max()) // max(1, int(values.max()))
+    lanes = GROUP * max(1, min(batch // PER_LANE, room) // GROUP)
+    shared = [share(each.tolist(), lanes) for each in values]
+    lane, begin = (np.array([each[part] for each in shared], np.int64) for part in (0, 1))
+    return _layout(values, time, lanes, lane, begin)
+
+
+def share(lengths: Sequence[int], lanes: int) -> tuple[list[int], list[int]]:
+    """Shares sequences out among lanes, the longest first, each to the lane that ends first.
+
+    Returns:
+        The lane of each sequence, and the step at which it begins.
+    """
+    ends = [(0, lane) for lane in range(lanes)]
+    found, begin = [0] * len(lengths), [0] * len(lengths)
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        if lengths[number]:
+            begin[number], found[number] = ends[0]
+            heapreplace(ends, (begin[number] + lengths[number] + 1, found[number]))
+    return found, begin
+
+
+def _layout(lengths: np.ndarray, time: int, lanes: int, lane: np.ndarray, begin: np.ndarray) -> Layout:
+    """All ``(members, batch)``: the steps of each sequence, its lane, and where it begins."""
+    members, batch = lengths.shape
+    every, none = members * lanes, members * batch
+    row = (lane + lanes * np.arange(members)[:, None]).reshape(-1)
+    begin, length = begin.reshape(-1), lengths.reshape(-1)
+    end = begin + length
+    steps = int(end[length > 0].max())
+    total = steps * every
+    used = np.flatnonzero(length > 0)
+    used = used[np.lexsort((begin[used], row[used]))]
+    last = np.append(row[used[1:]] != row[used[:-1]], True)
+    after = np.where(last, none, np.append(used[1:], none))
+    events = np.stack([end[used], row[used], after, used], 1).astype(np.int64)
+    ends, first, final = np.zeros(every, np.int64), np.full(every, none), np.full(every, none)
+    ends[row[used[last]]] = end[used[last]]
+    final[row[used[last]]] = used[last]
+    starts = used[begin[used] == 0]
+    first[row[starts]] = starts
+    # each step of each sequence
+    owner = np.repeat(used, length[used])
+    step = np.arange(len(owner)) - np.repeat(np.cumsum(length[used]) - length[used], length[used])
+    at, place = (begin[owner] + step) * every + row[owner], owner * time + step
+    places, row_of, held = np.full(total, place[0]), np.full(none * time, total), np.zeros(total + every, bool)
+    places[at], row_of[place], held[at] = place, at, True
+    idle = np.flatnonzero(~held[:total])
+    held[end[used] * every + row[used]] = True
     to = torch.from_numpy
     return Layout(
-        batch, time, rows, steps, int(offsets[-1]), offsets, states, ends.astype(np.int64), own.astype(np.int64),
-        to(of_row.astype(np.int64)), to(places.astype(np.int64)), to(row_of.reshape(-1).astype(np.int64)),
-        to(after.astype(np.int64)), to(values > 0), to(states[step] + row),
+        members, batch, time, lanes, steps, ends, events[events[:, 0] < steps], to(places), to(row_of),
+        to(end * every + row), None if len(used) == none else to(length > 0), to(first), to(final), to(idle),
+        to(np.flatnonzero(~held[:total])),
     )  # fmt: skip

@@ -72,7 +72,8 @@ class Kernel:
     Attributes:
         reverse: from the last step to the first.
         writes: what it writes where.
-        sizes: of the buffers that it is handed: numbers in a row, 0 for parameters.
+        sizes: of the buffers that it is handed: numbers in a row, 0 for parameters. ``start`` (a row for each
+            sequence) is the state before its first step, ``begun`` its gradient, ``ended`` that of its last state.
     """
 
     reverse: bool
@@ -723,12 +724,17 @@ def plan(found: Trace) -> Plan:
     rows = {f"state{number}": width_of(state) for number, state in enumerate(found.states)}
     rows |= {name: width_of(node) for name, node in inputs.items()} | {"saved": saved}
     vectors = dict.fromkeys(parameters, 0)
-    carries = {f"carry{number}": width_of(state) for number, state in enumerate(found.states)}
     hidden = width_of(found.output)
-    forward.sizes = {**rows, "output": hidden, **vectors}
+
+    def of_states(name: str) -> dict[str, int]:
+        return {f"{name}{number}": width_of(state) for number, state in enumerate(found.states)}
+
+    forward.sizes = {**rows, **of_states("start"), "output": hidden, **vectors}
     backward.sizes = {
         **rows,
-        **carries,
+        **of_states("carry"),
+        **of_states("begun"),
+        **of_states("ended"),
         "tangent": hidden,
         **{n: width_of(node) for n, node in names.items()},
         **vectors,

@@ -133,6 +133,16 @@ class Text:
         self.do(f"br label %{tag}h")
         self.label(f"{tag}e")
 
+    def when(self, test: str, body: Callable[[], None]) -> None:
+        """``body()`` where a test holds."""
+        self.count += 1
+        tag = f"W{self.count}"
+        self.do(f"br i1 {test}, label %{tag}y, label %{tag}n")
+        self.label(f"{tag}y")
+        body()
+        self.do(f"br label %{tag}n")
+        self.label(f"{tag}n")
+
 
 # ---- element-wise operations ----------------------------------------------------------------------------------
 # Numbers that are not a number stay so: a minimum or maximum is chosen by a comparison that is false for them.
@@ -337,11 +347,10 @@ class Tile:
         real: float or double.
         rows: of a tile.
         machine: for which.
-        masked: whether rows may end before others of their tile.
     """
 
-    def __init__(self, name: str, kernel: Kernel, real: str, rows: int, machine: Machine, masked: bool) -> None:
-        self.name, self.kernel, self.rows, self.masked, self.machine = name, kernel, rows, masked, machine
+    def __init__(self, name: str, kernel: Kernel, real: str, rows: int, machine: Machine) -> None:
+        self.name, self.kernel, self.rows, self.machine = name, kernel, rows, machine
         self.t = Text(real)
         self.lanes = machine.bytes // self.t.bytes
         self.order = list(kernel.sizes)
@@ -364,8 +373,7 @@ class Tile:
         # where what crosses stages is read again: where it is written anyway, or in memory of the tile
         self.home: dict[Expr, Place | int] = {}
         for place, e in kernel.writes.items():
-            # what is masked is not what was computed
-            if not place[0].startswith("carry") and not (masked and place[0].startswith(("state", "edge"))):
+            if not place[0].startswith("carry"):
                 self.home.setdefault(e, place)
         self.crossing: list[Expr] = []
         for e in self.seen:
@@ -440,18 +448,14 @@ class Tile:
 
         def step(time: str) -> None:
             self.bases: dict[tuple[str, int], str] = {}
-            self.time = time
             for name, shift in sorted(self._uses()):
                 kind = _time_of(name)
                 if (kind, shift) in self.bases:
                     continue
                 when = t.op(f"add i64 {time}, {shift}")
                 if kind == "carry":
-                    first = t.op(f"mul i64 {t.op(f'and i64 {when}, 1')}, %R")
-                else:
-                    table = "%states" if kind == "state" else "%offsets"
-                    first = _load_integer(t, table, when)
-                self.bases[kind, shift] = t.op(f"add i64 {first}, %r")
+                    when = t.op(f"and i64 {when}, 1")
+                self.bases[kind, shift] = t.op(f"add i64 {t.op(f'mul i64 {when}, %R')}, %r")
             for stage in range(self.last_stage + 1):
                 self._stage(stage)
 
@@ -463,17 +467,13 @@ class Tile:
                 f"  %a{number} = getelementptr ptr, ptr %buffers, i64 {number}",
                 f"  %p{number} = load ptr, ptr %a{number}",
             ]
-        arguments = "i64 %t0, i64 %t1, i64 %r, i64 %R, ptr %offsets, ptr %states, ptr %lengths, ptr noalias %buffers"
+        arguments = "i64 %t0, i64 %t1, i64 %r, i64 %R, ptr noalias %buffers"
         head = f"define internal void @{self.name}({arguments}) #0 {{\nentry:"
         return "\n".join([head, *t.entry, *pointers, *t.lines, "}"])
 
     def _uses(self) -> set[tuple[str, int]]:
         read = {(e.data[0], e.data[2]) for e in self.seen if e.op == "rows"}
-        read |= {(name, shift) for name, _, shift in self.kernel.writes}
-        if self.masked:
-            read |= {(name, 0) for name, _ in read if name.startswith("state")}
-            read |= {(name, 1) for name, _ in read if name.startswith("carry")}
-        return read
+        return read | {(name, shift) for name, _, shift in self.kernel.writes}
 
     def _block(self, width: int) -> int:
         """Numbers of a block of columns."""
@@ -485,25 +485,6 @@ class Tile:
     def _part(self, e: Expr, row: str) -> str:
         kind = self.t.vector(self._block(e.args[0].width))
         return self.t.op(f"getelementptr {kind}, ptr {self.partial[e]}, i64 {row}")
-
-    def _valid(self, row: str) -> str:
-        """Whether the row has not ended."""
-        t = self.t
-        length = _load_integer(t, "%lengths", t.op(f"add i64 %r, {row}"))
-        return t.op(f"icmp slt i64 {self.time}, {length}")
-
-    def _write(self, place: Place, value: str, row: str, column: str, n: int, valid: str | None) -> None:
-        """Writes to a buffer; in rows that have ended the state and its gradient stay what they are."""
-        name, offset, _ = place
-        if valid is not None and name.startswith(("state", "carry", "edge")):
-            kind = self.t.vector(n)
-            other = "zeroinitializer"
-            if not name.startswith("edge"):
-                # the state before the step, or the gradient that came from the step after it
-                stays = (name, offset, 1 if name.startswith("carry") else 0)
-                other = self.load(self.address(stays, row, column, n), n)
-            value = self.t.op(f"select i1 {valid}, {kind} {value}, {kind} {other}")
-        self.store(value, self.address(place, row, column, n), n)
 
     def _stage(self, stage: int) -> None:
         t = self.t
@@ -526,10 +507,9 @@ class Tile:
                 args = [self._value(arg, row, "0", 1, values, stage) for arg in e.args]
                 values[e] = elementwise(t, e.op, args, 1, e.boolean)
                 self.store(self._number(e, values[e], 1), self._slot(e, row), 1)
-            valid = self._valid(row) if self.masked and written else None
             for place, e in written:
                 value = self._number(e, self._value(e, row, "0", 1, values, stage), 1)
-                self._write(place, value, row, "0", 1, valid)
+                self.store(value, self.address(place, row, "0", 1), 1)
             for e in sums:
                 n = self._block(e.args[0].width)
                 empty = "zeroinitializer" if e.op == "rowsum" else t.splat(-float("inf"), n)
@@ -570,10 +550,9 @@ class Tile:
                 values: dict[Expr, str] = {}
                 for e in products:
                     values[e] = self.load(t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
-                valid = self._valid(row) if self.masked and wanted else None
                 for place, e in wanted:
                     value = self._number(e, self._value(e, row, column, n, values, stage), n)
-                    self._write(place, value, row, column, n, valid)
+                    self.store(value, self.address(place, row, column, n), n)
                 for e in crossing:
                     value = self._number(e, self._value(e, row, column, n, values, stage), n)
                     self.store(value, self.address(self.home[e], row, column, e.width), n)
@@ -756,21 +735,21 @@ def _time_of(name: str) -> str:
 
 def tile_rows(kernel: Kernel, real: str, machine: Machine) -> int:
     """Rows of a kernel's tiles."""
-    most = Tile("probe", kernel, real, 1, machine, False).most_products()
+    most = Tile("probe", kernel, real, 1, machine).most_products()
     return 8 if most * 8 <= machine.accumulators else 4
 
 
-def print_kernel(name: str, kernel: Kernel, real: str, machine: Machine, masked: bool) -> str:
-    """A module with one function ``name(t0, t1, first, last, tiles, R, offsets, states, lengths, tables)``.
+def print_kernel(name: str, kernel: Kernel, real: str, machine: Machine) -> str:
+    """A module with one function ``name(t0, t1, first, last, tiles, R, events, tables)``.
 
-    It takes the tiles ``first`` to ``last`` of the table, ``(row, end, member)`` each, through the steps from t0 to t1
-    or their own end. The others are the number of rows; where the rows of each step begin, and those of the state
-    before it; the steps of each row, where it is ``masked``; and for each member the addresses of the buffers.
+    It takes the tiles ``first`` to ``last`` of the table (:meth:`rnnlab.kernels.layout.Layout.tables`) through the
+    steps from t0 to t1 or their own end, and at each of their events a lane over into its next sequence. R rows are a
+    step's; ``tables`` has for each member the addresses of the buffers.
     """
-    tile = Tile(f"{name}_tile", kernel, real, tile_rows(kernel, real, machine), machine, masked)
+    tile = Tile(f"{name}_tile", kernel, real, tile_rows(kernel, real, machine), machine)
     text = tile.text()
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{8 * machine.bytes}" }}'
-    return "\n\n".join([*sorted(tile.t.declared), text, _driver(name, len(kernel.sizes)), attributes])
+    return "\n\n".join([*sorted(tile.t.declared), text, _driver(name, kernel, real), attributes])
 
 
 def _load_integer(t: Text, table: str, at: str) -> str:
@@ -778,24 +757,76 @@ def _load_integer(t: Text, table: str, at: str) -> str:
     return t.op(f"load i64, ptr {pointer}")
 
 
-def _driver(name: str, buffers: int) -> str:
-    t = Text("float")
+def _driver(name: str, kernel: Kernel, real: str) -> str:
+    t, order = Text(real), list(kernel.sizes)
 
-    def tile(number: str) -> None:
-        first = t.op(f"mul i64 {number}, 3")
-        row, end, member = (_load_integer(t, "%tiles", t.op(f"add i64 {first}, {place}")) for place in range(3))
+    def through(number: str) -> None:
+        first = t.op(f"mul i64 {number}, 5")
+        row, end, member, begin, last = (
+            _load_integer(t, "%tiles", t.op(f"add i64 {first}, {place}")) for place in range(5)
+        )
         earlier = t.op(f"icmp slt i64 {end}, %t1")
         stop = t.op(f"select i1 {earlier}, i64 {end}, i64 %t1")
-        table = t.op(f"getelementptr ptr, ptr %tables, i64 {t.op(f'mul i64 {member}, {buffers}')}")
-        t.do(
-            f"call void @{name}_tile(i64 %t0, i64 {stop}, i64 {row}, i64 %R, ptr %offsets, ptr %states, ptr %lengths, "
-            f"ptr {table})"
-        )
+        table = t.op(f"getelementptr ptr, ptr %tables, i64 {t.op(f'mul i64 {member}, {len(order)}')}")
+        slot = t.alloca("i64", 8)
+        t.do(f"store i64 {stop if kernel.reverse else '%t0'}, ptr {slot}")
 
-    t.loop("%first", "%last", 1, tile)
+        def run_to(time: str) -> None:
+            now = t.op(f"load i64, ptr {slot}")
+            low, high = (time, now) if kernel.reverse else (now, time)
+            t.do(f"call void @{name}_tile(i64 {low}, i64 {high}, i64 {row}, i64 %R, ptr {table})")
+
+        def event(number: str) -> None:
+            first = t.op(f"mul i64 {number}, 4")
+            step, where, after, before = (
+                _load_integer(t, "%events", t.op(f"add i64 {first}, {place}")) for place in range(4)
+            )
+            inside = t.op(f"and i1 {t.op(f'icmp sge i64 {step}, %t0')}, {t.op(f'icmp slt i64 {step}, {stop}')}")
+
+            def happen() -> None:
+                next_step = t.op(f"add i64 {step}, 1")
+                time = step if kernel.reverse else next_step
+                run_to(time)
+                t.do(f"store i64 {time}, ptr {slot}")
+                _hand_over(t, kernel, table, step, next_step, where, after, before)
+
+            t.when(inside, happen)
+
+        t.loop(begin, last, 1, event, down=kernel.reverse)
+        run_to("%t0" if kernel.reverse else stop)
+
+    t.loop("%first", "%last", 1, through)
     t.do("ret void")
-    arguments = (
-        "i64 %t0, i64 %t1, i64 %first, i64 %last, ptr %tiles, i64 %R, ptr %offsets, ptr %states, ptr %lengths, "
-        "ptr %tables"
-    )
+    arguments = "i64 %t0, i64 %t1, i64 %first, i64 %last, ptr %tiles, i64 %R, ptr noalias %events, ptr noalias %tables"
     return "\n".join([f"define void @{name}({arguments}) #0 {{\nentry:", *t.entry, *t.lines, "}"])
+
+
+def _hand_over(
+    t: Text, kernel: Kernel, table: str, step: str, next_step: str, row: str, after: str, before: str
+) -> None:  # fmt: skip
+    """Between two sequences of a lane: the state is that from which the next one starts; or its gradient is put by, and
+    that of the last state of the sequence before goes on.
+    """
+    order = list(kernel.sizes)
+
+    def line(buffer: str, number: str) -> str:
+        pointer = t.op(f"load ptr, ptr {t.op(f'getelementptr ptr, ptr {table}, i64 {order.index(buffer)}')}")
+        return t.op(f"getelementptr {t.real}, ptr {pointer}, i64 {t.op(f'mul i64 {number}, {kernel.sizes[buffer]}')}")
+
+    def copy(source: str, target: str, width: int) -> None:
+        def number(at: str) -> None:
+            value = t.op(f"load {t.real}, ptr {t.op(f'getelementptr {t.real}, ptr {source}, i64 {at}')}")
+            t.do(f"store {t.real} {value}, ptr {t.op(f'getelementptr {t.real}, ptr {target}, i64 {at}')}")
+
+        t.loop("0", str(width), 1, number)
+
+    def row_at(time: str) -> str:
+        return t.op(f"add i64 {t.op(f'mul i64 {time}, %R')}, {row}")
+
+    for buffer, width in kernel.sizes.items():
+        if not kernel.reverse and buffer.startswith("start"):
+            copy(line(buffer, after), line(buffer.replace("start", "state"), row_at(next_step)), width)
+        if kernel.reverse and buffer.startswith("carry"):
+            later, now = (row_at(t.op(f"and i64 {time}, 1")) for time in (next_step, step))
+            copy(line(buffer, later), line(buffer.replace("carry", "begun"), after), width)
+            copy(line(buffer.replace("carry", "ended"), before), line(buffer, now), width)
