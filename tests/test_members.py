@@ -10,10 +10,10 @@ from conftest import choices, compose
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-import rnnlab.kernels.members
 from rnnlab import kernels
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.members import member_blocks, stacking
+from rnnlab.kernels.layer import Derived
 from rnnlab.runs.build import build
 
 MEMBERS, BATCH, TIME, FEATURES, HIDDEN = 3, 4, 37, 2, 6
@@ -176,8 +176,8 @@ class Watched(Tensor):
 
 
 def test_all_members_run_in_one_kernel_but_where_a_step_has_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    inner, calls = rnnlab.kernels.members.run_members, []
-    monkeypatch.setattr(rnnlab.kernels.members, "run_members", lambda *given: calls.append(given) or inner(*given))
+    inner, calls = Derived.stacked, []
+    monkeypatch.setattr(Derived, "stacked", lambda *given: calls.append(given) or inner(*given))
     made = members_of(lambda: Single(FEATURES, HIDDEN, whole_batch=False))
     x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
     right = torch.stack([cell._unroll(x[k], cell.initial_state(BATCH), None)[0] for k, cell in enumerate(made)])
