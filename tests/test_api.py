@@ -61,6 +61,8 @@ def test_a_run_is_to_look_at_and_to_use() -> None:
     assert not run.model.training
     assert f"{run.metrics['test/mse']:.4g}" in run._repr_html_()
     assert f"{run.metrics['test/mse']:.4g}" in str(run)
+    assert run.verdict
+    assert run.verdict in str(run)
     with pytest.raises(InputError, match=r"no figures \(instruments=none\)"):
         run.plot()
     again = rnnlab.resume(run, **{"trainer.max_epochs": 3})

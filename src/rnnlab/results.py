@@ -60,6 +60,12 @@ class Run:
         return self._directory.metrics
 
     @property
+    def verdict(self) -> str:
+        """Whether it is better than its trivial predictors, and how sure that is; empty as long as it is not done."""
+        verdict = self.status.verdict
+        return verdict.text if verdict is not None else ""
+
+    @property
     def history(self) -> pl.DataFrame:
         """A row an epoch, as ``metrics.csv`` has them."""
         return pl.DataFrame(self._directory.epochs, infer_schema_length=None)
@@ -103,6 +109,7 @@ class Run:
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.state}{f' ({self.status.reason})' if self.status.reason else ''}"]
         lines += [f"{name:20} {network:>10} {baseline:>10}" for name, network, baseline in self._scores(header=True)]
+        lines += [self.verdict] if self.verdict else []
         return "\n".join(lines)
 
     def _scores(self, header: bool = False) -> Iterator[tuple[str, str, str]]:
@@ -125,7 +132,8 @@ class Run:
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._scores())
         baseline = escape(self.status.baseline or "baseline")
         table = f"<table><tr><th>test</th><th>network</th><th>{baseline}</th></tr>{body}</table>" if body else ""
-        return f"<div>{head}{table}</div>"
+        verdict = f"<p>{escape(self.verdict)}</p>" if self.verdict else ""
+        return f"<div>{head}{table}{verdict}</div>"
 
 
 class Figures(Sequence[Path]):
