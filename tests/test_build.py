@@ -12,7 +12,7 @@ import torch
 from conftest import compose
 
 from rnnlab.errors import InputError, nearest
-from rnnlab.runs.build import build, check_value
+from rnnlab.runs.build import build, check_value, to_allow
 from rnnlab.runs.execution import prepare
 from rnnlab.runs.trainer import build_trainer
 from rnnlab.shapes import Fraction, PositiveInt
@@ -200,3 +200,14 @@ def test_a_run_for_another_machine_asks_for_no_device_of_this_one() -> None:
         with pytest.raises(InputError, match=r"trainer\.(accelerator=gpu|devices=8): this machine has"):
             prepare(config)
     assert prepare(config, machine=False).parameters
+
+
+def test_what_a_config_builds_beyond_our_own_parts_has_to_be_allowed() -> None:
+    own = {"_target_": "my_cells.deep.Mine", "init": {"_target_": "torch.nn.init.zeros_"}}
+    config = {
+        "model": {"_target_": "rnnlab.network.Network", "cell": own},
+        "optimizer": {"_target_": "torch.optim.Adam"},
+        "instruments": {"a": {"_target_": "my_cells.Other"}, "b": None},
+    }
+    assert to_allow(config) == ["my_cells", "torch"]
+    assert to_allow({"model": {"_target_": "rnnlab.network.Network"}}) == []

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
+from rnnlab.cells.eigenvalues import eigenvalues
 from rnnlab.cells.esn import ESN, reservoir
 from rnnlab.errors import InputError
 from rnnlab.network import Network
@@ -85,3 +86,13 @@ def test_a_reservoir_is_kept_with_the_run_and_belongs_to_its_seed(train: Callabl
     # the reservoir comes from the checkpoint, and not from the generator
     config = outcome.directory.config | {"seed": 4}
     assert evaluate(config, outcome.directory)["test/loss"] == pytest.approx(outcome.metrics["test/loss"], rel=1e-6)
+
+
+def test_a_matrix_that_is_not_finite_has_no_eigenvalues_and_harms_no_other() -> None:
+    matrices = torch.diag_embed(torch.tensor([[3.0, -2.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.25]]))
+    matrices[1, 0, 1], matrices[2, 1, 1] = float("nan"), float("inf")
+    found = eigenvalues(matrices)
+    assert found.dtype == torch.complex128
+    assert found[0].real.tolist() == [3, -2] and found[3].real.tolist() == [0.5, 0.25]
+    assert found[1:3].isnan().all()
+    assert eigenvalues(matrices[0]).real.tolist() == [3, -2]

@@ -1,5 +1,6 @@
 """The directory of a run as others may find or leave it: killed at any moment, locked, full of links."""
 
+import errno
 import json
 import os
 import shutil
@@ -299,6 +300,56 @@ def test_files_are_opened_for_what_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "half a character: \\udc80\n"
 
 
+@pytest.mark.parametrize("swapped", ["before", "after"])
+def test_a_directory_that_becomes_a_link_at_the_last_moment_is_not_followed(swapped: str, tmp_path: Path) -> None:
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    for path in (run / "checkpoints", mine):
+        path.mkdir(parents=True)
+        (path / "best.ckpt").write_text("years of work")
+
+    def swap() -> None:
+        (run / "checkpoints").rename(run / "away")
+        (run / "checkpoints").symlink_to(mine)
+
+    file = run / "checkpoints" / "best.ckpt"
+    if swapped == "before":  # whoever looked a moment ago has seen a directory
+        swap()
+        for write in (lambda: replace(file, "new", inside=run), lambda: files.remove(file, inside=run)):
+            with pytest.raises(InputError, match="checkpoints is a link, and must be a directory"):
+                write()
+    else:
+        with files.placed(file, inside=run) as place:
+            swap()
+            os.close(place.beside("temporary").open(os.O_CREAT | os.O_WRONLY))
+            place.beside("temporary").move(place)
+        assert (run / "away" / "best.ckpt").read_text() == ""
+    assert [path.name for path in mine.iterdir()] == ["best.ckpt"]
+    assert (mine / "best.ckpt").read_text() == "years of work"
+    (tmp_path / "link").symlink_to(mine)  # what the user names may be a link
+    replace(tmp_path / "link" / "new", "new")
+    assert (mine / "new").read_text() == "new"
+
+
+def test_a_folder_is_not_left_for_files_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several files none appears before all are written."""
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    folder = tmp_path / "export"
+    with pytest.raises(OSError, match="No space"):
+        files.replace_all({folder / "model.onnx": b"net", folder / "model.onnx.json": "{}{}{"}, inside=tmp_path)
+    assert not list(tmp_path.iterdir())
+    files.replace_all({folder / "model.onnx": b"net", folder / "model.onnx.json": "{}"}, inside=tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.json"]
+    files.remove(tmp_path / "nowhere" / "file", inside=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
 def test_numbers_that_are_none_are_null(tmp_path: Path) -> None:
     directory = RunDirectory.claim(tmp_path / "run", {})
     directory.write_metrics({"test/loss": float("nan"), "test/r2": float("-inf"), "epochs": 3})
@@ -315,14 +366,21 @@ def test_numbers_that_are_none_are_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": f"{os.pathsep}."}])
 def test_a_module_in_the_current_directory_is_not_run(variables: dict[str, str], trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
-    for name in ("msvcrt", "nt", "org", "rnnlab_plugin", "sitecustomize_"):
+    for name in ("msvcrt", "nt", "org", "typing", "argparse", "pathlib", "torch", "hydra", "yaml", "lightning"):
         (run / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
     config = RunDirectory(run).config
     RunDirectory(run).write_config({**config, "instruments": {"mine": {"_target_": "org.Mine"}}})
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
-    for arguments, status in ((("report", "."), 0), (("evaluate", "."), 2)):
-        done = subprocess.run([sys.executable, "-m", "rnnlab", *arguments], cwd=run, env=environment,
+    said = ""
+    module, script = [sys.executable, "-m", "rnnlab"], [str(Path(sys.executable).with_name("rnnlab"))]
+    for command, arguments, status in (
+        (module, ("--version",), 0), (script, ("report", "."), 0), (module, ("evaluate", "."), 2),
+        (script, ("evaluate", ".", "--allow", "org"), 2),
+    ):  # fmt: skip
+        done = subprocess.run([*command, *arguments], cwd=run, env=environment,
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == status, done.stderr
-    assert "org.Mine is not what a run directory may build" in done.stderr
+        said += done.stderr
+    assert "org.Mine is not what a run directory may build" in said
+    assert f"there is no module org (and none is taken from {run}, which is a run directory)" in said
     assert not (tmp_path / "owned").exists()

@@ -1,6 +1,7 @@
 """Sweep directories that anybody may have made: nothing in them runs code, writes elsewhere or opens a connection."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -195,6 +196,41 @@ def test_what_is_typed_or_allowed_is_obeyed(
     assert resume_command.main([str(path), "--allow", "hydra.launcher.setup", "--allow", str(tmp_path)]) == 1
     assert resume_command.main([str(path), "hydra.launcher.setup=['module load b']", "--allow", str(tmp_path)]) == 1
     assert made == [["module load a"], ["module load b"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "trusted"),
+    [
+        (["hydra/launcher=local", "hydra.launcher.n_jobs=3"], []),
+        pytest.param(["hydra/launcher=slurm", "hydra.launcher.setup=['module load a']", "hydra.launcher.partition=gpu"],
+                     ["hydra.launcher.setup"], marks=pytest.mark.needs("slurm")),
+        pytest.param(["hydra/launcher=ray", "hydra.launcher.address=head:6379"], ["hydra.launcher.address"],
+                     marks=pytest.mark.needs("ray")),
+        pytest.param(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.storage=studies.db",
+                      "optimizer.lr=interval(1e-4,1e-2)"],
+                     ["hydra.sweeper.storage"], marks=pytest.mark.needs("optuna")),
+        (["--config-dir", "conf", "data=mine"], ["CONF", "numpy"]),
+    ],
+    ids=["nothing", "slurm", "ray", "study", "own configs"],
+)  # fmt: skip
+def test_the_printed_command_goes_on(
+    options: list[str], trusted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With all that has to be trusted, as the person who typed the first one does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text("defaults: [sine, _self_]\n_target_: numpy.MyData\n")
+    for launcher in ("slurm.Slurm", "ray.Ray", "local.Local"):
+        for method in ("begin", "check", "run"):
+            monkeypatch.setattr(f"rnnlab.launch.{launcher}.{method}", lambda *_: None)
+    path = tmp_path / "s"
+    assert train_command.main(["-m", *TINY, "seed=0,1", f"hydra.sweep.dir={path}", *options]) == 1
+    command = capfd.readouterr().err.splitlines()[-1].partition("Go on with: rnnlab resume s")[2]
+    names = [str(tmp_path / "conf") if name == "CONF" else name for name in trusted]
+    assert shlex.split(command) == [word for name in names for word in ("--allow", name)]
+    assert resume_command.main([str(path), *shlex.split(command)]) == 1
+    assert capfd.readouterr().err.endswith(f"Go on with: rnnlab resume s{command}\n")
 
 
 def test_plain_settings_of_a_ledger_are_obeyed(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,11 @@ and by hand, in Lightning's own Trainer::
     from rnnlab import Forecasting, GRU, Network, Sine
 """
 
-import importlib
-import re
-from functools import cache
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # nothing is imported here: python -m rnnlab would find it in the current directory first
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from rnnlab.api import compose as compose
     from rnnlab.api import report as report
     from rnnlab.api import resume as resume
@@ -43,8 +42,10 @@ _NAMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # ``from rnnlab import load`` imports torch; ``import rnnlab``, and so ``rnnlab --help``, does not
+    import importlib
+
     module = _NAMES.get(name) or (_classes().get(name) if name[:1].isupper() else None)
     if module is None:
         raise AttributeError(f"module 'rnnlab' has no attribute '{name}'")
@@ -55,12 +56,14 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_NAMES, *_classes()})
 
 
-@cache
-def _classes() -> dict[str, str]:
+def _classes(classes: dict[str, str] = {}) -> dict[str, str]:  # noqa: B006  (it is kept)
     """The module of each class that conf/ names: cells, data sets, tasks and instruments."""
+    if classes:
+        return classes
+    import re
+
     from rnnlab.configs import conf_directory
 
-    classes: dict[str, str] = {}
     for file in sorted(conf_directory().rglob("*.yaml")):
         for module, name in re.findall(r"\b(rnnlab(?:\.\w+)+)\.([A-Z]\w*)\b", file.read_text(encoding="utf-8")):
             classes.setdefault(name, module)

@@ -1,8 +1,31 @@
 """The command line: ``rnnlab VERB …``, the same as ``python -m rnnlab VERB …``."""
 
-import importlib
-import os
+import os  # which Python has imported before it looks at the current directory
 import sys
+
+
+def leave_out_current_directory() -> None:
+    """Takes the current directory off the path of modules, for this process and those that it starts.
+
+    It may be a run directory of anybody's: a file in it called as one that some library tries to import (msvcrt.py)
+    would be executed. An own class that a config names is looked for there by :func:`rnnlab.runs.build.locate`.
+    With ``python -m rnnlab`` Python itself has by then imported what ``runpy`` needs (``contextlib``, ``collections``,
+    ``functools`` …), from the current directory first; ``rnnlab`` and ``python -P -m rnnlab`` never look there.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        here = ""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    kept = [entry for entry in given if os.path.isabs(entry) or os.path.abspath(entry) != here]
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", ".") and (entry != here or here in kept)]
+    os.environ["PYTHONSAFEPATH"] = "1"  # python -m and -c would put it back
+    if kept != given:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
+
+
+if __name__ == "__main__":
+    leave_out_current_directory()
 
 VERBS = {
     "start": "look at a file of yours, and say which commands to begin with",
@@ -40,7 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one verb and exits: 0 done, 1 a run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     leave_out_current_directory()
-    # not before: what they import tries modules that there are on other systems only, such as msvcrt
+    # not before: importlib would be found there, and the others try modules of other systems, such as msvcrt
+    import importlib
+
     from rnnlab.shell import readable_streams, short_temporary_directory
     from rnnlab.signals import guard
 
@@ -74,24 +99,6 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)
-
-
-def leave_out_current_directory() -> None:
-    """Takes the current directory off the path of modules, for this process and those that it starts.
-
-    It may be a run directory of anybody's: a file in it called as one that some library tries to import (msvcrt.py)
-    would be executed. An own class that a config names is looked for there by :func:`rnnlab.runs.build.locate`.
-    """
-    try:
-        here = os.getcwd()
-    except OSError:  # it was removed
-        here = ""
-    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    kept = [entry for entry in given if os.path.isabs(entry) or os.path.abspath(entry) != here]
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", ".") and (entry != here or here in kept)]
-    os.environ["PYTHONSAFEPATH"] = "1"  # python -m and -c would put it back
-    if kept != given:
-        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
 def usage() -> str:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -99,6 +99,11 @@ def pasted(*words: str | Path, program: str = "rnnlab", directory: str | None = 
     elsewhere = directory is not None and os.path.isdir(directory) and not os.path.samefile(directory, _shell())
     start = _start(program, relative=not elsewhere)
     return f"{f'cd {shlex.quote(str(directory))} && ' if elsewhere else ''}{start} {shlex.join(arguments)}"
+
+
+def allowing(names: Iterable[str]) -> list[str]:
+    """The words of a command that trust these."""
+    return [word for name in dict.fromkeys(names) for word in ("--allow", name)]
 
 
 def _shell() -> Path:

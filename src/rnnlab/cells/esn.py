@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.eigenvalues import eigenvalues
 from rnnlab.errors import InputError
 from rnnlab.shapes import Hidden, NonNegativeFloat, PositiveFloat, PositiveInt, Step
 
@@ -89,8 +90,7 @@ def reservoir(units: int, connections: int, spectral_radius: float) -> Tensor:
     """
     heard = torch.rand(units, units).argsort(1)[:, :connections]
     weight = torch.zeros(units, units).scatter_(1, heard, _uniform(units, connections))
-    # in double precision: eigenvalues of a matrix that is far from normal lose digits
-    radius = torch.linalg.eigvals(weight.double()).abs().max()
+    radius = eigenvalues(weight).abs().max()
     return (weight.double() * (spectral_radius / radius)).float()
 
 

@@ -11,7 +11,7 @@ from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError
 from rnnlab.runs.members import members as members
 from rnnlab.shell import pasted, shown_path
-from rnnlab.store import files, json_text
+from rnnlab.store import json_text
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
 
@@ -95,8 +95,7 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     folder = home / "evaluations"
     file = folder / f"{now().replace(':', '-')}.json"
     try:
-        files.folder(home, "evaluations")
-        replace(file, json_text.dump(kept, indent=2) + "\n")
+        replace(file, json_text.dump(kept, indent=2) + "\n", inside=home)
     except (OSError, InputError) as error:  # somebody else's run, or a full disk: the scores are told all the same
         why = f"{shown_path(folder.absolute())}: {error.strerror}" if isinstance(error, OSError) else error
         print(f"rnnlab: not kept: {why}", file=sys.stderr)

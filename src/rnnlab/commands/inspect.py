@@ -116,7 +116,8 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     else:
         title = ", ".join(Path(place).absolute().name for place in places)
         found = inspection.compare(inspected, title, *asked)
-    inspection.write(found, render(found, command), folder.absolute())
+    within = folder.absolute().parent if options.output is None else None
+    inspection.write(found, render(found, command), folder.absolute(), within)
     out = console()
     out.say("Inside", found.title)
     for name, value in found.about if not single else ():

@@ -31,19 +31,27 @@ from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, 
 from rnnlab.commands.jobs import Composer
 from rnnlab.commands.overrides import read
 from rnnlab.commands.report import print_leaderboard
-from rnnlab.commands.trust import PLUGINS, check_configs, check_options, check_overrides, check_targets, locate_option
+from rnnlab.commands.trust import (
+    PLUGINS,
+    check_configs,
+    check_options,
+    check_overrides,
+    check_targets,
+    locate_option,
+    to_resume,
+)
 from rnnlab.errors import InputError, Interrupted, visible
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
-from rnnlab.runs.build import TARGET, build, check_arguments
+from rnnlab.runs.build import TARGET, build, check_arguments, to_allow
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import Entry, Facts, Job, SweepDirectory, code_digests, differing, is_sweep
-from rnnlab.shell import command_line, pasted, shown_path
+from rnnlab.shell import allowing, command_line, pasted, shown_path
 
 if TYPE_CHECKING:  # what a search needs is imported for one
     from rnnlab.commands.search import Plan
@@ -121,7 +129,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     if launcher is not None:
         launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
-    facts = {
+    facts: Facts = {
         "command": command_line(),
         "overrides": typed,
         "varied": varied,
@@ -141,6 +149,11 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
         with directory.lead():
             leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
             leader.dry_run = bool(config.sweep.dry_run)
+            node = OmegaConf.to_container(config.hydra, resolve=False)
+            assert isinstance(node, dict)
+            kept = (*KEPT_FOR_RESUME, *OF_SEARCH) if searcher is not None else KEPT_FOR_RESUME
+            of_resume = [each for each in parsed if each.key_or_group.startswith(kept)]
+            leader.trusted += to_resume(facts, of_resume, {str(name): value for name, value in node.items()})
             with _refused_as("hydra.launcher"):
                 leader.launcher = launcher or Plugins.instance().instantiate_launcher(
                     hydra_context=context, task_function=task_function, config=config
@@ -351,6 +364,7 @@ class Leader(HydraLauncher):
         self.stop = Stop()
         self.dry_run = self.refuses_identical = False
         self.studies: list[str] = []
+        self.trusted: list[str] = []
         self._command = command_line()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -411,7 +425,13 @@ class Leader(HydraLauncher):
         self.settings.total = len(self.directory.plan) + len(jobs)
         checker.check(self._launched(jobs), self.settings)
 
+    @property
+    def resume(self) -> list[str]:
+        """The words that go on with it, what the person at the keyboard trusts in it included."""
+        return allowing(self.settings.allow if self.settings.allow is not None else self.trusted)
+
     def write_down(self, jobs: Sequence[Job]) -> None:
+        self.trusted += to_allow([job.config for job in jobs])
         self.directory.add(jobs, self._command, self.directory.facts.get("config_dirs", []))
 
     def execute(self, jobs: Sequence[Job], before: Sequence[str] = ()) -> list[JobReturn]:
@@ -424,6 +444,7 @@ class Leader(HydraLauncher):
         Returns:
             The monitored score of each.
         """
+        self.settings.resume = self.resume
         from_hydra = self.launcher
         if isinstance(from_hydra, Launcher):
             at_work = from_hydra
@@ -463,7 +484,9 @@ class Leader(HydraLauncher):
         path = self.directory.path
         if not self.directory.plan:
             if self.stop.asked:
-                print(f"stopped before the first job. Go on with: {pasted('resume', path)}", file=sys.stderr)
+                print(
+                    f"stopped before the first job. Go on with: {pasted('resume', path, *self.resume)}", file=sys.stderr
+                )
             return self.stop.status
         if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
             return 0
@@ -477,7 +500,7 @@ class Leader(HydraLauncher):
         left = [state for state in states if state not in ("done", "pruned")]
         if left or self.stop.signals:
             what = "stopped; what ran has its checkpoint. " if self.stop.signals else ""
-            print(f"{what}Go on with: {pasted('resume', path)}", file=sys.stderr)
+            print(f"{what}Go on with: {pasted('resume', path, *self.resume)}", file=sys.stderr)
         return self.stop.status or (1 if left or failed else 0)
 
     def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
@@ -594,6 +617,8 @@ def _resume(
         launcher.begin()
     leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
     leader.launcher = launcher or _hydras_launcher(hydra, config, settings.allow)
+    if allow is None:
+        leader.trusted += to_resume(facts, of_ledger, {str(name): value for name, value in node.items()})
     if searcher is not None:
         return _resume_search(leader, searcher, hydra, config, parse, before, new, force)
     if target != BASIC_SWEEPER and (extension or not directory.plan):

@@ -1,6 +1,7 @@
 """``rnnlab train``: a Hydra app; one run, or with ``-m`` a sweep."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -36,7 +37,7 @@ from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
 from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
-from rnnlab.shell import command_line, pasted
+from rnnlab.shell import allowing, command_line, pasted
 from rnnlab.store.status import State
 from rnnlab.store.times import now
 
@@ -225,7 +226,7 @@ class Command:
         except KeyboardInterrupt:
             if claimed is not None and claimed.status.state == State.CREATED:  # while torch was imported
                 claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
-                print(f"\nGo on with: {pasted('resume', claimed.path)}", file=sys.stderr)
+                print(f"\nGo on with: {_resume(claimed)}", file=sys.stderr)
             raise
         except (HydraException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
             # of Hydra's own work around the job, such as its loggers: what the job raises stands in the result
@@ -299,14 +300,24 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
         return error
     except RunFailed as error:
         log.error("%s", error)
-        return RunFailed(f"failed: {error} ({pasted('resume', directory.path)})")
+        return RunFailed(f"failed: {error} ({_resume(directory)})")
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
-        print(f"\nstopped. Go on with: {pasted('resume', directory.path)}", file=sys.stderr)
+        print(f"\nstopped. Go on with: {_resume(directory)}", file=sys.stderr)
         return error
     except Exception:
         log.exception("a bug, or a file that cannot be used")
         raise
+
+
+def _resume(directory: RunDirectory) -> str:
+    """The command that goes on with a run whose config was typed just now, own modules in it included."""
+    from rnnlab.runs.build import to_allow
+
+    trusted: list[str] = []
+    with contextlib.suppress(InputError):
+        trusted = to_allow(directory.config)
+    return pasted("resume", directory.path, *allowing(trusted))
 
 
 def _job_of_sweep(directory: RunDirectory, allow: Sequence[str] | None) -> float:

@@ -3,7 +3,7 @@ connection and reads no configs but rnnlab's unless the person at the keyboard s
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper as HydraSweeper
 
 from rnnlab.commands.composition import ROOT
 from rnnlab.errors import InputError
-from rnnlab.runs.build import TARGET, annotations, is_allowed, is_plain, locate
+from rnnlab.runs.build import TARGET, annotations, is_allowed, is_plain, locate, to_allow
 from rnnlab.runs.sweep import COMMAND, Facts
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
@@ -80,6 +80,17 @@ def check_options(overrides: Sequence[Override], config: Mapping[str, Any], allo
     """
     if allow is None:
         return
+    for override in _powerful(overrides, config, allow):
+        raise InputError(
+            f"{override.input_line} stands in the sweep's ledger, and may start a program, open a file or reach "
+            f"another machine: type it again, or if you trust the ledger, add --allow {override.key_or_group}"
+        )
+    for name, node in (config.get("callbacks") or {}).items():
+        check_targets(node, f"hydra.callbacks.{name}", allow)
+
+
+def _powerful(overrides: Sequence[Override], config: Mapping[str, Any], allow: Sequence[str]) -> Iterator[Override]:
+    """Those that may do more than choose a number or a name."""
     for override in overrides:
         key = override.key_or_group
         part = next((part for part in OPTIONS if key.startswith(f"{part}.")), None)
@@ -87,14 +98,27 @@ def check_options(overrides: Sequence[Override], config: Mapping[str, Any], allo
             continue
         node = config[part.removeprefix("hydra.")]
         name = key.removeprefix(f"{part}.").split(".")[0]
-        annotation = annotations(locate_option(node, part, allow)).get(name)
-        if not is_plain(override.value(), annotation):
-            raise InputError(
-                f"{override.input_line} stands in the sweep's ledger, and may start a program, open a file or reach "
-                f"another machine: type it again, or if you trust the ledger, add --allow {key}"
-            )
-    for name, node in (config.get("callbacks") or {}).items():
-        check_targets(node, f"hydra.callbacks.{name}", allow)
+        if not is_plain(override.value(), annotations(locate_option(node, part, allow)).get(name)):
+            yield override
+
+
+def to_resume(facts: Facts, overrides: Sequence[Override], config: Mapping[str, Any]) -> list[str]:
+    """What ``--allow`` has to name when a sweep is resumed that the person at the keyboard has typed just now.
+
+    Args:
+        facts: of its ledger.
+        overrides: of the ledger, those that a resume takes from it.
+        config: as of :func:`check_options`.
+    """
+    own = [module for part in OPTIONS for module in to_allow(config[part.removeprefix("hydra.")])]
+    modules = [module for module in own if f"{module}." not in {f"{plugin.split('.')[0]}." for plugin in PLUGINS}]
+    name = facts.get("config_name", ROOT)
+    return [
+        *facts.get("config_dirs", []),
+        *([name] if name != ROOT else []),
+        *modules,
+        *(each.key_or_group for each in _powerful(overrides, config, modules)),
+    ]
 
 
 def locate_option(node: Mapping[str, Any], key: str, allow: Sequence[str]) -> Any:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
+from rnnlab.cells.eigenvalues import eigenvalues as of_matrix
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import History, Instrument, cell_name, kept_name, some
@@ -104,16 +104,10 @@ class Spectrum(Instrument):
 def eigenvalues(network: Network) -> dict[str, Tensor]:
     """Complex ``(hidden,)`` eigenvalues by ``<cell number>.<gate>``, on the CPU; not numbers where weights are none."""
     return {
-        f"{number}.{gate}": _eigenvalues(weights.detach().cpu().double())
+        f"{number}.{gate}": of_matrix(weights.detach().cpu())
         for number, cell in enumerate(network.cells())
         for gate, weights in cell.recurrent_weights().items()
     }
-
-
-def _eigenvalues(matrix: Tensor) -> Tensor:
-    if not matrix.isfinite().all():
-        return torch.full((len(matrix),), torch.nan, dtype=torch.complex128)  # of these LAPACK may crash the process
-    return torch.linalg.eigvals(matrix)
 
 
 def radius(values: Tensor) -> float:

@@ -95,6 +95,7 @@ class Settings:
         retries: how often a job is tried again that died of a signal or lack of memory.
         fail_fast: stop everything at the first failure.
         allow: see :func:`rnnlab.runs.build.build`.
+        resume: what a command that goes on with the sweep needs beside its directory.
         total: jobs in the whole sweep, also those that are done.
         most: jobs that a sweep may have.
         further: a launcher that could do so many more jobs at once may ask for them here, while it runs; it gets those
@@ -104,6 +105,7 @@ class Settings:
     retries: int = 0
     fail_fast: bool = False
     allow: Sequence[str] | None = None
+    resume: Sequence[str] = ()
     total: int = 1
     most: int = 10_000
     further: Callable[[int], Sequence["LaunchedJob"]] = lambda room: ()

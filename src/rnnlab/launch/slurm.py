@@ -223,7 +223,7 @@ class Slurm(Launcher):
             console().print(
                 f"look at them: {pasted('report', path)}\n              squeue --name={names}", markup=False
             )
-            console().print(f"wait for them: {pasted('resume', path)}", markup=False)
+            console().print(f"wait for them: {pasted('resume', path, *settings.resume)}", markup=False)
             return
         self._wait([*at_work, *new], settings, stop, watch)
 

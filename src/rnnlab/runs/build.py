@@ -26,6 +26,9 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Harmless, OnDisk, OnNetwork
+from rnnlab.runs.sweep import COMMAND
+from rnnlab.store.files import is_there
+from rnnlab.store.status import STATUS
 
 TRUSTED = (
     "rnnlab.cells.",
@@ -166,7 +169,9 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     try:
         module = import_named(module_path, own=allow is None or is_allowed(module_path, allow))
     except ModuleNotFoundError as error:
-        raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}") from error
+        run = _run_around(Path.cwd())
+        where = f" (and none is taken from {run}, which is a run directory)" if run is not None else ""
+        raise InputError(f"{key}.{TARGET}={path}: there is no module {error.name}{where}") from error
     except Exception as error:  # a module of the user's own may fail in any way
         reason = f"{type(error).__name__}: {_one_line(error)}"
         raise InputError(f"{key}.{TARGET}={path}: {module_path} cannot be imported ({reason})") from error
@@ -180,18 +185,40 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
     return target
 
 
+def to_allow(config: Any) -> list[str]:
+    """The modules beyond rnnlab's own parts that a config builds from: what ``--allow`` has to name once it lies in a
+    run directory.
+    """
+    if isinstance(config, list):
+        return list(dict.fromkeys(name for item in config for name in to_allow(item)))
+    if not isinstance(config, Mapping):
+        return []
+    target = config.get(TARGET)
+    names = [target.split(".")[0]] if isinstance(target, str) and not target.startswith(TRUSTED) else []
+    return list(dict.fromkeys([*names, *to_allow(list(config.values()))]))
+
+
 def import_named(path: str, own: bool) -> ModuleType:
     """Imports a module.
 
     Args:
         path: dotted.
-        own: the person at the keyboard named it, so that it may be in the current directory where it is nowhere else.
+        own: the person at the keyboard named it, so that it may be in the current directory where it is nowhere else,
+            unless that is a run directory.
     """
     top = path.partition(".")[0]
     here = os.getcwd()
     if own and top not in sys.modules and here not in sys.path and importlib.util.find_spec(top) is None:
+        if _run_around(Path(here)) is not None:
+            raise ModuleNotFoundError(name=top)
         sys.path.append(here)
     return importlib.import_module(path)
+
+
+def _run_around(place: Path) -> Path | None:
+    """The run or sweep that a directory is, or lies in: whatever is there may be anybody's."""
+    marks = (STATUS, COMMAND)
+    return next((parent for parent in (place, *place.parents) if any(is_there(parent / mark) for mark in marks)), None)
 
 
 def _is_trusted(target: Any, allow: Iterable[str]) -> bool:

@@ -1,6 +1,5 @@
 """Checkpoint files: written whole or not at all, read without running any code in them."""
 
-import contextlib
 import io
 import os
 import pickle
@@ -18,16 +17,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnlab.errors import InputError
-from rnnlab.store.files import folder, open_regular, remove_unfinished, replace
+from rnnlab.store.files import open_regular, remove, replace
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes beside the old file, to the disk, then takes its place: a kill leaves the one or the other."""
-    folder(path.parent.parent, path.parent.name)
-    remove_unfinished(path.parent, [path.name])  # of a process that was killed while writing
     buffer = io.BytesIO()  # torch's own file writer says of a full disk only that a position is unexpected
     torch.save(checkpoint, buffer)
-    replace(path, buffer.getbuffer())
+    replace(path, buffer.getbuffer(), inside=path.parent.parent)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -134,5 +131,4 @@ class AtomicCheckpointIO(CheckpointIO):
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            Path(path).unlink()
+        remove(Path(path), inside=Path(path).parent.parent)

@@ -29,6 +29,7 @@ from rnnlab.runs.build import (
     check_node,
     locate,
     shown,
+    to_allow,
     unknown_keys,
     with_absolute_paths,
 )
@@ -53,7 +54,7 @@ from rnnlab.runs.trainer import (
 )
 from rnnlab.runs.verdict import Evidence, judge, markdown, unfinished
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
-from rnnlab.shell import pasted
+from rnnlab.shell import allowing, pasted
 from rnnlab.spec import DataSpec
 from rnnlab.store.times import now
 from rnnlab.store.verdict import Advice, Verdict
@@ -335,7 +336,8 @@ def _execute_locked(
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
             reason = f"the disk refuses to be written ({error.strerror}): {error.filename or directory.path}"
             _end(directory, "failed", reason)
-            again = pasted("resume", directory.path)
+            trusted = to_allow(dict(config)) if allow is None else allow
+            again = pasted("resume", directory.path, *allowing(trusted))
             raise RunFailed(f"{reason}; what was written before can be read; make room, then: {again}") from error
         _end(directory, "failed", f"{type(error).__name__}: {error}")
         raise

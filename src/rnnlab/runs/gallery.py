@@ -16,7 +16,6 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.instrument import Instrument, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
-from rnnlab.store import files
 from rnnlab.store.files import replace
 from rnnlab.tasks.task import Task
 
@@ -70,7 +69,6 @@ class Gallery(Callback):
         Returns:
             The paths of the PNG files, relative to the run directory.
         """
-        files.folder(folder.parent, folder.name)
         drawn = []
         rows = history_of(history, baseline, epoch)
         task.eval()
@@ -82,7 +80,7 @@ class Gallery(Callback):
                 log.exception("%s", instrument.name)
                 print(f"figure {instrument.name} could not be drawn ({type(error).__name__}: {error}); see train.log")
                 continue
-            replace(folder / f"{instrument.name}.png", png)
+            replace(folder / f"{instrument.name}.png", png, inside=folder.parent)
             tensorboard.add_image(instrument.name, png, epoch)
             drawn.append(f"{folder.name}/{instrument.name}.png")
         return drawn

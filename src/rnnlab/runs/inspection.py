@@ -45,7 +45,7 @@ from rnnlab.runs.gallery import render, validation_batches
 from rnnlab.runs.trained import open_trained
 from rnnlab.runs.trainer import choose_threads, find_device, quiet_lightning
 from rnnlab.store import json_text
-from rnnlab.store.files import replace
+from rnnlab.store.files import remove, replace
 from rnnlab.tasks.forecasting import Forecasting
 
 log = logging.getLogger("rnnlab")
@@ -422,10 +422,16 @@ def check_folder(folder: Path, force: bool) -> None:
         raise InputError(f"--output {folder}: there is no directory {folder.parent}")
 
 
-def write(inspection: Inspection, page: str, folder: Path) -> list[str]:
+def write(inspection: Inspection, page: str, folder: Path, inside: Path | None = None) -> list[str]:
     """Writes the pictures, the numbers and the page: all together where the folder is new, else one by one.
 
     Of what an earlier inspection has left there it takes away pictures that this one does not have.
+
+    Args:
+        inspection: what was looked at.
+        page: the HTML of it.
+        folder: where they go.
+        inside: see :func:`rnnlab.store.files.placed`.
 
     Returns:
         The names of the files.
@@ -452,9 +458,9 @@ def write(inspection: Inspection, page: str, folder: Path) -> list[str]:
         if folder.is_dir() and any(folder.iterdir()):
             before = _written_before(folder)
             for name, content in files.items():
-                replace(folder / name, content)
+                replace(folder / name, content, inside=inside)
             for name in before - set(files):
-                (folder / name).unlink(missing_ok=True)
+                remove(folder / name, inside)
             return list(files)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:

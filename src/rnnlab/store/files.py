@@ -9,9 +9,10 @@ import contextlib
 import logging
 import os
 import re
+import secrets
 import stat
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,9 +105,12 @@ def is_there(path: Path) -> bool:
 def _kind(place: Path | int) -> str | None:
     """What something is that is no regular file."""
     try:
-        mode = os.fstat(place).st_mode if isinstance(place, int) else os.lstat(place).st_mode
+        return _kind_of(os.fstat(place).st_mode if isinstance(place, int) else os.lstat(place).st_mode)
     except OSError:
         return None
+
+
+def _kind_of(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
     kinds = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"))
@@ -114,6 +118,101 @@ def _kind(place: Path | int) -> str | None:
 
 
 # ---- writing --------------------------------------------------------------------------------------
+
+_DESCRIPTORS = {os.open, os.mkdir, os.rename, os.rmdir, os.unlink, os.stat} <= os.supports_dir_fd
+"""Whether a file can be named by an open directory. Elsewhere (Windows) it is named by its path."""
+
+
+class Place:
+    """A name in an open directory: whatever takes the place of that directory's path meanwhile, this one is meant."""
+
+    def __init__(self, path: Path, directory: int | None) -> None:
+        self.path, self.directory = path, directory
+
+    @property
+    def name(self) -> Path | str:
+        return self.path if self.directory is None else self.path.name
+
+    def open(self, flags: int, mode: int = 0o666) -> int:
+        """A descriptor; links are not followed."""
+        return os.open(self.name, flags | _SAFELY, mode, dir_fd=self.directory)
+
+    def kind(self) -> str | None:
+        """What is there that is no regular file."""
+        try:
+            return _kind_of(os.stat(self.name, dir_fd=self.directory, follow_symlinks=False).st_mode)
+        except OSError:
+            return None
+
+    def beside(self, name: str) -> "Place":
+        return Place(self.path.with_name(name), self.directory)
+
+    def move(self, to: "Place") -> None:
+        """Takes the place of another in the same directory."""
+        os.replace(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
+
+    def remove(self) -> None:
+        """Takes the name away, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.name, dir_fd=self.directory)
+
+    def refused(self, what: str) -> InputError:
+        return InputError(f"{self.path} is {what}, and nothing is written through it: move it away")
+
+
+@contextlib.contextmanager
+def placed(path: Path, inside: Path | None = None, make: bool = True) -> Iterator[Place]:
+    """The place of a file, its directory held open.
+
+    Args:
+        path: of the file.
+        inside: a directory above it, which may be reached by a link, and by default is the file's own. What lies
+            between the two may be no link, be it that it became one a moment ago.
+        make: whether what lies between is made where it is missing, and taken away again where the block fails.
+
+    Raises:
+        InputError: a directory between is a link, or no directory.
+        OSError: the directory cannot be opened, or one between cannot be made.
+    """
+    root = path.parent if inside is None else inside
+    if not _DESCRIPTORS:
+        for part in path.parent.relative_to(root).parts:
+            root = folder(root, part) if make else root / part
+        yield Place(path, None)
+        return
+    with contextlib.ExitStack() as stack:
+        directory = _directory(root)
+        stack.callback(os.close, directory)
+        for part in path.parent.relative_to(root).parts:
+            root = root / part
+            made = False
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=directory)
+                    made = True
+            try:
+                below = _directory(part, os.O_NOFOLLOW, directory)
+            except OSError:
+                what = Place(root, directory).kind()
+                if what == "a directory" or not is_there(root):
+                    raise
+                raise InputError(f"{root} is {what or 'a file'}, and must be a directory: move it away") from None
+            if made:
+                stack.push(partial(_take_back, part, directory))
+            stack.callback(os.close, below)
+            directory = below
+        yield Place(path, directory)
+
+
+def _directory(path: Path | str, flags: int = 0, inside: int | None = None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags, dir_fd=inside)
+
+
+def _take_back(name: str, directory: int, failed: type[BaseException] | None, *_: object) -> None:
+    """Removes a directory that was made for a file which could not be written, unless something else is in it."""
+    if failed is not None:
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=directory)
 
 
 def folder(root: Path, name: str) -> Path:
@@ -123,13 +222,13 @@ def folder(root: Path, name: str) -> Path:
         InputError: it is a link, or no directory: what is written there would land elsewhere.
         OSError: it cannot be made.
     """
-    path = root / name
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
-    what = _kind(path)
+    with placed(root / name) as place:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place.name, dir_fd=place.directory)
+        what = place.kind()
     if what != "a directory":
-        raise InputError(f"{path} is {what or 'a file'}, and must be a directory: move it away")
-    return path
+        raise InputError(f"{root / name} is {what or 'a file'}, and must be a directory: move it away")
+    return root / name
 
 
 def open_to_append(path: Path) -> int:
@@ -139,17 +238,17 @@ def open_to_append(path: Path) -> int:
         InputError: it is a link, or no regular file.
         OSError: it cannot be written.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError:
-        if (what := _kind(path)) is not None:
-            raise InputError(f"{path} is {what}, and nothing is written through it: move it away") from None
-        raise
-    if (what := _kind(descriptor)) is not None:
-        os.close(descriptor)
-        raise InputError(f"{path} is {what}, and nothing is written through it: move it away")
-    return descriptor
+    with placed(path) as place:
+        try:
+            descriptor = place.open(os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        except OSError:
+            if (what := place.kind()) is not None:
+                raise place.refused(what) from None
+            raise
+        if (what := _kind(descriptor)) is not None:
+            os.close(descriptor)
+            raise place.refused(what)
+        return descriptor
 
 
 def append(path: Path, content: bytes) -> None:
@@ -175,43 +274,81 @@ class LogFile(logging.FileHandler):
         return open(open_to_append(Path(self.baseFilename)), "a", encoding=self.encoding, errors="backslashreplace")
 
 
-def replace(path: Path, content: str | bytes | memoryview, durable: bool = True) -> None:
+def replace(path: Path, content: str | bytes | memoryview, durable: bool = True, *, inside: Path | None = None) -> None:
     """Writes a file whole: what stood there before stays until the new one is on the disk.
 
     Args:
         path: of the file; a link of that name is replaced, not followed.
         content: all of it.
         durable: wait for the disk; not for what could be written anew if the power were lost.
+        inside: see :func:`placed`.
+
+    Raises:
+        InputError: as :func:`placed`.
+        OSError: it cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
-    with replacing(path, durable) as temporary:
-        temporary.write_bytes(data)
+    replace_all({path: content}, durable, inside=inside)
+
+
+def replace_all(
+    contents: Mapping[Path, str | bytes | memoryview], durable: bool = True, *, inside: Path | None = None
+) -> None:
+    """The same of several files: none takes its place before all are on the disk."""
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            _, descriptor = stack.enter_context(_replacing(path, durable, inside))
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                os.fsync(descriptor)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well.
+    """A temporary file beside ``path`` that takes its place when the block ends well, for whoever writes to a path.
 
     Those that killed processes have left of the same file are cleared away.
     """
-    remove_unfinished(path.parent, [path.name])
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    take(handle)  # until the handle is closed, be it by the system
-    try:
-        yield temporary
-        if durable:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(handle)
+    with _replacing(path, durable, None) as (temporary, _):
+        yield temporary.path
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, durable: bool, inside: Path | None) -> Iterator[tuple[Place, int]]:
+    """The place of a temporary file, and its descriptor."""
+    with placed(path, inside) as place:
+        _remove_unfinished(place, {path.name})
+        temporary, descriptor = _temporary(place)
+        take(descriptor)  # until it is closed, be it by the system
+        try:
+            yield temporary, descriptor
+            if durable:
+                os.fsync(descriptor)
+            temporary.move(place)
+        except BaseException:
+            temporary.remove()
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _temporary(place: Place) -> tuple[Place, int]:
+    """A new file beside another, with the rights that the user's files have, and its descriptor."""
+    while True:
+        temporary = place.beside(f".{place.path.name}.{secrets.token_hex(4)}")
+        with contextlib.suppress(FileExistsError):
+            return temporary, temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
+def remove(path: Path, inside: Path | None = None) -> None:
+    """Takes a file away, if it is there.
+
+    Raises:
+        InputError: as :func:`placed`.
+        OSError: it cannot be taken away.
+    """
+    with contextlib.suppress(FileNotFoundError), placed(path, inside, make=False) as place:
+        place.remove()
 
 
 def take(descriptor: int) -> bool:
@@ -227,29 +364,31 @@ def take(descriptor: int) -> bool:
     return True
 
 
-def _is_abandoned(path: str) -> bool:
+def _is_abandoned(place: Place) -> bool:
     """Whether the process that wrote a temporary file is gone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = place.open(os.O_RDONLY)
     except OSError:
         return False
     try:
-        return take(descriptor)
+        return _kind(descriptor) is None and take(descriptor)
     finally:
         os.close(descriptor)
 
 
 def remove_unfinished(directory: Path, names: Iterable[str]) -> None:
     """Clears away the temporary files of processes that were killed while they replaced one of these."""
-    wanted = set(names)
+    with contextlib.suppress(OSError), placed(directory / "any") as place:
+        _remove_unfinished(place, set(names))
+
+
+def _remove_unfinished(place: Place, names: Collection[str]) -> None:
     with contextlib.suppress(OSError):
-        with os.scandir(directory) as scan:
-            entries = list(scan)
-        for entry in entries:
-            found = UNFINISHED.fullmatch(entry.name)
-            if found and found[1] in wanted and entry.is_file(follow_symlinks=False) and _is_abandoned(entry.path):
+        for name in os.listdir(place.path.parent if place.directory is None else place.directory):
+            found = UNFINISHED.fullmatch(name)
+            if found and found[1] in names and _is_abandoned(place.beside(name)):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    place.beside(name).remove()
 
 
 def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) -> None:

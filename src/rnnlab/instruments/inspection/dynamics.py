@@ -14,6 +14,7 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from rnnlab.cells.cell import Cell, map_state
+from rnnlab.cells.eigenvalues import eigenvalues
 from rnnlab.instruments import style
 from rnnlab.instruments.gradient_flow import full_sequences
 from rnnlab.instruments.inspection.memory import colours
@@ -130,7 +131,7 @@ class Lyapunov(View[Dynamics]):
             sequences, steps = affordable(cell, way)
             jacobians = along(cell, way, sequences, steps)
             times = some(len(jacobians), LOOKED_AT)
-            values = torch.linalg.eigvals(jacobians[times]).flatten(1).numpy()
+            values = eigenvalues(jacobians[times]).flatten(1).numpy()
             exponents = lyapunov_exponents(jacobians)
             found[cell_name(network, number)] = (values, times, exponents.numpy(), len(jacobians))
         return found

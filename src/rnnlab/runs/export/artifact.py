@@ -19,7 +19,7 @@ from rnnlab.runs.export.portable import Portable
 from rnnlab.runs.export.processing import postprocessing, preprocessing
 from rnnlab.runs.export.target import PACKAGES, Target
 from rnnlab.store import json_text
-from rnnlab.store.files import replace
+from rnnlab.store.files import replace_all
 from rnnlab.store.times import now
 
 EXAMPLE = (3, 5)
@@ -52,10 +52,9 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
         )
     described = describe(run, directory, target, portable, content, verdict)
     text = json_text.dump(described, indent=1, ascii_only=False) + "\n"
-    if target.path.parent == directory.path / "export":
-        directory.folder("export")
-    replace(target.path, content)
-    replace(target.description, text)
+    # what the run directory holds may lead elsewhere; a place that the user names may do so
+    inside = directory.path if target.path.parent == directory.path / "export" else None
+    replace_all({target.path: content, target.description: text}, inside=inside)
     return verdict
 
 
