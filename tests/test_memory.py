@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from math import log
 from typing import Any
 
@@ -33,6 +34,7 @@ from rnnlab.runs.execution import Outcome
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, Scaling, TargetSpec
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.labelling import Labelling
+from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.regression import Regression
 from rnnlab.tasks.score_by_length import ScoreByLength as MeanByLength
 from rnnlab.tasks.task import Task
@@ -300,6 +302,31 @@ def test_batches_count_by_what_they_ask() -> None:
     six = says([0, 1, 1, 1], [1, 0, 0, 0]), [[1, 1, 1, 1], [1, 1, NO, NO]]
     losses = [measure(labelling(), batch)["loss"] for batch in (two, six)]
     assert measure(labelling(), two, six)["loss"] == pytest.approx((2 * losses[0] + 6 * losses[1]) / 8)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", [Labelling, LanguageModeling])
+def test_a_batch_that_asks_nothing_teaches_nothing(kind: type[Any], smoothing: float) -> None:
+    """Its loss is no NaN, which would stop the run with advice about its learning rate."""
+    spec = DataSpec(InputSpec(vocabulary=4), TargetSpec("tokens", 3), length=4)
+    network = Network(spec.input, spec.target, partial(GRU, init="torch"), hidden_size=4)
+    task = kind(network, spec, label_smoothing=smoothing)
+    inputs = torch.randint(4, (2, 4))
+    for targets in (torch.full((2, 4), NO), torch.tensor([[NO, 1, NO, 2], [0, NO, NO, 1]])):
+        batch = Batch(inputs, targets)
+        output = task(batch)
+        loss = task.loss(output, batch)
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        expected = torch.zeros(())
+        if (targets != NO).any():
+            expected = nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
+        assert loss.item() == pytest.approx(expected.item())
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert any(gradient.any() for gradient in gradients) == bool((targets != NO).any())
+        if isinstance(task, Labelling):
+            assert all(score.isfinite() for score in task.score_training(output, batch))
+    empty = says([0, 1]), [[NO, NO]]
+    assert measure(labelling(), empty, (says([0, 1]), [[0, 0]]))["loss"] == pytest.approx(10, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
@@ -11,7 +10,15 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions, token_said
+from rnnlab.tasks.task import (
+    OptimizerFactory,
+    SchedulerFactory,
+    Task,
+    mean_probability,
+    token_loss,
+    token_predictions,
+    token_said,
+)
 
 
 class Labelling(Task):
@@ -46,9 +53,7 @@ class Labelling(Task):
         self.label_smoothing = label_smoothing
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        return F.cross_entropy(
-            output.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, label_smoothing=self.label_smoothing
-        )
+        return token_loss(output.flatten(0, 1), batch.targets.flatten(), self.label_smoothing)
 
     def metrics(self) -> dict[str, Metric]:
         size = self.spec.target.size
@@ -80,7 +85,7 @@ class Labelling(Task):
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         answers = self._answers(batch)
-        return ((output.argmax(-1) == answers).sum() / (answers != IGNORED).sum(),)
+        return ((output.argmax(-1) == answers).sum() / (answers != IGNORED).sum().clamp_min(1),)
 
     def baseline(self, batch: Batch) -> Tensor:
         size, blank = self.spec.target.size, self.spec.target.blank

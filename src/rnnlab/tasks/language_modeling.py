@@ -17,7 +17,15 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, token_predictions, token_said
+from rnnlab.tasks.task import (
+    OptimizerFactory,
+    SchedulerFactory,
+    Task,
+    mean_probability,
+    token_loss,
+    token_predictions,
+    token_said,
+)
 
 
 class LanguageModeling(Task):
@@ -72,7 +80,7 @@ class LanguageModeling(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         smoothing = self.label_smoothing if self.training else 0.0
-        return F.cross_entropy(*self.compared(output, batch), ignore_index=IGNORED, label_smoothing=smoothing)
+        return token_loss(*self.compared(output, batch), smoothing)
 
     def metrics(self) -> dict[str, Metric]:
         return {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -30,6 +31,15 @@ LOSS_EVERY_N_STEPS = 50
 def mean_probability(logits: Tensor) -> Tensor:
     """``(members, …, classes)`` scores to the ``(…, classes)`` logarithm of the members' mean probability."""
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
+def token_loss(output: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The mean cross entropy of ``(elements, tokens)`` scores over the ``(elements,)`` targets that are asked for.
+
+    A batch in which none is (all are ``IGNORED``) teaches nothing: its loss is 0, and no NaN that stops a run.
+    """
+    total = F.cross_entropy(output, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
+    return total / (targets != IGNORED).sum().clamp_min(1)
 
 
 def named(numbers: Tensor, names: tuple[str, ...]) -> list[Any]:
