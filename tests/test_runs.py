@@ -22,7 +22,7 @@ from processes import PATIENCE, held, start
 from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError, RunFailed
-from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.checkpoint import read_checkpoint, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, evaluate, prepare
 from rnnlab.runs.recorder import Recorder
@@ -272,6 +272,27 @@ def test_damaged_and_malicious_checkpoints_are_refused(train: Train, tmp_path: P
     with pytest.raises(InputError, match="not loaded"):
         read_checkpoint(directory.best_checkpoint)
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_checkpoint_that_does_not_hold_its_scaling_says_so(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of an earlier version: other data than its own would be scaled otherwise."""
+    (tmp_path / "y.csv").write_text("y\n" + "\n".join(str(number % 7) for number in range(60)))
+    data = ("data=csv", f"data.path={tmp_path / 'y.csv'}", "data.target=y", "data.length=4")
+    directory = train(*data, "instruments=none", "model.hidden_size=4").directory
+    own = evaluate(directory.config, directory)
+    assert "scaling" not in caplog.text
+    checkpoint = read_checkpoint(directory.best_checkpoint)
+    for state in (None, [1, 2]):
+        write_checkpoint({**checkpoint, "CSV": state} if state else {k: v for k, v in checkpoint.items() if k != "CSV"},
+                         directory.best_checkpoint)  # fmt: skip
+        if state:
+            with pytest.raises(InputError, match="the checkpoint is damaged: what it says of CSV"):
+                evaluate(directory.config, directory)
+        else:
+            assert evaluate(directory.config, directory) == own
+            assert "does not hold what was learned from the training part (scaling" in caplog.text
 
 
 def test_evaluate_takes_overrides_and_keeps_its_scores(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,7 @@ from rnnlab.store.times import now
 from rnnlab.store.verdict import Advice, Verdict
 from rnnlab.tasks.task import Task
 
+log = logging.getLogger("rnnlab")
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
 PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments")
 OPTIONAL = ("scheduler", "instruments")
@@ -135,6 +137,8 @@ def prepare(
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
     data = build_one(SequenceData, numbered_as(config["data"], trained or {}), "data", allow)
+    if trained:
+        say_what_is_learned_anew(data, trained)
     spec = as_learned(data.spec, trained or {})
     if data.augmentation is not None:
         data.augmentation.check(spec)
@@ -216,7 +220,10 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
     Raises:
         InputError: the config says something else, and so would number the network's inputs or classes differently.
     """
-    state: Mapping[str, Any] = checkpoint.get(str(node["_target_"]).rpartition(".")[2], {})
+    name = str(node["_target_"]).rpartition(".")[2]
+    state = checkpoint.get(name, {})
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        raise InputError(f"the checkpoint is damaged: what it says of {name} is no state of a data set")
     for name, value in state.items():
         if node.get(name) not in (None, value):
             many = isinstance(value, Mapping | list)
@@ -225,6 +232,20 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
                 f"data.{name}={shown(node[name])}: this run was trained with {was}, and its weights know nothing else"
             )
     return {**node, **state}
+
+
+def say_what_is_learned_anew(data: SequenceData, checkpoint: Mapping[str, Any]) -> None:
+    """Warns where a checkpoint does not hold what the network's numbers stand for, as earlier ones do not: with other
+    data than the run's own they would stand for something else.
+    """
+    state = checkpoint.get(type(data).__name__, {})
+    missing = [name for name in data.state_dict() if name not in state]
+    if missing:
+        log.warning(
+            "this checkpoint is of an earlier rnnlab and does not hold what was learned from the training part (%s): "
+            "it is learned anew from this data, which is right for the run's own data alone",
+            ", ".join("scaling and errors of simple predictors" if name == "trained" else name for name in missing),
+        )
 
 
 LEARNED = ("class_frequencies", "token_frequencies", "target_mean")
