@@ -15,6 +15,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Member, Together, evaluate_together, join, load
 from rnnlab.runs.execution import Outcome, execute
+from rnnlab.runs.trained import open_runs
 from rnnlab.tasks.distribution import Gaussian
 from rnnlab.tasks.task import mean_probability
 
@@ -131,3 +132,18 @@ def test_the_mean_of_the_members_is_of_all_of_them() -> None:
     together = Together([{"test/loss": 1.0}, {"test/loss": 2.0}, {"test/loss": 6.0, "test/mae": 3.0}], {})
     assert together.mean("test/loss") == 3.0
     assert math.isnan(together.mean("test/mae"))  # two have none
+
+
+def test_members_that_learned_different_things_are_refused(train: Train, tmp_path: Path) -> None:
+    """As of a file that has changed between their trainings."""
+    runs = []
+    for number, level in enumerate((0, 1000)):
+        (tmp_path / "y.csv").write_text("y\n" + "".join(f"{level + k % 7}\n" for k in range(60)))
+        data = ("data=csv", f"data.path={tmp_path / 'y.csv'}", "data.target=y", "data.length=4")
+        runs.append(train(*data, f"seed={number}", "model.hidden_size=4", "instruments=none"))
+    for use in (evaluate_together, open_runs):
+        with pytest.raises(
+            InputError, match=r"have learned different things from their training data.*both on the same"
+        ):
+            use(members(*runs))
+    assert len(evaluate_together(members(runs[0], runs[0])).members) == 2

@@ -223,6 +223,45 @@ def test_series_that_are_too_short_are_left_out_if_asked(tmp_path: Path) -> None
     assert "1 series of fewer than 5 rows left out" in data.spec.note
 
 
+def test_series_that_are_too_short_are_left_out_of_predictions_too(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lengths = {"a": 40, "b": 3, "c": 40}
+    content = "t,s,y\n" + "".join(f"{k},{s},{k + 1}\n" for s, n in lengths.items() for k in range(n))
+    options = ("data.target=y", "data.time=t", "data.series=s", "data.length=4")
+    path = text(tmp_path, content)
+    run = train("data=csv", f"data.path={path}", *options, "data.period=4", "data.residual_of=seasonal_naive",
+                "data.short_series=drop", "model.hidden_size=4", "instruments=none").directory.path  # fmt: skip
+    model = load(run)
+    assert model.predict(Path(path))["s"].to_list() == ["a", "c"]
+    assert "1 series left out, on which this run was not trained, so that their scale is unknown: b" in caplog.text
+
+    def table(**lengths: int) -> Path:
+        content = "t,s,y\n" + "".join(f"{k},{name},{k}\n" for name, rows in lengths.items() for k in range(rows))
+        return Path(text(tmp_path, content, "new.csv"))
+
+    assert model.predict(table(a=2, c=9))["s"].to_list() == ["c"]
+    assert "1 series are too short and left out: a" in caplog.text
+    with pytest.raises(InputError, match="all series are too short"):
+        model.predict(table(a=2, c=2))
+    with pytest.raises(InputError, match="series 'x' is none that this run was trained on"):
+        model.predict(table(x=9, z=9))
+
+
+@pytest.mark.parametrize("content", [b"y\r1\r2\r3\r", b"t,y\r1,2\r2,3\r", b"y\r1"])
+def test_lines_that_end_with_cr_alone_are_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"old\.csv: its lines end with CR alone: convert it"):
+        CSV(path=str(tmp_path / "old.csv"), target="y", length=4)
+
+
+def test_a_target_without_a_file_is_none_of_the_made_up_table() -> None:
+    with pytest.raises(
+        InputError, match=r"data\.target=y: without data\.path=FILE the made-up table has no such column"
+    ):
+        CSV(target="y")
+
+
 # ---- what a run has learned is its own ---------------------------------------------------------------
 
 

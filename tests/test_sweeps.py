@@ -180,6 +180,16 @@ def test_a_dry_run_prints_the_jobs_and_leaves_nothing(tmp_path: Path, capfd: pyt
     assert not (tmp_path / "s").exists()
 
 
+def test_a_dry_run_of_many_jobs_is_a_summary(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "s", "model=rnn,gru", "seed=range(30)", "sweep.dry_run=true") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert "60 jobs, checked" in lines[0] and len(lines) < 25
+    assert lines[1].strip() == "0_model=rnn,seed=0" and "more" in lines[-5]
+    assert [line.strip() for line in lines[-4:-2]] == ["58_model=gru,seed=28", "59_model=gru,seed=29"]
+    assert lines[-2:] == ["model: rnn, gru", "seed: 0, 1, 2, 3, 4, 5, …, 29 (30 values)"]
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_full_disk_while_planning_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -623,6 +633,27 @@ def test_the_best_so_far_is_among_runs_that_can_be_compared(tmp_path: Path, caps
         "best so far",
         "best of sine 0.3: sine0.3",
     ]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.2, "1 left)"), (None, "1 left)"), (90.0, "1 left, about 90 s)")])
+def test_what_is_left_is_told_where_it_is_something(
+    seconds: float | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """No seconds where there are none, nor of jobs none of which is done."""
+    directory = RunDirectory.claim(tmp_path / "run")
+    target = {"_target_": "rnnlab.data.sine.Sine"}
+    config = {"data": target, "task": target, "monitor": "val/loss", "mode": "min"}
+    directory.update_status("done" if seconds is not None else "failed", reason="a bug")
+    directory.write_metrics({"val/loss": 0.5})
+    clock = [100.0]
+    monkeypatch.setattr("rnnlab.launch.watch.time.monotonic", lambda: clock[0])
+    with Watch(tmp_path, 2) as watch:
+        watch.started("run", directory, config)
+        clock[0] += seconds or 90.0
+        watch.ended("run")
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.endswith(said) if seconds is not None else "about" not in line
 
 
 # ---- how many, and how to stop -----------------------------------------------------------------------

@@ -163,6 +163,9 @@ class Command:
         launcher = next((line for line in lines if line.startswith("hydra/launcher=")), None)
         if mode == RunMode.RUN and launcher is not None:
             raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
+        ready = config.hydra.runtime.choices.get("sweep")
+        if mode == RunMode.RUN and ready is not None:
+            print(f"sweep={ready}: this is one run with its settings; the sweep itself takes -m", file=sys.stderr)
         with read_write(config), open_dict(config):
             config.hydra.mode = mode
         HydraConfig.instance().set_config(config)  # what ${hydra:…} in a directory's name reads

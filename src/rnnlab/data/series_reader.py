@@ -237,9 +237,14 @@ class SeriesReader(Reader):
         histories: list[History] = []
         names: list[str] = []
         short: list[str] = []
+        # training has left out those that were too short there, and does not know them
+        unknown = [name for name in panel.names if not self.knows(name)]
+        drops = self.short_series == "drop" and 1 < len(panel.names) > len(unknown)
         for number, name in enumerate(panel.names):
+            if drops and name in unknown:
+                continue
             history = self._history(panel, number, source.name)
-            if self.short_series == "drop" and len(panel.names) > 1 and not self._is_enough(history):
+            if drops and not self._is_enough(history):
                 short.append(name)
                 continue
             if history is None:
@@ -249,6 +254,9 @@ class SeriesReader(Reader):
                 )
             histories.append(history)
             names.append(name)
+        if drops and unknown:
+            said = "%s: %d series left out, on which this run was not trained, so that their scale is unknown: %s"
+            log.warning(said, source.name, len(unknown), shown_names(unknown))
         if short:
             log.warning("%s: %d series are too short and left out: %s", source.name, len(short), shown_names(short))
         if not histories:
@@ -282,16 +290,18 @@ class SeriesReader(Reader):
         times = None if panel.columns.time is None else panel.times[rows]
         return History(self.series_number(panel.names[number], source), now, values, unknown, times)
 
+    def knows(self, name: str) -> bool:
+        """Whether it has a scale for a series."""
+        return name in self.names or self.together or (len(self.names) == 1 and not self.columns.get("series"))
+
     def series_number(self, name: str, place: str) -> int:
         """Under which the run scales a series.
 
         Raises:
             InputError: it knows none of this name.
         """
-        if name in self.names:
-            return self.names.index(name)
-        if self.together or (len(self.names) == 1 and not self.columns.get("series")):
-            return 0
+        if self.knows(name):
+            return self.names.index(name) if name in self.names else 0
         known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
         raise InputError(
             f"{place}: series '{name}' is none that this run was trained on{nearest(name, self.names)} ({known}), so "
