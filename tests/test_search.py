@@ -856,3 +856,12 @@ def test_the_best_of_a_ready_sweep_can_be_pasted(tmp_path: Path, capfd: pytest.C
     assert train_command.main([*again, f"hydra.run.dir={tmp_path / 'again'}"]) == 0
     best = min(RunDirectory(run.parent).metrics["val/loss"] for run in path.glob("*/metrics.json"))
     assert RunDirectory(tmp_path / "again").metrics["val/loss"] == best
+
+
+def test_a_ready_sweep_without_m_is_one_run_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As the command by which the leaderboard repeats the best run."""
+    options = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_samples=40", "model.hidden_size=4")
+    assert train_command.main(["sweep=learning_rate", *options, f"hydra.run.dir={tmp_path / 'r'}"]) == 0
+    said = capfd.readouterr().err
+    assert "sweep=learning_rate: this is one run with its settings; the sweep itself takes -m" in said
+    assert RunDirectory(tmp_path / "r").status.state == "done"
