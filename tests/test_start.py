@@ -17,7 +17,8 @@ from conftest import compose
 from rnnlab.__main__ import main as program
 from rnnlab.commands import start as start_command
 from rnnlab.commands import train as train_command
-from rnnlab.start.advice import LINES, commands, lines, override
+from rnnlab.data.ts_file import read_ts
+from rnnlab.start.advice import LINES, Command, commands, lines, override
 from rnnlab.start.description import Description, Labelled, PlainText, Series, Unclear
 from rnnlab.start.look import look
 
@@ -398,7 +399,10 @@ def events_at_any_time(folder: Path) -> Path:
     return csv(folder / "orders.csv", "date,price", rows)
 
 
-@case(Unclear, said=("'store' and 'item'", "concat_str"))
+@case(
+    keys={"data.target": "sales", "data.time": "date", "data.series": "series"}, number=4,
+    said="'store' and 'item' together tell the series apart",
+)  # fmt: skip
 def two_columns_name_a_series(folder: Path) -> Path:
     rows = [
         (day, store, item, round(10 * store + n % 7 + ord(item) % 5, 1))
@@ -409,6 +413,88 @@ def two_columns_name_a_series(folder: Path) -> Path:
     return csv(folder / "stores.csv", "date,store,item,sales", rows)
 
 
+@case(keys={"data.target": "value", "data.time": "date"}, step="day", said="no header")
+def no_header(folder: Path) -> Path:
+    rows = list(zip(DAYS, weekly(), strict=True))
+    return csv(folder / "bare.csv", f"{rows[0][0]},{rows[0][1]}", rows[1:])
+
+
+@case(
+    keys={"data.target": "value", "data.time": "date"}, step="month", lengths=(480, 480, 480), said="columns are months"
+)
+def months_in_columns(folder: Path) -> Path:
+    months = np.sin(np.arange(12) * np.pi / 6)
+    rows = [(1950 + year, *(20 + 3 * months + 0.3 * noise(12, year)).round(2)) for year in range(40)]
+    return csv(folder / "elnino.csv", "YEAR,JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC", rows)
+
+
+@case(keys={"data.target": "value", "data.time": "time", "data.series": "series"}, number=30, said="its times")
+def years_in_columns(folder: Path) -> Path:
+    rows = [(f"country {k}", "people", *(k + np.cumsum(noise(60, k))).round(2)) for k in range(30)]
+    return csv(folder / "people.csv", "country,unit," + ",".join(map(str, range(1960, 2020))), rows)
+
+
+@case(
+    Labelled,
+    data="ucr",
+    classes={"1": 15, "2": 15},
+    lengths=(40, 40, 40),
+    channels=1,
+    said=("no header", "as a .ts file"),
+)
+def sequences_in_rows_without_a_header(folder: Path) -> Path:
+    rows = [(n % 2 + 1, *(noise(40, n) + n % 2).round(3)) for n in range(30)]
+    return csv(folder / "waves_TRAIN.tsv", "\t".join(map(str, rows[0])), rows[1:], "\t")
+
+
+@case(Labelled, data="ucr", classes={"run": 12, "walk": 12}, channels=2, lengths=(10, 12, 14), said="its channels")
+def sequences_below_each_other(folder: Path) -> Path:
+    rows = [
+        (k, step, round(float(x), 3), round(float(x) ** 2, 3), ("walk", "run")[k % 2])
+        for k in range(24)
+        for step, x in enumerate(noise(10 + k % 5, k) + k % 2)
+    ]
+    return csv(folder / "steps.csv", "recording,step,x,y,activity", rows)
+
+
+@case(keys={"data.target": "sales", "data.time": "day"}, said="are read from CSV")
+def json_lines_of_a_series(folder: Path) -> Path:
+    rows = [{"day": str(day), "sales": value} for day, value in zip(DAYS, weekly().tolist(), strict=True)]
+    (folder / "sales.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder / "sales.jsonl"
+
+
+@case(keys={"data.target": "price", "data.time": "day", "data.thousands": ","}, said="'$'")
+def money(folder: Path) -> Path:
+    rows = ((day, f'"${value:,.2f}"') for day, value in zip(DAYS, weekly(level=2000), strict=True))
+    return csv(folder / "money.csv", "day,price", rows)
+
+
+@case(keys={"data.target": "sales", "data.time": "day"}, said="20 rows are there twice")
+def rows_twice(folder: Path) -> Path:
+    rows = [row for n, row in enumerate(zip(DAYS, weekly(), strict=True)) for _ in range(1 + (n % 20 == 0))]
+    return csv(folder / "twice.csv", "day,sales", rows)
+
+
+@case(keys={"data.target": "sales", "data.time": "day", "data.series": "file"}, number=2, said="2 tables")
+def a_folder_of_tables(folder: Path) -> Path:
+    (folder / "shops").mkdir()
+    for k, name in enumerate(("north", "south")):
+        csv(folder / "shops" / f"{name}.csv", "day,sales", zip(DAYS, weekly(seed=k), strict=True))
+    return folder / "shops"
+
+
+@case(
+    Labelled, data="text_classification", classes={"ham": 60, "spam": 60}, keys={"data.unit": "word"}, said="no header"
+)
+def messages_without_a_header(folder: Path) -> Path:
+    rows = [
+        (("ham", "spam")[n % 2], f"this is message {n} and you {('see', 'win')[n % 2]} it right now")
+        for n in range(120)
+    ]
+    return csv(folder / "messages.tsv", "\t".join(rows[0]), rows[1:], "\t")
+
+
 @case(Unclear, said="training refuses it")
 def five_rows(folder: Path) -> Path:
     return csv(folder / "five.csv", "day,sales", list(zip(DAYS, weekly(), strict=True))[:5])
@@ -417,8 +503,13 @@ def five_rows(folder: Path) -> Path:
 # ---- what it sees -------------------------------------------------------------------------------------
 
 
+def training(found: Description) -> list[Command]:
+    """The commands that train."""
+    return [command for command in commands(found) if command.words[0] == "train"]
+
+
 def first_overrides(found: Description) -> dict[str, str]:
-    words = commands(found)[0].words[1:]
+    words = training(found)[0].words[1:]
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
@@ -435,7 +526,9 @@ def test_a_file_with_a_quirk(name: str, tmp_path: Path) -> None:
     assert len(lines(found)) <= LINES
     chosen = commands(found)
     assert (1 <= len(chosen) <= 3) if given.kind is not Unclear else not chosen
-    if chosen and chosen[0].words[1] == "data=csv":
+    if found.original is not None:
+        assert chosen[0].words == ("start", str(found.original), "--write", str(found.path))
+    if isinstance(found, Series):
         assert {key for key in first_overrides(found) if key.startswith("data.")} == {"data.path", *given.keys} | (
             {"data.horizon"} if found.horizon > 1 else set()  # type: ignore[union-attr]
         )
@@ -456,16 +549,21 @@ def train_small(words: Sequence[str], folder: Path, home: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, given in CASES.items() if given.kind is not Unclear])
-def test_the_first_command_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_command_trains(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     found = look(CASES[name].make(tmp_path))
-    assert train_small(commands(found)[0].words, tmp_path, "run") == 0, capsys.readouterr().err
+    if found.original is not None:
+        assert start_command.main(list(commands(found)[0].words[1:])) == 0
+    assert train_small(training(found)[0].words, tmp_path, "run") == 0, capsys.readouterr().err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["trading_days", "weeks", "recordings", "json_lines_of_labelled_texts"])
 def test_the_other_commands_train(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = look(CASES[name].make(tmp_path))
-    for number, command in enumerate(commands(found)[1:]):
+    for number, command in enumerate(training(found)[1:]):
         narrowed = [word.replace("seed=0,1,2", "seed=0").replace("range(5)", "0,4") for word in command.words]
         assert train_small(narrowed, tmp_path, f"sweep{number}") == 0, capsys.readouterr().err
 
@@ -522,6 +620,41 @@ def test_run_runs_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     nothing = CASES["rows_without_order"].make(tmp_path)
     assert start_command.main([str(nothing), "--run"]) == 2
     assert len(ran) == 1
+
+
+def test_another_form_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = CASES["months_in_columns"].make(tmp_path)
+    assert start_command.main([str(file), "--write", "long.csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "--write" not in printed
+    assert "data.path=long.csv" in printed
+    written = pl.read_csv("long.csv")
+    assert written.columns == ["date", "value"]
+    assert written.height == 480
+    first = pl.read_csv(file).row(0)
+    assert written["value"][:12].to_list() == list(first[1:])
+    for arguments, said in (
+        ([str(file), "--write", "long.csv"], "nothing is overwritten"),
+        ([str(file), "--write", "long.txt"], "ends in .csv"),
+        (["long.csv", "--write", "again.csv"], "needs no other form"),
+    ):
+        assert start_command.main(arguments) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "again.csv").exists()
+
+
+def test_sequences_are_written_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = CASES["sequences_below_each_other"].make(tmp_path)
+    assert start_command.main([str(file), "--write", "new.ts"]) == 0
+    table, written = pl.read_csv(file), read_ts(Path("new.ts"))
+    for k, (values, label) in enumerate(zip(written.sequences, written.labels, strict=True)):
+        rows = table.filter(pl.col("recording") == k)
+        np.testing.assert_allclose(values, rows.select("x", "y").to_numpy())
+        assert {label} == set(rows["activity"])
 
 
 # ---- what cannot be read ------------------------------------------------------------------------------

@@ -58,13 +58,17 @@ def commands(found: Description) -> list[Command]:
     """One to three, the first one first; none where nothing can be trained as it is."""
     match found:
         case Series():
-            return _of_series(found)
+            made = _of_series(found)
         case Labelled():
-            return _of_labelled(found)
+            made = _of_labelled(found)
         case PlainText():
-            return _of_text(found)
+            made = _of_text(found)
         case Unclear():
             return []
+    if found.original is None:
+        return made
+    words = ("start", shown_path(found.original), "--write", str(found.path))
+    return [Command(words, f"writes it as training reads it: {found.why}"), *made[:2]]
 
 
 def _train(data: str, path: Path, keys: Mapping[str, Any], *more: str, sweep: bool = False) -> tuple[str, ...]:
@@ -172,6 +176,8 @@ def lines(found: Description) -> list[tuple[str, str]]:
     """What is seen, as labels and texts: at most ten, of which ``odd`` and ``asks`` may be several."""
     about = {Series: _about_series, Labelled: _about_labelled, PlainText: _about_text, Unclear: _about_unclear}
     made = list(about[type(found)](found))  # type: ignore[operator]
+    if found.original is not None:
+        made.insert(1, ("form", found.why))
     extra = [("odd", line) for line in found.odd] + [("asks", line) for line in found.questions]
     room = LINES - len(made)
     if len(extra) > room:

@@ -22,6 +22,7 @@ DIALECTS = (
 """In the order in which they are tried."""
 WRITTEN_NUMBER = r"^[+-]?\d[\d., '\u00a0\u202f_]*$"
 WITH_A_UNIT = r"^[^\d\w]*\s*[+-]?\d[\d.,]*\s*(?:[%€$£¥]|[A-Za-z°/²³]{1,6})?$"
+SIGNS = "[%€$£¥°]"
 CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?$"
 MOSTLY = 0.8
 """Share of numbers from which a column is taken for one of numbers with further words for a missing value."""
@@ -244,11 +245,12 @@ def _column(cells: pl.Series, name: str, dialect: Dialect) -> Column:
     head = there.head(1000)
     if _share(head, CLOCK) == 1:
         return Column(name, "clock", **about)
-    if _share(head, WITH_A_UNIT) == 1 and _share(head, r"\d[^\d]*$") == 1 and not _share(head, r"^[A-Za-z]"):
-        return Column(name, "other", note=f"numbers with a sign or a unit, such as '{there[0][:20]}'", **about)
     words = float(head.str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
     letters = float(head.str.len_chars().mean() or 0)  # type: ignore[arg-type]
     few = distinct <= max(2, min(FEW, len(there) // 2)) or (distinct <= len(there) // 8 and letters < 40)
+    with_a_unit = _share(head, WITH_A_UNIT) == 1 and not _share(head, r"^[A-Za-z]")
+    if with_a_unit and (not few or _share(head, SIGNS) == 1):
+        return Column(name, "other", note=f"numbers with a sign or a unit, such as '{there[0][:20]}'", **about)
     if not few and _mostly_numbers(values):
         bad = cells.filter(pl.Series(np.isinf(values)))[0]
         return Column(name, "other", note=f"numbers, and '{str(bad)[:20]}' among them", **about)

@@ -105,6 +105,8 @@ class Found:
         odd: what a person should know before training, a line each.
         questions: what could not be told, each with the key that answers it.
         keys: overrides of ``rnnlab train`` that this data needs, beside ``data`` and ``data.path``.
+        original: the file that the person gave, where it has to be written in another form first, into ``path``.
+        why: that is needed.
     """
 
     path: Path
@@ -113,6 +115,8 @@ class Found:
     odd: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
+    original: Path | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

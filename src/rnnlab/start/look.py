@@ -1,15 +1,18 @@
 """From a path to a description: what kind of file or folder it is decides who looks at it."""
 
 import shlex
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
 from rnnlab.files.table import PARQUET
-from rnnlab.start.description import Description, Unclear
+from rnnlab.start.description import Description
 from rnnlab.start.recordings import look_at_recordings
+from rnnlab.start.rewrite import open_table, open_tables, rewritten
 from rnnlab.start.sample import JSON_LINES
-from rnnlab.start.table import look_at_table
+from rnnlab.start.table import Seen, look_at_table
 from rnnlab.start.texts import is_binary, look_at_text, look_at_texts
 from rnnlab.start.trial import tried
 
@@ -40,6 +43,9 @@ INSTEAD = {
 }  # fmt: skip
 """What to do about files of other kinds, by their ending."""
 START = 1 << 16
+"""Bytes by which the kind of a file is told."""
+NUMBERS = 0.3
+"""Share of the cells below the first line that are numbers, in a file whose name does not say that it is a table."""
 
 
 def look(path: Path) -> Description:
@@ -48,44 +54,119 @@ def look(path: Path) -> Description:
     Raises:
         InputError: it is not there, empty, of a kind that nothing reads, or wrong: named with its line.
     """
+    table = _table_of(path)
+    if table is None:
+        return tried(_look_at_folder(path) if path.is_dir() else _look_at_file(path))
+    found = rewritten(table)
+    if found is None:
+        return tried(look_at_table(table))
+    new = Path(found.name)
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder) / new.name
+        found.write(there)
+        described = tried(_look_at_file(there))
+    questions = [question.replace(str(there), str(new)) for question in described.questions]
+    other = _test_file(path, new)
+    odd = (*described.odd, other) if other else described.odd
+    return replace(described, path=new, original=path, why=found.why, questions=tuple(questions), odd=odd)
+
+
+def _test_file(path: Path, new: Path) -> str:
+    """What to do about NAME_TEST beside NAME_TRAIN; empty where there is none."""
+    test = path.with_name(path.name.replace("_TRAIN", "_TEST"))
+    if new.suffix != ".ts" or test == path or not test.exists():
+        return ""
+    words = shlex.join(["rnnlab", "start", str(test), "--write", new.name.replace("_TRAIN", "_TEST")])
+    return f"{test.name} is beside it, and is written likewise: {words}"
+
+
+def write(path: Path, new: Path) -> Description:
+    """Writes a table in the form in which training reads it, and looks at that.
+
+    Raises:
+        InputError: it has that form, or the new file is there already or cannot be written.
+    """
+    table = _table_of(path)
+    found = None if table is None else rewritten(table)
+    if found is None:
+        raise InputError(f"--write {new}: {path} needs no other form, or rnnlab knows none for it: rnnlab start {path}")
+    wanted = Path(found.name).suffix
+    if new.suffix != wanted:
+        raise InputError(f"--write {new}: give it a name that ends in {wanted}, such as {new.with_suffix(wanted).name}")
+    if new.exists():
+        raise InputError(f"--write {new}: there is such a file already, and nothing is overwritten")
+    try:
+        found.write(new)
+    except OSError as error:
+        raise InputError(f"--write {new} cannot be written: {error.strerror}") from None
+    return tried(_look_at_file(new))
+
+
+def _table_of(path: Path) -> Seen | None:
+    """The table that a file is, or the tables of a folder with the same columns one below the other.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
     if not path.exists():
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         raise InputError(f"{path}: there is no such file or folder{nearest(path.name, beside)}")
     try:
-        return tried(_look_at_folder(path) if path.is_dir() else _look_at_file(path))
+        if path.is_file():
+            return open_table(path) if _is_table(path) else None
+        files = _files(path)
+        tables = [file for file in files if file.suffix.lower() in TABLES]
+        if len(files) == 1 or len(tables) == 1:
+            file = (tables or files)[0]
+            return open_table(file) if _is_table(file) else None
+        if 2 * len(tables) > len(files) and not any(file.suffix.lower() == ".ts" for file in files):
+            return open_tables(path, tables)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from None
+    return None
 
 
 def _look_at_file(path: Path) -> Description:
     if not path.is_file():
         raise InputError(f"{path} is neither a file nor a folder")
     suffix = path.suffix.lower()
-    with open(path, "rb") as file:
-        start = file.read(START)
+    start = _start(path)
     if not start.strip():
         raise InputError(f"{path} is empty")
     if suffix == ".ts":
         return look_at_recordings(path)
-    if suffix in PARQUET or start[:4] == b"PAR1":
-        if suffix not in PARQUET:
-            raise InputError(f"{path} is Parquet, and is read as such where its name ends in .parquet: rename it")
-        return look_at_table(path)
+    if start[:4] == b"PAR1" and suffix not in PARQUET:
+        raise InputError(f"{path} is Parquet, and is read as such where its name ends in .parquet: rename it")
     if suffix in INSTEAD:
-        raise InputError(
-            f"{path}: rnnlab does not read {suffix}: {INSTEAD[suffix].replace('FILE', shlex.quote(str(path)))}"
-        )
-    if is_binary(start):
+        hint = INSTEAD[suffix].replace("FILE", shlex.quote(str(path)))
+        raise InputError(f"{path}: rnnlab does not read {suffix}: {hint}")
+    if is_binary(start) and suffix not in PARQUET:
         raise InputError(
             f"{path} is no text: rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
         )
-    if suffix in TABLES or _is_table(start):
-        return look_at_table(path)
-    return look_at_text(path)
+    return look_at_table(open_table(path)) if _is_table(path) else look_at_text(path)
 
 
-def _is_table(start: bytes) -> bool:
-    """Whether a file whose name does not say it is a table: several rows of as many cells, some of them numbers."""
+def _start(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(START)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is one, by its name or its first lines."""
+    start, suffix = _start(path), path.suffix.lower()
+    if suffix in PARQUET:
+        return bool(start)
+    if not start.strip() or is_binary(start) or suffix in (".ts", *INSTEAD):
+        return False
+    return suffix in TABLES or _has_columns(start)
+
+
+def _has_columns(start: bytes) -> bool:
+    """Whether lines have as many cells each, some of them numbers."""
     lines = start.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:30]
     lines = [line.rstrip("\r") for line in (lines[:-1] if len(lines) > 1 else lines) if line.strip()]
     if len(lines) < 3:
@@ -95,39 +176,29 @@ def _is_table(start: bytes) -> bool:
         widths = {len(row) for row in rows}
         if len(widths) == 1 and widths != {1}:
             share = sum(is_number(cell) for row in rows[1:] for cell in row) / sum(len(row) for row in rows[1:])
-            if share > 0.3:
+            if share > NUMBERS:
                 return True
     return all(is_number(line.strip()) for line in lines[1:])
 
 
-def _look_at_folder(folder: Path) -> Description:
-    files = [
+def _files(folder: Path) -> list[Path]:
+    """Those below a folder, by name, hidden ones left out."""
+    return [
         file for file in sorted(folder.rglob("*"))
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]  # fmt: skip
+
+
+def _look_at_folder(folder: Path) -> Description:
+    files = _files(folder)
     if not files:
         raise InputError(f"{folder}: no file in this folder")
     if any(file.suffix.lower() == ".ts" for file in files):
         return look_at_recordings(folder)
-    tables = [file for file in files if file.suffix.lower() in TABLES]
-    if len(tables) == 1:
-        return _look_at_file(tables[0])
-    if len(tables) > len(files) / 2:
-        size = sum(file.stat().st_size for file in tables)
-        several = ", ".join(str(file.relative_to(folder)) for file in tables[:3])
-        raise InputError(
-            f"{folder} holds {len(tables)} tables ({several}, …; {size / 1e6:.1f} MB): give one of them; several of "
-            "the same columns are joined into one first, with a column that names the file (data.series)"
-        )
     if len(files) == 1:
         return _look_at_file(files[0])
-    for file in files:
-        if file.suffix.lower() in INSTEAD and all(other.suffix == file.suffix for other in files):
-            hint = INSTEAD[file.suffix.lower()].replace("FILE", shlex.quote(str(file)))
-            raise InputError(f"{folder}: rnnlab does not read {file.suffix}: {hint}")
+    suffix = files[0].suffix.lower()
+    if suffix in INSTEAD and all(file.suffix.lower() == suffix for file in files):
+        hint = INSTEAD[suffix].replace("FILE", shlex.quote(str(files[0])))
+        raise InputError(f"{folder}: rnnlab does not read {suffix}: {hint}")
     return look_at_texts(folder, files)
-
-
-def is_unclear(found: Description) -> bool:
-    """Whether nothing can be trained on it as it is."""
-    return isinstance(found, Unclear)

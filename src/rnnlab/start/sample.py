@@ -48,12 +48,13 @@ class Sample:
         return pl.concat(self.pieces) if len(self.pieces) > 1 else self.head
 
 
-def sample_table(path: Path, dialect: Dialect | None = None) -> Sample:
+def sample_table(path: Path, dialect: Dialect | None = None, names: Sequence[str] = ()) -> Sample:
     """Reads a table as training does, and of a large file some parts.
 
     Args:
         path: of a CSV, whose cells are then all text, a Parquet file or JSON lines.
         dialect: in which it is written.
+        names: of the columns of a small CSV that has no header.
 
     Raises:
         InputError: it cannot be read: named with its line.
@@ -64,7 +65,7 @@ def sample_table(path: Path, dialect: Dialect | None = None) -> Sample:
             return _parquet(path, size)
         if path.suffix.lower() in JSON_LINES:
             return _json_lines(path, size)
-        return _csv(path, size, dialect)
+        return _csv(path, size, dialect, names)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path} cannot be read: {(str(error).splitlines() or [''])[0]}") from None
     except OSError as error:
@@ -92,12 +93,15 @@ def _json_lines(path: Path, size: int) -> Sample:
     return Sample(frames, Extent(size, rows, whole))
 
 
-def _csv(path: Path, size: int, dialect: Dialect) -> Sample:
+def _csv(path: Path, size: int, dialect: Dialect, names: Sequence[str]) -> Sample:
     source = str(path)
     separator = dialect.separator_of(first_line(path, source))
     if size <= WHOLE:
+        content: Path | bytes = path
+        if names:
+            content = f"{separator.join(names)}\n".encode() + path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         try:
-            frame = scan_csv(path, source, dialect).collect()
+            frame = scan_csv(content, source, dialect).collect()
         except pl.exceptions.PolarsError as error:
             explain(path, source, separator)
             raise InputError(f"{source} is no table: {str(error).splitlines()[0]}") from None

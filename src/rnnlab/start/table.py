@@ -1,7 +1,7 @@
 """A table: which of its columns are the time, the target and the name of the series, or a text and its class."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from rnnlab.files.table import tabulate
 from rnnlab.start.columns import Profile, numbers, profile
 from rnnlab.start.description import Choice, Column, Description, Labelled, Series, Unclear
 from rnnlab.start.rhythm import find_seasons, find_trend, neighbours_alike, periods_of
-from rnnlab.start.sample import Sample, sample_table
+from rnnlab.start.sample import Sample
 
 TIMES = (
     "date", "datetime", "timestamp", "time", "ds", "day", "month", "week", "quarter", "year", "period", "t", "step",
@@ -38,6 +38,8 @@ COUNTED = (
     "epoch",
 )
 """Names of a column of whole numbers that is one."""
+UNNAMED = ("column 1", "index", "unnamed: 0")
+"""Names of a column that a program wrote without being asked."""
 NAMES = (
     "unique_id", "series", "series_id", "id", "store", "shop", "item", "product", "sku", "station", "sensor", "device",
     "country", "city", "region", "state", "site", "ticker", "symbol", "meter", "customer", "user", "household", "name",
@@ -77,20 +79,26 @@ HORIZONS = {"quarter": 4, "month": 12, "week": 4, "business day": 5, "day": 7, "
 """Steps ahead that people ask for, by the name of a step."""
 SHOWN_SERIES = 40
 """Series of a panel whose seasons are looked at, the longest."""
+IN_ORDER = 0.5
+"""The correlation of neighbours, of the middle column, from which rows are taken for steps where nothing says so."""
+FEW_ROWS = 50
 SAME = 0.99999
 MOST_CLASSES = 200
 
 
-def look_at_table(path: Path, sample: Sample | None = None) -> Description:
-    """What a table holds.
+def see(path: Path, sample: Sample) -> "Seen":
+    """A table whose columns were looked at.
 
     Raises:
-        InputError: it cannot be read, or has no rows.
+        InputError: it has no rows.
     """
-    sample = sample or sample_table(path)
     if not sample.head.height:
         raise InputError(f"{path} has a header and no rows")
-    table = Seen(path, sample, profile(sample.all, sample.separator))
+    return Seen(path, sample, profile(sample.all, sample.separator))
+
+
+def look_at_table(table: "Seen") -> Description:
+    """What a table holds."""
     return table.labelled_texts() or table.unordered() or table.series()
 
 
@@ -112,11 +120,21 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A table that is looked at."""
+    """A table that is looked at.
+
+    Attributes:
+        path: of the file.
+        sample: of its rows.
+        profile: of its columns.
+        headed: whether the file names its columns.
+        files: of which it consists.
+    """
 
     path: Path
     sample: Sample
     profile: Profile
+    headed: bool = True
+    files: int = 1
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -148,11 +166,11 @@ class Seen:
         texts = self.profile.named("text") or [
             name
             for name in self.profile.named("name")
-            if _lower(name) in TEXTS and self.column(name).distinct > MOST_CLASSES
+            if lower(name) in TEXTS and self.column(name).distinct > MOST_CLASSES
         ]
         if not texts:
             return None
-        text = min(texts, key=lambda name: (_rank(name, TEXTS), -self.column(name).words))
+        text = min(texts, key=lambda name: (rank(name, TEXTS), -self.column(name).words))
         if self.profile.dates and self.column(text).words < 3 and self.profile.named("number", "whole"):
             return None  # names of many series
         labels = [
@@ -174,7 +192,7 @@ class Seen:
                     ),
                 )
             return None
-        label = min(labels, key=lambda column: (_rank(column.name, CLASSES), column.kind == "whole", column.distinct))
+        label = min(labels, key=lambda column: (rank(column.name, CLASSES), column.kind == "whole", column.distinct))
         kept = self.frame.select(known_text(text).alias("text"), known_text(label.name).alias("label"))
         pairs = kept.filter((pl.col("text") != "") & (pl.col("label") != ""))
         counts = dict(pairs["label"].value_counts(sort=True).iter_rows())
@@ -190,12 +208,12 @@ class Seen:
         why = (
             f"the only column of text, {many:.0f} words each"
             if not others
-            else ("its name" if _lower(text) in TEXTS else f"the longest texts, {many:.0f} words each")
+            else ("its name" if lower(text) in TEXTS else f"the longest texts, {many:.0f} words each")
         )
-        why_label = f"{label.distinct} different values" + (", and its name" if _lower(label.name) in CLASSES else "")
+        why_label = f"{label.distinct} different values" + (", and its name" if lower(label.name) in CLASSES else "")
         lengths = pairs["text"].str.len_chars()
         questions = []
-        if _lower(label.name) not in CLASSES and len(labels) > 1:
+        if lower(label.name) not in CLASSES and len(labels) > 1:
             rest = ", ".join(column.name for column in labels if column is not label)
             questions.append(f"is '{label.name}' the class? There are also {rest}: data.label_column=COLUMN")
         return Labelled(
@@ -213,22 +231,24 @@ class Seen:
         values = self.profile.named("number", "whole", "flag")
         classes = [
             column for column in self.profile.columns
-            if _lower(column.name) in CLASSES[:9] and column.kind in ("name", "whole", "flag")
+            if lower(column.name) in CLASSES[:9] and column.kind in ("name", "whole", "flag")
             and column.distinct <= MOST_CLASSES
         ]  # fmt: skip
         about: dict[str, Any] = {
             "path": self.path, "form": self.form, "extent": self.sample.extent, "columns": self.profile.columns,
         }  # fmt: skip
+        command = f"rnnlab train data=csv data.path={self.path} data.target="
         if classes and len(values) > 2:
             label = classes[0]
+            first_value = next(name for name in values if name != label.name)
             return Unclear(
                 **about,
                 seen=f"rows of numbers with a class each ('{label.name}', {label.distinct} different values), and no "
                 "column that tells their order",
                 questions=(
-                    "do several rows make a sequence? Write a .ts file (data=ucr data.path=FILE.ts), as "
-                    "docs/pages/own_data.md shows; rows without an order are no sequences, and need no recurrent net",
-                    f"are the rows steps in time? data=csv data.path={self.path} data.target=COLUMN",
+                    "which rows make a sequence? A column that names it (sequence, step, … , class) is read by "
+                    "rnnlab start; rows without an order are no sequences, and need no recurrent net",
+                    f"are the rows steps in time? {command}{first_value}",
                 ),
             )
         if not values:
@@ -240,15 +260,15 @@ class Seen:
         targets = [name for name in values if not self._is_index(name)]
         if len(targets) < 2:
             return None
-        alike = [neighbours_alike(self.numbers(name)) for name in targets]
-        if np.nanmax(alike, initial=-1.0) > max(0.3, 3 / np.sqrt(self.frame.height)):
+        alike = [neighbours_alike(values) for values in map(self.numbers, targets) if not _rises(values)]
+        if alike and np.nanmedian(alike) >= IN_ORDER:
             return None
         return Unclear(
             **about,
-            seen="rows of numbers; no column tells their order, and neighbours are no more alike than any two",
+            seen="rows of numbers; no column tells their order, nor do the numbers",
             questions=(
-                "are the rows steps in time? Then: data=csv data.target=COLUMN, and data.time=COLUMN where there is "
-                "one; rows without an order are no sequences, and need no recurrent net",
+                f"are the rows steps in time? {command}{targets[0]} (and data.time=COLUMN where there is one); rows "
+                "without an order are no sequences, and need no recurrent net",
             ),
         )
 
@@ -256,7 +276,7 @@ class Seen:
 
     def series(self) -> Description:
         """One or several series."""
-        times = self._times()
+        times = self.times()
         if isinstance(times, Unclear):
             return times
         target, others = self._target(times)
@@ -278,7 +298,7 @@ class Seen:
         seasons, period = facts.pop("seasons"), facts.pop("period")
         if period:
             keys["data.period"] = period
-        odd += self._odd(target, others, times)
+        odd += self._odd(target, others, times, facts)
         keys = {
             "data.target": target.columns[0] if len(target.columns) == 1 else list(target.columns),
             **({"data.time": times.time[0] if len(times.time) == 1 else list(times.time)} if times.time else {}),
@@ -288,7 +308,7 @@ class Seen:
         return Series(
             **about, columns=self.profile.columns, target=target, time=Choice(times.time, self._why_time(times)),
             series=Choice(times.series, self._why_series(times)), others=tuple(others), seasons=seasons,
-            keys=keys, odd=tuple(odd), questions=self._unread(), **facts,
+            keys=keys, odd=tuple(odd), questions=(*self._unread(), *self._order(times)), **facts,
         )  # fmt: skip
 
     # ---- which column is what --------------------------------------------------------------------------
@@ -298,14 +318,14 @@ class Seen:
         """Columns that are parts of a date where there is none: ``year`` and ``quarter``."""
         if self.profile.dates:
             return ()
-        there = [column.name for column in self.profile.columns if _lower(column.name) in PARTS and column.is_number]
-        has_year = any(_lower(name) == "year" for name in there)
+        there = [column.name for column in self.profile.columns if lower(column.name) in PARTS and column.is_number]
+        has_year = any(lower(name) == "year" for name in there)
         return tuple(there) if has_year and len(there) > 1 else ()
 
-    def _times(self) -> Times | Unclear:
+    def times(self) -> Times | Unclear:
         """The time and the series: what makes each row's time its own."""
         rows = self.frame.height
-        candidates = sorted(self.profile.dates, key=lambda name: _rank(name, TIMES))
+        candidates = sorted(self.profile.dates, key=lambda name: rank(name, TIMES))
         clocks = self.profile.named("clock")
         tried: list[Times] = []
         for date in candidates:
@@ -323,34 +343,18 @@ class Seen:
             # the earlier date in the order of names, unless another one needs fewer columns and repeats less
             return min(
                 tried,
-                key=lambda times: (times.repeated > 0, len(times.series), len(times.time), _rank(times.time[0], TIMES)),
+                key=lambda times: (times.repeated > 0, len(times.series), len(times.time), rank(times.time[0], TIMES)),
             )
         if candidates:
-            pair = self._pair(candidates[0])
-            if pair:
-                joined = " and ".join(f"'{name}'" for name in pair)
-                asked = (
-                    f"two columns, {joined}, tell the series apart, and data.series takes one: write them into one "
-                    "column, such as by " + self._join(pair),
-                )
-            else:
-                asked = (
-                    f"times of '{candidates[0]}' occur several times, and no column tells series apart: "
-                    "data.series=COLUMN names one; events that come at any time are summed up by the day or hour first",
-                )
+            asked = (
+                f"times of '{candidates[0]}' occur several times, and no column tells series apart: data.series=COLUMN "
+                "names one; events that come at any time are summed up by the day or hour first",
+            )
             return Unclear(
                 path=self.path, form=self.form, extent=self.sample.extent, columns=self.profile.columns,
                 seen=f"rows with dates ('{candidates[0]}'), several for each", questions=asked,
             )  # fmt: skip
         return self._counted()
-
-    def _join(self, pair: Sequence[str]) -> str:
-        names = ", ".join(f"pl.col({name!r})" for name in pair)
-        new = self.path.with_name(f"{self.path.stem}_joined.csv")
-        return (
-            f'python -c "import polars as pl; pl.read_csv({str(self.path)!r}, infer_schema=False).with_columns('
-            f"pl.concat_str({names}, separator=' ').alias('series')).write_csv({str(new)!r})\""
-        )
 
     def _counted_candidates(self) -> list[str]:
         """Columns of whole numbers that rise from row to row by one step, alone or within the rows of a name."""
@@ -359,7 +363,8 @@ class Seen:
             if column.kind != "whole" or column.missing:
                 continue
             name = column.name
-            if _lower(name) not in COUNTED and not self._is_index(name):
+            unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
+            if lower(name) not in COUNTED and not unnamed and not self._is_index(name):
                 continue
             steps = np.diff(numbers(self.sample.head, name, self.profile.dialect))
             values, counts = np.unique(steps[steps > 0], return_counts=True)
@@ -369,7 +374,7 @@ class Seen:
 
     def _counted(self) -> Times:
         """Whole numbers as times, or no time at all."""
-        for name in sorted(self._counted_candidates(), key=lambda name: _rank(name, COUNTED)):
+        for name in sorted(self._counted_candidates(), key=lambda name: rank(name, COUNTED)):
             if self._is_index(name) or name in self.parts:
                 continue
             if not self._repeated((name,), ()):
@@ -387,7 +392,7 @@ class Seen:
 
     def _is_index(self, name: str) -> bool:
         """Whether a column numbers the rows."""
-        if self.column(name).kind != "whole" or _lower(name) in ("t", "step", "time"):
+        if self.column(name).kind != "whole" or lower(name) in ("t", "step", "time"):
             return False
         values = numbers(self.sample.head, name, self.profile.dialect)
         return len(values) > 2 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
@@ -401,14 +406,15 @@ class Seen:
             and column.name not in self.parts
         ]  # fmt: skip
         return sorted(
-            found, key=lambda name: (_rank(name, NAMES), self.column(name).kind != "name", self.column(name).distinct)
+            found, key=lambda name: (rank(name, NAMES), self.column(name).kind != "name", self.column(name).distinct)
         )
 
     def _repeated(self, time: Sequence[str], others: Sequence[str]) -> int:
         """Rows whose time, beside the other columns, is there already."""
         return self.frame.height - self.frame.select(pl.struct([*time, *others]).n_unique()).item()
 
-    def _pair(self, date: str) -> tuple[str, str] | None:
+    def pair(self, date: str) -> tuple[str, str] | None:
+        """Two columns that together give each row a time of its own."""
         names = self._series_candidates((date,))[:6]
         for number, name in enumerate(names):
             for other in names[number + 1 :]:
@@ -421,13 +427,13 @@ class Seen:
         numeric = [
             column.name for column in self.profile.columns
             if column.is_number and column.name not in taken and not self._is_index(column.name)
-            and _lower(column.name) not in (*PLACES, "id")
+            and lower(column.name) not in (*PLACES, "id")
         ]  # fmt: skip
         values = [name for name in numeric if self.column(name).kind != "flag"] or numeric
         if not values:
             return Choice((), ""), []
         hinted = sorted(
-            (name for name in values if _rank(name, TARGETS) < len(TARGETS)), key=lambda name: _rank(name, TARGETS)
+            (name for name in values if rank(name, TARGETS) < len(TARGETS)), key=lambda name: rank(name, TARGETS)
         )
         if len(numeric) == 1:
             target = Choice((numeric[0],), "the only column of numbers")
@@ -449,7 +455,9 @@ class Seen:
         stems = {re.sub(r"[\d ._-]+", "", name) for name in names}
         if len(stems) == 1 and len(names) > 1:
             return True
-        rest = [name for name in names if not any(word in _lower(name) for word in KNOWN_AHEAD)]
+        if len(names) < 3:
+            return False
+        rest = [name for name in names if not any(word in lower(name) for word in KNOWN_AHEAD)]
         if len(rest) < len(names):
             return False
         values = [self.numbers(name) for name in names]
@@ -519,14 +527,7 @@ class Seen:
     def _without_time(
         self, columns: Columns, keys: dict[str, Any], odd: list[str], complaint: str
     ) -> tuple[Panel | None, dict[str, Any], list[str]]:
-        """Rows as steps, where the times repeat an hour in autumn; rows that are there twice are refused."""
-        doubled = self.frame.height - self.frame.n_unique()
-        if doubled > 2:
-            unique = self.path.with_name(f"{self.path.stem}_unique{self.path.suffix}")
-            return None, {}, [
-                f"{doubled:,} rows are there twice or more",
-                f"is that meant? Without them: awk '!seen[$0]++' {self.path} > {unique}",
-            ]  # fmt: skip
+        """Rows as steps, where the times cannot be used, such as for an hour that is there twice in autumn."""
         keys = {key: value for key, value in keys.items() if key != "data.time_format"}
         panel, more, _ = self._arranged(replace(columns, time=None, clock=None))
         if panel is None:
@@ -552,13 +553,13 @@ class Seen:
         part_period = self._period_of_parts()
         if part_period:
             candidates = (part_period,)
-        elif not dated and times.time and _lower(times.time[0]) in ("year", "quarter", "month", "week", "day", "hour"):
-            step = _lower(times.time[0]) if frequency.size == 1 else step
+        elif not dated and times.time and lower(times.time[0]) in ("year", "quarter", "month", "week", "day", "hour"):
+            step = lower(times.time[0]) if frequency.size == 1 else step
             candidates = periods_of(step, None)
         longest = np.argsort(-sizes, kind="stable")[:SHOWN_SERIES]
         values = [panel.values[panel.starts[k] : panel.starts[k + 1], 0] for k in longest]
         seasons = find_seasons(values, candidates)
-        if not seasons and not candidates and step == "step":
+        if not seasons and not candidates and step in ("step", "year"):
             seasons = find_seasons(values, ())
         period = None
         by_name = SEASONS.get(panel.step_unit)
@@ -569,7 +570,7 @@ class Seen:
         horizon = HORIZONS.get(step) or (seasons[0].period if seasons and seasons[0].period <= 60 else 10)
         if part_period and step == "step":
             horizon = part_period
-        horizon = max(1, min(horizon, int(sizes.min()) // 15))
+        horizon = max(1, min(horizon, int(sizes.min()) // 12))
         gaps = 0
         if times.time:
             steps, _ = frequency.between(panel.times)
@@ -598,8 +599,8 @@ class Seen:
         return np.nanmax(self.profile.dates[times.time[0]])
 
     def _period_of_parts(self) -> int | None:
-        turning = [PARTS[_lower(name)] for name in self.parts if PARTS[_lower(name)]]
-        names = {_lower(name) for name in self.parts}
+        turning = [PARTS[lower(name)] for name in self.parts if PARTS[lower(name)]]
+        names = {lower(name) for name in self.parts}
         if "day" in names and "hour" not in names:
             return 7
         if "hour" in names:
@@ -628,6 +629,13 @@ class Seen:
             return "the rows of each of its names follow each other"
         return "with it, each time occurs once"
 
+    def _order(self, times: Times) -> tuple[str, ...]:
+        """A question, where only the rows themselves can tell their order."""
+        several = len(self.profile.named("number", "whole", "flag")) > 1
+        if times.time or times.series or self.parts or not several or any(map(self._is_index, self.frame.columns)):
+            return ()
+        return ("are the rows in the order of time? No column says so; data.time=COLUMN names one",)
+
     def _unread(self) -> tuple[str, ...]:
         odd = [
             f"'{column.name}' {'holds ' * (column.note[:5] != 'holds')}{column.note}: not read"
@@ -636,17 +644,20 @@ class Seen:
         ]
         return tuple(odd[:2])
 
-    def _odd(self, target: Choice, others: Sequence[str], times: Times) -> list[str]:
+    def _odd(self, target: Choice, others: Sequence[str], times: Times, facts: Mapping[str, Any]) -> list[str]:
         odd = []
         constants = self.profile.named("constant")
         if constants:
-            odd.append(f"{_listed(constants)}: always the same value")
+            odd.append(f"{listed(constants)}: always the same value")
         empty = self.profile.named("empty")
         if empty:
-            odd.append(f"{_listed(empty)}: without any value")
+            odd.append(f"{listed(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
         if doubled and times.time:
             odd.append(f"{doubled:,} rows are there twice")
+        usual = facts["lengths"][1]
+        if usual < FEW_ROWS:
+            odd.append(f"{usual:,} {facts['step']}s are few: expect no more than from a simple forecast")
         for name in target.columns[:1]:
             odd += self._tell_tales(name, others)
             values = self.numbers(name)
@@ -739,21 +750,28 @@ def second(names: Sequence[str]) -> str | None:
     return names[1] if len(names) > 1 else None
 
 
+def _rises(values: np.ndarray) -> bool:
+    """Whether rows are sorted by a column, so that neighbours are alike in it for no other reason."""
+    known_values = values[np.isfinite(values)]
+    return bool((np.diff(known_values) >= 0).all() or (np.diff(known_values) <= 0).all())
+
+
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     if x.std() == 0 or y.std() == 0:
         return 0.0
     return abs(float(np.corrcoef(x, y)[0, 1]))
 
 
-def _lower(name: str) -> str:
+def lower(name: str) -> str:
+    """A name without spaces around it and without capitals."""
     return name.strip().lower()
 
 
-def _rank(name: str, names: Sequence[str]) -> int:
+def rank(name: str, names: Sequence[str]) -> int:
     """The place of a name among those that are likely; one that only holds such a word comes after all of them."""
-    lower = _lower(name)
-    if lower in names:
-        return names.index(lower)
+    small = lower(name)
+    if small in names:
+        return names.index(small)
     words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
     inside = [number for number, known_name in enumerate(names) if len(known_name) > 1 and known_name in words]
     return len(names) - 1 if inside else len(names)
@@ -761,8 +779,9 @@ def _rank(name: str, names: Sequence[str]) -> int:
 
 def _is_id(column: Column) -> bool:
     """Whether whole numbers may be names, by what they are called."""
-    return column.low >= 0 and (_rank(column.name, NAMES) < len(NAMES) or bool(ID.search(column.name)))
+    return column.low >= 0 and (rank(column.name, NAMES) < len(NAMES) or bool(ID.search(column.name)))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

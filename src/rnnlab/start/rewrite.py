@@ -1,0 +1,463 @@
+"""Tables that training does not read as they are, in the form in which it does.
+
+Rows that are series or sequences, columns that are months, two names of a series, a header that is missing.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rnnlab.errors import InputError
+from rnnlab.files import times
+from rnnlab.files.dialect import Dialect, cells_of, is_number
+from rnnlab.files.table import first_line
+from rnnlab.start.columns import WITH_A_UNIT, known, profile
+from rnnlab.start.description import Extent
+from rnnlab.start.sample import WHOLE, Sample, sample_table
+from rnnlab.start.table import CLASSES, NAMES, Seen, Times, known_text, listed, lower, rank, see
+
+SIDE_BY_SIDE = 8
+"""Columns from which a row may be a whole sequence."""
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+STEPS = ("step", "t", "time", "frame", "index", "timestamp", "sample", "position", "order")
+"""Names of the column that numbers the steps of a sequence."""
+SEQUENCES = (
+    "sequence",
+    "sequence_id",
+    "seq",
+    "case",
+    "case_id",
+    "trial",
+    "recording",
+    "sample",
+    "sample_id",
+    "window",
+    *NAMES,
+)
+"""Names of the column that tells sequences apart."""
+ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Rewritten:
+    """A table in another form.
+
+    Attributes:
+        why: it is needed, in half a line.
+        name: of the new file.
+        content: of a CSV, or the text of a ``.ts`` file.
+    """
+
+    why: str
+    name: str
+    content: pl.DataFrame | str
+
+    def write(self, path: Path) -> None:
+        """Into a file, as its form says."""
+        if isinstance(self.content, str):
+            path.write_text(self.content, encoding="utf-8")
+        else:
+            self.content.write_csv(path)
+
+
+class Step(NamedTuple):
+    """A change of form: why, and what comes of it."""
+
+    why: str
+    content: pl.DataFrame | str
+
+
+def open_table(path: Path) -> Seen:
+    """A table, with names for its columns where it has no header.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    names = header_that_is_missing(path) if path.stat().st_size <= WHOLE else []
+    sample = sample_table(path, names=names)
+    if not names:
+        return see(path, sample)
+    frame = _named(sample)
+    return replace(see(path, Sample([frame], Extent(sample.extent.bytes, frame.height), ",")), headed=False)
+
+
+def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
+    """The tables of a folder one below the other, with the name of its file beside each row.
+
+    Args:
+        folder: as the person gave it.
+        files: its tables.
+
+    Raises:
+        InputError: they have other columns, or are too large together.
+    """
+    size = sum(file.stat().st_size for file in files)
+    several = f"{folder} holds {len(files)} tables ({listed([file.name for file in files])})"
+    if size > WHOLE:
+        raise InputError(f"{several} of {size / 1e6:.0f} MB: give one of them, such as rnnlab start {files[0]}")
+    frames = [open_table(file).frame for file in files]
+    shared = frames[0].columns
+    for file, frame in zip(files, frames, strict=True):
+        if frame.columns != shared:
+            raise InputError(
+                f"{several}, and {file.name} has other columns than {files[0].name}: give one of them, such as "
+                f"rnnlab start {files[0]}"
+            )
+    name = "file" if "file" not in shared else "name of the file"
+    named = [
+        frame.cast(pl.String).with_columns(pl.lit(file.stem).alias(name))
+        for file, frame in zip(files, frames, strict=True)
+    ]
+    whole = pl.concat(named)
+    return replace(see(folder, Sample([whole], Extent(size, whole.height), ",")), files=len(files))
+
+
+def rewritten(table: Seen) -> Rewritten | None:
+    """A table in the form in which training reads it; ``None`` where it has that, or is too large to be read whole."""
+    if not table.sample.extent.whole:
+        return None
+    path, reasons = table.path, []
+    content: pl.DataFrame | str = table.frame
+    if not table.headed:
+        reasons.append(f"its first line is a row and no header: its columns are called {listed(table.frame.columns)}")
+    if table.files > 1:
+        reasons.append(f"{table.files} tables of the same columns: written below each other, with the file's name")
+    for _ in range(ROUNDS):
+        step = next(filter(None, (rule(table) for rule in RULES)), None)
+        if step is None:
+            break
+        reasons.append(step.why)
+        content = step.content
+        if isinstance(content, str):
+            break
+        table = see(path, Sample([content], Extent(table.sample.extent.bytes, content.height), ","))
+    if not reasons:
+        return None
+    ending = ".ts" if isinstance(content, str) else ".csv"
+    stem = re.sub(r"[^\w.-]+", "_", path.stem) or "data"
+    if not (ending == ".ts" and stem.endswith(("_TRAIN", "_TEST"))):  # which belong together by their names
+        stem += "_for_rnnlab"
+    return Rewritten("; ".join(reasons), f"{stem}{ending}", content)
+
+
+# ---- a header ------------------------------------------------------------------------------------------
+
+
+def header_that_is_missing(path: Path) -> list[str]:
+    """Names for the columns of a CSV whose first line is a row like the others; empty where it is a header."""
+    if path.suffix.lower() in (".parquet", ".pq", ".jsonl", ".ndjson", ".ts"):
+        return []
+    header = first_line(path, str(path))
+    separator = "\t" if path.suffix.lower() == ".tsv" else Dialect().separator_of(header)
+    cells = cells_of(header, separator)
+    with open(path, encoding="utf-8", errors="replace") as file:
+        rows = [cells_of(line.rstrip("\r\n"), separator) for _, line in zip(range(50), file, strict=False)][1:]
+    rows = [row for row in rows if len(row) == len(cells)]
+    if not rows or not any(cells):
+        return []
+    if _is_data(cells, rows):
+        return [f"c{number}" for number in range(1, len(cells) + 1)]
+    return []
+
+
+def _is_data(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    numbered = [cell for cell in cells if is_number(cell)]
+    if numbered and all(cell.lstrip("-").isdigit() for cell in numbered):
+        values = [int(cell) for cell in numbered]
+        if values[0] in (0, 1) and values == list(range(values[0], values[0] + len(values))):
+            return False  # names that pandas gives
+        if len(values) > 2 and (np.diff(values) == 1).all():
+            return False  # years
+    verdicts = []
+    for number, cell in enumerate(cells):
+        column = [row[number] for row in rows if row[number].strip()]
+        if column and all(map(is_number, column)):
+            verdicts.append(is_number(cell))
+        elif column and all(times.forms_of(other.strip(), Dialect()) for other in column):
+            verdicts.append(bool(times.forms_of(cell.strip(), Dialect())))
+        elif column and len(set(column)) <= len(column) / 2:
+            verdicts.append(cell in column)
+    return bool(verdicts) and all(verdicts)
+
+
+def _named(sample: Sample) -> pl.DataFrame:
+    """The columns of a table without a header, named after what they hold."""
+    columns = profile(sample.head, sample.separator).columns
+    first = columns[0]
+    many = [column for column in columns if column.kind in ("number", "whole", "flag", "constant")]
+    if (
+        len(columns) > SIDE_BY_SIDE
+        and len(many) >= len(columns) - 1
+        and first.distinct <= max(2, sample.head.height // 3)
+    ):
+        names = ["class", *(f"t{number}" for number in range(len(columns) - 1))]
+        return sample.head.rename(dict(zip(sample.head.columns, names, strict=True)))
+    usual = {"date": "date", "clock": "time", "number": "value", "whole": "value", "flag": "flag", "text": "text"}
+    has_text = any(column.kind == "text" for column in columns)
+    seen: dict[str, int] = {}
+    names = []
+    for column in columns:
+        name = usual.get(column.kind, "label" if has_text else "series" if column.kind == "name" else "column")
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return sample.head.rename(dict(zip(sample.head.columns, names, strict=True)))
+
+
+# ---- labelled sequences --------------------------------------------------------------------------------
+
+
+def _rows_with_a_class(table: Seen) -> Step | None:
+    """A row a sequence, its steps in numbered columns, its class in another one."""
+    if table.profile.dates:
+        return None
+    columns = table.profile.columns
+    classes = [
+        column for column in columns
+        if column.kind in ("name", "whole", "flag") and 2 <= column.distinct <= max(2, table.frame.height // 3)
+        and (lower(column.name) in CLASSES or column in (columns[0], columns[-1]))
+    ]  # fmt: skip
+    for label in sorted(classes, key=lambda column: rank(column.name, CLASSES)):
+        steps = [column.name for column in columns if column is not label and not _is_row_number(table, column.name)]
+        numbers = [
+            table.profile.of(name).is_number or table.profile.of(name).kind in ("constant", "empty") for name in steps
+        ]
+        if len(steps) < SIDE_BY_SIDE or not all(numbers) or len({_stem(name) for name in steps}) > 1:
+            continue
+        values = np.stack([table.numbers(name) for name in steps], 1)
+        labels = table.frame.select(known_text(label.name)).to_series().to_list()
+        sequences = [row[: len(row) - _at_end(np.isnan(row))][:, None] for row in values]
+        kept = [(sequence, name) for sequence, name in zip(sequences, labels, strict=True) if len(sequence) and name]
+        why = f"each row is a sequence of {len(steps)} steps, its class in '{label.name}': as a .ts file"
+        return Step(why, _ts(kept, table.path.stem))
+    return None
+
+
+def _steps_with_a_class(table: Seen) -> Step | None:
+    """A row a step, its sequence and the sequence's class in columns."""
+    if table.profile.dates:
+        return None
+    labels = [
+        column
+        for column in table.profile.columns
+        if lower(column.name) in CLASSES and column.kind in ("name", "whole", "flag")
+    ]
+    if not labels:
+        return None
+    label = min(labels, key=lambda column: rank(column.name, CLASSES)).name
+    names = [
+        column for column in table.profile.columns
+        if column.name != label and column.kind in ("name", "whole", "text") and not column.missing
+        and 6 <= column.distinct <= table.frame.height // 3
+    ]  # fmt: skip
+    names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
+    for column in names:
+        one = table.frame.group_by(column.name).agg(pl.col(label).n_unique())[label].max() == 1
+        if not one or (rank(column.name, SEQUENCES) >= len(SEQUENCES) and not _in_blocks(table.frame[column.name])):
+            continue
+        taken = {label, column.name}
+        step = next(
+            (
+                each.name
+                for each in table.profile.columns
+                if lower(each.name) in STEPS and each.name not in taken and each.is_number
+            ),
+            None,
+        )
+        features = [
+            each.name
+            for each in table.profile.columns
+            if each.is_number and each.name not in {*taken, step} and not _is_row_number(table, each.name)
+        ]
+        if not features:
+            continue
+        values = np.stack([table.numbers(name) for name in features], 1)
+        order = table.numbers(step) if step else np.zeros(len(values))
+        groups: dict[str, list[int]] = {}
+        for number, name in enumerate(table.frame[column.name].cast(pl.String)):
+            groups.setdefault(str(name), []).append(number)
+        classes = table.frame.select(known_text(label)).to_series().to_list()
+        kept = []
+        for rows in groups.values():
+            sorted_rows = np.array(rows)[np.argsort(order[rows], kind="stable")]
+            kept.append((values[sorted_rows], classes[rows[0]]))
+        why = (
+            f"each '{column.name}' is a sequence of rows, its class in '{label}', {listed(features)} its channels: "
+            "as a .ts file"
+        )
+        return Step(why, _ts(kept, table.path.stem))
+    return None
+
+
+def _ts(sequences: Sequence[tuple[np.ndarray, str]], name: str) -> str:
+    """Sequences ``(time, channels)`` and their classes in the format of the UCR archive."""
+    written = {label: re.sub(r"[\s:]+", "_", label) for _, label in sequences}
+    classes = sorted(set(written.values()))
+    head = [
+        f"@problemName {re.sub(r'[^A-Za-z0-9_-]+', '_', name) or 'data'}", "@timeStamps false",
+        f"@dimensions {sequences[0][0].shape[1]}", f"@classLabel true {' '.join(classes)}", "@data",
+    ]  # fmt: skip
+    body = [
+        ":".join([*(",".join(map(_number, channel)) for channel in values.T), written[label]])
+        for values, label in sequences
+    ]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _number(value: float) -> str:
+    return "?" if not np.isfinite(value) else f"{value:.9g}"
+
+
+# ---- series that stand in rows -------------------------------------------------------------------------
+
+
+def _months_in_columns(table: Seen) -> Step | None:
+    """A year a row, a column a month."""
+    names = {lower(column.name)[:3]: column.name for column in table.profile.columns if column.is_number}
+    years = [column.name for column in table.profile.columns if lower(column.name) == "year"]
+    if not years or not set(MONTHS) <= names.keys():
+        return None
+    months = [names[month] for month in MONTHS]
+    if table.frame.select(pl.col(years[0]).n_unique()).item() != table.frame.height:
+        return None
+    frame = _numbers_of(table, [years[0], *months])
+    long = frame.unpivot(months, index=years[0], variable_name="month", value_name="value").with_columns(
+        pl.date(
+            pl.col(years[0]).cast(pl.Int32),
+            pl.col("month").replace_strict(months, list(range(1, 13)), return_dtype=pl.Int8),
+            1,
+        ).alias("date")
+    )
+    return Step(
+        "a row is a year and its columns are months: written below each other",
+        long.sort("date").select("date", "value"),
+    )
+
+
+def _times_in_columns(table: Seen) -> Step | None:
+    """A series a row, a column a time: years, dates, or numbers of steps."""
+    columns = table.profile.columns
+    numeric = [column.name for column in columns if column.is_number or column.kind in ("constant", "empty")]
+    stamped = [
+        name
+        for name in numeric
+        if times.forms_of(name.strip(), Dialect()) or re.fullmatch(r"\d{4}(?:\.0)?", name.strip())
+    ]
+    if len(stamped) < SIDE_BY_SIDE:
+        stamped = [name for name in numeric if re.fullmatch(r"[A-Za-z]{1,4}[_ ]?\d+", name)]
+        if len({_stem(name) for name in stamped}) != 1:
+            return None
+    if len(stamped) < SIDE_BY_SIDE or table.frame.height > 5000:
+        return None
+    names = [
+        column.name for column in columns if column.name not in stamped and column.kind in ("name", "text", "whole")
+    ]
+    own = [name for name in names if table.frame[name].n_unique() == table.frame.height]
+    if not own:
+        return None
+    series = min(own, key=lambda name: rank(name, NAMES))
+    dated = all(times.forms_of(name.strip(), Dialect()) for name in stamped)
+    frame = _numbers_of(table, stamped).with_columns(table.frame[series].cast(pl.String).alias("series"))
+    long = frame.unpivot(stamped, index="series", variable_name="time", value_name="value")
+    if not dated:
+        long = long.with_columns(pl.col("time").str.extract(r"(\d+)").cast(pl.Int64))
+    order = pl.int_range(pl.len()).over("series")
+    long = (
+        long.with_columns(order.alias("order"))
+        .filter(pl.col("value").is_not_null())
+        .sort("series", "order", maintain_order=True)
+    )
+    why = f"a row is a series, '{series}' its name, and {len(stamped)} columns are its times: written below each other"
+    return Step(why, long.select("series", "time", "value"))
+
+
+def _two_keys(table: Seen) -> Step | None:
+    """Two columns that together tell series apart."""
+    if not table.profile.dates or table.labelled_texts() is not None:
+        return None
+    date = min(table.profile.dates, key=lambda name: rank(name, ("date", "ds", "timestamp")))
+    if isinstance(table.times(), Times):
+        return None
+    pair = table.pair(date)
+    if pair is None:
+        return None
+    joined = pl.concat_str([pl.col(name).cast(pl.String) for name in pair], separator=" ")
+    name = "series" if "series" not in table.frame.columns else "_".join(pair)
+    why = f"'{pair[0]}' and '{pair[1]}' together tell the series apart: joined in one column"
+    return Step(why, table.frame.with_columns(joined.alias(name)).drop(pair))
+
+
+def _doubled_rows(table: Seen) -> Step | None:
+    """Rows that are there twice, so that their times are."""
+    doubled = table.frame.height - table.frame.n_unique()
+    if doubled <= 2 or not table.profile.dates:
+        return None
+    found = table.times()
+    if isinstance(found, Times) and (not found.time or not found.repeated):
+        return None
+    return Step(f"{doubled:,} rows are there twice or more: kept once", table.frame.unique(maintain_order=True))
+
+
+def _units(table: Seen) -> Step | None:
+    """Numbers with a sign or a unit, the same in every row."""
+    odd = [column.name for column in table.profile.columns if column.kind == "other" and "unit" in column.note]
+    changed, units = {}, []
+    for name in odd:
+        cells = known(table.frame[name])
+        unit = cells.str.replace_all(r"[\d.,+-]", "").str.strip_chars().unique().to_list()
+        if len(unit) == 1 and cells.str.contains(WITH_A_UNIT).all():
+            changed[name] = pl.col(name).str.replace_all(re.escape(unit[0]), "").str.strip_chars().alias(name)
+            units.append(f"'{unit[0]}'")
+    if not changed:
+        return None
+    why = f"{listed(list(changed))}: numbers with {', '.join(units)} behind or before them, taken off"
+    return Step(why, table.frame.with_columns(*changed.values()))
+
+
+def _another_format(table: Seen) -> Step | None:
+    """Series in JSON lines, texts in Parquet: training reads a CSV."""
+    if table.sample.separator:
+        return None
+    texts = table.labelled_texts() is not None
+    if table.form == "JSON lines" and not texts:
+        plain = [column.name for column in table.profile.columns if not table.frame[column.name].dtype.is_nested()]
+        return Step("series are read from CSV or Parquet", table.frame.select(plain))
+    if table.form == "Parquet" and texts:
+        plain = [column.name for column in table.profile.columns if not table.frame[column.name].dtype.is_nested()]
+        return Step("texts with classes are read from CSV or JSON lines", table.frame.select(plain))
+    return None
+
+
+RULES: tuple[Callable[[Seen], Step | None], ...] = (
+    _rows_with_a_class, _steps_with_a_class, _months_in_columns, _times_in_columns, _units, _doubled_rows, _two_keys,
+    _another_format,
+)  # fmt: skip
+
+
+# ---- small things --------------------------------------------------------------------------------------
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[\d_.\s-]+", "", name)
+
+
+def _is_row_number(table: Seen, name: str) -> bool:
+    return lower(name) in ("column 1", "index", "unnamed: 0") and table.profile.of(name).distinct == table.frame.height
+
+
+def _in_blocks(cells: pl.Series) -> bool:
+    return int((cells != cells.shift(1)).sum()) + 1 <= cells.n_unique() + 1
+
+
+def _at_end(missing: np.ndarray) -> int:
+    """How many values are missing at the end."""
+    there = np.flatnonzero(~missing)
+    return len(missing) - 1 - int(there[-1]) if len(there) else len(missing)
+
+
+def _numbers_of(table: Seen, names: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame({name: pl.Series(name, table.numbers(name)).fill_nan(None) for name in names})
