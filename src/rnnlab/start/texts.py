@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,7 @@ def look_at_texts(folder: Path, files: Sequence[Path]) -> Description:
             )
     found = _plain(folder, files, f"a folder of {len(files):,} texts", pattern)
     other = "data=text_classification reads each file, or each folder, as a class"
-    return _with_question(found, f"are the files classes? {other}" if len(files) > 1 else "")
-
-
-def _with_question(found: PlainText, question: str) -> PlainText:
-    from dataclasses import replace
-
-    return replace(found, questions=(question,)) if question else found
+    return replace(found, questions=(f"are the files classes? {other}",)) if len(files) > 1 else found
 
 
 def _pattern(folder: Path, files: Sequence[Path]) -> str:
@@ -183,12 +178,9 @@ def _classes_by_file(files: Sequence[Path]) -> str:
 
 
 def _labelled(folder: Path, files: Sequence[Path], pattern: str, form: str, why: str) -> Labelled:
-    pairs = []
-    read = 0
     size = sum(file.stat().st_size for file in files)
-    for text, label in read_labelled(folder, pattern, "text", "label"):
-        pairs.append((text, label))
-        read += len(text.encode()) + 1
+    whole = size <= READ
+    pairs = list(read_labelled(folder, pattern, "text", "label")) if whole else _some(folder, files)
     frame = pl.DataFrame(pairs, schema=["text", "label"], orient="row")
     there = frame.filter(pl.col("text") != "")
     if not there.height:
@@ -198,9 +190,27 @@ def _labelled(folder: Path, files: Sequence[Path], pattern: str, form: str, why:
     if words >= 8:
         keys["data.unit"] = "word"
     counts = dict(there["label"].value_counts(sort=True).iter_rows())
+    share = 1.0 if whole else size / max(1, int(there["text"].str.len_bytes().sum()) + there.height)
+    counts = {name: round(count * share) for name, count in counts.items()}
     return Labelled(
-        path=folder, form=f"a folder with {form}", extent=Extent(size, there.height), data="text_classification",
-        classes=counts, examples="texts", unit="characters", lengths=spread(there["text"].str.len_chars().to_numpy()),
+        path=folder, form=f"a folder with {form}", extent=Extent(size, round(there.height * share), whole),
+        data="text_classification", classes=counts, examples="texts", unit="characters",
+        lengths=spread(there["text"].str.len_chars().to_numpy()),
         text=Choice((), ""), label=Choice((), why), odd=odd_texts(there, 0), keys=keys,
         questions=("are the files texts of one kind, rather than classes? data=text reads them one after the other",),
     )  # fmt: skip
+
+
+def _some(folder: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """Texts and classes of a large folder, as many of each file in proportion to its size."""
+    root = Path(commonpath([file.parent for file in files]))
+    chosen = files[:: max(1, len(files) // FILES)]
+    share = READ / sum(file.stat().st_size for file in chosen)
+    pairs = []
+    for file in chosen:
+        if file.parent == root:
+            text = _read(file, max(1 << 12, int(share * file.stat().st_size)))
+            pairs += [(line.strip(), file.stem) for line in text.removesuffix("\n").split("\n")]
+        else:
+            pairs.append((_read(file, READ).strip(), file.relative_to(root).parts[0]))
+    return pairs
