@@ -227,7 +227,7 @@ def test_dropout_inside_a_step_draws_what_the_loop_draws() -> None:
 
 
 def test_threads_change_no_bit(monkeypatch: Any) -> None:
-    monkeypatch.setattr("rnnlab.kernels.layer.SHARE", 1)
+    monkeypatch.setattr("rnnlab.kernels.threads.SHARE", 1)
     cell, x = made(LEM), inputs(20, 40)
     state, lengths, before = some_state(cell, 40), torch.arange(40) % 21, torch.get_num_threads()
     try:
@@ -308,7 +308,10 @@ def test_a_changed_attribute_mode_or_buffer_is_followed() -> None:
     cell, x = made(Own), inputs()
     for change in (
         lambda: None,
+        lambda: None,
         lambda: setattr(cell, "speed", 0.25),
+        lambda: setattr(cell.of_h, "bias", nn.Parameter(torch.ones(HIDDEN, dtype=torch.float64))),
+        lambda: setattr(cell.of_h.weight, "data", torch.eye(HIDDEN, dtype=torch.float64)),
         lambda: cell.scale.mul_(2),
         lambda: setattr(cell, "update", lambda x, h: cell.of_x(x) - h),
     ):

@@ -10,13 +10,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules import module as global_hooks
 
-from rnnlab.kernels.fingerprint import fingerprint
+from rnnlab.kernels.fingerprint import HOOKS, Watch, fingerprint
 from rnnlab.shapes import Lengths, State
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ _DERIVED: "OrderedDict[Any, tuple[Derived | None, Any]]" = OrderedDict()
 _TOLD: set[Any] = set()
 
 _PLAIN = (Tensor, nn.Parameter)
+_NUMBERS = (torch.float32, torch.float64)
+
+_WATCHED: "WeakKeyDictionary[Any, tuple[Watch, torch.dtype, Derived | None]]" = WeakKeyDictionary()
+"""What was found for a cell when it was last looked at."""
 
 
 def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
@@ -40,36 +45,45 @@ def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths |
     the operations of every step (autocast, transforms of ``torch.func``, tracers and compilers, modes, hooks, a step
     that was put in place of the class's own, tensors of another class).
     """
-    given = [x, *cell.parameters(), *cell.buffers()]
-    given += [] if state is None else [state] if isinstance(state, Tensor) else list(state)
-    numbers = {tensor.dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex()}
+    return is_plain_call(x, state, lengths) and _is_plain_cell(cell, x.dtype)
+
+
+def _is_plain_cell(cell: nn.Module, dtype: torch.dtype) -> bool:
+    given = [*cell.parameters(), *cell.buffers()]
     return (
-        len(numbers) == 1
-        and x.dtype in (torch.float32, torch.float64)
-        and all(type(tensor) in _PLAIN and tensor.device.type == "cpu" for tensor in given)
-        and (lengths is None or (type(lengths) is Tensor and lengths.device.type == "cpu"))
-        and x.layout is torch.strided
+        all(tensor.dtype == dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex())
+        and all(type(tensor) in _PLAIN and tensor.is_cpu for tensor in given)
         and "step" not in vars(cell)  # compiled, or somebody's who wants to be asked at each step
         and not any(buffer.requires_grad for buffer in cell.buffers())
+        and not _has_hooks(cell)
+    )
+
+
+def is_plain_call(x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
+    """The part of :func:`is_plain` that depends on no cell."""
+    dtype = x.dtype
+    parts: Sequence[Tensor] = () if state is None else (state,) if isinstance(state, Tensor) else state
+    return (
+        dtype in _NUMBERS
+        and type(x) in _PLAIN
+        and x.is_cpu
+        and all(type(part) in _PLAIN and part.is_cpu for part in parts)
+        and all(part.dtype == dtype for part in parts if part.is_floating_point() or part.is_complex())
+        and (lengths is None or (type(lengths) is Tensor and lengths.is_cpu))
+        and x.layout is torch.strided
+        and not global_hooks._has_any_global_hook()
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._len_torch_function_stack() == 0
-        and not _has_hooks(cell)
     )
 
 
 def _has_hooks(cell: nn.Module) -> bool:
     """Whether somebody wants to be told of a call of a module in the cell, at each step."""
-    if global_hooks._has_any_global_hook():
-        return True
-    inner = [module for module in cell.modules() if module is not cell]
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        for module in inner
-    )
+    return any(getattr(module, name) for module in cell.modules() if module is not cell for name in HOOKS)
 
 
 def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths | None = None) -> "Derived | None":
@@ -83,9 +97,18 @@ def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths |
         state: as the cell is handed it.
         lengths: likewise.
     """
-    if x.dim() != 3 or x.shape[1] < FEW_STEPS or not is_plain(cell, x, state, lengths):
+    if x.dim() != 3 or x.shape[1] < FEW_STEPS or not is_plain_call(x, state, lengths):
         return None
-    return _remembered(cell, x.dtype, None)
+    known = _WATCHED.get(cell)
+    if known is not None and known[1] == x.dtype and known[0].holds():
+        return known[2]
+    if not _is_plain_cell(cell, x.dtype):
+        return None
+    found = _remembered(cell, x.dtype, None)
+    watch = Watch(cell)
+    if watch.able:
+        _WATCHED[cell] = watch, x.dtype, found
+    return found
 
 
 def _remembered(cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None) -> "Derived | None":
@@ -148,6 +171,7 @@ def run_stacked(
         and all(tensor.device.type == "cpu" and type(tensor) in _PLAIN for tensor in given)
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
+        and not global_hooks._has_any_global_hook()
         and not _has_hooks(cell)
         and "step" not in vars(cell)
     ):

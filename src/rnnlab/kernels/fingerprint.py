@@ -1,6 +1,7 @@
 """Whatever a cell's ``step`` may read beside its tensors: a layer is derived anew where it changes."""
 
 import types
+from operator import is_
 from typing import Any
 
 import torch
@@ -82,3 +83,75 @@ def _frozen(value: Any, alive: list[Any], depth: int) -> Any:
     ):
         return id(value), _frozen(inner, alive, depth - 1)
     return id(value)
+
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Watch:
+    """What a fingerprint and :func:`rnnlab.kernels.is_plain` saw of a cell, to be told in a few microseconds whether it
+    is all as it was.
+
+    Args:
+        cell: that was looked at.
+
+    Attributes:
+        able: whether that can be told: all attributes are plain numbers, strings, or tuples of them.
+    """
+
+    def __init__(self, cell: nn.Module) -> None:
+        self.able = True
+        self._dicts: list[tuple[Any, tuple[Any, ...]]] = []
+        self._tensors: list[tuple[Tensor, torch.Size, torch.dtype]] = []
+        self._buffers: list[Tensor] = [*cell.buffers()]
+        self._hooks: list[Any] = []
+        self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
+        self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._sizes: list[tuple[dict[str, Any], int]] = []
+        kinds: dict[type, None] = {}
+        for module in cell.modules():
+            own = [value for key, value in module.__dict__.items() if key not in _OWN]
+            self.able &= all(map(_is_fixed, own))
+            self._watch(module.__dict__)
+            for group in (module._parameters, module._buffers):
+                self._watch(group)
+                tensors = [tensor for tensor in group.values() if tensor is not None]
+                self._tensors += [(tensor, tensor.shape, tensor.dtype) for tensor in tensors]
+            self._watch(module._modules)
+            if module is not cell:
+                self._hooks += [getattr(module, name) for name in HOOKS]
+            kinds[type(module)] = None
+        classes = {each: None for kind in kinds for each in kind.__mro__ if not each.__module__.startswith("torch.")}
+        for each in classes:
+            self._watch(vars(each))
+        for kind in kinds:
+            for function in _methods(kind):
+                self._codes.append((function, function.__code__))
+                names = function.__globals__
+                self._sizes.append((names, len(names)))
+                read = [name for name in function.__code__.co_names if isinstance(names.get(name), _SIMPLE)]
+                self._names += [(names, name, names[name]) for name in read if name in names]
+        self._sizes = list({id(names): (names, size) for names, size in self._sizes}.values())
+
+    def _watch(self, values: Any) -> None:
+        self._dicts.append((values, tuple(values.values())))
+
+    def holds(self) -> bool:
+        """Whether nothing has changed."""
+        for values, before in self._dicts:
+            if len(values) != len(before) or not all(map(is_, values.values(), before)):
+                return False
+        for tensor, shape, dtype in self._tensors:
+            if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+                return False
+        return (
+            not any(self._hooks)
+            and not any(buffer.requires_grad for buffer in self._buffers)
+            and all(len(names) == size for names, size in self._sizes)
+            and all(function.__code__ is code for function, code in self._codes)
+            and all(names.get(name) is value for names, name, value in self._names)
+        )
+
+
+def _is_fixed(value: Any) -> bool:
+    return isinstance(value, _SIMPLE) or (type(value) is tuple and all(map(_is_fixed, value)))

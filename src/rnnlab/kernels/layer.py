@@ -1,11 +1,7 @@
 """A layer derived from its cell's ``step``: the recurrence in compiled kernels, all else as products of PyTorch."""
 
 import ctypes
-import os
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,13 +15,12 @@ from rnnlab.kernels.layout import Layout, dense, varying
 from rnnlab.kernels.planning import Plan, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
 from rnnlab.kernels.program import Program
+from rnnlab.kernels.threads import share_out
 from rnnlab.kernels.tracing import INPUT, PARAMETERS, Node, NotDerivable, StepModule, Trace, needed, trace
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 BLOCK_ROWS = 2048
 """Of a block of steps, for each member: its memory is small beside that of a long sequence."""
-SHARE = 2**21
-"""Numbers that a thread must have to compute with, or it is not worth waking."""
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 """By how much a derived layer may differ from the loop when it is checked, relative to the largest number: many times
 the rounding, and far below any mistake."""
@@ -177,8 +172,8 @@ class Derived:
                     by_member[:, column] += stride * np.arange(layout.members)
         tiles, events = layout.tables(self.tile[name])
         arguments = tiles.ctypes.data, layout.every, events.ctypes.data, ctypes.addressof(table)
-        work = layout.every * (end - begin) * self.numbers[name]
-        run_shares(self.function(name), tiles, begin, end, arguments, work)
+        function, work = self.function(name), layout.every * (end - begin) * self.numbers[name]
+        share_out(lambda first, last: function(begin, end, first, last, *arguments), len(tiles), work, tiles[:, 1])
 
 
 class After:
@@ -206,44 +201,6 @@ class After:
         self.program = Program([node for node in derived.plan.after if node in used], results, found.marker)
 
 
-# ---- threads ----------------------------------------------------------------------------------------------------
-
-_POOLS: dict[int, ThreadPoolExecutor] = {}
-_LOCK = threading.Lock()
-
-
-def _pool() -> ThreadPoolExecutor:
-    """Of this process: a child that was forked has none of its parent's threads."""
-    with _LOCK:
-        if os.getpid() not in _POOLS:
-            _POOLS.clear()
-            _POOLS[os.getpid()] = ThreadPoolExecutor(64, thread_name_prefix="rnnlab-kernels")
-        return _POOLS[os.getpid()]
-
-
-def run_shares(function: Any, tiles: np.ndarray, begin: int, end: int, arguments: tuple[int, ...], work: int) -> None:
-    """Runs all tiles, each thread's share at once with the others.
-
-    Rows know nothing of each other, so that the result is the same for any number of threads.
-    """
-    threads = 1 if work < 2 * SHARE else min(torch.get_num_threads(), len(tiles), work // SHARE)
-    if threads <= 1:
-        function(begin, end, 0, len(tiles), *arguments)
-        return
-    # each gets as many steps as the others
-    done = np.cumsum(np.minimum(tiles[:, 1], end).clip(begin) - begin)
-    edges = [0, *np.searchsorted(done, done[-1] * np.arange(1, threads) / threads).tolist(), len(tiles)]
-    pool = _pool()
-    jobs = [
-        pool.submit(function, begin, end, first, last, *arguments)
-        for first, last in pairwise(edges[1:])
-        if first < last
-    ]
-    function(begin, end, edges[0], edges[1], *arguments)
-    for job in jobs:
-        job.result()
-
-
 # ---- the layer ----------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +220,7 @@ class _Layer(Function):
         saving = any(ctx.needs_input_grad)
         ctx.set_materialize_grads(False)
         ctx.derived, ctx.cell, ctx.stacked, ctx.layout = derived, cell, stacked, None
-        draws = _draw(derived, len(x), x.shape[1])
+        draws = _draw(derived, len(x), x.shape[1]) if derived.random else {}
         if not x.numel() or (lengths is not None and not bool(lengths.any())):
             ctx.save_for_backward(x, lengths, *rest)
             return x.new_zeros(*x.shape[:-1], derived.hidden), *(start.clone() for start in starts)
@@ -476,8 +433,6 @@ def _and_zero(rows: Tensor) -> Tensor:
 
 def _draw(derived: Derived, batch: int, time: int) -> dict[Node, Tensor]:
     """The random numbers of all steps, ``(time, batch, …)``, drawn in the order in which the loop draws them."""
-    if not derived.random:
-        return {}
     drawn: dict[Node, list[Tensor]] = {node: [] for node in derived.random}
     programs = {node: Program([node], [node], derived.trace.marker) for node in derived.random}
     for _ in range(time):

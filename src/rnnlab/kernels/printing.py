@@ -93,6 +93,14 @@ class Text:
         self.entry.append(f"  {name} = alloca {kind}, align {align}")
         return name
 
+    def load(self, pointer: str, n: int) -> str:
+        """N numbers."""
+        return self.op(f"load {self.vector(n)}, ptr {pointer}, align {self.bytes}")
+
+    def store(self, value: str, pointer: str, n: int) -> None:
+        """N numbers."""
+        self.do(f"store {self.vector(n)} {value}, ptr {pointer}, align {self.bytes}")
+
     def broadcast(self, scalar: str, n: int) -> str:
         """A number n times."""
         first = self.op(f"insertelement {self.vector(n)} poison, {self.real} {scalar}, i32 0")
@@ -415,14 +423,6 @@ class Tile:
         """Of a column there."""
         return self.t.op(f"getelementptr {self.t.real}, ptr {self.line(place, row, width)}, i64 {column}")
 
-    def load(self, pointer: str, n: int) -> str:
-        """N numbers."""
-        return self.t.op(f"load {self.t.vector(n)}, ptr {pointer}, align {self.t.bytes}")
-
-    def store(self, value: str, pointer: str, n: int) -> None:
-        """N numbers."""
-        self.t.do(f"store {self.t.vector(n)} {value}, ptr {pointer}, align {self.t.bytes}")
-
     def each_row(self, body: Body) -> None:
         """``body(row)`` for each of the tile."""
         if self.rows == 1:
@@ -500,20 +500,20 @@ class Tile:
             """Sums over rows that are complete now, what is a single number of each row, and new sums."""
             for e in complete:
                 n = self._block(e.args[0].width)
-                total = self._total(e, self.load(self._part(e, row), n), n)
+                total = self._total(e, self.t.load(self._part(e, row), n), n)
                 t.do(f"store {t.real} {total}, ptr {self._slot(e, row)}")
             values: dict[Expr, str] = {}
             for e in singles:
                 args = [self._value(arg, row, "0", 1, values, stage) for arg in e.args]
                 values[e] = elementwise(t, e.op, args, 1, e.boolean)
-                self.store(self._number(e, values[e], 1), self._slot(e, row), 1)
+                self.t.store(self._number(e, values[e], 1), self._slot(e, row), 1)
             for place, e in written:
                 value = self._number(e, self._value(e, row, "0", 1, values, stage), 1)
-                self.store(value, self.address(place, row, "0", 1), 1)
+                self.t.store(value, self.address(place, row, "0", 1), 1)
             for e in sums:
                 n = self._block(e.args[0].width)
                 empty = "zeroinitializer" if e.op == "rowsum" else t.splat(-float("inf"), n)
-                self.store(empty, self._part(e, row), n)
+                self.t.store(empty, self._part(e, row), n)
 
         if complete or singles or written or sums:
             self.each_row(before)
@@ -549,13 +549,13 @@ class Tile:
             def row_of(row: str) -> None:
                 values: dict[Expr, str] = {}
                 for e in products:
-                    values[e] = self.load(t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
+                    values[e] = self.t.load(t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
                 for place, e in wanted:
                     value = self._number(e, self._value(e, row, column, n, values, stage), n)
-                    self.store(value, self.address(place, row, column, n), n)
+                    self.t.store(value, self.address(place, row, column, n), n)
                 for e in crossing:
                     value = self._number(e, self._value(e, row, column, n, values, stage), n)
-                    self.store(value, self.address(self.home[e], row, column, e.width), n)
+                    self.t.store(value, self.address(self.home[e], row, column, e.width), n)
                 for e in sums:
                     self._add(e, self._value(e.args[0], row, column, n, values, stage), row, n)
 
@@ -586,13 +586,13 @@ class Tile:
         if n < size:
             # the columns that are left
             slot = t.op(f"getelementptr {t.real}, ptr {slot}, i64 0")
-        before = self.load(slot, n)
+        before = self.t.load(slot, n)
         made = (
             t.arithmetic("fadd", value, before, n)
             if e.op == "rowsum"
             else elementwise(t, "max", [value, before], n, False)
         )
-        self.store(made, slot, n)
+        self.t.store(made, slot, n)
 
     def _total(self, e: Expr, parts: str, n: int) -> str:
         """The sum or the maximum of n numbers."""
@@ -643,15 +643,15 @@ class Tile:
             name, begin = e.data
             at = str(begin) if self._single(e) else t.op(f"add i64 {column}, {begin}")
             pointer = t.op(f"getelementptr {t.real}, ptr {self.base(name)}, i64 {at}")
-            return self._wide(t.op(f"load {t.real}, ptr {pointer}"), n) if self._single(e) else self.load(pointer, n)
+            return self._wide(t.op(f"load {t.real}, ptr {pointer}"), n) if self._single(e) else self.t.load(pointer, n)
         if e.op == "rows":
             if self._single(e):
                 return self._wide(t.op(f"load {t.real}, ptr {self.line(e.data, row, 1)}"), n)
-            return self.load(self.address(e.data, row, column, e.width), n)
+            return self.t.load(self.address(e.data, row, column, e.width), n)
         if e in self.ones and (n > 1 or self.stage[e] < stage or e in self.partial):
             return self._truth(e, self._wide(t.op(f"load {t.real}, ptr {self._slot(e, row)}"), n), n)
         if self.stage[e] < stage and e in self.home:
-            return self._truth(e, self.load(self.address(self.home[e], row, column, e.width), n), n)
+            return self._truth(e, self.t.load(self.address(self.home[e], row, column, e.width), n), n)
         return None
 
     def _wide(self, scalar: str, n: int) -> str:
@@ -669,7 +669,7 @@ class Tile:
         slots = {e: [t.alloca(t.vector(n)) for _ in range(self.rows)] for e in products}
         for e in products:
             for slot in slots[e]:
-                self.store("zeroinitializer", slot, n)
+                self.t.store("zeroinitializer", slot, n)
         # by operand, so that its numbers are fetched once for all products
         users: dict[Expr, list[tuple[Expr, int]]] = {}
         for e in products:
@@ -695,7 +695,7 @@ class Tile:
                 weights = []
                 for (e, _), pointer in zip(group, firsts, strict=True):
                     at = t.op(f"mul i64 {k}, {e.data[2]}")
-                    weights.append(self.load(t.op(f"getelementptr {t.real}, ptr {pointer}, i64 {at}"), n))
+                    weights.append(self.t.load(t.op(f"getelementptr {t.real}, ptr {pointer}, i64 {at}"), n))
                 for row in range(self.rows):
                     if lines is None:
                         number = t.splat(operand.data[0], n)
@@ -704,7 +704,7 @@ class Tile:
                         number = t.broadcast(t.op(f"load {t.real}, ptr {place}"), n)
                     for (e, _), weight in zip(group, weights, strict=True):
                         slot = slots[e][row]
-                        self.store(t.call("fma", n, number, weight, self.load(slot, n)), slot, n)
+                        self.t.store(t.call("fma", n, number, weight, self.t.load(slot, n)), slot, n)
 
             if operand.width == 1:
                 inner("0")
@@ -714,7 +714,7 @@ class Tile:
         for e in products:
             found[e] = t.alloca(f"[{self.rows} x {t.vector(n)}]")
             for row, slot in enumerate(slots[e]):
-                self.store(self.load(slot, n), t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
+                self.t.store(self.t.load(slot, n), t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
         return found
 
     def _operand_line(self, e: Expr, row: str) -> str:

@@ -7,19 +7,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.kernels.planning import is_multiple
+from rnnlab.kernels.products import rows_times, sum_of_products
 from rnnlab.kernels.tracing import Node, map_leaves
 
 aten: Any = torch.ops.aten
-
-_DIRECT: dict[Any, Callable[..., Tensor]] = {
-    aten.t.default: Tensor.t,
-    aten.view.default: Tensor.view,
-    aten.addmm.default: torch.addmm,
-    aten.add.Tensor: torch.add,
-    aten.sub.Tensor: torch.sub,
-    aten.mul.Tensor: torch.mul,
-}
-"""The same operations where they are called with less ado."""
 
 
 class _Slot:
@@ -75,7 +66,7 @@ class Program:
         if node.op == "item":
             whole, number = node.args
             return _item, (self._slots[whole], self._constant(number)), {}, self._slots[node], False
-        function = product if node.op is aten.mm.default else _DIRECT.get(node.op, node.op)
+        function = _DIRECT.get(node.op, node.op)
         kwargs = {name: map_leaves(self._placed, arg) for name, arg in node.kwargs.items()}
         nested = any(isinstance(arg, (tuple, list)) and self._varies(arg) for arg in node.args)
         if nested or any(self._varies(arg) for arg in node.kwargs.values()):
@@ -136,7 +127,32 @@ def _item(values: Sequence[Any], number: int) -> Any:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``; the gradient of a weight of few features takes a quarter of the time the other way round."""
+    """``a @ b``: a weight's gradient, whose ``a`` has a column for each row of ``b``, or rows times a weight."""
+    if a.dim() == 2 and not torch._C._are_functorch_transforms_active():
+        found = sum_of_products(a.t(), b) if a.stride(0) == 1 else rows_times(a, b)
+        if found is not None:
+            return found
     if a.dim() == 2 and a.stride(0) == 1 and 4 * b.shape[1] <= a.shape[0]:
-        return torch.mm(b.t(), a.t()).t()
+        return torch.mm(b.t(), a.t()).t()  # of few features that takes a quarter of the time
     return torch.mm(a, b)
+
+
+def affine(bias: Tensor, a: Tensor, b: Tensor, **options: Any) -> Tensor:
+    """``a @ b + bias``."""
+    if not options and not torch._C._are_functorch_transforms_active():
+        found = rows_times(a, b, bias)
+        if found is not None:
+            return found
+    return torch.addmm(bias, a, b, **options)
+
+
+_DIRECT: dict[Any, Callable[..., Tensor]] = {
+    aten.t.default: Tensor.t,
+    aten.view.default: Tensor.view,
+    aten.mm.default: product,
+    aten.addmm.default: affine,
+    aten.add.Tensor: torch.add,
+    aten.sub.Tensor: torch.sub,
+    aten.mul.Tensor: torch.mul,
+}
+"""What is called in place of an operation."""
