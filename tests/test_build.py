@@ -52,6 +52,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["trainer.num_threads={}"], ["trainer.num_threads={}", "'auto'"]),
         (["task.distribution={}"], ["task.distribution={}", "'gaussian'"]),
         (["early_stopping=true"], ["early_stopping=true"]),
+        (["data=csv", "data.past=sales"], ["data.past=sales: must be a list, such as [sales]"]),
         (["seed={}"], ["seed={}"]),
         (["optimizer._partial_=1e9"], ["optimizer._partial_", "boolean"]),
         (["+data._partial_=true"], ["data._target_", "leave _partial_ out"]),

@@ -99,6 +99,24 @@ def test_no_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert "hydra.launcher.address=auto: no Ray cluster answers there (Could not find any running" in error
 
 
+def test_a_ray_that_does_not_start_in_time_is_told_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """That is no fault of the command: the status is 1, and nothing of it is left."""
+    ended: list[None] = []
+
+    def late(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", late)
+    monkeypatch.setattr("ray.shutdown", lambda: ended.append(None))
+    path = tmp_path / "s"
+    assert train_command.main(["-m", *TINY, "seed=0,1", "hydra/launcher=ray", f"hydra.sweep.dir={path}"]) == 1
+    error = capfd.readouterr().err
+    assert "Ray did not start (The current node timed out during startup.): try again" in error
+    assert error.count("\n") == 1 and ended and not path.exists()
+
+
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rnnlab.extras.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"make install EXTRAS=ray"):

@@ -94,6 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = importlib.import_module(f"rnnlab.commands.{verb}").main(rest)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # while the verb was imported
+        print("stopped", file=sys.stderr)
+        status = 130
     except BrokenPipeError:
         # whoever read our output has left: nothing more to say, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -40,7 +40,7 @@ from rnnlab.commands.trust import (
     locate_option,
     to_resume,
 )
-from rnnlab.errors import InputError, Interrupted, visible
+from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
@@ -175,7 +175,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             callbacks.on_multirun_end(config=config, config_name=ROOT)
             if not leader.dry_run:
                 return leader.conclude()
-    except (InputError, Interrupted, KeyboardInterrupt, *COMPOSITION_ERRORS):
+    except (InputError, RunFailed, Interrupted, KeyboardInterrupt, *COMPOSITION_ERRORS):
         directory.remove_if_unused()
         raise
     directory.remove_if_unused()

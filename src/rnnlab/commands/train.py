@@ -70,6 +70,8 @@ def main(arguments: list[str]) -> int:
         return _say(explain(error, None))
     except InputError as error:
         return _say(error)
+    except RunFailed as error:  # what a sweep needs did not start
+        return _say(error, 1)
     except Interrupted as error:
         print("stopped", file=sys.stderr)
         return 128 + error.signal_number

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, RunFailed
 from rnnlab.extras import need
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
 from rnnlab.launch.local import how_it_died
@@ -77,6 +77,7 @@ class Ray(Launcher):
 
         Raises:
             InputError: there is none.
+            RunFailed: it did not start in time.
         """
         import ray
 
@@ -97,7 +98,7 @@ class Ray(Launcher):
             ) from None
         except Exception as error:  # noqa: BLE001 (Ray raises a plain one where a machine is too busy to start it in time)
             ray.shutdown()
-            raise InputError(
+            raise RunFailed(
                 f"hydra.launcher.address={self.address}: Ray did not start ({' '.join(str(error).split())[:150]}): try "
                 "again when the machine is less busy, or use hydra/launcher=local"
             ) from None
