@@ -11,11 +11,11 @@ from conftest import TINY
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import Interrupted
-from rnnlab.runs import execution
+from rnnlab.runs import budget, execution
 from rnnlab.runs.directory import RunDirectory
 
 SMALL = (*(each for each in TINY if "max_epochs" not in each), "model.hidden_size=4", "model.dropout=0.3",
-         "model.num_layers=2", "data.length=8", "data.future_length=3", "instruments=none")  # fmt: skip
+         "model.num_layers=2", "data.length=8", "instruments=none")  # fmt: skip
 Train = Callable[..., RunDirectory]
 
 
@@ -64,6 +64,34 @@ def test_a_longer_run_is_as_if_it_had_been_so_long_from_the_start(
     assert run.epochs[: len(rows)] == rows and len(run.epochs) > len(rows)
     assert run.metrics["best_epoch"] >= best
     assert_same(run, begin("whole", *(each for each in before if each.partition("=")[0] not in after[0]), *after))
+
+
+def test_epochs_stay_as_long_as_they_were_where_more_steps_would_cut_others(
+    begin: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "LEAST_BETWEEN", 5)
+    run = begin("run", "trainer.max_steps=6")
+    assert [row["step"] for row in run.epochs] == [6]
+    assert resume(run, "trainer.max_steps=15") == 0  # which alone would be three epochs of 5
+    assert [row["step"] for row in run.epochs] == [6, 12]
+    assert_same(run, begin("whole", "trainer.max_steps=15", "trainer.steps_per_epoch=6"))
+
+
+def test_a_carried_state_stays_within_its_passes_in_a_longer_run(begin: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "LEAST_BETWEEN", 5)
+    run = begin("run", "data=text", "trainer.max_steps=6")  # an epoch of more than a pass would have all six
+    assert [row["step"] for row in run.epochs] == [4]
+    assert resume(run, "trainer.max_steps=12") == 0
+    assert [row["step"] for row in run.epochs] == [4, 8, 12]
+    whole = begin("whole", "data=text", "trainer.max_steps=12")
+    assert_same(run, whole)
+    assert run.config == whole.config
+
+
+def test_patience_may_be_given_to_a_run_that_had_none(begin: Train) -> None:
+    run = begin("run", "trainer.max_epochs=2")
+    assert resume(run, "trainer.max_epochs=3", "early_stopping.patience=2") == 0
+    assert len(run.epochs) == 3 and run.config["early_stopping"]["patience"] == 2
 
 
 def test_who_was_stopped_early_needs_more_patience(begin: Train, capfd: pytest.CaptureFixture[str]) -> None:

@@ -282,6 +282,88 @@ def test_a_mask_tells_where_a_value_was_missing() -> None:
     assert inputs[25, :, 1].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
 
 
+def test_a_training_part_that_knows_nothing_of_a_column_is_refused() -> None:
+    values = walk(columns=2)
+    train = given(values, missing="forward").training_parts()[0][1]
+    # the targets of the first window begin behind its 8 steps: what is known before is never forecast
+    late = values.copy()
+    late[8:train, 0] = np.nan
+    with pytest.raises(
+        InputError,
+        match=r"^column 'c0': the training part, up to \d+, has no known value of it after the first 8 steps, the "
+        r"first window: there is nothing to learn from$",
+    ):
+        given(late, missing="forward")
+    late[train - 1, 0] = 50
+    assert given(late, missing="forward").spec.gaps
+    # of another column, one known value anywhere in it will do
+    other = values.copy()
+    other[1:train, 1] = np.nan
+    assert given(other, missing="forward").size("train")
+    other[0, 1] = np.nan
+    with pytest.raises(InputError, match=r"column 'c1': the training part, up to .*, has no known value of it: there"):
+        given(other, missing="forward")
+    # of several series, one that knows it is enough
+    late[train - 1, 0] = np.nan
+    assert given(np.concatenate([late, values]), starts=[0, 120, 240], missing="forward").size("train")
+
+
+@dataclass(kw_only=True, eq=False)
+class Named(Given):
+    """With names of its own."""
+
+    names: tuple[str, ...] = ()
+
+    def read(self) -> Panel:
+        return replace(super().read(), names=self.names)
+
+
+def named(names: tuple[str, ...], **options: Any) -> Named:
+    n = len(names)
+    values = np.concatenate([walk(seed=number, columns=1) * (1 + number) for number in range(n)])
+    starts = list(range(0, 120 * n + 1, 120))
+    return Named(values=values, starts=starts, names=names, length=8, batch_size=16, **options)
+
+
+def test_series_of_other_data_are_known_by_their_names() -> None:
+    trained = named(("a", "b", "c")).state_dict()["trained"]
+    assert trained["names"] == ["a", "b", "c"]
+    other = named(("c", "a"), trained=trained)  # whatever their order and their values
+    for ours, learned in (
+        (other.moments[0], "shift"),
+        (other.moments[1], "scale"),
+        (other.naive_errors, "naive_errors"),
+    ):
+        np.testing.assert_allclose(ours, np.array(trained[learned])[[2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(other.linear.weights, trained["weights"], rtol=1e-6)
+    assert set(other._errors) == set(trained["errors"])
+    for name, errors in other._errors.items():
+        np.testing.assert_allclose(errors, trained["errors"][name], rtol=1e-6)
+    some = named(("x", "b", "y"), trained=trained)
+    assert some.panel.names == ("b",) and "2 series left out (x, y)" in some.spec.note
+    np.testing.assert_allclose(some.moments[0], np.array(trained["shift"])[[1]])
+    with pytest.raises(InputError, match=r"series bb; did you mean 'b'\?: this run was not trained on it.*: a, b, c$"):
+        named(("bb",), trained=trained)
+    with pytest.raises(InputError, match=r"name 2 columns, and this run was trained on 1$"):
+        given(walk(columns=2), trained=trained)
+
+
+def test_a_series_without_a_name_is_the_one_that_was_trained_on() -> None:
+    for before, now in (("", "b"), ("b", ""), ("", "")):
+        trained = named((before,)).state_dict()["trained"]
+        assert named((now,), trained=trained).moments[0].tolist() == trained["shift"]
+    with pytest.raises(InputError, match="was not trained on it"):
+        named(("b",), trained=named(("a",)).state_dict()["trained"])
+    with pytest.raises(InputError, match="was not trained on it"):
+        named(("",), trained=named(("a", "b")).state_dict()["trained"])
+    # one scale for all is known for any
+    for options in ({"scale_together": True}, {"scaling": "none"}):
+        trained = named(("a", "b"), **options).state_dict()["trained"]
+        other = named(("x", "b", "y"), trained=trained, **options)
+        assert other.panel.names == ("x", "b", "y")
+        assert other.moments[0].tolist() == [trained["shift"][0], trained["shift"][1], trained["shift"][0]]
+
+
 def test_nothing_known_at_all_is_no_loss() -> None:
     data = given(gappy(), missing="forward")
     task, batch = task_for(data), everything(data, "train")
