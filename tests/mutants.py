@@ -39,16 +39,19 @@ says that the tests did not come to an end: a limit of time, or of memory."""
 
 
 def environment() -> dict[str, str]:
-    """One thread each, as the tests themselves run."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    """One thread each, as the tests themselves run; and where pytest finds the plugin ``quickest_first``."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path(MADE / "tests")}
 
 
 def in_processes(variables: dict[str, str]) -> dict[str, str]:
     """With the mutants in the processes that tests start, too. Not while mutmut learns which tests reach what: it
     looks for its own settings in the current directory of each.
     """
-    paths = [str(MADE / "src"), *filter(None, [variables.get("PYTHONPATH")])]
-    return variables | {"PYTHONPATH": os.pathsep.join(paths)}
+    return variables | {"PYTHONPATH": _path(MADE / "src", MADE / "tests")}
+
+
+def _path(*places: Path) -> str:
+    return os.pathsep.join([*map(str, places), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def mutmut(*arguments: str, variables: dict[str, str] | None = None) -> str:
