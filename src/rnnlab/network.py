@@ -22,6 +22,17 @@ NetworkState = tuple[State, ...]
 """One cell state a layer; only a network of one direction hands it in and out."""
 
 
+POOLED: dict[str, tuple[str, ...]] = {"mean": ("mean",), "max": ("max",), "mean_max": ("mean", "max")}
+"""Of each readout over all valid steps the statistics of each unit that it reads, side by side."""
+POOLING = {
+    "last": "Last valid step",
+    "mean": "Mean over time",
+    "max": "Maximum over time",
+    "mean_max": "Mean and maximum over time",
+}
+"""What a readout is called in a summary."""
+
+
 @dataclass(frozen=True)
 class Trace:
     """A forward pass with every state on its way, all of one graph.
@@ -80,9 +91,10 @@ class Network(nn.Module):
             outputs of both directions stand side by side.
         dropout: share of the units dropped between layers.
         embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
-        readout: for one prediction a sequence: the ``last`` valid step, or the
-            ``mean`` or ``max`` over the valid steps. ``auto`` is ``last``. For a
-            prediction at every step only ``auto`` makes sense.
+        readout: for one prediction a sequence: the ``last`` valid step, the
+            ``mean`` or ``max`` over the valid steps, or both (``mean_max``) side
+            by side. ``auto`` is ``last``. For a prediction at every step only
+            ``auto`` makes sense.
         initial_state: ``zero``, or ``learned`` with the weights.
         tie_embeddings: the readout's weights are the embeddings of the tokens
             (Press and Wolf 2017, arXiv 1608.05859; Inan et al. 2017, arXiv 1611.01462).
@@ -103,7 +115,7 @@ class Network(nn.Module):
         bidirectional: bool = False,
         dropout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,
-        readout: Literal["auto", "last", "mean", "max"] = "auto",
+        readout: Literal["auto", "last", "mean", "max", "mean_max"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
         recompute: bool = False,
@@ -139,7 +151,8 @@ class Network(nn.Module):
                 state = each.initial_state(1)
                 for part in state if isinstance(state, tuple) else (state,):
                     self.initial.append(nn.Parameter(part.detach().clone()))
-        self.readout = nn.Linear(directions * hidden_size, target.size)
+        pooled = len(POOLED.get(self.readout_kind, ("last",)))
+        self.readout = nn.Linear(pooled * directions * hidden_size, target.size)
         if tie_embeddings:
             self._tie()
 
@@ -343,9 +356,7 @@ class Network(nn.Module):
                 return end
             return torch.cat([end[:, : self.hidden_size], hidden[:, 0, self.hidden_size :]], -1)
         valid = valid_steps(hidden, lengths)[..., None]
-        if self.readout_kind == "mean":
-            return (hidden * valid).sum(1) / valid.sum(1)
-        return hidden.masked_fill(~valid, -torch.inf).amax(1)
+        return torch.cat([_statistic(name, hidden, valid) for name in POOLED[self.readout_kind]], -1)
 
     def summary(self, length: int | None = None) -> list[Layer]:
         """The layers in order, with every parameter in one of them; a layer of two directions is one row.
@@ -353,7 +364,7 @@ class Network(nn.Module):
         Args:
             length: steps of a sequence, where all are alike.
         """
-        size = self.readout.in_features
+        size = (2 if self.bidirectional else 1) * self.hidden_size
         cell = type(self.cells()[0]).__name__
         recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
         rows, initial = [], iter(self.initial)
@@ -368,13 +379,20 @@ class Network(nn.Module):
             learned = sum(part.numel() for part in islice(initial, parts))
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
         if self.readout_kind != "every":
-            pool = {"last": "Last valid step", "mean": "Mean over time", "max": "Maximum over time"}[self.readout_kind]
-            rows.append(Layer(pool, (None, size), 0))
+            rows.append(Layer(POOLING[self.readout_kind], (None, self.readout.in_features), 0))
         shape = (None, length) if self.readout_kind == "every" else (None,)
         tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
         own = self.readout.bias.numel() if tied else _count(self.readout)
         rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, self.readout.out_features), own))
         return rows
+
+
+def _statistic(name: str, hidden: Tensor, valid: Tensor) -> Tensor:
+    """``(batch, hidden)`` of ``(batch, time, hidden)`` over the ``valid`` steps ``(batch, time, 1)``."""
+    if name == "mean":
+        # what stands beyond the end may be no number
+        return hidden.masked_fill(~valid, 0.0).sum(1) / valid.sum(1)
+    return hidden.masked_fill(~valid, -torch.inf).amax(1)
 
 
 def _count(module: nn.Module) -> int:

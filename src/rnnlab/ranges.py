@@ -1,7 +1,7 @@
 """What the arguments of a config may be, as annotations: a signature is the schema of its config. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -11,6 +11,12 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 """At least 0 and below 1: a dropout rate, a share of the data."""
+
+if TYPE_CHECKING:
+    AutoSize = int
+else:
+    AutoSize = PositiveInt | Literal["auto"]
+"""A whole number above 0; a config may leave it to the data (``auto``), which holds the number once it is built."""
 
 
 @dataclass(frozen=True)

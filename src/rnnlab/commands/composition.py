@@ -29,6 +29,8 @@ from rnnlab.tasks.direction import direction, of_config
 
 ROOT = "train"
 NOT_OF_A_RUN = ("hydra", "sweep")
+RECIPE = "recipe"
+"""What the data proposes for other parts, which refer to it; a run has the values."""
 ELSEWHERE = {
     "train": "rnnlab train always trains; rnnlab evaluate RUN tests a run again",
     "test": "a run is always tested at its end; rnnlab evaluate RUN tests it again",
@@ -132,7 +134,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise InputError(_resolution(error)) from None
     assert isinstance(container, dict)
-    return {str(name): value for name, value in container.items()}
+    return {str(name): value for name, value in container.items() if name != RECIPE}
 
 
 def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:
@@ -176,7 +178,7 @@ def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputEr
         return InputError(f"{given}: unknown key{hint} (+{given} adds a new one)")
     if wrong in ELSEWHERE:
         return InputError(f"{given}: unknown key or group: {ELSEWHERE[wrong]}")
-    ours = [name for name in known if not name.startswith(NOT_OF_A_RUN)]
+    ours = [name for name in known if not name.startswith((*NOT_OF_A_RUN, RECIPE))]
     deeper = [name for name in ours if name.rpartition(".")[2] == wrong]
     hint = f"; did you mean '{deeper[0]}'?" if deeper else nearest(wrong, [name for name in ours if "." not in name])
     if not hint:

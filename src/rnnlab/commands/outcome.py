@@ -27,6 +27,8 @@ def print_outcome(outcome: Outcome) -> None:
         f"{metrics['parameters']:,} parameters, {metrics['steps']:,} steps in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"
     )
+    if outcome.directory.status.kept:
+        out.print(f"Weights: {outcome.directory.status.kept}", highlight=False)
     out.say("Run        ", path)
     if outcome.figures:
         names = ", ".join(Path(figure).stem for figure in outcome.figures)

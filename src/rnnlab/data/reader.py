@@ -309,7 +309,11 @@ class StepReader(Reader):
             array = as_numbers(row).reshape(-1)
         except (TypeError, ValueError, OverflowError):
             raise InputError(f"{place}: {brief(row)} is no step of {self._step}") from None
-        return self.array(array[None], place)[0]
+        return self.row(array, place)
+
+    def row(self, x: np.ndarray, place: str) -> np.ndarray | np.generic:
+        """One step as the network reads it, of its numbers ``(features,)``."""
+        return self.array(x[None], place)[0]
 
     def step(self, x: Any) -> np.ndarray | np.generic:
         return self._row(x.tolist() if hasattr(x, "tolist") else x, "the step")
@@ -330,6 +334,7 @@ class FeatureReader(StepReader):
         scale: what it is then divided by.
         own_moments: each sequence by its own mean and standard deviation instead.
         fill: a missing value becomes the one before it, or else the first after it.
+        patch: steps that the network reads at once, side by side.
     """
 
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet", "ts")
@@ -337,10 +342,13 @@ class FeatureReader(StepReader):
     scale: tuple[float, ...] = ()
     own_moments: bool = False
     fill: bool = False
+    patch: int = 1
 
     @property
     def features(self) -> tuple[str, ...]:
-        return self.names
+        if self.patch == 1:
+            return self.names
+        return tuple(f"{name} +{step}" for step in range(self.patch) for name in self.names)
 
     def describe(self) -> str:
         short = "" if self.names[0] == "f0" else " (or f0, f1, …)"
@@ -374,6 +382,21 @@ class FeatureReader(StepReader):
             yield Given(number, self.array(values, place), truth)
 
     def array(self, x: Any, place: str) -> np.ndarray:
+        return patched(self._scaled(x, place), self.patch)
+
+    def row(self, x: np.ndarray, place: str) -> np.ndarray | np.generic:
+        return self._scaled(x[None], place)[0]
+
+    def step(self, x: Any) -> np.ndarray | np.generic:
+        if self.patch > 1:
+            raise InputError(
+                f"this run reads {self.patch} steps at once (data.patch={self.patch}): give whole sequences, or train "
+                "with data.patch=1"
+            )
+        return super().step(x)
+
+    def _scaled(self, x: Any, place: str) -> np.ndarray:
+        """``(time, features)`` in the network's units, step by step."""
         try:
             values = as_numbers(x)
         except (TypeError, ValueError, OverflowError):
@@ -443,7 +466,7 @@ class FeatureReader(StepReader):
             return None
         if self.shift:
             x = (x.astype(np.float64) - np.asarray(self.shift)) / np.asarray(self.scale)
-        return x.astype(np.float32)
+        return patched(x.astype(np.float32), self.patch)
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
         if self.own_moments:
@@ -451,7 +474,42 @@ class FeatureReader(StepReader):
                 "this run scales each sequence by its own mean (data.scaling=per_sequence), which is known at its end "
                 "only: it cannot read a stream"
             )
-        return super().stream(lines, name)
+        arrivals = super().stream(lines, name)
+        return arrivals if self.patch == 1 else self._gathered(arrivals)
+
+    def _gathered(self, arrivals: Iterator[Arrival | None]) -> Iterator[Arrival | None]:
+        """A patch of steps each, the last one of a sequence filled up at its end."""
+        steps: list[Arrival] = []
+        for arrival in arrivals:
+            if steps and (arrival is None or arrival.restart):
+                yield self._patch(steps)
+                steps.clear()
+            if arrival is None:
+                yield None
+                continue
+            steps.append(arrival)
+            if len(steps) == self.patch:
+                yield self._patch(steps)
+                steps.clear()
+        if steps:
+            yield self._patch(steps)
+
+    def _patch(self, steps: list[Arrival]) -> Arrival:
+        inputs = np.stack([np.asarray(arrival.inputs) for arrival in steps])
+        return steps[0]._replace(inputs=patched(inputs, self.patch)[0], labels=steps[-1].labels)
+
+
+def patched(values: np.ndarray, patch: int) -> np.ndarray:
+    """Puts steps side by side, the last one repeated where they don't come out even: ``(…, time, features)`` to
+    ``(…, ⌈time / patch⌉, patch * features)``.
+    """
+    if patch == 1:
+        return values
+    *rest, time, features = values.shape
+    missing = -time % patch
+    if missing:
+        values = np.concatenate([values, np.repeat(values[..., -1:, :], missing, -2)], -2)
+    return values.reshape(*rest, (time + missing) // patch, patch * features)
 
 
 @dataclass(frozen=True, eq=False)

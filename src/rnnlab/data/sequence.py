@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from rnnlab.data.augmentation import Augmentation, Augmenter
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.errors import InputError
-from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
+from rnnlab.shapes import AutoSize, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, valid_steps
 
 SplitName = Literal["train", "val", "test"]
@@ -103,7 +103,7 @@ class SequenceData(LightningDataModule, ABC):
     this one's.
 
     Attributes:
-        batch_size: sequences a batch.
+        batch_size: sequences a batch; ``auto`` is 16 where fewer than :data:`FEW` are trained on, and else 32.
         num_samples: sequences in the three splits together.
         val_fraction: share of them held out for validation.
         test_fraction: share of them held out for the test.
@@ -119,7 +119,7 @@ class SequenceData(LightningDataModule, ABC):
         InputError: the fractions or ``num_samples`` leave a split empty.
     """
 
-    batch_size: PositiveInt = 32
+    batch_size: AutoSize = 32
     num_samples: PositiveInt = 1000
     val_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.1
@@ -145,6 +145,8 @@ class SequenceData(LightningDataModule, ABC):
                 raise InputError(
                     f"data.num_samples={self.num_samples} with {fractions} leaves no sequence for {split}: give more"
                 )
+        if self.batch_size == "auto":  # type: ignore[comparison-overlap]
+            self.batch_size = SMALL_BATCH if self.size("train") < FEW else USUAL_BATCH
 
     # Lightning's own asks every loader for its torch data set, which these have none of.
     def __str__(self) -> str:
@@ -289,6 +291,9 @@ class SequenceData(LightningDataModule, ABC):
         return Batches(split, order, self.num_workers)
 
 
+FEW = 1000
+"""Training sequences below which batches are small: with large ones a pass over them would be a handful of updates."""
+SMALL_BATCH, USUAL_BATCH = 16, 32
 # Without gradients to keep, four times the training batch fits in the same memory.
 EVALUATION_FACTOR = 4
 # Training sequences, evenly spread, that tell the standard deviation of a feature.

@@ -9,17 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnlab.data.reader import FeatureReader
+from rnnlab.data.reader import FeatureReader, patched
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Download
-from rnnlab.shapes import FilePath, Fraction, PositiveInt
+from rnnlab.shapes import AutoSize, FilePath, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 DEFAULT = "JapaneseVowels"
+PATCHES = 32
+"""Steps that are left, at least, of the longest sequence where ``patch`` is ``auto``."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -52,6 +54,8 @@ class UCR(SequenceData):
         missing: ``refuse`` missing values, or ``fill`` them with the last value before, or else the first after.
         scaling: ``standard``, each channel by its mean and standard deviation in the training part;
             ``per_sequence``, by those of the sequence itself; or ``none``.
+        patch: steps that the network reads at once, side by side as features. ``auto`` leaves about :data:`PATCHES` of
+            the longest training sequence. The last value fills up the last patch.
         num_samples: at most so many sequences in the three splits, shared out by the fractions; ``None`` for all.
         val_fraction: share of the training file for validation.
         test_fraction: share of it for the test, where there is no test file.
@@ -72,6 +76,7 @@ class UCR(SequenceData):
     download_path: str = "~/.cache/rnnlab/ucr"
     missing: Literal["refuse", "fill"] = "refuse"
     scaling: Literal["standard", "per_sequence", "none"] = "standard"
+    patch: AutoSize = 1
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     val_fraction: Fraction = 0.2
     classes: Sequence[str] | None = None
@@ -84,6 +89,8 @@ class UCR(SequenceData):
             raise InputError(f"data.test_path={self.test_path} is for one's own data: give data.path too")
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
+        if self.patch == "auto":  # type: ignore[comparison-overlap]
+            self.patch = max(1, max(len(values) for values in self.read["train"].sequences) // PATCHES)
         super().__post_init__()
 
     @cached_property
@@ -119,7 +126,11 @@ class UCR(SequenceData):
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: what class numbers stand for, and how channels are scaled."""
-        state: dict[str, Any] = {"classes": list(self.class_names), "scaling": self.scaling}
+        state: dict[str, Any] = {
+            "classes": list(self.class_names),
+            "scaling": self.scaling,
+            "patch": self.patch,
+        }
         if self.scaling == "standard":
             state["moments"] = [part.tolist() for part in self._scale]
         return state
@@ -184,14 +195,14 @@ class UCR(SequenceData):
         if self.scaling != "none":
             mean, deviation = self._scale if self.scaling == "standard" else _moments(values)
             values = (values - mean) / deviation
-        return Sample(values, self.class_names.index(file.labels[int(members[index])]))
+        return Sample(patched(values, self.patch), self.class_names.index(file.labels[int(members[index])]))
 
     @cached_property
     def spec(self) -> DataSpec:
         return DataSpec(
-            input=InputSpec(features=self._channels),
+            input=InputSpec(features=self.patch * self._channels),
             target=TargetSpec("class", len(self.class_names), self.class_names),
-            length=max(len(values) for file in self.read.values() for values in file.sequences),
+            length=-(-max(len(values) for file in self.read.values() for values in file.sequences) // self.patch),
             class_frequencies=self.class_frequencies(len(self.class_names)),
             note=self._note(),
         )
@@ -202,7 +213,7 @@ class UCR(SequenceData):
         shift, scale = (tuple(each.tolist()) if standard else () for each in self._scale)
         names = tuple(f"f{k}" for k in range(self._channels))
         return FeatureReader(
-            names, self.class_names, shift, scale, self.scaling == "per_sequence", self.missing == "fill"
+            names, self.class_names, shift, scale, self.scaling == "per_sequence", self.missing == "fill", self.patch
         )
 
     @property

@@ -40,6 +40,7 @@ from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.evidence import evidence
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
+from rnnlab.runs.kept import Kept, which_weights
 from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
@@ -78,6 +79,13 @@ class Run:
     instruments: list[Instrument] = field(default_factory=list)
 
     @property
+    def kept(self) -> Kept:
+        """Which weights are kept."""
+        config = self.config
+        keep = config.get("keep", "best")  # which a run of before this key did
+        return which_weights(keep, config["monitor"], self.task.scheduler_factory, self.data.size("val"))
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.task.network.parameters())
 
@@ -86,6 +94,7 @@ def settings(
     seed: Annotated[NonNegativeInt, Lt(2**32)] = 0,
     monitor: str = "val/loss",
     mode: Literal["min", "max"] = "min",
+    keep: Literal["auto", "best", "last"] = "best",
     early_stopping: Mapping[str, Any] | None = None,
 ) -> None:
     """The keys at the top of a config, beside its parts."""
@@ -101,7 +110,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: in one line, naming the key.
     """
-    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "early_stopping"))
+    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "keep", "early_stopping"))
     for name in ("seed", "monitor", "mode"):
         if name not in config:
             raise InputError(f"{name} is missing: give {name}=…")
@@ -225,7 +234,7 @@ def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise InputError(f"the checkpoint is damaged: what it says of {name} is no state of a data set")
     for name, value in state.items():
-        if node.get(name) not in (None, value):
+        if node.get(name) not in (None, "auto", value):
             many = isinstance(value, Mapping | list)
             was = f"{len(value)} others" if many else f"data.{name}={shown(value)}"
             raise InputError(
@@ -409,6 +418,7 @@ def _execute(
             options.get("num_threads", "auto"), data.batch_size, [p.numel() for p in task.network.parameters()]
         )
     )
+    kept = run.kept
     recorder = Recorder(
         directory,
         config["monitor"],
@@ -417,6 +427,7 @@ def _execute(
         options.get("checkpoint_seconds", 10.0),
         stop,
         seat,
+        kept.which,
     )
     gallery = Gallery(run.instruments, data)
     status = directory.status
@@ -427,7 +438,7 @@ def _execute(
         tensorboard,
         Progress(config["monitor"], "none" if quiet else options.get("progress", "auto")),
     ]
-    if patience:
+    if patience and kept.which == "best":  # else the schedule ends the training
         delta = config["early_stopping"].get("min_delta", 0.0)
         callbacks.append(
             EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
@@ -447,6 +458,7 @@ def _execute(
             **provenance(),
             started=status.started or now(),
             baseline=task.baseline_name,
+            kept=kept.why,
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,

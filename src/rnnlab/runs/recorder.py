@@ -87,6 +87,8 @@ class Companions(Protocol):
 class Recorder(Checkpoint):
     """Writes a row an epoch, keeps the best and the last checkpoint, stops when asked.
 
+    Where ``keep`` is ``last`` the last epoch counts as the best one, whatever its score.
+
     The best weights wait in memory and go to the disk together with the last
     checkpoint, at most every ``checkpoint_seconds`` and when training ends,
     for whatever reason: the disk never costs more than the training.
@@ -109,7 +111,9 @@ class Recorder(Checkpoint):
         checkpoint_seconds: float = 10.0,
         stop: StopSignals | None = None,
         companions: Companions | None = None,
+        keep: Literal["best", "last"] = "best",
     ) -> None:
+        self.keep = keep
         self.directory, self.monitor, self.mode, self.seed = directory, monitor, mode, seed
         self.companions = companions
         self.checkpoint_seconds, self.stop = checkpoint_seconds, stop
@@ -188,7 +192,7 @@ class Recorder(Checkpoint):
                 if self.companions is None:
                     self._save(trainer)
                 raise RunFailed(f"{self.monitor} became {score} in epoch {epoch}: try a smaller optimizer.lr")
-            if self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score):
+            if self.best_score is None or self.keep == "last" or self._is_better(score, self.best_score):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
                 facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
@@ -202,6 +206,9 @@ class Recorder(Checkpoint):
             self._save(trainer)
         if stopped:
             self._stop()
+
+    def _is_better(self, score: float, than: float) -> bool:
+        return score < than if self.mode == "min" else score > than
 
     def _data(self, trainer: Trainer) -> dict[str, Any]:
         """What the data says of itself, with which the weights can be used where the training data is not."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.errors import InputError
-from rnnlab.network import Network
+from rnnlab.network import POOLED, Network
 
 StepState = list[Any]
 """Of each network: the state of each cell, and what is read out so far (``None`` where the last step alone is)."""
@@ -52,11 +52,11 @@ class Stepper:
             for step, own in zip(parts.steps, before, strict=True):
                 h, new = step(h, own)
                 states.append(new)
-            if parts.kind == "mean":
-                pool = (h, 1) if pooled is None else (pooled[0] + h, pooled[1] + 1)
-                h = pool[0] / pool[1]
-            elif parts.kind == "max":
-                h = pool = h if pooled is None else torch.maximum(pooled, h)
+            if parts.pooled:
+                sums, largest, number = (torch.zeros_like(h), h, 0) if pooled is None else pooled
+                pool = (sums + h, torch.maximum(largest, h), number + 1)
+                statistics = {"mean": pool[0] / pool[2], "max": pool[1]}
+                h = torch.cat([statistics[name] for name in parts.pooled], -1)
             outputs.append(F.linear(h, parts.weight, parts.bias))
             after.append((states, pool))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
@@ -87,7 +87,7 @@ class _Parts:
         elif isinstance(encoder, nn.Linear):
             self.encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
         self.steps = [_step_of(cell) for cell in network.cells()]
-        self.kind = network.readout_kind
+        self.pooled = POOLED.get(network.readout_kind, ())
         self.weight, self.bias = network.readout.weight, network.readout.bias
 
 
@@ -111,8 +111,8 @@ def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
 def each_step(network: Network, inputs: Tensor, lengths: Tensor | None) -> Tensor:
     """``(batch, time, size)`` what a network would say if each step were the last."""
     hidden, _ = network.hidden(inputs, None, lengths, with_state=False)
-    if network.readout_kind == "mean":
-        hidden = hidden.cumsum(1) / torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
-    elif network.readout_kind == "max":
-        hidden = hidden.cummax(1).values
+    if network.readout_kind in POOLED:
+        steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
+        statistics = {"mean": hidden.cumsum(1) / steps, "max": hidden.cummax(1).values}
+        hidden = torch.cat([statistics[name] for name in POOLED[network.readout_kind]], -1)
     return network.readout(hidden)

@@ -55,6 +55,7 @@ class Status:
         config_dirs: of one's own configs.
         directory: that the command was typed in, from which relative paths of its config lead.
         baseline: what the trivial predictor is called whose scores stand beside the network's.
+        kept: which of its weights are kept, in words.
         device: it trains on.
         threads: it trains with.
         platform: the operating system.
@@ -92,6 +93,7 @@ class Status:
     config_dirs: tuple[str, ...] = ()
     directory: str | None = None
     baseline: str | None = None
+    kept: str | None = None
     device: str | None = None
     threads: int | None = None
     platform: str | None = None
@@ -254,7 +256,7 @@ def _figures(value: Any) -> tuple[str, ...]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "state": _state,
-    **dict.fromkeys(("reason", "baseline", "device", "platform", "host", "fleet_alone"), _line),
+    **dict.fromkeys(("reason", "baseline", "kept", "device", "platform", "host", "fleet_alone"), _line),
     **dict.fromkeys(("created", "submitted", "started", "finished"), _line),
     **dict.fromkeys(("command", "overrides", "config_dirs"), _texts),
     **dict.fromkeys(("pid", "threads", "pruned", "number", "attempts", "fleet"), _count),

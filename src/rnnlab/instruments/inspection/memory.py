@@ -12,6 +12,7 @@ from rnnlab.instruments.gradient_flow import full_sequences, gradient_norms
 from rnnlab.instruments.inspection.subject import Subject, cropped
 from rnnlab.instruments.inspection.view import Picture, Table, View
 from rnnlab.instruments.instrument import cell_name, some
+from rnnlab.network import POOLED
 
 SEQUENCES = 16
 """As many as :class:`rnnlab.instruments.gradient_flow.GradientFlow` takes by default."""
@@ -91,7 +92,7 @@ class GradientByLag(View[Memory]):
             lines = {stage: by_lag(norms[number], backward) for stage, norms in stages.items()}
             cells[cell_name(network, number)] = lines
         per_step = task.spec.target.per_step
-        pooled = network.readout_kind if network.readout_kind in ("mean", "max") else ""
+        pooled = " and ".join(POOLED.get(network.readout_kind, ()))
         return Memory(cells, len(batch.inputs), "the loss of the last step alone" if per_step else "the loss", pooled)
 
     def draw(self, subject: Subject, measured: Memory) -> Picture:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnlab import __version__
 from rnnlab.errors import RunFailed
+from rnnlab.network import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
 from rnnlab.runs.export.check import Steps, Verdict, check
@@ -135,13 +136,14 @@ def _outputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
     network = run.task.network
     every = network.readout_kind == "every"
     size = network.readout.out_features
+    read = " and ".join(POOLED.get(network.readout_kind, (network.readout_kind,)))
     first, *states = output_names(portable)
     described: list[dict[str, Any]] = [
         {
             "name": first,
             "dtype": "float32",
             "shape": ["batch", "time", size] if every else ["batch", size],
-            "meaning": "of every step" if every else f"of the sequence ({network.readout_kind} of its valid steps)",
+            "meaning": "of every step" if every else f"of the sequence ({read} of its valid steps)",
         }
     ]
     for name, start, layer in zip(states, portable.starts, portable.layers, strict=True):

@@ -58,13 +58,23 @@ def _text(unit: str, vocabulary: tuple[str, ...], rule: str) -> dict[str, Any]:
 
 @preprocessing.register
 def _(data: UCR) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features}
+    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features, "patch": data.patch}
+    then = (
+        ""
+        if data.patch == 1
+        else (
+            "; then so many steps as patch says stand side by side as the features of one, the last one repeated where "
+            "they don't come out even"
+        )
+    )
     if data.scaling == "none":
-        return found | {"rule": "numbers as they are"}
+        return found | {"rule": f"numbers as they are{then}"}
     if data.scaling == "per_sequence":
-        return found | {"rule": "(x - shift) / scale with mean and standard deviation of each channel of the sequence"}
+        rule = "(x - shift) / scale with mean and standard deviation of each channel of the sequence"
+        return found | {"rule": rule + then}
     mean, deviation = data._scale
-    return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": "(x - shift) / scale of each channel"}
+    rule = f"(x - shift) / scale of each channel{then}"
+    return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": rule}
 
 
 @preprocessing.register
