@@ -13,8 +13,9 @@ from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
 from rnnlab.cells.checks import check_lengths, check_like, check_state
 from rnnlab.cells.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.cells.recomputation import recomputed
+from rnnlab.encoder import Convolutions, check_stride
 from rnnlab.errors import InputError
-from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveInt, State
+from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
 
 CellFactory = Callable[[int, int], Cell[Any]]
@@ -22,15 +23,25 @@ NetworkState = tuple[State, ...]
 """One cell state a layer; only a network of one direction hands it in and out."""
 
 
-POOLED: dict[str, tuple[str, ...]] = {"mean": ("mean",), "max": ("max",), "mean_max": ("mean", "max")}
+POOLED: dict[str, tuple[str, ...]] = {
+    "mean": ("mean",),
+    "max": ("max",),
+    "mean_max": ("mean", "max"),
+    "vote": ("mean",),
+    "statistics": ("mean", "deviation", "share", "max"),
+}
 """Of each readout over all valid steps the statistics of each unit that it reads, side by side."""
 POOLING = {
     "last": "Last valid step",
     "mean": "Mean over time",
     "max": "Maximum over time",
     "mean_max": "Mean and maximum over time",
+    "vote": "Mean of the votes of all steps",
+    "statistics": "Mean, deviation, share and maximum over time",
 }
 """What a readout is called in a summary."""
+TINY = 1e-12
+"""Added to a variance, whose square root has no slope at zero."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +104,31 @@ class Network(nn.Module):
         embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
         readout: for one prediction a sequence: the ``last`` valid step, the
             ``mean`` or ``max`` over the valid steps, or both (``mean_max``) side
-            by side. ``auto`` is ``last``. For a prediction at every step only
-            ``auto`` makes sense.
+            by side; ``statistics``: of each unit its mean, standard deviation,
+            share of steps above a threshold of its own, and maximum; ``vote``:
+            every step makes a prediction, and their mean counts, which is ``mean``
+            but for ``solver=ridge``: there it is solved for the steps. ``auto`` is
+            ``last``. For a prediction at every step only ``auto`` makes sense.
         initial_state: ``zero``, or ``learned`` with the weights.
         tie_embeddings: the readout's weights are the embeddings of the tokens
             (Press and Wolf 2017, arXiv 1608.05859; Inan et al. 2017, arXiv 1611.01462).
         recompute: keep the states of every √T-th step alone, and compute what is between once more for the
             gradients: for sequences of thousands of steps (:mod:`rnnlab.cells.recomputation`).
+        encoder: of features, in front of the recurrence: ``none``, ``linear`` (a layer of ``embedding_size`` or
+            ``hidden_size`` units at each step) or ``conv`` (:mod:`rnnlab.encoder`, of as many channels; tokens are
+            embedded first).
+        encoder_stride: steps from one output of the convolutions to the next.
+        solver: ``gradient``; or ``ridge``: the readout in closed form, by ridge regression
+            (:mod:`rnnlab.ridge`), all other weights as they were drawn.
+        penalty: of that regression, in the mean squared singular value of what is read out; ``auto`` chooses by the
+            leave-one-out error.
 
     Raises:
-        InputError: the readout does not fit the target, or there is nothing to tie.
+        InputError: the readout or the encoder does not fit the data, or there is nothing to tie.
     """
+
+    thresholds: Tensor
+    quantiles: Tensor
 
     def __init__(
         self,
@@ -115,12 +140,17 @@ class Network(nn.Module):
         bidirectional: bool = False,
         dropout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,
-        readout: Literal["auto", "last", "mean", "max", "mean_max"] = "auto",
+        readout: Literal["auto", "last", "mean", "max", "mean_max", "statistics", "vote"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
         recompute: bool = False,
+        encoder: Literal["none", "linear", "conv"] = "none",
+        encoder_stride: PositiveInt = 1,
+        solver: Literal["gradient", "ridge"] = "gradient",
+        penalty: PositiveFloat | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
+        self.solver, self.penalty = solver, penalty
         if target.per_step and readout != "auto":
             raise InputError(
                 f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
@@ -134,9 +164,21 @@ class Network(nn.Module):
         if input.vocabulary is not None:
             size = embedding_size or hidden_size
             self.encoder = nn.Embedding(input.vocabulary, size)
-        elif embedding_size is not None:
-            self.encoder = nn.Linear(size, embedding_size)
-            size = embedding_size
+            if encoder == "linear":
+                raise InputError(
+                    "model.encoder=linear: tokens are embedded, and need no linear layer: use none or conv"
+                )
+        elif encoder == "linear" or (encoder == "none" and embedding_size is not None):
+            self.encoder = nn.Linear(size, embedding_size or hidden_size)
+            size = embedding_size or hidden_size
+        self.convolutions: Convolutions | None = None
+        if encoder == "conv":
+            check_stride(encoder_stride, target.per_step)
+            channels = embedding_size or hidden_size
+            self.convolutions = Convolutions(size, channels, encoder_stride, causal=target.per_step)
+            size = channels
+        elif encoder_stride > 1:
+            raise InputError(f"model.encoder_stride={encoder_stride} is for model.encoder=conv")
         directions = 2 if bidirectional else 1
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -153,8 +195,26 @@ class Network(nn.Module):
                     self.initial.append(nn.Parameter(part.detach().clone()))
         pooled = len(POOLED.get(self.readout_kind, ("last",)))
         self.readout = nn.Linear(pooled * directions * hidden_size, target.size)
+        if self.readout_kind == "statistics":
+            units = directions * hidden_size
+            # in what a unit takes on in training, once that is known; which quantile is each unit's own
+            self.register_buffer("thresholds", torch.zeros(units))
+            self.register_buffer("quantiles", torch.rand(units))
+        if tie_embeddings and solver == "ridge":
+            raise InputError(
+                "model.tie_embeddings=true: a readout in closed form (model.solver=ridge) has its own weights"
+            )
         if tie_embeddings:
             self._tie()
+
+    @property
+    def streams(self) -> bool:
+        """Whether a state can be carried from one chunk of a sequence to the next."""
+        return not self.bidirectional and self.convolutions is None
+
+    def read_lengths(self, lengths: Lengths | None) -> Lengths | None:
+        """Valid steps of the hidden sequence, of those of the input."""
+        return lengths if self.convolutions is None else self.convolutions.lengths(lengths)
 
     def _tie(self) -> None:
         if not isinstance(self.encoder, nn.Embedding) or self.encoder.num_embeddings != self.readout.out_features:
@@ -206,7 +266,7 @@ class Network(nn.Module):
             InputError: a state is handed to a bidirectional network; or a size, a type or a device doesn't fit.
         """
         hidden, state = self.hidden(inputs, state, lengths, with_state)
-        return self.read(hidden, lengths), state
+        return self.read(hidden, self.read_lengths(lengths)), state
 
     def hidden(
         self,
@@ -216,7 +276,7 @@ class Network(nn.Module):
         with_state: bool = True,
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        with_state = with_state and not self.bidirectional
+        with_state = with_state and self.streams
 
         def outputs(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             return cell.outputs(x, start, lengths), ()
@@ -253,7 +313,7 @@ class Network(nn.Module):
             return cell.unroll(x, start, lengths, record=states[-1])
 
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
-        return Trace(self.read(hidden, lengths), states, starts, read)
+        return Trace(self.read(hidden, self.read_lengths(lengths)), states, starts, read)
 
     def _starts(self, inputs: Tensor, state: NetworkState | None, lengths: Lengths | None = None) -> Sequence[State]:
         """What each cell starts from.
@@ -268,6 +328,11 @@ class Network(nn.Module):
             raise InputError(
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
+            )
+        if self.convolutions is not None and state is not None:
+            raise InputError(
+                "model.encoder=conv reads several steps at once, and carries no state from one chunk to the next: use "
+                "model.encoder=none"
             )
         if state is None:
             return self.initial_state(len(inputs))
@@ -290,6 +355,7 @@ class Network(nn.Module):
         else:
             linear = self.encoder if isinstance(self.encoder, nn.Linear) else None
             features = self.cells()[0].input_size if linear is None else linear.in_features
+            features = features if self.convolutions is None else self.convolutions.features
             if inputs.dim() != 3 or inputs.shape[2] != features:
                 raise InputError(
                     f"the input of this network must have the shape (batch, time, {features}), "
@@ -320,6 +386,9 @@ class Network(nn.Module):
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
         x = self.encoder(inputs)
+        if self.convolutions is not None:
+            x = self.convolutions(x, lengths)
+            lengths = self.convolutions.lengths(lengths)
         final: list[State] = []
         for layer in range(self.num_layers):
             if layer:
@@ -332,7 +401,7 @@ class Network(nn.Module):
                 backward, _ = run(cell, reverse_valid(x, lengths), start, lengths)
                 output = torch.cat([output, reverse_valid(backward, lengths)], -1)
             x = output
-        return x, () if self.bidirectional else tuple(final)
+        return x, tuple(final) if self.streams else ()
 
     def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
@@ -356,7 +425,8 @@ class Network(nn.Module):
                 return end
             return torch.cat([end[:, : self.hidden_size], hidden[:, 0, self.hidden_size :]], -1)
         valid = valid_steps(hidden, lengths)[..., None]
-        return torch.cat([_statistic(name, hidden, valid) for name in POOLED[self.readout_kind]], -1)
+        thresholds = self.thresholds if self.readout_kind == "statistics" else None
+        return torch.cat([_statistic(name, hidden, valid, thresholds) for name in POOLED[self.readout_kind]], -1)
 
     def summary(self, length: int | None = None) -> list[Layer]:
         """The layers in order, with every parameter in one of them; a layer of two directions is one row.
@@ -370,7 +440,13 @@ class Network(nn.Module):
         rows, initial = [], iter(self.initial)
         if isinstance(self.encoder, nn.Embedding | nn.Linear):
             kind = type(self.encoder).__name__
-            rows.append(Layer(kind, (None, length, self.cells()[0].input_size), _count(self.encoder)))
+            out = self.encoder.embedding_dim if isinstance(self.encoder, nn.Embedding) else self.encoder.out_features
+            rows.append(Layer(kind, (None, length, out), _count(self.encoder)))
+        if self.convolutions is not None:
+            steps = None if length is None else -(-length // self.convolutions.stride)
+            kind = "Causal convolutions" if self.convolutions.causal else "Convolutions"
+            rows.append(Layer(kind, (None, steps, self.convolutions.channels), _count(self.convolutions)))
+            length = steps
         for number, layer in enumerate(self.layers):
             if number and self.dropout.p:
                 rows.append(Layer("Dropout", (None, length, size), 0))
@@ -387,11 +463,17 @@ class Network(nn.Module):
         return rows
 
 
-def _statistic(name: str, hidden: Tensor, valid: Tensor) -> Tensor:
+def _statistic(name: str, hidden: Tensor, valid: Tensor, thresholds: Tensor | None) -> Tensor:
     """``(batch, hidden)`` of ``(batch, time, hidden)`` over the ``valid`` steps ``(batch, time, 1)``."""
+    # what stands beyond the end may be no number
     if name == "mean":
-        # what stands beyond the end may be no number
         return hidden.masked_fill(~valid, 0.0).sum(1) / valid.sum(1)
+    if name == "deviation":
+        mean = hidden.masked_fill(~valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True)
+        variance = (hidden - mean).masked_fill(~valid, 0.0).square().sum(1) / valid.sum(1)
+        return (variance + TINY).sqrt()
+    if name == "share" and thresholds is not None:
+        return ((hidden > thresholds) & valid).to(hidden.dtype).sum(1) / valid.sum(1)
     return hidden.masked_fill(~valid, -torch.inf).amax(1)
 
 

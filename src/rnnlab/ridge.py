@@ -41,6 +41,7 @@ class Ridge:
         penalties: those that there were to choose from.
         errors: of each its mean squared error on rows left out, a sum over the targets.
         rows: that it was fitted on.
+        left_out: ``(rows, targets)`` what is predicted for each row by the others.
     """
 
     weight: Tensor
@@ -49,6 +50,7 @@ class Ridge:
     penalties: tuple[float, ...]
     errors: tuple[float, ...]
     rows: int
+    left_out: Tensor
 
     def __call__(self, features: Any) -> Tensor:
         """``(…, features)`` to ``(…, targets)`` in float64."""
@@ -59,7 +61,7 @@ def fit_ridge(batches: Callable[[], Rows], penalties: Sequence[float] = PENALTIE
     """The ridge regression with the least leave-one-out error, the largest penalty where several have it.
 
     Args:
-        batches: gives the rows, the same at each call: they are read three times at most.
+        batches: gives the rows, the same at each call: they are read four times at most.
         penalties: λ to choose from, in units of the mean squared singular value of the centred (and scaled) rows; one
             is taken as it is.
         standardize: divide each feature by its standard deviation first, so that its unit does not matter. The scale is
@@ -88,7 +90,8 @@ def fit_ridge(batches: Callable[[], Rows], penalties: Sequence[float] = PENALTIE
     best = min(range(len(found)), key=lambda k: (errors[k], -k))
     weight = system.weight(found[best] * unit) / scale
     bias = moments.mean_y - weight @ moments.mean_x
-    return Ridge(weight, bias, found[best], tuple(found), tuple(errors), moments.rows)
+    left_out = moments.mean_y + system.left_out(found[best] * unit)
+    return Ridge(weight, bias, found[best], tuple(found), tuple(errors), moments.rows, left_out)
 
 
 def double(values: Any) -> Tensor:
@@ -148,11 +151,15 @@ class _FewRows:
         return [self._error(penalty) for penalty in penalties]
 
     def _error(self, penalty: float) -> float:
+        return float((self.y - self.left_out(penalty)).square().sum(1).mean())
+
+    def left_out(self, penalty: float) -> Tensor:
+        """What is predicted for each row by the others, less the mean of the targets."""
         left = penalty / (self.values + penalty)
         # 1 - h_i and e_i without a difference of numbers that are almost equal
         residual = self.vectors @ (left[:, None] * self.coordinates)
         rest = self.vectors.square() @ left
-        return float((residual / rest[:, None]).square().sum(1).mean())
+        return self.y - residual / rest[:, None]
 
     def weight(self, penalty: float) -> Tensor:
         dual = self.vectors @ (self.coordinates / (self.values + penalty)[:, None])
@@ -183,11 +190,18 @@ class _ManyRows:
         for x, y in self._centred():
             turned = x @ self.vectors
             for k, penalty in enumerate(penalties):
-                inverse = 1 / (self.values + penalty)
-                leverage = 1 / self.moments.rows + turned.square() @ inverse
-                residual = y - turned @ (inverse[:, None] * self.coordinates)
-                totals[k] += float((residual / (1 - leverage).clamp_min(1e-12)[:, None]).square().sum())
+                totals[k] += float((y - self._left_out(turned, y, penalty)).square().sum())
         return [total / self.moments.rows for total in totals]
+
+    def left_out(self, penalty: float) -> Tensor:
+        """What is predicted for each row by the others, less the mean of the targets."""
+        return torch.cat([self._left_out(x @ self.vectors, y, penalty) for x, y in self._centred()])
+
+    def _left_out(self, turned: Tensor, y: Tensor, penalty: float) -> Tensor:
+        inverse = 1 / (self.values + penalty)
+        leverage = 1 / self.moments.rows + turned.square() @ inverse
+        residual = y - turned @ (inverse[:, None] * self.coordinates)
+        return y - residual / (1 - leverage).clamp_min(1e-12)[:, None]
 
     def weight(self, penalty: float) -> Tensor:
         return (self.vectors @ (self.coordinates / (self.values + penalty)[:, None])).T

@@ -9,14 +9,24 @@ echo state networks with leaky-integrator neurons" (2007), Neural Networks
 20(3); how W is drawn, and what its scales are for, is section 3 of
 M. Lukoševičius, "A practical guide to applying echo state networks" (2012).
 
-There the readout is found by ridge regression; here it is trained like any
-other, by the task's own loss, and so is an embedding of tokens, through the
-reservoir. Several layers are a deep reservoir, of which the readout sees the last.
+The readout is found by ridge regression, as there (``model.solver=ridge``), or
+trained like any other, by the task's own loss (``gradient``), and so is an
+embedding of tokens, through the reservoir. Several layers are a deep reservoir,
+of which the readout sees the last.
+
+Units may have leaks of their own: fast and slow ones, spread evenly over the
+orders of magnitude, remember the last steps and the whole sequence at once
+(leaky units of several time constants: Jaeger et al. 2007, section 5). Several
+input scales make several reservoirs side by side, from almost linear to
+saturated, none of which hears of another.
 """
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Len
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,14 +48,16 @@ class ESN(Cell[Tensor]):
         hidden_size: units.
         spectral_radius: largest |eigenvalue| of W. The larger, the longer is the memory; from about 1 on (with
             α = 1) the state may keep traces of its start for good.
-        input_scaling: W_in is uniform in ± this; the larger, the less linear the reservoir.
+        input_scaling: W_in is uniform in ± this; the larger, the less linear the reservoir. Of several numbers each
+            has a reservoir of its own, and as many units as the others.
         bias_scaling: b is uniform in ± this.
-        leak_rate: α, at most 1: the speed of the units.
+        leak_rate: α, at most 1: the speed of the units; of two numbers each unit draws its own between them, evenly on
+            a logarithmic scale.
         connections: inputs of a unit from others, uniform in ±1 before W is scaled; all where there are fewer units.
         backend: ``reference`` and ``auto`` are both the loop over ``step``.
 
     Raises:
-        InputError: the leak rate is above 1.
+        InputError: the leak rate is above 1, or there are fewer units than reservoirs.
     """
 
     weight_ih: Tensor
@@ -57,19 +69,35 @@ class ESN(Cell[Tensor]):
         input_size: PositiveInt,
         hidden_size: PositiveInt,
         spectral_radius: NonNegativeFloat = 0.9,
-        input_scaling: PositiveFloat = 1.0,
+        input_scaling: PositiveFloat | Annotated[Sequence[PositiveFloat], Len(1)] = 1.0,
         bias_scaling: NonNegativeFloat = 0.2,
-        leak_rate: PositiveFloat = 1.0,
+        leak_rate: PositiveFloat | Annotated[Sequence[PositiveFloat], Len(2, 2)] = 1.0,
         connections: PositiveInt = 10,
         backend: Literal["auto", "reference"] = "auto",
     ) -> None:
-        if leak_rate > 1:
+        leaks = [leak_rate] if isinstance(leak_rate, int | float) else list(leak_rate)
+        scales = [input_scaling] if isinstance(input_scaling, int | float) else list(input_scaling)
+        if max(leaks) > 1:
             raise InputError(f"model.cell.leak_rate={leak_rate} must be above 0 and at most 1")
+        if leaks[0] > leaks[-1]:
+            raise InputError(f"model.cell.leak_rate={list(leaks)}: the slowest comes first")
+        if len(scales) > hidden_size:
+            raise InputError(
+                f"model.cell.input_scaling={scales}: {len(scales)} reservoirs for model.hidden_size={hidden_size} units"
+            )
         super().__init__(input_size, hidden_size)
-        self.leak_rate, self.backend = leak_rate, backend
-        self.register_buffer("weight_ih", _uniform(hidden_size, input_size) * input_scaling)
-        self.register_buffer("weight_hh", reservoir(hidden_size, min(connections, hidden_size), spectral_radius))
+        self.backend = backend
+        sizes = [len(part) for part in torch.arange(hidden_size).tensor_split(len(scales))]
+        scale = torch.repeat_interleave(torch.tensor(scales), torch.tensor(sizes))[:, None]
+        self.register_buffer("weight_ih", _uniform(hidden_size, input_size) * scale)
+        blocks = [reservoir(size, min(connections, size), spectral_radius) for size in sizes]
+        self.register_buffer("weight_hh", torch.block_diag(*blocks))
         self.register_buffer("bias", _uniform(hidden_size) * bias_scaling)
+        self.leak_rate: float | Tensor = leaks[0]
+        if len(leaks) > 1:
+            low, high = math.log(leaks[0]), math.log(leaks[1])
+            del self.leak_rate
+            self.register_buffer("leak_rate", (low + (high - low) * torch.rand(hidden_size)).exp())
 
     def initial_state(self, batch_size: int) -> Hidden:
         return self.weight_hh.new_zeros(batch_size, self.hidden_size)

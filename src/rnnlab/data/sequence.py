@@ -268,6 +268,11 @@ class SequenceData(LightningDataModule, ABC):
         # one number behind that of the batch order, which stands behind those of the splits
         return Augmenter(augmentation, spec, deviation, (self.shuffle_seed, len(SPLITS) + 1, rank))
 
+    def in_order(self, split: SplitName) -> "Batches":
+        """A split in the order of the data, all of it in every process, nothing changed at random."""
+        served = self.split(split)
+        return Batches(served, BatchOrder(len(served), EVALUATION_FACTOR * self.batch_size, None, seed=None))
+
     def val_dataloader(self) -> "Batches":
         return self._batches("val", EVALUATION_FACTOR * self.batch_size, shuffle=False)
 

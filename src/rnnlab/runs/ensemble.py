@@ -33,6 +33,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.combine = combine
         self.bidirectional = any(member.bidirectional for member in members)
+        self.streams = all(member.streams for member in members)
 
     def forward(
         self,
@@ -56,7 +57,7 @@ class Ensemble(nn.Module):
         for member in self.members:
             assert isinstance(member, Network)
             own = None
-            if state is not None and not member.bidirectional:
+            if state is not None and member.streams:
                 own, state = state[: member.num_layers], state[member.num_layers :]
             output, final = predict(member, own)
             outputs.append(output)

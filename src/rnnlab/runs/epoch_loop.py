@@ -106,6 +106,7 @@ def is_plain(trainer: Trainer) -> bool:
     task, callbacks = trainer.lightning_module, trainer.callbacks  # type: ignore[attr-defined]
     return (
         isinstance(task, Task)
+        and task.automatic_optimization
         and not others([task])
         and type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.precision_plugin) is Precision

@@ -22,7 +22,7 @@ from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
-from rnnlab.runs.budget import plan
+from rnnlab.runs.budget import Budget, plan
 from rnnlab.runs.build import (
     build,
     build_one,
@@ -83,11 +83,25 @@ class Run:
         """Which weights are kept."""
         config = self.config
         keep = config.get("keep", "best")  # which a run of before this key did
-        return which_weights(keep, config["monitor"], self.task.scheduler_factory, self.data.size("val"))
+        closed_form = self.task.network.solver == "ridge"
+        return which_weights(keep, config["monitor"], self.task.scheduler_factory, self.data.size("val"), closed_form)
+
+    @property
+    def budget(self) -> Budget:
+        """How long it trains."""
+        return budget_of(self.config["trainer"], self.data, self.task)
 
     @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.task.network.parameters())
+
+
+def budget_of(trainer: Mapping[str, Any], data: SequenceData, task: Task) -> Budget:
+    """How long a task is trained on some data; a readout in closed form in one pass, whatever the trainer says."""
+    batches = data.batches_per_pass
+    if task.network.solver == "ridge":
+        return Budget(1, None, batches, 1.0)
+    return plan(trainer, batches, whole_passes=task.spec.streamed)
 
 
 def settings(
@@ -171,7 +185,7 @@ def prepare(
         raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
     if not trained:
         check_mode(config["mode"], monitor, task)
-        budget = plan(config["trainer"], data.batches_per_pass, whole_passes=task.spec.streamed)
+        budget = budget_of(config["trainer"], data, task)
         batches = {"train": budget.batches or data.batches_per_pass, "val": data.batches_of_validation}
         check_batches(config["trainer"], batches, budget.epochs, monitor)
     for part, factory, arguments in (
@@ -448,9 +462,11 @@ def _execute(
     pruning = Pruning(config["monitor"], prune) if prune is not None else None
     if pruning is not None:
         callbacks.append(pruning)
-    budget = plan(options, data.batches_per_pass, whole_passes=task.spec.streamed)
+    budget = run.budget
     data.batches_per_epoch = budget.batches
     options |= {"max_epochs": budget.epochs, "max_steps": "auto"}
+    if not task.automatic_optimization:  # there are no gradients to clip and to add up
+        options |= {"gradient_clip_val": None, "accumulate_grad_batches": 1}
     trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
     if trainer.is_global_zero:
         directory.update_status(

@@ -29,7 +29,11 @@ class Kept:
 
 
 def which_weights(
-    keep: Literal["auto", "best", "last"], monitor: str, scheduler: Callable[..., Any] | None, validated: int
+    keep: Literal["auto", "best", "last"],
+    monitor: str,
+    scheduler: Callable[..., Any] | None,
+    validated: int,
+    closed_form: bool = False,
 ) -> Kept:
     """Which weights a run keeps.
 
@@ -38,7 +42,10 @@ def which_weights(
         monitor: the score that the best epoch is the best by.
         scheduler: the factory of its schedule.
         validated: sequences in its validation part.
+        closed_form: the readout is not trained, but solved.
     """
+    if closed_form:
+        return Kept("last", "the readout by ridge regression in closed form, its penalty by the leave-one-out error")
     if keep == "auto" and monitor.startswith("val/") and validated < LEAST and decays(scheduler):
         return Kept(
             "last",

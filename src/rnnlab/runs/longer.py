@@ -50,6 +50,10 @@ def lengthened(run: "Run", before: Mapping[str, Any], checkpoint: Mapping[str, A
         InputError: it would train no longer, or its schedule has an end that cannot be moved.
     """
     data, trainer = run.data, run.config["trainer"]
+    if run.task.network.solver == "ridge":
+        raise InputError(
+            "this run's readout was solved in closed form (model.solver=ridge): there is no longer training"
+        )
     whole = run.task.spec.streamed
     old = plan(before["trainer"], data.batches_per_pass, whole_passes=whole)
     new = plan(trainer, data.batches_per_pass, whole_passes=whole)

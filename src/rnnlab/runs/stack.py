@@ -131,6 +131,8 @@ class Stack:
     """Members side by side, as long as all of them are there."""
 
     def __init__(self, members: Sequence[Member]) -> None:
+        if any(not member.task.automatic_optimization for member in members):
+            raise Unstackable("a readout in closed form is found in one pass, and makes no training steps")
         self.members = sorted(members, key=lambda member: member.sort_key)
         task = self.members[0].task
         self.task = task

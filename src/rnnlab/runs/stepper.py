@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.errors import InputError
-from rnnlab.network import POOLED, Network
+from rnnlab.network import POOLED, TINY, Network
 
 StepState = list[Any]
 """Of each network: the state of each cell, and what is read out so far (``None`` where the last step alone is)."""
@@ -29,6 +29,11 @@ class Stepper:
     """
 
     def __init__(self, networks: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
+        if any(network.convolutions is not None for network in networks):
+            raise InputError(
+                "this run reads several steps at once (model.encoder=conv), and carries no state from step to step: "
+                "predict whole sequences, without --stream and --steps"
+            )
         if any(network.bidirectional for network in networks):
             raise InputError(
                 "this run reads each sequence from both its ends (model.bidirectional=true), so that it can say "
@@ -53,10 +58,8 @@ class Stepper:
                 h, new = step(h, own)
                 states.append(new)
             if parts.pooled:
-                sums, largest, number = (torch.zeros_like(h), h, 0) if pooled is None else pooled
-                pool = (sums + h, torch.maximum(largest, h), number + 1)
-                statistics = {"mean": pool[0] / pool[2], "max": pool[1]}
-                h = torch.cat([statistics[name] for name in parts.pooled], -1)
+                pool = Pool.of(h, parts.thresholds) if pooled is None else pooled.with_step(h, parts.thresholds)
+                h = torch.cat([pool.statistic(name) for name in parts.pooled], -1)
             outputs.append(F.linear(h, parts.weight, parts.bias))
             after.append((states, pool))
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), after
@@ -76,6 +79,39 @@ class Stepper:
         return outputs[0] if len(outputs) == 1 else self.combine(torch.stack(outputs)), state
 
 
+class Pool(NamedTuple):
+    """Statistics of each unit over the steps until now, ``(batch, hidden)`` each.
+
+    ``squares`` is the sum of squares about the mean, brought up to date as B. P. Welford, "Note on a method for
+    calculating corrected sums of squares and products" (1962), Technometrics 4(3), does it.
+    """
+
+    number: int
+    mean: Tensor
+    squares: Tensor
+    above: Tensor
+    largest: Tensor
+
+    @classmethod
+    def of(cls, h: Tensor, thresholds: Tensor | None) -> "Pool":
+        above = torch.zeros_like(h) if thresholds is None else (h > thresholds).to(h.dtype)
+        return cls(1, h, torch.zeros_like(h), above, h)
+
+    def with_step(self, h: Tensor, thresholds: Tensor | None) -> "Pool":
+        number = self.number + 1
+        mean = self.mean + (h - self.mean) / number
+        above = self.above if thresholds is None else self.above + (h > thresholds)
+        squares = self.squares + (h - self.mean) * (h - mean)
+        return Pool(number, mean, squares, above, torch.maximum(self.largest, h))
+
+    def statistic(self, name: str) -> Tensor:
+        if name == "mean":
+            return self.mean
+        if name == "deviation":
+            return (self.squares / self.number + TINY).sqrt()
+        return self.above / self.number if name == "share" else self.largest
+
+
 class _Parts:
     """What a step of a network needs, looked up once: a module's attributes cost more than a small layer's numbers."""
 
@@ -88,6 +124,7 @@ class _Parts:
             self.encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
         self.steps = [_step_of(cell) for cell in network.cells()]
         self.pooled = POOLED.get(network.readout_kind, ())
+        self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
         self.weight, self.bias = network.readout.weight, network.readout.bias
 
 
@@ -113,6 +150,14 @@ def each_step(network: Network, inputs: Tensor, lengths: Tensor | None) -> Tenso
     hidden, _ = network.hidden(inputs, None, lengths, with_state=False)
     if network.readout_kind in POOLED:
         steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
-        statistics = {"mean": hidden.cumsum(1) / steps, "max": hidden.cummax(1).values}
-        hidden = torch.cat([statistics[name] for name in POOLED[network.readout_kind]], -1)
+        exact = hidden.double()
+        mean = exact.cumsum(1) / steps
+        statistics = {"mean": mean, "max": hidden.cummax(1).values}
+        if network.readout_kind == "statistics":
+            variance = (exact.square().cumsum(1) / steps - mean.square()).clamp_min(0)
+            statistics |= {
+                "deviation": (variance + TINY).sqrt(),
+                "share": (hidden > network.thresholds).double().cumsum(1) / steps,
+            }
+        hidden = torch.cat([statistics[name].to(hidden) for name in POOLED[network.readout_kind]], -1)
     return network.readout(hidden)

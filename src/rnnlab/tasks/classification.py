@@ -73,6 +73,10 @@ class Classification(Task):
                     f"task.class_weights={list(class_weights)}: {len(weights)} weights for {spec.target.size} classes"
                 )
         self.register_buffer("class_weights", weights, persistent=False)
+        if weights is not None and network.solver == "ridge":
+            raise InputError(
+                "task.class_weights: a readout in closed form (model.solver=ridge) weighs all classes alike"
+            )
         mean = None if weights is None else (weights * frequencies).sum() / frequencies.sum()
         self.register_buffer("mean_weight", mean, persistent=False)
 

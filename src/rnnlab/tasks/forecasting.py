@@ -340,7 +340,7 @@ class Forecasting(Task):
             x = self.distribution.point(self.distribution.split(known[step]))[:, None]
             if ahead is not None:
                 x = torch.cat([x, ahead[:, step : step + 1]], -1)
-            if self.network.bidirectional:  # has no state to carry: reads the moved window again
+            if not self.network.streams:  # has no state to carry: reads the moved window again
                 window = torch.cat([window[:, 1:], x], 1)
                 output = self.network(window)[0][:, -1:]
             else:

@@ -67,6 +67,11 @@ class LanguageModeling(Task):
                 "model.bidirectional=true would read the very tokens that are to be predicted, and cannot carry its "
                 "state through a text: use model.bidirectional=false"
             )
+        if not network.streams:
+            raise InputError(
+                "model.encoder=conv reads several steps at once, and cannot carry its state through a text: use "
+                "model.encoder=none"
+            )
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.label_smoothing, self.adaptive_clipping = label_smoothing, adaptive_clipping
         frequencies = torch.tensor(spec.token_frequencies or [1 / spec.target.size] * spec.target.size)

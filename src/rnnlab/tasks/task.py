@@ -17,6 +17,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
+from rnnlab.tasks.closed_form import solve
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
 from rnnlab.tasks.score_by_length import ScoreByLength
 
@@ -149,6 +150,21 @@ class Task(LightningModule, ABC):
         self.score_by_length = ScoreByLength(self.sequence_score_name)
         self._training = TrainingTotals(("loss", *self.training_scores))
         self._judged: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        if network.solver == "ridge":
+            self._check_closed_form()
+            self.automatic_optimization = False
+
+    def _check_closed_form(self) -> None:
+        """Refuses what a least-squares readout cannot be.
+
+        Raises:
+            InputError: naming the key.
+        """
+        if self.network.readout.out_features != self.spec.target.size:
+            raise InputError(
+                "model.solver=ridge predicts values and classes, not the parameters of a distribution: use "
+                "task.distribution=point, or model.solver=gradient"
+            )
 
     # ---- what an objective says -------------------------------------------------------------
 
@@ -255,9 +271,30 @@ class Task(LightningModule, ABC):
         """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
         return self.network(batch.inputs, lengths=batch.lengths, with_state=False)[0]
 
+    def on_train_epoch_start(self) -> None:
+        if self.network.solver == "ridge":
+            self._solve()
+
+    def _solve(self) -> None:
+        """Finds the readout in closed form, on the training split."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        loader: Any = self.trainer.train_dataloader if data is None else data.in_order("train")
+
+        def batches() -> Iterable[Batch]:
+            return (self.transfer(batch) for batch in loader)
+
+        training = self.network.training
+        ridge = solve(self.network, self.spec.target, batches)
+        self.network.train(training)
+        self.log_scores({"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)})
+
+    def transfer(self, batch: Batch) -> Batch:
+        return batch.map(lambda part: part.to(self.device))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        output = self(batch)
-        loss = self.loss(output, batch)
+        with torch.set_grad_enabled(self.automatic_optimization):
+            output = self(batch)
+            loss = self.loss(output, batch)
         with torch.no_grad():
             self._training.add((loss, *self.score_training(output, batch)), self.weight(batch))
         # on a CPU looking at a number is free; on a GPU it would wait for every step
@@ -403,7 +440,7 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_factory(self.network.parameters())
-        if self.scheduler_factory is None:
+        if self.scheduler_factory is None or self.network.solver == "ridge":
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, self._total_steps())}
 

@@ -128,7 +128,7 @@ def _try(served: Served, network: Network, exact: Network, steps: Steps, batch: 
     inputs = steps.cut(batch, time)
     lengths = torch.linspace(time, 1, batch).round().long()
     calls = [[(inputs, lengths)]]
-    if time > 1 and not network.bidirectional:
+    if time > 1 and network.streams:
         calls.append([(chunk, torch.full((batch,), chunk.shape[1])) for chunk in inputs.tensor_split(2, 1)])
     found = [_compare(served, network, exact, each) for each in calls]
     absolute, relative, rounding = (max(each) for each in zip(*found, strict=True))
@@ -138,7 +138,7 @@ def _try(served: Served, network: Network, exact: Network, steps: Steps, batch: 
 def _compare(served: Served, network: Network, exact: Network, calls: Sequence[Call]) -> tuple[float, float, float]:
     """The largest error, absolute and relative, and the run's own rounding, over calls that hand on their states."""
     (inputs, _), *_ = calls
-    own, double = (None if net.bidirectional else tuple(net.initial_state(len(inputs))) for net in (network, exact))
+    own, double = (tuple(net.initial_state(len(inputs))) if net.streams else None for net in (network, exact))
     state = _tensors(own)
     absolute = relative = rounding = 0.0
     for chunk, lengths in calls:
@@ -165,7 +165,7 @@ def _seconds(served: Served, network: Network, inputs: Tensor) -> tuple[float, f
     """The median of a call of each, turn by turn."""
     batch, steps = inputs.shape[:2]
     lengths = torch.full((batch,), steps)
-    state = [] if network.bidirectional else _tensors(tuple(network.initial_state(batch)))
+    state = _tensors(tuple(network.initial_state(batch))) if network.streams else []
     calls: list[Callable[[], Any]] = [lambda: served(inputs, lengths, state), lambda: network(inputs)]
     taken: list[list[float]] = [[], []]
     begun = perf_counter()

@@ -41,7 +41,7 @@ class Portable(nn.Module):
                 layer[direction] = exchange(cell)
         # what it starts from is an input
         self.network.initial = nn.ParameterList()
-        self.streams = not network.bidirectional
+        self.streams = network.streams
         self.starts = tensors if self.streams else []
         self.layers = [number for number, size in enumerate(self._sizes) for _ in range(size)] if self.streams else []
         self._tensors = len(tensors)
@@ -67,7 +67,10 @@ class Portable(nn.Module):
         states = [tuple(next(tensors) for _ in range(size)) for size in self._sizes]
         each = [parts[0] if alone else parts for parts, alone in zip(states, self._alone, strict=True)]
         hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
-        return (self.network.read(hidden, lengths), *[part for state in after for part in parts(state)])
+        return (
+            self.network.read(hidden, self.network.read_lengths(lengths)),
+            *[part for state in after for part in parts(state)],
+        )
 
     def example(self, inputs: Tensor) -> tuple[Any, ...]:
         """Arguments of ``forward``: these inputs, the first sequence full, the others a step shorter."""

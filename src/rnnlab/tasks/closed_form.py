@@ -1,0 +1,121 @@
+"""The readout of a network in closed form: ridge regression of the targets on what is read out.
+
+Everything before the readout stays as it was drawn, as in an echo state network (H. Jaeger 2001). Real values are
+targets as they are. Of classes and tokens there is one target each, 1 where it is the right one and -1 elsewhere; the
+scores are then scaled by the one number that makes the cross-entropy of their softmax, of each row left out in turn,
+the least, so that they are probabilities of some worth (J. Platt 1999 in one parameter; C. Guo et al., "On calibration
+of modern neural networks" (2017), arXiv 1706.04599, section 4.2). That changes no decision.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rnnlab.network import Network
+from rnnlab.ridge import PENALTIES, Ridge, fit_ridge
+from rnnlab.spec import IGNORED, Batch, TargetSpec, valid_steps
+
+KEPT = 2**26
+"""Numbers that are kept of what is read out, rather than to be computed again for each pass over the rows: 256 MB."""
+SEEN = 4096
+"""Steps, evenly spread, that tell which values a unit takes on."""
+SCALES = tuple(2.0 ** (k / 4) for k in range(-8, 33))
+"""Of the scores, to choose from: a quarter to 256."""
+
+
+@torch.no_grad()
+def solve(network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]]) -> Ridge:
+    """Sets the weights of a network's readout, and the thresholds that it reads by.
+
+    Args:
+        network: whose readout has as many outputs as the target has.
+        target: what is predicted.
+        batches: the training split, the same at each call.
+    """
+    network.eval()
+    if network.readout_kind == "statistics":
+        set_thresholds(network, batches)
+    rows = _Rows(network, target, batches)
+    penalties = PENALTIES if network.penalty == "auto" else [network.penalty]
+    ridge = fit_ridge(rows, penalties, standardize=True)
+    scale = best_scale(ridge.left_out, rows.classes()) if target.kind in ("class", "tokens") else 1.0
+    readout = network.readout
+    readout.weight.copy_(scale * ridge.weight)
+    readout.bias.copy_(scale * ridge.bias)
+    return ridge
+
+
+def set_thresholds(network: Network, batches: Callable[[], Iterable[Batch]]) -> None:
+    """Each unit's threshold is that quantile of the values that it takes on which it has drawn."""
+    steps = sum(int(valid_steps(batch.inputs, batch.lengths).sum()) for batch in batches())
+    every, seen, number = -(-steps // SEEN), [], 0
+    for batch in batches():
+        hidden = _hidden(network, batch)
+        chosen = (torch.arange(len(hidden)) + number) % every == 0
+        number += len(hidden)
+        seen.append(hidden[chosen.to(hidden.device)])
+    values = torch.cat(seen).sort(0).values
+    places = (network.quantiles * (len(values) - 1)).round().long()
+    network.thresholds.copy_(values.gather(0, places[None])[0])
+
+
+def best_scale(left_out: Tensor, classes: Tensor) -> float:
+    """The factor of scores ``(rows, classes)`` by which their softmax has the least cross-entropy."""
+    losses = [float(F.cross_entropy(scale * left_out, classes)) for scale in SCALES]
+    return SCALES[min(range(len(SCALES)), key=losses.__getitem__)]
+
+
+def _hidden(network: Network, batch: Batch) -> Tensor:
+    """``(rows, hidden)`` of all valid steps."""
+    hidden, _ = network.hidden(batch.inputs, None, batch.lengths, with_state=False)
+    return hidden[valid_steps(hidden, network.read_lengths(batch.lengths))]
+
+
+class _Rows:
+    """What is read out and what it should give, batch by batch."""
+
+    def __init__(self, network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]]) -> None:
+        self.network, self.target, self.batches = network, target, batches
+        self._kept: list[tuple[Tensor, Tensor]] | None = []
+
+    def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._kept:
+            yield from self._kept
+            return
+        kept: list[tuple[Tensor, Tensor]] = []
+        numbers = 0
+        for batch in self.batches():
+            features, wanted = (each.cpu() for each in self._of(batch))
+            numbers += features.numel()
+            if numbers <= KEPT:
+                kept.append((features, wanted))
+            yield features, wanted
+        self._kept = kept if numbers <= KEPT else None
+
+    def classes(self) -> Tensor:
+        """``(rows,)`` of each row the class or the token."""
+        return torch.cat([wanted.argmax(1) for _, wanted in self()])
+
+    def _of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        network, lengths = self.network, batch.lengths
+        if not self.target.per_step:
+            wanted = batch.targets
+            if self.target.kind == "class":
+                wanted = self._one_hot(wanted)
+            hidden, _ = network.hidden(batch.inputs, None, lengths, with_state=False)
+            lengths = network.read_lengths(lengths)
+            if network.readout_kind != "vote":
+                return network.pool(hidden, lengths), wanted
+            valid = valid_steps(hidden, lengths)
+            return hidden[valid], wanted[:, None].expand(-1, hidden.shape[1], -1)[valid]
+        hidden, _ = network.hidden(batch.inputs, None, lengths, with_state=False)
+        if self.target.kind == "tokens":
+            asked = batch.targets != IGNORED
+            return hidden[asked], self._one_hot(batch.targets[asked])
+        known = valid_steps(batch.inputs, lengths) & batch.targets.isfinite().all(-1)
+        return hidden[known], batch.targets[known]
+
+    def _one_hot(self, numbers: Tensor) -> Tensor:
+        return 2.0 * F.one_hot(numbers, self.target.size) - 1.0
