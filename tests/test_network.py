@@ -30,9 +30,10 @@ BATCH, TIME = 4, 8
 
 every_model = pytest.mark.parametrize("model", MODELS)
 both_directions = pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
-# a prediction a step is "auto" for values, a prediction a sequence has three ways to come about
+# a prediction a step is "auto" for values, a prediction a sequence has several ways to come about
 every_readout = pytest.mark.parametrize(
-    ("target", "readout"), [(VALUES, "auto"), (CLASS, "last"), (CLASS, "mean"), (CLASS, "max")]
+    ("target", "readout"),
+    [(VALUES, "auto"), *((CLASS, readout) for readout in ("last", "mean", "max", "mean_max", "statistics", "vote"))],
 )
 
 
@@ -186,6 +187,8 @@ FOR_SHORT_SEQUENCES: dict[str, dict[str, Any]] = {
     "cornn": {"dt": 0.3},
     # nor does one that is pulled back as strongly as 784 steps of this Δ want it
     "unicornn": {"dt": 0.5, "alpha": 1.0},
+    # slow and barely driven units are for long sequences
+    "esn": {"leak_rate": 1.0, "input_scaling": 1.0},
 }
 
 
