@@ -114,7 +114,7 @@ def test_what_comes_later_changes_nothing_before_it(options: dict[str, Any]) -> 
             assert torch.equal(a.nan_to_num(-9), b.nan_to_num(-9))
         for a, b in zip(data.moments, other.moments, strict=True):
             assert np.array_equal(a, b)
-        np.testing.assert_array_equal(data.linear.weights, other.linear.weights)
+        np.testing.assert_array_equal(data.autoregression.weights, other.autoregression.weights)
         np.testing.assert_array_equal(data.naive_errors, other.naive_errors)
         assert data.spec.references == other.spec.references
     # and it is no law of data that never changes
@@ -714,7 +714,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG, {"test_start": 90}, ["data.test_start=90", "from 0 to 39"]),
         ("t,y\n" + LONG, {"test_start": "May"}, ["data.test_start=May", "no time"]),
         ("t,y\n" + LONG, {"folds": 2, "fold": 2}, ["data.fold=2", "data.folds=2"]),
-        ("t,y\n" + LONG, {"ar_order": 9}, ["data.ar_order=9", "data.length=8"]),
+        ("t,y\n" + LONG, {"ar_order": 31}, ["data.ar_order=31", "32 rows"]),
         ("t,y\n" + LONG, {"gaps": "fill"}, ["data.gaps=fill", "data.missing=forward"]),
         ("t,y\n" + LONG, {"residual_of": "seasonal_naive"}, ["data.residual_of=seasonal_naive", "data.period"]),
         ("t,y\n" + LONG, FED_BACK | {"residual_of": "persistence"}, ["data.strategy=direct"]),

@@ -122,6 +122,8 @@ class Network(nn.Module):
             (:mod:`rnnlab.ridge`), all other weights as they were drawn.
         penalty: of that regression, in the mean squared singular value of what is read out; ``auto`` chooses by the
             leave-one-out error.
+        linear: ``ridge`` or ``none``: whether the network learns what a linear forecast leaves over. The data fits that
+            (:mod:`rnnlab.data.linear`); ``None``: where it is a time series.
 
     Raises:
         InputError: the readout or the encoder does not fit the data, or there is nothing to tie.
@@ -148,6 +150,7 @@ class Network(nn.Module):
         encoder_stride: PositiveInt = 1,
         solver: Literal["gradient", "ridge"] = "gradient",
         penalty: PositiveFloat | Literal["auto"] = "auto",
+        linear: Literal["ridge", "none"] | None = None,
     ) -> None:
         super().__init__()
         self.solver, self.penalty = solver, penalty

@@ -195,6 +195,8 @@ class DataSpec:
         that a state can be carried along.
     unit
         Of the values, for axes and metrics.
+    residual
+        The targets are what a fitted forecast leaves over, so that a readout of zeros is where learning begins.
     clean_future
         The true values after the window are without the noise of those in it.
     note
@@ -216,6 +218,7 @@ class DataSpec:
     streamed: bool = False
     unit: str = ""
     step_unit: str = "step"
+    residual: bool = False
     clean_future: bool = False
     note: str = ""
 

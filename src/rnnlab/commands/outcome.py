@@ -29,6 +29,8 @@ def print_outcome(outcome: Outcome) -> None:
     )
     if outcome.directory.status.kept:
         out.print(f"Weights: {outcome.directory.status.kept}", highlight=False)
+    for line in forecast_lines(metrics):
+        out.print(line)
     out.say("Run        ", path)
     if outcome.figures:
         names = ", ".join(Path(figure).stem for figure in outcome.figures)
@@ -39,6 +41,30 @@ def print_outcome(outcome: Outcome) -> None:
     if status.verdict is not None:
         out.print()
         print_verdict(status.verdict, outcome.directory.path, status.directory)
+
+
+def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What the network adds to a linear part, and what its intervals hold, in words."""
+    lines = []
+    own, linear = metrics.get("test/mae"), metrics.get("baseline/ridge/mae")
+    gain = metrics.get("calibration/gain")
+    if own is not None and linear:
+        share = 100 * (1 - own / linear)
+        if gain == 0:
+            lines.append("The linear part alone: on the validation part, what the network adds makes it no better.")
+        elif round(share, 1) > 0:
+            lines.append(
+                f"Of the error that the linear part leaves (mae {linear:.4g}), the network takes {share:.1f} %."
+            )
+        else:
+            worse = f"the network takes nothing (mae {own:.4g})"
+            lines.append(f"Of the error that the linear part leaves (mae {linear:.4g}), {worse}.")
+    for name, value in metrics.items():
+        level = name.removeprefix("test/coverage@")
+        if level != name:
+            how = ", corrected by the validation part" if "calibration/conformal" in metrics else ""
+            lines.append(f"Intervals: {100 * value:.0f} % of the true values are in the {level} % interval{how}.")
+    return lines
 
 
 def score_table(metrics: Mapping[str, Any], title: str, baseline: str | None = None) -> Table:

@@ -60,9 +60,12 @@ def fit(
     constants, weights = [], []
     for ahead in targets:
         origins = _origins(parts, order, ahead)
-        found = [_least_squares(x, unknown, origins, order, ahead, value) for value in range(x.shape[1])]
-        constants.append([each[0][0] for each in found])
-        weights.append(np.stack([each[0][1:] for each in found], 1))
+        found = [
+            np.linalg.lstsq(*_equations(x, unknown, origins, order, ahead, value), rcond=None)[0]
+            for value in range(x.shape[1])
+        ]
+        constants.append([solution[0] for solution in found])
+        weights.append(np.stack([solution[1:] for solution in found], 1))
     return Autoregression(np.array(constants), np.stack(weights), steps)
 
 
@@ -72,29 +75,29 @@ def _origins(parts: list[tuple[int, int]], order: int, ahead: int) -> np.ndarray
     return every[np.linspace(0, len(every) - 1, ROWS).round().astype(np.int64)] if len(every) > ROWS else every
 
 
-def _least_squares(
+def _equations(
     x: np.ndarray, unknown: np.ndarray | None, origins: np.ndarray, order: int, ahead: int, value: int
-) -> tuple[np.ndarray, float, int]:
-    """The constant and the weights, the sum of squared errors, and the number of targets."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(origins, 1 + order)`` a constant and the lags, and the ``(origins,)`` targets that are known."""
     if unknown is not None:
         origins = origins[~unknown[origins + ahead, value]]
     lags = x[origins[:, None] - np.arange(order), value].astype(np.float64)
-    matrix = np.concatenate([np.ones((len(origins), 1)), lags], 1)
-    target = x[origins + ahead, value].astype(np.float64)
-    solution = np.linalg.lstsq(matrix, target, rcond=None)[0]
-    return solution, float(np.square(target - matrix @ solution).sum()), len(target)
+    return np.concatenate([np.ones((len(origins), 1)), lags], 1), x[origins + ahead, value].astype(np.float64)
 
 
 def _best_order(x: np.ndarray, unknown: np.ndarray | None, parts: list[tuple[int, int]], longest: int) -> int:
-    criteria = []
     origins = _origins(parts, longest, 1)  # the same for all orders, else they could not be compared
     while longest > 1 and len(origins) < 3 * longest:
         longest //= 2
         origins = _origins(parts, longest, 1)
-    for order in range(1, longest + 1):
-        criterion = 0.0
-        for value in range(x.shape[1]):
-            _, squares, number = _least_squares(x, unknown, origins, order, 1, value)
-            criterion += number * np.log(max(squares, 1e-12) / max(number, 1)) + 2 * (order + 1)
-        criteria.append(criterion)
+    orders = np.arange(1, longest + 1)
+    criteria = np.zeros(longest)
+    for value in range(x.shape[1]):
+        matrix, target = _equations(x, unknown, origins, longest, 1, value)
+        # columns one after the other: what the first ones leave of the target is what all but their directions do
+        directions = np.linalg.qr(matrix)[0]
+        explained = np.cumsum(np.square(directions.T @ target))[1:]
+        squares = np.maximum(np.square(target).sum() - explained, 1e-12)
+        if len(squares) == longest:
+            criteria += len(target) * np.log(squares / max(len(target), 1)) + 2 * (orders + 1)
     return int(np.argmin(criteria)) + 1

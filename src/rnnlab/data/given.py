@@ -207,8 +207,7 @@ class GivenSeries(GivenData):
 
 def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenSeries:
     histories, names = reader.histories(source)
-    reach = reader.lag - 1 if reader.lag else 0
-    needed = reach + reader.horizon
+    needed = reader.layout.reach + reader.horizon
     shortest = min(history.now for history in histories)
     length = min(reader.length, shortest - needed)
     if length < 1:
@@ -266,7 +265,7 @@ class SeriesWindows(CutOnDemand):
     def __init__(
         self, reader: SeriesReader, histories: Sequence[History], naive_errors: np.ndarray, length: int, stride: int
     ) -> None:
-        first = length + (reader.lag - 1 if reader.lag else 0)
+        first = length + reader.layout.reach
         owners, known = [], []
         for number, history in enumerate(histories):
             last = history.now - reader.horizon
@@ -310,7 +309,7 @@ class SeriesWindows(CutOnDemand):
         reader, whole = self.reader, self.histories[number]
         k, steps, length = len(reader.of.target), reader.horizon, self.length
         # no more of the past than is read, or a long series would be copied for each of its windows
-        first = now - length - (reader.lag - 1 if reader.lag else 0)
+        first = max(0, now - length - reader.layout.before)
         rows = slice(first, now + steps)
         window = reader.window(
             History(
@@ -321,15 +320,16 @@ class SeriesWindows(CutOnDemand):
                 None if whole.times is None else whole.times[rows],
             ),
             steps,
+            time=length,
         )
         inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
         carried = whole.values[now - length : now + steps, :k]
         actual = np.where(whole.unknown[now - length : now + steps, :k], np.nan, carried)
-        seen = np.log(actual) if reader.log else actual
-        said = steps if reader.direct else 1
+        seen = np.log(actual) if reader.layout.log else actual
+        said = reader.layout.said
         after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
         targets = (after - shift[:, :said]) / scale[:, :said]
-        last = np.log(carried[length - 1]) if reader.log else carried[length - 1]
+        last = np.log(carried[length - 1]) if reader.layout.log else carried[length - 1]
         persistence = (last - shift[-1]) / scale[-1]
         scales = np.stack([shift[-1], scale[-1], np.broadcast_to(self.naive_errors[number], shift[-1].shape)])
         ahead = window.ahead[:, :0] if reader.direct else window.ahead

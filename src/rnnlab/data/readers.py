@@ -20,7 +20,18 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
     arguments = dict(values)
     if "tick" in arguments:
         arguments = _of_before(arguments)
+    if "lag" in arguments:
+        arguments = _without_layout(arguments)
     return kinds[arguments.pop("reader")](**arguments)
+
+
+def _without_layout(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a reader of series whose checkpoint knew of no layout."""
+    names = ("columns", "length", "horizon", "direct", "log", "calendar", "missing", "divisor")
+    layout = {name: arguments.pop(name) for name in names}
+    lag = arguments.pop("lag")
+    base = {0: "none", 1: "persistence"}.get(lag, "seasonal_naive")
+    return {**arguments, "layout": {**layout, "season": max(1, lag), "base": base}}
 
 
 def _of_before(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from rnnlab.data import autoregression
-from rnnlab.data.calendar import Calendar, calendar_features
+from rnnlab.data import linear as linear_part
+from rnnlab.data.calendar import Calendar
+from rnnlab.data.layout import Base, Layout, WindowScaling
+from rnnlab.data.linear import Linear
 from rnnlab.data.sequence import SPLITS, CutOnDemand, Sample, SequenceData, Split, SplitName
 from rnnlab.data.series_reader import SeriesReader, shown_names
 from rnnlab.errors import InputError, nearest
-from rnnlab.files.frequency import SEASONS
+from rnnlab.files.frequency import DAY
 from rnnlab.files.panel import Missing, Panel, ShortSeries, carry_forward, keep_series, show
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, TargetSpec
@@ -24,7 +27,11 @@ from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, 
 log = logging.getLogger("rnnlab")
 
 LONGEST_ORDER = 24
-"""Of an autoregression whose order nobody gave, and no less than two seasons."""
+"""Of an autoregression whose order nobody gave, and no less than some seasons."""
+WINDOW, WIDEST = 32, 336
+"""Steps of a window where no season is known, and the longest season that a window is made to cover."""
+COVERED = 24
+"""Steps that a window of short seasons has at least."""
 MEASURED = 4096
 """Training windows on which the errors of the reference forecasts are measured, evenly spaced."""
 
@@ -60,23 +67,31 @@ class SeriesData(SequenceData):
     trained on everything before it (an expanding window), so that a sweep over
     ``fold`` is the backtest with refitting.
 
-    A network input is, in this order: targets, past columns, known columns of
-    the steps ahead (all of the horizon when direct, else the next), the
-    calendar of the next step, and for ``missing=mask`` a 1 for each target and
-    past column whose value is none.
+    **A linear part.** With ``linear=ridge`` a ridge regression in closed form
+    (:mod:`rnnlab.data.linear`) is fitted to the training part, and the network
+    learns what it leaves over. Where its forecasts of the validation part are
+    worse than the better of persistence and seasonal-naive, that one takes its
+    place.
+
+    What a network reads at each step is a :class:`rnnlab.data.layout.Layout`.
 
     Attributes:
-        length: steps of a window, the context of a forecast.
+        length: steps of a window, the context of a forecast; ``None``: the longest season that the time step suggests,
+            or as many seasons as make two dozen steps.
         horizon: steps ahead.
         strategy: ``direct`` or ``recursive``.
         period: steps of a season; ``None``: what the time step suggests (12 months, 24 hours …), if anything.
         scaling: each column of each series less its mean, over its standard deviation (``standard``); to 0 … 1
             (``minmax``); or as it is (``none``).
         scale_together: one scaling for all series, rather than one each.
-        log: the network sees and forecasts the logarithm of the targets.
+        log: the network sees and forecasts the logarithm of the targets; ``None``: where that makes a better linear
+            part of the training part.
+        window_scaling: see :class:`rnnlab.data.layout.Layout`; ``None``: ``global`` where the level of the training
+            part stays what it was, ``last`` where it does not, or where there is a linear part.
+        linear: ``ridge`` or ``none``; ``None``: a ridge, where ``strategy`` and ``residual_of`` allow it.
         residual_of: the network forecasts the difference from ``persistence`` or from ``seasonal_naive``; added back
             in every score. For ``strategy=direct``, or a horizon of 1.
-        calendar: features of the time stamps, each as sine and cosine.
+        calendar: features of the time stamps, each as sine and cosine; ``None``: those that the time step suggests.
         missing: a value that is not there is an ``error``, or the last known one is carried ``forward``; ``mask`` also
             tells the network so. A missing target is never trained on nor scored. Before the first known value the
             network sees the mean.
@@ -98,15 +113,17 @@ class SeriesData(SequenceData):
     """
 
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
-    length: PositiveInt = 32
+    length: PositiveInt | None = WINDOW
     horizon: PositiveInt = 1
     strategy: Literal["direct", "recursive"] = "direct"
     period: PositiveInt | None = None
     scaling: Literal["standard", "minmax", "none"] = "standard"
     scale_together: bool = False
-    log: bool = False
+    log: bool | None = False
     residual_of: Literal["none", "persistence", "seasonal_naive"] = "none"
-    calendar: Sequence[Calendar] = ()
+    window_scaling: WindowScaling | None = "global"
+    linear: Literal["ridge", "none"] | None = "none"
+    calendar: Sequence[Calendar] | None = ()
     missing: Missing = "error"
     val_start: int | str | None = None
     test_start: int | str | None = None
@@ -121,7 +138,9 @@ class SeriesData(SequenceData):
     def __post_init__(self) -> None:
         self._check_options()
         if self.val_fraction + self.test_fraction < 1:
+            self._decide_what_is_read()
             self._check_windows()
+            self._decide_what_is_learned()
         super().__post_init__()
 
     @abstractmethod
@@ -157,24 +176,42 @@ class SeriesData(SequenceData):
         return len(self.panel.columns.target)
 
     @property
-    def _season(self) -> int | None:
-        return self._season_of(self.panel)
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of each season, the shortest first: ``period``, or those that the time step suggests."""
+        return self._seasons_of(self.panel)
 
-    def _season_of(self, panel: Panel) -> int | None:
+    def _seasons_of(self, panel: Panel) -> tuple[int, ...]:
         # a trained run's is handed in, and may be none
-        return self.period if self.trained is not None else self.period or SEASONS.get(panel.step_unit)
+        if self.period is not None or self.trained is not None:
+            return () if self.period is None else (self.period,)
+        return panel.seasons
+
+    @cached_property
+    def _season(self) -> int | None:
+        """Steps of the season that tells most of the next one, of those that the training part holds twice."""
+        seasons = self.seasons
+        if len(seasons) < 2:
+            return seasons[0] if seasons else None
+        errors: dict[int, float] = {}
+        for season in seasons:
+            differences = []
+            for start, end in self.training_parts():
+                x = self.observed(slice(start, end))
+                if len(x) >= 2 * season:
+                    differences.append(np.abs(x[season:] - x[:-season]) / max(float(np.nanstd(x)), 1e-12))
+            if differences:
+                errors[season] = float(np.nanmean(np.concatenate(differences)))
+        return min(errors, key=errors.__getitem__) if errors else seasons[0]
 
     @property
     def _reach(self) -> int:
         """Steps before a window that are read with it: those of the last season."""
-        return self._reach_of(self.panel)
-
-    def _reach_of(self, panel: Panel) -> int:
-        return (self._season_of(panel) or 1) - 1 if self.residual_of == "seasonal_naive" else 0
+        return (self._season or 1) - 1 if self.residual_of == "seasonal_naive" else 0
 
     def _long_enough(self, panel: Panel) -> Panel:
         """The series with as many rows as a window needs, where others are to be left out."""
-        needed = self._reach_of(panel) + self.length + self.horizon
+        reach = max(self._seasons_of(panel), default=1) - 1 if self.residual_of == "seasonal_naive" else 0
+        needed = reach + (self.length or COVERED) + self.horizon
         kept = np.flatnonzero(np.diff(panel.starts) >= needed)
         left_out = len(panel.names) - len(kept)
         if self.short_series == "error" or not left_out or not len(kept):
@@ -192,10 +229,13 @@ class SeriesData(SequenceData):
             "scale": scale.tolist(),
             "naive_errors": self.naive_errors.tolist(),
             "errors": {name: errors.tolist() for name, errors in self._errors.items()},
-            "constant": self.linear.constant.tolist(),
-            "weights": self.linear.weights.tolist(),
+            "constant": self.autoregression.constant.tolist(),
+            "weights": self.autoregression.weights.tolist(),
+            "base": self.layout.base,
+            "linear": dict(self.layout.linear),
+            "spread": list(self.layout.spread),
         }
-        options = ("scaling", "scale_together", "log", "residual_of")
+        options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
         return {**{name: getattr(self, name) for name in options}, "period": self._season, "trained": trained}
 
     def _known(self, panel: Panel) -> Panel:
@@ -235,6 +275,151 @@ class SeriesData(SequenceData):
             return None
         numbers = [number for number in self._numbers(self.panel.names) if number is not None]
         return np.asarray(self.trained[key], np.float64)[numbers]
+
+    # ---- what nobody said -------------------------------------------------------------------------
+
+    def _decide_what_is_read(self) -> None:
+        """Puts what the data suggests in the place of ``None``: the calendar, and the length of a window."""
+        self._decided: list[str] = []
+        if self.calendar is None:
+            self.calendar = suggested_calendar(self.panel, self.training_parts())
+            self._decided.append("calendar")
+        if self.length is None:
+            self.length = self._suggested_length()
+            self._decided.append("length")
+
+    def _suggested_length(self) -> int:
+        covered = [season for season in self.seasons if season <= WIDEST]
+        length = -(-COVERED // covered[-1]) * covered[-1] if covered else WINDOW
+        sizes = [end - start for start, end in self.training_parts()]
+        rows = min(sizes) if self.short_series == "error" else int(np.median(sizes))
+        # half of the training part at most: the rest is what there is to learn from
+        return max(1, min(length, (rows - self._reach - self.horizon) // 2))
+
+    def _decide_what_is_learned(self) -> None:
+        """The same for the logarithm, the linear part and the scaling of windows: it looks at training values."""
+        if self.log is None:
+            self.log = self._choice[0] if self._choice is not None else False
+        if self.window_scaling is None:
+            self.window_scaling = "last" if self._direct and (self._wants_linear or not self._keeps_level) else "global"
+            self._decided.append("window_scaling")
+
+    @property
+    def _direct(self) -> bool:
+        """Whether no forecast is fed back in training or evaluation."""
+        return self.strategy == "direct" or self.horizon == 1
+
+    @property
+    def _wants_linear(self) -> bool:
+        if self.linear is None:
+            return self._direct and self.residual_of == "none"
+        return self.linear == "ridge"
+
+    @property
+    def _training(self) -> linear_part.Training:
+        unknown = None if self.unknown is None else self.unknown[:, : self._targets]
+        parts, panel = self.training_parts(), self.panel
+        return linear_part.Training(panel.values, unknown, panel.times, parts, panel.columns, self._moments_of)
+
+    @property
+    def _keeps_level(self) -> bool:
+        training = self._training
+        return linear_part.keeps_level(training, training.scaled(bool(self.log)))
+
+    @cached_property
+    def _choice(self) -> tuple[bool, Linear] | None:
+        """Whether logarithms are taken, and the linear part."""
+        targets = np.concatenate([self.observed(slice(*part)) for part in self.training_parts()])
+        logs = [bool(self.log)]
+        if self.log is None:
+            logs = [False, True] if (targets[np.isfinite(targets)] > 0).all() else [False]
+        cycles = suggested_calendar(self.panel, self.training_parts())
+        return linear_part.choose(self._training, self.horizon, self.seasons, logs, cycles)
+
+    @cached_property
+    def ridge(self) -> Linear | None:
+        """The linear part; ``None`` where there is none."""
+        if self.trained is not None:
+            plain = self.trained.get("linear")
+            return Linear.from_plain(plain) if plain else None
+        if not self._wants_linear or self._choice is None:
+            return None
+        return self._choice[1]
+
+    @cached_property
+    def base(self) -> Base:
+        """The forecast from which the network forecasts the difference."""
+        if self.trained is not None and "base" in self.trained:
+            return self.trained["base"]
+        if self._wants_linear and self.trained is None:
+            return self._guarded()
+        if self.residual_of != "none":
+            return self.residual_of
+        by_scaling: dict[str, Base] = {"last": "persistence", "seasonal": "seasonal_naive", "mean": "mean"}
+        return by_scaling.get(self.window_scaling or "global", "none")
+
+    def _guarded(self) -> Base:
+        """The linear part, unless a naive forecast beats it on the validation part."""
+        errors: dict[str, float] = {}
+        series, origins = place(np.arange(self.size("val")), *self._origins("val"))
+        some = np.linspace(0, len(origins) - 1, min(MEASURED, len(origins))).round().astype(np.int64)
+        series, origins = series[some], origins[some]
+        ahead = origins[:, None] + np.arange(1, self.horizon + 1)
+        truth = self._scaled(ahead, series)[..., : self._targets]
+        if self.unknown is not None:
+            truth = np.where(self.unknown[ahead][..., : self._targets], np.nan, truth)
+        for name, forecast in self.references(origins, series).items():
+            if name != "linear_ar":
+                errors[name] = float(np.nanmean(np.abs(forecast - truth))) if np.isfinite(truth).any() else 0.0
+        best = min(errors, key=lambda name: (errors[name], name != "ridge"))
+        if best == "ridge":
+            return "linear"
+        which = "there is too little to fit a linear part to" if self.ridge is None else (
+            f"the linear part is worse than {best} on the validation part"
+        )  # fmt: skip
+        log.info("%s: the network forecasts the difference from %s", which, best)
+        return "persistence" if best == "persistence" else "seasonal_naive"
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What the network reads of a window, and what its forecasts are added to."""
+        columns, trained = self.panel.columns, self.trained or {}
+        divisor = self._errors.get({"linear": "ridge"}.get(self.base, self.base))
+        layout = Layout(
+            columns={
+                "target": list(columns.target), "past": list(columns.past), "known": list(columns.known),
+                "time": columns.time, "series": columns.series, "clock": columns.clock,
+            },
+            length=self.length or WINDOW,
+            horizon=self.horizon,
+            direct=self.strategy == "direct",
+            log=bool(self.log),
+            calendar=tuple(self.calendar or ()),
+            missing=self.missing,
+            season=self._season or 1,
+            base=self.base,
+            divisor=() if divisor is None else tuple(divisor.ravel().tolist()),
+            window_scaling=self.window_scaling or "global",
+            linear=self.ridge.plain() if self.base == "linear" and self.ridge is not None else {},
+        )  # fmt: skip
+        if layout.window_scaling == "global":
+            return layout
+        spread = trained.get("spread") or self._spread(layout).tolist()
+        return replace(layout, spread=tuple(spread))
+
+    def _spread(self, layout: Layout) -> np.ndarray:
+        """``(targets,)`` standard deviation, in the training part, of what is read of each target."""
+        scaled, k = self._training.scaled(layout.log), self._targets
+        read = []
+        for start, end in self.training_parts():
+            x = scaled[None, start:end, :k]
+            first = max(layout.averaged, layout.season)
+            if end - start > first + 1:
+                read.append(layout.read(x, np.arange(first, end - start))[0])
+        if not read:
+            return np.ones(k)
+        found = np.concatenate(read).astype(np.float64).std(0)
+        return np.where(found > 1e-9, found, 1.0)
 
     # ---- splits by time -------------------------------------------------------------------------
 
@@ -286,7 +471,7 @@ class SeriesData(SequenceData):
     def _origins(self, split: SplitName) -> tuple[np.ndarray, np.ndarray, int]:
         """The first origin and the number of origins of each series, and the steps between two."""
         stride = self.stride if split == "train" else self.test_stride
-        first = self.panel.starts[:-1] + self._reach + self.length - 1
+        first = self.panel.starts[:-1] + self._reach + (self.length or WINDOW) - 1
         if split != "train":
             first = np.maximum(first, self._ends[:, SPLITS.index(split) - 1] - 1)
         last = self._ends[:, SPLITS.index(split)] - 1 - self.horizon
@@ -304,15 +489,18 @@ class SeriesData(SequenceData):
         shift, scale = self._learned("shift"), self._learned("scale")
         if shift is not None and scale is not None:
             return shift, scale
+        return self._moments_of(bool(self.log))
+
+    def _moments_of(self, log: bool) -> tuple[np.ndarray, np.ndarray]:
         parts, columns = self.training_parts(), self.panel.values.shape[1]
         if self.scaling == "none":
             return np.zeros((len(parts), columns)), np.ones((len(parts), columns))
         rows = slice(*parts[0]) if len(parts) == 1 else np.concatenate([np.arange(*part) for part in parts])
-        together = self._moments(rows)
+        together = self._moments(rows, log)
         together[1][~(together[1] > 0)] = 1.0
         if len(parts) == 1 or self.scale_together:
             return tuple(np.repeat(each[None], len(parts), 0) for each in together)  # type: ignore[return-value]
-        each = [self._moments(slice(*part)) for part in parts]
+        each = [self._moments(slice(*part), log) for part in parts]
         shift, scale = (np.stack([pair[number] for pair in each]) for number in (0, 1))
         # a series that never changes, or is not there yet, in the training part is scaled as all together
         known = np.isfinite(shift)
@@ -320,14 +508,14 @@ class SeriesData(SequenceData):
         scale = np.where(known & (scale > 0), scale, together[1])
         return shift, scale
 
-    def _moments(self, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _moments(self, rows: slice | np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
         shift = np.full(self.panel.values.shape[1], np.nan)
         scale = shift.copy()
         for column in range(len(shift)):
             values = self.panel.values[rows, column]
             if self.unknown is not None:
                 values = values[~self.unknown[rows, column]]
-            if self.log and column < self._targets:
+            if log and column < self._targets:
                 values = np.log(values)
             if not len(values):
                 continue
@@ -349,7 +537,11 @@ class SeriesData(SequenceData):
             begins = origins + 1 if is_target else self.panel.starts[:-1]
             rows = [slice(int(begin), end) for begin, (_, end) in zip(begins, self.training_parts(), strict=True)]
             if all(self.unknown[part, column].all() for part in rows):
-                after = f" after the first {self._reach + self.length} steps, the first window" if is_target else ""
+                after = (
+                    f" after the first {self._reach + (self.length or WINDOW)} steps, the first window"
+                    if is_target
+                    else ""
+                )
                 raise InputError(
                     f"column '{name}': the training part, up to {show(self.cuts[0])}, has no known value of it{after}: "
                     "there is nothing to learn from"
@@ -385,17 +577,20 @@ class SeriesData(SequenceData):
 
         The level is taken away in double precision: single would round what is left of a large one.
         """
+        return self._exact(rows, series).astype(np.float32)
+
+    def _exact(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """The same in double precision."""
         values = self.panel.values[rows]
         if self.log:
             values[..., : self._targets] = np.log(values[..., : self._targets])
         shift, scale = self.moments
-        scaled = (values - shift[series][:, None]) / scale[series][:, None]
-        return np.nan_to_num(scaled.astype(np.float32), copy=False)
+        return np.nan_to_num((values - shift[series][:, None]) / scale[series][:, None], copy=False)
 
     # ---- forecasts to be held against -------------------------------------------------------------
 
     @cached_property
-    def linear(self) -> autoregression.Autoregression:
+    def autoregression(self) -> autoregression.Autoregression:
         """The linear autoregression of the scaled targets, fitted on the training part."""
         if self.trained is not None:
             constant, weights = (np.array(self.trained[key]) for key in ("constant", "weights"))
@@ -409,7 +604,7 @@ class SeriesData(SequenceData):
             values = panel.values[start:end, : self._targets]
             shift, scale = (each[series, : self._targets] for each in self.moments)
             x[start:end] = np.nan_to_num(((np.log(values) if self.log else values) - shift) / scale)
-        longest = min(self.length, max(LONGEST_ORDER, 2 * (self._season or 0)))
+        longest = max(LONGEST_ORDER, *linear_part.candidate_orders(self.seasons, self.horizon))
         direct = self.strategy == "direct"
         return autoregression.fit(x, self.unknown, parts, self.horizon, self.ar_order, longest, direct)
 
@@ -425,13 +620,21 @@ class SeriesData(SequenceData):
 
     def references(self, origins: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
         """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins."""
-        lag, order = self._season or 1, self.linear.order
-        rows = origins[:, None] - np.arange(max(lag, order) - 1, -1, -1)
-        past = self._scaled(np.maximum(rows, self.panel.starts[series][:, None]), series)[..., : self._targets]
+        lag, order = self._season or 1, self.autoregression.order
+        before = max(lag, order, self.ridge.order if self.ridge is not None else 1) - 1
+        rows = origins[:, None] + np.arange(-before, self.horizon + 1)
+        rows = np.maximum(rows, self.panel.starts[series][:, None])
+        known = self._exact(rows, series)
+        past = known[:, : before + 1, : self._targets].astype(np.float32)
         found = {"persistence": self._naive(past, 1)}
         if self._season is not None:
             found["seasonal_naive"] = self._naive(past, lag)
-        return found | {"linear_ar": self.linear.forecast(past)}
+        found["linear_ar"] = self.autoregression.forecast(past)
+        if self.ridge is not None:
+            at = np.array([before])
+            times = self.panel.times[rows[:, at + 1]]
+            found["ridge"] = self.ridge.forecast(known, at, times, self.panel.columns, self.horizon)[:, 0]
+        return found
 
     @cached_property
     def _errors(self) -> dict[str, np.ndarray]:
@@ -448,7 +651,12 @@ class SeriesData(SequenceData):
         if self.unknown is not None:
             truth[self.unknown[ahead][..., : self._targets]] = np.nan
         found = {}
-        for name, forecast in self.references(origins, series).items():
+        forecasts = self.references(origins, series)
+        if self.base == "mean":
+            averaged = self._season or self.length or WINDOW
+            rows = np.maximum(origins[:, None] - np.arange(averaged), self.panel.starts[series][:, None])
+            forecasts["mean"] = self._scaled(rows, series)[..., : self._targets].mean(1, keepdims=True)
+        for name, forecast in forecasts.items():
             squares = np.square(truth - forecast)
             known = np.isfinite(squares)
             mean = np.where(known, squares, 0).sum(0) / np.maximum(known.sum(0), 1)
@@ -459,29 +667,28 @@ class SeriesData(SequenceData):
 
     @cached_property
     def spec(self) -> DataSpec:
-        columns, direct = self.panel.columns, self.strategy == "direct"
-        names = tuple(columns.target)
-        ahead = self.horizon if direct else 1
-        features = len(names) + len(columns.past) + ahead * len(columns.known) + 2 * len(self.calendar)
-        if self.missing == "mask":
-            features += len(names) + len(columns.past)
-        divisor = self._errors[self.residual_of] if self.residual_of != "none" else np.float32(1.0)
+        layout, direct = self.layout, self.strategy == "direct"
+        names, ahead = tuple(self.panel.columns.target), layout.said
+        divisor = np.asarray(layout.divisor, np.float32).reshape(-1, len(names)) if layout.divisor else np.float32(1.0)
         return DataSpec(
-            input=InputSpec(features=features),
+            input=InputSpec(features=len(layout.features)),
             target=TargetSpec(
                 "values", ahead * len(names), names if ahead == 1 else tuple(
                     f"{name} +{step}" for step in range(1, ahead + 1) for name in names
                 ),
             ),
-            length=self.length,
+            length=layout.length,
             horizon=None if direct else 1,
             period=self._season,
             steps_ahead=self.horizon,
             references=tuple(
-                Reference(name, tuple((errors / divisor).ravel().tolist())) for name, errors in self._errors.items()
+                Reference(name, tuple((errors / divisor).ravel().tolist()))
+                for name, errors in self._errors.items()
+                if name != "mean"
             ),
             gaps=self.unknown is not None and bool(self.unknown[:, : len(names)].any()),
-            scaling=Scaling(by_sequence=True, log=self.log),
+            scaling=Scaling(by_sequence=True, log=layout.log),
+            residual=layout.base == "linear",
             unit=self.unit,
             step_unit=self.panel.step_unit,
             note=self._note(),
@@ -501,34 +708,18 @@ class SeriesData(SequenceData):
     @property
     def reader(self) -> SeriesReader:
         """How new series are read: in units, by the columns and the scaling of the training part."""
-        columns, (shift, scale) = self.panel.columns, self.moments
-        divisor: tuple[float, ...] = ()
-        lag = 0
-        if self.residual_of != "none":
-            lag = 1 if self.residual_of == "persistence" else self._season or 1
-            divisor = tuple(self._errors[self.residual_of].ravel().tolist())
+        shift, scale = self.moments
         return SeriesReader(
-            columns={
-                "target": list(columns.target), "past": list(columns.past), "known": list(columns.known),
-                "time": columns.time, "series": columns.series, "clock": columns.clock,
-            },
+            layout=self.layout,
             names=self.panel.names,
             shift=tuple(map(tuple, shift.tolist())),
             scale=tuple(map(tuple, scale.tolist())),
             together=self.scale_together or self.scaling == "none",
-            length=self.length,
-            horizon=self.horizon,
-            direct=self.strategy == "direct",
-            log=self.log,
-            lag=lag,
-            divisor=divisor,
-            calendar=tuple(self.calendar),
-            missing=self.missing,
             steps=self.panel.frequency.plain(),
             short_series=self.short_series,
             naive_errors=tuple(map(tuple, self.naive_errors.tolist())),
             **self._written,
-        )  # fmt: skip
+        )
 
     @property
     def _written(self) -> dict[str, Any]:
@@ -552,59 +743,36 @@ class SeriesData(SequenceData):
             series: which each belongs to.
             scored: with what their forecasts are held against.
         """
-        k, length, steps, reach = self._targets, self.length, self.horizon, self._reach
-        rows = origins[:, None] + np.arange(-reach - length + 1, steps + 1)
-        scaled = self._scaled(rows, series)
-        before, scaled = scaled[:, : reach + length, :k], scaled[:, reach:]
-        rows = rows[:, reach:]
+        layout, k, steps = self.layout, self._targets, self.horizon
+        length, said = layout.length, layout.said
+        rows = origins[:, None] + np.arange(-layout.before - length + 1, steps + 1)
+        rows = np.maximum(rows, self.panel.starts[series][:, None])
         unknown = None if self.unknown is None else self.unknown[rows]
-        past, known = k + len(self.panel.columns.past), scaled[..., k + len(self.panel.columns.past) :]
-        ahead = steps if self.strategy == "direct" else 1
-
-        def windows(x: np.ndarray) -> np.ndarray:
-            """``(batch, length, ahead, values)``: at each step of the window, the steps ahead of it."""
-            parts = [x[:, 1 + step : 1 + step + length] for step in range(ahead)]
-            return np.stack(parts, 2)
-
-        truth = scaled[..., :k]
-        if unknown is not None and unknown[..., :k].any():
-            truth = np.where(unknown[..., :k], np.nan, truth)
-        targets = windows(truth)
-        calendar = calendar_features(self.panel.times[rows], self.calendar)
-        inputs = [scaled[:, :length, :past], windows(known).reshape(len(rows), length, -1), calendar[:, 1 : length + 1]]
-        if self.missing == "mask":
-            mask = np.zeros((*rows.shape, past), np.float32) if unknown is None else unknown[..., :past]
-            inputs.append(mask[:, :length].astype(np.float32))
-        divisor = np.float32(1.0)
-        if self.residual_of != "none":
-            lag = 1 if self.residual_of == "persistence" else self._season or 1
-            divisor = self._errors[self.residual_of]
-            last = [reach - lag + 1 + step % lag for step in range(steps)]
-            base = np.stack([before[:, at : at + length] for at in last], 2)
-            targets = (targets - base) / divisor
+        shift, scale = (each[series] for each in self.moments)
+        cut = layout.cut(self.panel.values[rows], unknown, self.panel.times[rows], shift, scale, steps)
+        rows = rows[:, layout.before :]
+        truth = self._exact(rows, series)[..., :k]
+        if self.unknown is not None and self.unknown[rows, :k].any():
+            truth = np.where(self.unknown[rows, :k], np.nan, truth)
+        after = np.stack([truth[:, 1 + step : 1 + step + length] for step in range(said)], 2)
+        targets = (after - cut.base[:, :, :said]) / cut.divisor[:said]
         batch = Batch(
-            torch.from_numpy(np.concatenate(inputs, -1)),
-            torch.from_numpy(targets.reshape(len(rows), length, -1).astype(np.float32, copy=False)),
+            torch.from_numpy(cut.inputs),
+            torch.from_numpy(targets.reshape(len(rows), length, -1).astype(np.float32)),
         )
         if not scored:
             return batch
-        naive = base[:, -1] if self.residual_of != "none" else np.zeros((len(rows), steps, k), np.float32)
-        shift, scale = (each[series][:, None, :k] for each in self.moments)
+        naive = cut.base[:, -1]
+        shift, scale = shift[:, None, :k], scale[:, None, :k]
         errors = np.broadcast_to(self.naive_errors[series][:, None], naive.shape)
         references = np.stack(list(self.references(origins, series).values()), 1)
-        following: Tensor | None = None
-        if ahead == 1 and batch.inputs.shape[-1] > k:
-            others = [known[:, length + 1 :], calendar[:, length + 1 :]]
-            zeros = batch.inputs.shape[-1] - k - sum(each.shape[-1] for each in others)
-            others.append(np.zeros((len(rows), steps - 1, zeros), np.float32))
-            following = torch.from_numpy(np.concatenate(others, -1))
         origin = Origin(
             actual=torch.from_numpy(self.observed(rows)),  # in double precision, as the scales are
             scales=torch.from_numpy(
-                np.stack([naive * scale + shift, np.broadcast_to(divisor * scale, naive.shape), errors], 1)
+                np.stack([naive * scale + shift, np.broadcast_to(cut.divisor * scale, naive.shape), errors], 1)
             ),
-            references=torch.from_numpy(((references - naive[:, None]) / divisor).astype(np.float32)),
-            ahead=following,
+            references=torch.from_numpy(((references - naive[:, None]) / cut.divisor).astype(np.float32)),
+            ahead=torch.from_numpy(cut.ahead) if said == 1 and cut.inputs.shape[-1] > k else None,
         )
         return batch._replace(origin=origin)
 
@@ -613,8 +781,21 @@ class SeriesData(SequenceData):
     def _check_options(self) -> None:
         if self.fold >= (self.folds or 1):
             raise InputError(f"data.fold={self.fold}: folds are numbered from 0, and data.folds={self.folds}")
-        if self.ar_order is not None and self.ar_order > self.length:
-            raise InputError(f"data.ar_order={self.ar_order} may not be above data.length={self.length}")
+        if not self._direct and self.window_scaling not in (None, "global"):
+            raise InputError(
+                f"data.window_scaling={self.window_scaling} is for data.strategy=direct: a recursive forecast of "
+                f"data.horizon={self.horizon} feeds back values and no differences"
+            )
+        if self.linear == "ridge" and not self._direct:
+            raise InputError(
+                f"model.linear=ridge is for data.strategy=direct: a recursive forecast of data.horizon={self.horizon} "
+                "feeds back values and no differences"
+            )
+        if self.linear == "ridge" and self.residual_of != "none":
+            raise InputError(
+                f"model.linear=ridge and data.residual_of={self.residual_of}: the network forecasts the difference "
+                "from one of them: use data.residual_of=none or model.linear=none"
+            )
         if self.strategy == "recursive" and self.horizon > 1 and self.residual_of != "none":
             raise InputError(
                 f"data.residual_of={self.residual_of} is for data.strategy=direct: a recursive forecast of "
@@ -652,10 +833,12 @@ class SeriesData(SequenceData):
 
     def _check_windows(self) -> None:
         panel = self.panel
-        if self.residual_of == "seasonal_naive" and self._season is None:
-            raise InputError("data.residual_of=seasonal_naive needs data.period, the steps of a season")
+        for key, value in (("residual_of", self.residual_of), ("window_scaling", self.window_scaling)):
+            if value in ("seasonal_naive", "seasonal") and self._season is None:
+                raise InputError(f"data.{key}={value} needs data.period, the steps of a season")
         window = f"a window of data.length={self.length} and data.horizon={self.horizon} steps"
-        needed = self._reach + self.length + self.horizon
+        length = self.length or WINDOW
+        needed = self._reach + length + self.horizon
         sizes = np.diff(panel.starts)
         short = np.flatnonzero(sizes < needed)
         if len(short):
@@ -674,11 +857,36 @@ class SeriesData(SequenceData):
                 f"cut the parts elsewhere (data.{key}={getattr(self, key)}, data.val_fraction={self.val_fraction}, "
                 f"data.test_fraction={self.test_fraction}{where})"
             )
+        longest = int((self._ends[:, 0] - panel.starts[:-1]).max())
+        if self.ar_order is not None and self.ar_order + self.horizon >= longest:
+            raise InputError(
+                f"data.ar_order={self.ar_order}: the training part has {longest:,} rows, too few for so many lags and "
+                f"data.horizon={self.horizon}"
+            )
         if self.trained is None:
             self._refuse_unknown()
 
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def suggested_calendar(panel: Panel, parts: Sequence[tuple[int, int]]) -> tuple[Calendar, ...]:
+    """The cycles that a series may have by its time step, of which the training part holds two."""
+    frequency, times = panel.frequency, panel.times
+    if times.dtype.kind != "M":
+        return ()
+    spans = [
+        int((times[end - 1] - times[start]).astype("m8[D]").astype(np.int64)) for start, end in parts if end > start
+    ]
+    days, years = max(spans, default=0), max(spans, default=0) >= 2 * 365
+    if frequency.unit == "month":
+        return ("month",) if frequency.size < 12 and years else ()
+    found: list[Calendar] = []
+    if frequency.unit == "duration" and frequency.size < DAY:
+        found += ["hour"] if days >= 2 else []
+    if frequency.unit == "business day" or frequency.size <= DAY:
+        found += ["weekday"] if days >= 14 else []
+    return (*found, "year") if years else tuple(found)
 
 
 def place(numbers: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import polars as pl
 
-from rnnlab.data.calendar import Calendar, calendar_features
+from rnnlab.data.layout import Layout, padded_front
 from rnnlab.data.reader import Arrival, Given, Reader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
 from rnnlab.files.dialect import Dialect, cells_of, column_names
 from rnnlab.files.frequency import Frequency
-from rnnlab.files.panel import Columns, Gaps, Missing, Panel, ShortSeries, arrange, carry_forward, show
+from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange, carry_forward, show
 from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
 
@@ -70,41 +70,25 @@ class SeriesReader(Reader):
     """A table with a row a step: the columns of the training data, and its scaling for each series.
 
     Attributes:
-        columns: their names, as arguments of :class:`rnnlab.files.panel.Columns`.
+        layout: what the network reads of a window, and what its forecasts are added to.
         names: of the series that the run knows.
         shift: ``(series, columns)``: how values were scaled.
-        scale: likewise.
+        scale: alike.
         together: all series are scaled alike, so that others may be read too.
-        length: steps of a window, the context of a forecast.
-        horizon: steps ahead.
-        direct: the network puts out all of them at once.
-        log: it sees the logarithm of the targets.
-        lag: of the simple forecast from which it forecasts the difference; 0 for none.
-        divisor: of that difference, ``(horizon, targets)``, the steps first.
-        calendar: see :mod:`rnnlab.data.calendar`.
-        missing: see :class:`rnnlab.data.series.SeriesData`.
         steps: from one time to the next, as :class:`rnnlab.files.frequency.Frequency` says it in plain values.
         written: how a table is written, as :class:`rnnlab.files.dialect.Dialect` says it in plain values.
         sort: see :func:`rnnlab.files.panel.arrange`.
-        gaps: likewise.
+        gaps: see there, too.
         short_series: whether a series that is too short is an error, or left out.
         naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
     """
 
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "parquet", "jsonl")
-    columns: Mapping[str, Any]
+    layout: Layout
     names: tuple[str, ...]
     shift: tuple[tuple[float, ...], ...]
     scale: tuple[tuple[float, ...], ...]
     together: bool
-    length: int
-    horizon: int
-    direct: bool
-    log: bool = False
-    lag: int = 0
-    divisor: tuple[float, ...] = ()
-    calendar: tuple[Calendar, ...] = ()
-    missing: Missing = "error"
     steps: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
     sort: bool = False
@@ -112,10 +96,29 @@ class SeriesReader(Reader):
     short_series: ShortSeries = "error"
     naive_errors: tuple[tuple[float, ...], ...] = ()
 
-    @cached_property
+    def __post_init__(self) -> None:
+        if isinstance(self.layout, Mapping):  # of a checkpoint
+            object.__setattr__(self, "layout", Layout(**self.layout))
+
+    @property
     def of(self) -> Columns:
         """The columns."""
-        return Columns(**self.columns)
+        return self.layout.of
+
+    @property
+    def length(self) -> int:
+        """Steps of a window, the context of a forecast."""
+        return self.layout.length
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead."""
+        return self.layout.horizon
+
+    @property
+    def direct(self) -> bool:
+        """The network puts out all of them at once."""
+        return self.layout.direct
 
     @cached_property
     def frequency(self) -> Frequency:
@@ -135,14 +138,7 @@ class SeriesReader(Reader):
     @property
     def features(self) -> tuple[str, ...]:
         """In the order in which :meth:`window` has them."""
-        columns = self.of
-        now = (*columns.target, *columns.past)
-        known = [
-            f"{name} +{step}" for step in range(1, 1 + (self.horizon if self.direct else 1)) for name in columns.known
-        ]
-        cycles = [f"{name} {wave}" for name in self.calendar for wave in ("sin", "cos")]
-        unknown = [f"{name} missing" for name in now] if self.missing == "mask" else []
-        return (*now, *known, *cycles, *unknown)
+        return self.layout.features
 
     # ---- in words -------------------------------------------------------------------------------
 
@@ -156,14 +152,14 @@ class SeriesReader(Reader):
         width = max(len(_list(names)) for names, _ in about)
         lines += [f"  {_list(names):{width}}  {what}" for names, what in about]
         if columns.time:
-            needed = "needed" if self.calendar else "may be left out"
+            needed = "needed" if self.layout.needs_times else "may be left out"
             lines.append(f"  {columns.time:{width}}  the time, {needed}")
         if columns.series:
             known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
             lines.append(f"  {columns.series:{width}}  the series: {'any' if self.together else known}")
         lines.append(f"  such as {','.join(self._header)}")
         how = f"it forecasts {self.horizon} step{'s at once' if self.horizon > 1 else ''}"
-        if not (columns.past or self.lag or (self.direct and self.horizon > 1)):
+        if self._goes_on:
             how = "it forecasts one step, and is fed its own forecasts to go on (--horizon N)"
         lines.append(f"{how}, from the last {self.length} rows")
         lines.append("  --steps: a forecast at each row, the state carried from the first one; --stream: the same")
@@ -204,7 +200,7 @@ class SeriesReader(Reader):
     def _frame(self, x: Any) -> pl.DataFrame:
         columns = self.of
         numbers = "numbers, one a step" if len(columns.numbers) == 1 else f"rows of {len(columns.numbers)} numbers"
-        needs_table = bool(self.calendar or columns.series)
+        needs_table = bool(self.layout.needs_times or columns.series)
         what = f"give {'' if needs_table else f'{numbers}, or '}a table with the {self.example}"
         try:
             values = as_numbers(x)
@@ -219,7 +215,7 @@ class SeriesReader(Reader):
     def _histories(self, source: Source) -> tuple[list[History], list[str]]:
         columns = self.of
         frame = source.frame(wanted=columns.all, quoted=True)
-        if columns.time and columns.time not in frame.columns and not self.calendar:
+        if columns.time and columns.time not in frame.columns and not self.layout.needs_times:
             columns = replace(columns, time=None, clock=None)
         if columns.series and columns.series not in frame.columns and len(self.names) == 1:
             columns = replace(columns, series=None)
@@ -264,7 +260,7 @@ class SeriesReader(Reader):
         return histories, names
 
     def _is_enough(self, history: History | None) -> bool:
-        return history is not None and history.now >= max(1, self.lag)
+        return history is not None and history.now > self.layout.reach
 
     def _history(self, panel: Panel, number: int, source: str) -> History | None:
         """A series of a panel; ``None`` where none of its targets is known."""
@@ -275,14 +271,14 @@ class SeriesReader(Reader):
             return None
         now = int(known[-1]) + 1
         unknown = np.isnan(values[:now])
-        if unknown.any() and self.missing == "error":
+        if unknown.any() and self.layout.missing == "error":
             row, column = np.argwhere(unknown)[0].tolist()
             raise InputError(
                 f"{source}, {panel.place(int(panel.starts[number]) + row)}, column '{panel.columns.numbers[column]}': "
                 "there is no value, and the run was trained on series without gaps (data.missing=error)"
             )
         carry_forward(values[:now], [0, now])
-        if self.log and (values[:now, :k] <= 0).any():
+        if self.layout.log and (values[:now, :k] <= 0).any():
             row = int((values[:now, :k] <= 0).any(1).argmax())
             raise InputError(
                 f"{source}, {panel.place(int(panel.starts[number]) + row)}: only a value above 0 has a logarithm"
@@ -292,7 +288,7 @@ class SeriesReader(Reader):
 
     def knows(self, name: str) -> bool:
         """Whether it has a scale for a series."""
-        return name in self.names or self.together or (len(self.names) == 1 and not self.columns.get("series"))
+        return name in self.names or self.together or (len(self.names) == 1 and not self.of.series)
 
     def series_number(self, name: str, place: str) -> int:
         """Under which the run scales a series.
@@ -318,69 +314,75 @@ class SeriesReader(Reader):
         after = self.frequency.after(times[-1], np.arange(1, missing + 1))
         return np.concatenate([times, after.astype(times.dtype)])[: now + steps]
 
-    def window(self, history: History, steps: int, whole: bool = False) -> Window:
+    def window(self, history: History, steps: int, time: int | None = None, whole: bool = False) -> Window:
         """What the network reads for a forecast at the end of a history, or at each of its steps.
 
         Args:
             history: of one series.
             steps: that are to be forecast.
-            whole: from the history's first step, rather than the last ``length``.
+            time: steps of the window, at most; ``None``: as trained.
+            whole: from the history's first step.
 
         Raises:
             InputError: columns of the steps to come are not known, or the history is shorter than a season.
         """
-        columns = self.of
+        columns, layout = self.of, self.layout
         k, others = len(columns.target), len(columns.target) + len(columns.past)
-        extra = max(self.horizon if self.direct else 1, steps)
-        reach = self.lag - 1 if self.lag else 0
-        if history.now <= reach:
+        extra = max(layout.said, steps)
+        if history.now <= layout.reach:
             raise InputError(
-                f"a history of {history.now} steps is shorter than the season of {self.lag} that is needed"
+                f"a history of {history.now} steps is shorter than the season of {layout.season} that is needed"
             )
-        shift, scale = (each[history.number] for each in self.moments)
         values = np.full((history.now + extra, history.values.shape[1]), np.nan)
         given = history.values[: history.now + extra]
         values[: len(given)] = given
-        if self.log:
-            values[: history.now, :k] = np.log(values[: history.now, :k])
-        # the level is taken away in double precision: single would round what is left of a large one
-        scaled = ((values - shift) / scale).astype(np.float32)
-        known = scaled[:, others:]
-        if columns.known and np.isnan(known[history.now :]).any():
-            step, column = np.argwhere(np.isnan(known[history.now :]))[0].tolist()
+        coming = np.isnan(values[history.now :, others:])
+        if columns.known and coming.any():
+            step, column = np.argwhere(coming)[0].tolist()
             raise InputError(
                 f"column '{columns.known[column]}' must be known {extra} steps ahead, and is not {step + 1} after the "
                 f"last value of {_list(columns.target)}: add rows with it, and with no value of {_list(columns.target)}"
             )
-        scaled = np.nan_to_num(scaled)
-        known = scaled[:, others:]
-        times = self.later(history.times, history.now, extra)
-        calendar = np.zeros((len(values), 0), np.float32)
-        if self.calendar:
-            assert times is not None
-            calendar = calendar_features(times, self.calendar)
-        start = reach if whole else max(reach, history.now - self.length)
-        at = np.arange(start, history.now)
-        ahead = self.horizon if self.direct else 1
-        parts = [scaled[at, :others]]
-        parts += [known[at + 1 + step] for step in range(ahead)] if columns.known else []
-        parts.append(calendar[at + 1])
-        mask = others if self.missing == "mask" else 0
-        if mask:
-            parts.append(history.unknown[at, :others].astype(np.float32))
-        after = history.now + np.arange(1, steps)
-        following = [known[after], calendar[after], np.zeros((steps - 1, len(columns.past) + mask), np.float32)]
-        base = np.zeros((len(at), self.horizon, k), np.float32)
-        divisor = np.ones((self.horizon, k), np.float32)
-        if self.lag:
-            divisor = np.asarray(self.divisor, np.float32).reshape(self.horizon, k)
-            base = np.stack([scaled[at - self.lag + 1 + step % self.lag, :k] for step in range(self.horizon)], 1)
-        return Window(
-            np.concatenate(parts, -1),
-            np.concatenate(following, -1),
-            base * scale[:k] + shift[:k],
-            np.broadcast_to(divisor * scale[:k], base.shape),
+        times = self.later(history.times, history.now, extra) if layout.needs_times else None
+        start = layout.reach if whole else max(layout.reach, history.now - (time or layout.length))
+        first, missing = max(0, start - layout.before), max(0, layout.before - start)
+        unknown = np.zeros(values.shape, bool)
+        unknown[: history.now] = history.unknown[: history.now]
+        shift, scale = (moments[history.number][None] for moments in self.moments)
+        cut = layout.cut(
+            padded_front(values[first:], missing)[None],
+            padded_front(unknown[first:], missing)[None],
+            None if times is None else padded_front(times[first:], missing)[None],
+            shift,
+            scale,
+            steps,
         )
+        shift, scale = shift[0], scale[0]
+        base = cut.base[0]
+        return Window(
+            cut.inputs[0],
+            cut.ahead[0],
+            base * scale[:k] + shift[:k],
+            np.broadcast_to(cut.divisor * scale[:k], base.shape),
+        )
+
+    def continued(self, history: History, forecast: np.ndarray) -> History:
+        """A history one step later, whose last ``(targets,)`` values, in units, are a forecast."""
+        now, columns = history.now, len(self.of.numbers)
+        values = history.values.copy() if len(history.values) > now else np.concatenate(
+            [history.values, np.full((1, columns), np.nan)]
+        )  # fmt: skip
+        values[now, : len(forecast)] = forecast
+        unknown = np.concatenate([history.unknown[:now], np.zeros((1, columns), bool)])
+        times = (
+            self.later(history.times, now, 1) if history.times is None or len(history.times) == now else history.times
+        )
+        return History(history.number, now + 1, values, unknown, times)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether forecasts may be read as if they had come, to reach further than the horizon."""
+        return not self.of.past and (self.layout.said == 1)
 
     def check_horizon(self, steps: int | None) -> int:
         """How many steps are forecast.
@@ -395,11 +397,10 @@ class SeriesReader(Reader):
                 f"--horizon {steps}: this run says {self.horizon} steps at once and no more (data.strategy=direct): "
                 "train with data.strategy=recursive, or with a longer data.horizon"
             )
-        if self.of.past or self.lag:
-            what = "nobody knows past columns of steps to come" if self.of.past else "it forecasts differences"
+        if not self._goes_on:
             raise InputError(
-                f"--horizon {steps}: this run cannot be fed its own forecasts, since {what}: train with a longer "
-                "data.horizon"
+                f"--horizon {steps}: this run cannot be fed its own forecasts, since nobody knows past columns of "
+                "steps to come: train with a longer data.horizon"
             )
         return steps
 
@@ -427,7 +428,7 @@ class SeriesReader(Reader):
         number = self.series_number(series, place)
         values = self._values(row, place)
         time = None
-        if columns.time and (columns.time in row or self.calendar):
+        if columns.time and (columns.time in row or self.layout.needs_times):
             time = self._time(row, place)
             last = past[series].times if series in past else None
             if last is not None:
@@ -439,10 +440,10 @@ class SeriesReader(Reader):
                     if arrival is not None:
                         yield arrival._replace(silent=True)
         unknown = np.isnan(values)
-        if unknown.any() and self.missing == "error":
+        if unknown.any() and self.layout.missing == "error":
             column = columns.numbers[int(unknown[0].argmax())]
             raise InputError(f"{place}, column '{column}': there is no value")
-        if self.log and (values[0, : len(columns.target)] <= 0).any():
+        if self.layout.log and (values[0, : len(columns.target)] <= 0).any():
             raise InputError(f"{place}: a value that is not above 0 has no logarithm")
         first = past.get(series)
         past[series] = self._next(first, number, values, time)
@@ -454,7 +455,7 @@ class SeriesReader(Reader):
 
     def _next(self, before: History | None, number: int, values: np.ndarray, time: np.generic | None) -> History:
         """A history one step later, of which no more is kept than is looked at."""
-        kept, unknown = max(1, self.lag), np.isnan(values)
+        kept, unknown = self.layout.before + 1, np.isnan(values)
         times = None if time is None else np.array([time])
         if before is not None:
             if times is not None and before.times is not None:
@@ -467,10 +468,10 @@ class SeriesReader(Reader):
         self, before: History | None, history: History, series: str, labels: Mapping[str, Any]
     ) -> Arrival | None:
         """What the network reads of the last step of a history; ``None`` where it is shorter than a season."""
-        if history.now < self.lag:
+        if history.now <= self.layout.reach:
             return None
-        window = self.window(history, self.horizon if self.direct else 1, whole=True)
-        restart = before is None or before.now < self.lag
+        window = self.window(history, self.layout.said, time=1)
+        restart = before is None or before.now <= self.layout.reach
         return Arrival(window.inputs[-1], series, restart, labels, window.shift[-1], window.scale[-1])
 
     def _values(self, row: Mapping[str, Any], place: str) -> np.ndarray:

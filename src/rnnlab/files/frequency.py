@@ -10,8 +10,10 @@ DAY = 24 * 3600 * 10**6
 """In microseconds, the unit of time stamps here."""
 NAMES = {7 * DAY: "week", DAY: "day", DAY // 24: "hour", DAY // 1440: "minute", 10**6: "second"}
 MONTHS = {1: "month", 3: "quarter", 12: "year"}
-SEASONS = {"month": 12, "quarter": 4, "day": 7, "business day": 5, "hour": 24}
-"""Steps of the season that people mean by a step's name."""
+SEASONS = {"month": (12,), "quarter": (4,), "week": (52,), "day": (7,), "business day": (5,), "hour": (24, 168)}
+"""Steps of the seasons that people mean by a step's name."""
+FEWEST = 4
+"""Steps of a season that is worth the name."""
 SAMPLE = 100_000
 """Of so many steps the commonest is the step of the data."""
 SATURDAY = 5
@@ -41,6 +43,15 @@ class Frequency:
         if self.unit == "business day":
             return self.unit if self.size == 1 else "step"
         return NAMES.get(self.size, "step") if self.unit == "duration" else "step"
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of each season that it suggests, the shortest first; of parts of a day, the day and the week."""
+        if self.unit == "duration" and self.size < DAY // 24 and not DAY % self.size:
+            return tuple(span // self.size for span in (DAY, 7 * DAY) if span // self.size >= FEWEST)
+        if self.unit == "duration" and DAY // 24 < self.size < DAY and not DAY % self.size:
+            return tuple(steps for steps in (DAY // self.size, 7 * DAY // self.size) if steps >= FEWEST)
+        return SEASONS.get(self.name, ())
 
     @property
     def dated(self) -> bool:

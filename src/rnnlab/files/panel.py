@@ -104,6 +104,11 @@ class Panel:
         """What a step is called."""
         return self.unit or self.frequency.name
 
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of each season that the time step suggests, the shortest first."""
+        return () if self.unit else self.frequency.seasons
+
     def row(self, number: int) -> int:
         """The row's number in the file, from 1."""
         return number + 1 if self.rows is None else int(self.rows[number])

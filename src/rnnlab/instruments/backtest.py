@@ -19,7 +19,7 @@ STEPS = 120
 """Of the held-out span at most so many steps are drawn, its last, or eight forecasts where these are more."""
 
 SPANS = {"test": "held-out span", "given": "given series"}
-REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value"}
+REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value", "ridge": "linear part"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Span:
         bounds = task.distribution.interval(units, log)
         center = batch.origin.references[:, -1] * scale + shift
         start = int(origins[windows[0]]) + 1
-        context = min(max(2 * steps, 24), start - int(panel.starts[series]), data.length)
+        context = min(max(2 * steps, 24), start - int(panel.starts[series]), batch.inputs.shape[1])
         end = int(origins[windows[-1]]) + 1 + steps
         rows = np.arange(start - context, end)
 

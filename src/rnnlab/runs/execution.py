@@ -5,7 +5,7 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -34,7 +34,7 @@ from rnnlab.runs.build import (
     unknown_keys,
     with_absolute_paths,
 )
-from rnnlab.runs.checkpoint import load_weights, read_checkpoint
+from rnnlab.runs.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.evidence import evidence
@@ -57,7 +57,7 @@ from rnnlab.runs.trainer import (
 from rnnlab.runs.verdict import Evidence, judge, markdown, unfinished
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.shell import allowing, pasted
-from rnnlab.spec import DataSpec
+from rnnlab.spec import Batch, DataSpec
 from rnnlab.store.times import now
 from rnnlab.store.verdict import Advice, Verdict
 from rnnlab.tasks.task import Task
@@ -163,6 +163,8 @@ def prepare(
     if trained:
         say_what_is_learned_anew(data, trained)
     spec = as_learned(data.spec, trained or {})
+    if config["model"].get("linear") == "ridge" and not hasattr(data, "ridge"):
+        raise InputError("model.linear=ridge is for time series (data=csv, airline, sunspots): use model.linear=null")
     if data.augmentation is not None:
         data.augmentation.check(spec)
     network = build_network(config, spec, allow)
@@ -234,7 +236,12 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
         if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
     with one_thread():
-        return build_one(Network, config["model"], "model", allow, input=spec.input, target=target)
+        network: Network = build_one(Network, config["model"], "model", allow, input=spec.input, target=target)
+    if spec.residual:
+        # what a fitted forecast leaves over is nothing until something is learned of it
+        for parameter in network.readout.parameters():
+            torch.nn.init.zeros_(parameter)
+    return network
 
 
 def numbered_as(node: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -503,11 +510,11 @@ def _execute(
     if recorder.best_score is None:
         raise RunFailed(f"the training ended before {config['monitor']} was measured for the first time")
 
-    load_weights(task, directory.best_checkpoint)
+    corrected = calibrate(task, data, directory, trainer.is_global_zero)
     with torch.random.fork_rng(devices=[]):
         trainer.test(task, datamodule=data, verbose=False)
     stop.check()
-    metrics = _metrics(recorder, trainer.callback_metrics, run.parameters, trainer.global_step)
+    metrics = _metrics(recorder, trainer.callback_metrics, run.parameters, trainer.global_step) | corrected
     baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
@@ -525,6 +532,35 @@ def _execute(
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     return Outcome(directory, metrics, figures)
+
+
+def calibrate(task: Task, data: SequenceData, directory: RunDirectory, writes: bool) -> dict[str, float]:
+    """Loads the best weights and corrects them by the validation part, where the task has something to correct.
+
+    Returns:
+        What was corrected, and the validation scores after it, by name as in ``metrics.json``.
+    """
+    checkpoint = load_weights(task, directory.best_checkpoint)
+    if "calibrated" in checkpoint:  # of a run that was stopped behind it
+        return {name: float(value) for name, value in checkpoint["calibrated"].items()}
+    training = task.training
+    task.eval()
+    corrected = task.calibrate(validation_batches(task, data))
+    task.train(training)
+    if not corrected:
+        return {}
+    found = {f"calibration/{name}": value for name, value in corrected.items()}
+    scores = task.measure(_answers(task, validation_batches(task, data)))
+    found |= {f"val/{name}": value for name, value in scores.items()}
+    if writes:
+        state = {name: part.detach().cpu().clone() for name, part in task.state_dict().items()}
+        write_checkpoint({**checkpoint, "state_dict": state, "calibrated": found}, directory.best_checkpoint)
+    return found
+
+
+def _answers(task: Task, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Batch]]:
+    for batch in batches:
+        yield task.answer(batch), batch
 
 
 def _is_of_restoring(error: BaseException) -> bool:

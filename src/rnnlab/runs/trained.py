@@ -134,7 +134,7 @@ class TrainedRun:
         if len(tasks) > 1:
             self.task.network = Ensemble(self.networks, combine)  # type: ignore[assignment]
         spec = self.task.spec
-        if isinstance(reader, SeriesReader) and reader.direct and reader.horizon == 1:
+        if isinstance(reader, SeriesReader) and reader.direct and reader.horizon == 1 and reader.layout.feeds_back:
             # one step at once is one step: it may be fed back
             self.task.spec = replace(spec, horizon=1)
         self._stepper: Stepper | None = None
@@ -390,6 +390,10 @@ class TrainedRun:
             for history, name in zip(histories, names, strict=True):
                 yield self._each_step_of_series(reader, history, name)
             return
+        if ahead > reader.horizon and not reader.layout.feeds_back:
+            for history, name in zip(histories, names, strict=True):
+                yield self._step_by_step(reader, history, name, ahead)
+            return
         windows = [reader.window(history, ahead) for history in histories]
         lengths = [len(window.inputs) for window in windows]
         # neighbours of one length go side by side; their order is kept
@@ -407,6 +411,28 @@ class TrainedRun:
             assert isinstance(self.task, Forecasting)
             columns = self.task.said(output.flatten(0, 1), (moments[0], moments[1]))
             yield pl.DataFrame(self._labels(reader, [(histories[i], names[i]) for i in batch], ahead) | columns)
+
+    @torch.inference_mode()
+    def _step_by_step(self, reader: SeriesReader, history: History, name: str, ahead: int) -> pl.DataFrame:
+        """Forecasts further than the horizon: each is read, in units, as if it had come."""
+        assert isinstance(self.task, Forecasting)
+        # the whole of what is known ahead must be there before anything is said
+        reader.window(history, ahead)
+        outputs, shifts, scales, now = [], [], [], history
+        for _ in range(ahead):
+            window = reader.window(now, 1)
+            output = self.task.network(torch.from_numpy(window.inputs)[None].to(self.device))[0][0, -1:]
+            shift, scale = (
+                torch.from_numpy(part[-1, :1].copy()).to(self.device) for part in (window.shift, window.scale)
+            )
+            forecast = self.task.distribution.split(output)
+            units = self.task.distribution.in_units(forecast, shift, scale, self.spec.scaling.log)
+            now = reader.continued(now, self.task.distribution.point(units)[0].cpu().double().numpy())
+            outputs.append(output)
+            shifts.append(shift)
+            scales.append(scale)
+        columns = self.task.said(torch.cat(outputs), (torch.cat(shifts), torch.cat(scales)))
+        return pl.DataFrame(self._labels(reader, [(history, name)], ahead) | columns)
 
     @torch.inference_mode()
     def _forecast(self, reader: SeriesReader, inputs: Tensor, following: Tensor, ahead: int) -> Tensor:

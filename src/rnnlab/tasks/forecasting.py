@@ -1,6 +1,7 @@
 """Predict what comes next: real values at every step."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,8 @@ class Forecasting(Task):
         distribution: what is said of each value: a ``point``, a ``gaussian``
             (by its likelihood), or ``quantiles`` (by the pinball loss).
         quantiles: their levels, in order, with 0.5 among them.
+        conformal: after training, each quantile is moved by so much that it holds its share of the validation part, at
+            each step ahead (Romano, Patterson and Candès 2019, arXiv 1905.03222).
 
     Raises:
         InputError: the quantiles are out of order, or 0.5 is not among them.
@@ -83,7 +86,9 @@ class Forecasting(Task):
         loss: Literal["mse", "mae", "huber"] = "mse",
         distribution: Literal["point", "gaussian", "quantiles"] = "point",
         quantiles: Sequence[Level] = DECILES,
+        conformal: bool = True,
     ) -> None:
+        self.conformal = conformal
         self.loss_function = LOSSES[loss]
         self.distribution = build_distribution(distribution, quantiles, self.loss_function)
         super().__init__(network, spec, optimizer, scheduler, monitor)
@@ -137,6 +142,60 @@ class Forecasting(Task):
 
     def combine(self, outputs: Tensor) -> Tensor:
         return self.distribution.combine(self.distribution.split(outputs)).transpose(-1, -2).flatten(-2)
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
+        """How much of what the network adds to a linear part is worth adding, and what its quantiles lack.
+
+        The share, ``gain``, is the least-squares one on the validation part, from 0 to 1. Both go into the readout.
+        """
+        moves = self.conformal and isinstance(self.distribution, Quantiles)
+        if not (self.spec.residual or moves):
+            return {}
+        said, truths = [], []
+        for batch in batches:
+            output, truth = self.distribution.split(self(batch)), batch.targets
+            at = valid_steps(batch.inputs, batch.lengths)
+            if self.spec.steps_ahead is not None:
+                at = at.clone()
+                at[:, :-1] = False
+            said.append(output[at].double())
+            truths.append(truth[at].double())
+        forecast, truth = torch.cat(said), torch.cat(truths)
+        known = truth.isfinite()
+        found: dict[str, float] = {}
+        weight, bias = self.network.readout.weight, self.network.readout.bias
+        if self.spec.residual:
+            point = self.distribution.point(forecast)
+            squares = point[known].square().sum()
+            gain = float(((truth * point)[known].sum() / squares.clamp_min(1e-12)).clamp(0, 1)) if known.any() else 0.0
+            scaled = slice(None) if not isinstance(self.distribution, Gaussian) else slice(truth.shape[1])
+            weight[scaled] *= gain
+            bias[scaled] *= gain
+            forecast = forecast * gain
+            found["gain"] = gain
+        if moves:
+            found["conformal"] = self._move_quantiles(forecast, truth, known)
+        return found
+
+    def _move_quantiles(self, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
+        """Moves the quantiles ``(n, size, levels)`` of each number by what they lack; returns the largest move."""
+        assert isinstance(self.distribution, Quantiles)
+        bias = self.network.readout.bias.view(len(self.distribution.levels), -1)
+        largest = 0.0
+        for value in range(truth.shape[1]):
+            error = (truth[:, value, None] - forecast[:, value])[known[:, value]].sort(0).values
+            number = len(error)
+            if number < FEWEST_CASES:
+                continue
+            for place, level in enumerate(self.distribution.levels):
+                # the next one outwards of n + 1 places, as one more value is to come
+                rank = math.ceil(level * (number + 1)) if level > 0.5 else math.floor(level * (number + 1))
+                rank = round(level * (number + 1)) if level == 0.5 else rank
+                move = error[min(max(rank, 1), number) - 1, place]
+                bias[place, value] += move
+                largest = max(largest, abs(float(move)))
+        return largest
 
     def metrics(self) -> dict[str, Metric]:
         if self._plain:
@@ -351,11 +410,9 @@ class Forecasting(Task):
 
     # ---- steps ------------------------------------------------------------------------------------
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if batch.origin is None:
-            super().validation_step(batch, batch_idx)
-        else:
-            self._score(self.scores["val"], self.forecast(batch), batch)
+    def answer(self, batch: Batch) -> Tensor:
+        """The output at every step, or the forecast at the last one."""
+        return super().answer(batch) if batch.origin is None else self.forecast(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.origin is not None:
@@ -413,6 +470,8 @@ def shown_digits(values: Tensor) -> np.ndarray:
     return np.where(np.isfinite(found), np.round(found * unit) / unit, found)
 
 
+FEWEST_CASES = 10
+"""Of validation, by which a quantile is moved."""
 REPORTED_STEPS = (1, 10, 50, 100, 200, 500, 1000)
 
 

@@ -227,6 +227,15 @@ class Task(LightningModule, ABC):
             for name, parts in self._judged.items()
         }
 
+    def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
+        """Corrects what the best weights say by the validation part, once, after training: in the weights themselves,
+        so that whatever uses them has it.
+
+        Returns:
+            What was corrected, by name; empty where nothing was.
+        """
+        return {}
+
     def combine(self, outputs: Tensor) -> Tensor:
         """What several networks put out together: ``(members, …)`` to ``(…)``, real values as their mean."""
         return outputs.mean(0)
@@ -306,8 +315,13 @@ class Task(LightningModule, ABC):
                 self.logger.log_metrics({"step/loss": value}, self.global_step)
         return loss
 
+    def answer(self, batch: Batch) -> Tensor:
+        """What is scored of a batch: the network's output by default."""
+        output: Tensor = self(batch)
+        return output
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score(self.scores["val"], self(batch), batch)
+        self._score(self.scores["val"], self.answer(batch), batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """What the network puts out, as :meth:`forward`; :meth:`predictions` makes a table of it."""

@@ -79,26 +79,26 @@ def _(data: UCR) -> dict[str, Any]:
 
 @preprocessing.register
 def _(data: SeriesData) -> dict[str, Any]:
-    columns = data.panel.columns
-    ahead = data.horizon if data.strategy == "direct" else 1
-    values = [*columns.target, *columns.past]
-    names = [
-        *values,
-        *(f"{name} +{step}" for step in range(1, ahead + 1) for name in columns.known),
-        *(f"{wave} {name} +1" for name in data.calendar for wave in ("sin", "cos")),
-        *(f"{name} is missing" for name in values if data.missing == "mask"),
-    ]
+    layout, columns = data.layout, data.layout.of
+    scaling = {
+        "global": "",
+        "last": "; a target is its difference from the value before, divided by its spread",
+        "mean": f"; a target is its difference from the mean of the last {layout.averaged}, divided by its spread",
+        "seasonal": f"; a target is its difference from the value {layout.season} before, divided by its spread",
+    }
     return {
         "kind": "series",
-        "names": names,
-        "log": list(columns.target) if data.log else [],
+        "names": list(layout.features),
+        "log": list(columns.target) if layout.log else [],
         "scaling": [
             {"series": name, "columns": columns.numbers, "shift": shift.tolist(), "scale": scale.tolist()}
             for name, shift, scale in zip(data.panel.names, *data.moments, strict=True)
         ],
-        "rule": "a step's features in the order of names, where +n is n steps later; a column is (x - shift) / scale "
-        "of its series, after the natural logarithm where it is in log; a missing value is the one before, or 0 where "
-        "there is none",
+        "window_scaling": layout.window_scaling,
+        "spread": list(layout.spread),
+        "rule": "a step's features in the order of names, where +n is n steps later, and the calendar that of the "
+        "next step; a column is (x - shift) / scale of its series, after the natural logarithm where it is in log; a "
+        f"missing value is the one before, or 0 where there is none{scaling[layout.window_scaling]}",
     }
 
 
@@ -133,11 +133,17 @@ def _(task: Forecasting, data: SequenceData) -> dict[str, Any]:
     found = {"kind": "values", "names": _names(task), "unit": spec.unit, **_distribution(task.distribution)}
     if not isinstance(data, SeriesData):
         return found | _units(spec.scaling)
-    value = "output"
-    if data.residual_of != "none":
-        found["residual_of"] = data.residual_of
-        found["divisor"] = data._errors[data.residual_of].ravel().tolist()
-        value = f"(output * divisor + what {data.residual_of} forecasts, scaled)"
+    layout, value = data.layout, "output"
+    if layout.base != "none":
+        found["residual_of"] = layout.base
+        found["divisor"] = list(layout.divisor)
+        value = f"(output * divisor + what {layout.base} forecasts, scaled)"
+    if layout.ridge is not None:
+        found["linear"] = dict(layout.linear) | {
+            "layout": "weights of a step ahead: of the scaled value of now and those before; others: two harmonics "
+            "of each cycle of the calendar (sin, cos, sin of twice the angle, its cos) of the next step, then past "
+            "columns of now, then known columns of each step ahead; before a series begins its first value stands",
+        }
     exponential = ", then its exponential" if spec.scaling.log else ""
     where = "of its column and series in preprocessing"
     return found | {"rule": f"value = {value} * scale + shift {where}{exponential}"}

@@ -1,0 +1,275 @@
+"""The linear part of forecasts, the layout of windows, and what is decided where nobody said anything."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from rnnlab.cells.gru import GRU
+from rnnlab.data import linear
+from rnnlab.data.csv import CSV
+from rnnlab.data.layout import Layout
+from rnnlab.data.series_reader import History
+from rnnlab.errors import InputError
+from rnnlab.network import Network
+from rnnlab.spec import Batch
+from rnnlab.tasks.forecasting import Forecasting
+
+AUTO: dict[str, Any] = {"length": None, "log": None, "window_scaling": None, "linear": None, "calendar": None}
+
+
+def monthly(rows: int = 240, seed: int = 0, trend: float = 0.5) -> pl.DataFrame:
+    """A trend, a season, and noise that an autoregression tells a part of."""
+    rng = np.random.default_rng(seed)
+    month = np.arange(rows)
+    noise = np.zeros(rows)
+    for now in range(1, rows):
+        noise[now] = 0.8 * noise[now - 1] + rng.normal(0, 1)
+    values = 200 + trend * month + 10 * np.sin(2 * np.pi * month / 12) + noise
+    dates = (np.datetime64("2000-01") + month).astype("M8[D]")
+    return pl.DataFrame({"month": dates, "sales": values, "price": rng.normal(size=rows)})
+
+
+def written(tmp_path: Path, frame: pl.DataFrame, name: str = "data.csv") -> str:
+    frame.write_csv(tmp_path / name)
+    return str(tmp_path / name)
+
+
+def csv(path: str, **options: Any) -> CSV:
+    return CSV(**{"path": path, "target": "sales", "time": "month", "horizon": 3, **AUTO} | options)
+
+
+def everything(data: CSV, split: Any) -> Batch:
+    return data.split(split).batch(slice(None))
+
+
+def test_the_defaults_cover_the_season_and_beat_naive_forecasts(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()))
+    assert (data.length, data.calendar, data.base, data.layout.window_scaling) == (24, ("month",), "linear", "last")
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    shift, scale, _ = batch.origin.scales.unbind(1)
+    truth = batch.origin.actual[:, -3:]
+    errors = {
+        reference.name: float((batch.origin.references[:, number] * scale + shift - truth).abs().mean())
+        for number, reference in enumerate(data.spec.references)
+    }
+    assert errors["ridge"] < 0.8 * min(errors["persistence"], errors["seasonal_naive"])
+
+
+def test_a_new_network_forecasts_what_the_linear_part_does(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()))
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    assert data.spec.residual
+    # the network's zero is the linear forecast
+    ridge = [reference.name for reference in data.spec.references].index("ridge")
+    assert batch.origin.references[:, ridge].abs().max() < 1e-4
+
+
+def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
+    """Held against rows that are appended for the shrinkage, and solved by orthogonal directions."""
+    data = csv(written(tmp_path, monthly()), log=False)
+    training = data._training
+    scaled = training.scaled(False)
+    candidate = linear.Candidate(log=False, order=5, level=True, calendar=("month",), covariates=False)
+    part = linear.fit(training, scaled, candidate, 3, alpha=2.0)
+    assert part is not None
+    start, end = training.parts[0]
+    rows = np.arange(start + 4, end - 3)
+    x = linear._design(training, scaled, candidate, 3, rows, 0)
+    y = np.stack([scaled[rows + h, 0] - scaled[rows, 0] for h in (1, 2, 3)], 1)
+    z = (x - x.mean(0)) / x.std(0)
+    system = np.concatenate([z, np.sqrt(2.0) * np.eye(z.shape[1])])
+    solution = np.linalg.lstsq(system, np.concatenate([y - y.mean(0), np.zeros((z.shape[1], 3))]), rcond=None)[0]
+    expected = z @ solution + y.mean(0) + scaled[rows, 0][:, None]
+    times = training.times[None, rows + 1]
+    found = part.forecast(scaled[None], rows, times, training.columns, 3)[0, :, :, 0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    again = linear.Linear.from_plain(part.plain()).forecast(scaled[None], rows, times, training.columns, 3)
+    assert np.array_equal(again[0, :, :, 0], found)
+
+
+def test_the_mean_of_candidates_forecasts_the_mean_of_their_forecasts(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()), log=False, known=["price"])
+    training = data._training
+    scaled = training.scaled(False)
+    candidates = [
+        linear.Candidate(False, 5, True, ("month",), False),
+        linear.Candidate(False, 13, False, (), True),
+        linear.Candidate(False, 9, False, ("month",), True),
+    ]
+    parts = [linear.fit(training, scaled, candidate, 3, 1.0) for candidate in candidates]
+    assert all(part is not None for part in parts)
+    mean = linear._mean(parts, [(candidate, 1.0) for candidate in candidates])  # type: ignore[arg-type]
+    at = np.arange(20, 100)
+    times = training.times[None, at + 1]
+    said = [part.forecast(scaled[None], at, times, training.columns, 3) for part in parts if part is not None]
+    found = mean.forecast(scaled[None], at, times, training.columns, 3)
+    np.testing.assert_allclose(found, np.mean(said, 0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"log": True}, {"known": ["price"]}, {"missing": "mask"}], ids=str)
+def test_what_comes_after_the_training_part_changes_nothing_that_was_fitted(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    frame = monthly()
+    data = csv(written(tmp_path, frame), **options)
+    cut = int(np.searchsorted(data.panel.times, data.cuts[0]))
+    values = frame["sales"].to_numpy().copy()
+    values[cut:] = 1 + 1000 * np.random.default_rng(1).random(len(values) - cut)
+    other = csv(written(tmp_path, frame.with_columns(sales=values), "other.csv"), **options)
+    assert data.ridge is not None and other.ridge is not None
+    assert data.ridge.plain() == other.ridge.plain()
+    assert (data.log, data.length, data.calendar) == (other.log, other.length, other.calendar)
+    assert data.layout.spread == other.layout.spread
+    for a, b in zip(data.moments, other.moments, strict=True):
+        assert np.array_equal(a, b)
+    # and it is no law of a part that never changes
+    values[: cut // 2] += 7 * np.random.default_rng(2).random(cut // 2)
+    assert csv(written(tmp_path, frame.with_columns(sales=values), "third.csv"), **options).ridge.plain() != (  # type: ignore[union-attr]
+        data.ridge.plain()
+    )
+
+
+def test_what_comes_after_validation_changes_no_decision(tmp_path: Path) -> None:
+    frame = monthly()
+    data = csv(written(tmp_path, frame))
+    cut = int(np.searchsorted(data.panel.times, data.cuts[1]))
+    values = frame["sales"].to_numpy().copy()
+    values[cut:] = 1 + 1000 * np.random.default_rng(1).random(len(values) - cut)
+    other = csv(written(tmp_path, frame.with_columns(sales=values), "other.csv"))
+    assert data.state_dict() == other.state_dict()
+    for split in ("train", "val"):
+        assert torch.equal(everything(data, split).targets, everything(other, split).targets)
+
+
+def test_a_linear_part_that_fails_on_the_validation_part_gives_way(tmp_path: Path) -> None:
+    """What alternates in the training part and rests afterwards is forecast best by its last value."""
+    values = np.where(np.arange(240) % 2, 10.0, -10.0) + np.random.default_rng(0).normal(0, 0.1, 240)
+    values[190:] = 3 + np.random.default_rng(1).normal(0, 0.01, 50)
+    frame = monthly().with_columns(sales=values)
+    data = csv(written(tmp_path, frame), val_start="2016-01-01", test_start="2018-01-01")
+    assert data.base == "persistence" and not data.spec.residual
+    assert data.ridge is not None  # it is fitted all the same, and stands among the references
+    kept = csv(written(tmp_path, monthly()), val_start="2016-01-01", test_start="2018-01-01")
+    assert kept.base == "linear"
+
+
+@pytest.mark.parametrize("scaling", ["global", "last", "mean", "seasonal"])
+@pytest.mark.parametrize("part", ["ridge", "none"])
+def test_prediction_reads_windows_as_training_does(scaling: Any, part: Any, tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()), window_scaling=scaling, linear=part, known=["price"])
+    windows, reader = data.split("test"), data.reader
+    assert reader.layout is data.layout
+    batch = windows.batch(slice(None))
+    assert batch.origin is not None
+    panel = data.panel
+    for number, origin in enumerate(windows.place(slice(None))[1]):  # type: ignore[attr-defined]
+        now = int(origin) + 1
+        history = History(0, now, panel.values, np.zeros((now, 2), bool), panel.times)
+        window = reader.window(history, 3)
+        np.testing.assert_allclose(window.inputs, batch.inputs[number], rtol=0, atol=1e-6)
+        for ours, theirs in zip((window.shift[-1], window.scale[-1]), batch.origin.scales[number][:2], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert len(reader.features) == batch.inputs.shape[-1]
+
+
+@pytest.mark.parametrize("scaling", ["last", "mean", "seasonal"])
+def test_a_level_that_is_added_leaves_scaled_windows_as_they_are(scaling: Any, tmp_path: Path) -> None:
+    frame = monthly()
+    higher = frame.with_columns(pl.col("sales") + 1000)
+    options: dict[str, Any] = {"window_scaling": scaling, "linear": "none", "log": False}
+    one, other = (csv(written(tmp_path, f, f"{n}.csv"), **options) for n, f in enumerate((frame, higher)))
+    for split in ("train", "test"):
+        a, b = everything(one, split), everything(other, split)
+        torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=1e-4)
+        torch.testing.assert_close(a.targets, b.targets, rtol=0, atol=1e-3)
+
+
+def test_no_step_of_a_scaled_window_depends_on_a_later_value(tmp_path: Path) -> None:
+    frame = monthly()
+    data = csv(written(tmp_path, frame))
+    layout, (shift, scale) = data.layout, data.moments
+    rows = np.arange(layout.before + 24 + 3)[None]
+    values = data.panel.values[rows]
+    changed = values.copy()
+    changed[:, layout.before + 12 :] += 5
+    cuts = [layout.cut(each, None, data.panel.times[rows], shift, scale, 3) for each in (values, changed)]
+    for name in ("inputs", "base"):
+        a, b = (getattr(cut, name) for cut in cuts)
+        assert np.array_equal(a[:, :12], b[:, :12]) and not np.array_equal(a[:, 12:], b[:, 12:])
+
+
+def test_a_layout_is_the_same_after_plain_values(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()))
+    plain = data.reader.plain()["layout"]
+    again = Layout(**plain)
+    assert again.features == data.layout.features and again.before == data.layout.before
+    assert replace(again).ridge is not None
+
+
+def test_hours_have_a_day_and_a_week(tmp_path: Path) -> None:
+    rows = 24 * 7 * 6
+    hour = np.arange(rows)
+    weekend = (hour // 24 % 7) >= 5
+    load = 100 + 20 * np.sin(2 * np.pi * hour / 24) * ~weekend + np.random.default_rng(0).normal(0, 1, rows)
+    stamps = np.datetime64("2024-01-01T00") + hour
+    path = written(tmp_path, pl.DataFrame({"month": stamps.astype("M8[us]"), "sales": load}))
+    data = csv(path, horizon=12)
+    assert data.seasons == (24, 168) and data._season == 168
+    assert data.length == 168 and data.calendar == ("hour", "weekday")
+    assert data.autoregression.order > 24
+
+
+def test_quantiles_cover_their_share_of_what_they_were_corrected_by(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()), val_fraction=0.3)
+    options: dict[str, Any] = {"distribution": "quantiles"}
+    torch.manual_seed(0)
+    network = Network(data.spec.input, Forecasting.output(data.spec, **options), GRU, hidden_size=6)
+    task = Forecasting(network, data.spec, **options).eval()
+    batch = everything(data, "val")
+    before = task.measure([(task.forecast(batch), batch)])
+    corrected = task.calibrate([batch])
+    after = task.measure([(task.forecast(batch), batch)])
+    assert 0 <= corrected["gain"] <= 1 and corrected["conformal"] > 0
+    assert abs(after["coverage@80"] - 0.8) < 0.05 < abs(before["coverage@80"] - 0.8)
+
+
+def test_what_a_network_adds_is_left_out_where_it_adds_nothing(tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()))
+    torch.manual_seed(1)
+    task = Forecasting(Network(data.spec.input, data.spec.target, GRU, hidden_size=6), data.spec).eval()
+    batch = everything(data, "val")
+    with torch.no_grad():  # the very contrary of what is left
+        task.network.readout.weight.mul_(0)
+        task.network.readout.bias.copy_(-batch.targets[:, -1].mean(0))
+    assert task.calibrate([batch])["gain"] == 0
+    assert task.network.readout.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"linear": "ridge", "strategy": "recursive"}, ["model.linear=ridge", "data.strategy=direct"]),
+        ({"linear": "ridge", "residual_of": "persistence"}, ["model.linear=ridge", "data.residual_of=persistence"]),
+        ({"window_scaling": "last", "strategy": "recursive"}, ["data.window_scaling=last", "data.strategy=direct"]),
+        ({"window_scaling": "seasonal", "time": None}, ["data.window_scaling=seasonal", "data.period"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_one_line(options: dict[str, Any], named: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        csv(written(tmp_path, monthly().drop("price")), **options)
+    assert all(name in str(error.value) for name in named) and "\n" not in str(error.value)
+
+
+def test_candidates_have_a_season_among_their_lags() -> None:
+    for seasons, horizon in (((12,), 6), ((24, 168), 24), ((4,), 2)):
+        orders = linear.candidate_orders(seasons, horizon)
+        assert all(season + 1 in orders for season in seasons) and all(a < b for a, b in pairwise(orders))
