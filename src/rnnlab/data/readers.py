@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rnnlab.data.layout import Layout
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.text_reader import CorpusReader, TextReader
@@ -22,6 +23,8 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
         arguments = _of_before(arguments)
     if "lag" in arguments:
         arguments = _without_layout(arguments)
+    if "layout" in arguments:
+        arguments["layout"] = Layout(**arguments["layout"])
     return kinds[arguments.pop("reader")](**arguments)
 
 

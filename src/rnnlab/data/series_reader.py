@@ -96,10 +96,6 @@ class SeriesReader(Reader):
     short_series: ShortSeries = "error"
     naive_errors: tuple[tuple[float, ...], ...] = ()
 
-    def __post_init__(self) -> None:
-        if isinstance(self.layout, Mapping):  # of a checkpoint
-            object.__setattr__(self, "layout", Layout(**self.layout))
-
     @property
     def of(self) -> Columns:
         """The columns."""

@@ -438,7 +438,7 @@ class TrainedRun:
     def _forecast(self, reader: SeriesReader, inputs: Tensor, following: Tensor, ahead: int) -> Tensor:
         """``(batch, ahead, values × parameters)``."""
         assert isinstance(self.task, Forecasting)
-        if not reader.direct or reader.horizon == 1:
+        if self.spec.horizon is not None:
             return self.task.alone(inputs, ahead - 1, following if following.shape[-1] else None)
         forecast = self.task.distribution.split(self.task.network(inputs)[0][:, -1])
         forecast = forecast.unflatten(1, (reader.horizon, -1))[:, :ahead]
