@@ -1,9 +1,11 @@
 """The laws of data: every data set in ``conf/data`` keeps them, one's own included."""
 
+import inspect
 import pickle
 from dataclasses import MISSING, fields
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from rnnlab.data.classification import SHAPES, Classification
 from rnnlab.data.random import Random
-from rnnlab.data.sequence import SPLITS, Batches, BatchOrder, Sample, SequenceData, Split, stack
+from rnnlab.data.sequence import SPLITS, Batches, BatchOrder, Sample, SequenceData, Split, SplitName, StreamOrder, stack
 from rnnlab.data.sine import Sine
 from rnnlab.data.sine_notebook import NotebookSine
 from rnnlab.data.tokens import Tokens
@@ -497,12 +499,74 @@ def test_processes_share_what_is_evaluated_without_repetition(size: int, batch_s
         assert torch.cat(shards[0]).tolist() == list(range(size)), "in the data's own order"
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_the_loaders_of_several_processes_share_each_split(world: int) -> None:
+    def loaders(rank: int) -> tuple[Batches, Batches]:
+        data = Classification(num_samples=120, val_fraction=0.25, batch_size=4, noise=1.0)
+        trainer: Any = SimpleNamespace(global_rank=rank, world_size=world, overfit_batches=0)
+        data.trainer = trainer
+        return data.train_dataloader(), data.val_dataloader()
+
+    whole = Classification(num_samples=120, val_fraction=0.25, batch_size=4, noise=1.0)
+    train, val = zip(*map(loaders, range(world)), strict=True)
+    splits: list[tuple[Any, SplitName]] = [(train, "train"), (val, "val")]
+    for parts, split in splits:
+        met = [round(float(row.sum()), 4) for batches in parts for batch in batches for row in batch.inputs]
+        there = [round(float(row.sum()), 4) for row in whole.split(split).inputs]
+        assert set(met) == set(there) and len(set(there)) == len(there)
+        repeated = len(met) - len(there)
+        assert repeated == 0 if split == "val" else repeated < world * 4
+
+
+def test_a_pass_is_one_epoch_where_nobody_says_otherwise() -> None:
+    data = Sine(num_samples=10, batch_size=3)
+    assert [data.size(split) for split in SPLITS] == [8, 1, 1]  # one sequence is enough for a split
+    assert (data.batches_per_pass, data.batches_of_validation) == (3, 1)
+    with pytest.raises(InputError, match=r"num_samples=4 .* leaves no sequence for val: give more$"):
+        Sine(num_samples=4, batch_size=3)
+
+
+class Part:
+    """As much of a tensor as is asked on its way to a device."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.moved: dict[str, Any] = {}
+
+    def float(self) -> "Part":
+        return Part(torch.float32)
+
+    def to(self, device: torch.device, non_blocking: bool) -> "Part":
+        self.moved = {"device": device.type, "waits": not non_blocking}
+        return self
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("mps", True), ("cuda", False)])
+def test_a_batch_moves_to_its_device_as_that_needs_it(device: str, waits: bool) -> None:
+    def batch_of(parts: list[Part]) -> Any:
+        return SimpleNamespace(parts=parts, map=lambda function: batch_of([function(part) for part in parts]))
+
+    batch = batch_of([Part(torch.float32), Part(torch.float64), Part(torch.int64)])
+    transfer = inspect.unwrap(SequenceData.transfer_batch_to_device)  # whose check of types knows a batch
+    moved = transfer(Sine(num_samples=10), batch, torch.device(device), 0).parts
+    assert [part.moved for part in moved] == [{"device": device, "waits": waits}] * 3
+    # which has no double precision
+    assert [part.dtype for part in moved] == [
+        torch.float32, torch.float32 if device == "mps" else torch.float64, torch.int64,
+    ]  # fmt: skip
+
+
 def padding(batches: Batches) -> float:
     """Share of the steps that are padding."""
     served = list(batches)
     for batch in served:
         assert batch.lengths is not None and batch.inputs.shape[1] == batch.lengths.max(), "no longer than it needs"
     return 1 - sum(int(b.lengths.sum()) for b in served) / sum(b.inputs[..., 0].numel() for b in served)
+
+
+def test_streams_of_one_process_are_all_streams() -> None:
+    assert [rows.tolist() for rows in StreamOrder(7, 2)] == [[0, 4], [1, 5], [2, 6], [3]]
+    assert len(StreamOrder(7, 2)) == 4 and len(StreamOrder(6, 2)) == 3
 
 
 def test_bucketing_leaves_little_padding() -> None:

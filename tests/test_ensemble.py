@@ -60,6 +60,11 @@ def test_twice_the_same_member_is_that_member(data: str, train: Train) -> None:
     assert together.members[1] == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_ensemble_of_one_is_that_one(train: Train) -> None:
+    together = evaluate_together(members(train("instruments=none", "model.hidden_size=4")))
+    assert together.members == [pytest.approx(together.ensemble)]
+
+
 def test_an_ensemble_is_no_worse_than_its_mean_member_where_the_loss_is_convex(train: Train) -> None:
     runs = [train("data=classification", f"seed={seed}", "instruments=none") for seed in range(3)]
     together = evaluate_together(members(*runs))

@@ -20,7 +20,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
 from rnnlab.runs.members import best_seeds
 from rnnlab.runs.page import render
-from rnnlab.runs.records import find_runs
+from rnnlab.runs.records import find_runs, is_sweep
 from rnnlab.runs.statistics import estimate, holm, incomplete_beta, paired, t_quantile, t_two_sided
 from rnnlab.store import files
 
@@ -549,6 +549,17 @@ def test_numbers_stand_by_their_size_or_its_logarithm() -> None:
     lists = [[1, 2, 3], [32, 64, 128], [0.001, 0.002, 0.1], [8, 100, 128], [0, 1, 10], [1, 2], [1e-4, 1e-1]]
     by_ratio = in_node(f"{json.dumps(lists)}.map(evenerByRatio)")
     assert by_ratio == [False, True, True, False, False, False, True]
+
+
+def test_a_sweep_has_its_runs_not_far_below(tmp_path: Path) -> None:
+    run = tmp_path / "sweep" / "model=gru" / "seed=0" / "0"
+    run.mkdir(parents=True)
+    assert not is_sweep(tmp_path / "sweep")
+    (run / "status.json").write_text("{}")
+    assert is_sweep(tmp_path / "sweep") and is_sweep(str(tmp_path / "sweep" / "model=gru"))
+    assert not is_sweep(run)  # a run is none
+    assert not is_sweep(tmp_path)  # four levels above: nobody's home is searched for runs
+    assert not is_sweep(tmp_path / "none") and not is_sweep(run / "status.json")
 
 
 def test_find_runs_refuses_by_input_error(tmp_path: Path) -> None:
