@@ -170,13 +170,13 @@ def test_overlapping_windows_count_for_fewer() -> None:
     assert overlapping.high - overlapping.low > alone.high - alone.low  # type: ignore[operator]
     few = judge(forecast(0.5, n=20, horizon=6))
     assert few.state is Judgement.UNCERTAIN and few.low is None
-    assert "how sure can't be said from 20 windows, of which 6 in a row overlap" in few.text
+    assert "(too few for an interval: 20 windows, of which 6 in a row overlap)" in few.text
 
 
 def test_without_errors_of_each_sequence_the_text_says_so() -> None:
     verdict = judge(forecast(0.5, items={}))
     assert verdict.state is Judgement.BETTER and verdict.low is None
-    assert "how sure can't be said, since the mae of linear-ar is not known of each window" in verdict.text
+    assert "(no interval: of linear-ar only the mean mae is known)" in verdict.text
     assert judge(forecast(0.995, items={})).state is Judgement.UNCERTAIN
     assert judge(forecast(1.2, items={})).state is Judgement.NOT_BETTER
 
@@ -199,7 +199,7 @@ def test_the_monitored_score_decides_where_all_have_it() -> None:
     metrics = {**made.metrics, "test/mape": 4.0, "baseline/mape": 9.0, "baseline/linear_ar/mape": 5.0}
     verdict = judge(forecast(1.5, metrics=metrics, monitor="val/mape"))
     assert (verdict.score, verdict.state) == ("mape", Judgement.BETTER)
-    assert "since mape is not known of each window" in verdict.text
+    assert "(no interval: of linear-ar only the mean mape is known)" in verdict.text
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ def test_a_plateau_that_was_left_early_is_given_time() -> None:
 
 def test_what_was_learned_by_heart_is_not_at_chance() -> None:
     train, val = falling(2.1, 0.05), steadily(2.08, 3.6)
-    verdict = judge(classified(0.13, rows=rows(train, val)))
+    verdict = judge(classified(0.13, rows=rows(train, val), config={**CONFIG, "data.length": 50}))
     assert verdict.state is Judgement.UNCERTAIN
     assert verdict.seen == ("training went on getting better (loss 0.05), and validation was best in epoch 1 of 40",)
     assert said(verdict) == (
         "train data=remember_first seed=3 data.num_samples=20000 | "
-        "train data=remember_first seed=3 model.hidden_size=16 | "
-        "train data=remember_first seed=3 optimizer=adamw optimizer.weight_decay=0.1"
+        "train data=remember_first seed=3 data.length=12 | "
+        "train data=remember_first seed=3 model.hidden_size=16"
     )
 
 

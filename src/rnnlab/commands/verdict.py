@@ -28,8 +28,8 @@ def print_verdict(verdict: Verdict, path: Path, directory: str | None = None, wh
     out = console()
     text = f"{whose}: {verdict.text}" if whose else verdict.text
     _say("Verdict", text, f"bold {COLOURS[verdict.state]}")
-    for line in verdict.seen:
-        _say("Seen", line)
+    for number, line in enumerate(verdict.seen):
+        _say("" if number else "Seen", line)
     for number, advice in enumerate(verdict.next):
         _say("" if number else "Next", advice.answers)
         out.print(f"{INDENT}{command(advice, path, directory)}")  # in one piece, to be pasted

@@ -231,18 +231,17 @@ def _gain(evidence: Evidence, score: str, network: float, best: str, beside: flo
     ours, theirs = evidence.items.get("network"), evidence.items.get(best)
     named = shown_name(best)
     if score != evidence.score or ours is None or theirs is None or len(ours[0]) != len(theirs[0]):
-        what = score if score != evidence.score else f"the {score} of {named}"
-        return Gain(value, absolute, why=f"how sure can't be said, since {what} is not known of each {evidence.thing}")
+        return Gain(value, absolute, why=f"no interval: of {named} only the mean {score} is known")
     for items, whole in ((ours, network), (theirs, beside)):
         if not math.isclose(_mean(items), whole, rel_tol=1e-3, abs_tol=1e-6):
-            return Gain(value, absolute, why=f"how sure can't be said, since {score} is no mean over {evidence.thing}s")
+            return Gain(value, absolute, why=f"no interval: {score} is no mean over {evidence.thing}s")
     sign = 1.0 if rises else -1.0
     known = (ours[1] > 0) & np.isfinite(ours[0]) & np.isfinite(theirs[0])
     weights = ours[1][known].astype(float)
     better = sign * (ours[0][known] - theirs[0][known])
     count = blocks(len(weights), evidence.dependent, evidence.ordered)
     if count < FEWEST_BLOCKS:
-        few = f"how sure can't be said from {_count(len(weights), evidence.thing)}"
+        few = f"too few for an interval: {_count(len(weights), evidence.thing)}"
         overlapping = f", of which {evidence.dependent} in a row overlap" if evidence.dependent > 1 else ""
         return Gain(value, absolute, why=f"{few}{overlapping}", few=True)
     if absolute and evidence.dependent == 1 and np.isin(better, (-1, 0, 1)).all() and (weights == 1).all():
@@ -375,8 +374,9 @@ def _overfits(evidence: Evidence) -> _Cause | None:
     layers, dropout = evidence.config.get("model.num_layers"), evidence.config.get("model.dropout")
     advice: list[Advice | None] = []
     generated = "data.path" not in evidence.config and "data.download" not in evidence.config
-    if generated and isinstance(samples, int) and evidence.period is None:
+    if generated and isinstance(samples, int) and not evidence.ordered:
         advice.append(_again(evidence, "Does it need more sequences?", f"data.num_samples={10 * samples}"))
+        advice.append(_shorter(evidence))
     if isinstance(layers, int) and layers > 1 and dropout == 0:
         advice.append(_again(evidence, "Does dropout between the layers help?", "model.dropout=0.3"))
     if isinstance(hidden, int) and hidden > 8:
@@ -398,10 +398,7 @@ def _nothing_learned(evidence: Evidence, state: Judgement) -> _Cause | None:
         plateau = ("early_stopping.patience=null",)
         advice.append(_again(evidence, "Does it leave the plateau, if it is not stopped early?", *plateau))
     advice.append(_rates(evidence))
-    length = evidence.config.get("data.length")
-    if isinstance(length, int) and length > 10 and evidence.period is None:
-        shorter = f"data.length={max(5, length // 4)}"
-        advice.append(_again(evidence, "Does it learn the same over fewer steps?", shorter))
+    advice.append(_shorter(evidence))
     advice.append(_longer(evidence, 5) if not stopped else None)
     advice.append(_models(evidence))
     return _Cause("training, too, stayed at chance", tuple(advice))
@@ -485,6 +482,14 @@ def _longer(evidence: Evidence, times: int) -> Advice | None:
     if schedule.startswith("rnnlab.tasks.schedules"):  # it ended where the training was to end
         return _again(evidence, question, override)
     return Advice(words=("resume", override), answers=question)
+
+
+def _shorter(evidence: Evidence) -> Advice | None:
+    """Over fewer steps, where the length is the difficulty of a task and not a window of a series."""
+    length = evidence.config.get("data.length")
+    if not isinstance(length, int) or length <= 10 or evidence.ordered:
+        return None
+    return _again(evidence, "Does it learn the same over fewer steps?", f"data.length={max(5, length // 4)}")
 
 
 def _rates(evidence: Evidence) -> Advice | None:
