@@ -180,7 +180,7 @@ def test_products_are_zero_more_often_than_sums() -> None:
     """P(0) of two factors is 1 - (4/5)², and that of any sum with a single number in it is 1/5."""
     two = ModularArithmetic(num_samples=3000, min_length=3, length=3, operators=("*",))
     assert two.spec.class_frequencies[0] == pytest.approx(1 - 0.8**2, abs=0.03)
-    long = ModularArithmetic(num_samples=3000, min_length=39)
+    long = ModularArithmetic(num_samples=3000, min_length=39, length=39)
     assert long.spec.class_frequencies == pytest.approx([0.2] * 5, abs=0.03)
 
 

@@ -153,7 +153,9 @@ def test_the_best_of_several_baselines_counts() -> None:
     worse = judge(forecast(1.5))
     assert (worse.state, worse.baseline) == (Judgement.NOT_BETTER, "linear_ar")
     assert "not better than linear-ar: mae 1.5 beside 1, 50 % higher (95 % interval " in worse.text
-    assert judge(forecast(11.0)).text.startswith("not better than linear-ar: mae 11 beside 1, 11 times as large")
+    far = judge(forecast(11.0)).text
+    assert far.startswith("not better than linear-ar: mae 11 beside 1, 11 times as large (95 % interval 1")
+    assert " times, 200 test windows)" in far
 
 
 def test_an_interval_that_holds_zero_is_not_surely_better() -> None:

@@ -36,7 +36,7 @@ class AnBn(Diagnostic):
 
     num_samples: PositiveInt = 2000
     min_length: PositiveInt | None = 1
-    test_length: LengthRange | None = (41, 100)
+    test_length: LengthRange | None = (41, 50)
 
     @property
     def spec(self) -> DataSpec:

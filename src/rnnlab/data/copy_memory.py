@@ -41,7 +41,8 @@ class CopyMemory(Diagnostic):
         copied: symbols to remember.
     """
 
-    length: PositiveInt = 50
+    num_samples: PositiveInt = 10_000
+    length: PositiveInt = 10
     symbols: Annotated[int, Ge(2)] = 8
     copied: PositiveInt = 10
 

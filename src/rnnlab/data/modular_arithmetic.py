@@ -45,10 +45,10 @@ class ModularArithmetic(Diagnostic):
         InputError: an operator is there twice.
     """
 
-    num_samples: PositiveInt = 2000
-    length: PositiveInt = 39
+    num_samples: PositiveInt = 10_000
+    length: PositiveInt = 9
     min_length: PositiveInt | None = 1
-    test_length: LengthRange | None = (41, 500)
+    test_length: LengthRange | None = (11, 19)
     modulus: Annotated[int, Ge(2)] = 5
     operators: Annotated[Sequence[Operator], Len(1, 3)] = ("+", "-", "*")
 

@@ -35,7 +35,7 @@ class RememberFirst(Diagnostic):
     """
 
     num_samples: PositiveInt = 2000
-    length: PositiveInt = 50
+    length: PositiveInt = 20
     num_classes: Annotated[int, Ge(2)] = 8
 
     @property

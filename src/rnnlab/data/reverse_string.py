@@ -35,8 +35,9 @@ class ReverseString(Diagnostic):
     """
 
     num_samples: PositiveInt = 2000
+    length: PositiveInt = 10
     min_length: PositiveInt | None = 1
-    test_length: LengthRange | None = (41, 100)
+    test_length: LengthRange | None = (11, 20)
     symbols: Annotated[int, Ge(2)] = 2
 
     @property

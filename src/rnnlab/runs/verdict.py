@@ -435,7 +435,7 @@ def _trend(evidence: Evidence) -> _Cause | None:
         advice = _again(evidence, question, "data.residual_of=persistence")
     if advice is None:
         return None
-    return _Cause("the series has a trend, which leaves the range of its training part", (advice,))
+    return _Cause("the series has a trend: its level leaves the range that it began with", (advice,))
 
 
 def _season(evidence: Evidence, best: str) -> _Cause | None:
@@ -560,6 +560,8 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
     if gain.absolute:
         unit = " points" if _is_share(score) else ""
         ends = f"{_difference(score, low).removesuffix(unit)} to {_difference(score, high)}"
+    elif gain.value < -1:
+        ends = f"{_number(1 - high, 2)} to {_number(1 - low, 2)} times"
     elif gain.value > 0:
         ends = f"{_percent(low).removesuffix(' %')} to {_percent(high)}"
     else:
@@ -608,7 +610,11 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _percent(share: float) -> str:
-    digits = 0 if abs(share) >= 0.0995 else 1
+    """With as many digits as tell it from all of it: 12 %, 3.4 %, 99.97 %."""
+    size = abs(share)
+    digits = 0 if size >= 0.0995 else 1
+    if 0.99 < size < 1:
+        digits = min(4, int(-math.log10(1 - size)) - 1)
     return f"{100 * share:.{digits}f} %"
 
 
