@@ -273,3 +273,38 @@ def test_candidates_have_a_season_among_their_lags() -> None:
     for seasons, horizon in (((12,), 6), ((24, 168), 24), ((4,), 2)):
         orders = linear.candidate_orders(seasons, horizon)
         assert all(season + 1 in orders for season in seasons) and all(a < b for a, b in pairwise(orders))
+
+
+# ---- clocks that are changed --------------------------------------------------------------------------
+
+
+def local_hours(days: int = 366, minutes: int = 60) -> np.ndarray:
+    """Local time stamps as meters write them: an hour is left out in March, and one is there twice in October."""
+    steps = np.arange(0, days * 1440, minutes)
+    utc = np.datetime64("2024-01-01T00:00", "m") + steps
+    summer = (utc >= np.datetime64("2024-03-31T01:00")) & (utc < np.datetime64("2024-10-27T01:00"))
+    return utc + np.where(summer, 120, 60)
+
+
+@pytest.mark.parametrize("minutes", [60, 15])
+def test_an_hour_that_daylight_saving_moves_is_no_gap(minutes: int, tmp_path: Path) -> None:
+    stamps = local_hours(330, minutes)
+    load = np.sin(np.arange(len(stamps)) * 2 * np.pi * minutes / 1440) + 3
+    path = written(tmp_path, pl.DataFrame({"month": stamps.astype("M8[us]"), "sales": load}))
+    data = csv(path, linear="none", length=8, log=False, window_scaling="global")
+    assert len(data.panel.values) == len(stamps)
+    assert "daylight saving, an hour left out on 2024-03-31 and there twice on 2024-10-27" in data.spec.note
+    history, _ = data.reader.histories(Path(path).read_text() and pl.read_csv(path))
+    assert history[0].now == len(stamps)
+    lines = Path(path).read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("2024-03-31T01")) - 3
+    arrivals = list(data.reader.stream(iter([lines[0], *lines[at : at + 20]]), "a stream"))
+    assert len(arrivals) == 20 and not any(arrival.silent for arrival in arrivals if arrival)
+
+
+def test_another_hour_that_is_missing_is_a_gap(tmp_path: Path) -> None:
+    stamps = local_hours(60)
+    for wrong in (np.delete(stamps, 500), np.insert(stamps, 500, stamps[500])):
+        path = written(tmp_path, pl.DataFrame({"month": wrong.astype("M8[us]"), "sales": np.arange(len(wrong)) + 1.0}))
+        with pytest.raises(InputError, match=r"comes 2 steps after|is there already"):
+            csv(path, linear="none")

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ROWS = 50_000
-"""At most so many origins are fitted, evenly spaced: more change no digit that matters."""
+ROWS, NUMBERS = 50_000, 4_000_000
+"""At most so many origins are fitted, evenly spaced, and so many lags of all of them together."""
+MANY = 48
+"""Lags from which on all steps ahead are fitted to the same origins, at once."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def fit(
     targets = range(1, steps + 1) if direct else (1,)
     if order is None:
         order = _best_order(x, unknown, parts, longest)
+    if direct and unknown is None and order > MANY:
+        return _at_once(x, parts, steps, order)
     constants, weights = [], []
     for ahead in targets:
         origins = _origins(parts, order, ahead)
@@ -69,10 +73,22 @@ def fit(
     return Autoregression(np.array(constants), np.stack(weights), steps)
 
 
+def _at_once(x: np.ndarray, parts: list[tuple[int, int]], steps: int, order: int) -> Autoregression:
+    origins = _origins(parts, order, steps)
+    found = []
+    for value in range(x.shape[1]):
+        matrix, _ = _equations(x, None, origins, order, 1, value)
+        truth = x[origins[:, None] + np.arange(1, steps + 1), value].astype(np.float64)
+        found.append(np.linalg.lstsq(matrix, truth, rcond=None)[0].T)
+    solution = np.stack(found, -1)
+    return Autoregression(solution[:, 0], solution[:, 1:], steps)
+
+
 def _origins(parts: list[tuple[int, int]], order: int, ahead: int) -> np.ndarray:
     rows = [np.arange(start + order - 1, end - ahead) for start, end in parts if end - ahead > start + order - 1]
     every = np.concatenate(rows) if rows else np.zeros(0, np.int64)
-    return every[np.linspace(0, len(every) - 1, ROWS).round().astype(np.int64)] if len(every) > ROWS else every
+    most = min(ROWS, max(10 * order, NUMBERS // order))
+    return every[np.linspace(0, len(every) - 1, most).round().astype(np.int64)] if len(every) > most else every
 
 
 def _equations(

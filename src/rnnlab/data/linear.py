@@ -31,9 +31,9 @@ SHRINKAGE = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Candidates of what is added to the diagonal, where each feature has the variance 1."""
 LAGS = (1, 3, 5, 9, 13, 25)
 """Candidates where no season is known."""
-LONG_SEASON = 60
-"""Steps of a season of which no more than one fits among the lags."""
-CHOOSING, FITTING = 8_000, 50_000
+LONG_SEASON, LONGEST_SEASON = 60, 200
+"""Steps of a season of which no more than one fits among the lags, and of one that is left to the calendar."""
+CHOOSING, FITTING = 6_000, 30_000
 """At most so many origins are looked at, evenly spaced."""
 FEWEST = 12
 """Origins that a fit needs."""
@@ -218,12 +218,13 @@ def candidate_orders(seasons: Sequence[int], horizon: int) -> list[int]:
     """Numbers of lags that are tried: a season and one step, as that is what a seasonal difference needs, two or three
     seasons, and a season before the last step ahead.
     """
+    seasons = [season for season in seasons if season <= LONGEST_SEASON]
     if not seasons:
         return list(LAGS)
-    found = {order for order in LAGS if order < seasons[0]}
-    for season in seasons:
-        found |= {season + 1, season + horizon + 1}
-        found |= {2 * season + 1, 3 * season + 1} if season < LONG_SEASON else set()
+    longest = max(seasons)
+    found = {season + 1 for season in seasons} | {longest + horizon + 1}
+    if longest < LONG_SEASON:  # a long one takes more time, and what is shorter than it tells less
+        found |= {order for order in LAGS if order < seasons[0]} | {2 * longest + 1, 3 * longest + 1}
     return sorted(found)
 
 

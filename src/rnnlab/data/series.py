@@ -427,7 +427,8 @@ class SeriesData(SequenceData):
     def cuts(self) -> np.ndarray:
         """``(3,)`` times: of the first validation target, of the first test target, and the first after the test."""
         panel = self.panel
-        times = panel.times if len(panel.names) == 1 else np.unique(panel.times)
+        # a clock that was set back shows an hour twice
+        times = np.maximum.accumulate(panel.times) if len(panel.names) == 1 else np.unique(panel.times)
         last = len(times) if self.end is None else int(np.searchsorted(times, self._time("end"), "right"))
         test = last - round(last * self.test_fraction)
         if self.test_start is not None:
@@ -462,7 +463,9 @@ class SeriesData(SequenceData):
         """``(series, 3)`` rows behind the training, validation and test part of each series."""
         panel = self.panel
         bounds = zip(panel.starts[:-1], panel.starts[1:], strict=True)
-        return np.array([start + np.searchsorted(panel.times[start:end], self.cuts) for start, end in bounds])
+        return np.array(
+            [start + np.searchsorted(np.maximum.accumulate(panel.times[start:end]), self.cuts) for start, end in bounds]
+        )
 
     def training_parts(self) -> list[tuple[int, int]]:
         """First row and end of the training part of each series."""

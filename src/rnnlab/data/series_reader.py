@@ -15,7 +15,7 @@ from rnnlab.data.reader import Arrival, Given, Reader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
 from rnnlab.files.dialect import Dialect, cells_of, column_names
-from rnnlab.files.frequency import Frequency
+from rnnlab.files.frequency import Frequency, clock_changes
 from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange, carry_forward, show
 from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
@@ -497,9 +497,10 @@ class SeriesReader(Reader):
 
     def _left_out(self, last: np.ndarray, time: np.generic, place: str) -> np.ndarray:
         """The times between two lines, where steps that are left out are filled in."""
-        if self.gaps == "ignore":
+        pair = np.concatenate([last, np.array([time], last.dtype)])
+        if self.gaps == "ignore" or (self.frequency.dated and clock_changes(pair, self.frequency).any()):
             return last[:0]
-        steps, whole = self.frequency.between(np.concatenate([last, np.array([time], last.dtype)]))
+        steps, whole = self.frequency.between(pair)
         due = self.frequency.after(last[0], np.ones(1, np.int64)).astype(last.dtype)
         if whole[0] and steps[0] == 1:
             return last[:0]

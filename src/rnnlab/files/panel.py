@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnlab.errors import InputError
-from rnnlab.files.frequency import Frequency, find_frequency
+from rnnlab.files.frequency import Frequency, clock_changes, find_frequency
 
 Gaps = Literal["error", "fill", "ignore"]
 Missing = Literal["error", "forward", "mask"]
@@ -186,6 +186,8 @@ def _inner(panel: Panel, differences: np.ndarray) -> np.ndarray:
 def _check_order(panel: Panel, source: str, column: str) -> None:
     steps = _inner(panel, np.diff(panel.times.astype(np.int64)))
     wrong = np.flatnonzero(steps <= 0)
+    if len(wrong) and panel.times.dtype.kind == "M":
+        wrong = wrong[~clock_changes(panel.times, find_frequency(panel.times, panel.starts))[wrong]]
     if not len(wrong):
         return
     first = int(wrong[0])
@@ -206,6 +208,11 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
     steps, whole = frequency.between(panel.times)
     steps, inside = _inner(panel, steps), np.ones(len(steps), bool)
     inside[panel.starts[1:-1] - 1] = False
+    changes = clock_changes(panel.times, frequency) & inside
+    if changes.any():
+        # by the clock an hour is missing or there twice, and by time none is
+        steps, whole = np.where(changes, 1, steps), whole | changes
+        panel.note = ", ".join(filter(None, (panel.note, _changes_in_words(panel, changes))))
     wrong, odd = np.flatnonzero(steps != 1), np.flatnonzero(inside & ~whole)
     if not len(wrong) and not len(odd):
         return panel
@@ -229,6 +236,18 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
         fill = f"data.gaps=fill makes the {'row that is' if missing == 1 else f'{missing:,} rows that are'} missing"
         raise InputError(f"{where} {steps[at]:,} steps after {before}, and {unit} is 1: {fill}, {ignore}")
     return _filled(panel, steps)
+
+
+def _changes_in_words(panel: Panel, changes: np.ndarray) -> str:
+    rows = np.flatnonzero(changes)
+    forward = panel.times[rows + 1] - panel.times[rows] > np.timedelta64(0, "us")
+    parts = []
+    for which, what in ((forward, "left out"), (~forward, "there twice")):
+        days = sorted({str(time.astype("M8[D]")) for time in panel.times[rows[which] + 1]})
+        if days:
+            more = f" and {len(days) - 2} other days" if len(days) > 2 else ""
+            parts.append(f"{what} on {', '.join(days[:2])}{more}")
+    return f"clocks were changed for daylight saving, an hour {' and '.join(parts)}: each row is a step"
 
 
 def _filled(panel: Panel, steps: np.ndarray) -> Panel:
