@@ -117,34 +117,14 @@ class Derived:
             handed[name] = value.contiguous()
         return env, handed
 
-    def on_rows(
-        self, program: Program, env: dict[Node, Any], steps: int, layout: Layout, stacked: bool
-    ) -> Sequence[Tensor]:  # fmt: skip
-        """Runs a program on the rows of so many steps, of all members."""
+    def on_rows(self, program: Program, env: dict[Node, Any], rows: int, stacked: bool) -> Sequence[Tensor]:
+        """Runs a program on so many rows, of each member where values are stacked."""
         values = [env[node] for node in program.given]
         if not stacked:
-            return program(values, steps * layout.every)
-        members, lanes = layout.members, layout.lanes
-        by_row = [node.kind > PARAMETERS for node in program.given]
+            return program(values, rows)
+        return vmap(lambda *own: tuple(program(own, rows)))(*values) if program.results else ()
 
-        def one(*own: Tensor) -> tuple[Tensor, ...]:
-            rows = [v.reshape(steps * lanes, *v.shape[2:]) if r else v for v, r in zip(own, by_row, strict=True)]
-            return tuple(program(rows, steps * lanes))
-
-        own = [
-            value.view(steps, members, lanes, *value.shape[1:]) if is_row else value
-            for value, is_row in zip(values, by_row, strict=True)
-        ]
-        if not program.results:
-            return ()
-        made = vmap(one, in_dims=tuple(map(int, by_row)))(*own)
-        return [
-            value.view(members, steps, lanes, *value.shape[2:]).transpose(0, 1).reshape(-1, *value.shape[2:])
-            if node.shape[:1] == (self.trace.marker,) else value
-            for node, value in zip(program.results, made, strict=True)
-        ]  # fmt: skip
-
-    def run(self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Any], stacked: bool) -> None:
+    def run(self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Any]) -> None:
         """Takes all rows from step ``begin`` to ``end``, or back.
 
         Args:
@@ -153,27 +133,38 @@ class Derived:
             end: a step.
             layout: of the rows.
             given: the buffers. Those named in ``of_block`` are of these steps alone.
-            stacked: whether parameters have an axis of members.
         """
         kernel, of_block = self.kernels[name], given.get("of_block", ())
-        before = begin * layout.every * self.itemsize
+        before = begin * layout.lanes * self.itemsize
         addresses = []
         for buffer, size in kernel.sizes.items():
             tensor = given.get(buffer)
             address = 0 if tensor is None else tensor.data_ptr()
             addresses.append(address - before * size if buffer in of_block else address)
         table = (ctypes.c_int64 * (layout.members * len(addresses)))(*addresses)
-        if stacked:
+        if layout.members > 1:
+            strides = [
+                self._stride(
+                    buffer, size, layout, (end - begin) * layout.lanes if buffer in of_block else layout.rows, given
+                )
+                for buffer, size in kernel.sizes.items()
+            ]
             by_member = np.ctypeslib.as_array(table).reshape(layout.members, -1)
-            by_member[:] = by_member[0]
-            for column, (buffer, size) in enumerate(kernel.sizes.items()):
-                if not size and buffer in given:
-                    stride = given[buffer][0].numel() * self.itemsize
-                    by_member[:, column] += stride * np.arange(layout.members)
+            by_member[:] = by_member[0] + self.itemsize * np.arange(layout.members)[:, None] * strides
         tiles, events = layout.tables(self.tile[name])
-        arguments = tiles.ctypes.data, layout.every, events.ctypes.data, ctypes.addressof(table)
-        function, work = self.function(name), layout.every * (end - begin) * self.numbers[name]
+        arguments = tiles.ctypes.data, layout.lanes, events.ctypes.data, ctypes.addressof(table)
+        function, work = self.function(name), (end - begin) * layout.members * layout.lanes * self.numbers[name]
         share_out(lambda first, last: function(begin, end, first, last, *arguments), len(tiles), work, tiles[:, 1])
+
+    def _stride(self, buffer: str, size: int, layout: Layout, rows: int, given: dict[str, Any]) -> int:
+        """Numbers from one member's to the next one's."""
+        if buffer in self.plan.parameters:
+            return given[buffer][0].numel()
+        if buffer.startswith(("start", "begun", "ended")):
+            return 0
+        if buffer.startswith("state"):
+            rows += layout.lanes
+        return size * (2 * layout.lanes if buffer.startswith("carry") else rows)
 
 
 class After:
@@ -228,28 +219,22 @@ class _Layer(Function):
         layout = dense(batch, x.shape[-2], members) if lengths is None else varying(lengths, x.shape[-2])
         env, handed = derived.of_parameters(tensors, stacked)
         given: dict[str, Any] = handed
-        env[found.x] = _rows_of(x, layout)
+        env[found.x] = _rows_of(x, layout, stacked)
         for node, drawn in draws.items():
-            env[node] = _rows_of(drawn.transpose(0, 1).flatten(2), layout).view(-1, *node.tail)
-        of_inputs = dict(
-            zip(
-                derived.of_inputs.results,
-                derived.on_rows(derived.of_inputs, env, layout.steps, layout, stacked),
-                strict=True,
-            )
-        )
+            env[node] = _rows_of(drawn.transpose(0, 1).flatten(2), layout, stacked).view(-1, *node.tail)
+        made = derived.on_rows(derived.of_inputs, env, layout.rows, stacked)
+        of_inputs = dict(zip(derived.of_inputs.results, made, strict=True))
         for name, node in p.inputs.items():
             given[name] = of_inputs[node].to(x.dtype).contiguous()
         states = []
         for number, start in enumerate(starts):
-            width, every = width_of(found.states[number]), layout.every
-            whole = x.new_empty(every + layout.total + 1, width)
+            width = width_of(found.states[number])
+            whole = x.new_empty(layout.total + members * layout.lanes + 1, width)
             flat = start.reshape(-1, width)
-            if layout.first is None:
-                whole[:every].copy_(flat)
-            else:
+            if layout.first is not None:
                 given[f"start{number}"] = flat = _and_zero(flat)
-                torch.index_select(flat, 0, layout.first, out=whole[:every])
+                flat = flat.index_select(0, layout.first)
+            _of_members(whole, layout)[:, : layout.lanes] = flat.view(members, layout.lanes, width)
             given[f"state{number}"] = whole
             states.append(whole)
         if p.output is None:
@@ -257,22 +242,21 @@ class _Layer(Function):
         blocks = layout.blocks(block_rows)
         if saving:
             given["saved"] = x.new_empty(layout.total, p.saved)
-            derived.run("forward", 0, layout.steps, layout, given, stacked)
+            derived.run("forward", 0, layout.steps, layout, given)
         else:
             # nobody reads what is kept: one block's memory will do
-            given["saved"], given["of_block"] = x.new_empty(blocks[0][1] * layout.every, p.saved), ("saved",)
+            given["saved"], given["of_block"] = x.new_empty(members * blocks[0][1] * layout.lanes, p.saved), ("saved",)
             for begin, end, _ in blocks:
-                derived.run("forward", begin, end, layout, given, stacked)
-        shape = x.shape[:-1]
-        rows_out = given["output"] if p.output is None else states[p.output][layout.every :]
-        output = _output(rows_out, layout, (*shape, derived.hidden))
-        last = tuple(_last(whole, layout, start) for whole, start in zip(states, starts, strict=True))
+                derived.run("forward", begin, end, layout, given)
+        rows_out = given["output"] if p.output is None else states[p.output]
+        output = _output(rows_out, layout, (*x.shape[:-1], derived.hidden), p.output is not None)
+        last = tuple(_last(whole, layout, start, stacked) for whole, start in zip(states, starts, strict=True))
         if saving:
             keep = {*derived.kept_inputs, *p.parameters, "saved", *(f"state{number}" for number in range(count))}
             ctx.given = {name: value for name, value in given.items() if name in keep}
             ctx.env = {node: value for node, value in env.items() if node.kind == PARAMETERS}
             ctx.of_rows = {node: of_inputs[node] for node in derived.read_after} | {found.x: env[found.x]}
-            if layout.unset is not None and len(layout.unset):
+            if layout.unset is not None:
                 for node, whole in zip(found.states, states, strict=True):
                     if node in p.rows_for_after:
                         whole.index_fill_(0, layout.unset, 0)
@@ -291,49 +275,53 @@ class _Layer(Function):
         found, p = derived.trace, derived.plan
         given: dict[str, Any] = dict(ctx.given)
         env: dict[Node, Any] = dict(ctx.env)
-        count, every = len(found.states), layout.every
+        count, members, lanes = len(found.states), layout.members, layout.lanes
         after = derived.after((ctx.needs_input_grad[5], *ctx.needs_input_grad[6 + count :]))
         for number, grad in enumerate(last):
             width = width_of(found.states[number])
-            given[f"carry{number}"] = carry = x.new_zeros(2, every, width)
+            given[f"carry{number}"] = carry = x.new_zeros(members, 2, lanes, width)
             if layout.final is None:
                 if grad is not None:
-                    carry[layout.steps % 2] = grad.reshape(every, width)
+                    carry[:, layout.steps % 2] = grad.reshape(members, lanes, width)
                 continue
-            ended = x.new_zeros(layout.members * layout.batch + 1, width)
+            ended = x.new_zeros(members * layout.batch + 1, width)
             if grad is not None:
                 ended[:-1] = grad.reshape(-1, width)
-            carry[:] = ended[layout.final]
+            carry[:] = ended[layout.final].view(members, 1, lanes, width)
             given[f"ended{number}"], given[f"begun{number}"] = ended, ended.clone()
         zeros = x.new_zeros(layout.total, derived.hidden) if direct is None else None
         given["tangent"] = zeros if direct is None else _rows_of(direct, layout)
-        most = ctx.blocks[0][1] * every
+        most = members * ctx.blocks[0][1] * lanes
         for name, node in p.edges.items():
             given[name] = x.new_empty(most, width_of(node))
         given["of_block"] = p.edges
         grad_rows = x.new_empty(layout.total + 1, x.shape[-1]) if after.of_x else None
         sums: list[Tensor] = []
         for begin, end, idle in reversed(ctx.blocks):
-            derived.run("backward", begin, end, layout, given, stacked)
-            low, high = begin * every, end * every
+            derived.run("backward", begin, end, layout, given)
+            low, high = begin * lanes, end * lanes
+            rows = (members, high - low) if stacked else (high - low,)
             for name, node in p.edges.items():
-                edge = given[name][: high - low]
+                edge = given[name][: members * (high - low)]
                 if idle is not None:
                     edge.index_fill_(0, idle, 0)
-                env[node] = edge.view(high - low, *node.tail)
+                env[node] = edge.view(*rows, *node.tail)
             for node in p.rows_for_after:
-                whole = given[f"state{found.states.index(node)}"] if node in found.states else ctx.of_rows[node]
-                env[node] = whole[low:high].view(high - low, *node.tail)
-            made = derived.on_rows(after.program, env, end - begin, layout, stacked)
+                if node in found.states:
+                    whole = _of_members(given[f"state{found.states.index(node)}"], layout)[:, low:high]
+                    env[node] = (whole if stacked else whole[0]).unflatten(-1, node.tail)
+                else:
+                    env[node] = ctx.of_rows[node][:, low:high] if stacked else ctx.of_rows[node][low:high]
+            made = derived.on_rows(after.program, env, high - low, stacked)
             if grad_rows is not None:
-                grad_rows[low:high] = made[0]
+                grad_rows[:-1].view(members, layout.rows, -1)[:, low:high] = made[0]
                 made = made[1:]
             # not in place: one may be a view of another
             sums = [torch.add(total, part) for total, part in zip(sums, made, strict=True)] if sums else list(made)
         grad_x = None if grad_rows is None else _output(grad_rows, layout, x.shape)
         starts = []
         for number, start in enumerate(rest[:count]):
-            first = given[f"carry{number}"][0]
+            first = given[f"carry{number}"][:, 0].reshape(members * lanes, -1)
             if layout.first is not None:
                 first = given[f"begun{number}"].index_copy_(0, layout.first, first)[:-1]
             starts.append(first.view(start.shape))
@@ -398,32 +386,45 @@ class UnrollModule(StepModule):
 # ---- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows_of(x: Tensor, layout: Layout) -> Tensor:
-    """``(…, batch, time, width)`` to ``(rows, width)``."""
+def _rows_of(x: Tensor, layout: Layout, stacked: bool = False) -> Tensor:
+    """``(…, batch, time, width)`` to ``(rows, width)``, or ``(members, rows, width)``."""
     if layout.places is not None:
-        return x.reshape(-1, x.shape[-1]).index_select(0, layout.places)
-    return x.movedim(-2, 0).reshape(layout.total, x.shape[-1])
+        rows = x.reshape(-1, x.shape[-1]).index_select(0, layout.places)
+    else:
+        rows = x.transpose(-3, -2).reshape(layout.total, x.shape[-1])
+    return rows.view(layout.members, layout.rows, -1) if stacked else rows
 
 
-def _output(rows: Tensor, layout: Layout, shape: tuple[int, ...]) -> Tensor:
-    """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding."""
-    if layout.row_of is not None:
-        rows[layout.total].zero_()
-        return rows.index_select(0, layout.row_of).view(shape)
-    *before, time, width = shape
-    return rows[: layout.total].view(time, *before, width).movedim(0, -2)
+def _of_members(states: Tensor, layout: Layout) -> Tensor:
+    """``(members, rows, width)`` of a buffer of states."""
+    return states[:-1].view(layout.members, layout.rows + layout.lanes, states.shape[1])
 
 
-def _last(whole: Tensor, layout: Layout, start: Tensor) -> Tensor:
+def _output(rows: Tensor, layout: Layout, shape: tuple[int, ...], states: bool = False) -> Tensor:
+    """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding;
+    or the states after all steps.
+    """
+    places = layout.state_of if states else layout.row_of
+    if places is not None:
+        rows[-1].zero_()
+        return rows.index_select(0, places).view(shape)
+    if states:
+        by_time = _of_members(rows, layout)[:, layout.lanes :]
+        by_time = by_time.unflatten(1, (layout.steps, layout.lanes))
+    else:
+        by_time = rows[:-1].view(layout.members, layout.steps, layout.lanes, -1)
+    return (by_time if len(shape) == 4 else by_time[0]).transpose(-3, -2)
+
+
+def _last(whole: Tensor, layout: Layout, start: Tensor, stacked: bool) -> Tensor:
     """The state after each sequence's last step."""
     if layout.after is None:
-        return whole[layout.total : layout.total + layout.every].clone().view(start.shape)
+        return _of_members(whole, layout)[:, layout.rows :].clone().view(start.shape)
     found = whole.index_select(0, layout.after).view(start.shape)
     if layout.begun is None:
         return found
-    axes = start.dim() - (layout.members > 1) - 1
-    begun = layout.begun.view(*start.shape[: start.dim() - axes], *[1] * axes)
-    return torch.where(begun, found, start)
+    before = 2 if stacked else 1
+    return torch.where(layout.begun.view(*start.shape[:before], *[1] * (start.dim() - before)), found, start)
 
 
 def _and_zero(rows: Tensor) -> Tensor:

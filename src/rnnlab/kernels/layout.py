@@ -22,7 +22,7 @@ PER_LANE = 4
 
 @dataclass(eq=False)
 class Layout:
-    """The rows of a batch, ``lanes`` for each member at each step: row ``(step * members + member) * lanes + lane``.
+    """The rows of a batch: for each member ``lanes`` at each step, row ``(member * steps + step) * lanes + lane``.
 
     Sequences are numbered ``member * batch + sequence``; ``members * batch`` stands for none.
 
@@ -32,18 +32,19 @@ class Layout:
         time: steps of the input.
         lanes: of a member.
         steps: until the last lane ends.
-        ends: the step at which each lane ends.
-        events: ``(number, 4)``: a step between two sequences, or after the last one, the row in a step, the sequence
-            that begins after it and the one that ended before it.
+        ends: the step at which each lane of each member ends.
+        events: ``(number, 4)``: a step between two sequences, or after the last one, its lane among those of all
+            members, the sequence that begins after it and the one that ended before it.
         places: for each row where its step stands in ``(members * batch * time)``; some step where it holds none.
             ``None`` where each sequence has a lane and all have ``time`` steps.
         row_of: the inverse; the number of rows beyond a sequence's end.
-        after: where the state after a sequence's last step stands among the states.
+        state_of: where the state after each step stands, among those before and after all steps of a member; likewise.
+        after: where the state after a sequence's last step stands there.
         begun: whether a sequence has a step; ``None`` where all have.
         first: the sequence with which each lane begins.
         final: the sequence with which each lane ends.
         idle: the rows that hold no step.
-        unset: those of them before which the state is none of a sequence.
+        unset: the states before those of them that come after no sequence.
     """
 
     members: int
@@ -55,6 +56,7 @@ class Layout:
     events: np.ndarray
     places: Tensor | None = None
     row_of: Tensor | None = None
+    state_of: Tensor | None = None
     after: Tensor | None = None
     begun: Tensor | None = None
     first: Tensor | None = None
@@ -65,38 +67,42 @@ class Layout:
     _blocks: dict[int, list[tuple[int, int, Tensor | None]]] = field(default_factory=dict)
 
     @property
-    def every(self) -> int:
-        """Rows of a step."""
-        return self.members * self.lanes
+    def rows(self) -> int:
+        """Of a member."""
+        return self.steps * self.lanes
 
     @property
     def total(self) -> int:
-        """Rows of all steps."""
-        return self.steps * self.every
+        """Rows of all members."""
+        return self.members * self.rows
 
     def tables(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tiles of so many rows, ``(row, end, member, first event, last event)``, and the events in their order."""
+        """Tiles of so many rows, ``(lane, end, member, first event, last event)``, and the events in their order."""
         if size not in self._tables:
-            rows = np.arange(0, self.every, size, dtype=np.int64)
+            first = np.arange(0, self.members * self.lanes, size, dtype=np.int64)
             tile = self.events[:, 1] // size
             order = np.lexsort((self.events[:, 0], tile))
-            bounds = np.searchsorted(tile[order], np.arange(len(rows) + 1))
-            columns = rows, self.ends.reshape(-1, size).max(1), rows // self.lanes, bounds[:-1], bounds[1:]
-            self._tables[size] = np.stack(columns, 1).astype(np.int64), np.ascontiguousarray(self.events[order])
+            bounds = np.searchsorted(tile[order], np.arange(len(first) + 1))
+            ends = self.ends.reshape(-1, size).max(1)
+            tiles = np.stack([first % self.lanes, ends, first // self.lanes, bounds[:-1], bounds[1:]], 1)
+            events = self.events[order]
+            events[:, 1] %= self.lanes
+            self._tables[size] = tiles.astype(np.int64), np.ascontiguousarray(events)
         return self._tables[size]
 
     def blocks(self, rows: int) -> list[tuple[int, int, Tensor | None]]:
-        """Stretches of steps with about so many rows of a member, and which rows hold no step."""
+        """Stretches of steps with about so many rows of a member, and which rows of all members hold no step."""
         size = max(1, rows // self.lanes)
         if size not in self._blocks:
             found: list[tuple[int, int, Tensor | None]] = []
+            member, row = (None, None) if self.idle is None else (self.idle // self.rows, self.idle % self.rows)
             for begin in range(0, self.steps, size):
                 end, idle = min(begin + size, self.steps), None
-                if self.idle is not None:
-                    low, high = begin * self.every, end * self.every
-                    cuts = torch.searchsorted(self.idle, torch.tensor([low, high])).tolist()
-                    idle = self.idle[cuts[0] : cuts[1]] - low if cuts[1] > cuts[0] else None
-                found.append((begin, end, idle))
+                if member is not None and row is not None:
+                    low, high = begin * self.lanes, end * self.lanes
+                    inside = (row >= low) & (row < high)
+                    idle = (member * (high - low) + row - low)[inside]
+                found.append((begin, end, idle if idle is not None and len(idle) else None))
             self._blocks[size] = found
         return self._blocks[size]
 
@@ -153,16 +159,18 @@ def _layout(lengths: np.ndarray, time: int, lanes: int, lane: np.ndarray, begin:
     """All ``(members, batch)``: the steps of each sequence, its lane, and where it begins."""
     members, batch = lengths.shape
     every, none = members * lanes, members * batch
-    row = (lane + lanes * np.arange(members)[:, None]).reshape(-1)
+    member = np.repeat(np.arange(members), batch)
+    lane = lane.reshape(-1)
+    row = member * lanes + lane
     begin, length = begin.reshape(-1), lengths.reshape(-1)
     end = begin + length
     steps = int(end[length > 0].max())
-    total = steps * every
+    rows, total = steps * lanes, members * steps * lanes
     used = np.flatnonzero(length > 0)
     used = used[np.lexsort((begin[used], row[used]))]
     last = np.append(row[used[1:]] != row[used[:-1]], True)
-    after = np.where(last, none, np.append(used[1:], none))
-    events = np.stack([end[used], row[used], after, used], 1).astype(np.int64)
+    following = np.where(last, none, np.append(used[1:], none))
+    events = np.stack([end[used], row[used], following, used], 1).astype(np.int64)
     ends, first, final = np.zeros(every, np.int64), np.full(every, none), np.full(every, none)
     ends[row[used[last]]] = end[used[last]]
     final[row[used[last]]] = used[last]
@@ -171,14 +179,20 @@ def _layout(lengths: np.ndarray, time: int, lanes: int, lane: np.ndarray, begin:
     # each step of each sequence
     owner = np.repeat(used, length[used])
     step = np.arange(len(owner)) - np.repeat(np.cumsum(length[used]) - length[used], length[used])
-    at, place = (begin[owner] + step) * every + row[owner], owner * time + step
-    places, row_of, held = np.full(total, place[0]), np.full(none * time, total), np.zeros(total + every, bool)
+    at, place = member[owner] * rows + (begin[owner] + step) * lanes + lane[owner], owner * time + step
+    places, row_of, held = np.full(total, place[0]), np.full(none * time, total), np.zeros(total, bool)
     places[at], row_of[place], held[at] = place, at, True
-    idle = np.flatnonzero(~held[:total])
-    held[end[used] * every + row[used]] = True
+    idle = np.flatnonzero(~held)
+    # of the states a member has those of one step more
+    state_of = np.full(none * time, total + every)
+    state_of[place] = at + (member[owner] + 1) * lanes
+    after = member * (rows + lanes) + end * lanes + lane
+    unset = np.zeros(total + every, bool)
+    unset[idle + idle // rows * lanes] = True
+    unset[after[used]] = False
     to = torch.from_numpy
     return Layout(
-        members, batch, time, lanes, steps, ends, events[events[:, 0] < steps], to(places), to(row_of),
-        to(end * every + row), None if len(used) == none else to(length > 0), to(first), to(final), to(idle),
-        to(np.flatnonzero(~held[:total])),
+        members, batch, time, lanes, steps, ends, events[events[:, 0] < steps], to(places), to(row_of), to(state_of),
+        to(after), None if len(used) == none else to(length > 0), to(first), to(final), to(idle),
+        to(np.flatnonzero(unset)),
     )  # fmt: skip

@@ -25,34 +25,54 @@ LEAST = 64
 
 
 def sum_of_products(a: Tensor, b: Tensor) -> Tensor | None:
-    """``aᵀ b`` of ``(rows, m)`` and ``(rows, n)``, both contiguous; ``None`` where that is left to PyTorch."""
-    rows, m = a.shape
-    n = b.shape[1]
-    if rows < LEAST or min(m, n) < 4 or a.dtype not in _NAMES or not (a.is_contiguous() and b.is_contiguous()):
+    """``aᵀ b`` of ``(…, rows, m)`` and ``(…, rows, n)``; ``None`` where that is left to PyTorch."""
+    rows, m = a.shape[-2:]
+    n = b.shape[-1]
+    if rows < LEAST or min(m, n) < 4 or not (_suits(a) and _suits(b)):
         return None
     function, tiles, turned = _function(m, n, _NAMES[a.dtype])
     if turned:
         a, b = b, a
-    c = a.new_zeros(a.shape[1], b.shape[1])
-    arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr()
-    share_out(lambda first, last: function(*arguments, first, last), tiles, m * n * rows)
-    return c.t() if turned else c
+    c = a.new_zeros(*a.shape[:-2], a.shape[-1], b.shape[-1])
+    if a.dim() == 2:
+        arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr()
+        share_out(lambda first, last: function(*arguments, first, last), tiles, m * n * rows)
+    else:
+        _each(lambda *pointers: function(rows, *pointers, 0, tiles), m * n * rows, a, b, c)
+    return c.transpose(-2, -1) if turned else c
 
 
 def rows_times(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor | None:
-    """``a b + bias`` of ``(rows, m)`` and ``(m, n)``; ``None`` where that is left to PyTorch."""
-    rows, m = a.shape
-    n = b.shape[1]
-    if rows < LEAST or n < 4 or a.dtype not in _NAMES or not a.is_contiguous():
-        return None
-    if bias is not None and (bias.shape != (n,) or not bias.is_contiguous()):
+    """``a b + bias`` of ``(…, rows, m)``, ``(…, m, n)`` and ``(…, n)``; ``None`` where that is left to PyTorch."""
+    rows, m = a.shape[-2:]
+    n = b.shape[-1]
+    if rows < LEAST or n < 4 or not _suits(a) or (bias is not None and bias.shape != (*b.shape[:-2], n)):
         return None
     function, size = _rows_function(m, n, _NAMES[a.dtype])
-    b, c = b.contiguous(), a.new_empty(rows, n)
-    bias = b.new_zeros(n) if bias is None else bias
-    arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr(), bias.data_ptr()
-    share_out(lambda first, last: function(*arguments, first, last), -(-rows // size), m * n * rows)
+    b, c = b.contiguous(), a.new_empty(*a.shape[:-1], n)
+    bias = b.new_zeros(*b.shape[:-2], n) if bias is None else bias.contiguous()
+    if a.dim() == 2:
+        arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr(), bias.data_ptr()
+        share_out(lambda first, last: function(*arguments, first, last), -(-rows // size), m * n * rows)
+    else:
+        _each(lambda *pointers: function(rows, *pointers, 0, -(-rows // size)), m * n * rows, a, b, c, bias)
     return c
+
+
+def _suits(a: Tensor) -> bool:
+    return a.dtype in _NAMES and a.stride(-1) == 1 and a.stride(-2) == a.shape[-1]
+
+
+def _each(run: Callable[..., None], work: int, *tensors: Tensor) -> None:
+    """``run`` for each member's tensors, by their addresses."""
+    first = [tensor.data_ptr() for tensor in tensors]
+    strides = [tensor.stride(0) * tensor.element_size() for tensor in tensors]
+
+    def some(begin: int, end: int) -> None:
+        for member in range(begin, end):
+            run(*(address + member * stride for address, stride in zip(first, strides, strict=True)))
+
+    share_out(some, len(tensors[0]), work * len(tensors[0]))
 
 
 _NAMES = {torch.float32: "float", torch.float64: "double"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from rnnlab.kernels.planning import is_multiple
 from rnnlab.kernels.products import rows_times, sum_of_products
@@ -128,22 +129,42 @@ def _item(values: Sequence[Any], number: int) -> Any:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b``: a weight's gradient, whose ``a`` has a column for each row of ``b``, or rows times a weight."""
-    if a.dim() == 2 and not torch._C._are_functorch_transforms_active():
-        found = sum_of_products(a.t(), b) if a.stride(0) == 1 else rows_times(a, b)
-        if found is not None:
-            return found
-    if a.dim() == 2 and a.stride(0) == 1 and 4 * b.shape[1] <= a.shape[0]:
-        return torch.mm(b.t(), a.t()).t()  # of few features that takes a quarter of the time
-    return torch.mm(a, b)
+    if torch._C._are_functorch_transforms_active():
+        return _OfMembers.apply(None, a, b)
+    found = sum_of_products(a.transpose(-2, -1), b) if a.stride(-2) == 1 else rows_times(a, b)
+    return torch.matmul(a, b) if found is None else found
 
 
 def affine(bias: Tensor, a: Tensor, b: Tensor, **options: Any) -> Tensor:
     """``a @ b + bias``."""
-    if not options and not torch._C._are_functorch_transforms_active():
-        found = rows_times(a, b, bias)
-        if found is not None:
-            return found
-    return torch.addmm(bias, a, b, **options)
+    if options:
+        return torch.addmm(bias, a, b, **options)
+    if torch._C._are_functorch_transforms_active():
+        return _OfMembers.apply(bias, a, b)
+    found = rows_times(a, b, bias)
+    if found is not None:
+        return found
+    return torch.addmm(bias, a, b) if a.dim() == 2 else torch.matmul(a, b) + bias.unsqueeze(-2)
+
+
+class _OfMembers(Function):
+    """A product under ``vmap``: for all members together, where none is differentiated."""
+
+    @staticmethod
+    def forward(bias: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+        return product(a, b) if bias is None else affine(bias, a, b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], bias: Tensor | None, a: Tensor, b: Tensor) -> tuple[Any, int]:
+        def every(tensor: Tensor, axis: int | None) -> Tensor:
+            return tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
+
+        a, b = every(a, in_dims[1]), every(b, in_dims[2])
+        return product(a, b) if bias is None else affine(every(bias, in_dims[0]), a, b), 0
 
 
 _DIRECT: dict[Any, Callable[..., Tensor]] = {
