@@ -543,8 +543,13 @@ class Tile:
         ):  # fmt: skip
             most *= 2
 
+        # no more at a time than registers hold
+        groups = -(-len(products) * self.rows // self.machine.accumulators) if products else 0
+
         def block(column: str, n: int) -> None:
-            found = self._products(products, column, n)
+            found: dict[Expr, str] = {}
+            for group in range(groups):
+                found |= self._products(products[group::groups], column, n)
 
             def row_of(row: str) -> None:
                 values: dict[Expr, str] = {}
@@ -735,8 +740,7 @@ def _time_of(name: str) -> str:
 
 def tile_rows(kernel: Kernel, real: str, machine: Machine) -> int:
     """Rows of a kernel's tiles."""
-    most = Tile("probe", kernel, real, 1, machine).most_products()
-    return 8 if most * 8 <= machine.accumulators else 4
+    return 8
 
 
 def print_kernel(name: str, kernel: Kernel, real: str, machine: Machine) -> str:

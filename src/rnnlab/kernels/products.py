@@ -28,7 +28,7 @@ def sum_of_products(a: Tensor, b: Tensor) -> Tensor | None:
     """``aᵀ b`` of ``(…, rows, m)`` and ``(…, rows, n)``; ``None`` where that is left to PyTorch."""
     rows, m = a.shape[-2:]
     n = b.shape[-1]
-    if rows < LEAST or min(m, n) < 4 or not (_suits(a) and _suits(b)):
+    if rows < LEAST or not (_suits(a) and _suits(b)):
         return None
     function, tiles, turned = _function(m, n, _NAMES[a.dtype])
     if turned:
@@ -46,7 +46,7 @@ def rows_times(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor | Non
     """``a b + bias`` of ``(…, rows, m)``, ``(…, m, n)`` and ``(…, n)``; ``None`` where that is left to PyTorch."""
     rows, m = a.shape[-2:]
     n = b.shape[-1]
-    if rows < LEAST or n < 4 or not _suits(a) or (bias is not None and bias.shape != (*b.shape[:-2], n)):
+    if rows < LEAST or not _suits(a) or (bias is not None and bias.shape != (*b.shape[:-2], n)):
         return None
     function, size = _rows_function(m, n, _NAMES[a.dtype])
     b, c = b.contiguous(), a.new_empty(*a.shape[:-1], n)
