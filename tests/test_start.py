@@ -1,9 +1,11 @@
 """`rnnlab start`: what it sees in files with quirks of their own, and that what it prints trains."""
 
 import datetime
+import importlib
 import json
 import math
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from rnnlab.__main__ import main as program
 from rnnlab.commands import start as start_command
 from rnnlab.commands import train as train_command
 from rnnlab.data.ts_file import read_ts
+from rnnlab.data.ucr_archive import _packaged
 from rnnlab.start.advice import LINES, Command, commands, lines, override
 from rnnlab.start.description import Description, Labelled, PlainText, Series, Unclear
 from rnnlab.start.look import look
@@ -498,6 +501,108 @@ def messages_without_a_header(folder: Path) -> Path:
 @case(Unclear, said="training refuses it")
 def five_rows(folder: Path) -> Path:
     return csv(folder / "five.csv", "day,sales", list(zip(DAYS, weekly(), strict=True))[:5])
+
+
+# ---- the files that packages carry, written out as CSV ------------------------------------------------
+
+
+SERIES_OF_STATSMODELS: dict[str, dict[str, Any]] = {
+    "co2": {"data.target": "co2", "data.time": "column 1", "data.missing": "forward"},
+    "copper": {"data.target": "WORLDCONSUMPTION", "data.time": "TIME"},
+    "danish_data": {"data.target": "lrm", "data.time": "period"},
+    "elec_equip": {"data.target": "STS.M.I7.W.TOVT.NS0016.4.000", "data.time": "DATE"},
+    "elnino": {"data.target": "value", "data.time": "date"},
+    "fertility": {"data.target": "value", "data.time": "time", "data.series": "series"},
+    "grunfeld": {"data.target": "value", "data.time": "year", "data.series": "firm"},
+    "interest_inflation": {"data.target": "Dp"},
+    "longley": {"data.target": "TOTEMP", "data.time": "YEAR"},
+    "macrodata": {"data.target": "realgdp"},
+    "nile": {"data.target": "volume", "data.time": "year"},
+    "sunspots": {"data.target": "SUNACTIVITY", "data.time": "YEAR"},
+}
+UNORDERED_OF_STATSMODELS = (
+    "anes96", "ccard", "china_smoking", "committee", "cpunish", "engel", "fair", "heart", "modechoice", "scotland",
+    "spector", "star98", "statecrime",
+)  # fmt: skip
+SORTED_OF_STATSMODELS = ("cancer", "randhie", "stackloss", "strikes")
+"""Whose rows are sorted, so that nobody can tell from the numbers that they are no series: it asks."""
+
+
+@pytest.mark.slow
+@pytest.mark.needs("datasets")
+def test_what_statsmodels_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    import pandas
+
+    for name in (*SERIES_OF_STATSMODELS, *UNORDERED_OF_STATSMODELS, *SORTED_OF_STATSMODELS):
+        table = importlib.import_module(f"statsmodels.datasets.{name}").load_pandas().data
+        file = tmp_path / f"{name}.csv"
+        table.to_csv(file, index=not isinstance(table.index, pandas.RangeIndex))
+        found = look(file)
+        if name in SERIES_OF_STATSMODELS:
+            assert isinstance(found, Series), name
+            columns = ("data.target", "data.time", "data.series", "data.missing")
+            keys = {key: value for key, value in found.keys.items() if key in columns}
+            assert keys.items() >= SERIES_OF_STATSMODELS[name].items(), name
+            assert keys.get("data.time") == SERIES_OF_STATSMODELS[name].get("data.time"), name
+        elif name in UNORDERED_OF_STATSMODELS:
+            assert isinstance(found, Unclear), name
+            assert "are the rows steps in time?" in found.questions[-1]
+        else:
+            assert any("in the order of time" in question for question in found.questions), name
+
+
+@pytest.mark.slow
+@pytest.mark.needs("datasets")
+def test_what_scikit_learn_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    from sklearn import datasets
+
+    for name in ("iris", "wine", "breast_cancer", "diabetes", "linnerud", "digits"):
+        file = tmp_path / f"{name}.csv"
+        getattr(datasets, f"load_{name}")(as_frame=True).frame.to_csv(file, index=False)
+        found = look(file)
+        if name == "digits":  # rows of 64 pixels: sequences, and data=digits has them as such
+            assert isinstance(found, Labelled)
+            assert (len(found.classes), found.lengths) == (10, (64, 64, 64))
+        else:
+            assert isinstance(found, Unclear), name
+
+
+@pytest.mark.slow
+@pytest.mark.needs("datasets")
+def test_what_aeon_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    carried = _packaged()
+    assert len(carried) >= 8
+    for name, files in carried.items():
+        assert files.test is not None
+        train, test = read_ts(files.train), read_ts(files.test)
+        known = Counter(train.labels)
+        found = look(files.train.parent)
+        assert isinstance(found, Labelled), name
+        assert (found.data, dict(found.classes), found.tested) == ("ucr", dict(known), len(test.labels)), name
+        channels, length = train.sequences[0].shape[1], len(train.sequences[0])
+        if length > 300:  # another one of the same kind, and slow to write
+            continue
+        # rows below each other, and where there is one channel of one length a row a sequence, as UCR's own .tsv
+        rows = [
+            (number, step, *values[step], label)
+            for number, (values, label) in enumerate(zip(train.sequences, train.labels, strict=True))
+            for step in range(len(values))
+        ]
+        header = ",".join(["sequence", "step", *(f"f{k}" for k in range(channels)), "class"])
+        written = [csv(tmp_path / f"{name}_long.csv", header, rows)]
+        if channels == 1 and all(len(values) == length for values in train.sequences):
+            wide = [(label, *values[:, 0]) for values, label in zip(train.sequences, train.labels, strict=True)]
+            header = ",".join(["class", *(f"t{k}" for k in range(length))])
+            written.append(csv(tmp_path / f"{name}_wide.csv", header, wide))
+            written.append(csv(tmp_path / f"{name}.tsv", "\t".join(map(str, wide[0])), wide[1:], "\t"))
+        for file in written:
+            found = look(file)
+            assert isinstance(found, Labelled), file.name
+            assert dict(found.classes) == dict(known), file.name
+            assert found.channels == channels, file.name
 
 
 # ---- what it sees -------------------------------------------------------------------------------------
