@@ -200,10 +200,7 @@ def date_and_clock(folder: Path) -> Path:
     )
 
 
-CASES["date_and_clock"].keys.update({"data.period": 48})
-
-
-@case(keys={"data.target": "price", "data.time": "week", "data.period": 52}, step="week", horizon=4)
+@case(keys={"data.target": "price", "data.time": "week"}, step="week", horizon=4)
 def weeks(folder: Path) -> Path:
     rows = [
         (

@@ -115,11 +115,13 @@ def _table_of(path: Path) -> Seen | None:
         if path.is_file():
             return open_table(path) if _is_table(path) else None
         files = _files(path)
+        if any(file.suffix.lower() == ".ts" for file in files):
+            return None
         tables = [file for file in files if file.suffix.lower() in TABLES]
         if len(files) == 1 or len(tables) == 1:
             file = (tables or files)[0]
             return open_table(file) if _is_table(file) else None
-        if 2 * len(tables) > len(files) and not any(file.suffix.lower() == ".ts" for file in files):
+        if 2 * len(tables) > len(files):
             return open_tables(path, tables)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from None

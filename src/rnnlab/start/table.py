@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, one_line
-from rnnlab.files.frequency import SEASONS
 from rnnlab.files.panel import Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import Profile, numbers, profile
@@ -562,8 +561,7 @@ class Seen:
         if not seasons and not candidates and step in ("step", "year"):
             seasons = find_seasons(values, ())
         period = None
-        by_name = SEASONS.get(panel.step_unit)
-        if seasons and by_name is None:
+        if seasons and not panel.seasons:  # which training would suggest by itself
             period = min(season.period for season in seasons)
             if int(np.median(sizes)) < 3 * period:
                 period = None
