@@ -1,6 +1,7 @@
 """The laws of data: every data set in ``conf/data`` keeps them, one's own included."""
 
 import inspect
+import os
 import pickle
 from dataclasses import MISSING, fields
 from itertools import chain
@@ -23,7 +24,7 @@ from rnnlab.data.sine_notebook import NotebookSine
 from rnnlab.data.tokens import Tokens
 from rnnlab.errors import InputError
 from rnnlab.runs.build import build
-from rnnlab.spec import IGNORED, valid_steps
+from rnnlab.spec import IGNORED, Batch, valid_steps
 
 CONFIGS = sorted((Path(__file__).parents[1] / "conf" / "data").glob("[!_]*.yaml"))
 every_data_set = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -594,6 +595,21 @@ def test_workers_serve_the_same_batches_and_leave_the_global_generator_alone(dat
     state = torch.get_rng_state()
     assert fingerprint(helped) == fingerprint(alone)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Signed(Split):
+    """Whose batches say which process has cut them."""
+
+    def batch(self, index: slice | Tensor) -> Batch:
+        return Batch(torch.full_like(self.inputs[index], os.getpid()), self.targets[index])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_cut_the_batches_where_there_are_any(workers: int) -> None:
+    x = torch.zeros(4, 1, 1, dtype=torch.int64)
+    cutters = {int(batch.inputs.max()) for batch in Batches(Signed(x, x), BatchOrder(4, 2, None, None), workers)}
+    assert len(cutters) == 1 and (cutters == {os.getpid()}) is (workers == 0)
 
 
 @pytest.mark.parametrize(

@@ -321,12 +321,13 @@ def test_what_must_be_durable_is_on_the_disk_before_it_takes_its_place(
 ) -> None:
     events: list[str] = []
     sync, move = os.fsync, os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (events.append("sync"), sync(descriptor)))
-    monkeypatch.setattr(files.os, "replace", lambda a, b: (events.append("move"), move(a, b)))
+    monkeypatch.setattr(files.os, "fsync", lambda *given: (events.append("sync"), sync(*given)))
+    monkeypatch.setattr(files.os, "replace", lambda *given, **at: (events.append("move"), move(*given, **at)))
     replace(tmp_path / "a", "1")
-    assert events == ["sync", "move"]
+    assert events[0] == "sync" and events.count("move") == 1 and events[-1] == "move"
+    events.clear()
     replace(tmp_path / "a", "2", durable=False)
-    assert events == ["sync", "move", "move"]
+    assert events == ["move"]
     assert (tmp_path / "a").read_text() == "2"
 
 

@@ -335,7 +335,7 @@ def test_series_of_other_data_are_known_by_their_names() -> None:
         (other.naive_errors, "naive_errors"),
     ):
         np.testing.assert_allclose(ours, np.array(trained[learned])[[2, 0]], rtol=1e-6)
-    np.testing.assert_allclose(other.linear.weights, trained["weights"], rtol=1e-6)
+    np.testing.assert_allclose(other.autoregression.weights, trained["weights"], rtol=1e-6)
     assert set(other._errors) == set(trained["errors"])
     for name, errors in other._errors.items():
         np.testing.assert_allclose(errors, trained["errors"][name], rtol=1e-6)
