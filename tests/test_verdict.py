@@ -329,7 +329,7 @@ def test_a_season_beyond_the_window() -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"data.window_scaling": "global"}, "data.window_scaling=last"),
+        ({"data.window_scaling": "global", "data.strategy": "direct"}, "data.window_scaling=last"),
         ({"data.residual_of": "none", "data.strategy": "direct"}, "data.residual_of=persistence"),
     ],
 )
@@ -340,6 +340,27 @@ def test_a_trend(config: dict[str, Any], words: str) -> None:
     assert said(verdict).startswith(f"train data=csv data.path=x.csv {words} | ")
     # what the data does about it already is not advised again
     assert not judge(forecast(1.5, drift=3.0, config={**made.config, "data.window_scaling": "last"})).seen
+
+
+def test_a_linear_forecast_that_is_better() -> None:
+    made = forecast(1.5)
+    verdict = judge(forecast(1.5, config={**made.config, "model.linear": "none"}))
+    assert verdict.seen == ("a linear forecast is better",)
+    assert said(verdict).startswith("train data=csv data.path=x.csv model.linear=ridge | ")
+    assert "model.linear" not in said(judge(forecast(1.5, config={**made.config, "model.linear": None})))
+
+
+def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:
+    made = forecast(1.5)
+    overrides = (*made.overrides, "trainer.max_steps=500")
+    verdict = judge(forecast(1.5, overrides=overrides, config={**made.config, "trainer.max_steps": 6000}))
+    assert "trainer.max_steps=6000" in said(verdict) and "=500" not in said(verdict)
+
+
+def test_few_updates_are_made_more_first() -> None:
+    verdict = judge(classified(0.13, rows=rows([2.08] * 8, [2.08] * 8), steps=400, budget=400))
+    assert verdict.state is Judgement.AT_CHANCE
+    assert said(verdict).startswith("resume trainer.max_steps=2000 | ")
 
 
 def test_a_test_on_longer_sequences() -> None:

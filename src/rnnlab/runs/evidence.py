@@ -56,11 +56,17 @@ def evidence(
         length=spec.length,
         period=spec.period,
         drift=_drift(data) if isinstance(data, SeriesData) else 0.0,
-        config=flat(config),
+        config={**flat(config), **_chosen(config, data)},
         choices=status.choices,
         overrides=status.overrides,
         config_dirs=status.config_dirs,
     )
+
+
+def _chosen(config: Mapping[str, Any], data: SequenceData) -> dict[str, Any]:
+    """What the data chose where its config leaves it open."""
+    values = {name: getattr(data, name, None) for name, given in config["data"].items() if given in (None, "auto")}
+    return {f"data.{name}": value for name, value in values.items() if isinstance(value, (int, float, str))}
 
 
 def _drift(data: SeriesData) -> float:

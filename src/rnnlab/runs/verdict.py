@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnlab.runs.budget import MAX_STEPS
+from rnnlab.runs.longer import KEYS
 from rnnlab.runs.statistics import LEVEL, t_quantile
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict
@@ -318,6 +320,7 @@ def _causes(evidence: Evidence, state: Judgement, best: str, gain: Gain) -> list
         lambda: _longer_test(evidence),
         lambda: _season(evidence, best),
         lambda: _trend(evidence),
+        lambda: _no_linear_part(evidence, best),
         lambda: _still_falling(evidence),
         lambda: _overfits(evidence),
         lambda: _nothing_learned(evidence, state),
@@ -397,9 +400,9 @@ def _nothing_learned(evidence: Evidence, state: Judgement) -> _Cause | None:
     if stopped and patience:
         plateau = ("early_stopping.patience=null",)
         advice.append(_again(evidence, "Does it leave the plateau, if it is not stopped early?", *plateau))
-    advice.append(_rates(evidence))
-    advice.append(_shorter(evidence))
-    advice.append(_longer(evidence, 5) if not stopped else None)
+    longer = None if stopped else _longer(evidence, 5)
+    few = evidence.steps < MAX_STEPS
+    advice += [longer if few else None, _rates(evidence), _shorter(evidence), longer]
     advice.append(_models(evidence))
     return _Cause("training, too, stayed at chance", tuple(advice))
 
@@ -425,17 +428,25 @@ def _trend(evidence: Evidence) -> _Cause | None:
         return None
     advice: Advice | None = None
     question = "Is it the level that the network can't follow?"
-    if evidence.config.get("data.window_scaling") in ("global", "none"):
+    direct = evidence.config.get("data.strategy") == "direct"
+    if evidence.config.get("data.window_scaling") == "global" and direct:
         advice = _again(evidence, question, "data.window_scaling=last")
     elif (
         "data.window_scaling" not in evidence.config
         and evidence.config.get("data.residual_of") == "none"
-        and (evidence.config.get("data.strategy") == "direct" or evidence.config.get("data.horizon") == 1)
+        and (direct or evidence.config.get("data.horizon") == 1)
     ):
         advice = _again(evidence, question, "data.residual_of=persistence")
     if advice is None:
         return None
     return _Cause("the series has a trend: its level leaves the range that it began with", (advice,))
+
+
+def _no_linear_part(evidence: Evidence, best: str) -> _Cause | None:
+    if best != "linear_ar" or evidence.config.get("model.linear") != "none":
+        return None
+    question = "Does the network add to a linear forecast, if it need not be one itself?"
+    return _Cause("a linear forecast is better", (_again(evidence, question, "model.linear=ridge"),))
 
 
 def _season(evidence: Evidence, best: str) -> _Cause | None:
@@ -469,6 +480,11 @@ def _again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = Fals
         and not key.startswith("hydra")
         and key.partition(".")[0] not in groups - {"seed", "monitor", "mode"}
     ]
+    # a run that was gone on with may have a larger budget than its command says
+    for number, override in enumerate(kept):
+        name = override.partition("=")[0].lstrip("+")
+        if name in KEYS and evidence.config.get(name) is not None:
+            kept[number] = f"{name}={evidence.config[name]}"
     directories = [word for place in evidence.config_dirs for word in ("--config-dir", place)]
     return Advice(words=("train", *(["-m"] if sweep else []), *directories, *kept, *overrides), answers=answers)
 
