@@ -51,7 +51,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["data.noise={a:1}"], ["data.noise={a: 1}", "number"]),
         (["trainer.num_threads={}"], ["trainer.num_threads={}", "'auto'"]),
         (["task.distribution={}"], ["task.distribution={}", "'gaussian'"]),
-        (["early_stopping=true"], ["early_stopping=true"]),
+        (["early_stopping=true"], ["early_stopping=true: must be a config with keys of its own"]),
         (["data=csv", "data.past=sales"], ["data.past=sales: must be a list, such as [sales]"]),
         (["seed={}"], ["seed={}"]),
         (["optimizer._partial_=1e9"], ["optimizer._partial_", "boolean"]),

@@ -1,5 +1,6 @@
 """The gradient at a state, of cells whose memory is a function of it, and of those that train no weights."""
 
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rnnlab.cells.lru import LRU
 from rnnlab.cells.mlstm import MLSTM
 from rnnlab.cells.s4d import S4D
 from rnnlab.data.sine import Sine
-from rnnlab.instruments.gradient_flow import full_sequences, gradient_norms
+from rnnlab.instruments.gradient_flow import GradientFlow, full_sequences, gradient_norms
 from rnnlab.network import Network
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
@@ -42,3 +43,19 @@ def test_it_is_the_gradient_at_a_state_that_is_handed_in(cell: Any) -> None:
         assert norms[0, t] > 0
     # and it leaves what is trained as it was
     assert asked == [True] * len(list(network.parameters())) + [False] * len(list(network.buffers()))
+
+
+@pytest.mark.parametrize("lowest", [0.4, 0.07, 0.02, 1e-9])
+def test_its_axis_has_numbers_whatever_its_range(lowest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    data = Sine(num_samples=30, length=12)
+    network = Network(data.spec.input, Forecasting.output(data.spec), ESN, hidden_size=5)
+    norms = torch.logspace(math.log10(lowest), math.log10(0.5), 12).repeat(1, 1)
+    monkeypatch.setattr("rnnlab.instruments.gradient_flow.gradient_norms", lambda *_: norms)
+    figure = GradientFlow().draw(Forecasting(network, data.spec).eval(), data, [])
+    figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    low, high = figure.axes[0].get_ylim()
+    labels = [label.get_text() for label in (*axis.get_ticklabels(), *axis.get_ticklabels(minor=True))
+              if label.get_text() and low <= label.get_position()[1] <= high]  # fmt: skip
+    assert 2 <= len(labels) <= 14 and len(set(labels)) == len(labels)

@@ -73,7 +73,9 @@ JOBS = [(model, seed) for model in MODELS for seed in SEEDS]
 def test_curves_are_those_of_the_ledger(ask: Ask, sweep: Path) -> None:
     for run in ask("runs"):
         metrics = json.loads((sweep / run / "metrics.json").read_text())
-        for score, shown in (("test/loss", "test/loss"), ("baseline/loss", "baseline (persistence)/loss")):
+        pairs = {"test/loss": "test/loss", "baseline/loss": "baseline (persistence)/loss"}
+        pairs["baseline/rollout/mse"] = "baseline (persistence)/rollout/mse"
+        for score, shown in pairs.items():
             ((_, step, value),) = ask("plugin/scalars/scalars", run=run, tag=f"when done/{shown}")
             assert (step, value) == (metrics["steps"], pytest.approx(metrics[score]))
         assert ask("plugin/scalars/scalars", run=run, tag="val/loss")

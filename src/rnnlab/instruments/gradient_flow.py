@@ -92,7 +92,10 @@ class GradientFlow(Instrument):
         grid[0, 0].set_yscale("log")
         low, high = grid[0, 0].get_ylim()
         grid[0, 0].set_ylim(max(low, high / DECADES), high)
-        grid[0, 0].minorticks_off()
+        if high / max(low, high / DECADES) < 100:
+            style.log_scale(grid[0, 0])
+        else:
+            grid[0, 0].minorticks_off()
         style.legend(fig, grid[0, 0], "outside right center", reverse=True)
         return fig
 

@@ -107,7 +107,8 @@ def log_scale(ax: Axes) -> None:
     """A logarithmic axis of scores, upwards, with numbers as they are written elsewhere: 0.02 and not 2 × 10⁻²."""
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(_ShortLogFormatter())
-    ax.yaxis.set_minor_formatter(_ShortLogFormatter())
+    # of a range of less than two decades a power of ten alone would be too few
+    ax.yaxis.set_minor_formatter(_ShortLogFormatter(minor_thresholds=(2, 0.5)))
 
 
 class _ShortLogFormatter(LogFormatterSciNotation):

@@ -107,7 +107,9 @@ class TensorBoard(Callback):
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():
             if _is_final(name):
-                shown = name.replace("baseline/", f"baseline ({self.baseline})/") if name.count("/") == 1 else name
+                score = name.removeprefix("baseline/")  # of the task's own; others' are baseline/NAME/score
+                named = score != name and ("/" not in score or score in metrics)
+                shown = f"baseline ({self.baseline})/{score}" if named else name
                 self.writer.add_scalar(tag(shown), value, metrics["steps"])
             elif name.startswith("val/"):  # of the weights that were kept; the curve's last point is another epoch's
                 self.writer.add_scalar(tag(f"best/{name}"), value, metrics["steps"])

@@ -405,6 +405,8 @@ def _allowed(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "is_instance_of":
         name = str(context["class"]).rpartition(".")[2]
         return "a list" if name == "Sequence" else f"a config that builds {_a(name)} ({TARGET}: …)"
+    if problem["type"] == "dict_type":
+        return "a config with keys of its own (KEY: …)"
     if problem["type"] == "sequence_str":
         return f"a list, such as [{shown(problem['input'])}]"
     if problem["type"] in ("too_short", "too_long"):
