@@ -297,6 +297,47 @@ def test_dropout_stands_between_layers_only() -> None:
     assert two.train().hidden(features())[0].all()
 
 
+def test_embeddings_are_dropped_by_channel_for_all_steps_and_tokens_by_step() -> None:
+    tokens = torch.randint(11, (BATCH, TIME))
+    read: list[Tensor] = []
+
+    def keep(network: Network) -> Tensor:
+        nn.init.constant_(network.encoder.weight, 1.0)
+        network.cells()[0].register_forward_pre_hook(lambda cell, arguments: read.append(arguments[0]))
+        network(tokens)
+        return read.pop()
+
+    input = InputSpec(vocabulary=11)
+    channels = keep(build("gru", input=input, embedding_size=50, embedding_dropout=0.4).train())
+    assert torch.equal(channels, channels[:, :1].expand_as(channels))
+    close(channels.unique(), torch.tensor([0.0, 1 / 0.6], dtype=torch.float64))
+    assert not torch.equal(channels[0], channels[1])
+    steps = keep(build("gru", input=input, embedding_size=50, token_dropout=0.4).train())
+    assert torch.equal(steps, steps[..., :1].expand_as(steps))
+    assert 0 < (steps == 0).float().mean() < 1
+    whole = keep(build("gru", input=input, embedding_size=50, token_dropout=0.4, embedding_dropout=0.4).eval())
+    assert (whole == 1).all()
+
+
+@pytest.mark.parametrize("target", [CLASS, TargetSpec("values", 5, tuple("abcde"))])
+def test_the_readout_drops_units_the_same_at_all_steps(target: TargetSpec) -> None:
+    network = build("gru", target=target, readout_dropout=0.5)
+    hidden = torch.ones(BATCH, TIME, network.hidden_size, dtype=torch.float64)
+    with torch.no_grad():
+        network.readout.weight.copy_(torch.randn_like(network.readout.weight))
+        plain, dropped = network.eval().read(hidden), network.train().read(hidden)
+    assert not torch.allclose(plain, dropped)
+    if network.readout_kind == "every":
+        close(dropped, dropped[:, :1].expand_as(dropped))
+
+
+def test_dropout_that_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model\.token_dropout=0\.1 drops tokens"):
+        build("gru", token_dropout=0.1)
+    with pytest.raises(InputError, match=r"model\.readout_dropout=0\.2: nothing is dropped"):
+        build("gru", readout_dropout=0.2, solver="ridge")
+
+
 @every_model
 @both_directions
 def test_a_learned_initial_state_learns(model: str, bidirectional: bool) -> None:

@@ -79,6 +79,19 @@ class LayerDropout(nn.Dropout):
         return super().forward(input.contiguous()) if self.training and self.p else input
 
 
+def masked(dropout: nn.Module, x: Tensor, part: Tensor) -> Tensor:
+    """A tensor times a mask that is drawn for a part of it and broadcast over the rest.
+
+    Args:
+        dropout: :class:`LayerDropout`, or what stands for it in a stack of members.
+        x: such as ``(batch, time, features)``.
+        part: of it, such as ``(batch, 1, features)``: of its shape is the mask.
+    """
+    if isinstance(dropout, nn.Dropout) and not (dropout.training and dropout.p):
+        return x
+    return x * dropout(torch.ones_like(part))
+
+
 @dataclass(frozen=True)
 class Layer:
     """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
@@ -101,6 +114,11 @@ class Network(nn.Module):
         bidirectional: each layer also reads the sequence from its own end; the
             outputs of both directions stand side by side.
         dropout: share of the units dropped between layers.
+        token_dropout: share of the tokens that are dropped: at these steps the embedding is zero.
+        embedding_dropout: share of the channels of the embedding, or of the features, that are dropped, the same ones
+            at all steps of a sequence ("variational": Gal and Ghahramani 2016, arXiv 1512.05287).
+        readout_dropout: share of the units that are dropped before the readout, for a prediction at every step the
+            same ones at all steps of a sequence.
         embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
         readout: for one prediction a sequence: the ``last`` valid step, the
             ``mean`` or ``max`` over the valid steps, or both (``mean_max``) side
@@ -141,6 +159,9 @@ class Network(nn.Module):
         num_layers: Annotated[PositiveInt, Le(1000)] = 1,
         bidirectional: bool = False,
         dropout: Fraction = 0.0,
+        token_dropout: Fraction = 0.0,
+        embedding_dropout: Fraction = 0.0,
+        readout_dropout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,
         readout: Literal["auto", "last", "mean", "max", "mean_max", "statistics", "vote"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
@@ -162,6 +183,18 @@ class Network(nn.Module):
         self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
         self.recompute = recompute
+        if token_dropout and input.vocabulary is None:
+            raise InputError(
+                f"model.token_dropout={token_dropout} drops tokens, and the input of this data is features: use "
+                "model.embedding_dropout"
+            )
+        shares = {"token": token_dropout, "embedding": embedding_dropout, "readout": readout_dropout}
+        for name, share in shares.items():
+            if share and solver == "ridge":
+                raise InputError(
+                    f"model.{name}_dropout={share}: nothing is dropped where the readout is solved in closed form "
+                    "(model.solver=ridge), and all else is as it was drawn"
+                )
         self.encoder: nn.Module = nn.Identity()
         size = input.features or 0
         if input.vocabulary is not None:
@@ -190,6 +223,9 @@ class Network(nn.Module):
             for layer in range(num_layers)
         )
         self.dropout = LayerDropout(dropout)
+        self.token_dropout = LayerDropout(token_dropout)
+        self.embedding_dropout = LayerDropout(embedding_dropout)
+        self.readout_dropout = LayerDropout(readout_dropout)
         self.initial = nn.ParameterList()
         if initial_state == "learned":
             for each in self.cells():
@@ -389,6 +425,8 @@ class Network(nn.Module):
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
         x = self.encoder(inputs)
+        x = masked(self.token_dropout, x, x[..., :1])
+        x = masked(self.embedding_dropout, x, x[:, :1])
         if self.convolutions is not None:
             x = self.convolutions(x, lengths)
             lengths = self.convolutions.lengths(lengths)
@@ -409,6 +447,7 @@ class Network(nn.Module):
     def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
         pooled = self.pool(hidden, lengths)
+        pooled = masked(self.readout_dropout, pooled, pooled[:, :1] if self.readout_kind == "every" else pooled)
         if self.readout.out_features <= NARROW and is_stacked():
             return across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
         return self.readout(pooled)
@@ -445,6 +484,10 @@ class Network(nn.Module):
             kind = type(self.encoder).__name__
             out = self.encoder.embedding_dim if isinstance(self.encoder, nn.Embedding) else self.encoder.out_features
             rows.append(Layer(kind, (None, length, out), _count(self.encoder)))
+        if self.token_dropout.p or self.embedding_dropout.p:
+            given = self.cells()[0].input_size if self.convolutions is None else self.convolutions.features
+            width = rows[-1].shape[-1] if rows else given
+            rows.append(Layer("Dropout", (None, length, width), 0))
         if self.convolutions is not None:
             steps = None if length is None else -(-length // self.convolutions.stride)
             kind = "Causal convolutions" if self.convolutions.causal else "Convolutions"
@@ -459,6 +502,8 @@ class Network(nn.Module):
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
         if self.readout_kind != "every":
             rows.append(Layer(POOLING[self.readout_kind], (None, self.readout.in_features), 0))
+        if self.readout_dropout.p:
+            rows.append(Layer("Dropout", rows[-1].shape, 0))
         shape = (None, length) if self.readout_kind == "every" else (None,)
         tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
         own = self.readout.bias.numel() if tied else _count(self.readout)

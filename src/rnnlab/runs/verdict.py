@@ -382,6 +382,12 @@ def _overfits(evidence: Evidence) -> _Cause | None:
         advice.append(_shorter(evidence))
     if isinstance(layers, int) and layers > 1 and dropout == 0:
         advice.append(_again(evidence, "Does dropout between the layers help?", "model.dropout=0.3"))
+    elif (
+        layers == 1
+        and evidence.config.get("model.readout_dropout") == 0
+        and evidence.config.get("model.solver") != "ridge"
+    ):
+        advice.append(_again(evidence, "Does dropout before the readout help?", "model.readout_dropout=0.3"))
     if isinstance(hidden, int) and hidden > 8:
         fewer = f"model.hidden_size={max(4, hidden // 4)}"
         advice.append(_again(evidence, "Do fewer units learn less by heart?", fewer))
