@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
@@ -175,6 +176,16 @@ def test_a_config_written_by_hand_is_read_as_yaml_means_it(text: str, config: An
     (tmp_path / "config.yaml").write_text(text)
     read = config_file.read(tmp_path / "config.yaml")
     assert config is None or read == config
+
+
+@pytest.mark.parametrize("text", ['a: "\\ud800"', '"\\udc80": 1', 'b: ["\\udfff"]'])
+def test_half_a_character_is_refused_whichever_parser_there_is(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(config_file.read, tmp_path / "config.yaml", text)
+    monkeypatch.setattr(config_file, "_Loader", yaml.SafeLoader)  # where PyYAML was built without libyaml
+    said = refused(config_file.read, tmp_path / "config.yaml", text)
+    assert said == "it has half a character (a surrogate)" or said.startswith("a key is '")
 
 
 # ---- metrics.json and metrics.csv --------------------------------------------------------------------
