@@ -87,6 +87,21 @@ def test_a_run_whose_process_is_gone_is_interrupted(
     assert read_run(run(tmp_path / "run", **facts)).state == state
 
 
+def test_a_cluster_says_how_a_job_is_that_was_handed_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def seen(directory: RunDirectory, told: Any) -> Any:
+        asked.append(directory.path)
+        return told.with_facts(state="failed", reason="out of time")
+
+    monkeypatch.setattr(records, "seen", seen)
+    submitted = {"slurm": {"name": "sweep", "index": 0}, "host": HERE, "pid": 2**22 + 1}
+    for state, found in (("queued", "failed"), ("running", "failed"), ("interrupted", "failed"), ("done", "done")):
+        record = read_run(run(tmp_path / state, state=state, **submitted))
+        assert record.state == found and record.reason == ("out of time" if found == "failed" else "")
+    assert asked == [tmp_path / state for state in ("queued", "running", "interrupted")]
+
+
 def test_damage_is_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run(tmp_path / "run", CONFIG)
     said = f"{path / 'metrics.json'}: the run is done, but has no finite val/mae"
