@@ -285,7 +285,7 @@ def summary() -> None:
 
 
 def _lines() -> Iterator[Line]:
-    from benchmarks.cells import BY_HAND, LIMITS, PARALLEL_LIMITS, PROMISED
+    from benchmarks.cells import OF_TORCH, LIMITS, PARALLEL_LIMITS, PROMISED
     from benchmarks.step import CONFIGS, TARGET, TINY
 
     cells = _read("cells").get("cases", []) or [
@@ -293,7 +293,7 @@ def _lines() -> Iterator[Line]:
         for case in _read("scaling").get("cases", [])
         if (case["device"], case["batch"]) == ("cpu", 32)
     ]
-    for name in BY_HAND:
+    for name in OF_TORCH:
         for hidden in sorted({case["hidden"] for case in cells if case["name"] == name}):
             own = [each for each in cells if (each["name"], each["hidden"]) == (name, hidden)]
             ratios = [each["ours"] / each["rival's"] for each in own if each["rival"].startswith("nn.")]

@@ -121,7 +121,7 @@ def test_sizes_types_and_devices_that_do_not_fit_are_refused(model: str) -> None
         r"shape \(3,\), and are torch.float32": torch.tensor([6.0, 6.0, 6.0]),
         "and are a list": [6, 6, 1],
     }
-    for run in (cell, cell.unroll, cell.outputs, lambda *arguments: recomputed(cell, *arguments)):
+    for run in (cell, cell.unroll, lambda *arguments: recomputed(cell, *arguments)):
         for said, wrong in wrong_inputs.items():
             with pytest.raises(InputError, match=said):
                 run(wrong, None, None)

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from rnnlab import kernels
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.members import member_blocks, stacking
+from rnnlab.cells.members import stacking
 from rnnlab.kernels.layer import Derived
 from rnnlab.runs.build import build
 
@@ -79,12 +79,6 @@ def test_a_member_that_is_no_number_leaves_the_others_alone() -> None:
     for k, finite in enumerate((True, False, True)):
         assert bool(output[k].isfinite().all()) is finite
         assert all(bool(gradient[k].isfinite().all()) for gradient in gradients) is finite
-
-
-@pytest.mark.parametrize(("time", "step_bytes"), [(1, 1), (50, 2**16), (37, 2**30), (16, 2**10)])
-def test_blocks_cover_every_step_once(time: int, step_bytes: int) -> None:
-    blocks = member_blocks(time, step_bytes)
-    assert [step for begin, end in blocks for step in range(begin, end)] == list(range(time))
 
 
 @pytest.mark.parametrize("name", ["gru", "rnn", "lstm"])

@@ -282,11 +282,7 @@ class Network(nn.Module):
         return [map_state(lambda zero: next(learned).expand_as(zero), state) for state in states]
 
     def forward(
-        self,
-        inputs: Inputs,
-        state: NetworkState | None = None,
-        lengths: Lengths | None = None,
-        with_state: bool = True,
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[Tensor, NetworkState]:
         """Predicts.
 
@@ -294,35 +290,25 @@ class Network(nn.Module):
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             state: one cell state a layer, as returned for the chunk before.
             lengths: ``(batch,)`` valid steps of each sequence, at least one where one prediction is made for it.
-            with_state: whether the new state is wanted: some cells are sooner without it.
 
         Returns:
             ``(batch, time, size)`` or, for one prediction a sequence,
             ``(batch, size)``; and the state to hand in with the next chunk
-            (empty for a bidirectional network, and where it is not wanted).
+            (empty for a bidirectional network).
 
         Raises:
             InputError: a state is handed to a bidirectional network; or a size, a type or a device doesn't fit.
         """
-        hidden, state = self.hidden(inputs, state, lengths, with_state)
+        hidden, state = self.hidden(inputs, state, lengths)
         return self.read(hidden, self.read_lengths(lengths)), state
 
     def hidden(
-        self,
-        inputs: Inputs,
-        state: NetworkState | None = None,
-        lengths: Lengths | None = None,
-        with_state: bool = True,
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[HiddenSequence, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
-        with_state = with_state and self.streams
-
-        def outputs(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-            return cell.outputs(x, start, lengths), ()
-
-        run = recomputed if self.recompute else Cell.__call__ if with_state else outputs
+        run = recomputed if self.recompute else Cell.__call__
         hidden, state = self.stack(run, inputs, self._starts(inputs, state, lengths), lengths)
-        return hidden, state if with_state else ()
+        return hidden, state if self.streams else ()
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Predicts as ``forward`` does for a chunk of one step, in half the time: by each cell's own ``step``, since

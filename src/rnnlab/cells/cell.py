@@ -23,9 +23,8 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     A cell says how its state starts and how one step updates it; ``unroll`` is
     then the definition of the layer. A faster path to the same values and
-    gradients may stand in ``_forward``, and one without the last state in
-    ``_outputs``: they are called with arguments that were checked, and only
-    where they apply. Transforms of ``torch.func``, forward-mode derivatives
+    gradients may stand in ``_forward``: it is called with arguments that were
+    checked, and only where it applies. Transforms of ``torch.func``, forward-mode derivatives
     and ``torch.jit.trace`` get the loop over ``step``; under ``torch.compile``
     a layer runs as it does without.
     """
@@ -91,22 +90,19 @@ class Cell(nn.Module, ABC, Generic[S]):
         return torch.stack(outputs, 1), state
 
     @final  # type: ignore[misc]  # nn.Module declares it as an attribute
-    def forward(
-        self, x: Features, state: S | None = None, lengths: Lengths | None = None, with_state: bool = True
-    ) -> tuple[HiddenSequence, S]:
+    def forward(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> tuple[HiddenSequence, S]:
         """As ``unroll``, by the fastest path that there is.
 
         Args:
             x: ``(batch, time, features)``; padding may hold anything, not-a-number included.
             state: of the step before the first; ``initial_state`` by default.
             lengths: ``(batch,)`` valid steps of each sequence, from 0 to ``time``.
-            with_state: whether the last state is wanted; else the initial one stands in its place.
 
         Raises:
             InputError: a size, a type or a device doesn't fit the cell (:mod:`rnnlab.cells.checks`).
         """
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return _uncompiled(self, x, state, lengths, with_state)
+            return _uncompiled(self, x, state, lengths)
         longest: int | None = x.shape[1]
         if not torch.jit.is_tracing() and not torch.compiler.is_exporting():  # type: ignore[attr-defined]
             longest = check_call(self, x, state, lengths)
@@ -119,22 +115,13 @@ class Cell(nn.Module, ABC, Generic[S]):
             return F.pad(output, (0, 0, 0, x.shape[1] - 1)), last
         if self.backend == "reference" or (is_transformed() and not is_stacked()):
             return self._unroll(x, start, lengths)
-        return self._forward(x, start, lengths) if with_state else (self._outputs(x, start, lengths), start)
-
-    @final
-    def outputs(self, x: Features, state: S | None = None, lengths: Lengths | None = None) -> HiddenSequence:
-        """The output of ``forward``, where the last state is of no use."""
-        return self(x, state, lengths, with_state=False)[0]
+        return self._forward(x, start, lengths)
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
         """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding."""
         if is_stacked():
             return derived_across_members(self, x, state, lengths)
         return run(self, x, state, lengths)
-
-    def _outputs(self, x: Features, state: S, lengths: Lengths | None) -> HiddenSequence:
-        """A faster path yet, without the last state."""
-        return self._forward(x, state, lengths)[0]
 
     # ---- what an observer asks ------------------------------------------------------------------
 

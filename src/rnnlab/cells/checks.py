@@ -27,6 +27,30 @@ def is_transformed() -> bool:
     )
 
 
+LOOP = "go through the loop over `step`: set model.cell.backend=reference"
+
+
+def refuse_twice(*grads: Tensor | None) -> None:
+    """Called first by a backward pass that can't be differentiated itself.
+
+    Args:
+        grads: of what the layer gave.
+
+    Raises:
+        RuntimeError: a second derivative or a batch of gradients is asked for.
+    """
+    refuse_batches(*grads)
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"second derivatives {LOOP}")
+
+
+def refuse_batches(*grads: Tensor | None) -> None:
+    """As :func:`refuse_twice`, where second derivatives are known."""
+    functions = torch._C._functorch
+    if any(g is not None and (functions.is_legacy_batchedtensor(g) or functions.is_batchedtensor(g)) for g in grads):
+        raise RuntimeError(f"batches of gradients (jacobian(vectorize=True), is_grads_batched) {LOOP}")
+
+
 def check_call(cell: "Cell[Any]", x: Tensor, state: Any, lengths: Tensor | None) -> int | None:
     """Holds the arguments of :meth:`Cell.forward` against the cell.
 

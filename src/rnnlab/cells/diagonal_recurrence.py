@@ -32,8 +32,8 @@ from jaxtyping import Inexact
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import refuse_batches
 from rnnlab.cells.cell import last_valid
+from rnnlab.cells.checks import refuse_batches
 from rnnlab.cells.members import across_members, is_stacked
 from rnnlab.shapes import Lengths, StateSequence, StateStep
 

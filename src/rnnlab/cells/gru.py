@@ -11,19 +11,15 @@ cuDNN the reset gate acts after the recurrent product, not before it, so that
 one product serves all three gates.
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, last_valid
-from rnnlab.cells.gru_members import gru_members
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.torch_kernels import Backend, run_kernel
-from rnnlab.kernels import run
+from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
@@ -64,12 +60,7 @@ class GRU(Cell[Tensor]):
         return h, h
 
     def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        if self.backend == "auto" and is_stacked():
-            output = across_members(gru_members, x.transpose(0, 1), state, *weights).transpose(0, 1)
-            return last_valid(output, state, lengths)
-        kernel = partial(run_kernel, torch.gru, weights)
-        return kernel(x, state, lengths) if self.backend == "torch" else run(self, x, state, lengths, kernel)
+        return derived_or_torchs(self, torch.gru, x, state, lengths)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """r, z, and the candidate's two products, of the input and of the state."""

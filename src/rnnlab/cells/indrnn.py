@@ -8,19 +8,15 @@ sees only its own past, so that its gradient through n steps is at most |u|ⁿ;
 units meet in the next layer, and it takes at least two layers to mix them.
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, last_valid
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import torch_uniform_
-from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.rnn_members import rnn_members
-from rnnlab.kernels import run
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.shapes import Hidden, PositiveInt, Step
 
 
 class IndRNN(Cell[Tensor]):
@@ -70,14 +66,6 @@ class IndRNN(Cell[Tensor]):
         total = F.linear(x, self.weight_ih, self.bias) + self.weight_hh * state
         h = total.relu() if self.nonlinearity == "relu" else total.tanh()
         return h, h
-
-    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "auto" and is_stacked():
-            layer = partial(rnn_members, self.nonlinearity)
-            weights = (self.weight_ih, self.weight_hh, self.bias)
-            output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
-            return last_valid(output, state, lengths)
-        return run(self, x, state, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh.diag()}

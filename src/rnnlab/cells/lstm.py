@@ -12,20 +12,15 @@ S. Hochreiter & J. Schmidhuber, "Long short-term memory", Neural Computation 9
 "Learning to forget", Neural Computation 12 (2000).
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.bptt import by_hand
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.lstm_members import lstm_members
-from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.torch_kernels import Backend, packed_lstm, run_kernel
-from rnnlab.kernels import run
+from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
@@ -75,24 +70,9 @@ class LSTM(Cell[LSTMState]):
         return h, (h, c)
 
     def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        if self.backend == "auto" and is_stacked():
-            if lengths is not None:  # the last c of each sequence is no output
-                return self._unroll(x, state, lengths)
-            output, c = across_members(lstm_members, x.transpose(0, 1), *state, *weights)
-            return output.transpose(0, 1), (output[-1], c)
-        kernel = partial(run_kernel, torch.lstm, weights)
-        return run(self, x, state, lengths, kernel) if self.backend == "derived" else kernel(x, state, lengths)
-
-    def _outputs(self, x: Features, state: LSTMState, lengths: Lengths | None) -> HiddenSequence:
-        if lengths is not None and self.backend == "auto":
-            if is_stacked():
-                return zero_padding(self._forward(x, state, None)[0], lengths)
-            if by_hand(x) and not any(part.requires_grad or part.any() for part in state):
-                output = packed_lstm((self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), x, lengths)
-                if output is not None:
-                    return output
-        return super()._outputs(x, state, lengths)
+        # oneDNN's is faster where the weights no longer fit the cache, but runs over padding
+        torchs = lengths is None and self.hidden_size > 128
+        return derived_or_torchs(self, torch.lstm, x, state, lengths, torchs)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         """i, f, g, o before they are squashed."""

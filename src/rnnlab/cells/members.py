@@ -2,20 +2,20 @@
 
 A stack of networks is one network under ``torch.func.vmap``, its parameters with
 a leading axis of members. Most operations know what to do with that axis. A
-recurrence by hand is no such operation: it says itself how it runs for all
+recurrence is no such operation: it says itself how it runs for all
 members, with the axis in front of every tensor, and is reached through
 :func:`across_members` while :func:`stacking` is on.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from rnnlab.cells.bptt import refuse_twice
+from rnnlab.cells.checks import refuse_twice
 from rnnlab.kernels import run_stacked
 
 MemberLayer = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -89,37 +89,8 @@ class _Across(Function):
         return made, 0 if isinstance(made, Tensor) else (0,) * len(made)
 
 
-CACHE = 2**21
-"""Bytes of a block's widest tensor: with its others it then stays within a cache of some megabytes."""
-
-
-def member_blocks(time: int, step_bytes: int) -> list[tuple[int, int]]:
-    """Begin and end of the blocks of steps that a layer is run in, of ``step_bytes`` a step."""
-    size = max(1, min(16, CACHE // max(1, step_bytes)))
-    return [(begin, min(time, begin + size)) for begin in range(0, time, size)]
-
-
 NARROW = 4
 """Features up to which a product by each of them is faster than a matrix product."""
-
-
-def project(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-    """The input's part of some steps' pre-activations.
-
-    Args:
-        x: ``(steps, members, batch, features)``.
-        weight: ``(members, features, size)``.
-        bias: ``(members, size)``.
-        out: ``(steps, members, batch, size)``, which is written.
-    """
-    if x.shape[-1] > NARROW:
-        steps, members, batch, features = x.shape
-        flat = x.transpose(0, 1).reshape(members, steps * batch, features)
-        out.copy_(torch.baddbmm(bias[:, None], flat, weight).view(members, steps, batch, -1).transpose(0, 1))
-        return
-    before = bias[:, None]
-    for number in range(x.shape[-1]):
-        before = torch.addcmul(before, x[..., number, None], weight[:, None, number], out=out)
 
 
 def narrow_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -156,62 +127,3 @@ class _NarrowLinear(Function):
             for number in range(1, weight.shape[1]):
                 grad_x.addcmul_(grad[..., number, None], weight[:, None, number])
         return grad_x, torch.bmm(grad.transpose(1, 2), x), grad.sum(1)
-
-
-class Room:
-    """Memory of a layer, and views of it, that are used again at the next step of a training.
-
-    Making a view takes as long as a small operation, and there are some for every step of a sequence.
-
-    Attributes:
-        key: equal for rooms of the same sizes.
-        bytes: of all its memory.
-    """
-
-    key: tuple[Any, ...]
-    bytes: int
-
-
-RoomT = TypeVar("RoomT", bound=Room)
-
-KEPT_BYTES = 2**29
-"""Of all rooms that wait for the next step: the memory of longer sequences is given back at once."""
-
-
-class Rooms(Generic[RoomT]):
-    """The rooms of a kind of layer.
-
-    Args:
-        make: called with sizes and a tensor whose type and device it takes, where no room is free.
-    """
-
-    def __init__(self, make: Callable[..., RoomT]) -> None:
-        self._make = make
-        self._free: list[RoomT] = []
-
-    def take(self, like: Tensor, *sizes: int) -> RoomT:
-        """A room that is nobody else's until it is given back."""
-        key = (like.dtype, like.device, *sizes)
-        for number in range(len(self._free) - 1, -1, -1):
-            if self._free[number].key == key:
-                return self._free.pop(number)
-        room = self._make(*sizes, like)
-        room.key = key
-        return room
-
-    def give_back(self, room: RoomT) -> None:
-        """Says that nobody looks at it any more."""
-        self._free.append(room)
-        while sum(each.bytes for each in self._free) > KEPT_BYTES:
-            self._free.pop(0)
-
-    def last(self, ctx: Any) -> RoomT:
-        """The room of a forward pass, for its one backward pass.
-
-        Raises:
-            RuntimeError: it is the second one.
-        """
-        room, ctx.room = ctx.room, None
-        if room is None:
-            raise RuntimeError("a stack's layer goes backward once: its memory is used again")
-        return room

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.func import functional_call
 
-from rnnlab.cells.bptt import refuse_twice
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.checks import check_call, is_transformed
+from rnnlab.cells.checks import check_call, is_transformed, refuse_twice
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 

@@ -8,19 +8,15 @@ ReLU and ``init=identity`` it is the IRNN of Le, Jaitly & Hinton,
 (2015), arXiv 1504.00941.
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, last_valid
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.members import across_members, is_stacked
-from rnnlab.cells.rnn_members import rnn_members
-from rnnlab.cells.torch_kernels import Backend, run_kernel
-from rnnlab.kernels import run
+from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 
@@ -60,14 +56,8 @@ class RNN(Cell[Tensor]):
         return h, h
 
     def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
-        if self.backend == "auto" and is_stacked():
-            layer = partial(rnn_members, self.nonlinearity)
-            weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
-            output = across_members(layer, x.transpose(0, 1), state, *weights).transpose(0, 1)
-            return last_valid(output, state, lengths)
-        own = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        kernel = partial(run_kernel, own, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh))
-        return kernel(x, state, lengths) if self.backend == "torch" else run(self, x, state, lengths, kernel)
+        kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+        return derived_or_torchs(self, kernel, x, state, lengths)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

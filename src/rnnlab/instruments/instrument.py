@@ -106,7 +106,7 @@ def take(task: Task, data: SequenceData, split: SplitName, index: slice | Tensor
 def predict(task: Task, batch: Batch) -> Tensor:
     """The network's output at rest: ``(batch, time, size)`` or, for classes, ``(batch, size)``."""
     with at_rest(task.network) as network, torch.no_grad():
-        return network(batch.inputs, lengths=batch.lengths, with_state=False)[0]
+        return network(batch.inputs, lengths=batch.lengths)[0]
 
 
 def cell_name(network: Network, number: int) -> str:

@@ -36,14 +36,10 @@ class Ensemble(nn.Module):
         self.streams = all(member.streams for member in members)
 
     def forward(
-        self,
-        inputs: Inputs,
-        state: NetworkState | None = None,
-        lengths: Lengths | None = None,
-        with_state: bool = True,
+        self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.forward`; the state is that of all members, one after the other."""
-        return self._of_all(lambda member, own: member(inputs, own, lengths, with_state), state)
+        return self._of_all(lambda member, own: member(inputs, own, lengths), state)
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.step`."""

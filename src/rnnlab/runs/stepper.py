@@ -147,7 +147,7 @@ def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
 
 def each_step(network: Network, inputs: Tensor, lengths: Tensor | None) -> Tensor:
     """``(batch, time, size)`` what a network would say if each step were the last."""
-    hidden, _ = network.hidden(inputs, None, lengths, with_state=False)
+    hidden, _ = network.hidden(inputs, None, lengths)
     if network.readout_kind in POOLED:
         steps = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
         exact = hidden.double()

@@ -294,11 +294,9 @@ class TrainedRun:
         """A row for each sequence, or for each of its steps; which sequence each row is of, and its columns."""
         inputs, lengths = self._padded(sequences)
         if not (steps or self.spec.target.per_step):
-            return np.arange(len(sequences)), self.task.said(
-                self.task.network(inputs, lengths=lengths, with_state=False)[0]
-            )
+            return np.arange(len(sequences)), self.task.said(self.task.network(inputs, lengths=lengths)[0])
         if self.spec.target.per_step:
-            output = self.task.network(inputs, lengths=lengths, with_state=False)[0]
+            output = self.task.network(inputs, lengths=lengths)[0]
         else:
             outputs = [each_step(network, inputs, lengths) for network in self.networks]
             output = outputs[0] if len(outputs) == 1 else self.task.combine(torch.stack(outputs))

@@ -69,7 +69,7 @@ def best_scale(left_out: Tensor, classes: Tensor) -> float:
 
 def _hidden(network: Network, batch: Batch) -> Tensor:
     """``(rows, hidden)`` of all valid steps."""
-    hidden, _ = network.hidden(batch.inputs, None, batch.lengths, with_state=False)
+    hidden, _ = network.hidden(batch.inputs, None, batch.lengths)
     return hidden[valid_steps(hidden, network.read_lengths(batch.lengths))]
 
 
@@ -104,13 +104,13 @@ class _Rows:
             wanted = batch.targets
             if self.target.kind == "class":
                 wanted = self._one_hot(wanted)
-            hidden, _ = network.hidden(batch.inputs, None, lengths, with_state=False)
+            hidden, _ = network.hidden(batch.inputs, None, lengths)
             lengths = network.read_lengths(lengths)
             if network.readout_kind != "vote":
                 return network.pool(hidden, lengths), wanted
             valid = valid_steps(hidden, lengths)
             return hidden[valid], wanted[:, None].expand(-1, hidden.shape[1], -1)[valid]
-        hidden, _ = network.hidden(batch.inputs, None, lengths, with_state=False)
+        hidden, _ = network.hidden(batch.inputs, None, lengths)
         if self.target.kind == "tokens":
             asked = batch.targets != IGNORED
             return hidden[asked], self._one_hot(batch.targets[asked])

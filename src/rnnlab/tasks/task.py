@@ -278,7 +278,7 @@ class Task(LightningModule, ABC):
 
     def forward(self, batch: Batch) -> Tensor:
         """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
-        return self.network(batch.inputs, lengths=batch.lengths, with_state=False)[0]
+        return self.network(batch.inputs, lengths=batch.lengths)[0]
 
     def on_train_epoch_start(self) -> None:
         if self.network.solver == "ridge":
