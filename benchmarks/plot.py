@@ -285,7 +285,7 @@ def summary() -> None:
 
 
 def _lines() -> Iterator[Line]:
-    from benchmarks.cells import OF_TORCH, LIMITS, PARALLEL_LIMITS, PROMISED
+    from benchmarks.cells import LIMITS, OF_TORCH, PARALLEL_LIMITS, PROMISED
     from benchmarks.step import CONFIGS, TARGET, TINY
 
     cells = _read("cells").get("cases", []) or [
