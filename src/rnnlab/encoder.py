@@ -15,7 +15,8 @@ from rnnlab.errors import InputError
 from rnnlab.shapes import Lengths
 
 WIDTHS = (8, 5)
-GROUPS = 8
+GROUP = 8
+"""Channels that are normalised together, at least."""
 EPSILON = 1e-5
 
 
@@ -23,7 +24,7 @@ class Convolutions(nn.Module):
     """``(batch, time, features)`` to ``(batch, ⌈time / stride⌉, channels)``, and lengths likewise.
 
     A step is the middle of what it reads, and the mean and variance of a group of channels are over all valid steps.
-    Where it is ``causal`` a step reads what came before it alone, and is normalised by itself.
+    Where it is ``causal`` a step reads what came before it alone, and is normalised by itself, over all channels.
 
     Args:
         features: of a step.
@@ -35,7 +36,10 @@ class Convolutions(nn.Module):
     def __init__(self, features: int, channels: int, stride: int = 1, causal: bool = False) -> None:
         super().__init__()
         self.features, self.channels, self.stride, self.causal = features, channels, stride, causal
-        self.groups = next(groups for groups in range(min(GROUPS, channels), 0, -1) if channels % groups == 0)
+        # of a step alone, and of a few channels, they are one group: in a group of its own a channel would lose what it
+        # is on average
+        most = 1 if causal else max(1, channels // GROUP)
+        self.groups = next(groups for groups in range(most, 0, -1) if channels % groups == 0)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(size, channels, width, stride=step)
             for size, width, step in zip((features, channels), WIDTHS, (stride, 1), strict=True)
@@ -63,6 +67,8 @@ class Convolutions(nn.Module):
 
     def _normalised(self, x: Tensor, lengths: Lengths | None) -> Tensor:
         grouped = x.unflatten(-1, (self.groups, -1))
+        if self.causal and self.channels == 1:
+            return x
         if self.causal:
             mean, variance = grouped.mean(-1, keepdim=True), grouped.var(-1, correction=0, keepdim=True)
         elif lengths is None:

@@ -304,7 +304,7 @@ class Network(nn.Module):
 
     def hidden(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
-    ) -> tuple[HiddenSequence, NetworkState]:
+    ) -> tuple[Tensor, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
         run = recomputed if self.recompute else Cell.__call__
         hidden, state = self.stack(run, inputs, self._starts(inputs, state, lengths), lengths)
@@ -398,7 +398,7 @@ class Network(nn.Module):
         inputs: Inputs,
         starts: Sequence[State],
         lengths: Lengths | None = None,
-    ) -> tuple[HiddenSequence, NetworkState]:
+    ) -> tuple[Tensor, NetworkState]:
         """The encoder and the layers, as in ``hidden``.
 
         Args:

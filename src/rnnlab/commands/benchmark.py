@@ -111,8 +111,38 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
             print(f"{label}: failed: {error}  (log: {shown_path(directory.path)}/train.log)", flush=True)
     if done:
         command = " ".join(["rnnlab benchmark", name, *overrides])
-        show(command, describe(file), benchmark, done, root)
+        rivals = run_rivals(benchmark, sorted({(job.at, job.seed) for job, _ in done}, key=str), overrides, root)
+        show(command, describe(file), benchmark, done, root, rivals)
     return 1 if failed else 0
+
+
+def run_rivals(benchmark: Any, places: Sequence[tuple[Any, int]], overrides: Sequence[str], root: Path) -> list[Any]:
+    """What other packages reach at these places and seeds: ``rivals.json`` keeps what was run before.
+
+    Returns:
+        A :class:`rnnlab.runs.benchmark.Cell` for each rival and place.
+    """
+    from rnnlab.runs.benchmark import Cell
+    from rnnlab.runs.rivals import read_rivals, rival
+    from rnnlab.store import json_text
+
+    known = read_rivals(root / "rivals.json") if benchmark.rivals else {}
+    cells: dict[tuple[str, Any], list[dict[str, float]]] = {}
+    for name, which in benchmark.rivals.items():
+        for at, seed in places:
+            key = f"{which} {at} {seed}"
+            if key not in known:
+                place = [] if at is None else [f"{benchmark.along.key}={at}"]
+                config = compose([[*benchmark.always, *place, *overrides, f"seed={seed}"]])[0]
+                try:
+                    known[key] = rival(which)(load_execution().build_data(config), seed)
+                except InputError as error:
+                    print(f"{name}: left out: {error}", flush=True)
+                    break
+                replace(root / "rivals.json", json_text.dump(known, indent=2) + "\n")
+                print(f"{name} {at} seed {seed}: {benchmark.shown(known[key][benchmark.scores(at)])}", flush=True)
+            cells.setdefault((name, at), []).append(known[key])
+    return [Cell(name, at, tuple(metrics)) for (name, at), metrics in cells.items()]
 
 
 def _chosen(given: str | None, known: list[str], option: str) -> list[str]:
@@ -186,7 +216,14 @@ def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str
     return False
 
 
-def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[Any, RunDirectory]], root: Path) -> None:
+def show(
+    command: str,
+    description: str,
+    benchmark: Any,
+    done: Sequence[tuple[Any, RunDirectory]],
+    root: Path,
+    rivals: Sequence[Any] = (),
+) -> None:
     """Prints the comparison and writes ``table.md``, ``scores.csv`` and ``plot.png`` into the benchmark's directory."""
     from rich.table import Table
 
@@ -195,7 +232,7 @@ def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[An
     from rnnlab.runs.benchmark_plot import draw
     from rnnlab.store.files import replacing
 
-    result = collect(benchmark, done)
+    result = collect(benchmark, done, rivals)
     heading, rows = table(result)
     shown = Table(title=description, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for number, column in enumerate(heading):
@@ -207,6 +244,8 @@ def show(command: str, description: str, benchmark: Any, done: Sequence[tuple[An
     out.print(shown)
     if result.verdict():
         out.print(result.verdict())
+    if result.rank():
+        out.print(result.rank())
     out.print(f"tuned: {benchmark.tuned}", highlight=False)
     status = done[0][1].status
     versions = status.versions

@@ -20,7 +20,7 @@ from rnnlab.shapes import AutoSize, FilePath, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 DEFAULT = "JapaneseVowels"
-PATCHES = 32
+PATCHES = 64
 """Steps that are left, at least, of the longest sequence where ``patch`` is ``auto``."""
 
 

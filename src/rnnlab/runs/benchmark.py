@@ -21,7 +21,8 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.shapes import PositiveInt
 from rnnlab.store.files import replace
 
-Number = float | int
+Number = float | int | str
+"""A place along a curve; a name, where what is gone along are names (of data sets)."""
 
 
 class _Strict(BaseModel):
@@ -37,8 +38,18 @@ class Published(_Strict):
     at: Number | None = None
 
 
+class PublishedTable(_Strict):
+    """Several numbers from one place: of each method its value at each place of ``along``, in per cent where the
+    benchmark's are.
+    """
+
+    source: str
+    values: Mapping[str, Mapping[Number, float]]
+
+
 class Along(_Strict):
-    """What a curve goes along, and its name in table and plot.
+    """What a curve goes along, and its name in table and plot. Where ``mean`` the table has a column with the mean over
+    all places, of those rows that have all.
 
     Each row is run for every value of ``key``; without a key every run gives
     the whole curve, by scores that have the value in their name (``{at}``).
@@ -47,6 +58,7 @@ class Along(_Strict):
     key: str | None = None
     values: tuple[Number, ...]
     label: str
+    mean: bool = False
 
 
 class Target(_Strict):
@@ -61,7 +73,8 @@ class Benchmark(_Strict):
     """What ``conf/benchmark/NAME.yaml`` says.
 
     Attributes:
-        experiment: that every run starts from.
+        experiment: that every run starts from; none where ``always`` says enough.
+        always: overrides of every run, before its row's.
         score: a key of ``metrics.json``, of the test; nothing is chosen by it. ``{at}`` in it, and in those of
             ``baseline``, stands for the place on the curve.
         mode: whether a low (``min``) or a high (``max``) score is good.
@@ -70,12 +83,15 @@ class Benchmark(_Strict):
         seeds: runs of each row and value, seeds 0, 1, …
         baseline: keys of ``metrics.json`` by the name of a trivial predictor.
         published: what others have.
+        tables: further numbers of others, a table each.
+        rivals: by their name, what of other packages is run beside ours (:mod:`rnnlab.runs.rivals`).
         target: what is to be reached.
         percent: the score is a share, shown times 100.
         tuned: which settings were tried, and by what they were chosen.
     """
 
-    experiment: str
+    experiment: str | None = None
+    always: tuple[str, ...] = ()
     score: str
     mode: Literal["min", "max"]
     rows: Mapping[str, tuple[str, ...]]
@@ -83,9 +99,25 @@ class Benchmark(_Strict):
     seeds: PositiveInt = 5
     baseline: Mapping[str, str] = {}
     published: tuple[Published, ...] = ()
+    tables: tuple[PublishedTable, ...] = ()
+    rivals: Mapping[str, str] = {}
     target: Target | None = None
     percent: bool = False
     tuned: str
+
+    @property
+    def others(self) -> tuple[Published, ...]:
+        """All that others have."""
+        unit = 100.0 if self.percent else 1.0
+        return (
+            *self.published,
+            *(
+                Published(name=name, value=value / unit, source=table.source, at=at)
+                for table in self.tables
+                for name, values in table.values.items()
+                for at, value in values.items()
+            ),
+        )
 
     def scores(self, at: Number | None) -> str:
         """The key of the score at a place on the curve."""
@@ -146,7 +178,8 @@ def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Seque
             at,
             seed,
             (
-                f"experiment={benchmark.experiment}",
+                *([f"experiment={benchmark.experiment}"] if benchmark.experiment else []),
+                *benchmark.always,
                 *benchmark.rows[row],
                 *([] if at is None or along is None else [f"{along.key}={at}"]),
                 *overrides,
@@ -187,6 +220,13 @@ class Result:
     cells: tuple[Cell, ...]
     monitor: str
     mode: str
+    rivals: tuple[Cell, ...] = ()
+
+    def mean(self, row: str) -> float:
+        """Over all places along the curve of a row's means; not a number where it lacks one."""
+        assert self.benchmark.along is not None
+        there = {cell.at: cell.mean(self.benchmark.scores(cell.at)) for cell in self.cells if cell.row == row}
+        return statistics.fmean(there.get(at, math.nan) for at in self.benchmark.along.values)
 
     def cell(self, row: str, at: Number | None) -> Cell:
         return next(cell for cell in self.cells if (cell.row, cell.at) == (row, at))
@@ -218,6 +258,8 @@ class Result:
     def verdict(self) -> str:
         """Whether the target was reached, in one line; empty where there is none or nobody has run there."""
         target, benchmark = self.benchmark.target, self.benchmark
+        if target is not None and target.at == MEAN:
+            return self._verdict_of_means(target)
         if target is None or target.at not in self.places:
             return ""
         row = self.best_row(target.at) if target.row == "best" else target.row
@@ -233,8 +275,51 @@ class Result:
             f"to reach{where}: {sign} {benchmark.shown(target.value)}; {which} has {benchmark.shown(value)}: {missed}"
         )
 
+    def best_on_average(self) -> str | None:
+        """The row with the best mean over all places; none where no row has all."""
+        means = {row: mean for row in self.rows if not math.isnan(mean := self.mean(row))}
+        best = max if self.benchmark.mode == "max" else min
+        return best(means, key=means.__getitem__) if means else None
 
-def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]]) -> Result:
+    def rank(self) -> str:
+        """The mean rank of our best row among all that others have, in one line; empty where there is no mean.
+
+        At each place the row is ranked among the numbers that there are for it; equal ones share their rank.
+        """
+        benchmark = self.benchmark
+        if benchmark.along is None or not benchmark.along.mean or (row := self.best_on_average()) is None:
+            return ""
+        sign = -1 if benchmark.mode == "max" else 1
+        ranks, numbers = [], []
+        for at in benchmark.along.values:
+            own = sign * self.cell(row, at).mean(benchmark.scores(at))
+            theirs = [sign * other.value for other in benchmark.others if other.at == at]
+            theirs += [sign * cell.mean(benchmark.scores(at)) for cell in self.rivals if cell.at == at]
+            ranks.append(1 + sum(value < own for value in theirs) + sum(value == own for value in theirs) / 2)
+            numbers.append(1 + len(theirs))
+        each = ", ".join(
+            f"{at} {rank:g} of {n}" for at, rank, n in zip(benchmark.along.values, ranks, numbers, strict=True)
+        )
+        return f"mean rank of {row}: {statistics.fmean(ranks):.1f} ({each})"
+
+    def _verdict_of_means(self, target: Target) -> str:
+        benchmark = self.benchmark
+        row = self.best_on_average() if target.row == "best" else target.row
+        if row is None or row not in self.rows or math.isnan(value := self.mean(row)):
+            return ""
+        reached = value <= target.value if benchmark.mode == "min" else value >= target.value
+        missed = "reached" if reached else f"missed by {benchmark.shown(abs(value - target.value))}"
+        sign = "≤" if benchmark.mode == "min" else "≥"
+        return (
+            f"to reach on average: {sign} {benchmark.shown(target.value)}; {row} has {benchmark.shown(value)}: {missed}"
+        )
+
+
+MEAN = "mean"
+"""The place of a target that is the mean over all places."""
+
+
+def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]], rivals: Sequence[Cell] = ()) -> Result:
     """The result of the runs that are done."""
     cells: dict[tuple[str, Number | None], list[Mapping[str, Any]]] = {}
     along = benchmark.along
@@ -243,7 +328,7 @@ def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]]) -> R
             cells.setdefault((job.row, at), []).append(directory.metrics)
     config = done[0][1].config
     gathered = tuple(Cell(row, at, tuple(metrics)) for (row, at), metrics in cells.items())
-    return Result(benchmark, gathered, config["monitor"], config["mode"])
+    return Result(benchmark, gathered, config["monitor"], config["mode"], tuple(rivals))
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
@@ -254,7 +339,8 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
         f"{benchmark.score}{unit}" if place is None or benchmark.along is None else f"{benchmark.along.label}={place}"
         for place in places
     ]
-    heading = ["", *columns, "n", "parameters", "seconds a run", "source"]
+    averaged = benchmark.along is not None and benchmark.along.mean
+    heading = ["", *columns, *(["mean"] if averaged else []), "n", "parameters", "seconds a run", "source"]
     rows = []
     for row in result.rows:
         cells = [next((c for c in result.cells if (c.row, c.at) == (row, place)), None) for place in places]
@@ -264,6 +350,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
             [
                 row,
                 *("" if cell is None else _spread(benchmark, cell) for cell in cells),
+                *([_shown(benchmark, result.mean(row))] if averaged else []),
                 "–".join(map(str, counts)),
                 f"{there[0].metrics[0].get('parameters', 0):,}",
                 f"{statistics.fmean(cell.mean('seconds') for cell in there):.0f}",
@@ -273,19 +360,47 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     trivial = [result.baselines(place) for place in places]
     for name in benchmark.baseline:
         if any(name in each for each in trivial):
-            values = [benchmark.shown(each[name]) if name in each else "" for each in trivial]
-            rows.append([name, *values, "", "", "", "trivial"])
+            of_places = [each.get(name) for each in trivial]
+            rows += [_other(benchmark, name, of_places, averaged, "trivial")]
+    for name in dict.fromkeys(cell.row for cell in result.rivals):
+        found = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in result.rivals if cell.row == name}
+        number = max(len(cell.metrics) for cell in result.rivals if cell.row == name)
+        rows.append(_other(benchmark, name, [found.get(place) for place in places], averaged, "run here", str(number)))
     for published in benchmark.published:
-        values = ["" for _ in places]
+        values: list[float | None] = [None for _ in places]
         name = published.name
         if published.at in places:
-            values[places.index(published.at)] = benchmark.shown(published.value)
+            values[places.index(published.at)] = published.value
         else:
             if benchmark.along is not None:
                 name = f"{name}, {benchmark.along.label}={published.at}"
-            values[-1] = benchmark.shown(published.value)
-        rows.append([name, *values, "", "", "", published.source])
+            values[-1] = published.value
+        rows.append(_other(benchmark, name, values, averaged, published.source))
+    unit_of = 100.0 if benchmark.percent else 1.0
+    for published_table in benchmark.tables:
+        for name, numbers in published_table.values.items():
+            values = [numbers[place] / unit_of if place in numbers else None for place in places if place is not None]
+            rows.append(_other(benchmark, name, values, averaged, published_table.source))
     return heading, rows
+
+
+def _other(
+    benchmark: Benchmark,
+    name: str,
+    values: Sequence[float | None],
+    averaged: bool,
+    source: str,
+    number: str = "",
+) -> list[str]:
+    """A row of somebody else's numbers, one a place."""
+    known = [value for value in values if value is not None]
+    mean = statistics.fmean(known) if known and len(known) == len(values) else math.nan
+    shown = ["" if value is None else benchmark.shown(value) for value in values]
+    return [name, *shown, *([_shown(benchmark, mean)] if averaged else []), number, "", "", source]
+
+
+def _shown(benchmark: Benchmark, value: float) -> str:
+    return "" if math.isnan(value) else benchmark.shown(value)
 
 
 def _spread(benchmark: Benchmark, cell: Cell) -> str:
@@ -302,8 +417,7 @@ def markdown(result: Result, description: str, command: str, machine: str) -> st
     lines = [
         f"# {description}",
         "",
-        f"`{command}`: test score `{result.benchmark.score}`, mean ± standard deviation over n "
-        f"seeds; the weights of each run are those of its best epoch by `{result.monitor}`.",
+        f"`{command}`: test score `{result.benchmark.score}`, mean ± standard deviation over n seeds.",
         "",
         "| " + " | ".join(heading) + " |",
         "|" + " --- |" * len(heading),
@@ -312,6 +426,8 @@ def markdown(result: Result, description: str, command: str, machine: str) -> st
     ]
     if result.verdict():
         lines += [f"Target: {result.verdict()}.", ""]
+    if result.rank():
+        lines += [f"{result.rank()}.", ""]
     lines += [f"Tuned: {result.benchmark.tuned}", "", machine, ""]
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """The picture of a benchmark: ours with their spread, others', and the trivial predictor."""
 
 import textwrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,20 +15,25 @@ MANY_TIMES = 30
 
 def draw(result: Result, description: str) -> Figure:
     """A curve for each row over ``along``, or a line of dots for each row."""
-    curve = result.benchmark.along is not None and len(result.places) > 1
+    named = any(isinstance(place, str) for place in result.places)
+    curve = result.benchmark.along is not None and len(result.places) > 1 and not named
+    others = result.benchmark.others
     height = (
         4.5
         if curve
-        else 1.2 + 0.42 * (len(result.rows) + len(result.benchmark.published) + len(result.benchmark.baseline))
+        else 1.2
+        + 0.42 * (len(result.rows) + len({(o.name, o.source) for o in others}) + len(result.benchmark.baseline))
     )
     seeds = max(len(cell.metrics) for cell in result.cells)
     title, _, what = description.partition(": ")
     several = "mean and standard deviation over" if curve else "each dot a seed, the bar their mean, of"
+    if named and result.benchmark.along is not None:
+        several = f"each dot a {result.benchmark.along.label}, the bar the mean where there are all; "
     spread = f"{several} {seeds} seeds" if seeds > 1 else "one seed"
     what = what or f"{result.benchmark.score} on the test split"
     fig = style.figure(title, f"{what}; {spread}", height=height)
     ax = fig.subplots()
-    (_curves if curve else _dots)(ax, result)
+    (_named if named else _curves if curve else _dots)(ax, result)
     if curve:
         style.legend(fig, ax, "outside right center")
     return fig
@@ -43,7 +49,7 @@ def _label(result: Result) -> str:
 
 def _logarithmic(result: Result) -> bool:
     values = [value for cell in result.cells for value in cell.values(result.benchmark.scores(cell.at))]
-    values += [published.value for published in result.benchmark.published]
+    values += [published.value for published in result.benchmark.others]
     return result.benchmark.mode == "min" and min(values) > 0 and max(values) / min(values) > MANY_TIMES
 
 
@@ -62,7 +68,7 @@ def _curves(ax: Axes, result: Result) -> None:
         known = sorted((float(place or 0), scale * value) for place, value in pairs if value is not None)
         if known:
             ax.plot(*zip(*known, strict=True), color=style.QUIET, linestyle="--", label=name)
-    for number, published in enumerate(benchmark.published):
+    for number, published in enumerate(benchmark.others):
         if published.at is not None:
             ax.plot(
                 published.at, scale * published.value, linestyle="", marker="DsX^v<>"[number % 7], markersize=7,
@@ -75,6 +81,30 @@ def _curves(ax: Axes, result: Result) -> None:
         ax.set_xscale("log")
 
 
+def _named(ax: Axes, result: Result) -> None:
+    """A line for each row and for each of others, with a dot for each place that has a name."""
+    benchmark, scale = result.benchmark, _scale(result)
+    style.dress(ax, _label(result))
+    lines: list[tuple[str, dict[Any, float], str]] = []
+    for cells, colour, who in ((result.cells, style.BLUE, ""), (result.rivals, style.VERMILION, ", run here")):
+        for row in dict.fromkeys(cell.row for cell in cells):
+            of_row = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in cells if cell.row == row}
+            lines.append((f"{row}{who}", dict(of_row), colour))
+    for key in dict.fromkeys((published.name, published.source) for published in benchmark.others):
+        of_other = {other.at: other.value for other in benchmark.others if (other.name, other.source) == key}
+        lines.append(
+            (f"{key[0]}, published", {at: of_other[at] for at in of_other if at in result.places}, style.QUIET)
+        )
+    lines = [line for line in lines if line[1]]
+    for y, (_, values, colour) in enumerate(lines):
+        x = [scale * value for value in values.values()]
+        ax.plot(x, [y] * len(x), linestyle="", marker="o", color=colour, alpha=0.4, markersize=5)
+        if set(values) == set(result.places):
+            ax.plot(sum(x) / len(x), y, marker="|", markersize=14, markeredgewidth=2.5, color=colour)
+    ax.set_yticks(range(len(lines)), [textwrap.fill(style.plain(name), 40) for name, _, _ in lines])
+    ax.set_ylim(len(lines) - 0.4, -0.6)
+
+
 def _dots(ax: Axes, result: Result) -> None:
     benchmark, scale = result.benchmark, _scale(result)
     style.dress(ax, _label(result))
@@ -85,7 +115,7 @@ def _dots(ax: Axes, result: Result) -> None:
         ax.plot(values, [y] * len(values), linestyle="", marker="o", color=style.BLUE, alpha=0.35, markersize=6)
         ax.plot(scale * cell.mean(benchmark.score), y, marker="|", markersize=18, markeredgewidth=2.5, color=style.BLUE)
         names.append(row)
-    for published in benchmark.published:
+    for published in benchmark.others:
         y = len(names)
         ax.plot(scale * published.value, y, marker="D", markersize=7, markerfacecolor="none", color=style.VERMILION)
         names.append(f"{published.name}, published")

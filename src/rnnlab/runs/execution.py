@@ -210,6 +210,16 @@ def prepare(
     return Run(config, data, task, instruments)
 
 
+def build_data(config: Mapping[str, Any]) -> SequenceData:
+    """The data of a config alone.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    node = with_absolute_paths(config["data"], "data")
+    return build_one(SequenceData, node, "data", None)
+
+
 def check_mode(mode: str, monitor: str, task: Task) -> None:
     """Refuses to keep the worst epoch.
 

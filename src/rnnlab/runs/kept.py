@@ -45,7 +45,11 @@ def which_weights(
         closed_form: the readout is not trained, but solved.
     """
     if closed_form:
-        return Kept("last", "the readout by ridge regression in closed form, its penalty by the leave-one-out error")
+        return Kept(
+            "last",
+            "a readout in closed form, its penalty by the leave-one-out error: on the training part for the scores of "
+            "validation, then on both for the test",
+        )
     if keep == "auto" and monitor.startswith("val/") and validated < LEAST and decays(scheduler):
         return Kept(
             "last",

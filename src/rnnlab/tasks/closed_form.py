@@ -63,7 +63,11 @@ def set_thresholds(network: Network, batches: Callable[[], Iterable[Batch]]) -> 
 
 def best_scale(left_out: Tensor, classes: Tensor) -> float:
     """The factor of scores ``(rows, classes)`` by which their softmax has the least cross-entropy."""
-    losses = [float(F.cross_entropy(scale * left_out, classes)) for scale in SCALES]
+    # as if each class had been seen once more among those of each other one: where all rows left out are told apart, no
+    # scale would be large enough (J. Platt 1999, section 2.2)
+    number = left_out.shape[1]
+    smoothing = number / (len(left_out) + number)
+    losses = [float(F.cross_entropy(scale * left_out, classes, label_smoothing=smoothing)) for scale in SCALES]
     return SCALES[min(range(len(SCALES)), key=losses.__getitem__)]
 
 

@@ -282,20 +282,22 @@ class Task(LightningModule, ABC):
 
     def on_train_epoch_start(self) -> None:
         if self.network.solver == "ridge":
-            self._solve()
+            self.log_scores(self._solve("train"))
 
-    def _solve(self) -> None:
-        """Finds the readout in closed form, on the training split."""
+    def _solve(self, *splits: str) -> dict[str, float]:
+        """Finds the readout in closed form, on some splits of the data; the scores of the regression."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        loader: Any = self.trainer.train_dataloader if data is None else data.in_order("train")
+        loaders: list[Any] = (
+            [self.trainer.train_dataloader] if data is None else [data.in_order(each) for each in splits]
+        )
 
         def batches() -> Iterable[Batch]:
-            return (self.transfer(batch) for batch in loader)
+            return (self.transfer(batch) for loader in loaders for batch in loader)
 
         training = self.network.training
         ridge = solve(self.network, self.spec.target, batches)
         self.network.train(training)
-        self.log_scores({"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)})
+        return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)}
 
     def transfer(self, batch: Batch) -> Batch:
         return batch.map(lambda part: part.to(self.device))
@@ -371,6 +373,9 @@ class Task(LightningModule, ABC):
             }
         )
         self._training.reset()
+        if self.network.solver == "ridge":
+            # validation has been measured without its sequences, chooses nothing, and may now be learned from
+            self._solve("train", "val")
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val", "val")

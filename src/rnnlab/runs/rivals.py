@@ -1,0 +1,76 @@
+"""What other packages reach on the same data: run beside ours, on the same training and test sequences."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnlab.data.ucr import UCR
+from rnnlab.errors import InputError, nearest
+from rnnlab.extras import need
+from rnnlab.store import json_text
+from rnnlab.store.files import Damaged
+
+
+def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
+    """aeon's Rocket (A. Dempster, F. Petitjean & G. I. Webb 2020, arXiv 1910.13051): random convolutions, of whose
+    outputs a ridge classifier reads the maximum and the share above zero.
+
+    It sees the whole training file, as published results do. Sequences of varying length, which it does not take, are
+    filled up with zeros.
+
+    Returns:
+        ``test/accuracy`` and ``seconds``.
+
+    Raises:
+        InputError: aeon is not installed.
+    """
+    need("datasets", "aeon", "Rocket")
+    from aeon.classification.convolution_based import RocketClassifier
+
+    parts: dict[Any, tuple[np.ndarray, list[str]]] = {}
+    longest = max(len(values) for file in data.read.values() for values in file.sequences)
+    for split, file in data.read.items():
+        padded = np.zeros((len(file.labels), file.sequences[0].shape[1], longest))
+        for row, number in zip(padded, range(len(file.labels)), strict=True):
+            values = data._filled(file, number)
+            row[:, : len(values)] = values.T
+        parts[split] = (padded, list(file.labels))
+    started = time.monotonic()
+    classifier = RocketClassifier(n_kernels=kernels, random_state=seed, n_jobs=1)
+    classifier.fit(*map(np.asarray, parts["train"]))
+    found = classifier.predict(parts["test"][0])
+    accuracy = float((np.asarray(found) == np.asarray(parts["test"][1])).mean())
+    return {"test/accuracy": accuracy, "seconds": time.monotonic() - started}
+
+
+def read_rivals(path: Path) -> dict[str, dict[str, float]]:
+    """What was run before; nothing where the file is none of that kind."""
+    try:
+        content = json_text.read(path, 2**20)
+    except (OSError, Damaged):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {
+        str(key): {str(name): float(value) for name, value in scores.items()}
+        for key, scores in content.items()
+        if isinstance(scores, dict) and all(isinstance(value, int | float) for value in scores.values())
+    }
+
+
+RIVALS: dict[str, Callable[..., dict[str, float]]] = {"rocket": rocket}
+"""By the name under which a benchmark's file asks for them."""
+
+
+def rival(name: str) -> Callable[..., dict[str, float]]:
+    """What runs a rival.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in RIVALS:
+        raise InputError(f"rivals: there is no {name}{nearest(name, RIVALS)} (there are {', '.join(RIVALS)})")
+    return RIVALS[name]
