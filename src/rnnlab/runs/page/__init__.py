@@ -20,7 +20,6 @@ from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
-from rnnlab.runs.verdict import command as verdict_command
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import Judgement
 
@@ -158,7 +157,11 @@ def _verdict(run: RunRecord) -> dict[str, Any] | None:
     told = run.status.verdict
     if told is None:
         return None
-    commands = [[advice.answers, verdict_command(advice, run.path, run.status.directory)] for advice in told.next]
+    commands = []
+    for advice in told.next:
+        verb, *arguments = advice.words
+        about = [] if verb == "train" else [str(run.path)]
+        commands.append([advice.answers, _line(["rnnlab", verb, *about, *arguments])])
     good = told.state in (Judgement.BETTER, Judgement.NONE)
     return {"state": told.state.words, "good": good, "text": told.text, "seen": list(told.seen), "next": commands}
 
