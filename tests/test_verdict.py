@@ -308,6 +308,13 @@ def test_still_falling_asks_for_more_updates(config: dict[str, Any], words: str)
     assert better.state is Judgement.BETTER and len(better.next) == 1
 
 
+def test_what_is_perfect_or_was_annealed_is_not_still_falling() -> None:
+    curves = rows(steadily(2.0, 0.01), steadily(2.0, 0.01))
+    assert judge(classified(0.9, rows=curves)).seen and not judge(classified(0.995, rows=curves)).seen
+    config = {**CONFIG, "scheduler._target_": "rnnlab.tasks.schedules.one_cycle"}
+    assert not judge(classified(0.9, rows=curves, config=config)).seen
+
+
 def test_a_score_that_rises_is_still_rising() -> None:
     curve = steadily(0.2, 0.6)
     made = classified(0.6, rows=rows(falling(2.1, 1.0), falling(2.1, 1.0), val_accuracy=curve))

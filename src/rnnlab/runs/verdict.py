@@ -24,6 +24,8 @@ FEWEST_BLOCKS = 4
 """Independent pieces of a test set that an interval takes: their spread is the interval's only source."""
 MOST_BLOCKS = 40
 """Pieces of a test set whose errors depend on each other."""
+PERFECT = 0.99
+"""A share of right answers from which on more of them are not asked for."""
 NOISE = 0.01
 """A smaller gain counts as none where nobody can tell how sure it is."""
 
@@ -123,7 +125,7 @@ def judge(evidence: Evidence) -> Verdict:
     best = (max if rises else min)(beside, key=lambda name: beside[name])
     gain = _gain(evidence, score, network, best, beside[best], rises)
     state = _state(evidence, gain)
-    causes = _causes(evidence, state, best, gain)
+    causes = _causes(evidence, state, score, network, best)
     return Verdict(
         state=state,
         text=_text(evidence, state, score, network, best, beside[best], gain),
@@ -312,10 +314,12 @@ class _Cause:
     advice: tuple[Advice | None, ...] = ()
 
 
-def _causes(evidence: Evidence, state: Judgement, best: str, gain: Gain) -> list[_Cause]:
+def _causes(evidence: Evidence, state: Judgement, score: str, network: float, best: str) -> list[_Cause]:
     """What was seen, in the order in which it is likely to matter."""
     if state is Judgement.BETTER:
-        return [cause for cause in (_still_falling(evidence),) if cause]
+        # nothing is left to get better, or a schedule that comes down lets every score get better up to its end
+        done = (_is_share(score) and network > PERFECT) or _is_scheduled(evidence)
+        return [cause for cause in (_still_falling(evidence),) if cause and not done]
     found: list[Callable[[], _Cause | None]] = [
         lambda: _longer_test(evidence),
         lambda: _season(evidence, best),
@@ -500,8 +504,7 @@ def _longer(evidence: Evidence, times: int) -> Advice | None:
     steps = times * max(evidence.steps, evidence.budget)
     override = f"trainer.max_epochs={times * epochs}" if isinstance(epochs, int) else f"trainer.max_steps={steps}"
     question = "Does it go on getting better?" if times == 3 else "Does it take more updates?"
-    schedule = str(evidence.config.get("scheduler._target_") or "")
-    if schedule.startswith("rnnlab.tasks.schedules"):  # it ended where the training was to end
+    if _is_scheduled(evidence):
         return _again(evidence, question, override)
     return Advice(words=("resume", override), answers=question)
 
@@ -512,6 +515,11 @@ def _shorter(evidence: Evidence) -> Advice | None:
     if not isinstance(length, int) or length <= 10 or evidence.ordered:
         return None
     return _again(evidence, "Does it learn the same over fewer steps?", f"data.length={max(5, length // 4)}")
+
+
+def _is_scheduled(evidence: Evidence) -> bool:
+    """Whether the learning rate followed a schedule that ended where the training was to end."""
+    return str(evidence.config.get("scheduler._target_") or "").startswith("rnnlab.tasks.schedules")
 
 
 def _rates(evidence: Evidence) -> Advice | None:
