@@ -199,3 +199,15 @@ def test_all_members_run_in_one_kernel_but_where_a_step_has_to_be_seen(monkeypat
     assert not in_a_kernel()
     del made[0].step
     assert in_a_kernel()
+
+
+def test_a_kernel_is_derived_from_members_that_nobody_has_run_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner, calls = Derived.stacked, []
+    monkeypatch.setattr(Derived, "stacked", lambda *given: calls.append(given) or inner(*given))
+    monkeypatch.setattr(kernels, "_DERIVED", type(kernels._DERIVED)())
+    monkeypatch.setattr(kernels, "_TOLD", set())
+    made = members_of(lambda: Single(FEATURES, HIDDEN, whole_batch=False))
+    stacked(made, torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64))
+    assert calls and not caplog.records

@@ -153,6 +153,11 @@ def test_folds_are_consecutive_and_each_trains_on_all_before() -> None:
         assert everything(data, "train").targets.max() == 49 + 10 * k
 
 
+def test_what_forecasts_are_held_against_is_cut_where_they_are_scored() -> None:
+    data = given(horizon=2)
+    assert [everything(data, split).origin is not None for split in SPLITS] == [False, True, True]
+
+
 def test_strides_leave_out_origins() -> None:
     data = given(np.arange(100.0), horizon=4, test_stride=4, stride=5, scaling="none", test_fraction=0.2)
     assert everything(data, "test").targets[:, -1, 0].tolist() == [80, 84, 88, 92, 96]
@@ -187,6 +192,22 @@ def test_each_series_is_scaled_by_its_own_training_part() -> None:
         assert shift == pytest.approx(part.mean(), rel=1e-5) and scale == pytest.approx(part.std(), rel=1e-4)
     together = given(values, starts=[0, 120, 240], scale_together=True).moments[0]
     assert together[0] == together[1] == pytest.approx(np.concatenate([values[:96], values[120:216]]).mean(), rel=1e-5)
+
+
+def test_the_training_part_fills_the_range_that_its_scaling_promises() -> None:
+    values = walk(columns=2)
+    for scaling in ("minmax", "standard", "none"):
+        data = given(values, scaling=scaling, pasts=1)
+        begin, end = data.training_parts()[0]
+        shift, scale = data.moments
+        scaled = (values[begin:end] - shift[0]) / scale[0]
+        if scaling == "standard":
+            np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-6)
+            np.testing.assert_allclose(scaled.std(0), 1, rtol=1e-6)
+        elif scaling == "minmax":
+            np.testing.assert_allclose([scaled.min(0), scaled.max(0)], [[0, 0], [1, 1]], atol=1e-6)
+        else:
+            np.testing.assert_allclose(scaled, values[begin:end], rtol=1e-6)
 
 
 def test_a_column_that_never_changes_is_no_division_by_zero() -> None:
