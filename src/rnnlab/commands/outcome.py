@@ -51,7 +51,9 @@ def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
     if own is not None and linear:
         share = 100 * (1 - own / linear)
         if gain == 0:
-            lines.append("The linear part alone: on the validation part, what the network adds makes it no better.")
+            lines.append(
+                "The linear part alone: what the network adds makes it no surely better on the validation part."
+            )
         elif round(share, 1) > 0:
             lines.append(
                 f"Of the error that the linear part leaves (mae {linear:.4g}), the network takes {share:.1f} %."

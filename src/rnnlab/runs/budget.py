@@ -14,6 +14,8 @@ from rnnlab.errors import InputError
 
 MAX_STEPS = 2000
 """Updates where neither ``max_steps`` nor ``max_epochs`` is given."""
+RESIDUAL_STEPS = 400
+"""The same where a network learns what a linear forecast leaves over: little, and soon noise alone."""
 LEAST_BETWEEN = 50
 """Updates between two validations, at least: on a small data set a validation takes as long as some of them."""
 
@@ -35,7 +37,7 @@ class Budget:
     passes: float
 
 
-def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False) -> Budget:
+def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False, residual: bool = False) -> Budget:
     """The length of a run.
 
     Args:
@@ -43,6 +45,7 @@ def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False) -
         batches: of one pass over its training data.
         whole_passes: no epoch may go from the end of one pass on to the start of the next, since a state is carried
             from batch to batch.
+        residual: see :class:`rnnlab.spec.DataSpec`.
 
     Raises:
         InputError: ``steps_per_epoch`` together with a limit to the batches of an epoch.
@@ -56,7 +59,8 @@ def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False) -
             raise InputError(f"trainer.steps_per_epoch={between} and trainer.{name}={limit}: give one of them")
         batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
     if max_steps == "auto":
-        max_steps = MAX_STEPS if max_epochs is None else None
+        automatic = RESIDUAL_STEPS if residual else MAX_STEPS
+        max_steps = automatic if max_epochs is None else None
     of_a_pass = ceil(batches / accumulated)
     by_passes = max_epochs is not None and (max_steps is None or max_epochs * of_a_pass <= max_steps)
     total: int = max_epochs * of_a_pass if max_epochs is not None and by_passes else max_steps

@@ -54,13 +54,13 @@ def lengthened(run: "Run", before: Mapping[str, Any], checkpoint: Mapping[str, A
         raise InputError(
             "this run's readout was solved in closed form (model.solver=ridge): there is no longer training"
         )
-    whole = run.task.spec.streamed
-    old = plan(before["trainer"], data.batches_per_pass, whole_passes=whole)
-    new = plan(trainer, data.batches_per_pass, whole_passes=whole)
+    whole, residual = run.task.spec.streamed, run.task.spec.residual
+    old = plan(before["trainer"], data.batches_per_pass, whole_passes=whole, residual=residual)
+    new = plan(trainer, data.batches_per_pass, whole_passes=whole, residual=residual)
     each = old.steps // old.epochs
     if new.steps // new.epochs != each:
         run.config["trainer"] = trainer = {**trainer, "steps_per_epoch": each}
-        new = plan(trainer, data.batches_per_pass, whole_passes=whole)
+        new = plan(trainer, data.batches_per_pass, whole_passes=whole, residual=residual)
     done = int(checkpoint.get("global_step", 0))
     given = {key: run.config[part].get(name) for key in KEYS for part, _, name in [key.partition(".")]
              if run.config.get(part) and run.config[part].get(name) not in (None, "auto")}  # fmt: skip

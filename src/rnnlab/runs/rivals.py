@@ -10,6 +10,7 @@ import numpy as np
 from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
+from rnnlab.runs.classical import ets, sarimax
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged
 
@@ -61,7 +62,7 @@ def read_rivals(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-RIVALS: dict[str, Callable[..., dict[str, float]]] = {"rocket": rocket}
+RIVALS: dict[str, Callable[..., dict[str, float]]] = {"rocket": rocket, "ets": ets, "sarimax": sarimax}
 """By the name under which a benchmark's file asks for them."""
 
 

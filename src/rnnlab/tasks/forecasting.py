@@ -147,7 +147,9 @@ class Forecasting(Task):
     def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
         """How much of what the network adds to a linear part is worth adding, and what its quantiles lack.
 
-        The share, ``gain``, is the least-squares one on the validation part, from 0 to 1. Both go into the readout.
+        The share, ``gain``, is the least-squares one on the validation part, from 0 to 1, shrunk by how unsure it is
+        that anything is gained there (W. James & C. Stein, 1961: by 1 - (error / gain)², and to 0 where the standard
+        error is the larger one). Both go into the readout.
         """
         moves = self.conformal and isinstance(self.distribution, Quantiles)
         if not (self.spec.residual or moves):
@@ -166,9 +168,7 @@ class Forecasting(Task):
         found: dict[str, float] = {}
         weight, bias = self.network.readout.weight, self.network.readout.bias
         if self.spec.residual:
-            point = self.distribution.point(forecast)
-            squares = point[known].square().sum()
-            gain = float(((truth * point)[known].sum() / squares.clamp_min(1e-12)).clamp(0, 1)) if known.any() else 0.0
+            gain = self._gain(self.distribution.point(forecast), truth.where(known, 0.0), known)
             scaled = slice(None) if not isinstance(self.distribution, Gaussian) else slice(truth.shape[1])
             weight[scaled] *= gain
             bias[scaled] *= gain
@@ -177,6 +177,20 @@ class Forecasting(Task):
         if moves:
             found["conformal"] = self._move_quantiles(forecast, truth, known)
         return found
+
+    def _gain(self, point: Tensor, truth: Tensor, known: Tensor) -> float:
+        """Of ``(n, size)`` forecasts in the order of time, held against 0, which is the linear part's."""
+        point = point.where(known, 0.0)
+        gain = float(((truth * point).sum() / point.square().sum().clamp_min(1e-12)).clamp(0, 1))
+        better = (truth.square() - (truth - gain * point).square()).sum(1)
+        # windows in a row share steps: their sums over twice the steps ahead are nearly independent
+        pieces = len(better) // (2 * (self.spec.steps_ahead or 1))
+        if pieces < FEWEST_PIECES:
+            pieces = min(FEWEST_PIECES, len(better))
+        sums = torch.stack([piece.sum() for piece in better.tensor_split(max(pieces, 1))])
+        error = float(sums.std()) * len(sums) ** 0.5 if len(sums) > 1 else math.inf
+        gained = float(sums.sum())
+        return gain * (1 - (error / gained) ** 2) if gained > error else 0.0
 
     def _move_quantiles(self, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
         """Moves the quantiles ``(n, size, levels)`` of each number by what they lack; returns the largest move."""
@@ -470,6 +484,8 @@ def shown_digits(values: Tensor) -> np.ndarray:
     return np.where(np.isfinite(found), np.round(found * unit) / unit, found)
 
 
+FEWEST_PIECES = 4
+"""Of the validation part, whose spread tells how sure a gain is."""
 FEWEST_CASES = 10
 """Of validation, by which a quantile is moved."""
 REPORTED_STEPS = (1, 10, 50, 100, 200, 500, 1000)
