@@ -53,12 +53,16 @@ class Given(SeriesData):
         return Panel(values, times, starts, tuple(f"s{i}" for i in range(len(starts) - 1)), columns)
 
 
+PLAIN: dict[str, Any] = {"log": False, "linear": "none", "window_scaling": "global", "calendar": ()}
+"""Nothing is decided by what the data looks like: tests/test_linear.py is about that."""
+
+
 def walk(rows: int = 120, columns: int = 1, seed: int = 0) -> np.ndarray:
     return 50 + np.cumsum(np.random.default_rng(seed).normal(size=(rows, columns)), 0)
 
 
 def given(values: Any = None, **options: Any) -> Given:
-    return Given(**{"values": walk() if values is None else values, "length": 8, "batch_size": 16} | options)
+    return Given(**{"values": walk() if values is None else values, "length": 8, "batch_size": 16, **PLAIN} | options)
 
 
 def everything(data: SeriesData, split: SplitName) -> Batch:
@@ -247,7 +251,14 @@ def test_several_targets_stand_step_by_step() -> None:
 def test_the_calendar_is_that_of_the_next_step(tmp_path: Path) -> None:
     dates = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 3, 1), "1d", eager=True)
     file = write(tmp_path, pl.DataFrame({"t": dates, "y": np.arange(len(dates), dtype=float)}))
-    data = CSV(path=file, target="y", time="t", calendar=["weekday", "month"], length=7)
+    data = CSV(
+        path=file,
+        target="y",
+        time="t",
+        calendar=["weekday", "month"],
+        length=7,
+        **{name: PLAIN[name] for name in ("log", "linear", "window_scaling")},
+    )
     inputs = everything(data, "train").inputs
     assert inputs.shape[-1] == 5
     # 2024-01-01 is a Monday: after a window's seventh step, a Sunday, comes a Monday again
@@ -630,7 +641,7 @@ def shops(rows: int = 60) -> pl.DataFrame:
 
 def shop_data(path: str, **options: Any) -> CSV:
     columns = {"target": "sales", "time": "day", "series": "shop", "known": ["offer"]}
-    return CSV(**{"path": path, "length": 10, **columns, **options})
+    return CSV(**{"path": path, "length": 10, **PLAIN, **columns, **options})
 
 
 def test_parquet_says_the_same_as_csv_and_rows_may_be_mixed(tmp_path: Path) -> None:

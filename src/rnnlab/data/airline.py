@@ -27,7 +27,7 @@ class Airline(SeriesData):
         InputError: aeon is not installed; and as :class:`SeriesData`.
     """
 
-    length: PositiveInt = 24
+    length: PositiveInt | None = 24
     horizon: PositiveInt = 6
     val_start: int | str | None = "1956-01"
     test_start: int | str | None = "1958-01"

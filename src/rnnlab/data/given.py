@@ -332,7 +332,7 @@ class SeriesWindows(CutOnDemand):
         last = np.log(carried[length - 1]) if reader.layout.log else carried[length - 1]
         persistence = (last - shift[-1]) / scale[-1]
         scales = np.stack([shift[-1], scale[-1], np.broadcast_to(self.naive_errors[number], shift[-1].shape)])
-        ahead = window.ahead[:, :0] if reader.direct else window.ahead
+        ahead = window.ahead if reader.layout.said == 1 else window.ahead[:, :0]
         single = (inputs, targets.reshape(length, -1), persistence[None], ahead)
         inputs, targets, persistence, ahead = (np.ascontiguousarray(part, np.float32) for part in single)
         return inputs, targets, actual, scales, persistence, ahead

@@ -71,6 +71,7 @@ class Layout:
         window_scaling: as above.
         spread: ``(targets,)`` standard deviation of what is read of a target; empty for 1.
         linear: the linear part, where that is the base, as :class:`rnnlab.data.linear.Linear` in plain values.
+        reach: steps before a window without which nothing is forecast.
     """
 
     columns: Mapping[str, Any]
@@ -86,6 +87,7 @@ class Layout:
     window_scaling: WindowScaling = "global"
     spread: tuple[float, ...] = ()
     linear: Mapping[str, Any] = field(default_factory=dict)
+    reach: int = 0
 
     @cached_property
     def of(self) -> Columns:
@@ -112,15 +114,10 @@ class Layout:
         return bool(self.calendar) or (self.ridge is not None and bool(self.ridge.calendar))
 
     @property
-    def reach(self) -> int:
-        """Steps before a window without which nothing can be forecast."""
-        return self.season - 1 if self.base == "seasonal_naive" else 0
-
-    @property
     def before(self) -> int:
         """Steps before a window that are read with it; where a series begins later, its first value stands there."""
         scaling = {"global": 0, "last": 1, "mean": self.averaged - 1, "seasonal": self.season}[self.window_scaling]
-        base = self.averaged - 1 if self.base == "mean" else 0
+        base = {"mean": self.averaged - 1, "seasonal_naive": self.season - 1}.get(self.base, 0)
         lags = self.ridge.order - 1 if self.ridge is not None else 0
         return max(self.reach, scaling, base, lags)
 

@@ -34,7 +34,7 @@ def _without_layout(arguments: dict[str, Any]) -> dict[str, Any]:
     layout = {name: arguments.pop(name) for name in names}
     lag = arguments.pop("lag")
     base = {0: "none", 1: "persistence"}.get(lag, "seasonal_naive")
-    return {**arguments, "layout": {**layout, "season": max(1, lag), "base": base}}
+    return {**arguments, "layout": {**layout, "season": max(1, lag), "base": base, "reach": max(0, lag - 1)}}
 
 
 def _of_before(arguments: dict[str, Any]) -> dict[str, Any]:

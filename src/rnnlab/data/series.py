@@ -113,17 +113,17 @@ class SeriesData(SequenceData):
     """
 
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
-    length: PositiveInt | None = WINDOW
+    length: PositiveInt | None = None
     horizon: PositiveInt = 1
     strategy: Literal["direct", "recursive"] = "direct"
     period: PositiveInt | None = None
     scaling: Literal["standard", "minmax", "none"] = "standard"
     scale_together: bool = False
-    log: bool | None = False
+    log: bool | None = None
     residual_of: Literal["none", "persistence", "seasonal_naive"] = "none"
-    window_scaling: WindowScaling | None = "global"
-    linear: Literal["ridge", "none"] | None = "none"
-    calendar: Sequence[Calendar] | None = ()
+    window_scaling: WindowScaling | None = None
+    linear: Literal["ridge", "none"] | None = None
+    calendar: Sequence[Calendar] | None = None
     missing: Missing = "error"
     val_start: int | str | None = None
     test_start: int | str | None = None
@@ -149,6 +149,8 @@ class SeriesData(SequenceData):
 
     unit = ""
     """Of the targets."""
+    rivals: ClassVar[tuple[str, ...]] = ("ridge",)
+    """The linear part alone is a part of the run that is judged."""
     short_series: ClassVar[ShortSeries] = "error"
     """Whether a series with fewer rows than a window needs is an error, or left out."""
 
@@ -300,6 +302,8 @@ class SeriesData(SequenceData):
         """The same for the logarithm, the linear part and the scaling of windows: it looks at training values."""
         if self.log is None:
             self.log = self._choice[0] if self._choice is not None else False
+        if self.window_scaling is None and self.trained is not None:  # of a run that knew no other
+            self.window_scaling = "global"
         if self.window_scaling is None:
             self.window_scaling = "last" if self._direct and (self._wants_linear or not self._keeps_level) else "global"
             self._decided.append("window_scaling")
@@ -400,6 +404,7 @@ class SeriesData(SequenceData):
             base=self.base,
             divisor=() if divisor is None else tuple(divisor.ravel().tolist()),
             window_scaling=self.window_scaling or "global",
+            reach=self._reach,
             linear=self.ridge.plain() if self.base == "linear" and self.ridge is not None else {},
         )  # fmt: skip
         if layout.window_scaling == "global":
@@ -706,6 +711,14 @@ class SeriesData(SequenceData):
         note = f"{many}{' / '.join(f'{n:,}' for n in rows)} rows in the order of time, nothing drawn: {cuts}"
         if self.unknown is not None:
             note += f"; {int(self.unknown.sum()):,} missing values carried forward"
+        beyond = [season for season in self.seasons if season > self.layout.length]
+        if beyond:
+            note += f"; a season of {beyond[-1]:,} steps is longer than the window (data.length={self.layout.length})"
+        if self.base == "linear" and self.ridge is not None:
+            note += f"; linear part: {self.ridge.chosen}"
+        elif self._wants_linear and self.base != "none":
+            why = "is worse on the validation part" if self.ridge is not None else "has too little to be fitted to"
+            note += f"; the linear part {why}: differences from {self.base.replace('_', '-')} are learned"
         return "; ".join(filter(None, (note, panel.note)))
 
     @property

@@ -28,7 +28,7 @@ class Sunspots(SeriesData):
         InputError: statsmodels is not installed; and as :class:`SeriesData`.
     """
 
-    length: PositiveInt = 24
+    length: PositiveInt | None = 24
     val_start: int | str | None = 1881
     test_start: int | str | None = 1921
     end: int | str | None = 1955
