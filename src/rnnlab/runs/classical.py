@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from rnnlab.data.series import SeriesData
+from rnnlab.errors import InputError
 from rnnlab.extras import need
 
 LONGEST_SEASON = 24
@@ -45,18 +46,21 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
     """A method's forecasts from every origin of the test part, over all steps ahead, in units.
 
     Returns:
-        ``test/mae``, ``test/mape`` and ``seconds``; the seconds alone where it can't be fitted in reasonable time (a
-        season of more than 24 steps), and where there are several series or missing values.
+        ``test/mae``, ``test/mase``, ``test/mape`` and ``seconds``.
 
     Raises:
-        InputError: statsmodels is not installed.
+        InputError: statsmodels is not installed, it can't be fitted in reasonable time (a season of more than 24 steps),
+            or there are several series or missing values.
     """
     need("datasets", "statsmodels", f"a comparison with {method}")
     panel, season, steps = data.panel, data.spec.period or 1, data.horizon
     if len(panel.names) > 1 or len(panel.columns.target) > 1 or data.unknown is not None:
-        return {"seconds": 0.0}
+        raise InputError(f"{method} is for one series of one target without missing values")
     if season > LONGEST_SEASON or len(panel.values) > MOST_ROWS:
-        return {"seconds": 0.0}
+        raise InputError(
+            f"{method} takes too long with a season of {season} steps and {len(panel.values):,} rows (at most "
+            f"{LONGEST_SEASON} and {MOST_ROWS:,})"
+        )
     values, started = panel.values[:, 0], time.monotonic()
     origins = data.split("test").place(slice(None))[1]  # type: ignore[attr-defined]
     key = (method, values.tobytes(), origins.tobytes(), steps, season)
@@ -70,6 +74,7 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
     errors = np.abs(said - truth)
     _MEASURED[key] = {
         "test/mae": float(errors.mean()),
+        "test/mase": float(errors.mean() / data.naive_errors[0, 0]),
         "test/mape": float(100 * (errors / np.abs(truth)).mean()) if truth.all() else math.nan,
         "seconds": time.monotonic() - started,
     }
