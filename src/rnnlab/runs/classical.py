@@ -49,7 +49,7 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
         ``test/mae``, ``test/mase``, ``test/mape`` and ``seconds``.
 
     Raises:
-        InputError: statsmodels is not installed, it can't be fitted in reasonable time (a season of more than 24 steps),
+        InputError: statsmodels is not installed, it takes too long to fit (a season of more than 24 steps),
             or there are several series or missing values.
     """
     need("datasets", "statsmodels", f"a comparison with {method}")
