@@ -164,7 +164,13 @@ def hours_in_utc(folder: Path) -> Path:
 CASES["hours_in_utc"].keys.update({"data.time": "timestamp"})
 
 
-@case(keys={"data.target": "load", "data.period": 24}, said="season of 24")
+@case(
+    keys={"data.target": "load", "data.time": "local time"},
+    step="hour",
+    horizon=24,
+    gaps=0,
+    said=("season of 24 hours", "daylight saving"),
+)
 def hours_of_daylight_saving(folder: Path) -> Path:
     from zoneinfo import ZoneInfo
 
@@ -198,6 +204,49 @@ def date_and_clock(folder: Path) -> Path:
         "Date,Time,power",
         [(f"{t:%d/%m/%Y}", f"{t:%H:%M:%S}", v) for t, v in zip(moments, values, strict=True)],
     )
+
+
+@case(keys={"data.target": "cnt", "data.time": ["dteday", "hr"]}, step="hour", said="a date and a time of the day")
+def a_date_and_an_hour(folder: Path) -> Path:
+    rows = [
+        (n, DAYS[n // 24], n % 24, round(100 + 20 * math.sin(n / 12 * math.pi) + noise(1200)[n]) + 50)
+        for n in range(1200)
+    ]
+    return csv(folder / "bikes.csv", "instant,dteday,hr,cnt", rows)
+
+
+@case(keys={"data.target": "pm2.5", "data.period": 24, "data.missing": "forward"}, said="parts of one")
+def parts_of_a_date(folder: Path) -> Path:
+    start = datetime.datetime(2010, 1, 1)
+    moments = [start + datetime.timedelta(hours=n) for n in range(1200)]
+    rows = [
+        (
+            n + 1,
+            t.year,
+            t.month,
+            t.day,
+            t.hour,
+            "NA" if n < 24 else round(100 + 20 * math.sin(n / 12 * math.pi) + noise(1200)[n], 1),
+        )
+        for n, t in enumerate(moments)
+    ]
+    return csv(folder / "beijing.csv", "No,year,month,day,hour,pm2.5", rows)
+
+
+@case(keys={"data.target": "value", "data.time": "ts"}, step_size="300", said="the seconds since 1970")
+def seconds_since_1970(folder: Path) -> Path:
+    return csv(folder / "epoch.csv", "ts,value", [(1_600_000_000 + 300 * n, x) for n, x in enumerate(weekly())])
+
+
+CASES["seconds_since_1970"].keys.update({"data.period": 7})
+
+
+@case(keys={"data.target": "mV", "data.period": 133}, said="counts in fractions")
+def times_in_fractions(folder: Path) -> Path:
+    rows = [
+        (n / 250, round(math.sin(n / 30 * math.sqrt(2)) + 0.1 * noise(800)[n], 3), int(n > 700)) for n in range(800)
+    ]
+    return csv(folder / "ecg.csv", "time,mV,label", rows)
 
 
 @case(keys={"data.target": "price", "data.time": "week"}, step="week", horizon=4)

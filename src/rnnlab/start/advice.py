@@ -121,7 +121,10 @@ def _usable(found: Series, name: str) -> bool:
 
 
 def _known_in_advance(name: str) -> bool:
-    return any(word in name.lower() for word in ("holiday", "promo", "weekday", "weekend", "event", "school"))
+    return any(
+        word in name.lower()
+        for word in ("holiday", "promo", "weekday", "weekend", "dayofweek", "day_of_week", "event", "school", "open")
+    )
 
 
 def _helpful(past: Sequence[str], ahead: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, one_line
+from rnnlab.files.frequency import clock_changes
 from rnnlab.files.panel import Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import Profile, numbers, profile
@@ -22,21 +23,14 @@ TIMES = (
 )  # fmt: skip
 """Names of a time, the likeliest first."""
 COUNTED = (
-    "t",
-    "step",
-    "time",
-    "timestamp",
-    "year",
-    "period",
-    "day",
-    "week",
-    "month",
-    "hour",
-    "minute",
-    "second",
-    "epoch",
-)
+    "t", "step", "time", "timestamp", "ts", "year", "period", "day", "week", "month", "hour", "minute", "second",
+    "epoch", "seconds", "unix", "unix_time", "datetime", "date",
+)  # fmt: skip
 """Names of a column of whole numbers that is one."""
+HOURS = ("hr", "hour", "hours", "h")
+"""Names of a column that is the hour of a date in another column."""
+SINCE_1970 = 1e8
+"""Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
 UNNAMED = ("column 1", "index", "unnamed: 0")
 """Names of a column that a program wrote without being asked."""
 NAMES = (
@@ -225,7 +219,7 @@ class Seen:
 
     def unordered(self) -> Unclear | None:
         """A table whose rows are no steps, as it seems."""
-        if self.profile.dates or self.parts or self._counted_candidates():
+        if self.profile.dates or self.parts or self.ticks or self._counted_candidates():
             return None
         values = self.profile.named("number", "whole", "flag")
         classes = [
@@ -297,6 +291,8 @@ class Seen:
         seasons, period = facts.pop("seasons"), facts.pop("period")
         if period:
             keys["data.period"] = period
+        if panel.note and "filled in" not in panel.note:  # which is said with the gaps
+            odd.append(panel.note)
         odd += self._odd(target, others, times, facts)
         keys = {
             "data.target": target.columns[0] if len(target.columns) == 1 else list(target.columns),
@@ -317,15 +313,33 @@ class Seen:
         """Columns that are parts of a date where there is none: ``year`` and ``quarter``."""
         if self.profile.dates:
             return ()
-        there = [column.name for column in self.profile.columns if lower(column.name) in PARTS and column.is_number]
+        there = [
+            column.name for column in self.profile.columns
+            if lower(column.name) in PARTS and (column.is_number or np.isfinite(column.low))
+        ]  # fmt: skip
         has_year = any(lower(name) == "year" for name in there)
         return tuple(there) if has_year and len(there) > 1 else ()
+
+    @property
+    def ticks(self) -> tuple[str, ...]:
+        """Columns of times in fractions, which training does not read: their rows are steps."""
+        found = []
+        for column in self.profile.columns:
+            if column.kind == "number" and lower(column.name) in (*COUNTED, *TIMES):
+                steps = np.diff(numbers(self.sample.head, column.name, self.profile.dialect))
+                if len(steps) > 2 and (steps > 0).all():
+                    found.append(column.name)
+        return tuple(found)
 
     def times(self) -> Times | Unclear:
         """The time and the series: what makes each row's time its own."""
         rows = self.frame.height
         candidates = sorted(self.profile.dates, key=lambda name: rank(name, TIMES))
-        clocks = self.profile.named("clock")
+        hours = [
+            column.name for column in self.profile.columns
+            if column.kind == "whole" and lower(column.name) in HOURS and column.low >= 0 and column.high <= 23
+        ]  # fmt: skip
+        clocks = [*self.profile.named("clock"), *hours]
         tried: list[Times] = []
         for date in candidates:
             for time in ((date,), *((date, clock) for clock in clocks)):
@@ -363,7 +377,8 @@ class Seen:
                 continue
             name = column.name
             unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
-            if lower(name) not in COUNTED and not unnamed and not self._is_index(name):
+            counted = lower(name) in COUNTED or unnamed or column.low >= SINCE_1970
+            if not counted and not self._is_index(name):
                 continue
             steps = np.diff(numbers(self.sample.head, name, self.profile.dialect))
             values, counts = np.unique(steps[steps > 0], return_counts=True)
@@ -422,7 +437,7 @@ class Seen:
         return None
 
     def _target(self, times: Times) -> tuple[Choice, list[str]]:
-        taken = {*times.time, *times.series, *self.parts}
+        taken = {*times.time, *times.series, *self.parts, *self.ticks}
         numeric = [
             column.name for column in self.profile.columns
             if column.is_number and column.name not in taken and not self._is_index(column.name)
@@ -572,6 +587,7 @@ class Seen:
         gaps = 0
         if times.time:
             steps, _ = frequency.between(panel.times)
+            steps = np.where(clock_changes(panel.times, frequency), 1, steps)
             steps = np.delete(steps, panel.starts[1:-1] - 1)
             gaps = int((steps[steps > 1] - 1).sum())
             if panel.rows is not None:
@@ -608,13 +624,16 @@ class Seen:
     def _why_time(self, times: Times) -> str:
         if self.parts and not times.time:
             return f"{', '.join(self.parts)} are parts of one, and rows stand in their order: each row is a step"
+        if not times.time and self.ticks:
+            return f"{self.ticks[0]} counts in fractions, which are not read: each row is a step"
         if not times.time:
             return "no column of times: each row is a step"
         if len(times.time) == 2:
             return "a date and a time of the day"
         others = [name for name in self.profile.dates if name not in times.time]
         if times.time[0] not in self.profile.dates:
-            return "whole numbers that rise by the same step"
+            of = ", such as the seconds since 1970" if self.column(times.time[0]).low >= SINCE_1970 else ""
+            return f"whole numbers that rise by the same step{of}"
         if not others:
             return "the only column of dates"
         unread = ", ".join(others)
@@ -630,7 +649,14 @@ class Seen:
     def _order(self, times: Times) -> tuple[str, ...]:
         """A question, where only the rows themselves can tell their order."""
         several = len(self.profile.named("number", "whole", "flag")) > 1
-        if times.time or times.series or self.parts or not several or any(map(self._is_index, self.frame.columns)):
+        if (
+            times.time
+            or times.series
+            or self.parts
+            or self.ticks
+            or not several
+            or any(map(self._is_index, self.frame.columns))
+        ):
             return ()
         return ("are the rows in the order of time? No column says so; data.time=COLUMN names one",)
 
