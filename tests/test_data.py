@@ -593,8 +593,22 @@ def fingerprint(batches: Batches) -> list[list[Any]]:
 def test_workers_serve_the_same_batches_and_leave_the_global_generator_alone(data_set: type[SequenceData]) -> None:
     alone, helped = (data_set(num_samples=40, batch_size=8, num_workers=n).train_dataloader() for n in (0, 2))
     state = torch.get_rng_state()
+    assert (alone.num_workers, helped.num_workers) == (0, 2)
     assert fingerprint(helped) == fingerprint(alone)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_who_cuts_the_batches_himself_leaves_the_state_that_serving_them_leaves() -> None:
+    data = Tokens(num_samples=60, batch_size=8)
+    served, counted = data.train_dataloader(), data.train_dataloader()
+    iterator, rest = iter(served), counted.rest()
+    for position in range(3):
+        batch, own = next(iterator), counted.cut(rest[position], 0, position)
+        counted.passed()
+        assert torch.equal(batch.inputs, own.inputs)
+        assert counted.state_dict() == served.state_dict() == {"epoch": 0, "position": position + 1}
+    counted.load_state_dict(served.state_dict())
+    assert [each.tolist() for each in counted.rest()] == [each.tolist() for each in rest[3:]]
 
 
 class Signed(Split):
