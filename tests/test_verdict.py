@@ -555,6 +555,35 @@ def test_a_run_ends_with_its_verdict(train: Callable[..., Outcome], capsys: pyte
         assert advice.answers in last
 
 
+def test_tensorboard_shows_it(train: Callable[..., Outcome]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    outcome = train("data=classification", "model=rnn", *TINY)
+    events = EventAccumulator(str(outcome.directory.path), size_guidance={"tensors": 0})
+    events.Reload()
+    (event,) = events.Tensors("verdict/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    verdict = outcome.directory.status.verdict
+    assert verdict is not None and text.startswith(verdict.text)
+    assert all(advice.answers in text for advice in verdict.next)
+
+
+@pytest.mark.slow
+def test_a_member_of_a_fleet_has_the_verdict_of_a_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import rnnlab
+
+    monkeypatch.chdir(tmp_path)
+    keys = ("data=classification", "data.num_samples=80", "trainer.max_steps=20", "instruments=none", "model=rnn")
+    fleet = rnnlab.sweep(*keys, "hydra/launcher=fleet", seed=[0, 1])
+    for seed, member in enumerate(fleet.runs):
+        alone = rnnlab.train(*keys, seed=seed)
+        ours, theirs = member.status.verdict, alone.status.verdict
+        assert ours is not None and theirs is not None
+        assert (ours.state, ours.text) == (theirs.state, theirs.text)
+
+
 def test_evaluate_judges_the_scores_and_not_the_training(
     train: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -699,6 +699,6 @@ def command(advice: Advice, path: Path, directory: str | None = None) -> str:
 
 def markdown(verdict: Verdict, path: Path, directory: str | None = None) -> str:
     """A verdict for TensorBoard's text."""
-    parts = [f"**{verdict.state.words}**: {verdict.text}", *(f"* {line}" for line in verdict.seen)]
+    parts = [verdict.text, *(f"* {line}" for line in verdict.seen)]
     commands = [f"{advice.answers}\n\n    {command(advice, path, directory)}" for advice in verdict.next]
     return "\n\n".join([*parts, *commands])
