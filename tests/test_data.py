@@ -23,7 +23,7 @@ from rnnlab.data.sine_notebook import NotebookSine
 from rnnlab.data.tokens import Tokens
 from rnnlab.errors import InputError
 from rnnlab.runs.build import build
-from rnnlab.spec import IGNORED, Batch, valid_steps
+from rnnlab.spec import IGNORED, Batch, Scaling, valid_steps
 
 CONFIGS = sorted((Path(__file__).parents[1] / "conf" / "data").glob("[!_]*.yaml"))
 every_data_set = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -565,6 +565,13 @@ def padding(batches: Batches) -> float:
     for batch in served:
         assert batch.lengths is not None and batch.inputs.shape[1] == batch.lengths.max(), "no longer than it needs"
     return 1 - sum(int(b.lengths.sum()) for b in served) / sum(b.inputs[..., 0].numel() for b in served)
+
+
+def test_numbers_of_the_network_come_back_in_the_datas_units() -> None:
+    values = torch.tensor([[1.0, 1.0], [-1.0, 0.5]], dtype=torch.float64)
+    units = Scaling(shift=(1.0, 2.0), scale=(2.0, 4.0)).to_units(values)
+    assert units.dtype == torch.float64 and units.tolist() == [[3.0, 6.0], [-1.0, 4.0]]
+    assert torch.equal(Scaling().to_units(values), values)
 
 
 def test_streams_of_one_process_are_all_streams() -> None:

@@ -89,7 +89,7 @@ def test_a_carried_state_stays_within_its_passes_in_a_longer_run(begin: Train, m
 
 
 def test_patience_may_be_given_to_a_run_that_had_none(begin: Train) -> None:
-    run = begin("run", "trainer.max_epochs=2")
+    run = begin("run", "trainer.max_epochs=2", "early_stopping.patience=null")
     assert resume(run, "trainer.max_epochs=3", "early_stopping.patience=2") == 0
     assert len(run.epochs) == 3 and run.config["early_stopping"]["patience"] == 2
 
