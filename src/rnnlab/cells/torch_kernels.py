@@ -48,7 +48,7 @@ def derived_or_torchs(
     if cell.backend != "torch" and is_stacked():
         return derived_across_members(cell, x, state, lengths)
     weights = tuple(getattr(cell, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    by_torch = partial(run_kernel, kernel, weights)  # type: ignore[arg-type]
+    by_torch = partial(run_kernel, kernel, weights)
     if cell.backend == "torch" or (torchs and cell.backend == "auto"):
         return by_torch(x, state, lengths)
     return run(cell, x, state, lengths, by_torch)
