@@ -1,5 +1,7 @@
 """Ten cells that nobody here tuned, as their papers have them: what a cell of one's own may expect."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -168,4 +170,4 @@ class MultiplicativeLSTM(TwoStates):
         return h, (h, c)
 
 
-STRANGERS = [JANET, MGU, PeepholeLSTM, LiGRU, SRU, RAN, FastGRNN, STAR, AntisymmetricRNN, MultiplicativeLSTM]
+STRANGERS: list[Any] = [JANET, MGU, PeepholeLSTM, LiGRU, SRU, RAN, FastGRNN, STAR, AntisymmetricRNN, MultiplicativeLSTM]
