@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import CONF, choices, compose
 from random_cells import RandomCell
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
@@ -33,10 +34,12 @@ from rnnlab.cells.mogrifier_lstm import MogrifierLSTM
 from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.unicornn import UnICORNN
+from rnnlab.commands.list import runs
 from rnnlab.kernels import native
 from rnnlab.kernels.layer import Derived
 from rnnlab.kernels.layout import dense, varying
 from rnnlab.kernels.tracing import NotDerivable
+from rnnlab.runs.build import build
 
 BATCH, TIME, FEATURES, HIDDEN = 10, 9, 3, 6
 LENGTHS = torch.tensor([9, 0, 3, 1, 5, 9, 2, 2, 8, 4])
@@ -305,6 +308,14 @@ def test_the_backend_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert large not in seen
     large(x, None, LENGTHS)
     assert large in seen
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_the_list_says_how_a_model_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(Derived, "__call__", lambda self, cell, *given: seen.append(cell) or cell._unroll(*given))
+    build(compose(f"model={name}")["model"]["cell"], "model.cell")(FEATURES, HIDDEN)(inputs().float())
+    assert bool(seen) is ("derived" in runs(CONF / "model" / f"{name}.yaml"))
 
 
 # ---- what it must not get wrong -------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def show(what: str | None, config_dir: str | None = None) -> int:
         if what not in (None, name):
             continue
         files = {file.stem: file for place in places for file in sorted((place / group).glob("[!_]*.yaml"))}
-        entries = {stem: describe(file) + marked(needs(file, places)) for stem, file in files.items()}
+        entries = {stem: describe(file) + runs(file) + marked(needs(file, places)) for stem, file in files.items()}
         if not entries:
             continue
         width = max(len(stem) for stem in entries)
@@ -70,6 +70,12 @@ def describe(file: Path) -> str:
             if text and not text.startswith("@"):
                 return text
     return ""
+
+
+def runs(file: Path) -> str:
+    """How a model's recurrence is executed, as its config says; empty where it says nothing."""
+    found = re.search(r"^# Runs as: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return f" [{found[1]}]" if found else ""
 
 
 def needs(file: Path, places: Sequence[Path] = ()) -> str:
