@@ -7,6 +7,7 @@ from pathlib import Path
 from rnnlab.commands.arguments import existing_directory, guarded, parser
 from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, nearest
+from rnnlab.shell import pasted
 
 GROUPS = {
     "models": "model",
@@ -57,6 +58,8 @@ def show(what: str | None, config_dir: str | None = None) -> int:
         for stem, text in entries.items():
             print(f"  {stem:{width}}  {text}")
         print()
+    if what is None:
+        print(f"A file or a folder of yours: {pasted('start', 'FILE')} says which data reads it, and how to begin")
     return 0
 
 
