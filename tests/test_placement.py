@@ -14,7 +14,7 @@ from rnnlab.kernels.layer import UnrollModule
 from rnnlab.runs.build import build
 
 BATCH, TIME, FEATURES, HIDDEN = 4, 7, 3, 8
-INDEXED = ("s4d", "s5")
+INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5")
 """Where there is no GPU, PyTorch can't index a fake tensor on one, as a step of these does."""
 
 
