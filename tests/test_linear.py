@@ -157,6 +157,10 @@ def test_a_linear_part_that_fails_on_the_validation_part_gives_way(tmp_path: Pat
     data = csv(written(tmp_path, frame), val_start="2016-01-01", test_start="2018-01-01")
     assert data.base == "persistence" and not data.spec.residual
     assert data.ridge is not None  # it is fitted all the same, and stands among the references
+    again = csv(written(tmp_path, frame), val_start="2016-01-01", test_start="2018-01-01", **data.state_dict())
+    assert again.spec.references == data.spec.references
+    for a, b in zip(everything(data, "test").origin or (), everything(again, "test").origin or (), strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
     kept = csv(written(tmp_path, monthly()), val_start="2016-01-01", test_start="2018-01-01")
     assert kept.base == "linear"
 

@@ -234,7 +234,7 @@ class SeriesData(SequenceData):
             "constant": self.autoregression.constant.tolist(),
             "weights": self.autoregression.weights.tolist(),
             "base": self.layout.base,
-            "linear": dict(self.layout.linear),
+            "linear": self.ridge.plain() if self.ridge is not None else {},
             "spread": list(self.layout.spread),
         }
         options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
