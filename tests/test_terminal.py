@@ -105,7 +105,7 @@ def test_a_full_disk_and_one_that_may_not_be_written(
     assert predict_command.main([str(path), "--output", str(output)]) == 1
     assert capsys.readouterr().err == f"rnnlab: failed: --output {output} cannot be written: No space left on device\n"
     assert [file.name for file in tmp_path.iterdir()] == ["run0"]
-    monkeypatch.setattr("rnnlab.runs.export.artifact.replace", full_disk)
+    monkeypatch.setattr("rnnlab.runs.export.artifact.replace_all", full_disk)
     assert export_command.main([str(path), "--format", "pt2"]) == 1
     assert capsys.readouterr().err == "rnnlab: failed: some/file: No space left on device\n"
     assert members([str(path)])[0].path == path
