@@ -21,6 +21,7 @@ GROUPS = {
     "trainers": "trainer",
     "optimizers": "optimizer",
     "schedulers": "scheduler",
+    "recipes": "recipe",
     "instruments": "instruments",
 }
 
