@@ -143,7 +143,6 @@ def test_validation_is_scored_before_it_is_learned_from(train: Callable[..., Out
         (["data=text", "model.tie_embeddings=true"], "has its own weights"),
         ([*CLASSES, "model.penalty=0"], "model.penalty=0"),
         ([*CLASSES, "model.cell.leak_rate=[1.0,0.1]"], "the slowest comes first"),
-        ([*CLASSES, "model.hidden_size=2"], "3 reservoirs for model.hidden_size=2 units"),
     ],
 )
 def test_what_cannot_be_solved_is_refused(overrides: list[str], said: str) -> None:

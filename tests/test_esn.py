@@ -50,6 +50,21 @@ def test_the_leak_is_at_most_1() -> None:
         ESN(1, 4, leak_rate=1.5)
 
 
+def test_units_draw_their_leaks_and_reservoirs_do_not_hear_each_other() -> None:
+    torch.manual_seed(0)
+    cell = ESN(2, 90, input_scaling=[0.1, 1.0, 10.0], leak_rate=[0.01, 1.0], spectral_radius=0.7)
+    assert isinstance(cell.leak_rate, torch.Tensor)
+    assert 0.01 <= cell.leak_rate.min() < 0.03 and 0.5 < cell.leak_rate.max() <= 1.0
+    assert 0.05 < float(cell.leak_rate.log().mean().exp()) < 0.2  # evenly on a logarithmic scale
+    blocks = cell.weight_hh.unflatten(0, (3, 30)).unflatten(2, (3, 30))
+    for one in range(3):
+        assert torch.linalg.eigvals(blocks[one, :, one].double()).abs().max().item() == pytest.approx(0.7, rel=1e-4)
+        assert not any(blocks[one, :, other].any() for other in range(3) if other != one)
+    largest = cell.weight_ih.abs().unflatten(0, (3, 30)).amax((1, 2))
+    torch.testing.assert_close(largest, torch.tensor([0.1, 1.0, 10.0]), rtol=0.1, atol=0)
+    assert ESN(2, 2, input_scaling=[0.1, 1.0, 10.0]).weight_hh.shape == (2, 2)
+
+
 def test_nothing_is_kept_for_gradients_that_nobody_wants() -> None:
     network = Network(InputSpec(features=2), TargetSpec("class", 3), ESN, hidden_size=8, num_layers=2)
     hidden, _ = network.hidden(torch.randn(2, 5, 2))

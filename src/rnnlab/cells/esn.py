@@ -57,7 +57,7 @@ class ESN(Cell[Tensor]):
         backend: ``reference`` and ``auto`` are both the loop over ``step``.
 
     Raises:
-        InputError: the leak rate is above 1, or there are fewer units than reservoirs.
+        InputError: the leak rate is above 1, or the slower one of two comes second.
     """
 
     weight_ih: Tensor
@@ -81,16 +81,13 @@ class ESN(Cell[Tensor]):
             raise InputError(f"model.cell.leak_rate={leak_rate} must be above 0 and at most 1")
         if leaks[0] > leaks[-1]:
             raise InputError(f"model.cell.leak_rate={list(leaks)}: the slowest comes first")
-        if len(scales) > hidden_size:
-            raise InputError(
-                f"model.cell.input_scaling={scales}: {len(scales)} reservoirs for model.hidden_size={hidden_size} units"
-            )
         super().__init__(input_size, hidden_size)
         self.backend = backend
         sizes = [len(part) for part in torch.arange(hidden_size).tensor_split(len(scales))]
         scale = torch.repeat_interleave(torch.tensor(scales), torch.tensor(sizes))[:, None]
         self.register_buffer("weight_ih", _uniform(hidden_size, input_size) * scale)
-        blocks = [reservoir(size, min(connections, size), spectral_radius) for size in sizes]
+        # with fewer units than scales the last ones have no reservoir
+        blocks = [reservoir(size, min(connections, size), spectral_radius) for size in sizes if size]
         self.register_buffer("weight_hh", torch.block_diag(*blocks))
         self.register_buffer("bias", _uniform(hidden_size) * bias_scaling)
         self.leak_rate: float | Tensor = leaks[0]
