@@ -84,7 +84,8 @@ class Run:
         config = self.config
         keep = config.get("keep", "best")  # which a run of before this key did
         closed_form = self.task.network.solver == "ridge"
-        return which_weights(keep, config["monitor"], self.task.scheduler_factory, self.data.size("val"), closed_form)
+        factory, refitted = self.task.scheduler_factory, not self.task.spec.target.per_step
+        return which_weights(keep, config["monitor"], factory, self.data.size("val"), closed_form, refitted)
 
     @property
     def budget(self) -> Budget:

@@ -34,6 +34,7 @@ def which_weights(
     scheduler: Callable[..., Any] | None,
     validated: int,
     closed_form: bool = False,
+    refitted: bool = False,
 ) -> Kept:
     """Which weights a run keeps.
 
@@ -43,12 +44,13 @@ def which_weights(
         scheduler: the factory of its schedule.
         validated: sequences in its validation part.
         closed_form: the readout is not trained, but solved.
+        refitted: at the end once more, on training and validation together.
     """
     if closed_form:
         return Kept(
             "last",
-            "a readout in closed form, its penalty by the leave-one-out error: on the training part for the scores of "
-            "validation, then on both for the test",
+            "a readout in closed form, its penalty by the leave-one-out error"
+            + ("; for the test it has learned from validation, too, once that was scored" if refitted else ""),
         )
     if keep == "auto" and monitor.startswith("val/") and validated < LEAST and decays(scheduler):
         return Kept(

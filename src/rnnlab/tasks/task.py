@@ -373,8 +373,9 @@ class Task(LightningModule, ABC):
             }
         )
         self._training.reset()
-        if self.network.solver == "ridge":
-            # validation has been measured without its sequences, chooses nothing, and may now be learned from
+        if self.network.solver == "ridge" and not self.spec.target.per_step:
+            # validation has been measured without its sequences, chooses nothing, and may now be learned from; that of
+            # a forecast still tells how far to trust it
             self._solve("train", "val")
 
     def on_validation_epoch_end(self) -> None:
