@@ -406,3 +406,27 @@ def test_a_lock_says_who_holds_it_as_long_as_it_is_held(tmp_path: Path) -> None:
         assert path.read_text().startswith(f"process {os.getpid()} on ")
     assert path.read_text() == ""
     lock.release(path)  # nothing to give back
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "run.lock"
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.os, "write", full)
+        lock.hold(path)  # who it is stays unsaid
+    try:
+        assert path.read_text() == "" and str(path.resolve()) in lock._mine.held
+    finally:
+        lock.release(path)
+
+
+def test_a_status_is_on_the_disk_unless_it_need_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = RunDirectory.claim(tmp_path / "run", {})
+    synced: list[int] = []
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    directory.update_status("running", durable=False)
+    assert not synced
+    directory.update_status("done")
+    assert synced and directory.status.state == "done"
