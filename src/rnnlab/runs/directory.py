@@ -188,15 +188,6 @@ class RunDirectory:
 
     # ---- places -----------------------------------------------------------------------------------
 
-    def folder(self, name: str) -> Path:
-        """A directory in this one to write in, made where there is none.
-
-        Raises:
-            InputError: it is a link, or no directory.
-            OSError: it cannot be made.
-        """
-        return files.folder(self.path, name)
-
     @property
     def figures(self) -> Path:
         return self.path / "figures"
