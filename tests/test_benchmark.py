@@ -112,3 +112,30 @@ def test_without_a_name_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark_command.main([]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in choices("benchmark"))
+
+
+def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> None:
+    benchmark = Benchmark.model_validate(
+        {
+            "always": ["data=ucr"], "score": "test/accuracy", "mode": "max", "rows": {"a": [], "b": []},
+            "along": {"key": "data.name", "values": ["X", "Y"], "label": "data set", "mean": True},
+            "percent": True, "tuned": "nothing",
+            "tables": [{"source": "a paper", "values": {"M": {"X": 70.0, "Y": 95.0}, "N": {"Y": 10.0}}}],
+            "target": {"at": "mean", "value": 0.8},
+        }
+    )  # fmt: skip
+    assert jobs(benchmark, ["a"], 1)[0].overrides == ("data=ucr", "data.name=X", "seed=0")
+    scores = {("a", "X"): 0.9, ("a", "Y"): 0.9, ("b", "X"): 0.5, ("b", "Y"): 1.0}
+    cells = tuple(Cell(row, at, ({"test/accuracy": value},)) for (row, at), value in scores.items())
+    rivals = (Cell("R", "X", ({"test/accuracy": 0.95},)),)
+    scored = Result(benchmark, cells, "val/loss", "min", rivals)
+    heading, rows = table(scored)
+    assert heading[:4] == ["", "data set=X", "data set=Y", "mean"]
+    assert [row[:4] for row in rows] == [
+        ["a", "90.0", "90.0", "90.0"], ["b", "50.0", "100.0", "75.0"], ["R", "95.0", "", ""],
+        ["M", "70.0", "95.0", "82.5"], ["N", "", "10.0", ""],
+    ]  # fmt: skip
+    assert scored.verdict() == "to reach on average: ≥ 80.0; a has 90.0: reached"
+    assert scored.rank() == "mean rank of a: 2.0 (X 2 of 3, Y 2 of 3)"
+    some = Result(benchmark, cells[:1], "val/loss", "min")
+    assert some.verdict() == some.rank() == "" and "mean" not in table(some)[0]

@@ -339,7 +339,8 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
         f"{benchmark.score}{unit}" if place is None or benchmark.along is None else f"{benchmark.along.label}={place}"
         for place in places
     ]
-    averaged = benchmark.along is not None and benchmark.along.mean
+    along = benchmark.along
+    averaged = along is not None and along.mean and set(places) == set(along.values)
     heading = ["", *columns, *(["mean"] if averaged else []), "n", "parameters", "seconds a run", "source"]
     rows = []
     for row in result.rows:
@@ -380,7 +381,8 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for published_table in benchmark.tables:
         for name, numbers in published_table.values.items():
             values = [numbers[place] / unit_of if place in numbers else None for place in places if place is not None]
-            rows.append(_other(benchmark, name, values, averaged, published_table.source))
+            if any(value is not None for value in values):
+                rows.append(_other(benchmark, name, values, averaged, published_table.source))
     return heading, rows
 
 
