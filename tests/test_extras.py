@@ -24,7 +24,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
 
 
-@pytest.mark.parametrize("name", ["airline", "digits", "sunspots", "ucr"])
+@pytest.mark.parametrize("name", ["airline", "digits", "economic", "sunspots", "ucr"])
 def test_a_data_set_without_its_extra_says_what_to_install(name: str, bare: None) -> None:
     with pytest.raises(InputError, match=r"make install EXTRAS=datasets .*pip install 'rnnlab\[datasets\]'"):
         build(compose(f"data={name}")["data"], "data")
@@ -50,8 +50,8 @@ def test_the_list_marks_what_needs_an_extra(capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     marks = dict(re.findall(r"^  (\w+) .* \[needs: (\w+)", printed, re.MULTILINE))
     assert marks == {
-        **dict.fromkeys(["airline", "digits", "sunspots", "ucr"], "datasets"),
-        **dict.fromkeys(["air_passengers", "italy_power_demand", "japanese_vowels"], "datasets"),
+        **dict.fromkeys(["airline", "digits", "economic", "sunspots", "ucr"], "datasets"),
+        **dict.fromkeys(["air_passengers", "italy_power_demand", "japanese_vowels", "series"], "datasets"),
         "ray": "ray",
         "slurm": "slurm",
         "optuna": "optuna",

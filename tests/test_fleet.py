@@ -393,11 +393,14 @@ def test_who_cannot_after_all_makes_the_steps_alone(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_computes_something_else_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnnlab.cells import gru
+    from rnnlab.cells import members as stacked
+    from rnnlab.kernels import run_stacked
 
-    wrong: Callable[..., Tensor] = lambda x, start, *weights: gru_members(x, start, *weights) * 1.01  # noqa: E731
-    gru_members = gru.gru_members
-    monkeypatch.setattr(gru, "gru_members", wrong)
+    def wrong(*arguments: Any) -> tuple[Tensor, ...]:
+        output, *last = run_stacked(*arguments)
+        return output * 1.01, *last
+
+    monkeypatch.setattr(stacked, "run_stacked", wrong)
     members = [(*TINY, f"seed={k}") for k in range(2)]
     directories, _, said = together(tmp_path / "fleet", members)
     assert len(said) == 2 and "together its loss is" in said[0]

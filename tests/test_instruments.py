@@ -390,7 +390,7 @@ def test_the_input_is_shown_by_its_names(tmp_path: Path) -> None:
     rows = [f"{day},{day % 5 + 1},{day % 3},{day % 2}" for day in range(100)]
     table.write_text("\n".join(["day,sales,price,holiday", *rows]))
     columns: dict[str, Any] = {"target": "sales", "time": "day", "past": ["price"], "known": ["holiday"]}
-    series = CSV(path=str(table), length=8, horizon=2, **columns)
+    series = CSV(path=str(table), length=8, horizon=2, window_scaling="global", calendar=[], **columns)
     top = titled(HiddenStates().draw(task_for(series, GRU), series, HISTORY), "input")
     named = [text.get_text() for text in top.get_legend().get_texts()]  # type: ignore[union-attr]
     assert named == ["sales", "price", "holiday +1", "holiday +2"]

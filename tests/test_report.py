@@ -364,7 +364,7 @@ def test_a_directory_that_cannot_be_written_costs_no_table(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.tempfile, "mkstemp", refuse)
+        patch.setattr(files, "_replacing", refuse)
         assert main([str(tmp_path)]) == 2
     printed = capfd.readouterr()
     assert "0.125" in printed.out

@@ -47,7 +47,8 @@ PRODUCT = [
 def test_every_model_works_with_every_kind_of_data(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
-    assert metrics["steps"] == 4  # 32 of 40 sequences in batches of 8
+    # 32 of 40 sequences in batches of 8; a readout in closed form takes none
+    assert metrics["steps"] == (0 if outcome.directory.config["model"].get("solver") == "ridge" else 4)
     assert math.isfinite(metrics["test/loss"])
     assert math.isfinite(metrics["baseline/loss"])
     if model in ("gru", "lstm") or data in FAMILIAR:  # reloaded from its directory it scores what it scored

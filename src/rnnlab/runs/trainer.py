@@ -161,7 +161,7 @@ def check_trainer(node: Any, allow: Iterable[str] | None = None, machine: bool =
         check_machine(**{name: options[name] for name in named if name in options})
 
 
-def check_lightning(options: Mapping[str, Any]) -> None:
+def check_lightning(options: Mapping[Any, Any]) -> None:
     """Holds what goes to Lightning as it is against Lightning's own signature.
 
     Raises:
