@@ -24,6 +24,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 MADE = ROOT / "mutants"
 EQUIVALENT = Path(__file__).with_suffix(".yaml")
+PLUGIN = ROOT / "tests"
+"""Where pytest finds ``quickest_first``; its copy is not there yet when the first process starts."""
 FIRST = "rnnlab.runs.statistics.x_holm__mutmut_1"
 PATIENCE = 1200
 """Seconds for the slow tests of one mutant."""
@@ -39,15 +41,15 @@ says that the tests did not come to an end: a limit of time, or of memory."""
 
 
 def environment() -> dict[str, str]:
-    """One thread each, as the tests themselves run; and where pytest finds the plugin ``quickest_first``."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path(MADE / "tests")}
+    """One thread each, as the tests themselves run, and the plugin."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path(PLUGIN)}
 
 
 def in_processes(variables: dict[str, str]) -> dict[str, str]:
     """With the mutants in the processes that tests start, too. Not while mutmut learns which tests reach what: it
     looks for its own settings in the current directory of each.
     """
-    return variables | {"PYTHONPATH": _path(MADE / "src", MADE / "tests")}
+    return variables | {"PYTHONPATH": _path(MADE / "src", PLUGIN)}
 
 
 def _path(*places: Path) -> str:
