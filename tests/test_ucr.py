@@ -76,7 +76,7 @@ def test_ones_own_files_have_their_own_split(given: str, tmp_path: Path) -> None
     options = {"path": str(tmp_path if given == "folder" else train)}
     if given == "test_path":
         options["test_path"] = str((tmp_path / "Vowels_TEST.ts").rename(tmp_path / "held_out.ts"))
-    data = UCR(**options, scaling="none")
+    data = UCR(**options, scaling="none", val_fraction=0.2)
     assert [data.size(name) for name in SPLITS] == [32, 8, 20]
     assert data.spec.target.names == ("ae", "oe") and data.spec.input.features == 2 and data.spec.length == 7
     assert labels(data, "train") == {0: 22, 1: 10} and labels(data, "val") == {0: 5, 1: 3}
@@ -89,7 +89,7 @@ def test_ones_own_files_have_their_own_split(given: str, tmp_path: Path) -> None
 
 
 def test_without_a_test_file_the_test_is_a_share(tmp_path: Path) -> None:
-    data = UCR(path=str(write(tmp_path, train=60, test=None)), test_fraction=0.2)
+    data = UCR(path=str(write(tmp_path, train=60, test=None)), val_fraction=0.2, test_fraction=0.2)
     assert [data.size(name) for name in SPLITS] == [36, 12, 12]
     assert labels(data, "test") == {0: 8, 1: 4}
     assert "its only file" in data.spec.note
@@ -255,7 +255,7 @@ def test_a_test_that_training_cannot_answer_is_refused(tmp_path: Path) -> None:
         ({"path": "{0}/empty"}, r"no file NAME_TRAIN\.ts in this folder"),
         ({"path": "{0}", "val_fraction": 0.01}, r"data\.val_fraction=0\.01 of the 40 sequences .* none for val"),
         ({"path": "{0}", "val_fraction": 0.95}, "leave nothing to train on"),
-        ({"path": "{0}", "num_samples": 4}, r"data\.num_samples=4 .* leaves no sequence for test"),
+        ({"path": "{0}", "num_samples": 4, "val_fraction": 0.2}, r"data\.num_samples=4 .* leaves no sequence for test"),
     ],
 )
 def test_options_that_cannot_work_are_one_line(options: dict[str, Any], message: str, tmp_path: Path) -> None:

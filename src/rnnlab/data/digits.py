@@ -9,7 +9,7 @@ import numpy as np
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.extras import need
-from rnnlab.shapes import Fraction, PositiveInt
+from rnnlab.shapes import AutoSize, Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 SIDE, WHITE, DIGITS = 8, 16.0, 10
@@ -47,6 +47,7 @@ class Digits(SequenceData):
     permute: bool = False
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     test_fraction: Fraction = 0.2
+    batch_size: AutoSize = "auto"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         need("datasets", "sklearn", "data=digits")

@@ -78,7 +78,8 @@ class UCR(SequenceData):
     scaling: Literal["standard", "per_sequence", "none"] = "standard"
     patch: AutoSize = 1
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
-    val_fraction: Fraction = 0.2
+    val_fraction: Fraction = 0.1
+    batch_size: AutoSize = "auto"  # type: ignore[assignment]
     classes: Sequence[str] | None = None
     moments: Sequence[Sequence[float]] | None = None
 
