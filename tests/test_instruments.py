@@ -38,7 +38,7 @@ from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow
-from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents, spread
+from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents, States, spread
 from rnnlab.instruments.instrument import Instrument, cell_name, history_of, some
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
 from rnnlab.instruments.score_by_length import Groups, ScoreByLength
@@ -356,6 +356,19 @@ def test_hidden_paths_are_as_long_as_their_sequences() -> None:
     legend = path.get_legend()
     assert legend is not None
     assert legend.get_window_extent().y0 >= path.get_window_extent().y1 - 1  # above the plot, never over the path
+
+
+def test_states_stand_below_their_steps_where_convolutions_leave_steps_out() -> None:
+    data = Waveforms(num_samples=40, min_length=20, length=41)
+    task = task_for(data, GRU, encoder="conv", encoder_stride=3)
+    found = States.of(task, data, 6)
+    assert min(found.lengths) < max(found.lengths)
+    assert [len(path) for path in found.paths] == [-(-length // 3) for length in found.lengths]
+    assert all((path != 0).any(-1).all() for path in found.paths), "padding is no state"
+    figure = HiddenStates(sequences=6).draw(task, data, HISTORY)
+    (image,) = titled(figure, "activation of each unit").get_images()
+    left, right, *_ = image.get_extent()
+    assert right - left == 3 * max(map(len, found.paths))
 
 
 def test_all_classes_are_shown_where_the_test_set_is_sorted_by_class() -> None:

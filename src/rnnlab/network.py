@@ -251,6 +251,11 @@ class Network(nn.Module):
         """Whether a state can be carried from one chunk of a sequence to the next."""
         return not self.bidirectional and self.convolutions is None
 
+    @property
+    def stride(self) -> int:
+        """Steps of the input from one hidden state to the next."""
+        return 1 if self.convolutions is None else self.convolutions.stride
+
     def read_lengths(self, lengths: Lengths | None) -> Lengths | None:
         """Valid steps of the hidden sequence, of those of the input."""
         return lengths if self.convolutions is None else self.convolutions.lengths(lengths)

@@ -112,15 +112,17 @@ class GradientFlow(Instrument):
     def _panel(self, ax: Axes, task: Task, number: int, lines: list[tuple[str, Tensor]]) -> None:
         network = task.network
         style.dress(ax, style.time_label(task.spec), "gradient norm ‖∂L/∂h‖", cell_name(network, number))
-        steps = lines[0][1].shape[-1]
+        points = lines[0][1].shape[-1]
+        times = np.arange(points) * network.stride
         for (name, norms), look in zip(lines, style.stages([name for name, _ in lines]), strict=True):
             # a gradient of exactly 0 has no place on a log axis: its line ends there
             values = np.where(norms > 0, norms, np.nan)
-            ax.plot(np.arange(steps), values, label=name, marker=style.markers(steps), markersize=3, **look)
+            label = name if bool((norms > 0).any()) else f"{name}: 0"
+            ax.plot(times, values, label=label, marker=style.markers(points), markersize=3, **look)
         style.whole_numbers(ax.xaxis)
 
         def from_end(time: Any) -> Any:
-            return steps - 1 - time
+            return times[-1] - time
 
         backward = network.bidirectional and number % 2 == 1
         if not backward:

@@ -23,6 +23,8 @@ from rnnlab.tasks.task import Task
 TITLE = "Hidden states over time"
 INPUT_WIDTH = 5.2
 """Of the plot of the input, in inches."""
+LABELS_A_ROW, LONGEST_LABEL = 3, 14
+"""Names of features in a row above it, and the characters of each where they are long."""
 LEGEND_ROWS = 17
 ENDS = ("s", "^", "D")
 """Marks at the ends of paths: where classes are more than colours, these come again with the next mark."""
@@ -35,12 +37,15 @@ class States:
     Attributes:
         batch: the sequences.
         numbers: which of the split they are.
-        paths: of each its ``(time, directions * hidden)`` states, without padding.
+        lengths: of each, in steps of the input.
+        paths: of each its ``(time, directions * hidden)`` states, without padding; where convolutions in front of the
+            recurrence leave out steps, there are fewer of them than steps.
         classes: of each, where there are classes.
     """
 
     batch: Batch
     numbers: list[int]
+    lengths: list[int]
     paths: list[np.ndarray]
     classes: list[int] | None
 
@@ -55,10 +60,11 @@ class States:
         batch = take(task, data, "test", numbers)
         with at_rest(task.network) as network, torch.no_grad():
             hidden, _ = network.hidden(batch.inputs, lengths=batch.lengths)
-        time = batch.inputs.shape[1]
-        lengths = [time] * len(hidden) if batch.lengths is None else batch.lengths.tolist()
-        paths = [states[:length] for states, length in zip(style.array(hidden), lengths, strict=True)]
-        return cls(batch, numbers.tolist(), paths, batch.targets.tolist() if is_class else None)
+        steps = torch.full((len(hidden),), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths.cpu()
+        ends = network.read_lengths(steps)
+        assert ends is not None
+        paths = [states[:end] for states, end in zip(style.array(hidden), ends.tolist(), strict=True)]
+        return cls(batch, numbers.tolist(), steps.tolist(), paths, batch.targets.tolist() if is_class else None)
 
     @property
     def finite(self) -> bool:
@@ -100,7 +106,7 @@ class HiddenStates(Instrument):
         if not found.finite:
             return style.message(style.figure(TITLE), "the hidden states are not finite: the network has blown up")
         paths = found.paths
-        longest = int(np.argmax([len(path) for path in paths]))
+        longest = int(np.argmax(found.lengths))
         components = PrincipalComponents(np.concatenate(paths))
         # without classes as many as there are colours to tell them apart
         shown = paths if found.classes is not None else paths[: len(style.PALETTE)]
@@ -120,7 +126,7 @@ class HiddenStates(Instrument):
         left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(6.8, 4.7 + max(0.0, beside)))[0]
         written = task.spec.input.vocabulary is not None
         top, heat = left.subplots(2, 1, sharex=True, height_ratios=(0.45 if written else 1, 2.6))
-        self._input(left, top, task, data, found.batch.inputs[longest, : len(paths[longest])])
+        self._input(left, top, task, data, found.batch.inputs[longest, : found.lengths[longest]])
         self._units(left, heat, task, paths[longest], components)
         upper, lower = right.subfigures(2, 1, squeeze=False)[:, 0]
         self._by_time(upper, upper.subplots(), task, components, paths[longest])
@@ -141,12 +147,19 @@ class HiddenStates(Instrument):
     def _input(self, fig: SubFigure, ax: Axes, task: Task, data: SequenceData, inputs: Tensor) -> None:
         """The sequence that the network reads."""
         image = draw_input(ax, task, data, inputs, INPUT_WIDTH)
-        what = "input" if task.spec.input.vocabulary is not None else "input, as the network reads it"
-        ax.set_title(what, size=style.LABEL, color=style.INK, loc="left")
+        _, labels = ax.get_legend_handles_labels()
+        # beside a legend there is no room for more
+        short = task.spec.input.vocabulary is not None or labels
+        ax.set_title(
+            "input" if short else "input, as the network reads it", size=style.LABEL, color=style.INK, loc="left"
+        )
         if image is not None:
             style.colour_bar(fig, image, ax, "value")
-        elif ax.get_legend_handles_labels()[0]:
-            style.legend_above(ax)
+        elif labels:
+            if sum(map(len, labels)) > LABELS_A_ROW * LONGEST_LABEL:
+                for line in ax.get_lines():
+                    line.set_label(style.cut(str(line.get_label()), LONGEST_LABEL))
+            style.legend_above(ax, ncols=min(len(labels), LABELS_A_ROW))
         ax.tick_params(labelbottom=False)
 
     def _units(
@@ -158,8 +171,10 @@ class HiddenStates(Instrument):
         order = np.concatenate([np.arange(states.shape[1])[group][components.order(group)] for group in groups])
         bound = float(np.abs(states).max()) or 1.0
         signed = states.min() < 0
+        end, rows = len(states) * task.network.stride, len(order)
         image = ax.imshow(
             states[:, order].T,
+            extent=(-0.5, end - 0.5, rows - 0.5, -0.5),  # below the steps that they belong to
             aspect="auto",
             interpolation="nearest",
             cmap=style.DIVERGING if signed else style.SEQUENTIAL,
@@ -183,9 +198,10 @@ class HiddenStates(Instrument):
         points = components.project(states)
         segments = np.stack([points[:-1], points[1:]], 1)
         lines = LineCollection(list(segments), cmap=style.SEQUENTIAL, linewidths=2.0)
-        lines.set_array(np.arange(len(segments)))
+        times = np.arange(len(points)) * task.network.stride
+        lines.set_array(times[:-1])
         ax.add_collection(lines)
-        ax.scatter(points[:, 0], points[:, 1], c=np.arange(len(points)), cmap=style.SEQUENTIAL, s=14, zorder=3)
+        ax.scatter(points[:, 0], points[:, 1], c=times, cmap=style.SEQUENTIAL, s=14, zorder=3)
         _ends(ax, points)
         ax.autoscale_view()
         style.colour_bar(fig, lines, ax, style.time_label(task.spec), ticks=MaxNLocator(6, integer=True))

@@ -130,7 +130,8 @@ class Progress(Callback):
         shown = {name: trainer.callback_metrics.get(name) for name in dict.fromkeys(("train/loss", self.monitor))}
         scores = "  ".join(f"{name} {float(value):.4g}" for name, value in shown.items() if value is not None)
         seconds = max(time.monotonic() - self._started_at, 1e-9)
-        return f"{scores}  {(trainer.global_step - self._steps_at_start) / seconds:.0f} steps/s".strip()
+        done = trainer.global_step - self._steps_at_start  # none where a readout is solved in closed form
+        return f"{scores}  {done / seconds:.0f} steps/s".strip() if done else scores
 
     def _seconds_left(self, trainer: Trainer, epoch: int) -> str:
         done = trainer.global_step - self._steps_at_start

@@ -50,7 +50,9 @@ def which_weights(
         return Kept(
             "last",
             "a readout in closed form, its penalty by the leave-one-out error"
-            + ("; for the test it has learned from validation, too, once that was scored" if refitted else ""),
+            + (
+                "; after validation it was solved once more, with the validation part, for the test" if refitted else ""
+            ),
         )
     if keep == "auto" and monitor.startswith("val/") and validated < LEAST and decays(scheduler):
         return Kept(

@@ -111,9 +111,10 @@ class GatesOverTime(View[list[Course]]):
             top.tick_params(labelbottom=False, labelleft=not (column and top.images))  # names of features stand once
             for ax, name in zip(grid[1:, column], names, strict=True):
                 style.dress(ax, "", f"{name} gate" if column == 0 else "", grid=False)
+                gate = course.gates[name][:, orders[name]].T
                 image = ax.imshow(
-                    course.gates[name][:, orders[name]].T, aspect="auto", cmap=style.SEQUENTIAL, vmin=0, vmax=1,
-                    interpolation="nearest", origin="lower",
+                    gate, aspect="auto", cmap=style.SEQUENTIAL, vmin=0, vmax=1, interpolation="nearest", origin="lower",
+                    extent=(-0.5, gate.shape[1] * subject.network.stride - 0.5, -0.5, len(gate) - 0.5),
                 )  # fmt: skip
                 ax.set_yticks([])
                 style.whole_numbers(ax.xaxis)
