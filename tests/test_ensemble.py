@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.ensemble import Member, Together, evaluate_together, join, load
+from rnnlab.runs.ensemble import Member, Together, check_alike, evaluate_together, join, load
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.trained import open_runs
 from rnnlab.tasks.distribution import Gaussian
@@ -86,6 +87,27 @@ def test_carried_states_stay_apart(train: Train) -> None:
 def test_members_share_their_data(train: Train) -> None:
     with pytest.raises(InputError, match=r"data\.noise=0\.5"):
         load(members(train("instruments=none"), train("data.noise=0.5", "instruments=none")))
+
+
+def test_members_may_meet_their_training_data_in_their_own_way(tmp_path: Path) -> None:
+    def member(name: str, **data: Any) -> Member:
+        return Member(RunDirectory(tmp_path / name), {"data": {"length": 8, **data}, "task": {"loss": "mse"}})
+
+    first = member("a", batch_size=8, augmentation={"jitter": 0.1}, shuffle_seed=1)
+    check_alike(first, member("b", batch_size=16, augmentation={"jitter": 0.2, "window": 0.5}, bucket=False))
+    for other, message in (
+        (
+            member("b", noise={"scale": 2}),
+            "b has data.noise.scale=2, and a None: members of an ensemble share their data",
+        ),
+        (
+            Member(RunDirectory(tmp_path / "b"), {**first.config, "task": {"loss": "mae"}}),
+            "b has task.loss=mae, and a mse",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            check_alike(first, other)
+        assert str(caught.value).startswith(message)
 
 
 def test_a_sweep_predicts_by_the_seeds_of_its_best_configuration(
