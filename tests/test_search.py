@@ -307,6 +307,7 @@ def test_a_search_that_cannot_work_says_so_and_starts_nothing(
     [
         ("model.hidden_size=interval(2,6)", "model.hidden_size=interval(2,6) draws fractions: int(interval(2,6))"),
         ("model.hidden_size=interval(2.5,6)", "must be a valid integer"),
+        ("optimizer.lr=interval(-2,-1)", "of the 3 settings that were checked cannot work; no job was started"),
         ("optimizer.lr=interval(0,inf)", "optimizer.lr=interval(0,inf): its ends must be finite numbers"),
         ("optimizer.lr=interval(nan,1)", "its ends must be finite numbers"),
     ],

@@ -111,7 +111,8 @@ def test_every_job_has_its_hyperparameters_and_its_real_scores(ask: Ask, sweep: 
         found[parameters["model"], parameters["seed"]] = scores["when done/test/loss"]
         assert "hp_metric" not in scores
     headings = {info["displayName"] for info in experiment["metricInfos"]}
-    assert {"val/loss", "best/val/loss", "test/loss"} <= headings
+    assert {"val/loss (mse)", "best/val/loss (mse)", "test/loss (mse)"} <= headings
+    assert not {"val/mse", "best/val/mse", "test/mse"} & headings, "one number, once"
     expected = {  # a seed is a name: as a number it would be shown as 0.0000
         (model, str(seed)): json.loads((sweep / f"{number}_model={model},seed={seed}" / "metrics.json").read_text())
         for number, (model, seed) in enumerate(JOBS)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +242,18 @@ def test_a_perfect_baseline_cannot_be_beaten() -> None:
     assert "mae 0.1 beside 0, 0.1 higher" in verdict.text
 
 
+def test_beside_a_baseline_that_makes_nearly_no_error_the_factor_is_told_in_words() -> None:
+    verdict = judge(forecast(0.1, persistence=1e-9, linear_ar=1.0))
+    assert verdict.state is Judgement.NOT_BETTER
+    assert "mae 0.1 beside 1e-09, over 1,000 times as large (95 % interval over 1,000 times" in verdict.text
+    rng = np.random.default_rng(0)
+    ours, theirs = np.abs(rng.standard_normal(N)) * np.where(np.arange(N) < 5, 1e6, 0), np.ones(N)
+    items = {"network": (ours, np.ones(N)), "persistence": (theirs, np.ones(N))}
+    metrics = {"test/mae": float(ours.mean()), "baseline/mae": 1.0}
+    text = judge(forecast(1.0, items=items, metrics=metrics, ordered=False)).text
+    assert re.search(r"interval -?[\d,.e+]{1,7} to over 1,000 times", text) and not re.search(r"\d{6}", text), text
+
+
 def test_a_negative_loss_has_no_ratio() -> None:
     verdict = judge(forecast(0.1, score="loss", metrics={"test/loss": -1.5, "baseline/loss": -0.5}, items={}))
     assert verdict.absolute and verdict.gain == pytest.approx(1.0)
@@ -389,6 +402,16 @@ def test_gradients_that_are_always_clipped() -> None:
     verdict = judge(classified(0.13, rows=curves))
     assert "nearly every gradient was clipped" in verdict.seen
     assert "optimizer.lr=0.0003" in said(verdict)
+
+
+@pytest.mark.parametrize("right", [0.13, 0.5])
+def test_a_readout_in_closed_form_is_not_told_to_descend_otherwise(right: float) -> None:
+    config = {**CONFIG, "model.solver": "ridge", "model.cell.spectral_radius": 0.9, "task.class_weights": "none"}
+    flat = [2.09]
+    verdict = judge(classified(right, 0.5, rows=rows(flat, flat), config=config, steps=0, budget=0))
+    words = said(verdict)
+    assert not re.search(r"optimizer|scheduler|max_steps|max_epochs|early_stopping", words)
+    assert "model.hidden_size=256" in words and "model.cell.spectral_radius=0.5,0.8,0.99" in words
 
 
 def test_nothing_in_particular_is_seen() -> None:

@@ -26,6 +26,7 @@ def print_outcome(outcome: Outcome) -> None:
     title = f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})" if trained else "Test"
     steps = f"{metrics['steps']:,} steps" if trained else "solved"
     out.print(score_table(metrics, title, outcome.directory.status.baseline))
+    steps = f"{metrics['steps']:,} step{'s' * (metrics['steps'] != 1)}"
     out.print(
         f"{metrics['parameters']:,} parameters, {steps} in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"

@@ -65,6 +65,7 @@ class TensorBoard(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Task)
         self.baseline = pl_module.baseline_name
+        self.logger.loss_name = pl_module.loss_name
         if not trainer.is_global_zero or trainer.current_epoch:
             return
         self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
@@ -87,7 +88,7 @@ class TensorBoard(Callback):
             }
         )
         experiment, start, _ = hparams(self.hyperparameters, dict.fromkeys(_final_scores(pl_module), 0))
-        self.writer.file_writer.add_summary(_described(experiment, self.first))
+        self.writer.file_writer.add_summary(_described(experiment, self.first, pl_module.loss_name))
         self.writer.file_writer.add_summary(start)
         self._add_graph(trainer, pl_module)
 
@@ -106,6 +107,8 @@ class TensorBoard(Callback):
     def finish(self, metrics: Mapping[str, Any], state: str) -> None:
         """Writes the final scalars and ends the HParams session with its real status."""
         for name, value in metrics.items():
+            if self.logger.repeats(name):
+                continue
             if _is_final(name):
                 score = name.removeprefix("baseline/")  # of the task's own; others' are baseline/NAME/score
                 named = score != name and ("/" not in score or score in metrics)
@@ -149,8 +152,20 @@ class TensorBoard(Callback):
 class _Logger(TensorBoardLogger):
     """Lightning's logger without its own hyperparameters, its ``hp_metric``, and the final scores, which come once."""
 
+    loss_name: str | None = None
+    """The score that is the loss under another name, which would be drawn a second time."""
+
+    def repeats(self, name: str) -> bool:
+        """Whether it is the loss once more: of the network's ``val/mse`` and ``test/mse``, and of their baseline's."""
+        stage, _, score = name.partition("/")
+        return score == self.loss_name and stage in ("train", "val", "test", "baseline")
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        shown = {tag(name): value for name, value in metrics.items() if not _is_final(name) and name != "epoch"}
+        shown = {
+            tag(name): value
+            for name, value in metrics.items()
+            if not (_is_final(name) or name == "epoch" or self.repeats(name))
+        }
         super().log_metrics(shown, step)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
@@ -207,19 +222,21 @@ def flat(config: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
 
 def _final_scores(task: Task) -> list[str]:
     """What the HParams tab lists: the monitored score while it moves, then the kept weights' and the test's."""
-    names = task.score_names
+    names = [name for name in task.score_names if name != task.loss_name]
     final = (*(f"best/val/{name}" for name in names), *(f"test/{name}" for name in names))
-    return [task.monitor, *map(tag, final)]
+    stage, _, monitored = task.monitor.partition("/")
+    return [f"{stage}/loss" if monitored == task.loss_name else task.monitor, *map(tag, final)]
 
 
-def _described(experiment: Any, first: Collection[str]) -> Any:
+def _described(experiment: Any, first: Collection[str], loss_name: str | None) -> Any:
     """Marks the columns that TensorBoard shall show first, as if they alone differed between runs, and heads scores."""
     plugin_data = experiment.value[0].metadata.plugin_data
     content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
     for info in content.experiment.hparam_infos:
         info.differs = info.name in first
     for info in content.experiment.metric_infos:
-        info.display_name = info.name.tag.removeprefix(f"{FINAL}/")
+        name = info.name.tag.removeprefix(f"{FINAL}/")
+        info.display_name = f"{name} ({loss_name})" if loss_name and name.endswith("/loss") else name
     plugin_data.content = content.SerializeToString()
     return experiment
 

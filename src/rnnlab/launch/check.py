@@ -83,7 +83,9 @@ def check_jobs(
             problems[name] = str(error)
     if problems:
         name, problem = next(iter(problems.items()))
-        more = f" ({len(problems)} of {len(jobs)} jobs cannot work; none was started)" if len(jobs) > 1 else ""
+        # of a search these are the choices and ends of ranges that it may meet, which are no jobs
+        count = f" ({len(problems)} of the {len(jobs)} settings that were checked cannot work; no job was started)"
+        more = count if len(jobs) > 1 else ""
         raise InputError(f"job {name}: {problem}{more}")
     # the last checkpoint has weights and two moments of Adam, the best one weights
     needed = len(jobs) * (parameters * 16 + BYTES_BESIDE_CHECKPOINTS)

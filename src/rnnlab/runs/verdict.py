@@ -26,6 +26,10 @@ MOST_BLOCKS = 40
 """Pieces of a test set whose errors depend on each other."""
 PERFECT = 0.99
 """A share of right answers from which on more of them are not asked for."""
+OF_DESCENT = ("optimizer", "scheduler", "early_stopping", "trainer.max_", "model.readout_dropout")
+"""How keys begin that have no part in a readout in closed form."""
+MOST_TIMES = 1000
+"""A larger factor says no more than that the baseline makes nearly no error."""
 NOISE = 0.01
 """A smaller gain counts as none where nobody can tell how sure it is."""
 
@@ -334,7 +338,7 @@ def _causes(evidence: Evidence, state: Judgement, score: str, network: float, be
     causes = [cause for make in found if (cause := make()) is not None]
     if state is Judgement.UNCERTAIN:
         causes.append(_Cause("", (_seeds(evidence),)))
-    causes.append(_Cause("", (_rates(evidence), _models(evidence))))
+    causes.append(_Cause("", (_rates(evidence), *_reservoir(evidence), _models(evidence))))
     return causes
 
 
@@ -386,11 +390,7 @@ def _overfits(evidence: Evidence) -> _Cause | None:
         advice.append(_shorter(evidence))
     if isinstance(layers, int) and layers > 1 and dropout == 0:
         advice.append(_again(evidence, "Does dropout between the layers help?", "model.dropout=0.3"))
-    elif (
-        layers == 1
-        and evidence.config.get("model.readout_dropout") == 0
-        and evidence.config.get("model.solver") != "ridge"
-    ):
+    elif layers == 1 and evidence.config.get("model.readout_dropout") == 0:
         advice.append(_again(evidence, "Does dropout before the readout help?", "model.readout_dropout=0.3"))
     if isinstance(hidden, int) and hidden > 8:
         fewer = f"model.hidden_size={max(4, hidden // 4)}"
@@ -478,9 +478,11 @@ def _season(evidence: Evidence, best: str) -> _Cause | None:
 # ---- commands --------------------------------------------------------------------------------------
 
 
-def _again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False) -> Advice:
-    """The command of the run with some keys changed."""
+def _again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False) -> Advice | None:
+    """The command of the run with some keys changed; ``None`` where they have no part in how it was made."""
     changed = {override.partition("=")[0] for override in overrides}
+    if _is_closed_form(evidence) and any(key.startswith(OF_DESCENT) for key in changed):
+        return None
     # a new choice of a group has keys of its own
     groups = {key for key in changed if "." not in key}
     kept = [
@@ -499,7 +501,13 @@ def _again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = Fals
     return Advice(words=("train", *(["-m"] if sweep else []), *directories, *kept, *overrides), answers=answers)
 
 
+def _is_closed_form(evidence: Evidence) -> bool:
+    return evidence.config.get("model.solver") == "ridge"
+
+
 def _longer(evidence: Evidence, times: int) -> Advice | None:
+    if _is_closed_form(evidence):
+        return None
     epochs = evidence.config.get("trainer.max_epochs")
     steps = times * max(evidence.steps, evidence.budget)
     override = f"trainer.max_epochs={times * epochs}" if isinstance(epochs, int) else f"trainer.max_steps={steps}"
@@ -530,6 +538,20 @@ def _rates(evidence: Evidence) -> Advice | None:
     return _again(evidence, "Is it the learning rate?", f"optimizer.lr={values}", sweep=True)
 
 
+def _reservoir(evidence: Evidence) -> tuple[Advice | None, ...]:
+    """What there is to change where nothing is learned but the readout: the units, and how long they remember."""
+    hidden, radius = (evidence.config.get(f"model.{key}") for key in ("hidden_size", "cell.spectral_radius"))
+    if not _is_closed_form(evidence):
+        return ()
+    advice: list[Advice | None] = []
+    if isinstance(hidden, int):
+        advice.append(_again(evidence, "Do more units help?", f"model.hidden_size={4 * hidden}"))
+    if isinstance(radius, (int, float)):
+        radii = "model.cell.spectral_radius=0.5,0.8,0.99"
+        advice.append(_again(evidence, "Does a longer or a shorter memory help?", radii, sweep=True))
+    return tuple(advice)
+
+
 def _lower_rate(evidence: Evidence) -> Advice | None:
     rate = evidence.config.get("optimizer.lr")
     if not isinstance(rate, (int, float)) or rate <= 0:
@@ -545,7 +567,7 @@ def _models(evidence: Evidence) -> Advice | None:
     return _again(evidence, "Does another model do better?", f"model={','.join(others[:2])}", sweep=True)
 
 
-def _seeds(evidence: Evidence) -> Advice:
+def _seeds(evidence: Evidence) -> Advice | None:
     return _again(evidence, "Does it hold over other seeds?", "seed=1,2,3,4", sweep=True)
 
 
@@ -579,7 +601,7 @@ def _amount(score: str, gain: Gain, network: float, beside: float) -> str:
         higher = (gain.value > 0) == _is_share(score)
         return f"{_difference(score, abs(gain.value))} {'higher' if higher else 'lower'}"
     if gain.value < -1:
-        return f"{_number(network / beside, 2)} times as large"
+        return f"{_times(network / beside)} times as large"
     return f"{_percent(abs(gain.value))} {'lower' if gain.value > 0 else 'higher'}"
 
 
@@ -591,11 +613,11 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
         unit = " points" if _is_share(score) else ""
         ends = f"{_difference(score, low).removesuffix(unit)} to {_difference(score, high)}"
     elif gain.value < -1:
-        ends = f"{_number(1 - high, 2)} to {_number(1 - low, 2)} times"
+        ends = f"{_range(_times(1 - high), _times(1 - low))} times"
     elif gain.value > 0:
-        ends = f"{_percent(low).removesuffix(' %')} to {_percent(high)}"
+        ends = f"{_range(_share(low), _share(high))} %"
     else:
-        ends = f"{_percent(-high).removesuffix(' %')} to {_percent(-low)}"
+        ends = f"{_range(_share(-high), _share(-low))} %"
     count = evidence.sequences.get("test", len(evidence.items["network"][0]))
     return f"95 % interval {ends}, {_count(count, f'test {evidence.thing}')}"
 
@@ -646,6 +668,22 @@ def _percent(share: float) -> str:
     if 0.99 < size < 1:
         digits = min(4, int(-math.log10(1 - size)) - 1)
     return f"{100 * share:.{digits}f} %"
+
+
+def _times(factor: float) -> str:
+    return f"over {MOST_TIMES:,}" if factor > MOST_TIMES else _number(factor, 2)
+
+
+def _share(share: float) -> str:
+    """An end of an interval in per cent; one that is beyond all bounds says so."""
+    most = f"{100 * MOST_TIMES:,}"
+    if abs(share) > MOST_TIMES:
+        return f"over {most}" if share > 0 else f"under -{most}"
+    return _percent(share).removesuffix(" %")
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _count(number: int, thing: str) -> str:

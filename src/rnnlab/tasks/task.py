@@ -122,6 +122,8 @@ class Task(LightningModule, ABC):
     """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
     verdict_score: str = "loss"
     """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
+    loss_name: str | None = None
+    """The score that is the loss itself under its usual name, such as the mse of unscaled data: one number."""
     sequence_score_name: ClassVar[str] = "accuracy"
     """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
