@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mkdocs.structure.files import File, Files
-from pagemaker import cells, choices, data, scores, story, tasks
+from pagemaker import cells, choices, data, recurrence, scores, story, tasks
 
 SECTIONS = {"model": ("Cells", "cells", cells), "data": ("Data", "data", data), "task": ("Tasks", "tasks", tasks)}
 
@@ -45,6 +45,7 @@ def made() -> Iterator[tuple[str, str | bytes]]:
             drawn: dict[str, Callable[[], Any]] = getattr(maker, "pictures", lambda _: {})(name)
             for file, draw in drawn.items():
                 yield f"{folder}/{file}", png(draw())
+    yield "plan/gru.png", png(recurrence.plan())
     for picture in sorted(scores.RESULTS.parent.glob("*.png")):
         yield f"measured/{picture.name}", picture.read_bytes()
     yield from story.files()

@@ -18,6 +18,7 @@ def pagemaker() -> ModuleType:
     try:
         import pagemaker.cells  # type: ignore[import-not-found]
         import pagemaker.data
+        import pagemaker.recurrence
         import pagemaker.tasks
     finally:
         sys.path.remove(str(ROOT / "docs"))
@@ -166,6 +167,12 @@ def test_equations_are_set_with_sub_and_superscripts(pagemaker: ModuleType) -> N
     found, rest = prose.equations("A cell.\n\n    h_t = φ(x_t),    φ = tanh\n\nSomebody (2016), arXiv 1603.09420.")
     assert found == [prose.Equation("h_t", "φ(x_t)", "φ = tanh")]
     assert rest == "Somebody (2016), [arXiv 1603.09420](https://arxiv.org/abs/1603.09420)."
+
+
+def test_the_picture_of_a_plan_is_that_of_the_equations(pagemaker: ModuleType) -> None:
+    """A GRU reads three rows of the input a step, keeps r, z, n and a product, and hands out two gradients of three."""
+    words = " ".join(text.get_text() for text in pagemaker.recurrence.plan().axes[0].texts)
+    assert re.findall(r"(\d)H", words) == ["3", "6", "4"]
 
 
 @pytest.mark.needs("docs")
