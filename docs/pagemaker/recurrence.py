@@ -24,8 +24,8 @@ def plan() -> Figure:
     handed = sum(width_of(node) for node in derived.plan.edges.values()) // UNITS
     fig = style.figure(
         "The plan of a GRU's layer",
-        "Left, outside the loops: products over all steps at once. Right, step by step: what depends on the state, or on "
-        "the gradient of the next step. H is the number of units.",
+        "Left, outside the loops: products over all steps at once. Right, step by step: what depends on the state, or "
+        "on the gradient of the next step. H is the number of units.",
         WIDTH, HEIGHT,
     )  # fmt: skip
     fig.set_layout_engine("none")
