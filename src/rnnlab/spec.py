@@ -139,6 +139,11 @@ class Scaling:
     by_sequence: bool = False
     log: bool = False
 
+    @property
+    def keeps_differences(self) -> bool:
+        """Whether an error has the same size in both units."""
+        return not (self.by_sequence or self.log) and set(self.scale) == {1.0}
+
     def to_units(self, values: Tensor) -> Tensor:
         """Scales ``(…, size)`` values back into the data's units."""
         shift, scale = (torch.tensor(v, dtype=values.dtype, device=values.device) for v in (self.shift, self.scale))

@@ -91,8 +91,7 @@ class Forecasting(Task):
         self.conformal = conformal
         self.loss_function = LOSSES[loss]
         one_step = spec.steps_ahead is None and distribution == "point"
-        unscaled = not (spec.scaling.by_sequence or spec.scaling.log) and set(spec.scaling.scale) == {1.0}
-        self.loss_name = loss if one_step and unscaled and loss in ("mse", "mae") else None
+        self.loss_name = loss if one_step and spec.scaling.keeps_differences and loss != "huber" else None
         self.distribution = build_distribution(distribution, quantiles, self.loss_function)
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.rollout_error = _SquaredErrorByStep()

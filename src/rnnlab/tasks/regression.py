@@ -38,6 +38,7 @@ class Regression(Task):
     ) -> None:
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.loss_function = LOSSES[loss]
+        self.loss_name = loss if spec.scaling.keeps_differences and loss != "huber" else None
         self.register_buffer("mean", torch.tensor(spec.target_mean or (0.0,) * spec.target.size), persistent=False)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
