@@ -15,6 +15,7 @@ import torch
 from conftest import choices, compose
 
 from rnnlab.commands.evaluate import main as evaluate_main
+from rnnlab.commands.outcome import forecast_lines
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.errors import Interrupted
 from rnnlab.runs.evidence import evidence
@@ -338,6 +339,22 @@ def test_a_score_that_rises_is_still_rising() -> None:
 def test_a_run_that_was_stopped_early_is_not_still_falling() -> None:
     curve = steadily(1.0, 0.2)
     assert not judge(forecast(0.5, rows=rows(curve, curve), steps=1000)).seen
+
+
+@pytest.mark.parametrize("base", ["none", "seasonal_naive"])
+def test_the_difference_from_the_season_is_advised_to_those_who_do_not_learn_it(base: str) -> None:
+    made = forecast(1.5, linear_ar=1.2)
+    metrics = {name.replace("linear_ar", "seasonal_naive"): value for name, value in made.metrics.items()}
+    items = {name.replace("linear_ar", "seasonal_naive"): values for name, values in made.items.items()}
+    config = {**made.config, "data.residual_of": "none", "data.strategy": "direct"}
+    verdict = judge(replace(made, metrics=metrics, items=items, config=config, period=7, base=base))
+    assert ("data.residual_of=seasonal_naive" in said(verdict)) == (base == "none")
+
+
+@pytest.mark.parametrize(("gain", "lines"), [(None, 0), (0.0, 1), (0.5, 1)])
+def test_what_the_linear_part_leaves_is_said_where_the_network_learns_it(gain: float | None, lines: int) -> None:
+    metrics = {"test/mae": 1.0, "baseline/ridge/mae": 1.1}
+    assert len(forecast_lines(metrics if gain is None else {**metrics, "calibration/gain": gain})) == lines
 
 
 def test_a_season_beyond_the_window() -> None:

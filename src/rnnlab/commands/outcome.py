@@ -52,7 +52,8 @@ def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     own, linear = metrics.get("test/mae"), metrics.get("baseline/ridge/mae")
     gain = metrics.get("calibration/gain")
-    if own is not None and linear:
+    # no gain: a naive forecast took the place of the linear part, and the network learns what that leaves over
+    if gain is not None and own is not None and linear:
         share = 100 * (1 - own / linear)
         if gain == 0:
             lines.append(

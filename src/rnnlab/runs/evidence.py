@@ -56,6 +56,7 @@ def evidence(
         length=spec.length,
         period=spec.period,
         drift=_drift(data) if isinstance(data, SeriesData) else 0.0,
+        base=data.base if isinstance(data, SeriesData) else "none",
         config={**flat(config), **_chosen(config, data)},
         choices=status.choices,
         overrides=status.overrides,

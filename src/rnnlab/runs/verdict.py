@@ -63,6 +63,7 @@ class Evidence:
         length: steps of the longest sequence.
         period: steps of a season; ``None`` where there is none.
         drift: of a series, how far its level moves within the training part: see :func:`drift`.
+        base: of a series, the forecast from which the network forecasts the difference; ``none`` where there is none.
         config: of the run, flat: ``{"optimizer.lr": 0.003, …}``.
         choices: of config groups.
         overrides: of the command line.
@@ -90,6 +91,7 @@ class Evidence:
     length: int = 0
     period: int | None = None
     drift: float = 0.0
+    base: str = "none"
     config: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -467,7 +469,7 @@ def _season(evidence: Evidence, best: str) -> _Cause | None:
         seen = f"the season of {period} steps is longer than the window of {length}"
         covers = f"data.length={period + max(1, period // 4)}"
         return _Cause(seen, (_again(evidence, "Does a window that covers the season help?", covers),))
-    residual = evidence.config.get("data.residual_of") == "none"
+    residual = evidence.config.get("data.residual_of") == "none" and evidence.base != "seasonal_naive"
     if residual and best == "seasonal_naive" and evidence.config.get("data.strategy") == "direct":
         seen = f"the season of {period} steps says more than the network found"
         rest = _again(evidence, "Can it learn what the season leaves over?", "data.residual_of=seasonal_naive")
