@@ -57,7 +57,7 @@ def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
         share = 100 * (1 - own / linear)
         if gain == 0:
             lines.append(
-                "The linear part alone: what the network adds makes it no surely better on the validation part."
+                "The linear part stands alone: what the network adds did not clearly help on the validation part."
             )
         elif round(share, 1) > 0:
             lines.append(

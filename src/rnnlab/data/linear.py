@@ -381,11 +381,13 @@ def _mean(parts: Sequence[Linear], best: Sequence[tuple[Candidate, float]]) -> L
 
 
 def _words(candidates: Sequence[Candidate]) -> str:
-    words = [f"{'/'.join(map(str, sorted({candidate.order for candidate in candidates})))} lags"]
+    """What those that are averaged read: ``ridge regressions on 13, 14 or 25 lags, the month (of logarithms)``."""
+    *orders, most = map(str, sorted({candidate.order for candidate in candidates}))
+    words = [f"ridge regressions on {', '.join(orders)}{' or ' * bool(orders)}{most} lag{'s' * (most != '1')}"]
     if any(candidate.level for candidate in candidates):
         words.append("the level")
     cycles = dict.fromkeys(cycle for candidate in candidates for cycle in candidate.calendar)
     words += [f"the {cycle}" for cycle in cycles]
     if any(candidate.covariates for candidate in candidates):
         words.append("other columns")
-    return ", ".join(words) + (" of logarithms" if candidates[0].log else "")
+    return ", ".join(words) + (" (of logarithms)" if candidates[0].log else "")
