@@ -341,8 +341,9 @@ def test_a_folder_is_not_left_for_files_that_cannot_be_written(tmp_path: Path, m
 
     monkeypatch.setattr(os, "fsync", full)
     folder = tmp_path / "export"
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as refused:
         files.replace_all({folder / "model.onnx": b"net", folder / "model.onnx.json": "{}{}{"}, inside=tmp_path)
+    assert refused.value.filename == str(folder / "model.onnx.json"), "which file, whoever says so"
     assert not list(tmp_path.iterdir())
     files.replace_all({folder / "model.onnx": b"net", folder / "model.onnx.json": "{}"}, inside=tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.json"]

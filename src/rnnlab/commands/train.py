@@ -305,7 +305,8 @@ def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
         return error
     except RunFailed as error:
         log.error("%s", error)
-        return RunFailed(f"failed: {error} ({_resume(directory)})")
+        said, again = f"failed: {error}", _resume(directory)
+        return RunFailed(said if again in said else f"{said} ({again})")
     except Interrupted as error:
         log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped. Go on with: {_resume(directory)}", file=sys.stderr)

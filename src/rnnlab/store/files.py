@@ -325,8 +325,10 @@ def _replacing(path: Path, durable: bool, inside: Path | None) -> Iterator[tuple
             if durable:
                 os.fsync(descriptor)
             temporary.move(place)
-        except BaseException:
+        except BaseException as error:
             temporary.remove()
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                error.filename = str(path)  # a full disk says which descriptor it refuses, and no name
             raise
         finally:
             os.close(descriptor)
