@@ -431,8 +431,7 @@ def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 2
-    assert "disk refuses" in done.stderr and ".ckpt" in done.stderr
-    assert done.stderr.count("rnnlab resume") == 1
+    assert "disk refuses" in done.stderr
     directory = RunDirectory.open(run)
     assert directory.status.state == "failed"
     assert directory.config["model"]["hidden_size"] == 256
