@@ -55,7 +55,7 @@ def test_every_command_of_the_page_trains(place: Path, command: str) -> None:
     # the days of the example have gaps, since each of its months has 28
     gaps = ["data.gaps=ignore"] if "sales.csv" in command else []
     done = subprocess.run(
-        [sys.executable, "-m", "rnnlab", *shlex.split(command), *gaps, *FEW],
+        [sys.executable, "-m", "rnnlab", *shlex.split(command, comments=True), *gaps, *FEW],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
