@@ -144,3 +144,12 @@ def test_what_a_run_cannot_be_told_anew_is_one_line_and_changes_nothing(
         error = capfd.readouterr().err
         assert said in error and error.count("\n") == 1, error
     assert (run.config, run.status) == (config, status)
+
+
+def test_a_run_whose_checkpoint_is_damaged_stays_done(begin: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    run = begin("run", "trainer.max_epochs=2")
+    run.last_checkpoint.write_bytes(b"no checkpoint")
+    before = run.status
+    assert resume(run, "trainer.max_epochs=3") == 2
+    assert "damaged" in capfd.readouterr().err
+    assert run.status == before

@@ -363,13 +363,13 @@ def _execute_locked(
 ) -> Outcome:
     stop = seat.stop if seat else StopSignals()
     stop.install()
-    refused = False
+    # what is to train longer stays as it is, done, unless all of it fits
+    refused = bool(longer)
     try:
         status = directory.status
         checkpoint = read_checkpoint(directory.last_checkpoint) if resume and directory.last_checkpoint.exists() else {}
         base = status.directory if resume else None
         if longer:
-            refused = True  # it stays as it is, unless all of it fits
             run = lengthened(
                 prepare(with_length(config, longer), allow, trained=checkpoint, base=base), config, checkpoint
             )
