@@ -234,8 +234,10 @@ def keeps_level(training: Training, scaled: np.ndarray) -> bool:
     for start, end in training.parts:
         cut = start + 2 * (end - start) // 3
         before, after = scaled[start:cut, : training.targets], scaled[cut:end, : training.targets]
+        if not len(before):  # a series too short to tell
+            continue
         kept.append((np.abs(after.mean(0) - before.mean(0)) < before.std(0)).mean() > 0.5)
-    return bool(np.mean(kept) > 0.5)
+    return bool(kept) and bool(np.mean(kept) > 0.5)
 
 
 def _origins(parts: Sequence[tuple[int, int]], order: int, horizon: int, most: int) -> tuple[np.ndarray, np.ndarray]:

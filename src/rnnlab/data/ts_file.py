@@ -130,7 +130,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             line = raw.decode().strip()
         except UnicodeDecodeError as error:
             raise InputError(f"{path}, line {number}: byte {error.start + 1} is not UTF-8") from error
-        if line and not line.startswith("#"):
+        if line and not line.startswith(("#", "%")):  # comments
             yield number, line
 
 
