@@ -1,14 +1,14 @@
 """``status.json``: where a run comes from, what it is doing and how it ended."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rnnlab.errors import nearest, one_line
 from rnnlab.store import json_text
+from rnnlab.store.facts import line, number, one_of, text, texts, truth
 from rnnlab.store.files import Damaged
 from rnnlab.store.verdict import Verdict
 
@@ -168,30 +168,6 @@ def dump(status: Status) -> str:
 # ---- what each fact must be ------------------------------------------------------------------------
 
 
-def _state(value: Any) -> State:
-    try:
-        return State(value)
-    except ValueError:
-        states = [state.value for state in State]
-        raise ValueError(f"must be one of {', '.join(states)}{nearest(str(value)[:40], states)}") from None
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a text")
-    return value
-
-
-def _line(value: Any) -> str:
-    return one_line(_text(value))
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise ValueError("must be a list of texts")
-    return tuple(value)
-
-
 def _choices(value: Any) -> dict[str, str]:
     kept = {name: choice for name, choice in _mapping(value).items() if choice is not None}
     return {name: choice if isinstance(choice, str) else _join(choice) for name, choice in kept.items()}
@@ -199,7 +175,7 @@ def _choices(value: Any) -> dict[str, str]:
 
 def _join(choice: Any) -> str:
     try:
-        return ",".join(_texts(choice))  # Hydra's: several configs of one group
+        return ",".join(texts(choice))  # Hydra's: several configs of one group
     except ValueError:
         raise ValueError("must be a mapping of texts") from None
 
@@ -219,7 +195,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _submission(value: Any) -> dict[str, Any]:
     mapping = _mapping(value)
     if mapping:
-        _text(mapping.get("name"))
+        text(mapping.get("name"))
         _count(mapping.get("index"))
     return mapping
 
@@ -234,20 +210,8 @@ def _ticks(value: Any) -> int:
     return -1 if value == -1 else _count(value)  # of a system that doesn't say
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("must be a number")
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
 def _figures(value: Any) -> tuple[str, ...]:
-    for name in _texts(value):
+    for name in texts(value):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError("must be a list of paths below the run")
@@ -255,16 +219,16 @@ def _figures(value: Any) -> tuple[str, ...]:
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "state": _state,
-    **dict.fromkeys(("reason", "baseline", "kept", "device", "platform", "host", "fleet_alone"), _line),
-    **dict.fromkeys(("created", "submitted", "started", "finished"), _line),
-    **dict.fromkeys(("command", "overrides", "config_dirs"), _texts),
+    "state": partial(one_of, State),
+    **dict.fromkeys(("reason", "baseline", "kept", "device", "platform", "host", "fleet_alone"), line),
+    **dict.fromkeys(("created", "submitted", "started", "finished"), line),
+    **dict.fromkeys(("command", "overrides", "config_dirs"), texts),
     **dict.fromkeys(("pid", "threads", "pruned", "number", "attempts", "fleet"), _count),
     "process_started": _ticks,
-    **dict.fromkeys(("seconds", "wall_seconds"), _number),
-    **dict.fromkeys(("retriable", "anew"), _truth),
+    **dict.fromkeys(("seconds", "wall_seconds"), number),
+    **dict.fromkeys(("retriable", "anew"), truth),
     **dict.fromkeys(("git", "trial", "pruning"), _mapping),
-    "directory": _text,
+    "directory": text,
     "choices": _choices,
     "versions": _names,
     "figures": _figures,

@@ -1,12 +1,13 @@
 """What a run turned out to be worth, as ``status.json`` keeps it under ``verdict``."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from functools import partial
 from typing import Any
 
-from rnnlab.errors import nearest, one_line
+from rnnlab.errors import one_line
+from rnnlab.store.facts import line, number, one_of, texts, truth
 
 MOST_COMMANDS = 3
 VERBS = ("train", "resume", "evaluate", "inspect", "report")
@@ -106,38 +107,6 @@ class Verdict:
         return cls(**values)
 
 
-def _state(value: Any) -> Judgement:
-    try:
-        return Judgement(value)
-    except ValueError:
-        names = [each.value for each in Judgement]
-        raise ValueError(f"must be one of {', '.join(names)}{nearest(str(value)[:40], names)}") from None
-
-
-def _line(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a text")
-    return one_line(value)
-
-
-def _lines(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError("must be a list of texts")
-    return tuple(map(_line, value))
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("must be a number")
-    return float(value)
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
 def _next(value: Any) -> tuple[Advice, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError("must be a list of commands")
@@ -150,15 +119,15 @@ def _advice(value: Any) -> Advice:
         raise ValueError("must be a list of commands")
     if not words or words[0] not in VERBS:
         raise ValueError(f"must be a list of commands, each with one of the verbs {', '.join(VERBS)}")
-    return Advice(words=tuple(words), answers=_line(value.get("answers")))
+    return Advice(words=tuple(words), answers=line(value.get("answers")))
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "state": _state,
-    **dict.fromkeys(("text", "score", "baseline"), _line),
-    **dict.fromkeys(("network", "beside", "gain", "low", "high"), _number),
-    "absolute": _truth,
-    "seen": _lines,
+    "state": partial(one_of, Judgement),
+    **dict.fromkeys(("text", "score", "baseline"), line),
+    **dict.fromkeys(("network", "beside", "gain", "low", "high"), number),
+    "absolute": truth,
+    "seen": lambda value: tuple(map(one_line, texts(value))),
     "next": _next,
 }
 assert set(_CHECKS) == {each.name for each in fields(Verdict)}
