@@ -260,8 +260,8 @@ def test_what_a_network_adds_is_left_out_where_it_adds_nothing(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"linear": "ridge", "strategy": "recursive"}, ["model.linear=ridge", "data.strategy=direct"]),
-        ({"linear": "ridge", "residual_of": "persistence"}, ["model.linear=ridge", "data.residual_of=persistence"]),
+        ({"linear": "ridge", "strategy": "recursive"}, ["data.linear=ridge", "data.strategy=direct"]),
+        ({"linear": "ridge", "residual_of": "persistence"}, ["data.linear=ridge", "data.residual_of=persistence"]),
         ({"window_scaling": "last", "strategy": "recursive"}, ["data.window_scaling=last", "data.strategy=direct"]),
         ({"window_scaling": "seasonal", "time": None}, ["data.window_scaling=seasonal", "data.period"]),
     ],

@@ -215,6 +215,39 @@ def run_mode() -> RunMode:
     return RunMode.RUN
 
 
+PASSED_ON = re.compile(r"\$\{(?:oc\.select:)?\s*(\.?[\w.]+)\s*(?:,[^{}]*)?\}")
+"""A value that is another key's: ``${seed}``, ``${.hidden_size}`` or ``${oc.select:model.linear,null}``."""
+
+
+def as_typed(error: InputError, config: DictConfig, overrides: Iterable[str]) -> InputError:
+    """The same complaint under the key that was typed, where a value was passed on to another key, or came from one.
+
+    Args:
+        error: whose message may have ``key=value``.
+        config: as it was composed, interpolations in it.
+        overrides: as they were typed.
+    """
+    typed = {line.partition("=")[0].lstrip("+") for line in overrides}
+    text = str(error)
+    for key, source in _passed_on(OmegaConf.to_container(config, resolve=False)):
+        wrong, right = (key, source) if source in typed else (source, key)
+        if right in typed and wrong not in typed:
+            text = re.sub(rf"(?<![\w.]){re.escape(wrong)}=", f"{right}=", text)
+    return InputError(text)
+
+
+def _passed_on(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Of a config that is not resolved each key whose value is another's, and that other key."""
+    if not isinstance(node, Mapping):
+        return
+    for name, value in node.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        reference = PASSED_ON.fullmatch(value) if isinstance(value, str) else None
+        if reference is not None:
+            yield key, f"{prefix}{reference[1]}" if reference[1].startswith(".") else reference[1]
+        yield from _passed_on(value, key)
+
+
 def flat_keys(node: Any, prefix: str = "") -> Iterable[str]:
     """All dotted keys of a nested mapping, inner nodes too."""
     if isinstance(node, Mapping):

@@ -27,6 +27,7 @@ from rnnlab.commands.arguments import load_execution, refused_by_the_disk
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
     ROOT,
+    as_typed,
     create_hydra,
     explain,
     one_line,
@@ -187,6 +188,8 @@ class Command:
 
         try:
             return sweep(self.hydra, self.config, self.overrides, job)
+        except InputError as error:
+            raise as_typed(error, self.config, self.overrides) from None
         except COMPOSITION_ERRORS as error:
             raise explain(error, self.hydra, self.overrides) from None
 
@@ -242,6 +245,8 @@ class Command:
         callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
         if claimed is not None and not claimed.path.exists():  # refused
             claimed.remove_made_parents()
+        if isinstance(result.return_value, InputError):
+            raise as_typed(result.return_value, config, self.overrides)
         if isinstance(result.return_value, Exception):
             raise result.return_value
         outcome: Outcome = result.return_value

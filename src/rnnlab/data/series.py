@@ -804,13 +804,13 @@ class SeriesData(SequenceData):
             )
         if self.linear == "ridge" and not self._direct:
             raise InputError(
-                f"model.linear=ridge is for data.strategy=direct: a recursive forecast of data.horizon={self.horizon} "
+                f"data.linear=ridge is for data.strategy=direct: a recursive forecast of data.horizon={self.horizon} "
                 "feeds back values and no differences"
             )
         if self.linear == "ridge" and self.residual_of != "none":
             raise InputError(
-                f"model.linear=ridge and data.residual_of={self.residual_of}: the network forecasts the difference "
-                "from one of them: use data.residual_of=none or model.linear=none"
+                f"data.linear=ridge and data.residual_of={self.residual_of}: the network forecasts the difference "
+                "from one of them: use data.residual_of=none or data.linear=none"
             )
         if self.strategy == "recursive" and self.horizon > 1 and self.residual_of != "none":
             raise InputError(
