@@ -9,10 +9,11 @@ import torch
 from conftest import choices, compose
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
 from rnnlab import kernels
 from rnnlab.cells.cell import Cell
-from rnnlab.cells.members import stacking
+from rnnlab.errors import InputError
 from rnnlab.kernels.layer import Derived
 from rnnlab.runs.build import build
 
@@ -35,11 +36,10 @@ def stacked(made: list[Cell[Any]], x: Tensor, lengths: Tensor | None = None) -> 
     fixed = {
         name: torch.stack([dict(cell.named_buffers())[name] for cell in made]) for name, _ in made[0].named_buffers()
     }
-    with stacking():
-        output, state = vmap(
-            lambda weights, x, lengths: functional_call(made[0], weights, (x, None, lengths)),
-            in_dims=(0, 0, None if lengths is None else 0),
-        )({**weights, **fixed}, x, lengths)
+    output, state = vmap(
+        lambda weights, x, lengths: functional_call(made[0], weights, (x, None, lengths)),
+        in_dims=(0, 0, None if lengths is None else 0),
+    )({**weights, **fixed}, x, lengths)
     return weights, output, state
 
 
@@ -148,7 +148,9 @@ def run_all(made: list[Any], x: Tensor, lengths: Tensor | None = None) -> tuple[
     tensors = {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
     states = [cell.initial_state(x.shape[1]) for cell in made]
     states = [state if isinstance(state, tuple) else (state,) for state in states]
-    return kernels.run_stacked(made[0], x, [torch.stack(each) for each in zip(*states, strict=True)], lengths, tensors)
+    single = isinstance(made[0].initial_state(1), Tensor)
+    starts = [torch.stack(each) for each in zip(*states, strict=True)]
+    return kernels.run_stacked(made[0], x, starts, lengths, tensors, single)
 
 
 @pytest.mark.parametrize("with_lengths", [False, True])
@@ -211,3 +213,79 @@ def test_a_kernel_is_derived_from_members_that_nobody_has_run_alone(
     made = members_of(lambda: Single(FEATURES, HIDDEN, whole_batch=False))
     stacked(made, torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64))
     assert calls and not caplog.records
+
+
+# ---- one level of vmap is members, anything else is the loop -------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows where a layer runs in a kernel for all members."""
+    inner, made = Derived.stacked, list[Any]()
+    monkeypatch.setattr(Derived, "stacked", lambda *given: made.append(given) or inner(*given))
+    return made
+
+
+@pytest.mark.parametrize("backend", ["auto", "derived", "torch"])
+def test_one_level_of_vmap_runs_all_members_in_a_kernel(backend: str, calls: list[Any]) -> None:
+    made = cells("gru")
+    made[0].backend = backend
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
+    first = x[0]
+    # one network on many inputs, many networks on one input, and what is no member's own
+    for given, expected in (
+        (lambda x: made[0](x)[0], [made[0].unroll(each)[0] for each in x]),
+        (lambda x: made[0](x[:1])[0], [made[0].unroll(each[:1])[0] for each in x]),
+        (lambda x: 0 * x.sum() + made[0](first)[0], [made[0].unroll(x[0])[0]] * MEMBERS),
+    ):
+        torch.testing.assert_close(vmap(given)(x), torch.stack(expected), rtol=1e-12, atol=1e-12)
+    assert len(calls) == 3
+
+
+def test_other_transforms_than_one_vmap_run_the_loop(calls: list[Any]) -> None:
+    cell = cells("gru")[0]
+    x = torch.randn(2, MEMBERS, BATCH, 4, FEATURES, dtype=torch.float64)
+    found = vmap(vmap(lambda x: cell(x)[0]))(x)
+    torch.testing.assert_close(found[1, 2], cell.unroll(x[1, 2])[0], rtol=1e-12, atol=1e-12)
+    torch.func.jacrev(lambda x: cell(x)[0][:, -1])(x[0, 0])
+    vmap(torch.func.grad(lambda x: cell(x)[0].sum()))(x[0])
+    assert not calls
+
+
+def test_members_have_second_derivatives() -> None:
+    for name in "gru", "min_gru":
+        made = cells(name)
+        x = torch.randn(MEMBERS, BATCH, 5, FEATURES, dtype=torch.float64)
+        weights, output, _ = stacked(made, x)
+
+        def curvature(output: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+            first = torch.autograd.grad(output.square().sum(), parameters, create_graph=True)
+            return list(torch.autograd.grad(sum(each.square().sum() for each in first), parameters))
+
+        found = curvature(output, list(weights.values()))
+        for k, cell in enumerate(made):
+            for ours, right in zip(found, curvature(cell.unroll(x[k])[0], list(cell.parameters())), strict=True):
+                torch.testing.assert_close(ours[k], right, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [-1, 8])
+def test_lengths_of_members_are_checked(wrong: int) -> None:
+    cell = cells("gru")[0]
+    lengths = torch.full((MEMBERS, BATCH), 7)
+    lengths[2, 1] = wrong
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
+    with pytest.raises(InputError, match=f"from 0 to 7.*{wrong}"):
+        vmap(lambda x, lengths: cell(x, None, lengths)[0])(x, lengths)
+
+
+def test_random_numbers_of_members_are_as_vmap_is_told() -> None:
+    class Dropping(Single):
+        def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            return super().step(F.dropout(x, 0.5), state)
+
+    cell = Dropping(FEATURES, HIDDEN)
+    x = torch.ones(MEMBERS, BATCH, 7, FEATURES)
+    same, different = (vmap(lambda x: cell(x)[0], randomness=how)(x) for how in ("same", "different"))
+    assert torch.equal(same[0], same[1]) and not torch.equal(different[0], different[1])
+    with pytest.raises(RuntimeError, match="randomness"):
+        vmap(lambda x: cell(x)[0])(x)

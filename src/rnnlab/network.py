@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
 from rnnlab.cells.checks import check_lengths, check_like, check_state
-from rnnlab.cells.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.encoder import Convolutions, check_stride
 from rnnlab.errors import InputError
+from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.checks import check_call, is_transformed
-from rnnlab.cells.members import derived_across_members, is_stacked
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
+from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
 S = TypeVar("S", bound=State)
@@ -24,9 +24,11 @@ class Cell(nn.Module, ABC, Generic[S]):
     A cell says how its state starts and how one step updates it; ``unroll`` is
     then the definition of the layer. A faster path to the same values and
     gradients may stand in ``_forward``: it is called with arguments that were
-    checked, and only where it applies. Transforms of ``torch.func``, forward-mode derivatives
-    and ``torch.jit.trace`` get the loop over ``step``; under ``torch.compile``
-    a layer runs as it does without.
+    checked, and only where it applies. Under one level of ``torch.func.vmap`` a
+    layer runs for all members together (:mod:`rnnlab.kernels.members`); other
+    transforms of ``torch.func``, forward-mode derivatives and
+    ``torch.jit.trace`` get the loop over ``step``; under ``torch.compile`` a
+    layer runs as it does without.
     """
 
     backend: str = "auto"
@@ -119,8 +121,6 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
         """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding."""
-        if is_stacked():
-            return derived_across_members(self, x, state, lengths)
         return run(self, x, state, lengths)
 
     # ---- what an observer asks ------------------------------------------------------------------

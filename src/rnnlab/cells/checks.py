@@ -132,8 +132,11 @@ def check_lengths(lengths: Tensor, batch: int, time: int, device: torch.device, 
         raise InputError(f"lengths must be whole numbers, a tensor of shape ({batch},), and are {has}")
     if lengths.device != device:
         raise InputError(f"lengths are on {lengths.device}, and the input is on {device}")
-    # a batch of a transform and a tensor without values have no numbers to look at
-    if not batch or type(lengths) is not Tensor or torch._C._are_functorch_transforms_active():
+    functions = torch._C._functorch
+    while functions.is_batchedtensor(lengths):  # those of all members
+        lengths = functions.get_unwrapped(lengths)
+    # a tensor without values has no numbers to look at
+    if not batch or type(lengths) is not Tensor or functions.is_functorch_wrapped_tensor(lengths):
         return 0 if not batch else None
     smallest, largest = lengths.aminmax()
     said = f"lengths must be from {least} to {time}, the steps of the input"

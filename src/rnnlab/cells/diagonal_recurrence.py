@@ -34,7 +34,7 @@ from torch.autograd import Function
 
 from rnnlab.cells.cell import last_valid
 from rnnlab.cells.checks import refuse_batches
-from rnnlab.cells.members import across_members, is_stacked
+from rnnlab.kernels.members import across_members, is_stacked
 from rnnlab.shapes import Lengths, StateSequence, StateStep
 
 Way = Literal["step", "chunk", "scan"]

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
-from rnnlab.cells.members import is_stacked
 from rnnlab.errors import InputError
+from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
 Modes = Float[Tensor, "B H M"]

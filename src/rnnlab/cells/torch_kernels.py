@@ -15,8 +15,8 @@ from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells.cell import Cell, S, at_the_end, map_state, zero_padding
-from rnnlab.cells.members import derived_across_members, is_stacked
 from rnnlab.kernels import run
+from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 Backend = Literal["auto", "derived", "torch", "reference"]
@@ -45,11 +45,10 @@ def derived_or_torchs(
         lengths: valid steps of each sequence.
         torchs: whether the kernel is faster than what is derived.
     """
-    if cell.backend != "torch" and is_stacked():
-        return derived_across_members(cell, x, state, lengths)
     weights = tuple(getattr(cell, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     by_torch = partial(run_kernel, kernel, weights)
-    if cell.backend == "torch" or (torchs and cell.backend == "auto"):
+    # torch's kernels know no members
+    if (cell.backend == "torch" or (torchs and cell.backend == "auto")) and not is_stacked():
         return by_torch(x, state, lengths)
     return run(cell, x, state, lengths, by_torch)
 

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.nn.modules import module as global_hooks
 
 from rnnlab.kernels.fingerprint import HOOKS, Watch, fingerprint
+from rnnlab.kernels.members import across_members, is_stacked, loop_of_members, randomness_of_members
 from rnnlab.shapes import Lengths, State
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths |
     the operations of every step (autocast, transforms of ``torch.func``, tracers and compilers, modes, hooks, a step
     that was put in place of the class's own, tensors of another class).
     """
-    return is_plain_call(x, state, lengths) and _is_plain_cell(cell, x.dtype)
+    return is_plain_call(x, state, lengths) and is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x.dtype)
 
 
-def _is_plain_cell(cell: nn.Module, dtype: torch.dtype) -> bool:
-    given = [*cell.parameters(), *cell.buffers()]
+def is_plain_cell(cell: nn.Module, given: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """The part of :func:`is_plain` that depends on a cell and the values of its parameters and buffers."""
     return (
         all(tensor.dtype == dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex())
         and all(type(tensor) in _PLAIN and tensor.is_cpu for tensor in given)
@@ -59,7 +59,7 @@ def _is_plain_cell(cell: nn.Module, dtype: torch.dtype) -> bool:
     )
 
 
-def is_plain_call(x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
+def is_plain_call(x: Tensor, state: State | None, lengths: Tensor | None) -> bool:
     """The part of :func:`is_plain` that depends on no cell."""
     dtype = x.dtype
     parts: Sequence[Tensor] = () if state is None else (state,) if isinstance(state, Tensor) else state
@@ -102,7 +102,7 @@ def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths |
     known = _WATCHED.get(cell)
     if known is not None and known[1] == x.dtype and known[0].holds():
         return known[2]
-    if not _is_plain_cell(cell, x.dtype):
+    if not is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x.dtype):
         return None
     found = _remembered(cell, x.dtype, None)
     watch = Watch(cell)
@@ -139,15 +139,36 @@ def run(
     Returns:
         As :meth:`rnnlab.cells.cell.Cell.unroll`.
     """
+    if is_stacked():
+        return _run_members(cell, x, state, lengths)
     found = derived(cell, x, state, lengths)
     if found is not None:
         return found(cell, x, state, lengths)
     return (instead or cell._unroll)(x, state, lengths)
 
 
+def _run_members(cell: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
+    """As :func:`run` under one level of ``torch.func.vmap``: for all members together."""
+    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    single = isinstance(state, Tensor)
+    parts: Sequence[Tensor] = [state] if single else list(state)
+    count, randomness = len(parts), randomness_of_members()
+
+    def layer(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        tensors = dict(zip(named, rest[count : count + len(named)], strict=True))
+        return run_stacked(
+            cell, x, rest[:count], None if lengths is None else rest[-1], tensors, single, randomness
+        )  # fmt: skip
+
+    given = [] if lengths is None else [lengths]
+    output, *last = across_members(layer, x, *parts, *named.values(), *given)
+    return output, last[0] if single else tuple(last)
+
+
 def run_stacked(
-    cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor]
-) -> tuple[Tensor, ...]:
+    cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor], single: bool,
+    randomness: str = "error",
+) -> tuple[Tensor, ...]:  # fmt: skip
     """One layer of all members of a fleet: all tensors have a leading axis of members.
 
     Args:
@@ -156,47 +177,21 @@ def run_stacked(
         parts: of the state before the first step.
         lengths: ``(members, batch)`` valid steps of each sequence.
         named: parameters and buffers.
+        single: whether the state is a tensor and no tuple.
+        randomness: as ``torch.func.vmap`` has it, for a step that draws numbers.
 
     Returns:
         The output ``(members, batch, time, hidden)``, and the parts of the last state.
     """
-    from rnnlab.kernels.layer import UnrollModule
-
-    given = [x, *parts, *named.values()]
-    numbers = {tensor.dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex()}
     if (
-        numbers <= {x.dtype}
-        and x.dtype in (torch.float32, torch.float64)
-        and x.shape[2] >= FEW_STEPS
-        and all(tensor.device.type == "cpu" and type(tensor) in _PLAIN for tensor in given)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch._C._are_functorch_transforms_active()
-        and not global_hooks._has_any_global_hook()
-        and not _has_hooks(cell)
-        and "step" not in vars(cell)
+        x.shape[2] >= FEW_STEPS
+        and is_plain_call(x, tuple(parts), lengths)
+        and is_plain_cell(cell, [*named.values()], x.dtype)
     ):
         found = _remembered(cell, x.dtype, {name: tensor[0] for name, tensor in named.items()})
         if found is not None and not found.random:
             return found.stacked(cell, x, parts, lengths, named)
-    single = len(parts) == 1 and isinstance(functional_state(cell, named), Tensor)
-
-    def loop(
-        x: Tensor, parts: list[Tensor], lengths: Tensor | None, tensors: dict[str, Tensor]
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        own = {f"cell.{name}": tensor for name, tensor in tensors.items()}
-        output, last = functional_call(UnrollModule(cell), own, (x, parts[0] if single else tuple(parts), lengths))
-        return (output, last) if single else (output, *last)
-
-    axes = (0, 0, None if lengths is None else 0, 0)
-    return vmap(loop, in_dims=axes)(x, list(parts), lengths, dict(named))
-
-
-def functional_state(cell: Any, named: dict[str, Tensor]) -> State:
-    """The state of one sequence of the first member before its first step."""
-    from rnnlab.kernels.tracing import StepModule
-
-    own = {f"cell.{name}": tensor[0] for name, tensor in named.items()}
-    return functional_call(StepModule(cell), own, (torch.zeros(1, cell.input_size), None))
+    return loop_of_members(cell, x, parts, lengths, named, single, randomness)
 
 
 def _derive(cell: Any, dtype: torch.dtype, key: Any, named: dict[str, Tensor] | None) -> "Derived | None":

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 
 from rnnlab.kernels import native
 from rnnlab.kernels.layout import Layout, dense, varying
+from rnnlab.kernels.members import loop_of_members
 from rnnlab.kernels.planning import Plan, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
 from rnnlab.kernels.program import Program
@@ -339,8 +340,6 @@ def _through_the_loop(
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients that can be differentiated again, and batches of gradients: through the loop over ``step``."""
     derived = ctx.derived
-    if ctx.stacked:
-        raise RuntimeError("second derivatives of a fleet go through the loop: set model.cell.backend=reference")
     if derived.random:
         raise RuntimeError(
             "a step that draws random numbers has these derivatives only with model.cell.backend=reference"
@@ -352,8 +351,12 @@ def _through_the_loop(
     state = rest[0] if derived.single else tuple(rest[:count])
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        output, after = functional_call(module, tensors, (x, state, lengths))
-    results = [output, *((after,) if derived.single else after)]
+        if ctx.stacked:
+            named = dict(zip((name.removeprefix("cell.") for name in names), rest[count:], strict=True))
+            results = loop_of_members(ctx.cell, x, rest[:count], lengths, named, derived.single)
+        else:
+            output, after = functional_call(module, tensors, (x, state, lengths))
+            results = (output, *((after,) if derived.single else after))
     pairs = [
         (result, grad)
         for result, grad in zip(results, (direct, *last), strict=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop
 
-from rnnlab.cells.members import across_members, stacking
 from rnnlab.data.sequence import Batches, Split
+from rnnlab.kernels.members import across_members
 from rnnlab.runs.recorder import random_state, restore_random_state
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import LOSS_EVERY_N_STEPS, Task
@@ -177,7 +177,7 @@ class Stack:
     def run(self, stopped: Callable[[], bool]) -> None:
         """Makes a step, and more until the batches are used up, a loss is no finite number, or one asks to stop."""
         try:
-            with self._dropping(), stacking():
+            with self._dropping():
                 self._step()
                 while self.members[0].left and not self._failed() and not stopped():
                     self._step()
@@ -306,7 +306,7 @@ class Stack:
         batches = self.cut.next()
         # what is drawn for this look is drawn again
         before = [dict(member.random) for member in self.members]
-        with self._dropping(), stacking():
+        with self._dropping():
             losses, _, gradients = self.gradients(batches)
         for member, state in zip(self.members, before, strict=True):
             member.random = state
