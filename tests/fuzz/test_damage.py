@@ -119,6 +119,7 @@ def test_every_verb_says_in_a_line_what_is_damaged(
     monkeypatch.setattr("rnnlab.runs.inspection._measure", lambda *_: ("left out", None))
     source = runs["text" if verb == "generate" else "sine"]
     if verb == "resume":
+        source = Path(shutil.copytree(source, tmp_path / "stopped"))  # other tests use the same run
         RunDirectory(source).update_status("interrupted")
     for number, damage in enumerate(damages(SEED + 1, max(12, NUMBER // 33), (*FILES, *CHECKPOINTS))):
         run = damaged(source, tmp_path / f"{number}", damage)
