@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.gru import GRU
-from rnnlab.encoder import Convolutions
+from rnnlab.cells.lstm import LSTM
+from rnnlab.encoder import Convolutions, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.runs.stepper import Stepper
@@ -64,6 +65,53 @@ def test_where_every_step_is_predicted_nothing_is_known_of_the_steps_to_come() -
     assert build(CLASS).convolutions is not None and not build(CLASS).convolutions.causal  # type: ignore[union-attr]
 
 
+def test_batch_normalization_is_over_the_valid_steps_of_a_batch() -> None:
+    torch.manual_seed(0)
+    network = fully_convolutional(2).double()
+    x = features()
+    x[torch.arange(20) >= LENGTHS[:, None]] = torch.nan
+    first = network.convolutions[0]
+    rows = [nn.functional.pad(row[:length].T, (3, 4)) for row, length in zip(x, LENGTHS.tolist(), strict=True)]
+    found = torch.cat([first(row[None])[0].T for row in rows])  # every valid step of the batch
+    network(x, LENGTHS)
+    normalization = network.batch_normalizations[0]
+    assert isinstance(normalization, nn.BatchNorm1d) and normalization.running_mean is not None
+    torch.testing.assert_close(normalization.running_mean, 0.1 * found.mean(0))
+    # after training each sequence is by itself, whatever it is padded to
+    network.eval()
+    together = network.average(x, LENGTHS)
+    for row, mean, length in zip(x, together, LENGTHS.tolist(), strict=True):
+        torch.testing.assert_close(network(row[None, :length]).mean(1)[0], mean)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_lstm_fcn_is_an_lstm_over_features_beside_convolutions(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"beside": "fcn", "transpose": True, "bidirectional": bidirectional}
+    network = Network(InputSpec(features=2, length=25), CLASS, LSTM, hidden_size=6, readout_dropout=0.8, **options)
+    network = network.double().eval()
+    x = features()
+    together = network(x, lengths=LENGTHS)[0]
+    for row, out, length in zip(x, together, LENGTHS.tolist(), strict=True):
+        torch.testing.assert_close(out, network(row[None, :length])[0][0])
+    assert network.trace(x, lengths=LENGTHS).output.allclose(together)
+    assert sum(row.parameters for row in network.summary(20)) == sum(each.numel() for each in network.parameters())
+    # what is dropped are units of the recurrence alone
+    network.readout_dropout.train()
+    network.readout.weight.data[:, network.units :] = 0.0
+    assert not network(x)[0].allclose(network(x)[0])
+    network.readout.weight.data[:, : network.units] = 0.0
+    network.readout.weight.data[:, network.units :] = 1.0
+    torch.testing.assert_close(network(x)[0], network(x)[0])
+    if bidirectional:
+        return
+    assert network.beside is not None
+    whole = nn.functional.pad(x, (0, 0, 0, 5)).transpose(1, 2)
+    last = network.cells()[0](whole)[0][:, -1]
+    expected = torch.cat([last, network.beside(x).mean(1)], -1)
+    torch.testing.assert_close(network.pool(network.hidden(x)[0]), expected)
+
+
 @pytest.mark.parametrize("readout", ["last", "mean_max", "statistics"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_network_with_them_obeys_the_law_of_padding(readout: str, bidirectional: bool) -> None:
@@ -96,6 +144,16 @@ def test_what_convolutions_cannot_do_is_refused() -> None:
         build(VALUES, encoder_stride=2)
     with pytest.raises(InputError, match=r"is for model\.encoder=conv"):
         build(CLASS, encoder="none", encoder_stride=2)
+    for key, options in (("beside", {"beside": "fcn"}), ("transpose", {"transpose": True})):
+        with pytest.raises(InputError, match=rf"model\.{key}=.* wants a prediction at each"):
+            build(VALUES, encoder="none", **options)
+    with pytest.raises(InputError, match="whose longest length is known"):
+        build(CLASS, encoder="none", transpose=True)
+    transposed = Network(InputSpec(features=2, length=19), CLASS, GRU, hidden_size=6, transpose=True).double()
+    with pytest.raises(InputError, match=r"20 steps.* 19 at most"):
+        transposed(features())
+    with pytest.raises(InputError, match=r"model\.transpose=true reads several steps at once"):
+        transposed(features()[:, :19], state=(torch.zeros(4, 6, dtype=torch.float64),))
     network = build(CLASS)
     with pytest.raises(InputError, match="carries no state"):
         network(features(), state=(torch.zeros(4, 6, dtype=torch.float64),))

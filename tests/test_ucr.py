@@ -58,6 +58,22 @@ def test_every_stretch_of_a_stratified_order_has_each_class_in_its_share(seed: i
     assert not np.array_equal(order, stratified_order(classes, (seed, 1)))
 
 
+def test_folds_are_tested_one_after_the_other_and_the_test_file_is_not_looked_at(tmp_path: Path) -> None:
+    path = write(tmp_path, train=40, test=20)
+    (tmp_path / "Vowels_TEST.ts").write_text(path.read_text())  # of which no sequence would be new
+    tested = []
+    for fold in range(3):
+        data = UCR(path=str(path), scaling="none", folds=3, fold=fold, val_fraction=0.2)
+        sizes = [data.size(split) for split in SPLITS]
+        assert sum(sizes) == 40 and sizes[1] == 5 and sizes[2] in (13, 14)
+        parts = [{float(row.sum()) for row in data.split(split).inputs} for split in SPLITS]
+        assert len(set.union(*parts)) == 40
+        tested.append(parts[2])
+        assert max(labels(data, "test").values()) in (8, 9)
+    assert len(set.union(*tested)) == 40
+    assert "part 3 of 3 of its training file" in data.spec.note
+
+
 # ---- files of one's own -------------------------------------------------------------------------
 
 
@@ -248,6 +264,10 @@ def test_a_test_that_training_cannot_answer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"name": "GunPoint", "folds": 3, "fold": 3},
+            r"data\.folds=3 and data\.fold=3: at least 2 folds, counted from 0",
+        ),
         ({"path": "{0}/nowhere.ts"}, r"data\.path=.*nowhere\.ts: no such file or folder"),
         ({"path": "{0}/Vowels_TRAIN.ts", "test_path": "{0}/no.ts"}, r"data\.test_path=.*no\.ts: no such file"),
         ({"test_path": "{0}/Vowels_TEST.ts"}, r"give data\.path too"),

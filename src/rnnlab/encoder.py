@@ -1,11 +1,18 @@
-"""Temporal convolutions in front of a recurrence.
+"""Temporal convolutions in front of a recurrence, or beside it.
 
-Two of them, each followed by group normalisation and a rectifier: the first is 8 steps wide and may leave steps out
-(``stride``), the second 5, as the first two of the fully convolutional network of Z. Wang, W. Yan & T. Oates, "Time
-series classification from scratch with deep neural networks: a strong baseline" (2017), arXiv 1611.06455. Group
+In front there are two, each followed by group normalisation and a rectifier: the first is 8 steps wide and may leave
+steps out (``stride``), the second 5, as the first two of the fully convolutional network of Z. Wang, W. Yan & T. Oates,
+"Time series classification from scratch with deep neural networks: a strong baseline" (2017), arXiv 1611.06455. Group
 normalisation (Y. Wu & K. He, "Group normalization" (2018), arXiv 1803.08494) in place of batch normalisation, since it
 does the same in training and afterwards, however small a batch is.
+
+Beside the recurrence stands that network as it was published (:func:`fully_convolutional`), its outputs averaged over
+time: with an LSTM this is the LSTM-FCN of F. Karim, S. Majumdar, H. Darabi & S. Chen, "LSTM fully convolutional
+networks for time series classification" (2018), IEEE Access 6, arXiv 1709.05206.
 """
+
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +25,7 @@ WIDTHS = (8, 5)
 GROUP = 8
 """Channels that are normalised together, at least."""
 EPSILON = 1e-5
+FCN_CHANNELS, FCN_WIDTHS = (128, 256, 128), (8, 5, 3)
 
 
 class Convolutions(nn.Module):
@@ -28,31 +36,49 @@ class Convolutions(nn.Module):
 
     Args:
         features: of a step.
-        channels: of both convolutions.
-        stride: steps from one output to the next.
+        channels: of each convolution; one number for all.
+        stride: of the first convolution: steps from one output to the next.
         causal: see above.
+        widths: of the convolutions, in steps.
+        normalization: over the steps and a group of channels of each sequence (``group``), or over the valid steps of a
+            batch for each channel (``batch``), and after training by what was usual in training.
     """
 
-    def __init__(self, features: int, channels: int, stride: int = 1, causal: bool = False) -> None:
+    def __init__(
+        self,
+        features: int,
+        channels: int | Sequence[int],
+        stride: int = 1,
+        causal: bool = False,
+        widths: Sequence[int] = WIDTHS,
+        normalization: Literal["group", "batch"] = "group",
+    ) -> None:
         super().__init__()
-        self.features, self.channels, self.stride, self.causal = features, channels, stride, causal
+        sizes = [channels] * len(widths) if isinstance(channels, int) else list(channels)
+        self.features, self.channels, self.stride, self.causal = features, sizes[-1], stride, causal
         # of a step alone, and of a few channels, they are one group: in a group of its own a channel would lose what it
         # is on average
-        most = 1 if causal else max(1, channels // GROUP)
-        self.groups = next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+        most = [1 if causal else max(1, size // GROUP) for size in sizes]
+        self.groups = [
+            next(groups for groups in range(limit, 0, -1) if size % groups == 0)
+            for limit, size in zip(most, sizes, strict=True)
+        ]
+        strides = [stride] + [1] * (len(sizes) - 1)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(size, channels, width, stride=step)
-            for size, width, step in zip((features, channels), WIDTHS, (stride, 1), strict=True)
+            nn.Conv1d(before, size, width, stride=step)
+            for before, size, width, step in zip([features, *sizes], sizes, widths, strides, strict=False)
         )
-        self.scales = nn.ParameterList(nn.Parameter(torch.ones(channels)) for _ in WIDTHS)
-        self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(channels)) for _ in WIDTHS)
+        self.scales = nn.ParameterList(nn.Parameter(torch.ones(size)) for size in sizes)
+        self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
+        of_batches = sizes if normalization == "batch" else []
+        self.batch_normalizations = nn.ModuleList(nn.BatchNorm1d(size, EPSILON, affine=False) for size in of_batches)
 
     def lengths(self, lengths: Lengths | None) -> Lengths | None:
         """Valid steps of the output, of those of the input."""
         return None if lengths is None else torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
 
     def forward(self, x: Tensor, lengths: Lengths | None = None) -> Tensor:
-        for convolution, scale, shift in zip(self.convolutions, self.scales, self.shifts, strict=True):
+        for number, convolution in enumerate(self.convolutions):
             assert isinstance(convolution, nn.Conv1d)
             if lengths is not None:  # what stands beyond the end is as what stands before the start
                 x = x.masked_fill(~_valid(x, lengths), 0.0)
@@ -62,12 +88,30 @@ class Convolutions(nn.Module):
             x = convolution(x).transpose(1, 2)
             if convolution.stride[0] > 1:
                 lengths = self.lengths(lengths)
-            x = (self._normalised(x, lengths) * scale + shift).relu()
+            if self.batch_normalizations:
+                x = self._normalized_by_batch(x, lengths, number)
+            else:
+                x = self._normalized_by_group(x, lengths, self.groups[number])
+            x = (x * self.scales[number] + self.shifts[number]).relu()
         return x
 
-    def _normalised(self, x: Tensor, lengths: Lengths | None) -> Tensor:
-        grouped = x.unflatten(-1, (self.groups, -1))
-        if self.causal and self.channels == 1:
+    def average(self, x: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """``(batch, channels)`` of the outputs, over all valid steps."""
+        output, lengths = self(x, lengths), self.lengths(lengths)
+        if lengths is None:
+            return output.mean(1)
+        return output.masked_fill(~_valid(output, lengths), 0.0).sum(1) / lengths[:, None]
+
+    def _normalized_by_batch(self, x: Tensor, lengths: Lengths | None, number: int) -> Tensor:
+        normalization = self.batch_normalizations[number]
+        if lengths is None or not normalization.training:
+            return normalization(x.flatten(0, 1)).view_as(x)
+        valid = _valid(x, lengths)
+        return torch.zeros_like(x).masked_scatter(valid, normalization(x[valid[..., 0]]))
+
+    def _normalized_by_group(self, x: Tensor, lengths: Lengths | None, groups: int) -> Tensor:
+        grouped = x.unflatten(-1, (groups, -1))
+        if self.causal and x.shape[-1] == 1:
             return x
         if self.causal:
             mean, variance = grouped.mean(-1, keepdim=True), grouped.var(-1, correction=0, keepdim=True)
@@ -81,6 +125,11 @@ class Convolutions(nn.Module):
             centred = (grouped - mean).masked_fill(~valid, 0.0)
             variance = centred.square().sum((1, 3), keepdim=True) / number
         return ((grouped - mean) * (variance + EPSILON).rsqrt()).flatten(2)
+
+
+def fully_convolutional(features: int) -> Convolutions:
+    """The fully convolutional network of Wang et al. (2017): 128, 256 and 128 channels of 8, 5 and 3 steps."""
+    return Convolutions(features, FCN_CHANNELS, widths=FCN_WIDTHS, normalization="batch")
 
 
 def _valid(x: Tensor, lengths: Lengths) -> Tensor:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Le
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
 from rnnlab.cells.checks import check_lengths, check_like, check_state
 from rnnlab.cells.recomputation import recomputed
-from rnnlab.encoder import Convolutions, check_stride
+from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
@@ -40,6 +41,12 @@ POOLING = {
     "statistics": "Mean, deviation, share and maximum over time",
 }
 """What a readout is called in a summary."""
+USUAL = {
+    "model.encoder=conv": "model.encoder=none",
+    "model.beside=fcn": "model.beside=none",
+    "model.transpose=true": "model.transpose=false",
+}
+"""Of the options by which a network reads several steps at once what it is without them."""
 TINY = 1e-12
 """Added to a variance, whose square root has no slope at zero."""
 
@@ -136,6 +143,10 @@ class Network(nn.Module):
             ``hidden_size`` units at each step) or ``conv`` (:mod:`rnnlab.encoder`, of as many channels; tokens are
             embedded first).
         encoder_stride: steps from one output of the convolutions to the next.
+        beside: ``fcn``: what a fully convolutional network (:func:`rnnlab.encoder.fully_convolutional`) says of the
+            whole sequence is read out together with the recurrence, whose input it reads, too.
+        transpose: the recurrence reads the features one after the other, each at all steps at once ("dimension
+            shuffle": Karim et al. 2018, arXiv 1709.05206), and zeros beyond the end of a sequence.
         solver: ``gradient``; or ``ridge``: the readout in closed form, by ridge regression
             (:mod:`rnnlab.ridge`), all other weights as they were drawn.
         penalty: of that regression, in the mean squared singular value of what is read out; ``auto`` chooses by the
@@ -169,6 +180,8 @@ class Network(nn.Module):
         recompute: bool = False,
         encoder: Literal["none", "linear", "conv"] = "none",
         encoder_stride: PositiveInt = 1,
+        beside: Literal["none", "fcn"] = "none",
+        transpose: bool = False,
         solver: Literal["gradient", "ridge"] = "gradient",
         penalty: PositiveFloat | Literal["auto"] = "auto",
         linear: Literal["ridge", "none"] | None = None,
@@ -207,6 +220,14 @@ class Network(nn.Module):
         elif encoder == "linear" or (encoder == "none" and embedding_size is not None):
             self.encoder = nn.Linear(size, embedding_size or hidden_size)
             size = embedding_size or hidden_size
+        self.beside: Convolutions | None = None
+        if beside == "fcn":
+            if target.per_step:
+                raise InputError(
+                    "model.beside=fcn says one thing of a whole sequence, and this data wants a prediction at each "
+                    "step: use model.beside=none"
+                )
+            self.beside = fully_convolutional(size)
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
             check_stride(encoder_stride, target.per_step)
@@ -215,6 +236,11 @@ class Network(nn.Module):
             size = channels
         elif encoder_stride > 1:
             raise InputError(f"model.encoder_stride={encoder_stride} is for model.encoder=conv")
+        self.steps: int | None = None
+        if transpose:
+            self.longest, self.channels = _longest(input, target), size
+            self.steps = -(-self.longest // encoder_stride)
+            size = self.steps
         directions = 2 if bidirectional else 1
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -233,12 +259,14 @@ class Network(nn.Module):
                 for part in state if isinstance(state, tuple) else (state,):
                     self.initial.append(nn.Parameter(part.detach().clone()))
         pooled = len(POOLED.get(self.readout_kind, ("last",)))
-        self.readout = nn.Linear(pooled * directions * hidden_size, target.size)
+        self.units = directions * hidden_size
+        self.readout = nn.Linear(
+            pooled * self.units + (0 if self.beside is None else self.beside.channels), target.size
+        )
         if self.readout_kind == "statistics":
-            units = directions * hidden_size
             # in what a unit takes on in training, once that is known; which quantile is each unit's own
-            self.register_buffer("thresholds", torch.zeros(units))
-            self.register_buffer("quantiles", torch.rand(units))
+            self.register_buffer("thresholds", torch.zeros(self.units))
+            self.register_buffer("quantiles", torch.rand(self.units))
         if tie_embeddings and solver == "ridge":
             raise InputError(
                 "model.tie_embeddings=true: a readout in closed form (model.solver=ridge) has its own weights"
@@ -249,7 +277,21 @@ class Network(nn.Module):
     @property
     def streams(self) -> bool:
         """Whether a state can be carried from one chunk of a sequence to the next."""
-        return not self.bidirectional and self.convolutions is None
+        return not self.bidirectional and self.whole is None
+
+    @property
+    def whole(self) -> str | None:
+        """The option by which a step of the network needs other steps of the sequence than those before it."""
+        if self.convolutions is not None:
+            return "model.encoder=conv"
+        if self.beside is not None:
+            return "model.beside=fcn"
+        return None if self.steps is None else "model.transpose=true"
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the steps of the recurrence are the features of the input."""
+        return self.steps is not None
 
     @property
     def stride(self) -> int:
@@ -258,6 +300,8 @@ class Network(nn.Module):
 
     def read_lengths(self, lengths: Lengths | None) -> Lengths | None:
         """Valid steps of the hidden sequence, of those of the input."""
+        if self.steps is not None:
+            return None if lengths is None else torch.full_like(lengths, self.channels)
         return lengths if self.convolutions is None else self.convolutions.lengths(lengths)
 
     def _tie(self) -> None:
@@ -359,10 +403,10 @@ class Network(nn.Module):
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "
                 "from one chunk to the next: use model.bidirectional=false"
             )
-        if self.convolutions is not None and state is not None:
+        if self.whole is not None and state is not None:
             raise InputError(
-                "model.encoder=conv reads several steps at once, and carries no state from one chunk to the next: use "
-                "model.encoder=none"
+                f"{self.whole} reads several steps at once, and carries no state from one chunk to the next: use "
+                f"{USUAL[self.whole]}"
             )
         if state is None:
             return self.initial_state(len(inputs))
@@ -385,11 +429,17 @@ class Network(nn.Module):
         else:
             linear = self.encoder if isinstance(self.encoder, nn.Linear) else None
             features = self.cells()[0].input_size if linear is None else linear.in_features
+            features = features if self.steps is None else self.channels
             features = features if self.convolutions is None else self.convolutions.features
             if inputs.dim() != 3 or inputs.shape[2] != features:
                 raise InputError(
                     f"the input of this network must have the shape (batch, time, {features}), "
                     f"and has {tuple(inputs.shape)}"
+                )
+            if self.steps is not None and inputs.shape[1] > self.longest:
+                raise InputError(
+                    f"the sequence has {inputs.shape[1]} steps, and this network reads all steps of a feature at once, "
+                    f"{self.longest} at most, as many as the data it was built for has (model.transpose=true)"
                 )
             check_like("the input of this network", inputs, self.readout.weight)
         if lengths is not None:
@@ -418,9 +468,14 @@ class Network(nn.Module):
         x = self.encoder(inputs)
         x = masked(self.token_dropout, x, x[..., :1])
         x = masked(self.embedding_dropout, x, x[:, :1])
+        beside = None if self.beside is None else self.beside.average(x, lengths)
         if self.convolutions is not None:
             x = self.convolutions(x, lengths)
             lengths = self.convolutions.lengths(lengths)
+        if self.steps is not None:
+            x = zero_padding(x, lengths)
+            x = F.pad(x, (0, 0, 0, self.steps - x.shape[1])).transpose(1, 2)
+            lengths = None
         final: list[State] = []
         for layer in range(self.num_layers):
             if layer:
@@ -433,12 +488,18 @@ class Network(nn.Module):
                 backward, _ = run(cell, reverse_valid(x, lengths), start, lengths)
                 output = torch.cat([output, reverse_valid(backward, lengths)], -1)
             x = output
+        if beside is not None:
+            x = torch.cat([x, beside[:, None].expand(-1, x.shape[1], -1)], -1)
         return x, tuple(final) if self.streams else ()
 
     def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
-        pooled = self.pool(hidden, lengths)
+        pooled, beside = self.pool(hidden, lengths), None
+        if self.beside is not None:  # of which nothing is dropped
+            pooled, beside = pooled[..., : -self.beside.channels], pooled[..., -self.beside.channels :]
         pooled = masked(self.readout_dropout, pooled, pooled[:, :1] if self.readout_kind == "every" else pooled)
+        if beside is not None:
+            pooled = torch.cat([pooled, beside], -1)
         if self.readout.out_features <= NARROW and is_stacked():
             return across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
         return self.readout(pooled)
@@ -451,6 +512,8 @@ class Network(nn.Module):
         """
         if self.readout_kind == "every":
             return hidden
+        if self.beside is not None and hidden.shape[-1] > self.units:
+            return torch.cat([self.pool(hidden[..., : self.units], lengths), hidden[:, 0, self.units :]], -1)
         if self.readout_kind == "last":
             batch = torch.arange(hidden.shape[0], device=hidden.device)
             end = hidden[:, -1] if lengths is None else hidden[batch, lengths - 1]
@@ -484,6 +547,9 @@ class Network(nn.Module):
             kind = "Causal convolutions" if self.convolutions.causal else "Convolutions"
             rows.append(Layer(kind, (None, steps, self.convolutions.channels), _count(self.convolutions)))
             length = steps
+        if self.steps is not None:
+            rows.append(Layer("Transposed", (None, self.channels, self.steps), 0))
+            length = self.channels
         for number, layer in enumerate(self.layers):
             if number and self.dropout.p:
                 rows.append(Layer("Dropout", (None, length, size), 0))
@@ -491,15 +557,34 @@ class Network(nn.Module):
             parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
             learned = sum(part.numel() for part in islice(initial, parts))
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
+        read = self.readout.in_features - (0 if self.beside is None else self.beside.channels)
         if self.readout_kind != "every":
-            rows.append(Layer(POOLING[self.readout_kind], (None, self.readout.in_features), 0))
+            rows.append(Layer(POOLING[self.readout_kind], (None, read), 0))
         if self.readout_dropout.p:
             rows.append(Layer("Dropout", rows[-1].shape, 0))
+        if self.beside is not None:
+            rows.append(Layer("Convolutions beside, mean", (None, self.beside.channels), _count(self.beside)))
         shape = (None, length) if self.readout_kind == "every" else (None,)
         tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
         own = self.readout.bias.numel() if tied else _count(self.readout)
         rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, self.readout.out_features), own))
         return rows
+
+
+def _longest(input: InputSpec, target: TargetSpec) -> int:
+    """Steps of the longest sequence of the data, for a network that must know it.
+
+    Raises:
+        InputError: nobody knows, or a prediction is wanted at every step.
+    """
+    if target.per_step:
+        raise InputError(
+            "model.transpose=true reads all steps at once, and this data wants a prediction at each: use "
+            "model.transpose=false"
+        )
+    if input.vocabulary is not None or input.length is None:
+        raise InputError("model.transpose=true is for features of sequences whose longest length is known")
+    return input.length
 
 
 def _statistic(name: str, hidden: Tensor, valid: Tensor, thresholds: Tensor | None) -> Tensor:

@@ -86,12 +86,13 @@ class InputSpec:
     """Either ``features`` real numbers a step, or tokens numbered from 0 below ``vocabulary``.
 
     ``unknown`` is the number of the token that stands for all that have none of their own; ``None`` where there is no
-    such token.
+    such token. ``length`` is that of the longest sequence, for a network that must know it; ``None`` where nobody does.
     """
 
     features: int | None = None
     vocabulary: int | None = None
     unknown: int | None = None
+    length: int | None = None
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.vocabulary is None):

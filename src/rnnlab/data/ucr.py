@@ -16,7 +16,7 @@ from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Download
-from rnnlab.shapes import AutoSize, FilePath, Fraction, PositiveInt
+from rnnlab.shapes import AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 DEFAULT = "JapaneseVowels"
@@ -39,7 +39,9 @@ class UCR(SequenceData):
     The published test sequences are the test and nothing else: they choose no
     epoch and scale nothing. Validation is a share of the training sequences,
     with every class in its proportion. Where one's own data has no test file,
-    the test is another such share.
+    the test is another such share. With ``folds`` it is a part of the training
+    file, too, for choices that must not look at the test file: runs number 0 to
+    ``folds`` - 1 are a cross-validation.
 
     H. A. Dau et al., "The UCR time series archive" (2019), arXiv 1810.07758;
     A. Bagnall et al., "The UEA multivariate time series classification archive,
@@ -59,6 +61,8 @@ class UCR(SequenceData):
         num_samples: at most so many sequences in the three splits, shared out by the fractions; ``None`` for all.
         val_fraction: share of the training file for validation.
         test_fraction: share of it for the test, where there is no test file.
+        folds: parts of the training file, for cross-validation within it; ``None``: the test is the test file.
+        fold: which of them is tested, from 0.
         seed: of what goes to validation.
         classes: what each class number stands for; ``None`` for what the training file has. A trained run hands in its
             own.
@@ -79,6 +83,8 @@ class UCR(SequenceData):
     patch: AutoSize = 1
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     val_fraction: Fraction = 0.1
+    folds: PositiveInt | None = None
+    fold: NonNegativeInt = 0
     batch_size: AutoSize = "auto"  # type: ignore[assignment]
     classes: Sequence[str] | None = None
     moments: Sequence[Sequence[float]] | None = None
@@ -88,6 +94,8 @@ class UCR(SequenceData):
             raise InputError(f"data.name={self.name} and data.path={self.path}: give one of them")
         if self.test_path is not None and self.path is None:
             raise InputError(f"data.test_path={self.test_path} is for one's own data: give data.path too")
+        if self.folds is not None and not self.fold < self.folds > 1:
+            raise InputError(f"data.folds={self.folds} and data.fold={self.fold}: at least 2 folds, counted from 0")
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
         if self.patch == "auto":  # type: ignore[comparison-overlap]
@@ -141,6 +149,14 @@ class UCR(SequenceData):
         """Of each split its file, and which of its sequences, in an order whose every start is stratified."""
         train = self.read["train"]
         order = self._stratified(train, np.arange(len(train.labels)))
+        if self.folds is not None:  # the tested one last
+            pieces = np.array_split(order, self.folds)
+            rest = np.concatenate([piece for number, piece in enumerate(pieces) if number != self.fold])
+            val = round(self.val_fraction * len(rest))
+            cut = [rest[: len(rest) - val], rest[len(rest) - val :], pieces[self.fold]]
+            return {
+                split: (train, self._stratified(train, members)) for split, members in zip(SPLITS, cut, strict=True)
+            }
         val, test = round(self.val_fraction * len(order)), 0
         if "test" not in self.read:
             test = round(self.test_fraction * len(order))
@@ -222,6 +238,11 @@ class UCR(SequenceData):
         return self.read["train"].sequences[0].shape[1]
 
     def _note(self) -> str:
+        if self.folds is not None:
+            return (
+                f"{self.files.title}: the test is part {self.fold + 1} of {self.folds} of its training file, "
+                f"validation a stratified {self.val_fraction:.0%} of the others"
+            )
         test = "the test is its published one" if self.path is None else "the test is its test file"
         if "test" not in self.read:
             test = f"the test is a stratified {self.test_fraction:.0%} of its only file"
@@ -243,7 +264,7 @@ class UCR(SequenceData):
             self._check_test(self.read["test"])
         for split in SPLITS:
             if not len(self._parts[split][1]):
-                key = "test_fraction" if split == "test" else "val_fraction"
+                key = "val_fraction" if split != "test" else "test_fraction" if self.folds is None else "folds"
                 raise InputError(
                     f"data.{key}={getattr(self, key)} of the {len(train.labels)} sequences in {train.path} leaves "
                     f"none for {split}"

@@ -46,6 +46,8 @@ class GradientFlow(Instrument):
         layers: at most as many layers are drawn; the first and the last are always among them.
     """
 
+    along_time = True
+
     def __init__(self, sequences: PositiveInt = 16, layers: PositiveInt = 3) -> None:
         self.sequences, self.layers = sequences, layers
         self._norms: dict[int, Tensor] = {}
@@ -196,7 +198,8 @@ def _last_asked(targets: Tensor) -> Tensor:
 @contextmanager
 def _thawed(network: Network) -> Iterator[None]:
     """Weights that are not trained take part, so that there is a path through every layer."""
-    weights = [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
+    drawn = (buffer for cell in network.cells() for buffer in cell.buffers() if buffer.is_floating_point())
+    weights = [*network.parameters(), *drawn]
     frozen = [weight for weight in weights if not weight.requires_grad]
     for weight in frozen:
         weight.requires_grad = True

@@ -59,7 +59,7 @@ class States:
             numbers = spread(split.targets, most)
         batch = take(task, data, "test", numbers)
         with at_rest(task.network) as network, torch.no_grad():
-            hidden, _ = network.hidden(batch.inputs, lengths=batch.lengths)
+            hidden = network.hidden(batch.inputs, lengths=batch.lengths)[0][..., : network.units]
         steps = torch.full((len(hidden),), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths.cpu()
         ends = network.read_lengths(steps)
         assert ends is not None
@@ -97,6 +97,8 @@ class HiddenStates(Instrument):
     Args:
         sequences: how many paths to draw; where there are more classes, one of each.
     """
+
+    along_time = True
 
     def __init__(self, sequences: PositiveInt = 24) -> None:
         self.sequences = sequences

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -54,6 +55,9 @@ class Instrument(ABC):
     saves what it draws as ``figures/<name>.png`` and shows it in TensorBoard.
     """
 
+    along_time: ClassVar[bool] = False
+    """Whether it shows hidden states step by step, which a network that reads all steps at once has none of."""
+
     @property
     def name(self) -> str:
         """The figure's file name: the class name in snake case."""
@@ -61,7 +65,7 @@ class Instrument(ABC):
 
     def applies_to(self, task: Task, data: SequenceData) -> bool:
         """Whether there is anything to draw for this task on this data."""
-        return True
+        return not (self.along_time and task.network.transposed)
 
     def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
         """Called before the first epoch with 0 and after each epoch with its number, from 1. Must leave no trace

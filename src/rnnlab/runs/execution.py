@@ -247,7 +247,8 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
         if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
     with one_thread():
-        network: Network = build_one(Network, config["model"], "model", allow, input=spec.input, target=target)
+        shape = replace(spec.input, length=spec.length)
+        network: Network = build_one(Network, config["model"], "model", allow, input=shape, target=target)
     if spec.residual:
         # what a fitted forecast leaves over is nothing until something is learned of it
         for parameter in network.readout.parameters():

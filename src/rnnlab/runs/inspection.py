@@ -323,7 +323,8 @@ def compare(
 def _measure(view: View[Any], subject: Subject) -> tuple[str | None, Any]:
     """Why there is nothing to measure, or what was measured."""
     try:
-        reason = view.missing(subject)
+        at_once = view.along_time and subject.network.transposed
+        reason = "the network reads all steps at once (model.transpose=true)" if at_once else view.missing(subject)
         if reason is None and view.needs_truth and subject.unanswered:
             reason = f"it needs the truth: {subject.unanswered}"
         return (reason, None) if reason else (None, view.measure(subject))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnlab.data.sequence import SplitName
 from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
@@ -19,8 +20,8 @@ def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
     """aeon's Rocket (A. Dempster, F. Petitjean & G. I. Webb 2020, arXiv 1910.13051): random convolutions, of whose
     outputs a ridge classifier reads the maximum and the share above zero.
 
-    It sees the whole training file, as published results do. Sequences of varying length, which it does not take, are
-    filled up with zeros.
+    It sees validation, too, and so the whole training file, as published results do. Sequences of varying length, which
+    it does not take, are filled up with zeros.
 
     Returns:
         ``test/accuracy`` and ``seconds``.
@@ -33,12 +34,14 @@ def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
 
     parts: dict[Any, tuple[np.ndarray, list[str]]] = {}
     longest = max(len(values) for file in data.read.values() for values in file.sequences)
-    for split, file in data.read.items():
-        padded = np.zeros((len(file.labels), file.sequences[0].shape[1], longest))
-        for row, number in zip(padded, range(len(file.labels)), strict=True):
+    of: dict[str, tuple[SplitName, ...]] = {"train": ("train", "val"), "test": ("test",)}
+    for name, splits in of.items():
+        served = [(file, int(at)) for split in splits for file, members in [data._parts[split]] for at in members]
+        padded = np.zeros((len(served), served[0][0].sequences[0].shape[1], longest))
+        for row, (file, number) in zip(padded, served, strict=True):
             values = data._filled(file, number)
             row[:, : len(values)] = values.T
-        parts[split] = (padded, list(file.labels))
+        parts[name] = (padded, [file.labels[number] for file, number in served])
     started = time.monotonic()
     classifier = RocketClassifier(n_kernels=kernels, random_state=seed, n_jobs=1)
     classifier.fit(*map(np.asarray, parts["train"]))

@@ -46,6 +46,8 @@ def hindrance(run: Run) -> str | None:
     for name in ("train_dataloader", "_batches", "transfer_batch_to_device"):
         if getattr(type(data), name) is not getattr(SequenceData, name):
             return f"data {type(data).__name__} serves its batches in its own way"
+    if any(isinstance(module, nn.BatchNorm1d) for module in task.network.modules()):
+        return "batch normalisation (model.beside=fcn) keeps means of the batches that one network has seen"
     if any(getattr(cell, "backend", None) == "torch" for cell in task.network.cells()):
         return "model.cell.backend=torch: torch's own kernels run one network at a time"
     optimizer = task.optimizer_factory(list(task.network.parameters()))

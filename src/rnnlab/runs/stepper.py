@@ -29,10 +29,11 @@ class Stepper:
     """
 
     def __init__(self, networks: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
-        if any(network.convolutions is not None for network in networks):
+        whole = next((network.whole for network in networks if network.whole is not None), None)
+        if whole is not None:
             raise InputError(
-                "this run reads several steps at once (model.encoder=conv), and carries no state from step to step: "
-                "predict whole sequences, without --stream and --steps"
+                f"this run reads several steps at once ({whole}), and carries no state from step to step: predict "
+                "whole sequences, without --stream and --steps"
             )
         if any(network.bidirectional for network in networks):
             raise InputError(

@@ -73,7 +73,7 @@ def best_scale(left_out: Tensor, classes: Tensor) -> float:
 
 def _hidden(network: Network, batch: Batch) -> Tensor:
     """``(rows, hidden)`` of all valid steps."""
-    hidden, _ = network.hidden(batch.inputs, None, batch.lengths)
+    hidden = network.hidden(batch.inputs, None, batch.lengths)[0][..., : network.units]
     return hidden[valid_steps(hidden, network.read_lengths(batch.lengths))]
 
 

@@ -89,6 +89,7 @@ class Lyapunov(View[Dynamics]):
     2006.02427): Q_t R_t = J_t Q_{t-1}, λ_i = mean over t of log |R_t,ii|.
     """
 
+    along_time = True
     title = "What one step does to a small difference: Jacobian and Lyapunov exponents"
     reading = (
         "Eigenvalues within the dashed circle shrink a difference between two states, outside of it they let it grow; "

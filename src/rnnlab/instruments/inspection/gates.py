@@ -59,6 +59,7 @@ class Course:
 class GatesOverTime(View[list[Course]]):
     """Every unit's gates along the chosen sequences, in the last layer (of two directions the forward one)."""
 
+    along_time = True
     title = "Gates over time"
     reading = (
         "Each row is a unit, the same in all pictures of a gate, sorted by how open it is on average; yellow is open "
@@ -155,6 +156,7 @@ class GateSaturation(View[Saturation]):
     and understanding recurrent networks" (2015), arXiv 1506.02078.
     """
 
+    along_time = True
     title = "Saturation of the gates"
     reading = (
         "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut "

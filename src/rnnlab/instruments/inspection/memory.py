@@ -54,6 +54,7 @@ class GradientByLag(View[Memory]):
     """
 
     needs_truth = True
+    along_time = True
     title = "How far back it remembers: the gradient of the loss by time lag"
     reading = (
         "A line that falls to the right says that the loss hardly depends on states so many steps back: what happened "

@@ -101,6 +101,8 @@ REASONS = {
     "forecast": "nothing is forecast: the target is no series of values",
     "score_by_length": "all sequences are of one length, or a sequence has no score of its own",
     "confusion_matrix": "there are no classes to be confused",
+    "hidden_states": "the network reads all steps at once (model.transpose=true)",
+    "gradient_flow": "the network reads all steps at once (model.transpose=true)",
     "spectrum": "its cells have no matrix of recurrent weights",
 }
 
@@ -229,6 +231,7 @@ Ways = tuple[list[np.ndarray], list[int] | None, list[str]]
 class HiddenPaths(View[Ways]):
     """Paths of the last layer's states in two principal components, an architecture a panel."""
 
+    along_time = True
     title = "Paths of the hidden states"
     reading = (
         "The way of all units together in each network's own two principal components, a line a sequence, coloured by "

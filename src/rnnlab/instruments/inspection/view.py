@@ -47,6 +47,8 @@ class View(ABC, Generic[M]):
     """One sentence that says how to read the picture."""
     needs_truth: bool = False
     """Whether it holds what is predicted against what is true."""
+    along_time: bool = False
+    """As :attr:`rnnlab.instruments.instrument.Instrument.along_time`."""
 
     @property
     def name(self) -> str:

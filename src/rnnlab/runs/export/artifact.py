@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import __version__
-from rnnlab.errors import RunFailed
+from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
@@ -40,8 +40,14 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
 
     Raises:
         RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
+        InputError: the network reads sequences up to one length alone.
     """
     network = run.task.network.cpu().eval()
+    if network.transposed:
+        raise InputError(
+            f"model.transpose=true reads all steps at once, {network.longest} at most, and an exported file is for "
+            "sequences of any length: use rnnlab predict"
+        )
     steps = Steps.of(run.data)
     # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
     portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format)
