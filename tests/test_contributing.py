@@ -53,11 +53,11 @@ def python(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_each_example_is_two_files() -> None:
-    for kind, group in (("cells", "model"), ("data", "data"), ("tasks", "task")):
+    for kind, group in (("cells", "model"), ("data", "data"), ("tasks", "task"), ("instruments", "instruments")):
         (code,) = (path for path in FILES if path.startswith(f"src/rnnlab/{kind}/"))
         (config,) = (path for path in FILES if path.startswith(f"conf/{group}/"))
         assert Path(code).stem == Path(config).stem
-    assert len(FILES) == 6
+    assert len(FILES) == 8
 
 
 @pytest.mark.slow
@@ -70,6 +70,9 @@ def test_the_examples_learn_by_the_command_that_is_given(copy: Path) -> None:
     scores = json.loads((copy / "run" / "metrics.json").read_text())
     # a network that cannot remember is no better than the baseline
     assert scores["test/loss"] < 0.5 * scores["baseline/loss"]
+    done = python(copy, "-m", "rnnlab", "inspect", "run")
+    assert done.returncode == 0, done.stderr
+    assert "readout_weights" in json.loads((copy / "run" / "inspect" / "inspect.json").read_text())["tables"]
 
 
 @pytest.mark.slow

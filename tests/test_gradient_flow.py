@@ -12,7 +12,8 @@ from rnnlab.cells.lru import LRU
 from rnnlab.cells.mlstm import MLSTM
 from rnnlab.cells.s4d import S4D
 from rnnlab.data.sine import Sine
-from rnnlab.instruments.gradient_flow import GradientFlow, full_sequences, gradient_norms
+from rnnlab.instruments.gradient_flow import GradientFlow, gradient_norms
+from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
@@ -24,7 +25,7 @@ def test_it_is_the_gradient_at_a_state_that_is_handed_in(cell: Any) -> None:
     data = Sine(num_samples=30, length=12)
     network = Network(data.spec.input, Forecasting.output(data.spec), cell, hidden_size=5)
     task = Forecasting(network, data.spec).eval()
-    batch = full_sequences(task, data, "test", 3)
+    batch = Subject("", task, data).full(3)
     norms = gradient_norms(task, batch)
     asked = [weight.requires_grad for weight in (*network.parameters(), *network.buffers())]
     for t in (0, 6, 10):
@@ -52,7 +53,8 @@ def test_its_axis_has_numbers_whatever_its_range(lowest: float, monkeypatch: pyt
     network = Network(data.spec.input, Forecasting.output(data.spec), ESN, hidden_size=5)
     norms = torch.logspace(math.log10(lowest), math.log10(0.5), 12).repeat(1, 1)
     monkeypatch.setattr("rnnlab.instruments.gradient_flow.gradient_norms", lambda *_: norms)
-    figure = GradientFlow().draw(Forecasting(network, data.spec).eval(), data, [])
+    flow, subject = GradientFlow(), Subject("", Forecasting(network, data.spec).eval(), data)
+    figure = flow.draw(subject, flow.measure(subject)).figure
     figure.canvas.draw()
     axis = figure.axes[0].yaxis
     low, high = figure.axes[0].get_ylim()

@@ -26,21 +26,20 @@ from rnnlab.data.remember_first import RememberFirst
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.tokens import Tokens
-from rnnlab.instruments.inspection.calibration import Calibration, reliability
-from rnnlab.instruments.inspection.dynamics import Lyapunov, jacobian, lyapunov_exponents
-from rnnlab.instruments.inspection.embeddings import EmbeddingNeighbours
-from rnnlab.instruments.inspection.examples import WorstExamples
-from rnnlab.instruments.inspection.gates import OPEN, SHUT, GateSaturation, gates_along
-from rnnlab.instruments.inspection.memory import GradientByLag, by_lag, remembered
-from rnnlab.instruments.inspection.ordinary import HiddenPaths
-from rnnlab.instruments.inspection.saliency import Saliency, gradients, integrated_gradients, question
-from rnnlab.instruments.inspection.subject import Subject, walk
+from rnnlab.instruments.calibration import Calibration, reliability
+from rnnlab.instruments.embedding_neighbours import EmbeddingNeighbours
+from rnnlab.instruments.gates import OPEN, SHUT, GateSaturation, gates_along
+from rnnlab.instruments.gradient_by_lag import GradientByLag, by_lag, remembered
+from rnnlab.instruments.lyapunov import Lyapunov, jacobian, lyapunov_exponents
+from rnnlab.instruments.saliency import Saliency, gradients, integrated_gradients, question
+from rnnlab.instruments.subject import Subject, walk
+from rnnlab.instruments.worst_examples import WorstExamples
 from rnnlab.network import Network
-from rnnlab.runs import inspection
+from rnnlab.runs import inspection, inspection_page
 from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.inspection import INSIDE, Inspected, look, open_run
+from rnnlab.runs.inspection import Inspected, Question, catalogue, instruments_for, look, open_subject
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.labelling import Labelling
@@ -259,7 +258,7 @@ def test_the_first_weights_are_those_that_the_run_began_with(train: Train) -> No
         "+instruments.gradient_flow._target_=rnnlab.instruments.gradient_flow.GradientFlow",
     )
     directory = outcome.directory
-    subject, _ = open_run(Inspected("it", directory, directory.config), "test")
+    subject = open_subject(Inspected("it", directory, directory.config), Question())
     recorded = GradientByLag().measure(subject)
     assert list(subject.recorded) == [0, 1, 2]
     subject.recorded = {}
@@ -417,8 +416,9 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
     network = build(config, "model", input=data.spec.input, target=data.spec.target)
     subject = Subject("it", TASKS[data.spec.target.kind](network, data.spec).eval(), data)
     missing = set()
-    for make in INSIDE:
-        view = make()
+    for view in instruments_for([], Question())[0]:
+        if view.rank == 100:  # of a run's own gallery
+            continue
         if view.missing(subject) is None:
             assert view.measure(subject) is not None
         else:
@@ -446,7 +446,7 @@ def test_a_trained_run_is_drawn_whole(overrides: tuple[str, ...], train: Train) 
         overrides = ("experiment=names", "data.num_samples=600")
     outcome = train("model.hidden_size=6", "instruments=none", *overrides)
     directory = outcome.directory
-    found = look(Inspected("it", directory, directory.config), "test", None, ())
+    found = look(Inspected("it", directory, directory.config), Question())
     assert not [reason for _, reason in found.left_out if "could not be drawn" in reason]
     assert {"gradient_by_lag", "lyapunov", "saliency", "worst_examples", "hidden_states"} <= {
         each.name for each in found.shown
@@ -460,8 +460,13 @@ def test_a_trained_run_is_drawn_whole(overrides: tuple[str, ...], train: Train) 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures in place of all."""
-    monkeypatch.setattr(inspection, "INSIDE", (GradientByLag, EmbeddingNeighbours))
-    monkeypatch.setattr(inspection, "ORDINARY", ())
+    only(monkeypatch, "gradient_by_lag", "embedding_neighbours")
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Some instruments in place of all."""
+    nodes = {name: node for name, node in catalogue().items() if name in names}
+    monkeypatch.setattr(inspection, "catalogue", lambda: dict(nodes))
 
 
 @pytest.mark.usefixtures("few")
@@ -535,17 +540,72 @@ def test_runs_that_cannot_be_inspected_are_one_line(
     assert not (place / "inspect").exists()
 
 
+OWN_INSTRUMENT = '''
+from rnnlab.instruments import style
+from rnnlab.instruments.instrument import Instrument, Picture, Table
+
+
+class ReadoutNorm(Instrument):
+    """How large the readout's weights are.
+
+    Not read.
+    """
+
+    def measure(self, subject):
+        return float(subject.network.readout.weight.detach().norm())
+
+    def draw(self, subject, measured):
+        return self.compare({subject.name: measured})
+
+    def compare(self, measured):
+        return Picture(style.figure("Norms"), Table(("run", "norm"), list(measured.items())), {"norm": "told"})
+'''
+
+
+@pytest.mark.usefixtures("few")
+def test_an_instrument_of_ones_own_is_shown_of_one_run_and_of_several(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_instruments.py").write_text(OWN_INSTRUMENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    chosen = "+instruments.mine._target_=own_instruments.ReadoutNorm"
+    place = train("instruments=none", "model.hidden_size=3", chosen).directory.path
+    assert (place / "figures" / "readout_norm.png").exists()
+    assert main([str(place)]) == 2
+    assert "add --allow own_instruments" in capsys.readouterr().err
+    assert main([str(place), "--allow", "own_instruments"]) == 0
+    assert "norm: told" in capsys.readouterr().out
+    numbers = json.loads((place / "inspect" / "inspect.json").read_text())
+    assert numbers["tables"]["readout_norm"]["rows"][0][0] == place.name
+    page = (place / "inspect" / "index.html").read_text()
+    assert "<h2>Readout norm</h2>" in page and "How large the readout&#x27;s weights are.</p>" in page
+
+    # of a run that was trained without it, of several runs, and of a file
+    other = train("instruments=none", "model.hidden_size=3", "seed=1").directory.path
+    out, allow = str(tmp_path / "out"), ["--allow", "own_instruments"]
+    assert main([str(other), chosen, "--output", out, *allow]) == 0
+    assert main([str(other), str(place), "--output", out, "--force", *allow]) == 0
+    numbers = json.loads((tmp_path / "out" / "inspect.json").read_text())
+    assert [row[0] for row in numbers["tables"]["readout_norm"]["rows"]] == [other.name, place.name]
+    file = tmp_path / "waves.jsonl"
+    file.write_text("[[0.1], [0.2], [0.3]]\n")
+    assert main([str(place), "--input", str(file), "--output", out, "--force", *allow]) == 0
+    assert (tmp_path / "out" / "readout_norm.png").exists()
+    assert main([str(place), "--input", str(file), "--output", out, "--force"]) == 0
+    assert "left out: mine (instruments.mine._target_=own_instruments.ReadoutNorm" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("few")
 def test_what_fails_half_way_leaves_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     place = train("instruments=none", "model.hidden_size=3").directory.path
-    wrote = inspection.replace
+    wrote = inspection_page.replace
 
     def fails(path: Path, content: Any) -> None:
         if path.name == "index.html":
             raise KeyboardInterrupt
         wrote(path, content)
 
-    monkeypatch.setattr(inspection, "replace", fails)
+    monkeypatch.setattr(inspection_page, "replace", fails)
     assert main([str(place)]) == 130
     assert sorted(entry.name for entry in place.iterdir() if "inspect" in entry.name) == []
 
@@ -554,7 +614,7 @@ def test_what_fails_half_way_leaves_nothing(train: Train, monkeypatch: pytest.Mo
 def test_a_view_that_fails_costs_none_of_the_others(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = train("instruments=none", "model.hidden_size=3").directory
     monkeypatch.setattr(EmbeddingNeighbours, "missing", lambda self, subject: 1 / 0)
-    found = look(Inspected("it", directory, directory.config), "val", None, ())
+    found = look(Inspected("it", directory, directory.config), Question("val"))
     assert [each.name for each in found.shown] == ["gradient_by_lag"]
     assert "ZeroDivisionError" in dict(found.left_out)[EmbeddingNeighbours.title]
 
@@ -562,7 +622,7 @@ def test_a_view_that_fails_costs_none_of_the_others(train: Train, monkeypatch: p
 def test_a_sweep_shows_its_architectures_side_by_side(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspection, "COMPARED", (GradientByLag, GateSaturation, HiddenPaths))
+    only(monkeypatch, "gradient_by_lag", "gate_saturation", "hidden_states")
     sweep = tmp_path / "<b>sweep"
     sweep.mkdir()
     for model, seed in (("rnn", 0), ("gru", 0), ("gru", 1)):

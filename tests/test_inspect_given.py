@@ -16,11 +16,8 @@ from rnnlab.data.given import GivenData, GivenSeries, given_data
 from rnnlab.data.sine import Sine
 from rnnlab.data.text import Text
 from rnnlab.errors import InputError
-from rnnlab.instruments.inspection.dynamics import Lyapunov
-from rnnlab.instruments.inspection.memory import GradientByLag
-from rnnlab.instruments.inspection.subject import Subject
 from rnnlab.runs import inspection
-from rnnlab.runs.inspection import Inspected, OwnFile, open_given, open_run
+from rnnlab.runs.inspection import Inspected, OwnFile, Question, catalogue, open_subject
 from rnnlab.runs.trainer import find_device
 from rnnlab.spec import IGNORED
 
@@ -128,8 +125,8 @@ def test_a_file_that_cannot_be_asked_about_is_one_line(content: str, said: str, 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures in place of all."""
-    monkeypatch.setattr(inspection, "OF_A_FILE", (GradientByLag, Lyapunov))
-    monkeypatch.setattr(inspection, "INSTRUMENTS_OF_A_FILE", ())
+    nodes = {name: node for name, node in catalogue().items() if name in ("gradient_by_lag", "lyapunov")}
+    monkeypatch.setattr(inspection, "catalogue", lambda: dict(nodes))
 
 
 @pytest.mark.usefixtures("few")
@@ -173,8 +170,8 @@ def test_the_first_weights_are_the_same_whatever_is_looked_at(train: Train, tmp_
     file = tmp_path / "waves.jsonl"
     file.write_text("[[0.1], [0.2], [0.3], [0.4]]\n")
     inspected = Inspected("it", directory, directory.config)
-    own: Subject = open_run(inspected, "test")[0]
-    given = open_given(inspected, OwnFile(str(file)))
+    own = open_subject(inspected, Question())
+    given = open_subject(inspected, Question(file=OwnFile(str(file))))
     for name, value in own.stages["before training"].items():
         assert value.equal(given.stages["before training"][name])
         assert own.network.state_dict()[name].equal(given.network.state_dict()[name])

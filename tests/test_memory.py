@@ -29,6 +29,7 @@ from rnnlab.data.temporal_order import END, START, TemporalOrder, X
 from rnnlab.errors import InputError
 from rnnlab.instruments.gradient_flow import GradientFlow
 from rnnlab.instruments.score_by_length import ScoreByLength
+from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
 from rnnlab.runs.execution import Outcome
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, Scaling, TargetSpec
@@ -390,14 +391,16 @@ def test_accuracy_is_gathered_by_length() -> None:
 def test_the_picture_shows_each_split_over_its_lengths() -> None:
     data = Parity(num_samples=1000, length=8, test_length=(9, 30))
     task, instrument = task_for(data.spec), ScoreByLength(points=5)
-    assert instrument.applies_to(task, data)
-    assert not instrument.applies_to(task, Parity(num_samples=40, min_length=8, length=8, test_length=None))
+    subject = Subject("", task, data, history=[{"epoch": 1, "baseline/accuracy": 0.5}])
+    assert instrument.missing(subject) is None
+    assert instrument.missing(Subject("", task, Parity(num_samples=40, min_length=8, length=8, test_length=None)))
     # a network that has learned nothing but to say "even" is right where the string is even
     nn.init.zeros_(task.network.readout.weight)
     task.network.readout.bias.data = torch.tensor([1.0, 0.0])
-    lengths, accuracy = instrument.measure(task, data, "test")
+    measured = instrument.measure(subject)
+    lengths, accuracy = measured.of["test"]
     assert accuracy.tolist() == [1.0 - y for _, y in rows(data.split("test"))]
-    figure = instrument.draw(task, data, [{"epoch": 1, "baseline/accuracy": 0.5}])
+    figure = instrument.draw(subject, measured).figure
     drawn = {bars.get_label(): np.asarray(bars.lines[0].get_xydata()) for bars in figure.axes[0].containers}
     test, val = drawn["test"], drawn["validation"]
     assert len(test) == 5 and (np.diff(test[:, 0]) > 0).all() and (val[:, 0] <= 8).all() and (test[:, 0] >= 9).all()
@@ -407,14 +410,15 @@ def test_the_picture_shows_each_split_over_its_lengths() -> None:
 
 def test_whole_sequences_have_a_line_where_there_are_many_answers() -> None:
     data = ReverseString(num_samples=60, length=4, test_length=(5, 6))
-    figure = ScoreByLength().draw(task_for(data.spec), data, [])
+    subject = Subject("", task_for(data.spec), data)
+    figure = ScoreByLength().draw(subject, ScoreByLength().measure(subject)).figure
     assert "test, all answers right" in {bars.get_label() for bars in figure.axes[0].containers}
 
 
 def test_the_gradient_is_that_of_the_last_answer() -> None:
     data = AssociativeRecall(num_samples=100, length=24)
     task = task_for(data.spec)
-    norms = GradientFlow(sequences=1).measure(task, data)[0]
+    norms = GradientFlow(sequences=1).measure(Subject("", task, data)).norms["now"][0]
     last = int((data.split("test").targets[0] != IGNORED).nonzero().max())
     assert last < 23
     assert (norms[: last + 1] > 0).all() and not norms[last + 1 :].any()

@@ -24,6 +24,7 @@ from rnnlab.files.dialect import Dialect
 from rnnlab.files.panel import Columns, Panel, arrange
 from rnnlab.files.table import read
 from rnnlab.instruments.forecast import Forecast
+from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
 from rnnlab.runs.execution import Outcome
 from rnnlab.spec import Batch
@@ -606,7 +607,8 @@ def test_distributions_train_test_and_draw(distribution: str, data: str, train: 
 def test_the_figure_shows_the_forecasts_that_are_scored() -> None:
     data = given(horizon=3, test_fraction=0.3)
     task = task_for(data, distribution="gaussian")
-    figure = Forecast().draw(task, data, [])
+    subject = Subject("", task, data)
+    figure = Forecast().draw(subject, Forecast().measure(subject)).figure
     drawn = {str(line.get_label()): line for line in figure.axes[0].lines}
     batch = data.split("test").batch(slice(None))
     points = in_units(data, batch, task.forecast(batch)[..., 0]).detach().numpy()[..., 0]

@@ -98,36 +98,31 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     configs = [override(run.config, overrides) for _, run in runs]
     load_execution()
     from rnnlab.instruments.console import console
-    from rnnlab.runs import inspection
-    from rnnlab.runs.inspection_page import render
+    from rnnlab.runs.inspection import Inspected, OwnFile, Question, compare, look
+    from rnnlab.runs.inspection_page import PAGE, check_folder, render, write
 
-    inspection.check_folder(folder.absolute(), options.force)
-    file = None if options.input is None else inspection.OwnFile(options.input, options.format)
-    asked: tuple[Any, ...] = (
-        options.split or "test",
-        options.sequences,
-        trusting(options.allow, overrides),
-        options.device,
-        file,
-    )
-    inspected = [inspection.Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
+    check_folder(folder.absolute(), options.force)
+    file = None if options.input is None else OwnFile(options.input, options.format)
+    allow = trusting(options.allow, overrides)
+    question = Question(options.split or "test", options.sequences, allow, options.device, file)
+    inspected = [Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
     if single:
-        found = inspection.look(inspected[0], *asked)
+        inspection = look(inspected[0], question)
     else:
-        title = ", ".join(Path(place).absolute().name for place in places)
-        found = inspection.compare(inspected, title, *asked)
+        inspection = compare(inspected, ", ".join(Path(place).absolute().name for place in places), question)
     within = folder.absolute().parent if options.output is None else None
-    inspection.write(found, render(found, command), folder.absolute(), within)
+    write(inspection, render(inspection, command), folder.absolute(), within)
     out = console()
-    out.say("Inside", found.title)
-    for name, value in found.about if not single else ():
+    out.say("Inside", inspection.title)
+    for name, value in inspection.about if not single else ():
         out.print(f"  {name}: {value}", markup=False)
-    for name, value in found.facts:
+    for name, value in inspection.facts:
         out.print(f"  {name}: {value}", markup=False)
-    for title, reason in found.left_out:
+    for title, reason in inspection.left_out:
         out.print(f"  left out: {title.split(':')[0]} ({reason})", markup=False, style="dim")
-    out.print(f"{len(found.shown)} pictures: {', '.join(each.name for each in found.shown)}", markup=False)
-    out.say("Page  ", shown_path(folder.absolute() / inspection.PAGE))
+    names = [picture.name for picture in inspection.shown]
+    out.print(f"{len(names)} pictures: {', '.join(names)}", markup=False)
+    out.say("Page  ", shown_path(folder.absolute() / PAGE))
     return 0
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnlab.data.given import GivenSeries
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import at_rest, take
+from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.tasks.forecasting import Forecasting
 
 STEPS = 120
@@ -49,15 +49,17 @@ class Span:
     origins: list[int]
 
     @classmethod
-    def of(cls, task: Forecasting, data: SeriesData | GivenSeries, series: int) -> "Span":
+    def of(cls, subject: Subject, series: int) -> "Span":
         """The span of a series that has windows in the test part."""
+        task, data = subject.task, subject.data
+        assert isinstance(task, Forecasting) and isinstance(data, SeriesData | GivenSeries)
         steps, panel = data.horizon, data.panel
         owners, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
         windows = np.flatnonzero(owners == series)
         # forecasts end to end: each begins where the one before ends, or where the next is made
         every = max(1, -(-steps // data.test_stride))
         windows = windows[(len(windows) - 1) % every :: every][-max(STEPS // steps, 8) :]
-        batch = take(task, data, "test", torch.from_numpy(windows))
+        batch = subject.take(torch.from_numpy(windows), "test")
         assert batch.origin is not None
         with at_rest(task.network), torch.no_grad():
             forecast = task.forecast(batch)
@@ -129,12 +131,17 @@ class Span:
         return self.point - self.actual, self.reference - self.actual
 
 
-def draw(task: Forecasting, data: SeriesData | GivenSeries, most_series: int, most_values: int) -> Figure:
-    """The held-out span of some series, one a row, and of some of the values, one a column."""
-    owners, _ = data.split("test").place(slice(None))  # type: ignore[attr-defined]
-    chosen = np.unique(owners)[:most_series]
+def measure(subject: Subject, most: int) -> list[Span]:
+    """The held-out span of some series."""
+    owners, _ = subject.data.split("test").place(slice(None))  # type: ignore[attr-defined]
+    return [Span.of(subject, int(series)) for series in np.unique(owners)[:most]]
+
+
+def draw(subject: Subject, spans: list[Span], most_values: int) -> Figure:
+    """The spans, one a row, and of some of the values, one a column."""
+    task, data = subject.task, subject.data
+    assert isinstance(task, Forecasting) and isinstance(data, SeriesData | GivenSeries)
     names = data.panel.columns.target[:most_values]
-    spans = [Span.of(task, data, int(series)) for series in chosen]
     reference = REFERENCES.get(task.spec.references[-1].name, "simple predictor")
     height = 3.4 if len(spans) == 1 else 2.0 * len(spans)
     width = 9.0 if len(names) == 1 else 4.5 * len(names)

@@ -3,14 +3,11 @@
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from torch import Tensor
 
-from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, predict, take
-from rnnlab.tasks.task import Task
+from rnnlab.instruments.instrument import Instrument, Picture, Table
+from rnnlab.instruments.subject import Subject
 
 # More classes than this, and only every second (third …) one is named.
 NAMES_UP_TO = 50
@@ -20,36 +17,38 @@ CHARACTER = 0.08
 SMALLEST = 6.0
 
 
-class ConfusionMatrix(Instrument):
+class ConfusionMatrix(Instrument[np.ndarray]):
     """Test sequences by true class (rows) and predicted class (columns).
 
     Shading is the share of the row, so that rare classes are seen as well as
     frequent ones; the numbers are counts.
     """
 
-    def applies_to(self, task: Task, data: SequenceData) -> bool:
-        return task.spec.target.kind == "class"
+    needs_truth = True
+    reading = "Rows are true classes, columns what is said of them: what is off the diagonal is mistaken."
 
-    def counts(self, task: Task, data: SequenceData) -> Tensor:
-        """``(classes, classes)`` numbers of test sequences: row the true class, column the predicted one."""
-        classes = task.spec.target.size
+    def missing(self, subject: Subject) -> str | None:
+        return None if subject.task.spec.target.kind == "class" else "there are no classes to be confused"
+
+    def measure(self, subject: Subject) -> np.ndarray:
+        """``(classes, classes)`` numbers of sequences: row the true class, column the predicted one."""
+        classes = subject.task.spec.target.size
         counts = torch.zeros(classes, classes, dtype=torch.int64)
-        for index in torch.arange(len(data.split("test"))).split(EVALUATION_FACTOR * data.batch_size):
-            batch = take(task, data, "test", index)
-            pairs = batch.targets * classes + predict(task, batch).argmax(-1)
+        for batch, output in subject.predicted("test"):
+            pairs = batch.targets * classes + output.argmax(-1)
             counts += torch.bincount(pairs.cpu(), minlength=classes**2).view(classes, classes)
-        return counts
+        return counts.numpy()
 
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        counts = self.counts(task, data).numpy()
-        names = [_cut(name) for name in style.names(task.spec)]
+    def draw(self, subject: Subject, measured: np.ndarray) -> Picture:
+        counts, full_names = measured, style.names(subject.task.spec)
+        names = [_cut(name) for name in full_names]
         classes = len(counts)
         side = float(np.clip(0.5 * classes, 3.2, 8.0))
         upright = (max(map(len, names)) + 2) * classes * CHARACTER > side  # names too long to stand side by side
         margin = CHARACTER * max(map(len, names))
         fig = style.figure(
             "Confusion matrix",
-            self._subtitle(counts, names, data.held_out),
+            self._subtitle(counts, names, subject.data.held_out),
             width=max(6.4, side + margin + 1.7),
             height=side + 0.7 + (margin if upright else 0.1),
         )
@@ -59,7 +58,12 @@ class ConfusionMatrix(Instrument):
         style.colour_bar(fig, image, ax, "share of the true class", format=PercentFormatter(1.0))
         self._write(ax, counts, shares, 72 * side / classes)
         self._name(ax, names, upright)
-        return fig
+        right, of, said = np.diag(counts), counts.sum(1), counts.sum(0)
+        rows = [
+            (name, int(of[i]), f"{right[i] / max(1, of[i]):.1%}", int(said[i] - right[i]))
+            for i, name in enumerate(full_names)
+        ]
+        return Picture(fig, Table(("class", "sequences", "right", "said of others"), rows))
 
     def _subtitle(self, counts: np.ndarray, names: list[str], of: str) -> str:
         right, all_ = int(np.trace(counts)), int(counts.sum())

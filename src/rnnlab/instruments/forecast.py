@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.data.given import GivenSeries
-from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import backtest, style
-from rnnlab.instruments.instrument import History, Instrument, at_rest, predict, take
+from rnnlab.instruments.backtest import Span
+from rnnlab.instruments.instrument import Instrument, Picture, Table
+from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import Task
 
 
-class Forecast(Instrument):
+class Forecast(Instrument["list[Paths] | list[Span]"]):
     """Test sequences with the network's predictions, in the data's own units.
 
     Within the window each prediction is made from the true values before it.
@@ -36,22 +36,39 @@ class Forecast(Instrument):
             true future, or half a window where it does not.
     """
 
+    needs_truth = True
+    reading = (
+        "The grey band is the truth; what the network expects should lie in its middle, within the window and beyond "
+        "it, where it goes on alone."
+    )
+
     def __init__(self, sequences: PositiveInt = 3, values: PositiveInt = 3, steps: PositiveInt | None = None) -> None:
         self.sequences, self.values, self.steps = sequences, values, steps
 
-    def applies_to(self, task: Task, data: SequenceData) -> bool:
-        return isinstance(task, Forecasting)
+    def missing(self, subject: Subject) -> str | None:
+        if isinstance(subject.task, Forecasting):
+            return None
+        return "nothing is forecast: the target is no series of values"
 
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        assert isinstance(task, Forecasting)
-        if isinstance(data, SeriesData | GivenSeries):
-            return backtest.draw(task, data, self.sequences, self.values)
-        rows = min(self.sequences, len(data.split("test")))
-        columns = min(self.values, task.spec.target.size)
+    def measure(self, subject: Subject) -> "list[Paths] | list[Span]":
+        if isinstance(subject.data, SeriesData | GivenSeries):
+            return backtest.measure(subject, self.sequences)
         # one by one, so that each is as long as it is: a rollout starts at its own end
-        paths = [Paths.of(task, take(task, data, "test", slice(i, i + 1)), self.steps) for i in range(rows)]
+        shown = range(min(self.sequences, subject.size))
+        return [Paths.of(subject, subject.take(slice(number, number + 1)), self.steps) for number in shown]
+
+    def draw(self, subject: Subject, measured: "list[Paths] | list[Span]") -> Picture:
+        spans = [each for each in measured if isinstance(each, Span)]
+        paths = [each for each in measured if isinstance(each, Paths)]
+        fig = backtest.draw(subject, spans, self.values) if spans else self._draw(subject, paths)
+        scores = [name for name in subject.metrics if name.startswith(("test/", "rollout/", "baseline/"))]
+        return Picture(fig, Table(("score", "value"), [(name, subject.metrics[name]) for name in scores[:16]]))
+
+    def _draw(self, subject: Subject, paths: "list[Paths]") -> Figure:
+        task, rows = subject.task, len(paths)
+        columns = min(self.values, task.spec.target.size)
         fig = style.figure(
-            f"Forecast of {data.held_out} sequences", self._subtitle(task, paths), 9.0, 0.6 + 1.75 * rows
+            f"Forecast of {subject.called} sequences", self._subtitle(subject, paths), 9.0, 0.6 + 1.75 * rows
         )
         grid = fig.subplots(rows, columns, sharex=True, squeeze=False)
         names = style.names(task.spec)
@@ -63,14 +80,15 @@ class Forecast(Instrument):
                     ax,
                     style.time_label(task.spec) if row == rows - 1 else "",
                     style.value_label(task.spec, name),
-                    f"{data.held_out} sequence {row}" if rows > 1 else "",
+                    f"{subject.called} sequence {row}" if rows > 1 else "",
                 )
                 path.draw(ax, column)
                 style.whole_numbers(ax.xaxis)
         style.legend(fig, grid[0, 0])
         return fig
 
-    def _subtitle(self, task: Task, paths: "list[Paths]") -> str:
+    def _subtitle(self, subject: Subject, paths: "list[Paths]") -> str:
+        task = subject.task
         unit = f" {task.spec.unit}" if task.spec.unit else ""
         error = torch.cat([path.one_step_error for path in paths])
         text = f"root mean square error here: {style.short(float(error.square().mean().sqrt()))}{unit} one step ahead"
@@ -106,14 +124,16 @@ class Paths:
     """So many steps of the truth have noise, the first ones; ``None`` where all are alike."""
 
     @classmethod
-    def of(cls, task: Forecasting, batch: Batch, steps: int | None) -> "Paths":
+    def of(cls, subject: Subject, batch: Batch, steps: int | None) -> "Paths":
         """The paths of a batch of one full-length sequence."""
+        task = subject.task
+        assert isinstance(task, Forecasting)
 
         def units(values: Tensor) -> Tensor:
             return task.spec.scaling.to_units(values)[0].detach().cpu().double()
 
         horizon, window = task.spec.horizon, batch.inputs.shape[1]
-        output = task.distribution.point(task.distribution.split(predict(task, batch)))
+        output = task.distribution.point(task.distribution.split(subject.predict(batch)))
         error = units(output) - units(batch.targets)
         if horizon is None:
             return cls(None, window, units(batch.targets), units(output), error[:0], error, error[:0])

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.cells.cell import Cell
-from rnnlab.data.sequence import SequenceData, SplitName
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, at_rest, cell_name, kept_name, some, take
+from rnnlab.instruments.instrument import Instrument, Picture, cell_name, some
+from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt, State
 from rnnlab.spec import IGNORED, Batch
@@ -23,7 +23,15 @@ from rnnlab.tasks.task import Task
 DECADES = 1e16
 
 
-class GradientFlow(Instrument):
+@dataclass(frozen=True)
+class Flow:
+    """``(cells, time)`` gradient norms by stage, the kept weights' last; and over how many sequences they are means."""
+
+    norms: Mapping[str, Tensor]
+    sequences: int
+
+
+class GradientFlow(Instrument[Flow]):
     """The gradient of a loss with respect to the hidden state at each time step, ‖∂L/∂h_t‖.
 
     A line that falls towards early steps is a vanishing gradient: what happened
@@ -47,15 +55,18 @@ class GradientFlow(Instrument):
     """
 
     along_time = True
+    of_training = True
+    in_inspect = False
+    """GradientByLag is the same measurement, drawn as what it means."""
 
     def __init__(self, sequences: PositiveInt = 16, layers: PositiveInt = 3) -> None:
         self.sequences, self.layers = sequences, layers
         self._norms: dict[int, Tensor] = {}
 
-    def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
+    def observe(self, subject: Subject, epoch: int) -> None:
         power_of_two = epoch & (epoch - 1) == 0
         if power_of_two:
-            self._norms[epoch] = self.measure(task, data)
+            self._norms[epoch] = self._now(subject)
 
     def state(self) -> dict[str, Tensor]:
         return {str(epoch): norms for epoch, norms in self._norms.items()}
@@ -63,33 +74,38 @@ class GradientFlow(Instrument):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         self._norms = {int(epoch): norms for epoch, norms in state.items()}
 
-    def measure(self, task: Task, data: SequenceData) -> Tensor:
-        """``(cells, time)`` gradient norms of some test sequences: see :func:`gradient_norms`."""
+    def _now(self, subject: Subject) -> Tensor:
+        """``(cells, time)`` gradient norms of some sequences: see :func:`gradient_norms`."""
         with torch.inference_mode(False):  # or the batch could not be differentiated through
-            batch = full_sequences(task, data, "test", self.sequences)
-        return gradient_norms(task, batch)
+            batch = subject.full(self.sequences)
+        return gradient_norms(subject.task, batch)
 
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        network = task.network
-        lines = [
-            (f"epoch {epoch}" if epoch else "before training", norms) for epoch, norms in sorted(self._norms.items())
-        ]
-        now = self.measure(task, data)
-        lines = [line for line in lines if not torch.equal(line[1], now)] + [(kept_name(history), now)]
+    def measure(self, subject: Subject) -> Flow:
+        now = self._now(subject)
+        norms = {
+            f"epoch {epoch}" if epoch else "before training": before
+            for epoch, before in sorted(self._norms.items())
+            if not torch.equal(before, now)
+        }
+        return Flow({**norms, subject.kept_name: now}, len(subject.full(self.sequences).inputs))
+
+    def draw(self, subject: Subject, measured: Flow) -> Picture:
+        network, lines = subject.network, list(measured.norms.items())
+        now = lines[-1][1]
         ways = 2 if network.bidirectional else 1
         layers = some(network.num_layers, self.layers)
         # a loss of one step reaches a top layer's backward state at this step alone: no line to see
         reached = [way for way in range(ways) if any((now[ways * k + way] > 0).sum() > 1 for k in layers)] or [0]
         fig = style.figure(
             "How far back the loss reaches: its gradient at each hidden state",
-            self._subtitle(task, data, lines),
+            self._subtitle(subject.task, measured),
             width=max(8.0, 3.8 * len(layers) + 1.6),
             height=4.2 if len(reached) == 1 else 6.6,
         )
         grid = fig.subplots(len(reached), len(layers), squeeze=False, sharex=True, sharey=True)
         for (row, column), ax in np.ndenumerate(grid):
             number = ways * layers[column] + reached[row]
-            self._panel(ax, task, number, [(name, norms[number]) for name, norms in lines])
+            self._panel(ax, subject.task, number, [(name, norms[number]) for name, norms in lines])
             ax.label_outer()
         grid[0, 0].set_yscale("log")
         low, high = grid[0, 0].get_ylim()
@@ -99,12 +115,12 @@ class GradientFlow(Instrument):
         else:
             grid[0, 0].minorticks_off()
         style.legend(fig, grid[0, 0], "outside right center", reverse=True)
-        return fig
+        return Picture(fig)
 
-    def _subtitle(self, task: Task, data: SequenceData, lines: list[tuple[str, Tensor]]) -> str:
+    def _subtitle(self, task: Task, measured: Flow) -> str:
         """What L is, and how much smaller (or larger) its gradient is at the first step than at the last."""
         what = "the loss of the last step alone" if task.spec.target.per_step else "the loss"
-        sequences = len(full_sequences(task, data, "test", self.sequences).inputs)
+        lines, sequences = list(measured.norms.items()), measured.sequences
         text = f"gradient of {what}, mean over {sequences} test sequence{'s' if sequences > 1 else ''}"
         top = -2 if task.network.bidirectional else -1
         ends = {name: (float(norms[top, 0]), float(norms[top, -1])) for name, norms in (lines[0], lines[-1])}
@@ -169,15 +185,6 @@ def _carried(cell: Cell[Any], state: State) -> tuple[Tensor, ...]:
 def _norms(parts: Sequence[Tensor]) -> Tensor:
     """``(batch,)`` norms over all numbers of a sequence, in double precision, where small squares are still numbers."""
     return torch.cat([part.flatten(1) for part in parts], 1).abs().double().norm(dim=-1)
-
-
-def full_sequences(task: Task, data: SequenceData, split: SplitName, most: int) -> Batch:
-    """Of a split the first sequences that are as long as its longest, so that a step is as far from the end in all."""
-    lengths = data.split(split).lengths
-    if lengths is None:
-        return take(task, data, split, slice(0, most))
-    longest = torch.nonzero(lengths == lengths.max())[:, 0]
-    return take(task, data, split, longest[:most])._replace(lengths=None)
 
 
 def _loss(task: Task, output: Tensor, batch: Batch) -> Tensor:

@@ -1,6 +1,6 @@
 """What goes on inside: the hidden units over time, and the path that they take together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, at_rest, take
+from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.sequence_plot import draw_input
+from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
@@ -41,6 +41,7 @@ class States:
         paths: of each its ``(time, directions * hidden)`` states, without padding; where convolutions in front of the
             recurrence leave out steps, there are fewer of them than steps.
         classes: of each, where there are classes.
+        class_names: of all classes, where there are any.
     """
 
     batch: Batch
@@ -48,23 +49,30 @@ class States:
     lengths: list[int]
     paths: list[np.ndarray]
     classes: list[int] | None
+    class_names: list[str]
 
     @classmethod
-    def of(cls, task: Task, data: SequenceData, most: int) -> "States":
-        """The first sequences of the test split; of every class as many, however the split is sorted."""
-        split = data.split("test")
+    def of(cls, subject: Subject, most: int) -> "States":
+        """The first sequences of the split; of every class as many, however the split is sorted."""
+        spec, split = subject.task.spec, subject.data.split(subject.split)
         numbers = torch.arange(min(most, len(split)))
-        is_class = task.spec.target.kind == "class"
+        is_class = spec.target.kind == "class"
         if is_class:
             numbers = spread(split.targets, most)
-        batch = take(task, data, "test", numbers)
-        with at_rest(task.network) as network, torch.no_grad():
+        batch = subject.take(numbers)
+        with at_rest(subject.network) as network, torch.no_grad():
             hidden = network.hidden(batch.inputs, lengths=batch.lengths)[0][..., : network.units]
         steps = torch.full((len(hidden),), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths.cpu()
         ends = network.read_lengths(steps)
         assert ends is not None
         paths = [states[:end] for states, end in zip(style.array(hidden), ends.tolist(), strict=True)]
-        return cls(batch, numbers.tolist(), steps.tolist(), paths, batch.targets.tolist() if is_class else None)
+        classes = batch.targets.tolist() if is_class else None
+        return cls(batch, numbers.tolist(), steps.tolist(), paths, classes, style.names(spec) if is_class else [])
+
+    @property
+    def shown(self) -> list[np.ndarray]:
+        """Paths that are drawn: without classes as many as there are colours to tell them apart."""
+        return self.paths if self.classes is not None else self.paths[: len(style.PALETTE)]
 
     @property
     def finite(self) -> bool:
@@ -85,7 +93,7 @@ def spread(classes: Tensor, most: int) -> Tensor:
     return first[: max(most, len(classes.unique()))].sort().values
 
 
-class HiddenStates(Instrument):
+class HiddenStates(Instrument[States]):
     """The last layer's hidden units along test sequences.
 
     Left: one sequence, its input above its units (rows), which are sorted by
@@ -99,59 +107,93 @@ class HiddenStates(Instrument):
     """
 
     along_time = True
+    reading = (
+        "Every unit over time on the left; on the right the way of all units together in two principal components. "
+        "Loops stand for rhythms, points where ways end for decisions."
+    )
 
     def __init__(self, sequences: PositiveInt = 24) -> None:
         self.sequences = sequences
 
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        found = States.of(task, data, self.sequences)
-        if not found.finite:
-            return style.message(style.figure(TITLE), "the hidden states are not finite: the network has blown up")
-        paths = found.paths
-        longest = int(np.argmax(found.lengths))
-        components = PrincipalComponents(np.concatenate(paths))
-        # without classes as many as there are colours to tell them apart
-        shown = paths if found.classes is not None else paths[: len(style.PALETTE)]
+    def measure(self, subject: Subject) -> States:
+        return States.of(subject, self.sequences)
+
+    def draw(self, subject: Subject, measured: States) -> Picture:
+        if not measured.finite:
+            text = "the hidden states are not finite: the network has blown up"
+            return Picture(style.message(style.figure(TITLE), text))
+        task, paths, classes = subject.task, measured.paths, measured.classes
+        longest = int(np.argmax(measured.lengths))
+        components, shown = PrincipalComponents(np.concatenate(paths)), measured.shown
         network = task.network
         where = f"layer {network.num_layers} of {network.num_layers}, " if network.num_layers > 1 else ""
         ways = "forward and backward " if network.bidirectional else ""
-        names = [style.names(task.spec)[kind] for kind in sorted(set(found.classes or ()))]
+        names = [measured.class_names[kind] for kind in sorted(set(classes or ()))]
         beside = 0.0 if not names else _legend_width(names) - 0.9  # a few short names fit as it is
         fig = style.figure(
             TITLE,
-            f"{where}{paths[0].shape[-1]} {ways}units; {data.held_out} sequence {found.numbers[longest]} on the left "
-            f"and at the top right, {len(shown)} {data.held_out} sequence{'s' if len(shown) > 1 else ''} at the bottom "
-            f"right{self._classes(found, task)}",
+            f"{where}{paths[0].shape[-1]} {ways}units; {subject.called} sequence {measured.numbers[longest]} on the "
+            f"left and at the top right, {len(shown)} {subject.called} sequence{'s' if len(shown) > 1 else ''} at the "
+            f"bottom right{self._classes(measured)}",
             width=11.5 + max(0.0, beside),
             height=6.2,
         )
         left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(6.8, 4.7 + max(0.0, beside)))[0]
         written = task.spec.input.vocabulary is not None
         top, heat = left.subplots(2, 1, sharex=True, height_ratios=(0.45 if written else 1, 2.6))
-        self._input(left, top, task, data, found.batch.inputs[longest, : found.lengths[longest]])
+        self._input(left, top, subject, measured.batch.inputs[longest, : measured.lengths[longest]])
         self._units(left, heat, task, paths[longest], components)
         upper, lower = right.subfigures(2, 1, squeeze=False)[:, 0]
         self._by_time(upper, upper.subplots(), task, components, paths[longest])
         ax = lower.subplots()
-        coloured = "one colour each" if found.classes is None else "coloured by class"
+        coloured = "one colour each" if classes is None else "coloured by class"
         components.label(ax, f"their paths, {coloured}")
-        draw_paths(ax, components, shown, found.classes)
-        if found.classes is not None:
-            legend_of_classes(lower, found.classes, style.names(task.spec))
-        return fig
+        draw_paths(ax, components, shown, classes)
+        if classes is not None:
+            legend_of_classes(lower, classes, measured.class_names)
+        variance = [(str(number + 1), f"{share:.1%}") for number, share in enumerate(components.explained)]
+        return Picture(fig, Table(("principal component", "share of the variance"), variance))
 
-    def _classes(self, found: States, task: Task) -> str:
-        if found.classes is None:
+    def compare(self, measured: Mapping[str, States]) -> Picture:
+        columns = min(3, len(measured))
+        rows = -(-len(measured) // columns)
+        fig = style.figure("Paths of the hidden states", "a line a sequence", 4.0 * columns + 0.4, 3.7 * rows)
+        grid = fig.subplots(rows, columns, squeeze=False).flatten()
+        told: list[tuple[Entry, ...]] = []
+        for ax, (name, states) in zip(grid, measured.items(), strict=False):
+            if not states.finite:
+                ax.set_visible(False)
+                continue
+            components = PrincipalComponents(np.concatenate(states.paths))
+            components.label(ax, name)
+            draw_paths(ax, components, states.shown, states.classes)
+            told.append((name, *(f"{share:.1%}" for share in components.explained)))
+        for ax in grid[len(measured) :]:
+            ax.set_visible(False)
+        of_classes = {kind for states in measured.values() for kind in states.classes or ()}
+        if of_classes:
+            legend_of_classes(fig, of_classes, next(iter(measured.values())).class_names)
+        return Picture(
+            fig,
+            Table(("run", "variance of component 1", "of component 2"), told),
+            name="hidden_paths",
+            title="Paths of the hidden states",
+            reading="The way of all units together in each network's own two principal components, a line a sequence, "
+            "coloured by class where there are classes; a square marks the end. Ends that stand apart are decisions.",
+        )
+
+    def _classes(self, states: States) -> str:
+        if states.classes is None:
             return ""
-        there, all_ = len(set(found.classes)), task.spec.target.size
+        there, all_ = len(set(states.classes)), len(states.class_names)
         return f", of {'all' if there == all_ else f'{there} of the'} {all_} classes"
 
-    def _input(self, fig: SubFigure, ax: Axes, task: Task, data: SequenceData, inputs: Tensor) -> None:
+    def _input(self, fig: SubFigure, ax: Axes, subject: Subject, inputs: Tensor) -> None:
         """The sequence that the network reads."""
-        image = draw_input(ax, task, data, inputs, INPUT_WIDTH)
+        image = draw_input(ax, subject, inputs, INPUT_WIDTH)
         _, labels = ax.get_legend_handles_labels()
         # beside a legend there is no room for more
-        short = task.spec.input.vocabulary is not None or labels
+        short = subject.task.spec.input.vocabulary is not None or labels
         ax.set_title(
             "input" if short else "input, as the network reads it", size=style.LABEL, color=style.INK, loc="left"
         )

@@ -1,73 +1,110 @@
-"""The contract of an instrument: it watches a task and draws one figure."""
+"""The contract of an instrument: it measures a network, and draws what it measured, of one network or of several."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rnnlab.data.sequence import SequenceData, SplitName
+from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
-from rnnlab.spec import Batch
-from rnnlab.tasks.task import Task
 
-History = Sequence[Mapping[str, float]]
-"""One row an epoch, as ``metrics.csv`` has them: ``epoch``, ``train/loss``, ``val/loss`` …; a missing score is no key.
-``baseline/…`` is the trivial predictor's score, the same in every row; ``kept`` is 1 in the row of the best epoch."""
+M = TypeVar("M")
 
-
-def history_of(
-    epochs: Iterable[Mapping[str, float]], baseline: Mapping[str, float], best_epoch: float | None
-) -> list[dict[str, float]]:
-    """The history of a run.
-
-    Args:
-        epochs: its rows of ``metrics.csv``.
-        baseline: scores of the trivial predictor on the validation split.
-        best_epoch: whose weights were kept: the best one by the monitored score.
-    """
-    beside = {f"baseline/{name}": value for name, value in baseline.items()}
-    kept = {"kept": 1.0}
-    return [{**row, **beside, **(kept if row.get("epoch") == best_epoch else {})} for row in epochs]
+Entry = str | int | float
+"""Of a table: text, or a number that the page rounds."""
 
 
-def kept_epoch(history: History) -> int | None:
-    """The epoch whose weights are drawn, where the history tells."""
-    return next((int(row["epoch"]) for row in history if row.get("kept")), None)
+@dataclass(frozen=True)
+class Table:
+    """Numbers beside a picture: a row as long as there are columns."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Entry, ...]]
 
 
-def kept_name(history: History) -> str:
-    """What the weights that are drawn are called in a legend."""
-    epoch = kept_epoch(history)
-    if epoch is not None:
-        return f"kept weights (epoch {epoch})"
-    return "trained" if history else "now"
+@dataclass(frozen=True)
+class Picture:
+    """What an instrument shows.
 
-
-class Instrument(ABC):
-    """Draws one figure of a task, and may watch it while it learns.
-
-    An instrument writes no file and knows no directory: whoever owns the run
-    saves what it draws as ``figures/<name>.png`` and shows it in TensorBoard.
+    Attributes:
+        figure: with a title, axes named with units, and colours from :mod:`rnnlab.instruments.style`.
+        table: its numbers.
+        facts: the most telling of them, by name, for a terminal.
+        name: of its file; empty for the instrument's, as ``title`` and ``reading``.
     """
 
+    figure: Figure
+    table: Table | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    title: str = ""
+    reading: str = ""
+
+
+class Instrument(ABC, Generic[M]):
+    """A question that one puts to a network, with a picture for an answer.
+
+    A run draws the instruments of its config when its training ends, and
+    ``rnnlab inspect`` draws those and all of ``conf/instruments``. A new one is
+    a class and a yaml that names it. It writes no file and knows no directory.
+
+    ::
+
+        class Norms(Instrument[float]):
+            def measure(self, subject: Subject) -> float:
+                return float(subject.network.readout.weight.detach().norm())
+
+            def draw(self, subject: Subject, measured: float) -> Picture:
+                figure = style.figure("Norm of the readout", f"{measured:.3g}")
+                ...
+                return Picture(figure)
+    """
+
+    needs_truth: ClassVar[bool] = False
+    """Whether it holds what is predicted against what is true."""
     along_time: ClassVar[bool] = False
     """Whether it shows hidden states step by step, which a network that reads all steps at once has none of."""
+    of_training: ClassVar[bool] = False
+    """Whether it shows the training, and so nothing of a file of one's own."""
+    in_inspect: ClassVar[bool] = True
+    """Whether ``rnnlab inspect`` shows it, too."""
+    rank: ClassVar[int] = 100
+    """Its place on the page: lower ones come first, and those of one rank as the config has them."""
 
     @property
     def name(self) -> str:
-        """The figure's file name: the class name in snake case."""
+        """The picture's file name: the class name in snake case."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
-    def applies_to(self, task: Task, data: SequenceData) -> bool:
-        """Whether there is anything to draw for this task on this data."""
-        return not (self.along_time and task.network.transposed)
+    @property
+    def title(self) -> str:
+        """The headline of its section of the page."""
+        return self.name.replace("_", " ").capitalize()
 
-    def observe(self, task: Task, data: SequenceData, epoch: int) -> None:
+    @property
+    def reading(self) -> str:
+        """One sentence or two that say how to read the picture: by default how the docstring begins."""
+        words = (type(self).__doc__ or "").split("\n\n")[0]
+        return " ".join(words.split())
+
+    def missing(self, subject: Subject) -> str | None:
+        """Why there is nothing to see for this network and this data; ``None`` where there is."""
+        return None
+
+    def left_out(self, subject: Subject) -> str | None:
+        """Why it shows nothing of a subject; ``None`` where it does. By what it needs, and by :meth:`missing`."""
+        if self.along_time and subject.network.transposed:
+            return "the network reads all steps at once (model.transpose=true)"
+        reason = self.missing(subject)
+        if reason is None and self.needs_truth and subject.unanswered:
+            return f"it needs the truth: {subject.unanswered}"
+        return reason
+
+    def observe(self, subject: Subject, epoch: int) -> None:
         """Called before the first epoch with 0 and after each epoch with its number, from 1. Must leave no trace
         in the task: no gradient, no change of mode, no random number drawn from the global generator.
         """
@@ -80,37 +117,21 @@ class Instrument(ABC):
         """Takes back what ``state`` gave."""
 
     @abstractmethod
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        """The figure, with a title, axes named with units, and colours from :mod:`rnnlab.instruments.style`."""
+    def measure(self, subject: Subject) -> M:
+        """All that is drawn, so that the network itself is needed no more."""
 
+    @abstractmethod
+    def draw(self, subject: Subject, measured: M) -> Picture:
+        """What was measured of one network."""
 
-@contextmanager
-def at_rest(network: Network) -> Iterator[Network]:
-    """The network in evaluation mode, and afterwards each of its modules in the mode in which it was."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield network
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    def compare(self, measured: Mapping[str, M]) -> Picture:
+        """The same of several networks, by name, side by side on the same axes."""
+        raise NotImplementedError
 
-
-def take(task: Task, data: SequenceData, split: SplitName, index: slice | Tensor) -> Batch:
-    """Sequences of a split, on the task's device and as precise as its weights."""
-    like = next(task.network.parameters())
-
-    def move(tensor: Tensor) -> Tensor:
-        # a copy, since a view of a tensor that was made in inference mode could not be differentiated through
-        return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None, copy=True)
-
-    return data.split(split).batch(index).map(move)
-
-
-def predict(task: Task, batch: Batch) -> Tensor:
-    """The network's output at rest: ``(batch, time, size)`` or, for classes, ``(batch, size)``."""
-    with at_rest(task.network) as network, torch.no_grad():
-        return network(batch.inputs, lengths=batch.lengths)[0]
+    @property
+    def compares(self) -> bool:
+        """Whether it shows several networks side by side."""
+        return type(self).compare is not Instrument.compare
 
 
 def cell_name(network: Network, number: int) -> str:
@@ -123,10 +144,7 @@ def cell_name(network: Network, number: int) -> str:
 
 def some(number: int, most: int) -> list[int]:
     """Numbers below ``number``, at most ``most`` of them: the last, the first, and others evenly between."""
+    most = min(most, number)
     if most == 1:
         return [number - 1]
-    return (
-        sorted({round(i * (number - 1) / (min(most, number) - 1)) for i in range(min(most, number))})
-        if number > 1
-        else [0]
-    )
+    return sorted({round(i * (number - 1) / (most - 1)) for i in range(most)})

@@ -1,84 +1,22 @@
 """How the scores went, epoch by epoch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument
+from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
+from rnnlab.instruments.subject import History, Subject
 from rnnlab.spec import Scaling
 from rnnlab.tasks.task import Task
 
 # A loss that falls by more than this factor has a log axis: on a linear one its second half would be a flat line.
 LOG_FROM = 20.0
-
-
-class LossCurves(Instrument):
-    """Training and validation loss by epoch, the trivial predictor's loss, and the epoch whose weights are kept."""
-
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        curves = Curves.read(history, "loss")
-        fig = style.figure("Loss by epoch", self._subtitle(curves))
-        if not history:
-            return style.message(fig, "no epoch has been finished yet")
-        ax = style.dress(fig.subplots(), "epoch", self._label(task))
-        curves.draw(ax, f"baseline ({task.baseline_name})")
-        style.legend(fig, ax)
-        values = curves.values()
-        if len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min():
-            style.log_scale(ax)
-            ax.grid(True, which="minor", color=style.FAINT, linewidth=0.4, alpha=0.35)
-        return fig
-
-    def _subtitle(self, curves: "Curves") -> str:
-        if curves.best is None:
-            return ""
-        epoch, loss = curves.best
-        text = (
-            f"validation loss {style.short(loss)} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
-        )
-        if curves.baseline is None or loss <= 0:
-            return text
-        if loss < curves.baseline:
-            return f"{text}: {style.short(curves.baseline / loss)} times below the baseline"
-        return f"{text}: no better than the baseline"
-
-    def _label(self, task: Task) -> str:
-        if task.spec.target.kind in ("class", "tokens"):
-            return "loss (nats)"
-        return "loss" if task.spec.scaling == Scaling() else "loss (scaled values)"
-
-
-class AccuracyCurves(Instrument):
-    """Share of sequences (or of answers, where a sequence asks for many) that are right, beside the baseline's."""
-
-    def applies_to(self, task: Task, data: SequenceData) -> bool:
-        return "accuracy" in task.training_scores
-
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        curves = Curves.read(history, "accuracy")
-        fig = style.figure("Accuracy by epoch", self._subtitle(curves, task.baseline_name))
-        if not history:
-            return style.message(fig, "no epoch has been finished yet")
-        asked = "sequences" if task.spec.target.kind == "class" else "answers"
-        ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
-        curves.draw(ax, f"baseline ({task.baseline_name})")
-        style.legend(fig, ax)
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        return fig
-
-    def _subtitle(self, curves: "Curves", baseline: str) -> str:
-        if curves.best is None:
-            return ""
-        epoch, accuracy = curves.best
-        text = f"validation accuracy {accuracy:.1%} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
-        if curves.baseline is None:
-            return text
-        return f"{text}; the baseline ({baseline}) gives {curves.baseline:.1%}"
+PARTS = ("train", "val", "test", "baseline")
 
 
 @dataclass(frozen=True)
@@ -124,6 +62,128 @@ class Curves:
                 label=f"kept weights (epoch {epoch})", linestyle="none",
             )  # fmt: skip
         style.whole_numbers(ax.xaxis)
+
+
+class _ScoreCurves(Instrument[Curves]):
+    """One score by epoch."""
+
+    of_training = True
+    score: ClassVar[str]
+
+    def missing(self, subject: Subject) -> str | None:
+        return None if subject.history else "the run has no finished epoch"
+
+    def measure(self, subject: Subject) -> Curves:
+        return Curves.read(subject.history, self.score)
+
+    def _table(self, subject: Subject) -> Table:
+        metrics = subject.metrics
+        keys = [f"{part}/{self.score}" for part in PARTS]
+        return Table(("of the kept weights", self.score), [(key, metrics[key]) for key in keys if key in metrics])
+
+
+class LossCurves(_ScoreCurves):
+    """Training and validation loss by epoch, the trivial predictor's loss, and the epoch whose weights are kept."""
+
+    reading = (
+        "Training and validation loss by epoch, beside the trivial predictor; where the one falls and the other rises, "
+        "the network learns by heart. The star is the epoch whose weights were kept."
+    )
+    score = "loss"
+
+    def draw(self, subject: Subject, measured: Curves) -> Picture:
+        fig = style.figure("Loss by epoch", self._subtitle(measured))
+        ax = style.dress(fig.subplots(), "epoch", self._label(subject.task))
+        measured.draw(ax, f"baseline ({subject.task.baseline_name})")
+        style.legend(fig, ax)
+        if falls_far(measured.values()):
+            style.log_scale(ax)
+            ax.grid(True, which="minor", color=style.FAINT, linewidth=0.4, alpha=0.35)
+        return Picture(fig, self._table(subject))
+
+    def compare(self, measured: Mapping[str, Curves]) -> Picture:
+        fig = style.figure(
+            "Loss by epoch", "validation solid, training dotted; a star marks the kept weights", 9.0, 4.2
+        )
+        ax = style.dress(fig.subplots(), "epoch", "loss")
+        rows: list[tuple[Entry, ...]] = []
+        for (name, curves), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
+            trained, validated = np.isfinite(curves.train), np.isfinite(curves.val)
+            epochs, marker = curves.epochs[validated], style.markers(int(validated.sum()))
+            look = {"color": colour, "linewidth": 2.2, "marker": marker, "markersize": 3}
+            ax.plot(curves.epochs[trained], curves.train[trained], color=colour, linestyle=":", linewidth=1.3)
+            ax.plot(epochs, curves.val[validated], label=name, **look)  # type: ignore[arg-type]
+            if curves.best is not None:
+                ax.plot(*curves.best, "*", color=colour, markersize=15, markeredgecolor="white", zorder=5)
+                epoch, loss = curves.best
+                rows.append((name, loss, epoch, int(epochs[-1])))
+        drawn = np.concatenate([part for curves in measured.values() for part in (curves.train, curves.val)])
+        if falls_far(drawn[np.isfinite(drawn)]):
+            style.log_scale(ax)
+        style.whole_numbers(ax.xaxis)
+        style.legend(fig, ax, "outside right center")
+        return Picture(
+            fig,
+            Table(("run", "validation loss of the kept weights", "in epoch", "epochs"), rows),
+            name="loss_by_epoch",
+            title="Loss by epoch",
+            reading="Validation solid, training dotted; the lower the better, and the earlier it falls the faster it "
+            "learns. A star is the epoch whose weights were kept.",
+        )
+
+    def _subtitle(self, curves: Curves) -> str:
+        if curves.best is None:
+            return ""
+        epoch, loss = curves.best
+        text = (
+            f"validation loss {style.short(loss)} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
+        )
+        if curves.baseline is None or loss <= 0:
+            return text
+        if loss < curves.baseline:
+            return f"{text}: {style.short(curves.baseline / loss)} times below the baseline"
+        return f"{text}: no better than the baseline"
+
+    def _label(self, task: Task) -> str:
+        if task.spec.target.kind in ("class", "tokens"):
+            return "loss (nats)"
+        return "loss" if task.spec.scaling == Scaling() else "loss (scaled values)"
+
+
+class AccuracyCurves(_ScoreCurves):
+    """Share of sequences (or of answers, where a sequence asks for many) that are right, beside the baseline's."""
+
+    reading = "Share of right answers by epoch, beside that of a trivial predictor."
+    score = "accuracy"
+
+    def missing(self, subject: Subject) -> str | None:
+        if "accuracy" not in subject.task.training_scores:
+            return "this objective has no accuracy"
+        return super().missing(subject)
+
+    def draw(self, subject: Subject, measured: Curves) -> Picture:
+        baseline = subject.task.baseline_name
+        fig = style.figure("Accuracy by epoch", self._subtitle(measured, baseline))
+        asked = "sequences" if subject.task.spec.target.kind == "class" else "answers"
+        ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
+        measured.draw(ax, f"baseline ({baseline})")
+        style.legend(fig, ax)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        return Picture(fig, self._table(subject))
+
+    def _subtitle(self, curves: Curves, baseline: str) -> str:
+        if curves.best is None:
+            return ""
+        epoch, accuracy = curves.best
+        text = f"validation accuracy {accuracy:.1%} in epoch {epoch} of {curves.epochs[-1]:.0f}, whose weights are kept"
+        if curves.baseline is None:
+            return text
+        return f"{text}; the baseline ({baseline}) gives {curves.baseline:.1%}"
+
+
+def falls_far(values: np.ndarray) -> bool:
+    """Whether finite losses need a logarithmic axis."""
+    return bool(len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min())
 
 
 def _baseline(history: History, score: str) -> float | None:

@@ -1,17 +1,18 @@
 """How far a rule holds that was learned on short sequences."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData, SplitName
+from rnnlab.data.sequence import SequenceData, SplitName
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import History, Instrument, predict, take
+from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
+from rnnlab.instruments.subject import Subject
 from rnnlab.shapes import PositiveInt
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.task import Task
@@ -70,7 +71,39 @@ class Groups:
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-class ScoreByLength(Instrument):
+SPLITS: tuple[tuple[SplitName, str, str], ...] = (("val", "validation", style.VERMILION), ("test", "test", style.BLUE))
+"""Each with its name and its colour."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What sequences score, beside their lengths.
+
+    Attributes:
+        name: of the score.
+        trained: ``(sequences,)`` steps of the training sequences.
+        of: of each split the ``(sequences,)`` steps and scores.
+        points: into so many groups a split is gathered at most.
+    """
+
+    name: str
+    trained: np.ndarray
+    of: Mapping[SplitName, tuple[np.ndarray, np.ndarray]]
+    points: int
+
+    @property
+    def test(self) -> Groups:
+        return Groups.of(*self.of["test"], self.points)
+
+    def draw_axis(self, ax: Axes) -> None:
+        if self.name == "accuracy":
+            ax.set_ylim(-0.03, 1.03)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            style.log_scale(ax)
+
+
+class ScoreByLength(Instrument[Scores]):
     """Accuracy, or squared error, on validation and test sequences by their steps; the lengths of training are shaded.
 
     Bars are 95 % intervals; below stands how many sequences each mean is of.
@@ -81,38 +114,45 @@ class ScoreByLength(Instrument):
         points: into so many groups, equally wide, the lengths of a split are gathered at most.
     """
 
+    needs_truth = True
+    reading = (
+        "A rule that was learned holds for sequences longer than those of training, whose lengths are shaded; a habit "
+        "does not."
+    )
+
     def __init__(self, points: PositiveInt = 20) -> None:
         self.points = points
 
-    def applies_to(self, task: Task, data: SequenceData) -> bool:
-        if type(task).sequence_score is Task.sequence_score:
-            return False
-        lengths = [steps(data, name) for name in ("train", "val", "test")]
-        return len(np.unique(np.concatenate(lengths))) > 1
+    def missing(self, subject: Subject) -> str | None:
+        reason = "all sequences are of one length, or a sequence has no score of its own"
+        if type(subject.task).sequence_score is Task.sequence_score:
+            return reason
+        lengths = [steps(subject.data, name) for name in ("train", "val", "test")]
+        return None if len(np.unique(np.concatenate(lengths))) > 1 else reason
 
-    def measure(self, task: Task, data: SequenceData, split: SplitName) -> tuple[np.ndarray, np.ndarray]:
-        """``(sequences,)`` steps and score of each sequence of a split."""
-        scores = []
-        for index in torch.arange(len(data.split(split))).split(EVALUATION_FACTOR * data.batch_size):
-            batch = take(task, data, split, index)
-            score = task.sequence_score(predict(task, batch), batch)
-            assert score is not None
-            scores.append(score.cpu())
-        return steps(data, split), torch.cat(scores).numpy()
+    def measure(self, subject: Subject) -> Scores:
+        task, data = subject.task, subject.data
+        of: dict[SplitName, tuple[np.ndarray, np.ndarray]] = {}
+        for split, _, _ in SPLITS[subject.of_a_file :]:  # of a file all splits are the same
+            scores = []
+            for batch, output in subject.predicted(split):
+                score = task.sequence_score(output, batch)
+                assert score is not None
+                scores.append(score.cpu())
+            of[split] = steps(data, split), torch.cat(scores).numpy()
+        return Scores(task.sequence_score_name, steps(data, "train"), of, self.points)
 
-    def draw(self, task: Task, data: SequenceData, history: History) -> Figure:
-        trained = steps(data, "train")
-        low, high = int(trained.min()), int(trained.max())
-        splits: tuple[tuple[SplitName, str], ...] = (("val", style.VERMILION), ("test", style.BLUE))
-        measured = {name: self.measure(task, data, name) for name, _ in splits}
-        lengths, score = measured["test"]
-        name = task.sequence_score_name
-        right = name == "accuracy"
+    def draw(self, subject: Subject, measured: Scores) -> Picture:
+        if subject.of_a_file:
+            return self.compare({subject.name: measured})
+        task, name, right = subject.task, measured.name, measured.name == "accuracy"
+        low, high = int(measured.trained.min()), int(measured.trained.max())
+        lengths, score = measured.of["test"]
         mean = f"{score.mean():.1%}" if right else f"a mean {name} of {style.short(float(score.mean()))}"
         fig = style.figure(
             f"{'Accuracy' if right else 'Error'} by length",
-            f"trained on {_span(trained)} steps; on test sequences of {_span(lengths)} steps {mean}; bars are 95 % "
-            "intervals",
+            f"trained on {_span(measured.trained)} steps; on test sequences of {_span(lengths)} steps {mean}; bars are "
+            "95 % intervals",
             width=9.0,
             height=5.4,
         )
@@ -122,9 +162,8 @@ class ScoreByLength(Instrument):
         shade = {"color": style.FAINT, "alpha": 0.25, "linewidth": 0}
         ax.axvspan(low - 0.5, high + 0.5, label="lengths of training", **shade)
         below.axvspan(low - 0.5, high + 0.5, **shade)
-        for split, colour in splits:
-            lengths, score = measured[split]
-            shown = "validation" if split == "val" else split
+        for split, shown, colour in SPLITS:
+            lengths, score = measured.of[split]
             groups = Groups.of(lengths, score, self.points)
             groups.draw(ax, color=colour, marker="o", markersize=4, label=shown)
             below.plot(groups.length, groups.count, color=colour, marker="o", markersize=3, linewidth=1.0)
@@ -135,17 +174,37 @@ class ScoreByLength(Instrument):
                 )
         below.set_ylim(bottom=0)
         style.whole_numbers(below.yaxis)
-        trivial = next((row[f"baseline/{name}"] for row in history if f"baseline/{name}" in row), None)
+        trivial = next((row[f"baseline/{name}"] for row in subject.history if f"baseline/{name}" in row), None)
         if trivial is not None:
             ax.axhline(trivial, color=style.QUIET, linestyle="--", label=f"baseline ({task.baseline_name})")
-        if right:
-            ax.set_ylim(-0.03, 1.03)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        else:
-            style.log_scale(ax)
+        measured.draw_axis(ax)
         style.whole_numbers(below.xaxis)
         style.legend(fig, ax, "outside right center")
-        return fig
+        columns = ("length", "sequences", f"test {name}", "95 % from", "to")
+        return Picture(fig, Table(columns, measured.test.rows))
+
+    def compare(self, measured: Mapping[str, Scores]) -> Picture:
+        first = next(iter(measured.values()))
+        count = first.test.count
+        sizes = f"{count.min()} to {count.max()}" if len(set(count)) > 1 else f"{count[0]}"
+        text = f"{first.name} by the steps of a sequence; bars are 95 % intervals, each of {sizes} sequences"
+        fig = style.figure("Score by length", text, width=9.0, height=4.2)
+        ax = style.dress(fig.subplots(), "length (steps of the sequence)", first.name)
+        rows: list[tuple[Entry, ...]] = []
+        for (name, scores), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
+            groups = scores.test
+            groups.draw(ax, color=colour, marker="o", markersize=4, label=name, linewidth=1.8)
+            rows.append((name, float(groups.mean[0]), float(groups.mean[-1])))
+        first.draw_axis(ax)
+        style.whole_numbers(ax.xaxis)
+        style.legend(fig, ax, "outside right center")
+        return Picture(
+            fig,
+            Table(("run", "shortest", "longest"), rows),
+            name="score_by_lengths",
+            reading="Accuracy (or error) by the steps of a sequence, with 95 % intervals; the flatter the line, the "
+            "better a rule holds.",
+        )
 
 
 def steps(data: SequenceData, split: SplitName) -> np.ndarray:

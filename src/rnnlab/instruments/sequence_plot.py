@@ -9,9 +9,8 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from rnnlab.data.corpus import UNKNOWN
-from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments import style
-from rnnlab.tasks.task import Task
+from rnnlab.instruments.subject import Subject
 
 LINES_UP_TO = 6
 """More features than this are a heat map."""
@@ -23,15 +22,13 @@ SMALLEST, READABLE = 5.0, 8.0
 """Points that can still be read, and that are read at ease."""
 
 
-def draw_input(
-    ax: Axes, task: Task, data: SequenceData, inputs: Tensor, width: float = 8.5, height: float = 1.2
-) -> AxesImage | None:
+def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, height: float = 1.2) -> AxesImage | None:
     """What the network reads, over time.
 
     Args:
         inputs: ``(time, features)``, or ``(time,)`` tokens.
         width: of the plot, in inches: tokens are written where they can be read.
-        height: likewise, for the names of features.
+        height: of the plot, in inches, for the names of features.
 
     Lines of several features have labels, for a legend.
 
@@ -39,15 +36,15 @@ def draw_input(
         The picture of many features, for a scale of its colours.
     """
     times, values = np.arange(len(inputs)), style.array(inputs)
-    if task.spec.input.vocabulary is not None:
+    names = subject.token_names
+    if names:
         style.dress(ax, grid=False)
-        names = token_names(task, data)
         if not write(ax, [shown(names[int(token)]) for token in values], width):
             style.dress(ax, y="token")
             ax.plot(times, values, "|" if len(names) > 60 else "o", color=style.BLUE, markersize=4)
             name_rows(ax, [shown(name) for name in names], height)
         return None
-    features = feature_names(task, data)
+    features = subject.feature_names
     if values.shape[1] > LINES_UP_TO:
         style.dress(ax, y="" if features else "feature", grid=False)
         bound = float(np.abs(values).max()) or 1.0
@@ -93,26 +90,6 @@ def name_rows(ax: Axes, names: Sequence[str], height: float) -> None:
     """Names rows 0, 1, 2 …: every one where so many inches have room for it, else every second, third …"""
     every = -(-len(names) // max(1, int(72 * height / (READABLE * LINE))))
     ax.set_yticks(range(0, len(names), every), names[::every], size=style.TICK - 2)
-
-
-def token_names(task: Task, data: SequenceData) -> tuple[str, ...]:
-    """Of the input's tokens; their numbers where they have none, and nothing where the input is no tokens."""
-    number = task.spec.input.vocabulary
-    if number is None:
-        return ()
-    named = data.state_dict().get("vocabulary")
-    if named is not None and len(named) == number:
-        return tuple(named)
-    target = task.spec.target
-    if target.kind == "tokens" and target.size == number and target.names:
-        return target.names
-    return tuple(map(str, range(number)))
-
-
-def feature_names(task: Task, data: SequenceData) -> tuple[str, ...]:
-    """Of the input's features; empty where nobody knows them."""
-    names = data.feature_names
-    return names if len(names) == task.spec.input.features else ()
 
 
 def shown(symbol: str) -> str:

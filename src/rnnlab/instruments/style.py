@@ -147,6 +147,11 @@ def shades(number: int) -> list[Any]:
     return [colour_map(SEQUENTIAL)(0.15 + 0.75 * i / max(number - 1, 1)) for i in range(number)]
 
 
+def colours(number: int) -> list[str]:
+    """One for each run; beyond the palette they come again."""
+    return [PALETTE[i % len(PALETTE)] for i in range(number)]
+
+
 BEFORE = "before training"
 
 

@@ -76,7 +76,7 @@ class Run:
     config: dict[str, Any]
     data: SequenceData
     task: Task
-    instruments: list[Instrument] = field(default_factory=list)
+    instruments: list[Instrument[Any]] = field(default_factory=list)
 
     @property
     def kept(self) -> Kept:
@@ -530,7 +530,7 @@ def _execute(
     baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
-        figures = gallery.hang(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
+        figures = gallery.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
         metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
         verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
         tensorboard.say("verdict", markdown(verdict, directory.path, status.directory))
@@ -631,7 +631,7 @@ def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     tensorboard = TensorBoard(directory.tensorboard, run.config)
     baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
     epoch = directory.best_epoch
-    figures = gallery.hang(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    figures = gallery.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
     tensorboard.writer.close()
     directory.update_status(figures=figures)
     return figures

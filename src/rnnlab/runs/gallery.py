@@ -1,4 +1,4 @@
-"""Hangs what the instruments draw: as PNG files and in TensorBoard."""
+"""Writes what the instruments of a run draw: as PNG files and to TensorBoard."""
 
 import io
 import logging
@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.instruments.instrument import Instrument, history_of
+from rnnlab.instruments.instrument import Instrument
+from rnnlab.instruments.subject import Subject, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
 from rnnlab.store.files import replace
@@ -25,20 +26,18 @@ log = logging.getLogger("rnnlab")
 class Gallery(Callback):
     """Lets each instrument that applies watch the training, and draws at its end."""
 
-    def __init__(self, instruments: Sequence[Instrument], data: SequenceData) -> None:
+    def __init__(self, instruments: Sequence[Instrument[Any]], data: SequenceData) -> None:
         self.instruments = instruments
         self.data = data
         self.baseline: dict[str, float] = {}
 
-    def _applying(self, task: LightningModule) -> list[Instrument]:
-        assert isinstance(task, Task)
-        return [instrument for instrument in self.instruments if instrument.applies_to(task, self.data)]
-
     def _observe(self, trainer: Trainer, task: LightningModule, epoch: int) -> None:
         assert isinstance(task, Task)
         if trainer.is_global_zero:
-            for instrument in self._applying(task):
-                instrument.observe(task, self.data, epoch)
+            subject = Subject("", task, self.data)
+            for instrument in self.instruments:
+                if instrument.left_out(subject) is None:
+                    instrument.observe(subject, epoch)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == 0 and trainer.global_step == 0:
@@ -55,7 +54,7 @@ class Gallery(Callback):
             if instrument.name in state_dict:
                 instrument.restore(state_dict[instrument.name])
 
-    def hang(
+    def draw(
         self,
         task: Task,
         folder: Path,
@@ -70,11 +69,14 @@ class Gallery(Callback):
             The paths of the PNG files, relative to the run directory.
         """
         drawn = []
-        rows = history_of(history, baseline, epoch)
+        subject = Subject("", task, self.data, history=history_of(history, baseline, epoch))
+        subject.sequences = tuple(number for number in subject.sequences if number < subject.size)
         task.eval()
-        for instrument in self._applying(task):
+        for instrument in self.instruments:
             try:
-                png = render(instrument.draw(task, self.data, rows))
+                if instrument.left_out(subject) is not None:
+                    continue
+                png = render(instrument.draw(subject, instrument.measure(subject)).figure)
             except Exception as error:
                 # a picture that cannot be drawn, perhaps of somebody's own cell, costs no run its result
                 log.exception("%s", instrument.name)

@@ -1,16 +1,24 @@
-"""``index.html`` of an inspection: one file with its pictures inside, which asks no network and runs no script."""
+"""The files of an inspection: its pictures, its numbers, and one page that asks no network and runs no script."""
 
 import base64
 import hashlib
 import html
 import math
+import shutil
+import tempfile
 from pathlib import Path
 
 from rnnlab import __version__
-from rnnlab.instruments.inspection.view import Cell, Table
+from rnnlab.errors import InputError
+from rnnlab.instruments.instrument import Entry, Table
 from rnnlab.instruments.style import short
 from rnnlab.runs import page as report
 from rnnlab.runs.inspection import Inspection, Shown
+from rnnlab.store import json_text
+from rnnlab.store.files import remove, replace
+
+PAGE, NUMBERS = "index.html", "inspect.json"
+NUMBERS_BYTES = 64 * 2**20
 
 STYLE = """
 figure.picture { margin: 10px 0 6px; }
@@ -103,7 +111,7 @@ def _table(table: Table) -> str:
     return f"<details><summary>{len(table.rows)} rows of numbers</summary>{whole}</details>"
 
 
-def _cell(value: Cell) -> str:
+def _cell(value: Entry) -> str:
     if isinstance(value, str):
         long = ' class="text"' if len(value) > 40 else ""
         return f"<td{long}>{html.escape(value)}</td>"
@@ -124,3 +132,83 @@ def _left_out(inspection: Inspection) -> str:
 
 def _brief(title: str) -> str:
     return title.split(":")[0]
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Refuses a place that cannot be written to, before anything is computed.
+
+    Raises:
+        InputError: it exists and holds something, or is a file, or its parent doesn't exist.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file: name a directory")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise InputError(f"{folder} exists, and nothing is overwritten: give another --output, or --force")
+    if not folder.parent.is_dir():
+        raise InputError(f"--output {folder}: there is no directory {folder.parent}")
+
+
+def write(inspection: Inspection, page: str, folder: Path, inside: Path | None = None) -> list[str]:
+    """Writes the pictures, the numbers and the page: all together where the folder is new, else one by one.
+
+    Of what an earlier inspection has left there it takes away pictures that this one does not have.
+
+    Args:
+        inspection: what was looked at.
+        page: the HTML of it.
+        folder: where they go.
+        inside: see :func:`rnnlab.store.files.placed`.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    files: dict[str, bytes] = {f"{each.name}.png": each.png for each in inspection.shown}
+    numbers = {
+        "title": inspection.title,
+        "about": dict(inspection.about),
+        "facts": inspection.facts,
+        "tables": {
+            each.name: {"columns": each.table.columns, "rows": each.table.rows}
+            for each in inspection.shown
+            if each.table
+        },
+        "left_out": dict(inspection.left_out),
+        "files": [*files, PAGE],
+    }
+    files[NUMBERS] = (json_text.dump(numbers, indent=1, ascii_only=False) + "\n").encode()
+    files[PAGE] = page.encode()
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            before = _written_before(folder)
+            for name, content in files.items():
+                replace(folder / name, content, inside=inside)
+            for name in before - set(files):
+                remove(folder / name, inside)
+            return list(files)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for name, content in files.items():
+                replace(temporary / name, content)
+            temporary.chmod(0o755)
+            temporary.replace(folder)  # an empty directory gives way
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    return list(files)
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Pictures that an earlier inspection says it wrote."""
+    try:
+        names = json_text.read(folder / NUMBERS, NUMBERS_BYTES)["files"]
+        return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+    except (OSError, InputError, KeyError, TypeError):
+        return set()

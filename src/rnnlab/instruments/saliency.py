@@ -10,11 +10,9 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from rnnlab.instruments import style
-from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.subject import Subject, cropped
-from rnnlab.instruments.inspection.view import Picture, Table, View
-from rnnlab.instruments.instrument import at_rest
+from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.sequence_plot import draw_input
+from rnnlab.instruments.subject import Subject, at_rest, cropped
 from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.forecasting import Forecasting
@@ -64,7 +62,7 @@ class Attribution:
     what: str
 
 
-class Saliency(View[Attribution]):
+class Saliency(Instrument[Attribution]):
     """How much a prediction would change with each step of its input.
 
     What is explained is the logarithm of the probability of the class (or of
@@ -79,6 +77,7 @@ class Saliency(View[Attribution]):
         equation 1, from an input of zeros: what each step has added to the prediction.
     """
 
+    rank = 30
     title = "Saliency: which steps the prediction hangs on"
     reading = (
         "Dark steps of the upper strip are those where a small change would change the prediction most; in the lower "
@@ -116,7 +115,7 @@ class Saliency(View[Attribution]):
         longest = max(len(measured.profile), *(len(each.inputs) for each in measured.chosen))
         for row, each in enumerate(measured.chosen):
             axes = grid[3 * row : 3 * row + 3]
-            draw_input(axes[0], subject.task, subject.data, each.inputs)
+            draw_input(axes[0], subject, each.inputs)
             for ax in axes:
                 ax.set_xlim(-0.5, longest - 0.5)
             axes[0].tick_params(labelbottom=False)
@@ -164,7 +163,7 @@ class Saliency(View[Attribution]):
         )
         first = next(iter(measured.values()))
         ax = style.dress(fig.subplots(), "time step", "share of the gradient")
-        for (name, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+        for (name, each), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
             marker = style.markers(len(each.profile))
             ax.plot(each.profile, color=colour, label=name, linewidth=2.0, marker=marker, markersize=3)
         ax.axhline(1 / len(first.profile), color=style.QUIET, linestyle="--", linewidth=1.0)

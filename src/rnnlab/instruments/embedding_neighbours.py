@@ -8,9 +8,9 @@ from torch import nn
 
 from rnnlab.instruments import style
 from rnnlab.instruments.hidden_states import PrincipalComponents
-from rnnlab.instruments.inspection.subject import Subject
-from rnnlab.instruments.inspection.view import Picture, Table, View
+from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.sequence_plot import shown
+from rnnlab.instruments.subject import Subject
 from rnnlab.spec import valid_steps
 
 NEIGHBOURS = 5
@@ -41,9 +41,10 @@ class Embedding:
     vocabulary: int
 
 
-class EmbeddingNeighbours(View[Embedding]):
+class EmbeddingNeighbours(Instrument[Embedding]):
     """Cosine similarity of the tokens' embeddings."""
 
+    rank = 60
     title = "Embeddings: which tokens are alike to the network"
     reading = (
         "Left: tokens whose embeddings point the same way stand together (two principal components show a part of the "

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.inspection.subject import Answer, Subject
-from rnnlab.instruments.inspection.view import Picture, Table, View
+from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.sequence_plot import draw_input, shown, text_of
+from rnnlab.instruments.subject import Answer, Subject
 from rnnlab.spec import IGNORED
 from rnnlab.tasks.forecasting import Forecasting
 
@@ -44,10 +44,11 @@ class Worst:
     shown: list[tuple[int, float, Tensor, Any]]
 
 
-class WorstExamples(View[Worst]):
+class WorstExamples(Instrument[Worst]):
     """Sequences by their loss: how it is spread, and the largest ones themselves."""
 
     needs_truth = True
+    rank = 70
     title = "The worst-predicted examples"
     reading = (
         "Above, how the loss is spread over the sequences: a long tail means that few examples make most of it. Below, "
@@ -78,9 +79,6 @@ class WorstExamples(View[Worst]):
                 output, batch = answer.output[row : row + 1], answer.batch.map(partial(_row, number=row))
             worst.append((int(answer.numbers[row]), loss, output, batch))
         return Worst(np.array([each[0] for each in found]), of, worst)
-
-    def missing(self, subject: Subject) -> str | None:
-        return None
 
     def draw(self, subject: Subject, measured: Worst) -> Picture:
         losses = measured.losses
@@ -166,7 +164,7 @@ def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -
     if kind == "values":
         _values(ax, subject, output, batch)
         return "", ""
-    draw_input(ax, subject.task, subject.data, batch.inputs[0])
+    draw_input(ax, subject, batch.inputs[0])
     style.whole_numbers(ax.xaxis)
     if kind == "class":
         p = output[0].softmax(-1)

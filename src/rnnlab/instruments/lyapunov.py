@@ -16,11 +16,8 @@ from torch import Tensor
 from rnnlab.cells.cell import Cell, map_state
 from rnnlab.cells.eigenvalues import eigenvalues
 from rnnlab.instruments import style
-from rnnlab.instruments.gradient_flow import full_sequences
-from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.subject import Subject, Walk, walk
-from rnnlab.instruments.inspection.view import Picture, Table, View
-from rnnlab.instruments.instrument import cell_name, some
+from rnnlab.instruments.instrument import Instrument, Picture, Table, cell_name, some
+from rnnlab.instruments.subject import Subject, Walk, walk
 from rnnlab.shapes import State
 
 SEQUENCES = 8
@@ -77,7 +74,7 @@ Dynamics = Mapping[str, CellDynamics]
 """By the cell's name."""
 
 
-class Lyapunov(View[Dynamics]):
+class Lyapunov(Instrument[Dynamics]):
     """Eigenvalues of the recurrent Jacobian along the way, and the Lyapunov spectrum.
 
     The state s is the whole state of a cell, as the LSTM's (h, c). The input
@@ -90,6 +87,7 @@ class Lyapunov(View[Dynamics]):
     """
 
     along_time = True
+    rank = 20
     title = "What one step does to a small difference: Jacobian and Lyapunov exponents"
     reading = (
         "Eigenvalues within the dashed circle shrink a difference between two states, outside of it they let it grow; "
@@ -98,7 +96,7 @@ class Lyapunov(View[Dynamics]):
     )
 
     def missing(self, subject: Subject) -> str | None:
-        longest = full_sequences(subject.task, subject.data, subject.split, 1).inputs.shape[1]
+        longest = subject.full(1).inputs.shape[1]
         if longest <= 2:
             return "sequences of fewer than three steps have no long run"
         cell = subject.network.cells()[0]
@@ -122,7 +120,7 @@ class Lyapunov(View[Dynamics]):
 
     def _exponents(self, subject: Subject) -> dict[str, tuple[np.ndarray, list[int], np.ndarray, int]]:
         network = subject.network
-        batch = full_sequences(subject.task, subject.data, subject.split, SEQUENCES)
+        batch = subject.full(SEQUENCES)
         ways = 2 if network.bidirectional else 1
         numbers = [ways * layer + way for layer in some(network.num_layers, CELLS) for way in range(ways)]
         walks = walk(network, batch)
@@ -189,7 +187,7 @@ class Lyapunov(View[Dynamics]):
             _plane(ax, each, reach, f"{name}: λ₁ = {each.largest:.3f}")
         last = grid[len(firsts)]
         _spectrum(last, "Lyapunov exponents")
-        for (name, each), colour in zip(firsts.items(), colours(len(firsts)), strict=True):
+        for (name, each), colour in zip(firsts.items(), style.colours(len(firsts)), strict=True):
             _exponents(last, each.exponents, name, color=colour, linewidth=2.2)
         last.set_box_aspect(1)
         last.legend(fontsize=style.TICK - 1, frameon=False)

@@ -1,6 +1,6 @@
-"""What is inspected: a trained network, the data that it is asked about, and what it was before."""
+"""What is looked at: a network, the data that it is asked about, and what is known of its training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cell import map_state
-from rnnlab.data.sequence import Batches, SequenceData, SplitName
-from rnnlab.instruments.instrument import History, at_rest, take
-from rnnlab.instruments.sequence_plot import token_names
+from rnnlab.data.sequence import EVALUATION_FACTOR, Batches, SequenceData, SplitName
 from rnnlab.network import Network
 from rnnlab.shapes import Features, State
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import Task
 
 Weights = Mapping[str, Tensor]
+History = Sequence[Mapping[str, float]]
+"""One row an epoch, as ``metrics.csv`` has them: ``epoch``, ``train/loss``, ``val/loss`` …; a missing score is no key.
+``baseline/…`` is the trivial predictor's score, the same in every row; ``kept`` is 1 in the row of the best epoch."""
 
 LONGEST = 500
 """Steps of a sequence that are walked one by one, its first."""
@@ -26,13 +27,28 @@ ANSWERS = 20_000_000
 """Numbers of the network's output that are kept: 80 MB; a split that has more is asked in part."""
 
 
+def history_of(
+    epochs: Iterable[Mapping[str, float]], baseline: Mapping[str, float], best_epoch: float | None
+) -> list[dict[str, float]]:
+    """The history of a run.
+
+    Args:
+        epochs: its rows of ``metrics.csv``.
+        baseline: scores of the trivial predictor on the validation split.
+        best_epoch: whose weights were kept: the best one by the monitored score.
+    """
+    beside = {f"baseline/{name}": value for name, value in baseline.items()}
+    kept = {"kept": 1.0}
+    return [{**row, **beside, **(kept if row.get("epoch") == best_epoch else {})} for row in epochs]
+
+
 @dataclass(eq=False)
 class Subject:
-    """A trained task on one split of some data.
+    """A task on one split of some data.
 
     Attributes:
         name: of the run.
-        task: with the weights that were kept, in evaluation mode.
+        task: with the weights that are looked at.
         data: which need not be the run's own.
         split: of the data.
         sequences: numbers of those that are shown one by one.
@@ -40,10 +56,12 @@ class Subject:
         recorded: ``(cells, time)`` gradient norms by epoch, as
             :class:`rnnlab.instruments.gradient_flow.GradientFlow` kept them in training; empty where it did not, or
             on other data.
+        observed: the states of instruments that watched the training, by their names.
         history: a row an epoch.
         metrics: the run's final scores.
         unanswered: why there is no truth to hold what is predicted against; empty where there is.
         names: of the sequences, where they have any.
+        of_a_file: the data is a file of somebody's own, all of whose splits are the same sequences.
     """
 
     name: str
@@ -53,10 +71,12 @@ class Subject:
     sequences: tuple[int, ...] = (0, 1, 2)
     stages: Mapping[str, Weights] = field(default_factory=dict)
     recorded: Mapping[int, Tensor] = field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     history: History = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     unanswered: str = ""
     names: Sequence[Any] = ()
+    of_a_file: bool = False
 
     @property
     def network(self) -> Network:
@@ -76,13 +96,70 @@ class Subject:
         """Sequences of the split."""
         return len(self.data.split(self.split))
 
-    def take(self, index: slice | Tensor) -> Batch:
-        """Sequences of the split."""
-        return take(self.task, self.data, self.split, index)
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights are drawn, where the history tells."""
+        return next((int(row["epoch"]) for row in self.history if row.get("kept")), None)
+
+    @property
+    def kept_name(self) -> str:
+        """What the weights that are drawn are called in a legend."""
+        if self.kept_epoch is not None:
+            return f"kept weights (epoch {self.kept_epoch})"
+        return "trained" if self.history else "now"
+
+    @cached_property
+    def token_names(self) -> tuple[str, ...]:
+        """Of the input's tokens; their numbers where they have none, and nothing where the input is no tokens."""
+        number, target = self.task.spec.input.vocabulary, self.task.spec.target
+        if number is None:
+            return ()
+        named = self.data.state_dict().get("vocabulary")
+        if named is not None and len(named) == number:
+            return tuple(named)
+        if target.kind == "tokens" and target.size == number and target.names:
+            return target.names
+        return tuple(map(str, range(number)))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of the input's features; empty where nobody knows them."""
+        names = self.data.feature_names
+        return names if len(names) == self.task.spec.input.features else ()
+
+    def take(self, index: slice | Tensor, split: SplitName | None = None) -> Batch:
+        """Sequences of the split, on the task's device and as precise as its weights."""
+        like = next(self.network.parameters())
+
+        def move(tensor: Tensor) -> Tensor:
+            # a copy, since a view of a tensor that was made in inference mode could not be differentiated through
+            return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None, copy=True)
+
+        return self.data.split(split or self.split).batch(index).map(move)
 
     def one(self, number: int) -> Batch:
         """One sequence, as long as it is: it has no padding, and so no ``lengths``."""
         return self.take(slice(number, number + 1))._replace(lengths=None)
+
+    def full(self, most: int) -> Batch:
+        """The first sequences that are as long as the longest, so that a step is as far from the end in all."""
+        lengths = self.data.split(self.split).lengths
+        if lengths is None:
+            return self.take(slice(0, most))
+        longest = torch.nonzero(lengths == lengths.max())[:, 0]
+        return self.take(longest[:most])._replace(lengths=None)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """The network's output at rest: ``(batch, time, size)`` or, for classes, ``(batch, size)``."""
+        with at_rest(self.network) as network, torch.no_grad():
+            return network(batch.inputs, lengths=batch.lengths)[0]
+
+    def predicted(self, split: SplitName | None = None) -> Iterator[tuple[Batch, Tensor]]:
+        """Each batch of a split in its order, and the network's output for it."""
+        size = len(self.data.split(split or self.split))
+        for index in torch.arange(size).split(EVALUATION_FACTOR * self.data.batch_size):
+            batch = self.take(index, split)
+            yield batch, self.predict(batch)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -96,29 +173,36 @@ class Subject:
 
     @cached_property
     def answers(self) -> "list[Answer]":
-        """What the network says of each batch of the split, a text's state carried from one to the next.
+        """The network's output for each batch of the split, a text's state carried from one to the next.
 
         All of them, or as many as ``ANSWERS`` allows.
         """
         loader = self.data.val_dataloader() if self.split == "val" else self.data.test_dataloader()
         assert isinstance(loader, Batches)
-        found: list[Answer] = []
+        answers: list[Answer] = []
         total = 0
         like = next(self.network.parameters())
         with at_rest(self.network), torch.no_grad():
             for numbers, cut in zip(loader.order, loader, strict=True):
                 batch = cut.map(lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None))
                 output = self.task(batch)
-                found.append(Answer(numbers, batch, output))
+                answers.append(Answer(numbers, batch, output))
                 total += output.numel()
                 if total > ANSWERS:
                     break
-        return found
+        return answers
 
-    @cached_property
-    def token_names(self) -> tuple[str, ...]:
-        """Of the input's tokens; their numbers where they have none, and nothing where the input is no tokens."""
-        return token_names(self.task, self.data)
+
+@contextmanager
+def at_rest(network: Network) -> Iterator[Network]:
+    """The network in evaluation mode, and afterwards each of its modules in the mode in which it was."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def cropped(batch: Batch, longest: int = LONGEST) -> Batch:
@@ -138,6 +222,10 @@ class Answer:
     numbers: Tensor
     batch: Batch
     output: Tensor
+
+    def scored(self, task: Task) -> Tensor:
+        """What is held against the truth: the output, or the forecast at the end of each window."""
+        return self.output if self.batch.origin is None else task.answer(self.batch)
 
     def one(self, row: int) -> tuple[Tensor, Batch]:
         """One sequence and its output, without padding: ``(1, …)``."""

@@ -10,11 +10,9 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.subject import LONGEST, Subject, Walk, walk
-from rnnlab.instruments.inspection.view import Picture, Table, View
-from rnnlab.instruments.instrument import cell_name
+from rnnlab.instruments.instrument import Instrument, Picture, Table, cell_name
 from rnnlab.instruments.sequence_plot import draw_input
+from rnnlab.instruments.subject import LONGEST, Subject, Walk, walk
 from rnnlab.network import Network
 from rnnlab.spec import valid_steps
 
@@ -56,10 +54,11 @@ class Course:
     gates: Mapping[str, np.ndarray]
 
 
-class GatesOverTime(View[list[Course]]):
+class GatesOverTime(Instrument[list[Course]]):
     """Every unit's gates along the chosen sequences, in the last layer (of two directions the forward one)."""
 
     along_time = True
+    rank = 40
     title = "Gates over time"
     reading = (
         "Each row is a unit, the same in all pictures of a gate, sorted by how open it is on average; yellow is open "
@@ -105,7 +104,7 @@ class GatesOverTime(View[list[Course]]):
         image = None
         for column, course in enumerate(measured):
             top = grid[0, column]
-            draw_input(top, subject.task, subject.data, course.inputs, 3.1, 0.5)
+            draw_input(top, subject, course.inputs, 3.1, 0.5)
             top.set_title(
                 style.plain(f"sequence {subject.name_of(course.number)}"), size=style.LABEL, color=style.INK, loc="left"
             )
@@ -149,7 +148,7 @@ Saturation = Mapping[str, CellSaturation]
 """By the cell's name."""
 
 
-class GateSaturation(View[Saturation]):
+class GateSaturation(Instrument[Saturation]):
     """How often each unit's gates are nearly shut or nearly open.
 
     The picture is that of A. Karpathy, J. Johnson & L. Fei-Fei, "Visualizing
@@ -157,6 +156,7 @@ class GateSaturation(View[Saturation]):
     """
 
     along_time = True
+    rank = 50
     title = "Saturation of the gates"
     reading = (
         "Above, how the values of each gate are spread. Below, each dot is a unit: how often its gate is nearly shut "
@@ -191,7 +191,7 @@ class GateSaturation(View[Saturation]):
         grid = fig.subplots(2, len(names), squeeze=False, sharey="row", height_ratios=(1, 2.4))
         for ax, name in zip(grid[0], names, strict=True):
             style.dress(ax, "value of the gate", "share of values", f"{name} gate")
-            for (_, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+            for (_, each), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
                 ax.stairs(each.values[name], np.linspace(0, 1, BINS + 1), color=colour, fill=True, alpha=0.45)
             for edge in (SHUT, OPEN):
                 ax.axvline(edge, color=style.QUIET, linestyle="--", linewidth=1.0)
@@ -201,7 +201,7 @@ class GateSaturation(View[Saturation]):
             ax.set_xlabel("value of the gate", size=style.LABEL, color=style.INK)
         for ax, name in zip(grid[1], names, strict=True):
             _corner(ax, "")
-            for (cell, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+            for (cell, each), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
                 _dots(ax, each, name, colour, cell)
             ax.label_outer()
         if len(measured) > 1:
@@ -226,7 +226,9 @@ class GateSaturation(View[Saturation]):
         )
         grid = fig.subplots(len(firsts), columns, squeeze=False, sharex=True, sharey=True)
         numbers = [len(each.shut) for each in firsts.values()]
-        for row, (axes, (run, each), colour) in enumerate(zip(grid, firsts.items(), colours(len(firsts)), strict=True)):
+        for row, (axes, (run, each), colour) in enumerate(
+            zip(grid, firsts.items(), style.colours(len(firsts)), strict=True)
+        ):
             for ax in axes[len(each.shut) :]:
                 ax.set_visible(False)
             for column, (ax, name) in enumerate(zip(axes, each.shut, strict=False)):

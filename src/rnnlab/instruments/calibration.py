@@ -10,9 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.inspection.memory import colours
-from rnnlab.instruments.inspection.subject import Subject
-from rnnlab.instruments.inspection.view import Picture, Table, View
+from rnnlab.instruments.instrument import Instrument, Picture, Table
+from rnnlab.instruments.subject import Subject
 from rnnlab.spec import IGNORED
 from rnnlab.tasks.distribution import Gaussian, Point, Quantiles
 from rnnlab.tasks.forecasting import Forecasting
@@ -52,7 +51,7 @@ class Reliability:
         return float(np.sum(self.weight * (self.claimed - self.observed)))
 
 
-class Calibration(View[Reliability]):
+class Calibration(Instrument[Reliability]):
     """Claimed probabilities beside frequencies.
 
     For classes and tokens: a reliability diagram and the expected calibration
@@ -65,6 +64,7 @@ class Calibration(View[Reliability]):
     """
 
     needs_truth = True
+    rank = 80
     title = "Calibration: is it as sure as it should be?"
     reading = (
         "On the diagonal, what is claimed with 70 % comes true in 70 % of the cases. Dots below it are too sure of "
@@ -125,7 +125,7 @@ class Calibration(View[Reliability]):
         )
         ax = fig.subplots()
         self._diagonal(ax, quantiles)
-        for (name, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+        for (name, each), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
             ax.plot(each.claimed, each.observed, color=colour, linewidth=1.6, label=name)
             ax.scatter(each.claimed, each.observed, s=15 + 350 * each.weight, color=colour, alpha=0.6, linewidths=0)
         ax.set_xlabel(self._axes(quantiles)[0], size=style.LABEL, color=style.INK)

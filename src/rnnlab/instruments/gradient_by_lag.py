@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.gradient_flow import full_sequences, gradient_norms
-from rnnlab.instruments.inspection.subject import Subject, cropped
-from rnnlab.instruments.inspection.view import Picture, Table, View
-from rnnlab.instruments.instrument import cell_name, some
+from rnnlab.instruments.gradient_flow import gradient_norms
+from rnnlab.instruments.instrument import Instrument, Picture, Table, cell_name, some
+from rnnlab.instruments.subject import Subject, cropped
 from rnnlab.network import POOLED
 
 SEQUENCES = 16
@@ -44,7 +43,7 @@ class Memory:
     pooled: str
 
 
-class GradientByLag(View[Memory]):
+class GradientByLag(Instrument[Memory]):
     """‖∂L/∂h_{T-lag}‖ relative to lag 0, before, in and after training.
 
     The gradient is the whole one, along every path from the state to the loss
@@ -53,8 +52,9 @@ class GradientByLag(View[Memory]):
     the end, and its lag counts from the sequence's start.
     """
 
-    needs_truth = True
     along_time = True
+    needs_truth = True
+    rank = 10
     title = "How far back it remembers: the gradient of the loss by time lag"
     reading = (
         "A line that falls to the right says that the loss hardly depends on states so many steps back: what happened "
@@ -63,12 +63,12 @@ class GradientByLag(View[Memory]):
     )
 
     def missing(self, subject: Subject) -> str | None:
-        longest = full_sequences(subject.task, subject.data, subject.split, 1).inputs.shape[1]
+        longest = subject.full(1).inputs.shape[1]
         return None if longest > 1 else "sequences of one step have no lag"
 
     def measure(self, subject: Subject) -> Memory:
         task, network = subject.task, subject.network
-        batch = full_sequences(task, subject.data, subject.split, SEQUENCES)
+        batch = subject.full(SEQUENCES)
         if not subject.recorded:
             batch = cropped(batch, LAGS)
         now = gradient_norms(task, batch)
@@ -132,7 +132,7 @@ class GradientByLag(View[Memory]):
         )
         ax = _dress(fig.subplots(), "step", "")
         rows = []
-        for (name, each), colour in zip(measured.items(), colours(len(measured)), strict=True):
+        for (name, each), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
             lines = bottom(each)
             if "before training" in lines:
                 _line(ax, lines["before training"], None, color=colour, linewidth=1.2, linestyle=":")
@@ -170,11 +170,6 @@ def reach(shares: np.ndarray) -> str:
 def bottom(measured: Memory) -> Mapping[str, np.ndarray]:
     """The lines of the first layer, which every path to an earlier input goes through."""
     return next(iter(measured.cells.values()))
-
-
-def colours(number: int) -> list[str]:
-    """One for each run; beyond the palette they come again."""
-    return [style.PALETTE[i % len(style.PALETTE)] for i in range(number)]
 
 
 def _told(shares: np.ndarray) -> tuple[str, float]:
