@@ -104,6 +104,7 @@ def test_every_epoch_is_that_of_each_alone_in_double_precision(model: str, tmp_p
         "task.distribution=gaussian model.initial_state=learned model.bidirectional=true",
         "data.augmentation.jitter=0.1",
         "model.embedding_dropout=0.2 model.readout_dropout=0.3",
+        "model.recurrent_dropout=0.3 model.zoneout=0.1",
     ],
 )
 def test_whatever_moves_the_weights_moves_them_as_alone(overrides: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
@@ -336,6 +337,132 @@ def test_dropout_that_cannot_be_is_refused() -> None:
         build("gru", token_dropout=0.1)
     with pytest.raises(InputError, match=r"model\.readout_dropout=0\.2: nothing is dropped"):
         build("gru", readout_dropout=0.2, solver="ridge")
+
+
+PARALLEL = {"gilr", "lru", "min_gru", "min_lstm", "mlstm", "qrnn", "rg_lru", "s4d", "s5"}
+REFUSED = {
+    "recurrent_dropout": PARALLEL | {"esn", "cfc", "indrnn", "unicornn"},  # no matrix from one state to the next
+    "zoneout": {"esn", "lru", "mlstm", "s4d", "s5", "slstm"},
+}
+"""Models that can't be regularized so."""
+
+
+@every_model
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_is_dropped_in_a_recurrence_is_the_same_on_every_path_or_refused(model: str, key: str) -> None:
+    options: dict[str, Any] = {"bidirectional": True, "num_layers": 1}
+    if model in REFUSED[key]:
+        with pytest.raises(InputError, match=rf"model\.{key}=0\.4: "):
+            build(model, **options, **{key: 0.4})
+        return
+    network = build(model, **options, **{key: 0.4})
+    results = []
+    for backend in ("auto", "reference"):
+        for cell in network.cells():
+            cell.backend = backend
+        torch.manual_seed(1)
+        output, _ = network.train()(features(), lengths=LENGTHS)
+        results.append((output, *torch.autograd.grad(output.square().sum(), list(network.parameters()))))
+    close(results[1], results[0], 1e-10)
+    first, second = (network.eval()(features(), lengths=LENGTHS)[0] for _ in range(2))
+    assert torch.equal(first, second) and not torch.allclose(first, results[0][0])
+    if key == "recurrent_dropout":
+        close(first, build(model, **options).eval()(features(), lengths=LENGTHS)[0])
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_recomputation_meets_the_masks_of_the_first_time(key: str) -> None:
+    results = []
+    for recompute in (False, True):
+        network = build("gru", recompute=recompute, num_layers=1, **{key: 0.4}).train()
+        torch.manual_seed(1)
+        output, _ = network(features(), lengths=LENGTHS)
+        results.append((output, *torch.autograd.grad(output.square().sum(), list(network.parameters()))))
+    close(results[1], results[0])
+
+
+@pytest.mark.parametrize("model", ["gru", "lstm", "qrnn"])
+def test_a_zoned_out_network_carries_its_state_and_predicts_step_by_step(model: str) -> None:
+    network, inputs = build(model, target=VALUES, zoneout=0.3).eval(), features()
+    whole, final = network(inputs)
+    first, state = network(inputs[:, :3])
+    second, last = network(inputs[:, 3:], state)
+    close(torch.cat([first, second], 1), whole)
+    close(last, final)
+    outputs, state = [], tuple(network.initial_state(BATCH))
+    for x in inputs.split(1, 1):
+        output, state = network.step(x, state)
+        outputs.append(output)
+    close(torch.cat(outputs, 1), whole)
+    close(network.trace(inputs).output, whole)
+
+
+def test_recurrent_dropout_hides_the_same_units_from_every_gate_at_every_step() -> None:
+    network = build("gru", target=VALUES, num_layers=1, recurrent_dropout=0.5).train()
+    (cell,) = network.cells()
+    torch.manual_seed(2)
+    hidden, _ = network.hidden(features())
+    torch.manual_seed(2)
+    kept = nn.functional.dropout(torch.ones(5, dtype=torch.float64), 0.5)
+    assert 0 < kept.count_nonzero() < 5
+    h = torch.zeros(BATCH, 5, dtype=torch.float64)
+    for t, x in enumerate(features().unbind(1)):
+        x_r, x_z, x_n = nn.functional.linear(x, cell.weight_ih, cell.bias_ih).chunk(3, -1)
+        h_r, h_z, h_n = nn.functional.linear(h * kept, cell.weight_hh, cell.bias_hh).chunk(3, -1)
+        r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+        h = (1 - z) * (x_n + r * h_n).tanh() + z * h  # what the gate carries on is all there
+        close(hidden[:, t], h)
+
+
+def test_zoneout_keeps_a_share_of_the_units_at_each_step() -> None:
+    network = build("lstm", target=VALUES, num_layers=1, hidden_size=40, zoneout=0.25).train()
+    trace = network.trace(features())
+    (cell,) = network.cells()
+    before, stayed = network.initial_state(BATCH)[0], []
+    for state, x in zip(trace.states[0], features().unbind(1), strict=True):
+        plain = cell.cell.step(x, before)[1]
+        kept = [(now == then) for now, then in zip(state, before, strict=True)]
+        for now, moved, still in zip(state, plain, kept, strict=True):
+            close(now[~still], moved[~still])
+        stayed.append(torch.stack(kept))
+        before = state
+    share = torch.stack(stayed).double()
+    assert abs(share.mean() - 0.25) < 0.05
+    assert not torch.equal(share[:, 0], share[:, 1])  # the hidden state and the cell have masks of their own
+
+
+class Leaky(Cell[Tensor]):
+    """A stranger's cell."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.inward = nn.Linear(input_size, hidden_size)
+        self.weights = nn.Parameter(torch.randn(2, hidden_size, hidden_size) / 4)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.weights.new_zeros(batch_size, self.hidden_size)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = state / 2 + (self.inward(x) + nn.functional.linear(state, self.weights[1])).tanh() / 2
+        return h, h
+
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        return {"second": self.weights[1]}
+
+
+def test_a_strangers_cell_is_regularized_too() -> None:
+    torch.manual_seed(0)
+    network = Network(FEATURES, VALUES, Leaky, hidden_size=6, recurrent_dropout=0.5, zoneout=0.2).double().train()
+    outputs = []
+    for backend in ("auto", "reference"):
+        for cell in network.cells():
+            cell.backend = backend
+        torch.manual_seed(5)
+        outputs.append(network(features())[0])
+    close(outputs[0], outputs[1])
+    (gradient,) = torch.autograd.grad(outputs[0].square().sum(), [network.cells()[0].get_parameter("cell.weights")])
+    assert not gradient[0].any()
+    assert 0 < (gradient[1] == 0).all(0).sum() < 6  # whole columns: what nothing reads
 
 
 @every_model

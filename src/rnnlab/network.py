@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
 from rnnlab.cells.checks import check_lengths, check_like, check_state
 from rnnlab.cells.recomputation import recomputed
+from rnnlab.cells.recurrent_dropout import RecurrentDropout
+from rnnlab.cells.zoneout import Zoneout, with_masks
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
@@ -94,9 +96,14 @@ def masked(dropout: nn.Module, x: Tensor, part: Tensor) -> Tensor:
         x: such as ``(batch, time, features)``.
         part: of it, such as ``(batch, 1, features)``: of its shape is the mask.
     """
-    if isinstance(dropout, nn.Dropout) and not (dropout.training and dropout.p):
-        return x
-    return x * dropout(torch.ones_like(part))
+    return x * dropout(torch.ones_like(part)) if drops(dropout) else x
+
+
+def drops(dropout: nn.Module | None) -> bool:
+    """Whether a dropout, or what stands for it in a stack of members, drops anything now."""
+    if dropout is None:
+        return False
+    return not isinstance(dropout, nn.Dropout) or (dropout.training and dropout.p > 0)
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,10 @@ class Network(nn.Module):
             at all steps of a sequence ("variational": Gal and Ghahramani 2016, arXiv 1512.05287).
         readout_dropout: share of the units that are dropped before the readout, for a prediction at every step the
             same ones at all steps of a sequence.
+        recurrent_dropout: share of the units that no recurrent product reads, drawn once a batch
+            (:mod:`rnnlab.cells.recurrent_dropout`).
+        zoneout: share of the units that keep what they held one step before, drawn for each step
+            (:mod:`rnnlab.cells.zoneout`).
         embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
         readout: for one prediction a sequence: the ``last`` valid step, the
             ``mean`` or ``max`` over the valid steps, or both (``mean_max``) side
@@ -173,6 +184,8 @@ class Network(nn.Module):
         token_dropout: Fraction = 0.0,
         embedding_dropout: Fraction = 0.0,
         readout_dropout: Fraction = 0.0,
+        recurrent_dropout: Fraction = 0.0,
+        zoneout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,
         readout: Literal["auto", "last", "mean", "max", "mean_max", "statistics", "vote"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
@@ -201,11 +214,17 @@ class Network(nn.Module):
                 f"model.token_dropout={token_dropout} drops tokens, and the input of this data is features: use "
                 "model.embedding_dropout"
             )
-        shares = {"token": token_dropout, "embedding": embedding_dropout, "readout": readout_dropout}
+        shares = {
+            "token_dropout": token_dropout,
+            "embedding_dropout": embedding_dropout,
+            "readout_dropout": readout_dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "zoneout": zoneout,
+        }
         for name, share in shares.items():
             if share and solver == "ridge":
                 raise InputError(
-                    f"model.{name}_dropout={share}: nothing is dropped where the readout is solved in closed form "
+                    f"model.{name}={share}: nothing is dropped where the readout is solved in closed form "
                     "(model.solver=ridge), and all else is as it was drawn"
                 )
         self.encoder: nn.Module = nn.Identity()
@@ -242,16 +261,25 @@ class Network(nn.Module):
             self.steps = -(-self.longest // encoder_stride)
             size = self.steps
         directions = 2 if bidirectional else 1
+
+        def build(size: int) -> Cell[Any]:
+            return Zoneout(cell(size, hidden_size), zoneout) if zoneout else cell(size, hidden_size)
+
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                cell(size if layer == 0 else directions * hidden_size, hidden_size) for _ in range(directions)
-            )
+            nn.ModuleList(build(size if layer == 0 else directions * hidden_size) for _ in range(directions))
             for layer in range(num_layers)
         )
         self.dropout = LayerDropout(dropout)
         self.token_dropout = LayerDropout(token_dropout)
         self.embedding_dropout = LayerDropout(embedding_dropout)
         self.readout_dropout = LayerDropout(readout_dropout)
+        self.recurrent_dropout = LayerDropout(recurrent_dropout) if recurrent_dropout else None
+        self.zoneout = LayerDropout(zoneout) if zoneout else None
+        self._dropping = [RecurrentDropout(each, recurrent_dropout) for each in self.cells() if recurrent_dropout]
+        # no modules of their own: they have the cells of those whose masks are their mean
+        self._drawn = [
+            Zoneout(each.cell, zoneout, drawn=True) for each in self.cells() if isinstance(each, Zoneout)
+        ]  # fmt: skip
         self.initial = nn.ParameterList()
         if initial_state == "learned":
             for each in self.cells():
@@ -462,7 +490,7 @@ class Network(nn.Module):
             starts: the state of each cell of :meth:`cells` before its first step.
             lengths: as ever.
         """
-        cells = zip(self.cells(), starts, strict=True)
+        cells = enumerate(zip(self.cells(), starts, strict=True))
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
         x = self.encoder(inputs)
@@ -480,17 +508,36 @@ class Network(nn.Module):
         for layer in range(self.num_layers):
             if layer:
                 x = self.dropout(x)
-            cell, start = next(cells)
-            output, last = run(cell, x, start, lengths)
+            number, (cell, start) = next(cells)
+            output, last = self._regularized(run, number, cell, x, start, lengths)
             final.append(last)
             if self.bidirectional:
-                cell, start = next(cells)
-                backward, _ = run(cell, reverse_valid(x, lengths), start, lengths)
+                number, (cell, start) = next(cells)
+                backward, _ = self._regularized(run, number, cell, reverse_valid(x, lengths), start, lengths)
                 output = torch.cat([output, reverse_valid(backward, lengths)], -1)
             x = output
         if beside is not None:
             x = torch.cat([x, beside[:, None].expand(-1, x.shape[1], -1)], -1)
         return x, tuple(final) if self.streams else ()
+
+    def _regularized(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        number: int,
+        cell: Cell[Any],
+        x: Tensor,
+        start: State,
+        lengths: Lengths | None,
+    ) -> tuple[Tensor, State]:
+        """Cell ``number`` over time; in training with what recurrent dropout and zoneout draw for it."""
+        if self.zoneout is not None and drops(self.zoneout):
+            zoned = self._drawn[number]
+            x = with_masks(x, self.zoneout(x.new_ones(*x.shape[:2], zoned.width)).sign())
+            cell = zoned
+        if self.recurrent_dropout is not None and drops(self.recurrent_dropout):
+            kept = self.recurrent_dropout(self.readout.weight.new_ones(self.hidden_size))
+            return self._dropping[number](run, cell, kept, x, start, lengths)
+        return run(cell, x, start, lengths)
 
     def read(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
@@ -531,7 +578,7 @@ class Network(nn.Module):
             length: steps of a sequence, where all are alike.
         """
         size = (2 if self.bidirectional else 1) * self.hidden_size
-        cell = type(self.cells()[0]).__name__
+        cell = self.cells()[0].title
         recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
         rows, initial = [], iter(self.initial)
         if isinstance(self.encoder, nn.Embedding | nn.Linear):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     backend: str = "auto"
     """``reference`` is always the loop over ``step``."""
+    separable: ClassVar[bool] = True
+    """Whether each number of the state means the same whatever the others are, so that it may be kept while they move
+    on (:mod:`rnnlab.cells.zoneout`)."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -124,6 +127,11 @@ class Cell(nn.Module, ABC, Generic[S]):
         return run(self, x, state, lengths)
 
     # ---- what an observer asks ------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables, pictures and messages."""
+        return type(self).__name__
 
     def memory(self, state: S) -> Tensor:
         """``(batch, hidden)``: the part of a state that is plotted as the hidden state, by default its first tensor."""

@@ -48,6 +48,8 @@ class LRU(Cell[ComplexState]):
         InputError: the radii are no ring within the unit circle.
     """
 
+    separable = False  # two tensors are one complex number
+
     def __init__(
         self,
         input_size: PositiveInt,

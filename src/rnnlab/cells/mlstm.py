@@ -58,6 +58,8 @@ class MLSTM(Cell[MLSTMState]):
         InputError: the units can't be shared out among the heads.
     """
 
+    separable = False  # C and n are in units of exp m
+
     def __init__(
         self,
         input_size: PositiveInt,

@@ -51,6 +51,8 @@ class S4D(Cell[S4DState]):
         InputError: N is odd, or the steps are no range.
     """
 
+    separable = False  # two tensors are one complex number
+
     def __init__(
         self,
         input_size: PositiveInt,

@@ -43,6 +43,8 @@ class S5(Cell[ComplexState]):
         InputError: the steps are no range, or the state's size is odd.
     """
 
+    separable = False  # two tensors are one complex number
+
     def __init__(
         self,
         input_size: PositiveInt,

@@ -46,6 +46,8 @@ class SLSTM(Cell[SLSTMState]):
         backend: ``reference`` is the loop over ``step``, ``auto`` on a CPU the layer that is derived from it: the same.
     """
 
+    separable = False  # c and n are in units of exp m
+
     def __init__(
         self,
         input_size: PositiveInt,

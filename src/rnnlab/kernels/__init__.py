@@ -199,7 +199,7 @@ def _derive(cell: Any, dtype: torch.dtype, key: Any, named: dict[str, Tensor] | 
     from rnnlab.kernels.layer import Derived, check
     from rnnlab.kernels.tracing import NotDerivable
 
-    name = type(cell).__name__
+    name = cell.title
     try:
         # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
         with torch.inference_mode(False):

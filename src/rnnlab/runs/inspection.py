@@ -317,7 +317,7 @@ def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[
     """What a reader should know first."""
     network, metrics, status = subject.network, subject.metrics, inspected.directory.status
     layers = f"{network.num_layers} layer{'s' if network.num_layers > 1 else ''} of {network.hidden_size}"
-    cell = f"{type(network.cells()[0]).__name__}, {'bidirectional, ' if network.bidirectional else ''}{layers} units"
+    cell = f"{network.cells()[0].title}, {'bidirectional, ' if network.bidirectional else ''}{layers} units"
     parameters = sum(parameter.numel() for parameter in network.parameters())
     monitor = str(inspected.config.get("monitor", "val/loss"))
     test = monitor.replace("val/", "test/", 1)

@@ -155,5 +155,5 @@ def _unseeded(node: Any) -> Any:
 
 def title(run: Run) -> str:
     """What a run is, for a person."""
-    cells = dict.fromkeys(type(cell).__name__ for cell in run.task.network.cells())
+    cells = dict.fromkeys(cell.title for cell in run.task.network.cells())
     return f"{', '.join(cells)} on {type(run.data).__name__}"

@@ -79,7 +79,7 @@ def describe(
             "state": str(directory.status.state),
             "config_sha256": _digest(directory.path / "config.yaml"),
             "checkpoint_sha256": _digest(directory.best_checkpoint),
-            "cell": type(run.task.network.cells()[0]).__name__,
+            "cell": run.task.network.cells()[0].title,
             "task": type(run.task).__name__,
             "data": type(run.data).__name__,
         },

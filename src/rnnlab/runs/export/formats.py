@@ -57,7 +57,7 @@ def convert(network: Network, inputs: Tensor, format: Format) -> tuple[Portable,
             content = to_onnx(program, portable) if format == "onnx" else to_pt2(program)
     # a tracer, on somebody's own cell, may say anything
     except Exception as error:
-        cell = type(network.cells()[0]).__name__
+        cell = network.cells()[0].title
         raise RunFailed(f"a network of {cell} cannot be exported to {format}: {_reason(error)}") from error
     return portable, content
 

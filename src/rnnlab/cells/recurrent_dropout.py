@@ -1,0 +1,92 @@
+"""Units that no recurrent product reads for a while.
+
+A mask m is drawn over the units, and U h becomes U (m ⊙ h) in every gate and at
+every step: Y. Gal & Z. Ghahramani, "A theoretically grounded application of
+dropout in recurrent neural networks" (2016), arXiv 1512.05287, with the same
+mask for all gates ("tied weights"). U (m ⊙ h) is (U diag m) h, so that it is
+whole columns of the weights that are dropped; what a gate carries on without a
+product, such as z ⊙ h in a GRU or the cell of an LSTM, is left alone.
+
+One deviation from the paper: the mask is drawn once for a batch and not for each
+of its sequences, as S. Merity, N. Shirish Keskar & R. Socher, "Regularizing and
+optimizing LSTM language models" (2018), arXiv 1708.02182, draw theirs of single
+weights. A layer is then the same layer with other weights, which every kernel
+runs, those of cuDNN included.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rnnlab.cells.cell import Cell
+from rnnlab.errors import InputError
+
+
+class RecurrentDropout:
+    """Runs one cell with some columns of its recurrent matrices set to zero.
+
+    Args:
+        cell: whose :meth:`~rnnlab.cells.cell.Cell.recurrent_weights` are parameters, or views of them.
+        share: of the units, for the error.
+
+    Raises:
+        InputError: it has no such matrices.
+    """
+
+    def __init__(self, cell: Cell[Any], share: float) -> None:
+        self.columns: dict[str, Tensor] = {}
+        """Of the parameters that hold recurrent matrices: which unit each weight reads, ``hidden_size`` for none."""
+        self.hidden_size = cell.hidden_size
+        matrices = cell.recurrent_weights()
+        for matrix in matrices.values():
+            name = _holder(matrix, cell)
+            if name is None:
+                matrices = {}
+                break
+            parameter = cell.get_parameter(name)
+            columns = self.columns.setdefault(name, torch.full(parameter.shape, cell.hidden_size))
+            start = matrix.storage_offset() - parameter.storage_offset()
+            columns.as_strided(matrix.shape, matrix.stride(), start).copy_(torch.arange(cell.hidden_size))
+        if not matrices:
+            raise InputError(
+                f"model.recurrent_dropout={share}: no matrix of weights leads from one state of {cell.title} to the "
+                f"next (its recurrent_weights), so that there is nothing to drop: use "
+                f"{'model.zoneout or ' if cell.separable else ''}model.readout_dropout"
+            )
+
+    def __call__(self, run: Callable[..., Any], cell: Cell[Any], kept: Tensor, *arguments: Any) -> Any:
+        """``run(cell, *arguments)`` with other weights.
+
+        Args:
+            run: takes the cell over time.
+            cell: the one of the constructor, or a copy of it.
+            kept: ``(hidden,)`` factor of each unit, 0 where it is dropped.
+            arguments: of ``run``, beside the cell.
+        """
+        factors = torch.cat([kept, torch.ones_like(kept[:1])])
+        weights, given = {}, dict(cell.named_parameters())  # which may be others in the parameters' place
+        for name in self.columns:
+            self.columns[name] = self.columns[name].to(kept.device)
+            weights[f"cell.{name}"] = given[name] * factors[self.columns[name]]
+        return functional_call(_Run(cell), weights, (run, *arguments))
+
+
+class _Run(nn.Module):
+    """A function of a cell as a module, for ``torch.func.functional_call``."""
+
+    def __init__(self, cell: Cell[Any]) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, run: Callable[..., Any], *arguments: Any) -> Any:
+        return run(self.cell, *arguments)
+
+
+def _holder(matrix: Tensor, cell: Cell[Any]) -> str | None:
+    """The name of the parameter of which a matrix is a view."""
+    where = matrix.untyped_storage().data_ptr()
+    names = (name for name, each in cell.named_parameters() if each.untyped_storage().data_ptr() == where)
+    return next(names, None)
