@@ -1,6 +1,7 @@
 """Experiments over several seeds, beside published numbers."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,19 @@ from conftest import CONF, choices
 from rnnlab.commands import benchmark as benchmark_command
 from rnnlab.commands.benchmark import compose
 from rnnlab.errors import InputError
-from rnnlab.runs.benchmark import Benchmark, Cell, Result, jobs, read_benchmark, table
+from rnnlab.runs.benchmark import (
+    Benchmark,
+    Cell,
+    Job,
+    Result,
+    collect,
+    jobs,
+    read_benchmark,
+    run_ensembles,
+    table,
+)
+from rnnlab.runs.ensemble import Member, evaluate_together
+from rnnlab.runs.execution import Outcome
 
 TINY = (
     "data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "instruments=none",
@@ -137,5 +150,42 @@ def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> N
     ]  # fmt: skip
     assert scored.verdict() == "to reach on average: ≥ 80.0; a has 90.0: reached"
     assert scored.rank() == "mean rank of a: 2.0 (X 2 of 3, Y 2 of 3)"
+    assert scored.order() == ""  # nothing is known of the seeds
     some = Result(benchmark, cells[:1], "val/loss", "min")
     assert some.verdict() == some.rank() == "" and "mean" not in table(some)[0]
+
+
+def test_an_order_is_told_as_far_as_the_paired_test_holds_it() -> None:
+    benchmark = Benchmark.model_validate(
+        {"always": ["data=sine"], "score": "test/mse", "mode": "min", "rows": {row: [] for row in "abc"}, "tuned": "no"}
+    )
+    values = {"a": (1.0, 2.0, 3.0), "b": (1.3, 2.31, 3.29), "c": (3.1, 2.0, 1.2)}
+    cells = [
+        Cell(row, None, tuple({"test/mse": value} for value in scores), (0, 1, 2)) for row, scores in values.items()
+    ]
+    said = Result(benchmark, tuple(cells), "val/loss", "min").order()
+    assert said.startswith("order by the paired t test over 3 seeds, Holm's correction: a is better than b (0.3, p=")
+    assert said.endswith("a and c (0.1, p=0.94) are not told apart")
+    one = tuple(Cell(cell.row, None, cell.metrics[:1], (0,)) for cell in cells)
+    assert Result(benchmark, one, "val/loss", "min").order() == "no order: one seed tells none"
+
+
+def test_rows_predict_together_seed_by_seed_and_once(train: Callable[..., Outcome], tmp_path: Path) -> None:
+    keys = ("data=classification", "model.hidden_size=6", "instruments=none")
+    runs = {row: train(*keys, f"seed={seed}") for seed, row in enumerate(("a", "b"))}
+    benchmark = Benchmark.model_validate(
+        {
+            "always": keys, "score": "test/accuracy", "mode": "max", "rows": {row: [] for row in runs},
+            "ensembles": {"both": ["a", "b"]}, "tuned": "no",
+        }
+    )  # fmt: skip
+    done = [(Job(row, None, 0, ()), outcome.directory) for row, outcome in runs.items()]
+    said: list[str] = []
+    (cell,) = run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append)
+    together = evaluate_together([Member(directory, directory.config) for _, directory in done]).ensemble
+    assert cell.metrics[0]["test/accuracy"] == together["test/accuracy"] and cell.seeds == (0,)
+    assert cell.metrics[0]["parameters"] == sum(outcome.metrics["parameters"] for outcome in runs.values())
+    assert len(said) == 1 and said[0].startswith("both seed 0: ")
+    assert run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append) == (cell,) and len(said) == 1
+    assert run_ensembles(benchmark, done[:1], tmp_path / "ensembles.json", said.append) == ()
+    assert table(collect(benchmark, done, (), (cell,)))[1][2][-1] == "ours, averaged"

@@ -11,10 +11,11 @@ import torch
 from conftest import compose
 
 from rnnlab.commands import evaluate as evaluate_command
+from rnnlab.data.reader import patched
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.ensemble import Member, Together, check_alike, evaluate_together, join, load
+from rnnlab.runs.ensemble import Member, Together, check_alike, evaluate_together, in_patches, join, load
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.trained import open_runs
 from rnnlab.tasks.distribution import Gaussian
@@ -174,3 +175,41 @@ def test_members_that_learned_different_things_are_refused(train: Train, tmp_pat
         ):
             use(members(*runs))
     assert len(evaluate_together(members(runs[0], runs[0])).members) == 2
+
+
+def test_a_batch_is_put_in_patches_as_sequences_are() -> None:
+    x = torch.randn(4, 7, 2)
+    lengths = torch.tensor([7, 1, 3, 6])
+    together, valid = in_patches(
+        x.masked_fill(torch.arange(7)[None, :, None] >= lengths[:, None, None], torch.nan), lengths, 3
+    )
+    assert valid is not None and valid.tolist() == [3, 1, 1, 2]
+    for row, out, length, steps in zip(x, together, lengths.tolist(), valid.tolist(), strict=True):
+        assert out[:steps].tolist() == patched(row[:length].numpy(), 3).tolist()
+    alone, none = in_patches(x, None, 3)
+    assert none is None and alone[0].tolist() == patched(x[0].numpy(), 3).tolist()
+
+
+def test_members_may_read_in_patches_of_their_own(train: Train, tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+    lines = []
+    for number in range(60):
+        values = torch.randn(6 + number % 5, generator=rng) + number % 3
+        lines.append(",".join(f"{value:.3f}" for value in values.tolist()) + f":{'abc'[number % 3]}")
+    path = tmp_path / "own.ts"
+    path.write_text("@classLabel true a b c\n@data\n" + "\n".join(lines) + "\n")
+    own = ("data=ucr", f"data.path={path}", "data.num_samples=null", "instruments=none", "trainer.max_steps=20")
+    runs = [
+        train(*own, "model=gru", "model.hidden_size=8", "data.patch=1"),
+        train(*own, "model=esn", "model.hidden_size=12", "data.patch=4"),
+    ]
+    together = evaluate_together(members(*runs))
+    for outcome, scores in zip(runs, together.members, strict=True):
+        assert scores["test/loss"] == pytest.approx(outcome.metrics["test/loss"], rel=1e-5)
+    assert together.ensemble["test/loss"] < together.mean("test/loss")
+    both = open_runs(members(*runs))
+    new = [torch.randn(steps, 1, generator=rng).numpy() for steps in (5, 9, 1)]
+    said = [open_runs(members(outcome)).predict(new)["p(a)"].to_numpy() for outcome in runs]
+    assert both.predict(new)["p(a)"].to_numpy() == pytest.approx((said[0] + said[1]) / 2, abs=1e-5)
+    with pytest.raises(InputError, match=r"read 1, 4 steps at once"):
+        both.predict(new, steps=True)

@@ -73,7 +73,7 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     Returns:
         1 if a run failed, else 0.
     """
-    from rnnlab.runs.benchmark import jobs, read_benchmark
+    from rnnlab.runs.benchmark import jobs, read_benchmark, run_ensembles
 
     benchmark = read_benchmark(file)
     rows = _chosen(given.rows, list(benchmark.rows), "--rows")
@@ -112,7 +112,8 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     if done:
         command = " ".join(["rnnlab benchmark", name, *overrides])
         rivals = run_rivals(benchmark, sorted({(job.at, job.seed) for job, _ in done}, key=str), overrides, root)
-        show(command, describe(file), benchmark, done, root, rivals)
+        together = run_ensembles(benchmark, done, root / "ensembles.json", lambda line: print(line, flush=True))
+        show(command, describe(file), benchmark, done, root, rivals, together)
     return 1 if failed else 0
 
 
@@ -122,12 +123,12 @@ def run_rivals(benchmark: Any, places: Sequence[tuple[Any, int]], overrides: Seq
     Returns:
         A :class:`rnnlab.runs.benchmark.Cell` for each rival and place.
     """
-    from rnnlab.runs.benchmark import Cell
-    from rnnlab.runs.rivals import read_rivals, rival
+    from rnnlab.runs.benchmark import gather, read_scores
+    from rnnlab.runs.rivals import rival
     from rnnlab.store import json_text
 
-    known = read_rivals(root / "rivals.json") if benchmark.rivals else {}
-    cells: dict[tuple[str, Any], list[dict[str, float]]] = {}
+    known = read_scores(root / "rivals.json") if benchmark.rivals else {}
+    cells: dict[tuple[str, Any], list[tuple[int, dict[str, float]]]] = {}
     for name, which in benchmark.rivals.items():
         for at, seed in places:
             key = f"{which} {at} {seed}"
@@ -141,8 +142,8 @@ def run_rivals(benchmark: Any, places: Sequence[tuple[Any, int]], overrides: Seq
                     break
                 replace(root / "rivals.json", json_text.dump(known, indent=2) + "\n")
                 print(f"{name} {at} seed {seed}: {benchmark.shown(known[key][benchmark.scores(at)])}", flush=True)
-            cells.setdefault((name, at), []).append(known[key])
-    return [Cell(name, at, tuple(metrics)) for (name, at), metrics in cells.items()]
+            cells.setdefault((name, at), []).append((seed, known[key]))
+    return list(gather(cells))
 
 
 def _chosen(given: str | None, known: list[str], option: str) -> list[str]:
@@ -223,6 +224,7 @@ def show(
     done: Sequence[tuple[Any, RunDirectory]],
     root: Path,
     rivals: Sequence[Any] = (),
+    ensembles: Sequence[Any] = (),
 ) -> None:
     """Prints the comparison and writes ``table.md``, ``scores.csv`` and ``plot.png`` into the benchmark's directory."""
     from rich.table import Table
@@ -232,20 +234,21 @@ def show(
     from rnnlab.runs.benchmark_plot import draw
     from rnnlab.store.files import replacing
 
-    result = collect(benchmark, done, rivals)
+    result = collect(benchmark, done, rivals, ensembles)
     heading, rows = table(result)
     shown = Table(title=description, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for number, column in enumerate(heading):
         shown.add_column(column, justify="left" if number in (0, len(heading) - 1) else "right")
     for row in rows:
-        shown.add_row(*row, style=None if row[-1] == "ours" else "dim")
+        shown.add_row(*row, style=None if row[-1].startswith("ours") else "dim")
     out = console()
     out.print()
     out.print(shown)
     if result.verdict():
         out.print(result.verdict())
-    if result.rank():
-        out.print(result.rank())
+    for line in (result.rank(), result.order()):
+        if line:
+            out.print(line)
     out.print(f"tuned: {benchmark.tuned}", highlight=False)
     status = done[0][1].status
     versions = status.versions

@@ -8,7 +8,7 @@ import io
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.statistics import LEVEL, holm, paired
 from rnnlab.shapes import PositiveInt
-from rnnlab.store.files import replace
+from rnnlab.store import json_text
+from rnnlab.store.files import Damaged, replace
 
 Number = float | int | str
 """A place along a curve; a name, where what is gone along are names (of data sets)."""
@@ -84,6 +86,7 @@ class Benchmark(_Strict):
         baseline: keys of ``metrics.json`` by the name of a trivial predictor.
         published: what others have.
         tables: further numbers of others, a table each.
+        ensembles: by their name, rows whose runs of one seed predict together (:mod:`rnnlab.runs.ensemble`).
         rivals: by their name, what of other packages is run beside ours (:mod:`rnnlab.runs.rivals`).
         target: what is to be reached.
         percent: the score is a share, shown times 100.
@@ -100,6 +103,7 @@ class Benchmark(_Strict):
     baseline: Mapping[str, str] = {}
     published: tuple[Published, ...] = ()
     tables: tuple[PublishedTable, ...] = ()
+    ensembles: Mapping[str, tuple[str, ...]] = {}
     rivals: Mapping[str, str] = {}
     target: Target | None = None
     percent: bool = False
@@ -141,7 +145,10 @@ def read_benchmark(path: Path) -> Benchmark:
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no benchmark: {' '.join(str(error).split())}") from None
-    if benchmark.target is not None and benchmark.target.row not in ("best", *benchmark.rows):
+    for name, members in benchmark.ensembles.items():
+        if name in benchmark.rows or len(members) < 2 or not set(members).issubset(benchmark.rows):
+            raise InputError(f"{path}: ensembles.{name}: {list(members)} must be two rows at least, under another name")
+    if benchmark.target is not None and benchmark.target.row not in ("best", *benchmark.rows, *benchmark.ensembles):
         raise InputError(f"{path}: target.row={benchmark.target.row}: no such row")
     return benchmark
 
@@ -194,11 +201,12 @@ def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Seque
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one row at one value of ``along``."""
+    """The runs of one row at one value of ``along``, and the seed of each."""
 
     row: str
     at: Number | None
     metrics: tuple[Mapping[str, Any], ...]
+    seeds: tuple[int, ...] = ()
 
     def values(self, score: str) -> list[float]:
         return [metrics[score] for metrics in self.metrics if score in metrics]
@@ -275,6 +283,53 @@ class Result:
             f"to reach{where}: {sign} {benchmark.shown(target.value)}; {which} has {benchmark.shown(value)}: {missed}"
         )
 
+    def by_seed(self, row: str) -> dict[Hashable, float]:
+        """A row's score by seed, where the target is, or its mean over all places of those seeds that have all."""
+        benchmark = self.benchmark
+        averaged = benchmark.along is not None and benchmark.along.mean
+        places: Sequence[Number | None] = [self._at]
+        if averaged and benchmark.along is not None:
+            places = benchmark.along.values
+        scores: dict[Hashable, list[float]] = {}
+        for cell in (*self.cells, *self.rivals):
+            if cell.row == row and cell.at in places:
+                for seed, metrics in zip(cell.seeds, cell.metrics, strict=False):
+                    if benchmark.scores(cell.at) in metrics:
+                        scores.setdefault(seed, []).append(metrics[benchmark.scores(cell.at)])
+        return {seed: statistics.fmean(values) for seed, values in scores.items() if len(values) == len(places)}
+
+    @property
+    def _at(self) -> Number | None:
+        """The place that rows are compared at, where there is no mean."""
+        target = self.benchmark.target
+        return None if target is None or target.at == MEAN else target.at
+
+    def order(self) -> str:
+        """Which rows the best one is better than, as far as the paired test by seed tells, in one line.
+
+        Rows that it does not tell apart are said to be so: the order in which their means stand is no order. Empty
+        where there is nothing to compare.
+        """
+        mode = self.benchmark.mode
+        scores = {row: found for row in self.rows if (found := self.by_seed(row))}
+        if len(scores) < 2:
+            return ""
+        sign = 1 if mode == "min" else -1
+        first, *others = sorted(scores, key=lambda row: sign * statistics.fmean(scores[row].values()))
+        compared = [paired(scores[first], scores[other], mode) for other in others]
+        if max(comparison.n for comparison in compared) < 2:
+            return "no order: one seed tells none"
+        better: list[str] = []
+        alike: list[str] = []
+        chances = holm([comparison.p for comparison in compared])
+        for other, comparison, p in zip(others, compared, chances, strict=True):
+            by = f"{other} ({self.benchmark.shown(abs(comparison.difference))}, p={p:.2g})"
+            (better if p < 1 - LEVEL else alike).append(by if not math.isnan(p) else other)
+        seeds = compared[0].n
+        said = [f"{first} is better than {', '.join(better)}"] if better else []
+        said += [f"{first} and {', '.join(alike)} are not told apart"] if alike else []
+        return f"order by the paired t test over {seeds} seeds, Holm's correction: {'; '.join(said)}"
+
     def best_on_average(self) -> str | None:
         """The row with the best mean over all places; none where no row has all."""
         means = {row: mean for row in self.rows if not math.isnan(mean := self.mean(row))}
@@ -319,16 +374,78 @@ MEAN = "mean"
 """The place of a target that is the mean over all places."""
 
 
-def collect(benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]], rivals: Sequence[Cell] = ()) -> Result:
+def collect(
+    benchmark: Benchmark,
+    done: Sequence[tuple[Job, RunDirectory]],
+    rivals: Sequence[Cell] = (),
+    ensembles: Sequence[Cell] = (),
+) -> Result:
     """The result of the runs that are done."""
-    cells: dict[tuple[str, Number | None], list[Mapping[str, Any]]] = {}
+    cells: dict[tuple[str, Number | None], list[tuple[int, Mapping[str, Any]]]] = {}
     along = benchmark.along
     for job, directory in done:
         for at in along.values if along is not None and along.key is None else [job.at]:
-            cells.setdefault((job.row, at), []).append(directory.metrics)
+            cells.setdefault((job.row, at), []).append((job.seed, directory.metrics))
     config = done[0][1].config
-    gathered = tuple(Cell(row, at, tuple(metrics)) for (row, at), metrics in cells.items())
-    return Result(benchmark, gathered, config["monitor"], config["mode"], tuple(rivals))
+    return Result(benchmark, (*gather(cells), *ensembles), config["monitor"], config["mode"], tuple(rivals))
+
+
+def gather(found: Mapping[tuple[str, Number | None], Sequence[tuple[int, Mapping[str, Any]]]]) -> tuple[Cell, ...]:
+    """Cells of what was found, by row and place: a seed and its metrics each."""
+    return tuple(
+        Cell(row, at, tuple(metrics for _, metrics in runs), tuple(seed for seed, _ in runs))
+        for (row, at), runs in found.items()
+    )
+
+
+def run_ensembles(
+    benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]], kept: Path, report: Callable[[str], None]
+) -> tuple[Cell, ...]:
+    """What the runs of several rows reach together, seed by seed, where all of them have run.
+
+    Args:
+        benchmark: with the ensembles.
+        done: the runs.
+        kept: a file with what was tested before, and is not tested again.
+        report: is told of each that was.
+    """
+    from rnnlab.runs.ensemble import Member, evaluate_together  # imports torch
+
+    runs = {(job.row, job.at, job.seed): directory for job, directory in done}
+    known = read_scores(kept) if benchmark.ensembles else {}
+    cells: dict[tuple[str, Number | None], list[tuple[int, Mapping[str, Any]]]] = {}
+    for name, rows in benchmark.ensembles.items():
+        for at, seed in dict.fromkeys((job.at, job.seed) for job, _ in done):
+            members = [runs[row, at, seed] for row in rows if (row, at, seed) in runs]
+            if len(members) < len(rows):
+                continue
+            key = f"{name} {at} {seed}"
+            if key not in known:
+                scores = evaluate_together([Member(each, each.config) for each in members]).ensemble
+                sums = {of: sum(each.metrics.get(of, 0) for each in members) for of in ("parameters", "seconds")}
+                known[key] = {**scores, **sums}
+                replace(kept, json_text.dump(known, indent=2) + "\n")
+                report(
+                    f"{name}{'' if at is None else f' {at}'} seed {seed}: "
+                    f"{benchmark.shown(known[key][benchmark.scores(at)])}"
+                )
+            cells.setdefault((name, at), []).append((seed, known[key]))
+    return gather(cells)
+
+
+def read_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Scores that were kept before; nothing where the file is none of that kind."""
+    try:
+        content = json_text.read(path, 2**20)
+    except (OSError, Damaged):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {
+        str(key): {str(name): float(value) for name, value in scores.items()}
+        for key, scores in content.items()
+        if isinstance(scores, dict) and all(isinstance(value, int | float) for value in scores.values())
+    }
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
@@ -353,9 +470,9 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
                 *("" if cell is None else _spread(benchmark, cell) for cell in cells),
                 *([_shown(benchmark, result.mean(row))] if averaged else []),
                 "–".join(map(str, counts)),
-                f"{there[0].metrics[0].get('parameters', 0):,}",
+                f"{int(there[0].metrics[0].get('parameters', 0)):,}",
                 f"{statistics.fmean(cell.mean('seconds') for cell in there):.0f}",
-                "ours",
+                "ours, averaged" if row in benchmark.ensembles else "ours",
             ]
         )
     trivial = [result.baselines(place) for place in places]
@@ -428,8 +545,8 @@ def markdown(result: Result, description: str, command: str, machine: str) -> st
     ]
     if result.verdict():
         lines += [f"Target: {result.verdict()}.", ""]
-    if result.rank():
-        lines += [f"{result.rank()}.", ""]
+    for line in (result.rank(), result.order()):
+        lines += [f"{line[:1].upper()}{line[1:]}.", ""] if line else []
     lines += [f"Tuned: {result.benchmark.tuned}", "", machine, ""]
     return "\n".join(lines)
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
@@ -16,8 +17,10 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run, prepare, test
 from rnnlab.shapes import Inputs, Lengths
 
-OWN_TO_A_MEMBER = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentation")
-"""Options of the data in which members may differ: they change how a run meets its training data, and not its test."""
+OWN_TO_A_MEMBER = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentation", "patch")
+"""Options of the data in which members may differ: they change how a run meets its training data, and not its test, or
+how many of its steps are read at once.
+"""
 
 
 class Ensemble(nn.Module):
@@ -26,20 +29,31 @@ class Ensemble(nn.Module):
     Args:
         members: networks for the same data.
         combine: ``(members, …)`` outputs to the ``(…)`` output of them all; see :meth:`rnnlab.tasks.task.Task.combine`.
+        patches: steps that each member reads at once, of single steps; none: inputs are as all read them.
     """
 
-    def __init__(self, members: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, members: Sequence[Network], combine: Callable[[Tensor], Tensor], patches: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.combine = combine
+        self.patches = patches or [1] * len(members)
         self.bidirectional = any(member.bidirectional for member in members)
-        self.streams = all(member.streams for member in members)
+        self.streams = all(member.streams for member in members) and set(self.patches) == {1}
 
     def forward(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.forward`; the state is that of all members, one after the other."""
-        return self._of_all(lambda member, own: member(inputs, own, lengths), state)
+        read = {patch: in_patches(inputs, lengths, patch) for patch in self.patches}
+        patches = iter(self.patches)
+
+        def predict(member: Network, own: Any) -> tuple[Tensor, NetworkState]:
+            x, valid = read[next(patches)]
+            return member(x, own, valid)
+
+        return self._of_all(predict, state)
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """As :meth:`rnnlab.network.Network.step`."""
@@ -53,12 +67,45 @@ class Ensemble(nn.Module):
         for member in self.members:
             assert isinstance(member, Network)
             own = None
-            if state is not None and member.streams:
+            if state is not None and self.streams:
                 own, state = state[: member.num_layers], state[member.num_layers :]
             output, final = predict(member, own)
             outputs.append(output)
             after += final
         return self.combine(torch.stack(outputs)), tuple(after)
+
+
+def in_patches(inputs: Tensor, lengths: Lengths | None, patch: int) -> tuple[Tensor, Lengths | None]:
+    """What :func:`rnnlab.data.reader.patched` makes of each sequence, for a padded batch of them.
+
+    Args:
+        inputs: ``(batch, time, features)``.
+        lengths: ``(batch,)`` valid steps.
+        patch: steps side by side.
+
+    Returns:
+        ``(batch, ⌈time / patch⌉, patch * features)``, and the lengths of that.
+    """
+    if patch == 1:
+        return inputs, lengths
+    batch, time, _ = inputs.shape
+    if lengths is not None:
+        last = inputs[torch.arange(batch, device=inputs.device), lengths - 1]
+        beyond = torch.arange(time, device=inputs.device) >= lengths[:, None]
+        inputs = torch.where(beyond[..., None], last[:, None], inputs)
+        lengths = torch.div(lengths + patch - 1, patch, rounding_mode="floor")
+    inputs = torch.cat([inputs, inputs[:, -1:].expand(-1, -time % patch, -1)], 1)
+    return inputs.unflatten(1, (-1, patch)).flatten(2), lengths
+
+
+def single_steps(data: SequenceData) -> SequenceData:
+    """The same data, its steps one by one where they were read several at once."""
+    return replace(data, patch=1) if patch_of(data) > 1 else data  # type: ignore[call-arg]
+
+
+def patch_of(data: Any) -> int:
+    """Steps that data, or a reader of new data, puts side by side."""
+    return int(getattr(data, "patch", 1))
 
 
 @dataclass(frozen=True)
@@ -111,7 +158,9 @@ def check_learned(ours: Mapping[str, Any], theirs: Mapping[str, Any], first: Mem
     Raises:
         InputError: naming what they learned otherwise.
     """
-    for name in [*ours, *theirs]:
+    for name in {**ours, **theirs}:
+        if name == "patch":
+            continue
         # as text, in which what is no number equals itself
         if json.dumps(ours.get(name)) != json.dumps(theirs.get(name)):
             raise InputError(
@@ -140,8 +189,12 @@ def check_alike(first: Member, other: Member) -> None:
 def join(runs: Sequence[Run]) -> Run:
     """One run of several: the first one's task and data, the networks of all."""
     task = runs[0].task
-    networks = [run.task.network for run in runs]
-    task.network = Ensemble(networks, task.combine)  # type: ignore[assignment]
+    networks, patches = [run.task.network for run in runs], [patch_of(run.data) for run in runs]
+    if len(set(patches)) > 1:
+        runs[0].data = single_steps(runs[0].data)
+    else:
+        patches = []
+    task.network = Ensemble(networks, task.combine, patches)  # type: ignore[assignment]
     return runs[0]
 
 
@@ -154,7 +207,8 @@ def evaluate_together(members: Sequence[Member], allow: Sequence[str] = ()) -> T
     runs = load(members, allow)
     alone = []
     for run in runs:
-        run.data = runs[0].data
+        if patch_of(run.data) == patch_of(runs[0].data):
+            run.data = runs[0].data
         alone.append(test(run, members[0].directory))
     return Together(alone, test(join(runs), members[0].directory))
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
 from rnnlab.runs.classical import ets, sarimax
-from rnnlab.store import json_text
-from rnnlab.store.files import Damaged
 
 
 def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
@@ -48,21 +45,6 @@ def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
     found = classifier.predict(parts["test"][0])
     accuracy = float((np.asarray(found) == np.asarray(parts["test"][1])).mean())
     return {"test/accuracy": accuracy, "seconds": time.monotonic() - started}
-
-
-def read_rivals(path: Path) -> dict[str, dict[str, float]]:
-    """What was run before; nothing where the file is none of that kind."""
-    try:
-        content = json_text.read(path, 2**20)
-    except (OSError, Damaged):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {
-        str(key): {str(name): float(value) for name, value in scores.items()}
-        for key, scores in content.items()
-        if isinstance(scores, dict) and all(isinstance(value, int | float) for value in scores.values())
-    }
 
 
 RIVALS: dict[str, Callable[..., dict[str, float]]] = {"rocket": rocket, "ets": ets, "sarimax": sarimax}

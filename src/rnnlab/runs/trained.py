@@ -22,13 +22,13 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.ensemble import Ensemble, Member, check_alike, check_learned
+from rnnlab.runs.ensemble import Ensemble, Member, check_alike, check_learned, patch_of
 from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.generation import Writer, generate
 from rnnlab.runs.members import members
 from rnnlab.runs.stepper import Stepper, StepState, each_step
 from rnnlab.runs.trainer import choose_threads, find_device
-from rnnlab.spec import DataSpec
+from rnnlab.spec import DataSpec, InputSpec
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.task import Task
@@ -79,13 +79,22 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
         # what a network's weights are before they are loaded is drawn at random, and nobody's business
         with torch.random.fork_rng(devices=[]):
             task, reader = open_trained(run.directory, run.config, allow)
-        if tasks and (task.spec.target != tasks[0].spec.target or task.spec.input != tasks[0].spec.input):
+        if tasks and (task.spec.target, _step_of(task, reader)) != (
+            tasks[0].spec.target,
+            _step_of(tasks[0], readers[0]),
+        ):
             raise InputError(f"{run.directory.path} predicts other things than {runs[0].directory.path}")
         if readers:
             check_learned(readers[0].plain(), reader.plain(), runs[0], run)
         tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
-    return TrainedRun(tasks, readers[0], runs[0].config)
+    return TrainedRun(tasks, readers, runs[0].config)
+
+
+def _step_of(task: Task, reader: Reader) -> InputSpec:
+    """What one step of the input is, however many the network reads at once."""
+    spec = task.spec.input
+    return spec if spec.features is None else replace(spec, features=spec.features // patch_of(reader))
 
 
 def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
@@ -126,13 +135,20 @@ class TrainedRun:
         config: of the first run.
     """
 
-    def __init__(self, tasks: Sequence[Task], reader: Reader, config: Mapping[str, Any]) -> None:
-        self.task, self.reader, self.config = tasks[0], reader, config
+    def __init__(self, tasks: Sequence[Task], readers: Sequence[Reader], config: Mapping[str, Any]) -> None:
+        self.task, self.config = tasks[0], config
+        self._patches = [patch_of(reader) for reader in readers]
+        reader = readers[0]
+        if len(set(self._patches)) > 1:  # steps come one by one, and each network puts its own number of them together
+            reader = replace(reader, patch=1)  # type: ignore[call-arg]
+        else:
+            self._patches = []
+        self.reader = reader
         self.networks: list[Network] = [task.network for task in tasks]
         self.device = next(self.task.network.parameters()).device
         combine = self.task.combine
         if len(tasks) > 1:
-            self.task.network = Ensemble(self.networks, combine)  # type: ignore[assignment]
+            self.task.network = Ensemble(self.networks, combine, self._patches)  # type: ignore[assignment]
         spec = self.task.spec
         if isinstance(reader, SeriesReader) and reader.direct and reader.horizon == 1 and reader.layout.feeds_back:
             # one step at once is one step: it may be fed back
@@ -149,8 +165,13 @@ class TrainedRun:
         """The networks, one step at a time.
 
         Raises:
-            InputError: they read in both directions.
+            InputError: they read in both directions, or each another number of steps at once.
         """
+        if self._patches:
+            raise InputError(
+                f"these runs read {', '.join(map(str, self._patches))} steps at once (data.patch), and say nothing of "
+                "a step by itself: predict whole sequences, without --stream and --steps"
+            )
         if self._stepper is None:
             self._stepper = Stepper(self.networks, self.task.combine)
         return self._stepper
