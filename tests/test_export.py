@@ -144,7 +144,7 @@ def test_a_file_that_says_something_else_is_noticed() -> None:
 def test_not_a_number_is_noticed() -> None:
     network = network_of(OuterProduct)
 
-    def broken(inputs: Tensor, lengths: Tensor, state: Any) -> tuple[Tensor, ...]:
+    def broken(inputs: Tensor, lengths: Tensor, state: Any, history: Any) -> tuple[Tensor, ...]:
         output, last = network(inputs, tuple(state), lengths)
         return (output / 0 * 0, *last)
 
@@ -192,7 +192,7 @@ def test_a_network_that_can_be_traced_is_the_network(options: dict[str, Any]) ->
     network = network_of(lstm, **options)
     portable = Portable(network, OverTime)
 
-    def served(inputs: Tensor, lengths: Tensor, state: Any) -> tuple[Tensor, ...]:
+    def served(inputs: Tensor, lengths: Tensor, state: Any, history: Any = ()) -> tuple[Tensor, ...]:
         return portable(inputs, lengths, tuple(state))
 
     verdict = check(served, network, STEPS, 3)
@@ -364,6 +364,7 @@ EACH_WAY = ("gru", "layer_norm_lstm", "mlstm", "s4d", "lru", "cfc")
             pytest.param(model, "sine", ("onnx", "pt2"), marks=() if model in EACH_WAY else pytest.mark.exhaustive)
             for model in MODELS
         ),
+        ("gru", "csv", ("onnx", "pt2")),  # whose forecasts are added to a linear part
         *(
             pytest.param(model, "text", ("onnx",), marks=() if model == "gru" else pytest.mark.exhaustive)
             for model in EACH_WAY

@@ -14,9 +14,14 @@ from rnnlab.cells.gru import GRU
 from rnnlab.data import linear
 from rnnlab.data.csv import CSV
 from rnnlab.data.layout import Layout
+from rnnlab.data.linear import other_features
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
 from rnnlab.network import Network
+from rnnlab.runs.export.base import History as Past
+from rnnlab.runs.export.base import base_of
+from rnnlab.runs.export.check import Steps, check
+from rnnlab.runs.export.formats import convert, serve
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
 
@@ -312,3 +317,78 @@ def test_another_hour_that_is_missing_is_a_gap(tmp_path: Path) -> None:
         path = written(tmp_path, pl.DataFrame({"month": wrong.astype("M8[us]"), "sales": np.arange(len(wrong)) + 1.0}))
         with pytest.raises(InputError, match=r"comes 2 steps after|is there already"):
             csv(path, linear="none")
+
+
+# ---- a base as a linear map, and as a part of an exported file ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"known": ["price"]},
+        {"linear": "none", "window_scaling": "last"},
+        {"linear": "none", "window_scaling": "mean"},
+        {"linear": "none", "window_scaling": "seasonal"},
+        {"linear": "none", "window_scaling": "global", "residual_of": "seasonal_naive"},
+    ],
+    ids=str,
+)
+def test_a_base_is_its_linear_map(options: dict[str, Any], tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()), **options)
+    layout, base_map = data.layout, data.layout.base_map
+    assert base_map is not None
+    rows = np.arange(100, 100 + layout.before + layout.length + 3)[None]
+    exact, times = data._exact(rows, np.zeros(1, np.int64)), data.panel.times[rows]
+    at = np.arange(layout.before, layout.before + layout.length)
+    found = base_map.forecast(exact, at, times[:, at + 1], layout.of, 3)
+    np.testing.assert_allclose(layout._base(exact, times, at), found, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("distribution", ["point", "gaussian", "quantiles"])
+@pytest.mark.parametrize("options", [{"known": ["price"]}, {"linear": "none", "window_scaling": "mean"}], ids=str)
+def test_a_file_gives_whole_forecasts(distribution: Any, options: dict[str, Any], tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()), **options)
+    torch.manual_seed(0)
+    target = Forecasting.output(data.spec, distribution=distribution)
+    network = Network(data.spec.input, target, GRU, hidden_size=4)
+    task = Forecasting(network, data.spec, distribution=distribution).eval()
+    base = base_of(task, data)
+    assert base is not None
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    order, linear = base.linear.order, base.linear
+    _, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
+    rows = origins[:, None] + np.arange(-len(batch.inputs[0]) - order + 2, 4)
+    exact = data._exact(np.maximum(rows, 0), np.zeros(len(rows), np.int64))
+    at = np.arange(order - 1, exact.shape[1] - 3)
+    times = data.panel.times[np.maximum(rows, 0)][:, at + 1]
+    others = other_features(exact, at, times, data.panel.columns, 3, linear.calendar, linear.covariates)
+    history = [torch.tensor(exact[:, : at[-1] + 1, :1], dtype=torch.float32)]
+    history += [torch.tensor(others, dtype=torch.float32)] if others.shape[-1] else []
+    with torch.no_grad():
+        whole = base(network(batch.inputs)[0], *history)[:, -1]
+    shift, scale = (float(moment[0, 0]) for moment in data.moments)
+    deviation = np.array([0.0 if distribution == "gaussian" else shift] * 3)
+    shifts = torch.tensor([*[shift] * 3, *deviation] if distribution == "gaussian" else shift)
+    found = whole.double() * scale + shifts
+    naive, divisor, _ = batch.origin.scales.unbind(1)
+    expected = task.distribution.in_units(task.forecast(batch), naive, divisor, False)[..., 0, :].transpose(-1, -2)
+    if data.log:
+        found, expected = found[:, :3].exp(), expected[:, :1].flatten(1).exp()
+    torch.testing.assert_close(found, expected.flatten(1).double(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.needs("export"))])
+def test_an_exported_run_with_a_linear_part_is_checked(format: Any, tmp_path: Path) -> None:
+    data = csv(written(tmp_path, monthly()))
+    torch.manual_seed(0)
+    network = Network(data.spec.input, data.spec.target, GRU, hidden_size=4).eval()
+    base = base_of(Forecasting(network, data.spec), data)
+    assert base is not None
+    steps, history = Steps.of(data), Past.of(base, data)
+    _, content = convert(network, torch.zeros_like(steps.cut(3, 5)), format, base)
+    assert check(serve(content, format), network, steps, 6, history).holds
+    base.linear = replace(base.linear, constant=base.linear.constant + 0.01)  # of the run, and not of the file
+    assert not check(serve(content, format), network, steps, 6, history).holds

@@ -99,6 +99,25 @@ class Layout:
         """The linear part."""
         return Linear.from_plain(self.linear) if self.linear else None
 
+    @cached_property
+    def base_map(self) -> Linear | None:
+        """The base as a linear map of scaled values, whichever it is; ``None`` where there is none.
+
+        What :meth:`cut` adds is the same, without products where there need be none.
+        """
+        if self.base in ("none", "linear"):
+            return self.ridge if self.base == "linear" else None
+        order = {"persistence": 1, "mean": self.averaged, "seasonal_naive": self.season}[self.base]
+        weights = np.zeros((self.horizon, order, len(self.of.target)))
+        if self.base == "mean":
+            weights[:] = 1 / order
+        else:
+            for step in range(self.horizon):
+                weights[step, order - 1 - step % order] = 1
+        return Linear(
+            np.zeros((self.horizon, weights.shape[2])), weights, np.zeros((self.horizon, 0, weights.shape[2]))
+        )
+
     @property
     def said(self) -> int:
         """Steps ahead that the network puts out at once."""

@@ -81,10 +81,16 @@ class Linear:
         """
         lags = at[:, None] - np.arange(self.order)
         z = other_features(exact, at, times, columns, horizon, self.calendar, self.covariates)
-        found = np.empty((len(exact), len(at), horizon, self.constant.shape[1]))
+        return self.of(exact[:, lags, : self.constant.shape[1]], z)
+
+    def of(self, lags: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """``(batch, time, horizon, targets)`` of ``(batch, time, order, targets)`` values, the latest first, and of
+        ``(batch, time, features)`` what else it reads.
+        """
+        found = np.empty((*lags.shape[:2], *self.constant.shape))
         for target in range(found.shape[-1]):
-            found[..., target] = exact[:, lags, target] @ self.weights[..., target].T
-            found[..., target] += z @ self.others[..., target].T + self.constant[:, target]
+            found[..., target] = lags[..., target] @ self.weights[..., target].T
+            found[..., target] += others @ self.others[..., target].T + self.constant[:, target]
         return found
 
     def plain(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
+from rnnlab.runs.export.base import History, base_of
 from rnnlab.runs.export.check import Steps, Verdict, check
 from rnnlab.runs.export.formats import OPSET, convert, input_names, output_names, serve
 from rnnlab.runs.export.portable import Portable
@@ -50,8 +51,10 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
         )
     steps = Steps.of(run.data)
     # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
-    portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format)
-    verdict = check(serve(content, target.format), network, steps, run.data.spec.length)
+    base = base_of(run.task, run.data)
+    portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format, base)
+    history = None if base is None else History.of(base, run.data)
+    verdict = check(serve(content, target.format), network, steps, run.data.spec.length, history)
     if not verdict.holds:
         raise RunFailed(
             f"the exported file is not the run: it differs by {verdict.relative:.1e} of the largest value, where "
@@ -107,7 +110,8 @@ def versions(format: str) -> dict[str, Any]:
 def _inputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
     spec = run.data.spec.input
     tokens = spec.vocabulary is not None
-    first, second, *states = input_names(portable)
+    first, second, *others = input_names(portable)
+    states, of_base = others[: len(portable.starts)], others[len(portable.starts) :]
     described: list[dict[str, Any]] = [
         {
             "name": first,
@@ -135,6 +139,15 @@ def _inputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
                 "next": after,
             }
         )
+    base = portable.base
+    for name in of_base:
+        assert base is not None
+        before = base.linear.order - 1
+        of_values = name == "values"
+        meaning = f"the scaled targets of these steps and of the {before} before" if of_values else "see preprocessing"
+        time = (f"time + {before}" if before else "time") if of_values else "time"
+        size = base.linear.weights.shape[2] if of_values else len(base.others)
+        described.append({"name": name, "dtype": "float32", "shape": ["batch", time, size], "meaning": meaning})
     return described
 
 
@@ -144,12 +157,13 @@ def _outputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
     size = network.readout.out_features
     read = " and ".join(POOLED.get(network.readout_kind, (network.readout_kind,)))
     first, *states = output_names(portable)
+    added = "" if portable.base is None else ", what they are added to included: whole forecasts of scaled values"
     described: list[dict[str, Any]] = [
         {
             "name": first,
             "dtype": "float32",
             "shape": ["batch", "time", size] if every else ["batch", size],
-            "meaning": "of every step" if every else f"of the sequence ({read} of its valid steps)",
+            "meaning": f"of every step{added}" if every else f"of the sequence ({read} of its valid steps)",
         }
     ]
     for name, start, layer in zip(states, portable.starts, portable.layers, strict=True):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.network import Network
+from rnnlab.runs.export.base import History
 from rnnlab.runs.export.formats import Served
 from rnnlab.runs.export.step_graph import parts
 from rnnlab.runs.trainer import one_thread
@@ -105,7 +106,7 @@ def sizes(length: int) -> list[tuple[int, int]]:
     return [(1, 1), (1, longest), (2, 2), (3, longest + 1), (32, longest)]
 
 
-def check(served: Served, network: Network, steps: Steps, length: int) -> Verdict:
+def check(served: Served, network: Network, steps: Steps, length: int, history: History | None = None) -> Verdict:
     """Runs a file and its network at several sizes.
 
     Args:
@@ -113,38 +114,54 @@ def check(served: Served, network: Network, steps: Steps, length: int) -> Verdic
         network: in evaluation mode.
         steps: to make inputs of.
         length: of the data's sequences.
+        history: what the network's output is added to, and values for it to read.
     """
     exact = copy.deepcopy(network).double()
     with one_thread():
-        return Verdict([_try(served, network, exact, steps, *size) for size in sizes(length)])
+        return Verdict([_try(served, network, exact, steps, history, *size) for size in sizes(length)])
 
 
-Call = tuple[Tensor, Tensor]
-"""``(batch, time, …)`` inputs and ``(batch,)`` lengths."""
+Call = tuple[Tensor, Tensor, Sequence[Tensor]]
+"""``(batch, time, …)`` inputs, ``(batch,)`` lengths, and what the base reads."""
 
 
 @torch.no_grad()
-def _try(served: Served, network: Network, exact: Network, steps: Steps, batch: int, time: int) -> Case:
+def _try(
+    served: Served, network: Network, exact: Network, steps: Steps, history: History | None, batch: int, time: int
+) -> Case:
     inputs = steps.cut(batch, time)
     lengths = torch.linspace(time, 1, batch).round().long()
-    calls = [[(inputs, lengths)]]
+    past = [] if history is None else history.cut(batch, time)
+    calls: list[list[Call]] = [[(inputs, lengths, past)]]
     if time > 1 and network.streams:
-        calls.append([(chunk, torch.full((batch,), chunk.shape[1])) for chunk in inputs.tensor_split(2, 1)])
-    found = [_compare(served, network, exact, each) for each in calls]
+        half = -(-time // 2)
+        calls.append([
+            (
+                inputs[:, start:end],
+                torch.full((batch,), end - start),
+                [] if history is None else history.part(past, start, end),
+            )
+            for start, end in ((0, half), (half, time))
+        ])  # fmt: skip
+    found = [_compare(served, network, exact, history, each) for each in calls]
     absolute, relative, rounding = (max(each) for each in zip(*found, strict=True))
-    return Case(batch, time, absolute, relative, rounding, _seconds(served, network, inputs))
+    return Case(batch, time, absolute, relative, rounding, _seconds(served, network, inputs, past))
 
 
-def _compare(served: Served, network: Network, exact: Network, calls: Sequence[Call]) -> tuple[float, float, float]:
+def _compare(
+    served: Served, network: Network, exact: Network, history: History | None, calls: Sequence[Call]
+) -> tuple[float, float, float]:
     """The largest error, absolute and relative, and the run's own rounding, over calls that hand on their states."""
-    (inputs, _), *_ = calls
+    (inputs, *_), *_ = calls
     own, double = (tuple(net.initial_state(len(inputs))) if net.streams else None for net in (network, exact))
     state = _tensors(own)
     absolute = relative = rounding = 0.0
-    for chunk, lengths in calls:
-        output, *state = served(chunk, lengths, state)
+    for chunk, lengths, past in calls:
+        output, *state = served(chunk, lengths, state, past)
         expected, own = network(chunk, own, lengths)
         precise, double = exact(chunk.double() if chunk.is_floating_point() else chunk, double, lengths)
+        if history is not None:
+            expected, precise = (history.added(each, past) for each in (expected, precise))
         triples = zip([output, *state], [expected, *_tensors(own)], [precise, *_tensors(double)], strict=True)
         for ours, theirs, truth in triples:
             scale = max(float(theirs.abs().max()), TINY)
@@ -161,12 +178,12 @@ def _tensors(states: Sequence[State] | None) -> list[Tensor]:
     return [part for state in states or () for part in parts(state)]
 
 
-def _seconds(served: Served, network: Network, inputs: Tensor) -> tuple[float, float]:
+def _seconds(served: Served, network: Network, inputs: Tensor, past: Sequence[Tensor]) -> tuple[float, float]:
     """The median of a call of each, turn by turn."""
     batch, steps = inputs.shape[:2]
     lengths = torch.full((batch,), steps)
     state = _tensors(tuple(network.initial_state(batch))) if network.streams else []
-    calls: list[Callable[[], Any]] = [lambda: served(inputs, lengths, state), lambda: network(inputs)]
+    calls: list[Callable[[], Any]] = [lambda: served(inputs, lengths, state, past), lambda: network(inputs)]
     taken: list[list[float]] = [[], []]
     begun = perf_counter()
     while len(taken[0]) < 2 or perf_counter() - begun < TIMED:

@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 from rnnlab.cells.cell import Cell
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
+from rnnlab.runs.export.base import Base
 from rnnlab.runs.export.onnx_operators import OnnxOperator, has_operator
 from rnnlab.runs.export.over_time import OverTime
 from rnnlab.runs.export.portable import Portable
@@ -25,13 +26,16 @@ LARGEST = 2**31 - 2**20
 OPSET = 20
 
 
-Served = Callable[[Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, ...]]
-"""A file that is loaded, and run as a server would: of inputs, lengths and state the output and the next state."""
+Served = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, ...]]
+"""A file that is loaded, and run as a server would: of inputs, lengths, state and what the base reads the output and
+the next state.
+"""
 
 
 def input_names(portable: Portable) -> list[str]:
     """Of an ONNX file's inputs, in order."""
-    return ["inputs", "lengths", *[f"state_{number}" for number in range(len(portable.starts))]]
+    states = [f"state_{number}" for number in range(len(portable.starts))]
+    return ["inputs", "lengths", *states, *(portable.base.names if portable.base is not None else [])]
 
 
 def output_names(portable: Portable) -> list[str]:
@@ -39,20 +43,21 @@ def output_names(portable: Portable) -> list[str]:
     return ["output", *[f"next_state_{number}" for number in range(len(portable.starts))]]
 
 
-def convert(network: Network, inputs: Tensor, format: Format) -> tuple[Portable, bytes]:
+def convert(network: Network, inputs: Tensor, format: Format, base: Base | None = None) -> tuple[Portable, bytes]:
     """A network as the bytes of a file.
 
     Args:
         network: which stays as it is.
         inputs: an example, of more than one sequence and of several steps.
         format: of the file.
+        base: what the network's output is added to.
 
     Raises:
         RunFailed: it cannot be converted; with what the converter says.
     """
     try:
         with _quiet():
-            portable = Portable(network, _for_onnx if format == "onnx" else OverTime)
+            portable = Portable(network, _for_onnx if format == "onnx" else OverTime, base)
             program = trace(portable, inputs)
             content = to_onnx(program, portable) if format == "onnx" else to_pt2(program)
     # a tracer, on somebody's own cell, may say anything
@@ -81,6 +86,9 @@ def trace(portable: Portable, inputs: Tensor) -> ExportedProgram:
     # at least 1: else every size would be compared with 0
     batch, time = Dim("batch", min=1), Dim("time", min=1)
     shapes: tuple[Any, ...] = ({0: batch, 1: time}, {0: batch}, tuple({0: batch} for _ in portable.starts))
+    if portable.base is not None:
+        before = portable.base.linear.order - 1
+        shapes += (tuple({0: batch, 1: time + before if name == "values" else time} for name in portable.base.names),)
     program = torch.export.export(portable, arguments, dynamic_shapes=shapes[: len(arguments)], strict=False)
     _forget_source(program)
     return program
@@ -176,8 +184,10 @@ class OnnxServed:
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.names = [each.name for each in self.session.get_inputs()]
 
-    def __call__(self, inputs: Tensor, lengths: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        given = dict(zip(("inputs", "lengths", *self.names[2:]), (inputs, lengths, *state), strict=True))
+    def __call__(
+        self, inputs: Tensor, lengths: Tensor, state: Sequence[Tensor], history: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, ...]:
+        given = dict(zip(("inputs", "lengths", *self.names[2:]), (inputs, lengths, *state, *history), strict=True))
         found = self.session.run(None, {name: given[name].numpy() for name in self.names})
         return tuple(torch.from_numpy(each) for each in found)
 
@@ -189,8 +199,12 @@ class Pt2Served:
         with _quiet():
             self.module = torch.export.load(io.BytesIO(content)).module()
 
-    def __call__(self, inputs: Tensor, lengths: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def __call__(
+        self, inputs: Tensor, lengths: Tensor, state: Sequence[Tensor], history: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, ...]:
         with torch.no_grad():
+            if history:
+                return self.module(inputs, lengths, tuple(state), tuple(history))
             return self.module(inputs, lengths, tuple(state)) if state else self.module(inputs, lengths)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state
 from rnnlab.network import Network
+from rnnlab.runs.export.base import Base
 from rnnlab.runs.export.step_graph import parts
 from rnnlab.shapes import Inputs, Lengths
 
@@ -24,10 +25,12 @@ class Portable(nn.Module):
     Args:
         network: which stays as it is.
         exchange: makes of a cell, in evaluation mode, one that stands for it.
+        base: what its output is added to.
     """
 
-    def __init__(self, network: Network, exchange: Callable[[Cell[Any]], Cell[Any]]) -> None:
+    def __init__(self, network: Network, exchange: Callable[[Cell[Any]], Cell[Any]], base: Base | None = None) -> None:
         super().__init__()
+        self.base = base
         # without gradients, for which a converter would keep sizes of every step, and fail at it
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         starts = [map_state(lambda part: part[0].detach().clone(), each) for each in network.initial_state(1)]
@@ -49,16 +52,19 @@ class Portable(nn.Module):
             for number, tensor in enumerate(tensors):
                 self.register_buffer(f"start_{number}", tensor)
 
-    def forward(self, inputs: Inputs, lengths: Lengths, state: tuple[Tensor, ...] = ()) -> tuple[Tensor, ...]:
+    def forward(
+        self, inputs: Inputs, lengths: Lengths, state: tuple[Tensor, ...] = (), history: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, ...]:
         """Predicts.
 
         Args:
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             lengths: ``(batch,)`` valid steps of each sequence.
             state: the tensors ``(batch, …)`` of all layers' states, in order.
+            history: what the base reads, see :class:`rnnlab.runs.export.base.Base`.
 
         Returns:
-            The output, as the network gives it, and the tensors of the next state.
+            The output, as the network gives it or added to its base, and the tensors of the next state.
         """
         if not self.streams:
             starts = [getattr(self, f"start_{number}") for number in range(self._tensors)]
@@ -67,15 +73,18 @@ class Portable(nn.Module):
         states = [tuple(next(tensors) for _ in range(size)) for size in self._sizes]
         each = [parts[0] if alone else parts for parts, alone in zip(states, self._alone, strict=True)]
         hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
+        output = self.network.read(hidden, self.network.read_lengths(lengths))
         return (
-            self.network.read(hidden, self.network.read_lengths(lengths)),
+            output if self.base is None else self.base(output, *history),
             *[part for state in after for part in parts(state)],
         )
 
     def example(self, inputs: Tensor) -> tuple[Any, ...]:
-        """Arguments of ``forward``: these inputs, the first sequence full, the others a step shorter."""
+        """Arguments of ``forward``: these inputs, the first sequence full, the others a step shorter, and zeros."""
         batch, time = inputs.shape[:2]
         lengths = torch.full((batch,), time - 1)
         lengths[0] = time
         state = tuple(start.expand(batch, *start.shape).clone() for start in self.starts)
+        if self.base is not None:
+            return (inputs, lengths, state, self.base.zeros(batch, time))
         return (inputs, lengths, state) if self.streams else (inputs, lengths)

@@ -3,6 +3,7 @@
 from functools import singledispatch
 from typing import Any
 
+from rnnlab.data.layout import Layout
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.data.text import Text
@@ -96,10 +97,29 @@ def _(data: SeriesData) -> dict[str, Any]:
         ],
         "window_scaling": layout.window_scaling,
         "spread": list(layout.spread),
+        **_read_by_the_base(layout),
         "rule": "a step's features in the order of names, where +n is n steps later, and the calendar that of the "
         "next step; a column is (x - shift) / scale of its series, after the natural logarithm where it is in log; a "
         f"missing value is the one before, or 0 where there is none{scaling[layout.window_scaling]}",
     }
+
+
+def _read_by_the_base(layout: Layout) -> dict[str, Any]:
+    """How the inputs ``values`` and ``others`` of a file are made."""
+    linear = layout.base_map
+    if linear is None:
+        return {}
+    found = {"values": "(x - shift) / scale of each target; before a series begins its first value stands"}
+    if linear.others.shape[1]:
+        columns = layout.of
+        known = [f"{name} +{step}" for step in range(1, 1 + layout.horizon) for name in columns.known]
+        found["others"] = (
+            "of the next step, for each cycle of others_calendar, sin and cos of its angle, then of twice it"
+        )
+        found["others"] += "; then others_columns, scaled, where +n is n steps later" * linear.covariates
+        of_columns = [*columns.past, *known] if linear.covariates else []
+        return found | {"others_calendar": list(linear.calendar), "others_columns": of_columns}
+    return found
 
 
 @singledispatch
@@ -133,20 +153,14 @@ def _(task: Forecasting, data: SequenceData) -> dict[str, Any]:
     found = {"kind": "values", "names": _names(task), "unit": spec.unit, **_distribution(task.distribution)}
     if not isinstance(data, SeriesData):
         return found | _units(spec.scaling)
-    layout, value = data.layout, "output"
-    if layout.base != "none":
-        found["residual_of"] = layout.base
-        found["divisor"] = list(layout.divisor)
-        value = f"(output * divisor + what {layout.base} forecasts, scaled)"
-    if layout.ridge is not None:
-        found["linear"] = dict(layout.linear) | {
-            "layout": "weights of a step ahead: of the scaled value of now and those before; others: two harmonics "
-            "of each cycle of the calendar (sin, cos, sin of twice the angle, its cos) of the next step, then past "
-            "columns of now, then known columns of each step ahead; before a series begins its first value stands",
-        }
+    layout, linear = data.layout, data.layout.base_map
+    if linear is not None:
+        found |= {"added_to": layout.base, "linear": linear.chosen or None}
+        if isinstance(task.distribution, Gaussian):
+            found["layout"] = "the means of all values, then their deviations, which are times scale in units"
     exponential = ", then its exponential" if spec.scaling.log else ""
     where = "of its column and series in preprocessing"
-    return found | {"rule": f"value = {value} * scale + shift {where}{exponential}"}
+    return found | {"rule": f"value = output * scale + shift {where}{exponential}"}
 
 
 def _names(task: Task) -> list[str]:
