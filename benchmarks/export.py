@@ -21,10 +21,10 @@ def measure(quick: bool = False) -> Result:
 
     from rnnlab.cells.cell import Cell
     from rnnlab.network import Network
-    from rnnlab.runs.export.check import Steps, check
-    from rnnlab.runs.export.formats import convert, serve
-    from rnnlab.runs.export.step_graph import parts
     from rnnlab.spec import InputSpec, TargetSpec
+    from rnnlab.use.export.check import Steps, check
+    from rnnlab.use.export.formats import convert, serve
+    from rnnlab.use.export.step_graph import parts
 
     torch.set_num_threads(1)
     rows: list[list[str]] = []

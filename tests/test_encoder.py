@@ -11,8 +11,8 @@ from rnnlab.cells.lstm import LSTM
 from rnnlab.encoder import Convolutions, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.runs.stepper import Stepper
 from rnnlab.spec import InputSpec, TargetSpec
+from rnnlab.use.stepper import Stepper
 
 LENGTHS = torch.tensor([20, 7, 1, 13])
 CLASS, VALUES = TargetSpec("class", 3), TargetSpec("values", 2)

@@ -17,9 +17,9 @@ from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Member, Together, check_alike, evaluate_together, in_patches, join, load
 from rnnlab.runs.execution import Outcome, execute
-from rnnlab.runs.trained import open_runs
 from rnnlab.tasks.distribution import Gaussian
 from rnnlab.tasks.task import mean_probability
+from rnnlab.use.trained import open_runs
 
 Train = Callable[..., Outcome]
 

@@ -27,14 +27,14 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, execute
-from rnnlab.runs.export import artifact, target
-from rnnlab.runs.export.check import Steps, Verdict, check
-from rnnlab.runs.export.formats import convert, serve
-from rnnlab.runs.export.over_time import OverTime
-from rnnlab.runs.export.portable import Portable
-from rnnlab.runs.export.step_graph import StepGraph, parts
 from rnnlab.shapes import Hidden, PositiveInt, Step
 from rnnlab.spec import InputSpec, TargetSpec
+from rnnlab.use.export import artifact, target
+from rnnlab.use.export.check import Steps, Verdict, check
+from rnnlab.use.export.formats import convert, serve
+from rnnlab.use.export.over_time import OverTime
+from rnnlab.use.export.portable import Portable
+from rnnlab.use.export.step_graph import StepGraph, parts
 
 Train = Callable[..., Outcome]
 MODELS = choices("model")

@@ -20,7 +20,7 @@ from rnnlab.files.frequency import Frequency, find_frequency
 from rnnlab.files.panel import Columns, Panel, arrange
 from rnnlab.files.table import read
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.trained import load
+from rnnlab.use.trained import load
 
 Train = Callable[..., Outcome]
 TIMED = Columns(["y"], time="t")

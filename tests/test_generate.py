@@ -17,8 +17,8 @@ from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
-from rnnlab.runs.generation import Writer, shares
-from rnnlab.runs.trained import TrainedRun
+from rnnlab.use.generation import Writer, shares
+from rnnlab.use.trained import TrainedRun
 
 Runs = Callable[..., Path]
 TEXT = "The cat sat on the mat, and the dog (a small one) sat beside it.\nWho sat? They did; all of them: two!\n" * 6

@@ -35,16 +35,16 @@ from rnnlab.instruments.saliency import Saliency, gradients, integrated_gradient
 from rnnlab.instruments.subject import Subject, walk
 from rnnlab.instruments.worst_examples import WorstExamples
 from rnnlab.network import Network
-from rnnlab.runs import inspection, inspection_page
 from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.inspection import Inspected, Question, catalogue, instruments_for, look, open_subject
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.regression import Regression
 from rnnlab.tasks.task import Task
+from rnnlab.use import inspection, inspection_page
+from rnnlab.use.inspection import Inspected, Question, catalogue, instruments_for, look, open_subject
 
 Train = Callable[..., Outcome]
 TASKS: dict[str, Any] = {

@@ -16,10 +16,10 @@ from rnnlab.data.given import GivenData, GivenSeries, given_data
 from rnnlab.data.sine import Sine
 from rnnlab.data.text import Text
 from rnnlab.errors import InputError
-from rnnlab.runs import inspection
-from rnnlab.runs.inspection import Inspected, OwnFile, Question, catalogue, open_subject
 from rnnlab.runs.trainer import find_device
 from rnnlab.spec import IGNORED
+from rnnlab.use import inspection
+from rnnlab.use.inspection import Inspected, OwnFile, Question, catalogue, open_subject
 
 Train = Callable[..., Any]
 

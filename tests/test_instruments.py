@@ -46,12 +46,12 @@ from rnnlab.instruments.spectrum import Spectrum, radius
 from rnnlab.instruments.style import short
 from rnnlab.instruments.subject import Subject, history_of
 from rnnlab.network import Network
-from rnnlab.runs.inspection import catalogue
 from rnnlab.spec import DataSpec, Scaling
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.task import Task
+from rnnlab.use.inspection import catalogue
 
 CONF = Path(__file__).parents[1] / "conf" / "instruments"
 ALL = (LossCurves, AccuracyCurves, ScoreByLength, Forecast, ConfusionMatrix, HiddenStates, GradientFlow, Spectrum)

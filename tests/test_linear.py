@@ -18,12 +18,12 @@ from rnnlab.data.linear import other_features
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.runs.export.base import History as Past
-from rnnlab.runs.export.base import base_of
-from rnnlab.runs.export.check import Steps, check
-from rnnlab.runs.export.formats import convert, serve
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.use.export.base import History as Past
+from rnnlab.use.export.base import base_of
+from rnnlab.use.export.check import Steps, check
+from rnnlab.use.export.formats import convert, serve
 
 AUTO: dict[str, Any] = {"length": None, "log": None, "window_scaling": None, "linear": None, "calendar": None}
 

@@ -18,11 +18,11 @@ import yaml
 from rnnlab.commands.report import main, print_leaderboard
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
-from rnnlab.runs.members import best_seeds
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs, is_sweep
 from rnnlab.runs.statistics import estimate, holm, incomplete_beta, paired, t_quantile, t_two_sided
 from rnnlab.store import files
+from rnnlab.use.members import best_seeds
 
 Make = Callable[..., Path]
 

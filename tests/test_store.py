@@ -261,10 +261,10 @@ def test_no_other_verb_writes_through_a_link(
     verb: Any, name: str, arguments: tuple[str, ...], trained: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("rnnlab.runs.export.artifact.convert", lambda *_: (None, b"a file"))
-    monkeypatch.setattr("rnnlab.runs.export.artifact.serve", lambda *_: None)
-    monkeypatch.setattr("rnnlab.runs.export.artifact.check", lambda *_: SimpleNamespace(holds=True))
-    monkeypatch.setattr("rnnlab.runs.export.artifact.describe", lambda *_: {})
+    monkeypatch.setattr("rnnlab.use.export.artifact.convert", lambda *_: (None, b"a file"))
+    monkeypatch.setattr("rnnlab.use.export.artifact.serve", lambda *_: None)
+    monkeypatch.setattr("rnnlab.use.export.artifact.check", lambda *_: SimpleNamespace(holds=True))
+    monkeypatch.setattr("rnnlab.use.export.artifact.describe", lambda *_: {})
     run = shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (run / name).symlink_to(tmp_path / "mine")

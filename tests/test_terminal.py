@@ -23,9 +23,9 @@ from rnnlab.commands import train as train_command
 from rnnlab.instruments.console import console
 from rnnlab.runs import prediction
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.members import members
 from rnnlab.runs.records import is_sweep
 from rnnlab.shell import readable_streams, short_temporary_directory
+from rnnlab.use.members import members
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
@@ -105,7 +105,7 @@ def test_a_full_disk_and_one_that_may_not_be_written(
     assert predict_command.main([str(path), "--output", str(output)]) == 1
     assert capsys.readouterr().err == f"rnnlab: failed: --output {output} cannot be written: No space left on device\n"
     assert [file.name for file in tmp_path.iterdir()] == ["run0"]
-    monkeypatch.setattr("rnnlab.runs.export.artifact.replace_all", full_disk)
+    monkeypatch.setattr("rnnlab.use.export.artifact.replace_all", full_disk)
     assert export_command.main([str(path), "--format", "pt2"]) == 1
     assert capsys.readouterr().err == "rnnlab: failed: some/file: No space left on device\n"
     assert members([str(path)])[0].path == path

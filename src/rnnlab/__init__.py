@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rnnlab.network import Network as Network
     from rnnlab.results import Run as Run
     from rnnlab.results import Sweep as Sweep
-    from rnnlab.runs.trained import load as load
+    from rnnlab.use.trained import load as load
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ _NAMES = {
     **dict.fromkeys(("DataSpec", "InputSpec", "TargetSpec"), "rnnlab.spec"),
     "Cell": "rnnlab.cells.cell",
     "Network": "rnnlab.network",
-    "load": "rnnlab.runs.trained",
+    "load": "rnnlab.use.trained",
 }
 
 

@@ -19,7 +19,7 @@ from rnnlab.store.status import Status
 if TYPE_CHECKING:  # they import torch
     from torch import nn
 
-    from rnnlab.runs.trained import TrainedRun
+    from rnnlab.use.trained import TrainedRun
 
 
 class Run:
@@ -90,7 +90,7 @@ class Run:
     @cached_property
     def trained(self) -> "TrainedRun":
         """The run with its best weights, as :func:`rnnlab.load` opens it."""
-        from rnnlab.runs.trained import load
+        from rnnlab.use.trained import load
 
         return load(self.path)
 
@@ -100,7 +100,7 @@ class Run:
         return self.trained.task.network
 
     def predict(self, x: Any, **options: Any) -> pl.DataFrame:
-        """What the run says of new data; see :meth:`rnnlab.runs.trained.TrainedRun.predict`."""
+        """What the run says of new data; see :meth:`rnnlab.use.trained.TrainedRun.predict`."""
         return self.trained.predict(x, **options)
 
     def __repr__(self) -> str:
@@ -216,7 +216,7 @@ class Sweep:
     @cached_property
     def trained(self) -> "TrainedRun":
         """The seeds of the best configuration, which predict together."""
-        from rnnlab.runs.trained import load
+        from rnnlab.use.trained import load
 
         return load(self.path)
 

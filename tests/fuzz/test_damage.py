@@ -115,8 +115,8 @@ def test_every_verb_says_in_a_line_what_is_damaged(
     verb: str, runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # what these do with a run that can be read takes long, and is tested elsewhere
-    monkeypatch.setattr("rnnlab.runs.export.artifact.export", refuse)
-    monkeypatch.setattr("rnnlab.runs.inspection._measure", lambda *_: ("left out", None))
+    monkeypatch.setattr("rnnlab.use.export.artifact.export", refuse)
+    monkeypatch.setattr("rnnlab.use.inspection._measure", lambda *_: ("left out", None))
     source = runs["text" if verb == "generate" else "sine"]
     if verb == "resume":
         source = Path(shutil.copytree(source, tmp_path / "stopped"))  # other tests use the same run

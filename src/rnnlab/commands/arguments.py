@@ -6,7 +6,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -56,6 +56,28 @@ def add_device(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, or auto: a GPU where there is one"
     )
+
+
+def add_runs(options: argparse.ArgumentParser) -> None:
+    """Adds the runs and the overrides, in any order."""
+    options.add_argument(
+        "arguments",
+        metavar="RUN|key=value",
+        nargs="+",
+        help="a run directory, several, or a sweep's; and what is to be other than in the run's config, such as "
+        "data.noise=0.2 or trainer=cpu",
+    )
+
+
+def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
+    overrides = [each for each in arguments if "=" in each and not os.path.exists(each)]
+    return [each for each in arguments if each not in overrides], overrides
+
+
+def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """What may be built and opened: what the user allows, and a connection for the data where he types so himself."""
+    return [*allow, *(key for each in overrides if (key := each.partition("=")[0].lstrip("+")) == "data.download")]
 
 
 def guarded(action: Callable[[], int]) -> int:

@@ -1,19 +1,26 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
-import os
 import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
+from rnnlab.commands.arguments import (
+    add_allow,
+    add_runs,
+    guarded,
+    load_execution,
+    parser,
+    places_and_overrides,
+    trusting,
+)
+from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
-from rnnlab.runs.members import members as members
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store import json_text
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
+from rnnlab.use.members import members
 
 
 def main(arguments: list[str]) -> int:
@@ -31,23 +38,6 @@ def main(arguments: list[str]) -> int:
     given = options.parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
     return guarded(lambda: evaluate(places, overrides, given.allow, given.device))
-
-
-def add_runs(options: ArgumentParser) -> None:
-    """Adds the runs and the overrides, in any order."""
-    options.add_argument(
-        "arguments",
-        metavar="RUN|key=value",
-        nargs="+",
-        help="a run directory, several, or a sweep's; and what is to be other than in the run's config, such as "
-        "data.noise=0.2 or trainer=cpu",
-    )
-
-
-def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
-    overrides = [each for each in arguments if "=" in each and not os.path.exists(each)]
-    return [each for each in arguments if each not in overrides], overrides
 
 
 def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], device: str | None = None) -> int:
@@ -102,71 +92,3 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
         return 0
     print(f"kept in {shown_path(file.absolute())}")
     return 0
-
-
-def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """What may be built and opened: what the user allows, and a connection for the data where he types so himself."""
-    return [*allow, *(key for each in overrides if (key := each.partition("=")[0].lstrip("+")) == "data.download")]
-
-
-def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """A run's config with some of it changed, in Hydra's notation: ``key=value``, ``group=choice``, ``+key=value``.
-
-    Raises:
-        InputError: a key that the config does not have, or no such choice.
-    """
-    if not overrides:
-        return config
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf, open_dict
-
-    from rnnlab.commands.composition import COMPOSITION_ERRORS, create_hydra, explain, plain, run_mode
-    from rnnlab.commands.overrides import read, refuse_what_changes_nothing
-
-    hydra = create_hydra()
-    changed = OmegaConf.create(without_interpolations(config))
-    OmegaConf.set_struct(changed, True)
-    try:
-        loader = hydra.config_loader
-        overrides = read(hydra, overrides)
-        parser = OverridesParser.create(loader)
-        refuse_what_changes_nothing(changed, parser, overrides)
-        for each in parser.parse_overrides(overrides):
-            key, line = each.key_or_group, each.input_line or ""
-            if each.is_sweep_override() or each.is_delete():
-                raise InputError(f"{line}: one value a key is taken here")
-            if loader.list_groups("") and key in loader.list_groups(""):
-                composed = loader.load_configuration("train", [line], run_mode())
-                with open_dict(changed):
-                    changed[key] = plain(composed)[key]
-            elif (
-                each.is_add() or each.is_force_add() or OmegaConf.select(changed, key, default=_MISSING) is not _MISSING
-            ):
-                with open_dict(changed):
-                    OmegaConf.update(changed, key, each.value(), force_add=True)
-            else:
-                raise InputError(f"{line}: unknown key{_nearest(key, config)}")
-    except COMPOSITION_ERRORS as error:
-        raise explain(error, hydra, overrides) from None
-    return plain(changed)
-
-
-def without_interpolations(node: Any) -> Any:
-    """A run's config with every ``${`` taken literally: it was resolved when it was written, and what stands in a
-    directory asks for no environment variable.
-    """
-    if isinstance(node, dict):
-        return {name: without_interpolations(value) for name, value in node.items()}
-    if isinstance(node, list):
-        return [without_interpolations(value) for value in node]
-    return node.replace("${", "\\${") if isinstance(node, str) else node
-
-
-_MISSING = object()
-
-
-def _nearest(key: str, config: dict[str, Any]) -> str:
-    from rnnlab.commands.composition import flat_keys
-    from rnnlab.errors import nearest
-
-    return nearest(key, flat_keys(config))

@@ -3,11 +3,11 @@
 import sys
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
-from rnnlab.commands.evaluate import members
 from rnnlab.errors import visible
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.export.target import choose_target
 from rnnlab.shell import shown_path
+from rnnlab.use.export.target import choose_target
+from rnnlab.use.members import members
 
 
 def main(arguments: list[str]) -> int:
@@ -42,8 +42,8 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
     from rnnlab.commands.outcome import export_table
     from rnnlab.instruments.console import console
     from rnnlab.runs.ensemble import Member, load
-    from rnnlab.runs.export.artifact import export as export_run
-    from rnnlab.runs.export.artifact import versions
+    from rnnlab.use.export.artifact import export as export_run
+    from rnnlab.use.export.artifact import versions
 
     (run,) = load([Member(directory, directory.config)], allow)
     verdict = export_run(run, directory, target)

@@ -37,7 +37,7 @@ def generate(given: Namespace) -> int:
         InputError: it is no run of a language model, or an option makes no sense.
     """
     load_execution()
-    from rnnlab.runs.trained import load
+    from rnnlab.use.trained import load
 
     model = load(given.runs, given.allow, given.device)
     model.choose_threads(given.samples)

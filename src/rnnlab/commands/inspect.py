@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser
-from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, trusting
+from rnnlab.commands.arguments import (
+    add_allow,
+    add_device,
+    add_format,
+    add_runs,
+    guarded,
+    load_execution,
+    parser,
+    places_and_overrides,
+    trusting,
+)
+from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import compare as boards_of
 from rnnlab.runs.directory import RunDirectory
@@ -98,8 +108,8 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     configs = [override(run.config, overrides) for _, run in runs]
     load_execution()
     from rnnlab.instruments.console import console
-    from rnnlab.runs.inspection import Inspected, OwnFile, Question, compare, look
-    from rnnlab.runs.inspection_page import PAGE, check_folder, render, write
+    from rnnlab.use.inspection import Inspected, OwnFile, Question, compare, look
+    from rnnlab.use.inspection_page import PAGE, check_folder, render, write
 
     check_folder(folder.absolute(), options.force)
     file = None if options.input is None else OwnFile(options.input, options.format)

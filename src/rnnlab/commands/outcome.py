@@ -11,9 +11,9 @@ from rnnlab.commands.verdict import print_verdict
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.export.check import Case
 from rnnlab.shell import pasted, shown_path
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
+from rnnlab.use.export.check import Case
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -11,15 +11,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnlab.commands.arguments import add_allow, add_device, add_format, guarded, load_execution, parser
-from rnnlab.commands.evaluate import add_runs, override, places_and_overrides, trusting
+from rnnlab.commands.arguments import (
+    add_allow,
+    add_device,
+    add_format,
+    add_runs,
+    guarded,
+    load_execution,
+    parser,
+    places_and_overrides,
+    trusting,
+)
+from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.members import members
 from rnnlab.shell import pasted, shown_path
+from rnnlab.use.members import members
 
 if TYPE_CHECKING:
-    from rnnlab.runs.trained import TrainedRun
+    from rnnlab.use.trained import TrainedRun
 
 
 def main(arguments: list[str]) -> int:
@@ -68,7 +78,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
             print(f"{shown_path(run.path)} is {run.status.state}: its best weights so far predict", file=sys.stderr)
     load_execution()
     from rnnlab.runs.ensemble import Member
-    from rnnlab.runs.trained import open_runs
+    from rnnlab.use.trained import open_runs
 
     write = _output(given)
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
@@ -115,7 +125,7 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
     configs = [override(run.config, overrides) for run in runs]
     load_execution()
     from rnnlab.runs.ensemble import Member, join, load
-    from rnnlab.runs.prediction import predictions
+    from rnnlab.use.prediction import predictions
 
     write = _output(given)
     loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], trusting(given.allow, overrides))
@@ -125,7 +135,7 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
 
 def _output(given: Namespace) -> Any:
     """What takes the tables; a file that cannot be written is refused before anything is computed."""
-    from rnnlab.runs.prediction import check_output, show, write
+    from rnnlab.use.prediction import check_output, show, write
 
     if given.output == "-":
         return show

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.network import Network
-from rnnlab.runs.export.base import History
-from rnnlab.runs.export.formats import Served
-from rnnlab.runs.export.step_graph import parts
 from rnnlab.runs.trainer import one_thread
 from rnnlab.shapes import Inputs, State
 from rnnlab.spec import valid_steps
+from rnnlab.use.export.base import History
+from rnnlab.use.export.formats import Served
+from rnnlab.use.export.step_graph import parts
 
 LIMIT = 1e-5
 """Of the error relative to the largest value. Where the run's own rounding, as double precision shows it, is more than

@@ -13,9 +13,9 @@ from rnnlab.errors import InputError
 from rnnlab.instruments.instrument import Entry, Table
 from rnnlab.instruments.style import short
 from rnnlab.runs import page as report
-from rnnlab.runs.inspection import Inspection, Shown
 from rnnlab.store import json_text
 from rnnlab.store.files import remove, replace
+from rnnlab.use.inspection import Inspection, Shown
 
 PAGE, NUMBERS = "index.html", "inspect.json"
 NUMBERS_BYTES = 64 * 2**20

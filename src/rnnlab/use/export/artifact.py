@@ -14,15 +14,15 @@ from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
-from rnnlab.runs.export.base import History, base_of
-from rnnlab.runs.export.check import Steps, Verdict, check
-from rnnlab.runs.export.formats import OPSET, convert, input_names, output_names, serve
-from rnnlab.runs.export.portable import Portable
-from rnnlab.runs.export.processing import postprocessing, preprocessing
-from rnnlab.runs.export.target import PACKAGES, Target
 from rnnlab.store import json_text
 from rnnlab.store.files import replace_all
 from rnnlab.store.times import now
+from rnnlab.use.export.base import History, base_of
+from rnnlab.use.export.check import Steps, Verdict, check
+from rnnlab.use.export.formats import OPSET, convert, input_names, output_names, serve
+from rnnlab.use.export.portable import Portable
+from rnnlab.use.export.processing import postprocessing, preprocessing
+from rnnlab.use.export.target import PACKAGES, Target
 
 EXAMPLE = (3, 5)
 """Sequences and steps by which a network is traced: neither is 1, and they differ."""

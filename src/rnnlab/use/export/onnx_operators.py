@@ -13,8 +13,8 @@ from torch.onnx import ops
 from rnnlab.cells.cell import Cell, zero_padding
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
-from rnnlab.runs.export.step_graph import parts
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
+from rnnlab.use.export.step_graph import parts
 
 ORDER: dict[type[Cell[Any]], tuple[int, ...]] = {GRU: (1, 0, 2), LSTM: (0, 3, 1, 2)}
 """Which of torch's gates stands where in ONNX: GRU z, r, h for r, z, n; LSTM i, o, f, c for i, f, g, o."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cell import Cell, zero_padding
-from rnnlab.runs.export.step_graph import StepGraph, parts
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
+from rnnlab.use.export.step_graph import StepGraph, parts
 
 
 class OverTime(Cell[Any]):

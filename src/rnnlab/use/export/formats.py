@@ -15,11 +15,11 @@ from torch.export import Dim, ExportedProgram
 from rnnlab.cells.cell import Cell
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
-from rnnlab.runs.export.base import Base
-from rnnlab.runs.export.onnx_operators import OnnxOperator, has_operator
-from rnnlab.runs.export.over_time import OverTime
-from rnnlab.runs.export.portable import Portable
-from rnnlab.runs.export.target import Format
+from rnnlab.use.export.base import Base
+from rnnlab.use.export.onnx_operators import OnnxOperator, has_operator
+from rnnlab.use.export.over_time import OverTime
+from rnnlab.use.export.portable import Portable
+from rnnlab.use.export.target import Format
 
 LARGEST = 2**31 - 2**20
 """Bytes of an ONNX file: protobuf has no larger ones."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state
 from rnnlab.network import Network
-from rnnlab.runs.export.base import Base
-from rnnlab.runs.export.step_graph import parts
 from rnnlab.shapes import Inputs, Lengths
+from rnnlab.use.export.base import Base
+from rnnlab.use.export.step_graph import parts
 
 
 class Portable(nn.Module):
@@ -61,7 +61,7 @@ class Portable(nn.Module):
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             lengths: ``(batch,)`` valid steps of each sequence.
             state: the tensors ``(batch, …)`` of all layers' states, in order.
-            history: what the base reads, see :class:`rnnlab.runs.export.base.Base`.
+            history: what the base reads, see :class:`rnnlab.use.export.base.Base`.
 
         Returns:
             The output, as the network gives it or added to its base, and the tensors of the next state.

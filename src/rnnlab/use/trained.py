@@ -24,14 +24,14 @@ from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Ensemble, Member, check_alike, check_learned, patch_of
 from rnnlab.runs.execution import build_network, prepare
-from rnnlab.runs.generation import Writer, generate
-from rnnlab.runs.members import members
-from rnnlab.runs.stepper import Stepper, StepState, each_step
 from rnnlab.runs.trainer import choose_threads, find_device
 from rnnlab.spec import DataSpec, InputSpec
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.task import Task
+from rnnlab.use.generation import Writer, generate
+from rnnlab.use.members import members
+from rnnlab.use.stepper import Stepper, StepState, each_step
 
 BATCH_SIZE = 256
 POOL = 32

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
-from rnnlab.runs.stepper import Stepper
+from rnnlab.use.stepper import Stepper
 
 BLOCK = 256
 """Random numbers that are drawn at a time."""

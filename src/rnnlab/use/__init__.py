@@ -1,0 +1,1 @@
+"""A trained run in use: it predicts, writes, is exported, and is looked into."""
