@@ -179,6 +179,7 @@ def test_rows_predict_together_seed_by_seed_and_once(train: Callable[..., Outcom
             "ensembles": {"both": ["a", "b"]}, "tuned": "no",
         }
     )  # fmt: skip
+    twice = benchmark.model_copy(update={"ensembles": {"two of a": ("a", "a")}})
     done = [(Job(row, None, 0, ()), outcome.directory) for row, outcome in runs.items()]
     said: list[str] = []
     (cell,) = run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append)
@@ -187,5 +188,8 @@ def test_rows_predict_together_seed_by_seed_and_once(train: Callable[..., Outcom
     assert cell.metrics[0]["parameters"] == sum(outcome.metrics["parameters"] for outcome in runs.values())
     assert len(said) == 1 and said[0].startswith("both seed 0: ")
     assert run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append) == (cell,) and len(said) == 1
+    seeds = [(Job("a", None, seed, ()), directory) for seed, (_, directory) in enumerate(done)]
+    (same,) = run_ensembles(twice, seeds, tmp_path / "twice.json", said.append)
+    assert same.metrics[0]["test/accuracy"] == together["test/accuracy"] and same.seeds == (0,)
     assert run_ensembles(benchmark, done[:1], tmp_path / "ensembles.json", said.append) == ()
     assert table(collect(benchmark, done, (), (cell,)))[1][2][-1] == "ours, averaged"

@@ -10,7 +10,10 @@ import pytest
 import torch
 from conftest import compose
 
+from rnnlab.data.classification import Classification
 from rnnlab.data.digits import Digits
+from rnnlab.data.labelled import LabelledFeatures
+from rnnlab.data.readers import reader_from_plain
 from rnnlab.data.sequence import SPLITS
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import read_ts
@@ -402,3 +405,27 @@ def test_a_digit_is_in_one_split_alone() -> None:
 def test_the_experiments_have_the_published_split(experiment: str) -> None:
     data = prepare(compose(f"experiment={experiment}")).data
     assert data.size("test") == {"japanese_vowels": 370, "italy_power_demand": 1029, "digits": 359}[experiment]
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "per_sequence"])
+@pytest.mark.parametrize("name", ["ucr", "digits", "classification"])
+def test_labelled_features_are_scaled_alike_in_training_and_for_new_sequences(
+    name: str, scaling: Any, tmp_path: Path
+) -> None:
+    data: LabelledFeatures = {
+        "ucr": lambda: UCR(path=str(write(tmp_path)), scaling=scaling, patch=3),
+        "digits": lambda: Digits(num_samples=40, order="rows", scaling=scaling),
+        "classification": lambda: Classification(num_samples=40, scaling=scaling),
+    }[name]()
+    raw = [
+        data.unscaled(np.random.default_rng((data.seed, 0, i)), "train", i).inputs for i in range(data.size("train"))
+    ]
+    split, again = data.split("train"), reader_from_plain(data.reader.plain())
+    for number, values in enumerate(raw):
+        served = split.batch(torch.tensor([number])).inputs[0]
+        torch.testing.assert_close(torch.from_numpy(again.array(values, "it")), served, rtol=1e-5, atol=1e-5)
+    if scaling == "standard":
+        mean, _ = data.scale
+        assert np.concatenate(raw).mean(0) == pytest.approx(mean) and data.state_dict()["moments"][0] == mean.tolist()
+    elif scaling == "per_sequence" and name == "classification":
+        assert split.batch(torch.tensor([0])).inputs.std(1, correction=0).item() == pytest.approx(1, rel=1e-4)

@@ -6,7 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from rnnlab.data.sequence import Range, Sample, SequenceData, SplitName, check_lengths, check_range
+from rnnlab.data.labelled import LabelledFeatures
+from rnnlab.data.sequence import Range, Sample, SplitName, check_lengths, check_range
 from rnnlab.data.sine import NYQUIST
 from rnnlab.errors import InputError, nearest
 from rnnlab.shapes import NonNegativeFloat, PositiveInt
@@ -23,7 +24,7 @@ MOST_CLASSES = 1000
 
 
 @dataclass(kw_only=True, eq=False)
-class Classification(SequenceData):
+class Classification(LabelledFeatures):
     """Waveforms follow each other, and the class is which ones and in which order.
 
     ::
@@ -45,6 +46,8 @@ class Classification(SequenceData):
         length: steps of the longest sequence; all lengths between are as likely.
         frequency: cycles per step, of each segment.
         noise: standard deviation of the Gaussian noise; the waveforms go from -1 to 1.
+        scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
+        moments: likewise.
 
     Raises:
         InputError: a shape is unknown or there twice, there are none, a range is
@@ -100,7 +103,7 @@ class Classification(SequenceData):
             class_frequencies=self.class_frequencies(len(names)),
         )
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         steps = rng.integers(self.min_length, self.length + 1)
         numbers = rng.integers(len(self.shapes), size=self.segments)
         low, high = self.frequency

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
+from rnnlab.data.labelled import LabelledFeatures
+from rnnlab.data.sequence import SPLITS, Sample, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.extras import need
 from rnnlab.shapes import AutoSize, Fraction, PositiveInt
@@ -16,7 +17,7 @@ SIDE, WHITE, DIGITS = 8, 16.0, 10
 
 
 @dataclass(kw_only=True, eq=False)
-class Digits(SequenceData):
+class Digits(LabelledFeatures):
     """1,797 handwritten digits of 8 × 8 pixels, as sequences; the class is the digit.
 
     ::
@@ -38,6 +39,8 @@ class Digits(SequenceData):
         permute: one and the same permutation, drawn from ``seed``, for the pixels of all digits.
         num_samples: in the three splits, at most; ``None`` for all.
         seed: of the splits and the permutation.
+        scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
+        moments: likewise.
 
     Raises:
         InputError: scikit-learn is not installed, or a split stays empty.
@@ -80,7 +83,7 @@ class Digits(SequenceData):
         there = len(self._parts[split])
         return there if self.num_samples is None else min(there, super().size(split))
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         pixels, labels = self._pictures
         number = self._parts[split][index]
         return Sample(pixels[number].reshape((-1, 1) if self.order == "pixels" else (SIDE, SIDE)), int(labels[number]))

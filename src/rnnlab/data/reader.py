@@ -412,10 +412,8 @@ class FeatureReader(StepReader):
             raise InputError(f"{place} has no step")
         values = self._filled(values, place)
         if self.own_moments:
-            deviation = values.std(0)
-            # what rounding leaves of a constant is no spread
-            still = deviation <= 1e-7 * np.abs(values).max(0)
-            values = (values - values.mean(0)) / np.where(still, 1.0, deviation)
+            mean, deviation = moments_of(values)
+            values = (values - mean) / deviation
         elif self.shift:
             values = (values - np.asarray(self.shift)) / np.asarray(self.scale)
         return values.astype(np.float32)
@@ -497,6 +495,14 @@ class FeatureReader(StepReader):
     def _patch(self, steps: list[Arrival]) -> Arrival:
         inputs = np.stack([np.asarray(arrival.inputs) for arrival in steps])
         return steps[0]._replace(inputs=patched(inputs, self.patch)[0], labels=steps[-1].labels)
+
+
+def moments_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still."""
+    deviation = values.std(0)
+    # what rounding leaves of a constant is no spread
+    still = deviation <= 1e-7 * np.abs(values).max(0)
+    return values.mean(0), np.where(still, 1.0, deviation)
 
 
 def patched(values: np.ndarray, patch: int) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.reader import FeatureReader, patched
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
+from rnnlab.data.sequence import SPLITS, Sample, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
@@ -25,7 +26,7 @@ PATCHES = 64
 
 
 @dataclass(kw_only=True, eq=False)
-class UCR(SequenceData):
+class UCR(LabelledFeatures):
     """Labelled series of any length and any number of channels, with the split that they were published with.
 
     ::
@@ -54,8 +55,7 @@ class UCR(SequenceData):
         download: get a named data set that is not on this machine.
         download_path: the folder for it.
         missing: ``refuse`` missing values, or ``fill`` them with the last value before, or else the first after.
-        scaling: ``standard``, each channel by its mean and standard deviation in the training part;
-            ``per_sequence``, by those of the sequence itself; or ``none``.
+        scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
         patch: steps that the network reads at once, side by side as features. ``auto`` leaves about :data:`PATCHES` of
             the longest training sequence. The last value fills up the last patch.
         num_samples: at most so many sequences in the three splits, shared out by the fractions; ``None`` for all.
@@ -66,8 +66,7 @@ class UCR(SequenceData):
         seed: of what goes to validation.
         classes: what each class number stands for; ``None`` for what the training file has. A trained run hands in its
             own.
-        moments: mean and standard deviation of each channel; ``None`` for those of the training part. A trained run
-            hands in its own.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
         InputError: there is no such data set, a file cannot be read (with the line), or a split stays empty.
@@ -87,7 +86,6 @@ class UCR(SequenceData):
     fold: NonNegativeInt = 0
     batch_size: AutoSize = "auto"  # type: ignore[assignment]
     classes: Sequence[str] | None = None
-    moments: Sequence[Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and self.path is not None:
@@ -135,14 +133,8 @@ class UCR(SequenceData):
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: what class numbers stand for, and how channels are scaled."""
-        state: dict[str, Any] = {
-            "classes": list(self.class_names),
-            "scaling": self.scaling,
-            "patch": self.patch,
-        }
-        if self.scaling == "standard":
-            state["moments"] = [part.tolist() for part in self._scale]
-        return state
+        state = {"classes": list(self.class_names), "scaling": self.scaling, "patch": self.patch}
+        return state | super().state_dict()
 
     @cached_property
     def _parts(self) -> dict[SplitName, tuple[TsFile, np.ndarray]]:
@@ -173,15 +165,6 @@ class UCR(SequenceData):
         labels = [self.class_names.index(file.labels[i]) for i in members]
         return members[stratified_order(labels, (self.seed, len(SPLITS)))]
 
-    @cached_property
-    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each channel over all steps of the training part."""
-        if self.moments is not None:
-            mean, deviation = np.asarray(self.moments, np.float64)
-            return mean, deviation
-        file, members = self._parts["train"]
-        return _moments(np.concatenate([self._filled(file, i) for i in members.tolist()]))
-
     def _filled(self, file: TsFile, number: int) -> np.ndarray:
         values = file.sequences[number]
         missing = np.isnan(values)
@@ -206,13 +189,13 @@ class UCR(SequenceData):
         there = len(self._parts[split][1])
         return there if self.num_samples is None else min(there, super().size(split))
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         file, members = self._parts[split]
-        values = self._filled(file, int(members[index]))
-        if self.scaling != "none":
-            mean, deviation = self._scale if self.scaling == "standard" else _moments(values)
-            values = (values - mean) / deviation
-        return Sample(patched(values, self.patch), self.class_names.index(file.labels[int(members[index])]))
+        number = int(members[index])
+        return Sample(self._filled(file, number), self.class_names.index(file.labels[number]))
+
+    def as_read(self, values: np.ndarray) -> np.ndarray:
+        return patched(super().as_read(values), self.patch)
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -226,12 +209,8 @@ class UCR(SequenceData):
 
     @property
     def reader(self) -> FeatureReader:
-        standard = self.scaling == "standard"
-        shift, scale = (tuple(each.tolist()) if standard else () for each in self._scale)
         names = tuple(f"f{k}" for k in range(self._channels))
-        return FeatureReader(
-            names, self.class_names, shift, scale, self.scaling == "per_sequence", self.missing == "fill", self.patch
-        )
+        return replace(super().reader, names=names, fill=self.missing == "fill", patch=self.patch)
 
     @property
     def _channels(self) -> int:
@@ -285,11 +264,3 @@ class UCR(SequenceData):
             raise InputError(
                 f"{test.path} has sequences of {channels} channels, and {self.read['train'].path} of {self._channels}"
             )
-
-
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still."""
-    deviation = values.std(0)
-    # what rounding leaves of a constant is no spread
-    still = deviation <= 1e-7 * np.abs(values).max(0)
-    return values.mean(0), np.where(still, 1.0, deviation)

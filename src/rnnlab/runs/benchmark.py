@@ -8,6 +8,7 @@ import io
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ class Benchmark(_Strict):
         baseline: keys of ``metrics.json`` by the name of a trivial predictor.
         published: what others have.
         tables: further numbers of others, a table each.
-        ensembles: by their name, rows whose runs of one seed predict together (:mod:`rnnlab.runs.ensemble`).
+        ensembles: by their name, rows whose runs of one seed predict together (:mod:`rnnlab.runs.ensemble`); a row that
+            is named several times takes part with as many seeds.
         rivals: by their name, what of other packages is run beside ours (:mod:`rnnlab.runs.rivals`).
         target: what is to be reached.
         percent: the score is a share, shown times 100.
@@ -415,9 +417,12 @@ def run_ensembles(
     known = read_scores(kept) if benchmark.ensembles else {}
     cells: dict[tuple[str, Number | None], list[tuple[int, Mapping[str, Any]]]] = {}
     for name, rows in benchmark.ensembles.items():
-        for at, seed in dict.fromkeys((job.at, job.seed) for job, _ in done):
-            members = [runs[row, at, seed] for row in rows if (row, at, seed) in runs]
-            if len(members) < len(rows):
+        counts = Counter(rows)
+        size = max(counts.values())
+        for at, seed in dict.fromkeys((job.at, job.seed // size) for job, _ in done):
+            wanted = [(row, at, size * seed + k) for row, count in counts.items() for k in range(count)]
+            members = [runs[which] for which in wanted if which in runs]
+            if len(members) < len(wanted):
                 continue
             key = f"{name} {at} {seed}"
             if key not in known:

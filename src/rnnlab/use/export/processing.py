@@ -3,12 +3,12 @@
 from functools import singledispatch
 from typing import Any
 
+from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.layout import Layout
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.data.text import Text
 from rnnlab.data.text_classification import TextClassification
-from rnnlab.data.ucr import UCR
 from rnnlab.spec import Scaling
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.distribution import LEAST_DEVIATION, Distribution, Gaussian, Quantiles
@@ -58,11 +58,12 @@ def _text(unit: str, vocabulary: tuple[str, ...], rule: str) -> dict[str, Any]:
 
 
 @preprocessing.register
-def _(data: UCR) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features, "patch": data.patch}
+def _(data: LabelledFeatures) -> dict[str, Any]:
+    patch = data.reader.patch
+    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features, "patch": patch}
     then = (
         ""
-        if data.patch == 1
+        if patch == 1
         else (
             "; then so many steps as patch says stand side by side as the features of one, the last one repeated where "
             "they don't come out even"
@@ -73,7 +74,7 @@ def _(data: UCR) -> dict[str, Any]:
     if data.scaling == "per_sequence":
         rule = "(x - shift) / scale with mean and standard deviation of each channel of the sequence"
         return found | {"rule": rule + then}
-    mean, deviation = data._scale
+    mean, deviation = data.scale
     rule = f"(x - shift) / scale of each channel{then}"
     return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": rule}
 

@@ -1,0 +1,68 @@
+"""Sequences of real numbers with one label each, scaled for the network, and new ones read in the same way."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnlab.data.reader import FeatureReader, moments_of
+from rnnlab.data.sequence import Sample, SequenceData, SplitName
+
+
+@dataclass(kw_only=True, eq=False)
+class LabelledFeatures(SequenceData):
+    """What a data set of labelled sequences of features has in common: it implements ``unscaled`` and ``spec``.
+
+    Attributes:
+        scaling: ``standard``, each channel by its mean and standard deviation in the training part;
+            ``per_sequence``, by those of the sequence itself; or ``none``.
+        moments: mean and standard deviation of each channel; ``None`` for those of the training part. A trained run
+            hands in its own.
+    """
+
+    scaling: Literal["standard", "per_sequence", "none"] = "none"
+    moments: Sequence[Sequence[float]] | None = None
+
+    @abstractmethod
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        """Sequence ``index`` of ``split`` in the data's own units, drawn from ``rng`` alone."""
+
+    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+        found = self.unscaled(rng, split, index)
+        return found._replace(inputs=self.as_read(found.inputs))
+
+    def as_read(self, values: np.ndarray) -> np.ndarray:
+        """What the network reads of ``(time, channels)`` in the data's own units."""
+        if self.scaling == "none":
+            return values
+        mean, deviation = self.scale if self.scaling == "standard" else moments_of(values)
+        return (values - mean) / deviation
+
+    @cached_property
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel over all steps of the training part."""
+        if self.moments is not None:
+            mean, deviation = np.asarray(self.moments, np.float64)
+            return mean, deviation
+        rngs = (np.random.default_rng((self.seed, 0, index)) for index in range(self.size("train")))
+        return moments_of(np.concatenate([self.unscaled(rng, "train", i).inputs for i, rng in enumerate(rngs)]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arguments of the constructor: how channels are scaled; nothing where they are not."""
+        if self.scaling == "none":
+            return {}
+        state: dict[str, Any] = {"scaling": self.scaling}
+        if self.scaling == "standard":
+            state["moments"] = [part.tolist() for part in self.scale]
+        return state
+
+    @property
+    def reader(self) -> FeatureReader:
+        spec = self.spec
+        standard = self.scaling == "standard"
+        shift, scale = (tuple(part.tolist()) for part in self.scale) if standard else ((), ())
+        names = tuple(f"f{k}" for k in range(spec.input.features or 0))
+        return FeatureReader(names, spec.target.names, shift, scale, own_moments=self.scaling == "per_sequence")
