@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import CONF, choices
+from omegaconf import OmegaConf
 
 from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
@@ -17,6 +18,7 @@ from rnnlab.commands.composition import create_hydra, plain, run_mode
 from rnnlab.commands.overrides import compose, read
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import prepare
+from rnnlab.store.config_file import flat
 from rnnlab.tasks.direction import direction
 
 TINY = (
@@ -89,6 +91,13 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["data=csv", "data.path=größe#1.csv", "data.target=Umsatz(EUR)"], "größe#1.csv: there is no such file"),
         (["data=csv", "data.path=a,b#.csv"], """'data.path="a,b#.csv"'"""),
         (["data.frequency=[1,"], "its brackets are not closed"),
+        # what only a sweep heeds would change nothing in a run
+        (["sweep.dry_run=true"], "sweep.dry_run=true: it is of a sweep, be it of one job: add -m"),
+        (["hydra/launcher=local"], "add -m"),
+        (["hydra.launcher.n_jobs=2"], "add -m"),
+        (["hydra/sweeper=random"], "add -m"),
+        (["-m", "hydra.sweeper=null"], "choose one (hydra/sweeper=random)"),
+        (["-m", "hydra.launcher=null"], "choose one (hydra/launcher=local)"),
     ],
 )
 def test_bad_input_is_one_line_before_training(
@@ -104,6 +113,18 @@ def test_bad_input_is_one_line_before_training(
     assert printed.err.startswith("rnnlab: ")
     assert said in printed.err
     assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize("key", [name for name in flat(OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml")))
+                                 if not name.startswith(("hydra.", "defaults"))])  # fmt: skip
+def test_every_key_of_the_root_is_checked_in_every_mode(
+    key: str, mode: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train_command.main([*mode, *TINY, f"{key}=nonsense"]) == 2
+    assert f"{key}=nonsense: " in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("separator", ["data.separator=;", "data.separator=';'", 'data.separator=";"'])

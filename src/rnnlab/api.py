@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from rnnlab.commands.composition import plain
+from rnnlab.commands.sweep_settings import checked
 from rnnlab.commands.train import Command
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.results import Run, Sweep
@@ -67,7 +68,7 @@ def sweep(*overrides: str, config_dir: str | Path | None = None, **keys: Any) ->
     lines = as_overrides(overrides, keys, swept=True)
     with _as_a_command("train -m", lines, config_dir):
         command = Command.compose(lines, _text(config_dir), multirun=True)
-        if command.config.sweep.dry_run:
+        if checked(command.config).get("dry_run", False):
             raise InputError("sweep.dry_run=true: only the command line can leave a sweep untrained: rnnlab train -m …")
         command.sweep()
         return Sweep(Path(command.config.hydra.sweep.dir))

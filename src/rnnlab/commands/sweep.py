@@ -31,6 +31,7 @@ from rnnlab.commands.composition import COMPOSITION_ERRORS, ROOT, create_hydra, 
 from rnnlab.commands.jobs import Composer
 from rnnlab.commands.overrides import read
 from rnnlab.commands.report import print_leaderboard
+from rnnlab.commands.sweep_settings import MAX_JOBS, checked
 from rnnlab.commands.trust import (
     PLUGINS,
     check_configs,
@@ -45,8 +46,7 @@ from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
-from rnnlab.ranges import NonNegativeInt, PositiveInt
-from rnnlab.runs.build import TARGET, build, check_arguments, to_allow
+from rnnlab.runs.build import TARGET, build, shown, to_allow
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.records import read_run
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
@@ -65,8 +65,6 @@ OF_SEARCH = ("hydra/sweeper", "hydra.sweeper.")
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
-MAX_JOBS = 10_000
-"""Of a sweep that says nothing else: each is a directory, and a composed config in memory."""
 SHOWN = 20
 """Jobs of a dry run that are listed one by one."""
 SHOWN_VALUES = 8
@@ -74,12 +72,6 @@ SHOWN_VALUES = 8
 
 class Stopped(Exception):
     """The sweep was asked to stop, or a job failed that was to be the last."""
-
-
-def sweep_settings(
-    retries: NonNegativeInt = 0, fail_fast: bool = False, dry_run: bool = False, max_jobs: PositiveInt = MAX_JOBS
-) -> None:
-    """The keys under ``sweep``."""
 
 
 # ---- a new sweep ----------------------------------------------------------------------------------------
@@ -110,7 +102,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     typed = [*of_sweeper, *overrides]
     parse = OverridesParser.create(hydra.config_loader).parse_overrides
     parsed = parse(typed)
-    settings = check_settings(config)
+    settings = settings_of(config)
     search_plan = None
     if searcher is not None:
         path = str(config.hydra.sweep.dir)
@@ -148,7 +140,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
     try:
         with directory.lead():
             leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
-            leader.dry_run = bool(config.sweep.dry_run)
+            leader.dry_run = bool(checked(config).get("dry_run", False))
             node = OmegaConf.to_container(config.hydra, resolve=False)
             assert isinstance(node, dict)
             kept = (*KEPT_FOR_RESUME, *OF_SEARCH) if searcher is not None else KEPT_FOR_RESUME
@@ -186,7 +178,15 @@ def _searcher(config: DictConfig, allow: Sequence[str] | None) -> "Searcher | No
     """The searcher of ours that a config names, if it is one."""
     from rnnlab.commands.search import our_searcher
 
+    _check_chosen(config.hydra.sweeper, "sweeper", "random", "n_trials=20")
     return our_searcher(config.hydra.sweeper, allow)
+
+
+def _check_chosen(node: Any, kind: str, choice: str, key: str) -> None:
+    if not isinstance(node, DictConfig):
+        raise InputError(
+            f"hydra.{kind}={shown(node)}: choose one (hydra/{kind}={choice}) or set its keys (hydra.{kind}.{key})"
+        )
 
 
 def _plan_of_search(
@@ -286,31 +286,25 @@ def check_number(parsed: Sequence[Override], most: int, searched: bool = False) 
         )  # fmt: skip
 
 
-def check_settings(config: DictConfig) -> Settings:
-    """The keys under ``sweep``, checked.
+def settings_of(config: DictConfig) -> Settings:
+    """What the keys under ``sweep`` ask for.
 
     Raises:
         InputError: naming the key.
     """
-    values = OmegaConf.to_container(config.sweep, resolve=True) if "sweep" in config else {}
-    assert isinstance(values, dict)
-    named = {str(name): value for name, value in values.items()}
-    check_arguments(sweep_settings, named, "sweep")
+    named = checked(config)
     return Settings(
         retries=named.get("retries", 0), fail_fast=named.get("fail_fast", False), most=named.get("max_jobs", MAX_JOBS)
     )
 
 
-def our_launcher(node: DictConfig, allow: Sequence[str] | None) -> Launcher | None:
+def our_launcher(node: Any, allow: Sequence[str] | None) -> Launcher | None:
     """The launcher that a config names; ``None`` where it is a plugin of Hydra's, which Hydra makes.
 
     Raises:
         InputError: its options cannot work.
     """
-    if not isinstance(node, DictConfig):
-        raise InputError(
-            f"hydra.launcher={node}: choose one (hydra/launcher=local) or set its keys (hydra.launcher.n_jobs=2)"
-        )
+    _check_chosen(node, "launcher", "local", "n_jobs=2")
     values = OmegaConf.to_container(node, resolve=True)
     assert isinstance(values, dict)
     target = str(values.get("_target_"))
@@ -608,7 +602,7 @@ def _resume(
     node = OmegaConf.to_container(config.hydra, resolve=False)
     assert isinstance(node, dict)
     check_options(of_ledger, {str(name): value for name, value in node.items()}, allow)
-    settings = check_settings(config)
+    settings = settings_of(config)
     settings.allow = None if allow is None else list(allow)
     searcher = _searcher(config, allow) if is_search else None
     launcher = our_launcher(config.hydra.launcher, allow)

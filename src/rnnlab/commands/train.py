@@ -35,6 +35,7 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
+from rnnlab.commands.sweep_settings import checked, refuse_in_a_run
 from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
@@ -162,10 +163,12 @@ class Command:
                 config = hydra.compose_config(name, lines, mode, with_log_configuration=True)
             refuse_what_changes_nothing(config, OverridesParser.create(hydra.config_loader), lines)
         except COMPOSITION_ERRORS as error:
+            if mode == RunMode.RUN and not any(line.startswith("hydra.mode=") for line in lines):
+                refuse_in_a_run(lines)  # a launcher's key is unknown where no launcher was chosen
             raise explain(error, hydra, lines) from None
-        launcher = next((line for line in lines if line.startswith("hydra/launcher=")), None)
-        if mode == RunMode.RUN and launcher is not None:
-            raise InputError(f"{launcher}: a launcher is of a sweep, be it of one job: add -m")
+        checked(config)
+        if mode == RunMode.RUN:
+            refuse_in_a_run(lines)
         ready = config.hydra.runtime.choices.get("sweep")
         if mode == RunMode.RUN and ready is not None:
             print(f"sweep={ready}: this is one run with its settings; the sweep itself takes -m", file=sys.stderr)
