@@ -146,6 +146,30 @@ def test_a_full_disk_takes_back_the_jobs_that_it_had_no_room_for(
     assert names(sweep) == ["0_seed=0", "jobs.json", "sweep.json"]  # what was there before stays
 
 
+def test_what_is_written_can_be_read_again(sweep: SweepDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep.add([job(0)], ["rnnlab"])
+    sweep.update_facts(note="ä" * 100)
+    before = {name: (sweep.path / name).read_bytes() for name in ("sweep.json", "jobs.json")}
+    for name, write, read in (
+        ("jobs.json", lambda: sweep.write_plan(sweep.plan), lambda: sweep.plan),
+        ("sweep.json", lambda: sweep.update_facts(note="ä" * 100), lambda: sweep.facts),
+    ):
+        monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before[name]))
+        write()
+        assert read()
+        monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before[name]) - 1)
+        with pytest.raises(InputError, match=r"json (would have|is damaged: it has) more than .* bytes"):
+            write()
+    monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before["jobs.json"]) + 20)
+    with pytest.raises(InputError, match=r"jobs.json would have more than [0-9,]* bytes: take fewer jobs, or shorter"):
+        sweep.add([job(1, "1_ä")], ["rnnlab"])
+    assert {name: (sweep.path / name).read_bytes() for name in before} == before
+    assert names(sweep) == ["0_seed=0", "jobs.json", "sweep.json"], "no directory is made of a job that cannot be noted"
+    with pytest.raises(InputError, match=r"sweep.json would have more than"):
+        SweepDirectory.claim(sweep.path.with_name("t"), FACTS, chosen=True)
+    assert not sweep.path.with_name("t").exists()
+
+
 def test_what_was_lost_is_made_anew_and_what_is_whole_stays(sweep: SweepDirectory) -> None:
     jobs = [job(number) for number in range(4)]
     sweep.add(jobs, ["first"])

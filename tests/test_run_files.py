@@ -1,6 +1,7 @@
 """The files of a run: what each of them may say, and in which words something else is refused."""
 
 import csv
+import errno
 import json
 import math
 import os
@@ -340,6 +341,28 @@ def test_what_must_be_durable_is_on_the_disk_before_it_takes_its_place(
     replace(tmp_path / "a", "2", durable=False)
     assert events == ["move"]
     assert (tmp_path / "a").read_text() == "2"
+
+
+def test_what_the_system_refuses_is_told_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: Any, *rest: Any, **more: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(name))
+
+    opened = os.open
+    for call in ("open", "mkdir", "replace", "unlink"):
+        with monkeypatch.context() as patched:
+            if call == "open":  # of files; directories are opened, too
+                patched.setattr(os, "open", lambda name, flags, *rest, **more: (
+                    refuse(name) if flags & os.O_CREAT else opened(name, flags, *rest, **more)))  # fmt: skip
+            else:
+                patched.setattr(os, call, refuse)
+            patched.setattr(files, "_DESCRIPTORS", True)
+            with pytest.raises(PermissionError) as caught:
+                if call == "unlink":
+                    (tmp_path / "f").touch()
+                    files.remove(tmp_path / "f")
+                else:
+                    replace(tmp_path / "a" / "f" if call == "mkdir" else tmp_path / "f", "text", inside=tmp_path)
+            assert caught.value.filename == str(tmp_path / "a" if call == "mkdir" else tmp_path / "f"), call
 
 
 def test_appending_goes_on_where_a_disk_took_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

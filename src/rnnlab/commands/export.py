@@ -35,6 +35,7 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
         RunFailed: the network cannot be exported, or the file does not say what the run says.
     """
     directory = best(members([place]))
+    config = directory.config
     target = choose_target(directory.path, format, output, force)
     if directory.status.state != "done":
         print(f"rnnlab: {place} is {directory.status.state}: exporting its best weights so far", file=sys.stderr)
@@ -45,7 +46,7 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
     from rnnlab.use.export.artifact import export as export_run
     from rnnlab.use.export.artifact import versions
 
-    (run,) = load([Member(directory, directory.config)], allow)
+    (run,) = load([Member(directory, config)], allow)
     verdict = export_run(run, directory, target)
     out = console()
     out.print(export_table(verdict.cases, target.format))

@@ -4,6 +4,8 @@ import sys
 from argparse import Namespace
 
 from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser
+from rnnlab.use.members import members
+from rnnlab.use.options import check_sampling
 
 
 def main(arguments: list[str]) -> int:
@@ -36,10 +38,13 @@ def generate(given: Namespace) -> int:
     Raises:
         InputError: it is no run of a language model, or an option makes no sense.
     """
+    check_sampling(given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples)
+    runs = members(given.runs, quiet=True)
     load_execution()
-    from rnnlab.use.trained import load
+    from rnnlab.runs.ensemble import Member
+    from rnnlab.use.trained import open_runs
 
-    model = load(given.runs, given.allow, given.device)
+    model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
     model.choose_threads(given.samples)
     texts = [given.prompt] * given.samples  # a number below 1 is refused before the first piece
     said = False

@@ -19,10 +19,13 @@ from rnnlab.commands.arguments import (
 )
 from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
+from rnnlab.files.source import find
 from rnnlab.runs.comparison import compare as boards_of
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted, shown_path
+from rnnlab.use.members import trained
+from rnnlab.use.options import check_folder
 
 MOST = 7
 """Architectures side by side: as many as there are colours."""
@@ -106,12 +109,14 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
         raise InputError(f"{folder} is a link, and nothing is written through it: move it away, or choose --output DIR")
     runs = [(Path(places[0]).absolute().name, _run(places[0]))] if single else architectures(places)
     configs = [override(run.config, overrides) for _, run in runs]
+    check_folder(folder.absolute(), options.force)
+    if options.input is not None:
+        find(options.input)
     load_execution()
     from rnnlab.instruments.console import console
     from rnnlab.use.inspection import Inspected, OwnFile, Question, compare, look
-    from rnnlab.use.inspection_page import PAGE, check_folder, render, write
+    from rnnlab.use.inspection_page import PAGE, render, write
 
-    check_folder(folder.absolute(), options.force)
     file = None if options.input is None else OwnFile(options.input, options.format)
     allow = trusting(options.allow, overrides)
     question = Question(options.split or "test", options.sequences, allow, options.device, file)
@@ -153,15 +158,13 @@ def check_together(overrides: Sequence[str], options: Options) -> None:
 
 
 def _run(place: str) -> RunDirectory:
-    """A run with a checkpoint.
+    """A trained run, whose history is drawn beside what is inside.
 
     Raises:
-        InputError: it is none, or has none yet.
+        InputError: as :func:`rnnlab.use.members.trained`, or its metrics are damaged.
     """
-    directory = RunDirectory.open(place)
-    if not directory.best_checkpoint.exists():
-        state = directory.status.state
-        raise InputError(f"{place} has no checkpoint yet (it is {state}): {pasted('resume', Path(place))}")
+    directory = trained(place)
+    _ = directory.metrics, directory.epochs
     return directory
 
 

@@ -24,9 +24,11 @@ from rnnlab.commands.arguments import (
 )
 from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
+from rnnlab.files.source import find
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
 from rnnlab.use.members import members
+from rnnlab.use.options import check_output, check_positive
 
 if TYPE_CHECKING:
     from rnnlab.use.trained import TrainedRun
@@ -70,6 +72,12 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         raise InputError(f"predict: name a run directory ({pasted('predict', '--help')})")
     is_new = given.input is not None or given.stream
     check_together(given, overrides, is_new or given.describe)
+    if given.input is not None:
+        find(given.input)
+    check_positive("horizon", given.horizon)
+    check_positive("batch-size", given.batch_size)
+    if given.output != "-":
+        check_output(Path(given.output), given.force)
     runs = members(places, quiet=True)
     if not is_new and not given.describe:
         return predict_test(runs, overrides, given)
@@ -134,12 +142,11 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
 
 
 def _output(given: Namespace) -> Any:
-    """What takes the tables; a file that cannot be written is refused before anything is computed."""
-    from rnnlab.use.prediction import check_output, show, write
+    """What takes the tables."""
+    from rnnlab.use.prediction import show, write
 
     if given.output == "-":
         return show
-    check_output(Path(given.output), given.force)
     return lambda tables: print(f"{write(tables, Path(given.output)):,} rows written to {given.output}")
 
 

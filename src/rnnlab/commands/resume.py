@@ -6,14 +6,12 @@ from typing import Any
 
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError, nearest
+from rnnlab.runs.budget import KEYS
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
 from rnnlab.shell import pasted
 from rnnlab.store.status import State
-
-LENGTH = ("trainer.max_epochs", "trainer.max_steps", "early_stopping.patience")
-"""As :data:`rnnlab.runs.longer.KEYS`, without importing torch."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,10 +56,11 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
         status = directory.status
         if directory.is_alive and is_first_process():  # on a file system that has no locks
             raise InputError(f"{path} is running (process {status.pid} on {status.host}): wait for it or stop it")
+        config = directory.config
         execution = load_execution()
         from rnnlab.commands.outcome import print_outcome
 
-        outcome = execution.execute(directory, directory.config, resume=True, allow=list(allow), longer=longer)
+        outcome = execution.execute(directory, config, resume=True, allow=list(allow), longer=longer)
         if is_first_process():
             print_outcome(outcome)
     return 0
@@ -76,11 +75,11 @@ def _longer(overrides: Sequence[str], path: str) -> dict[str, Any]:
     longer: dict[str, Any] = {}
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
-        if key not in LENGTH:
-            hint = nearest(key, LENGTH)
+        if key not in KEYS:
+            hint = nearest(key, KEYS)
             raise InputError(
                 f"{override}: {path} is a run, whose config stays but for how long it trains "
-                f"({', '.join(f'{name}=…' for name in LENGTH)}){hint}"
+                f"({', '.join(f'{name}=…' for name in KEYS)}){hint}"
             )
         if text in ("null", "auto"):
             longer[key] = None if text == "null" else text

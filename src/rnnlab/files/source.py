@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -122,6 +123,19 @@ class Source:
             raise InputError(f"{self.name} is no table: {_first_line(error)}") from None
 
 
+def find(place: str | Path) -> Path | None:
+    """A file that there is; ``None`` for ``-``, the standard input.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = None if str(place) == "-" else Path(place).expanduser()
+    if path is not None and not os.path.lexists(path):
+        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(f"--input {path}: there is no such file{nearest(path.name, there)}")
+    return path
+
+
 def open_source(
     place: str | Path, format: Format | None = None, plain: Format = "csv", dialect: Dialect | None = None
 ) -> Source:
@@ -136,14 +150,10 @@ def open_source(
     Raises:
         InputError: there is no such file, it cannot be read, or it is empty.
     """
-    path = None if str(place) == "-" else Path(place).expanduser()
+    path = find(place)
     name = "standard input" if path is None else f"--input {path}"
     try:
         content = sys.stdin.buffer.read() if path is None else path.read_bytes()
-    except FileNotFoundError:
-        assert path is not None
-        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise InputError(f"{name}: there is no such file{nearest(path.name, there)}") from None
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
     if not content.strip():

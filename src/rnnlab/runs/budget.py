@@ -12,6 +12,8 @@ from typing import Any
 
 from rnnlab.errors import InputError
 
+KEYS = ("trainer.max_epochs", "trainer.max_steps", "early_stopping.patience")
+"""What says how long a run trains, and what a resumed one may be told anew."""
 MAX_STEPS = 2000
 """Updates where neither ``max_steps`` nor ``max_epochs`` is given."""
 RESIDUAL_STEPS = 400

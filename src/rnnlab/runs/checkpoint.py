@@ -1,7 +1,6 @@
 """Checkpoint files: written whole or not at all, read without running any code in them."""
 
 import io
-import os
 import pickle
 import struct
 import warnings
@@ -9,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from rnnlab.errors import InputError
+from rnnlab.store.archive import check_archive
 from rnnlab.store.files import open_regular, remove, replace
 
 
@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a file that is none of torch's; what matters is raised
-            _check_archive(file)
+            check_archive(file)
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
@@ -67,23 +67,6 @@ DAMAGED = (
     OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What unpickling arbitrary bytes ends with."""
-
-
-def _check_archive(file: IO[bytes]) -> None:
-    """Holds an archive against its own table, and every part against its sum, which torch itself does not: weights with
-    a bit that fell over would be loaded as they are, and a few bytes that stand for many would be unpacked.
-
-    torch compresses nothing: no part is larger than its place in the file.
-    """
-    size = os.fstat(file.fileno()).st_size
-    with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
-            raise zipfile.BadZipFile("its parts are compressed, or more than fits into it, and torch writes none such")
-        broken = archive.testzip()
-    if broken is not None:
-        raise zipfile.BadZipFile(f"the sum of {broken} does not fit")
-    file.seek(0)
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:

@@ -9,13 +9,10 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
-from rnnlab.runs.budget import plan
+from rnnlab.runs.budget import KEYS, plan
 
 if TYPE_CHECKING:
     from rnnlab.runs.execution import Run
-
-KEYS = ("trainer.max_epochs", "trainer.max_steps", "early_stopping.patience")
-"""What a resumed run may be told anew."""
 
 
 class EarlyStopping(callbacks.EarlyStopping):

@@ -14,7 +14,7 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.slurm import seen, submission
-from rnnlab.runs.sweep import COMMAND
+from rnnlab.runs.sweep import BYTES, COMMAND
 from rnnlab.store import json_text, status
 from rnnlab.store.config_file import CONFIG, read_flat
 from rnnlab.store.files import is_there
@@ -25,7 +25,6 @@ READERS = 8
 """Threads: on a shared disk the waiting is what takes time."""
 INSIDE_A_RUN = frozenset({"checkpoints", "export", "figures", "inspect", "tensorboard", ".hydra"})
 FOLD = "data.fold"
-LEDGER_BYTES = 64 * 2**20
 
 
 @dataclass
@@ -233,7 +232,7 @@ def _read_epochs(record: RunRecord, path: Path) -> None:
 
 def _sweep(path: Path) -> dict[str, Any]:
     try:
-        content = json_text.read(path / COMMAND, LEDGER_BYTES)
+        content = json_text.read(path / COMMAND, BYTES)
     except (InputError, OSError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -36,8 +36,8 @@ from rnnlab.store.times import now
 
 COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
 MULTIRUN = "multirun.yaml"
-BYTES = 2**29
-"""Of each of the two, which have a line a job."""
+BYTES = 2**26
+"""Of each of the two: what is larger is neither written nor read. It is room for some 200,000 jobs."""
 PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "spec.py")
 """What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
 
@@ -121,9 +121,9 @@ class SweepDirectory:
             chosen: by the user, so that it must be this one; a default name that is taken gets a number.
 
         Raises:
-            InputError: it holds something already, or cannot be written.
+            InputError: it holds something already, or cannot be written, or the facts are too many to be read again.
         """
-        content = json.dumps({**facts, "created": now(), **provenance(), "code": code_digests()}, indent=1) + "\n"
+        content = _text({**facts, "created": now(), **provenance(), "code": code_digests()}, COMMAND)
         for attempt in range(1, 1000):
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
             directory._made = missing_parents(directory.path)
@@ -188,7 +188,7 @@ class SweepDirectory:
         """
         _ = self.facts  # it is one that can be gone on with
         before = json_text.read(self.path / COMMAND, BYTES)
-        replace(self.path / COMMAND, json.dumps({**before, **facts}, indent=1) + "\n")
+        replace(self.path / COMMAND, _text({**before, **facts}, COMMAND))
 
     # ---- the plan ---------------------------------------------------------------------------------
 
@@ -221,7 +221,8 @@ class SweepDirectory:
         machine that lost its power) get them anew.
 
         Raises:
-            InputError: two jobs would share a directory, or the disk cannot be written; nothing is left of them.
+            InputError: two jobs would share a directory, the disk cannot be written, or the plan would be too large to
+                be read again; nothing is left of them.
         """
         plan = self.plan
         taken = {each["directory"]: each["number"] for each in plan}
@@ -231,6 +232,12 @@ class SweepDirectory:
                     f"hydra.sweep.subdir gives jobs {taken[job.name]} and {job.number} the same directory, {job.name}: "
                     "let it name all that they differ in"
                 )
+        known = {each["number"] for each in plan}
+        for job in jobs:
+            if job.number not in known:
+                entry = Entry(number=job.number, directory=job.name, overrides=list(job.overrides), digest=job.digest)
+                plan.append(Entry(**entry, trial=job.trial) if job.trial else entry)
+        content = _plan_text(plan)
         made = []
         try:
             for job in jobs:
@@ -252,23 +259,19 @@ class SweepDirectory:
                     **({"trial": job.trial} if job.trial else {}),
                 }
                 replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n", durable=False)
-            known = {each["number"] for each in plan}
-            for job in jobs:
-                if job.number not in known:
-                    entry = Entry(
-                        number=job.number, directory=job.name, overrides=list(job.overrides), digest=job.digest
-                    )
-                    plan.append(Entry(**entry, trial=job.trial) if job.trial else entry)
-            self.write_plan(plan)
+            replace(self.path / JOBS, content)
         except OSError as error:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def write_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
-        """Replaces ``jobs.json``: a job a line, as easy to read as to parse."""
-        lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
-        replace(self.path / JOBS, f"[\n{lines}\n]\n" if plan else "[]\n")
+        """Replaces ``jobs.json``.
+
+        Raises:
+            InputError: it would be too large to be read again.
+        """
+        replace(self.path / JOBS, _plan_text(plan))
 
     def run(self, name: str) -> RunDirectory:
         """The run directory of a job.
@@ -341,6 +344,23 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") 
         elif old[name] != new[name]:
             phrases.append(f"{key} was {old[name]} and is {new[name]}")
     return phrases
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    return _readable(json.dumps(facts, indent=1) + "\n", name)
+
+
+def _plan_text(plan: Sequence[Mapping[str, Any]]) -> str:
+    """A job a line, as easy to read as to parse."""
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
+    return _readable(f"[\n{lines}\n]\n" if plan else "[]\n", JOBS)
+
+
+def _readable(text: str, name: str) -> str:
+    """What can be read again; more than :data:`BYTES` are not written in the first place."""
+    if len(text) > BYTES or len(text.encode()) > BYTES:
+        raise InputError(f"{name} would have more than {BYTES:,} bytes: take fewer jobs, or shorter overrides")
+    return text
 
 
 def _create(path: Path, content: str) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.runs.budget import MAX_STEPS
-from rnnlab.runs.longer import KEYS
+from rnnlab.runs.budget import KEYS, MAX_STEPS
 from rnnlab.runs.statistics import LEVEL, t_quantile
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict

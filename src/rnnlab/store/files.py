@@ -123,6 +123,16 @@ _DESCRIPTORS = {os.open, os.mkdir, os.rename, os.rmdir, os.unlink, os.stat} <= o
 """Whether a file can be named by an open directory. Elsewhere (Windows) it is named by its path."""
 
 
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What the system refuses in the block is told by its whole path, not by its name in an open directory."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 class Place:
     """A name in an open directory: whatever takes the place of that directory's path meanwhile, this one is meant."""
 
@@ -135,7 +145,8 @@ class Place:
 
     def open(self, flags: int, mode: int = 0o666) -> int:
         """A descriptor; links are not followed."""
-        return os.open(self.name, flags | _SAFELY, mode, dir_fd=self.directory)
+        with _naming(self.path):
+            return os.open(self.name, flags | _SAFELY, mode, dir_fd=self.directory)
 
     def kind(self) -> str | None:
         """What is there that is no regular file."""
@@ -149,11 +160,12 @@ class Place:
 
     def move(self, to: "Place") -> None:
         """Takes the place of another in the same directory."""
-        os.replace(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
+        with _naming(to.path):
+            os.replace(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
 
     def remove(self) -> None:
         """Takes the name away, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _naming(self.path):
             os.unlink(self.name, dir_fd=self.directory)
 
     def refused(self, what: str) -> InputError:
@@ -187,11 +199,12 @@ def placed(path: Path, inside: Path | None = None, make: bool = True) -> Iterato
             root = root / part
             made = False
             if make:
-                with contextlib.suppress(FileExistsError):
+                with contextlib.suppress(FileExistsError), _naming(root):
                     os.mkdir(part, dir_fd=directory)
                     made = True
             try:
-                below = _directory(part, os.O_NOFOLLOW, directory)
+                with _naming(root):
+                    below = _directory(part, os.O_NOFOLLOW, directory)
             except OSError:
                 what = Place(root, directory).kind()
                 if what == "a directory" or not is_there(root):
@@ -223,7 +236,7 @@ def folder(root: Path, name: str) -> Path:
         OSError: it cannot be made.
     """
     with placed(root / name) as place:
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), _naming(place.path):
             os.mkdir(place.name, dir_fd=place.directory)
         what = place.kind()
     if what != "a directory":
@@ -338,7 +351,7 @@ def _temporary(place: Place) -> tuple[Place, int]:
     """A new file beside another, with the rights that the user's files have, and its descriptor."""
     while True:
         temporary = place.beside(f".{place.path.name}.{secrets.token_hex(4)}")
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), _naming(place.path):
             return temporary, temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
@@ -391,6 +404,23 @@ def _remove_unfinished(place: Place, names: Collection[str]) -> None:
             if found and found[1] in names and _is_abandoned(place.beside(name)):
                 with contextlib.suppress(OSError):
                     place.beside(name).remove()
+
+
+def refuse_unwritable(path: Path, shown: str, advice: str = "") -> None:
+    """Refuses a file or directory that could not be made, before anything is computed that it is to hold.
+
+    Args:
+        path: of it; directories above it may still have to be made.
+        shown: what the message calls it.
+        advice: what to do instead.
+
+    Raises:
+        InputError: the nearest directory above it that there is takes nothing new.
+    """
+    above = next(parent for parent in path.absolute().parents if parent.is_dir())
+    if not os.access(above, os.W_OK | os.X_OK):
+        more = f": {advice}" if advice else ""
+        raise InputError(f"{shown} cannot be written: {above} may not be written in{more}")
 
 
 def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.text_reader import CorpusReader
-from rnnlab.errors import InputError
+from rnnlab.use.options import check_sampling
 from rnnlab.use.stepper import Stepper
 
 BLOCK = 256
@@ -53,26 +53,6 @@ def shares(
         ranked[before >= top_p * ranked.sum(1, keepdims=True, dtype=np.float64)] = 0
     np.put_along_axis(found, order, ranked, 1)
     return found
-
-
-def check_sampling(
-    length: int, temperature: float, top_k: int | None, top_p: float | None, seed: int, samples: int
-) -> None:
-    """Refuses what cannot be sampled by.
-
-    Raises:
-        InputError: naming the option.
-    """
-    for name, value, fits, allowed in (
-        ("length", length, length >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0, and finite (0: the most probable)"),
-        ("top-k", top_k, top_k is None or top_k >= 1, "at least 1"),
-        ("top-p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1"),
-        ("seed", seed, seed >= 0, "at least 0"),
-        ("samples", samples, samples >= 1, "at least 1"),
-    ):
-        if not fits:
-            raise InputError(f"--{name} {value} must be {allowed}")
 
 
 def generate(

@@ -137,20 +137,6 @@ def _brief(title: str) -> str:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def check_folder(folder: Path, force: bool) -> None:
-    """Refuses a place that cannot be written to, before anything is computed.
-
-    Raises:
-        InputError: it exists and holds something, or is a file, or its parent doesn't exist.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} is a file: name a directory")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(f"{folder} exists, and nothing is overwritten: give another --output, or --force")
-    if not folder.parent.is_dir():
-        raise InputError(f"--output {folder}: there is no directory {folder.parent}")
-
-
 def write(inspection: Inspection, page: str, folder: Path, inside: Path | None = None) -> list[str]:
     """Writes the pictures, the numbers and the page: all together where the folder is new, else one by one.
 

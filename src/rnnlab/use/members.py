@@ -1,14 +1,17 @@
 """Which runs stand behind a place: a run, or the best configuration of a sweep."""
 
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnlab.errors import InputError, visible
+from rnnlab.errors import InputError, one_line, visible
 from rnnlab.runs.comparison import compare
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted
+from rnnlab.store.archive import check_archive
+from rnnlab.store.files import open_regular
 
 
 def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
@@ -24,17 +27,32 @@ def members(places: Sequence[str], quiet: bool = False) -> list[RunDirectory]:
     found: list[RunDirectory] = []
     for place in places:
         if not is_sweep(place):
-            directory = RunDirectory.open(place)
-            if not directory.best_checkpoint.exists():
-                state = directory.status.state
-                raise InputError(f"{place} has no checkpoint yet (it is {state}): {pasted('resume', Path(place))}")
-            found.append(directory)
+            found.append(trained(place))
             continue
         found += best_seeds(place, quiet)
     for number, directory in enumerate(found):
         if directory.path in [other.path for other in found[:number]]:
             raise InputError(f"{directory.path} is named twice: a run is one member of an ensemble")
     return found
+
+
+def trained(place: str) -> RunDirectory:
+    """A run with a checkpoint, whose files are sound as far as that is seen without loading anything.
+
+    Raises:
+        InputError: it is none, has no checkpoint yet, or its status, its config or its checkpoint is damaged.
+    """
+    directory = RunDirectory.open(place)
+    _ = directory.config
+    state, path = directory.status.state, directory.best_checkpoint
+    if not path.exists():
+        raise InputError(f"{place} has no checkpoint yet (it is {state}): {pasted('resume', Path(place))}")
+    try:
+        with open_regular(path) as file:
+            check_archive(file, sums=False)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"checkpoint {path} is damaged: {one_line(error)}") from None
+    return directory
 
 
 def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:

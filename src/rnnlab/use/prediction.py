@@ -8,11 +8,9 @@ import polars as pl
 import torch
 
 from rnnlab.data.sequence import Batches
-from rnnlab.errors import InputError, RunFailed, nearest
+from rnnlab.errors import RunFailed
 from rnnlab.runs.execution import Run
 from rnnlab.store.files import replacing
-
-FORMATS = (".csv", ".jsonl", ".parquet")
 
 
 def predictions(run: Run) -> Iterator[pl.DataFrame]:
@@ -25,21 +23,6 @@ def predictions(run: Run) -> Iterator[pl.DataFrame]:
         with torch.inference_mode():
             rows, columns = run.task.predictions(batch)
         yield pl.DataFrame({"sequence": numbers[rows].numpy(), **columns})
-
-
-def check_output(path: Path, force: bool) -> None:
-    """Refuses a file that cannot be written, before anything is computed.
-
-    Raises:
-        InputError: its format is unknown, it exists, or its directory doesn't.
-    """
-    if path.suffix not in FORMATS:
-        hint = nearest(path.suffix, FORMATS)
-        raise InputError(f"--output {path}: no format '{path.suffix}'{hint} (there are {', '.join(FORMATS)})")
-    if path.exists() and not force:
-        raise InputError(f"--output {path} exists, and nothing is overwritten: give another name, or --force")
-    if not path.parent.is_dir():
-        raise InputError(f"--output {path}: there is no directory {path.parent}")
 
 
 def write(tables: Iterator[pl.DataFrame], path: Path) -> int:

@@ -31,6 +31,7 @@ from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.tasks.task import Task
 from rnnlab.use.generation import Writer, generate
 from rnnlab.use.members import members
+from rnnlab.use.options import check_positive
 from rnnlab.use.stepper import Stepper, StepState, each_step
 
 BATCH_SIZE = 256
@@ -680,16 +681,6 @@ def _table(parts: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         else:
             whole[name] = list(chain.from_iterable(columns))
     return pl.DataFrame(whole)
-
-
-def check_positive(name: str, value: int | None) -> None:
-    """Refuses a number of things that is none.
-
-    Raises:
-        InputError: naming the option.
-    """
-    if value is not None and value < 1:
-        raise InputError(f"--{name} {value} must be at least 1")
 
 
 def shown_times(times: np.ndarray, columns: Columns) -> dict[str, pl.Series]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
+from rnnlab.store.files import refuse_unwritable
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("onnx", "pt2")
@@ -59,4 +60,5 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
             raise InputError(f"{path} exists, and nothing is overwritten: give another --output FILE, or --force")
     if output is not None and not target.path.parent.is_dir():
         raise InputError(f"--output {output}: there is no directory {target.path.parent}")
+    refuse_unwritable(target.path, str(target.path), "choose another place with --output FILE")
     return target

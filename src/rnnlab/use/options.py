@@ -1,0 +1,69 @@
+"""Options of the verbs that use a trained run, as far as they can be refused before torch is imported."""
+
+from pathlib import Path
+
+from rnnlab.errors import InputError, nearest
+from rnnlab.store.files import refuse_unwritable
+
+TABLES = (".csv", ".jsonl", ".parquet")
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuses a file for predictions that cannot be written.
+
+    Raises:
+        InputError: its format is unknown, it exists, or its directory does not or takes no file.
+    """
+    if path.suffix not in TABLES:
+        hint = nearest(path.suffix, TABLES)
+        raise InputError(f"--output {path}: no format '{path.suffix}'{hint} (there are {', '.join(TABLES)})")
+    if path.exists() and not force:
+        raise InputError(f"--output {path} exists, and nothing is overwritten: give another name, or --force")
+    if not path.parent.is_dir():
+        raise InputError(f"--output {path}: there is no directory {path.parent}")
+    refuse_unwritable(path, f"--output {path}")
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Refuses a place for an inspection that cannot be written to.
+
+    Raises:
+        InputError: it exists and holds something, or is a file, or its parent does not exist or takes no directory.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file: name a directory")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise InputError(f"{folder} exists, and nothing is overwritten: give another --output, or --force")
+    if not folder.parent.is_dir():
+        raise InputError(f"--output {folder}: there is no directory {folder.parent}")
+    refuse_unwritable(folder, str(folder), "choose another place with --output DIR")
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Refuses a number of things that is none.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if value is not None and value < 1:
+        raise InputError(f"--{name} {value} must be at least 1")
+
+
+def check_sampling(
+    length: int, temperature: float, top_k: int | None, top_p: float | None, seed: int, samples: int
+) -> None:
+    """Refuses what cannot be sampled by.
+
+    Raises:
+        InputError: naming the option.
+    """
+    for name, value, fits, allowed in (
+        ("length", length, length >= 1, "at least 1"),
+        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0, and finite (0: the most probable)"),
+        ("top-k", top_k, top_k is None or top_k >= 1, "at least 1"),
+        ("top-p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1"),
+        ("seed", seed, seed >= 0, "at least 0"),
+        ("samples", samples, samples >= 1, "at least 1"),
+    ):
+        if not fits:
+            raise InputError(f"--{name} {value} must be {allowed}")
