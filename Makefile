@@ -8,7 +8,7 @@ DIR ?= outputs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train sweep evaluate tensorboard report test test-all fuzz lint format typecheck check mutants bench docs clean
+.PHONY: help install train sweep evaluate tensorboard report test test-all fuzz lint format typecheck check mutants bench peers docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -84,6 +84,9 @@ mutants: ## small faults put into the source; the tests must notice them: ARGS="
 
 bench: .venv/installed ## the measurements of benchmarks/
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+peers: .venv/installed ## build/peers: an environment of what is measured beside (Keras, darts, neuralforecast)
+	@$(BIN)/python -c 'from benchmarks.end_to_end import peers; print(peers())'
 
 docs: ## the site of docs/ in build/site
 	@$(MAKE) --silent --no-print-directory .venv/installed EXTRAS=docs

@@ -1,5 +1,6 @@
 """The linear part of forecasts, the layout of windows, and what is decided where nobody said anything."""
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from rnnlab.data.linear import other_features
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
 from rnnlab.network import Network
+from rnnlab.runs.peers import peer
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.use.export.base import History as Past
@@ -71,7 +73,7 @@ def test_a_new_network_forecasts_what_the_linear_part_does(tmp_path: Path) -> No
     data = csv(written(tmp_path, monthly()))
     batch = everything(data, "test")
     assert batch.origin is not None
-    assert data.spec.residual
+    assert data.spec.residual == "ridge"
     # the network's zero is the linear forecast
     ridge = [reference.name for reference in data.spec.references].index("ridge")
     assert batch.origin.references[:, ridge].abs().max() < 1e-4
@@ -98,6 +100,36 @@ def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
     again = linear.Linear.from_plain(part.plain()).forecast(scaled[None], rows, times, training.columns, 3)
     assert np.array_equal(again[0, :, :, 0], found)
+
+
+def test_the_test_is_forecast_by_what_training_and_validation_tell(tmp_path: Path) -> None:
+    frame = monthly()
+    data = csv(written(tmp_path, frame))
+    assert data.refitted is not None and data.ridge is not None
+    assert data.refitted.plain() != data.ridge.plain()
+    assert data.reader.layout.linear == data.refitted.plain() and data.layout.linear == data.ridge.plain()
+    # the refitted one is the fit of a training part that reaches to the test
+    kept = data._choice
+    assert kept is not None
+    parts = [(0, int(data._ends[0, 1]))]
+    assert kept.fit(replace(data._training, parts=parts), 3).plain() == data.refitted.plain()
+    again = csv(written(tmp_path, frame), **data.state_dict())
+    for split in ("val", "test"):
+        for ours, theirs in zip(
+            everything(data, split).origin or (), everything(again, split).origin or (), strict=True
+        ):
+            assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+def test_a_series_that_repeats_itself_gets_nothing_from_the_network(tmp_path: Path) -> None:
+    values = np.tile(np.random.default_rng(0).normal(10, 3, 12), 20)
+    data = csv(written(tmp_path, monthly().with_columns(sales=values)))
+    assert data.spec.residual == "seasonal_naive"
+    torch.manual_seed(0)
+    task = Forecasting(Network(data.spec.input, data.spec.target, GRU, hidden_size=4), data.spec).eval()
+    assert task.calibrate([everything(data, "val")]) == {"gain/seasonal_naive": 0.0}
+    batch = everything(data, "test")
+    assert task.measure([(task.forecast(batch), batch)])["mae"] < 1e-5
 
 
 def test_the_mean_of_candidates_forecasts_the_mean_of_their_forecasts(tmp_path: Path) -> None:
@@ -160,7 +192,7 @@ def test_a_linear_part_that_fails_on_the_validation_part_gives_way(tmp_path: Pat
     values[190:] = 3 + np.random.default_rng(1).normal(0, 0.01, 50)
     frame = monthly().with_columns(sales=values)
     data = csv(written(tmp_path, frame), val_start="2016-01-01", test_start="2018-01-01")
-    assert data.base == "persistence" and not data.spec.residual
+    assert (data.base, data.spec.residual) == ("persistence", "persistence")
     assert data.ridge is not None  # it is fitted all the same, and stands among the references
     again = csv(written(tmp_path, frame), val_start="2016-01-01", test_start="2018-01-01", **data.state_dict())
     assert again.spec.references == data.spec.references
@@ -175,7 +207,7 @@ def test_a_linear_part_that_fails_on_the_validation_part_gives_way(tmp_path: Pat
 def test_prediction_reads_windows_as_training_does(scaling: Any, part: Any, tmp_path: Path) -> None:
     data = csv(written(tmp_path, monthly()), window_scaling=scaling, linear=part, known=["price"])
     windows, reader = data.split("test"), data.reader
-    assert reader.layout is data.layout
+    assert reader.layout is data.final_layout
     batch = windows.batch(slice(None))
     assert batch.origin is not None
     panel = data.panel
@@ -392,3 +424,27 @@ def test_an_exported_run_with_a_linear_part_is_checked(format: Any, tmp_path: Pa
     assert check(serve(content, format), network, steps, 6, history).holds
     base.linear = replace(base.linear, constant=base.linear.constant + 0.01)  # of the run, and not of the file
     assert not check(serve(content, format), network, steps, 6, history).holds
+
+
+def test_a_peer_is_scored_on_the_windows_of_the_test(tmp_path: Path) -> None:
+    """A program in place of another environment's Python, which says that the last value stays."""
+    data = csv(written(tmp_path, monthly()))
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys, numpy as np\n"
+        "file = np.load(sys.argv[3]); job = json.loads(str(file['job']))\n"
+        "x, h = file['values'], job['horizon']\n"
+        "said = [[x[now - 1]] * h for now in range(job['known'], len(x) - h + 1)]\n"
+        "json.dump({'forecasts': said, 'seconds': 1.0}, open(sys.argv[4], 'w'))\n"
+    )
+    program.chmod(0o755)
+    found = peer("darts_rnn", str(program))(data, 0)
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    actual = batch.origin.actual[:, -4:, 0]
+    assert found["test/mae"] == pytest.approx(float((actual[:, 1:] - actual[:, :1]).abs().mean()))
+    with pytest.raises(InputError, match="--peers build/peers/bin/python"):
+        peer("darts_rnn", None)(data, 0)
+    program.write_text("#!/bin/sh\necho 'no darts here' >&2; exit 1\n")
+    with pytest.raises(InputError, match="darts_rnn has failed: no darts here"):
+        peer("darts_rnn", str(program))(data, 0)

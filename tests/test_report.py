@@ -20,8 +20,9 @@ from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs, is_sweep
-from rnnlab.runs.statistics import estimate, holm, incomplete_beta, paired, t_quantile, t_two_sided
+from rnnlab.runs.statistics import estimate, holm, paired
 from rnnlab.store import files
+from rnnlab.student import incomplete_beta, t_quantile, t_two_sided
 from rnnlab.use.members import best_seeds
 
 Make = Callable[..., Path]

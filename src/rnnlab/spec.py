@@ -202,7 +202,8 @@ class DataSpec:
     unit
         Of the values, for axes and metrics.
     residual
-        The targets are what a fitted forecast leaves over, so that a readout of zeros is where learning begins.
+        Which of ``references`` the targets are what is left over of, so that a readout of zeros is where learning
+        begins: the linear part, or the naive forecast in its place; empty for none.
     clean_future
         The true values after the window are without the noise of those in it.
     note
@@ -224,7 +225,7 @@ class DataSpec:
     streamed: bool = False
     unit: str = ""
     step_unit: str = "step"
-    residual: bool = False
+    residual: str = ""
     clean_future: bool = False
     note: str = ""
 

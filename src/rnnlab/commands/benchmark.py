@@ -38,6 +38,9 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N-1 of each row (default: the benchmark's)")
     options.add_argument("--rows", metavar="ROW,…", help="only these rows of the table")
     options.add_argument("--at", metavar="VALUE,…", help="only these places of a curve")
+    options.add_argument(
+        "--peers", metavar="PYTHON", help="of an environment with darts and neuralforecast (make peers makes one)"
+    )
     options.add_argument("--dir", metavar="DIR", default="outputs/benchmarks", help="holds a directory a benchmark")
     given = options.parse_intermixed_args(arguments)
     return guarded(lambda: benchmark(given))
@@ -111,13 +114,21 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
             print(f"{label}: failed: {error}  (log: {shown_path(directory.path)}/train.log)", flush=True)
     if done:
         command = " ".join(["rnnlab benchmark", name, *overrides])
-        rivals = run_rivals(benchmark, sorted({(job.at, job.seed) for job, _ in done}, key=str), overrides, root)
+        rivals = run_rivals(
+            benchmark, sorted({(job.at, job.seed) for job, _ in done}, key=str), overrides, root, given.peers
+        )
         together = run_ensembles(benchmark, done, root / "ensembles.json", lambda line: print(line, flush=True))
         show(command, describe(file), benchmark, done, root, rivals, together)
     return 1 if failed else 0
 
 
-def run_rivals(benchmark: Any, places: Sequence[tuple[Any, int]], overrides: Sequence[str], root: Path) -> list[Any]:
+def run_rivals(
+    benchmark: Any,
+    places: Sequence[tuple[Any, int]],
+    overrides: Sequence[str],
+    root: Path,
+    peers: str | None = None,
+) -> list[Any]:
     """What other packages reach at these places and seeds: ``rivals.json`` keeps what was run before.
 
     Returns:
@@ -136,7 +147,7 @@ def run_rivals(benchmark: Any, places: Sequence[tuple[Any, int]], overrides: Seq
                 place = [] if at is None else [f"{benchmark.along.key}={at}"]
                 config = compose([[*benchmark.always, *place, *overrides, f"seed={seed}"]])[0]
                 try:
-                    known[key] = rival(which)(load_execution().build_data(config), seed)
+                    known[key] = rival(which, peers)(load_execution().build_data(config), seed)
                 except InputError as error:
                     print(f"{name}: left out: {error}", flush=True)
                     break

@@ -47,25 +47,31 @@ def print_outcome(outcome: Outcome) -> None:
         print_verdict(status.verdict, outcome.directory.path, status.directory)
 
 
+BASES = {
+    "calibration/gain": ("the linear part", "baseline/ridge/mae"),
+    "calibration/gain/persistence": ("persistence", "baseline/mae"),
+    "calibration/gain/seasonal_naive": ("the seasonal-naive forecast", "baseline/seasonal_naive/mae"),
+}
+"""What a gain is added to, and its error."""
+
+
 def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """What the network adds to a linear part, and what its intervals hold, in words."""
+    """What the network adds to a linear part, or to what stands in its place, and what its intervals hold, in words."""
     lines = []
-    own, linear = metrics.get("test/mae"), metrics.get("baseline/ridge/mae")
-    gain = metrics.get("calibration/gain")
-    # no gain: a naive forecast took the place of the linear part, and the network learns what that leaves over
-    if gain is not None and own is not None and linear:
-        share = 100 * (1 - own / linear)
+    own = metrics.get("test/mae")
+    for name, (base, error) in BASES.items():
+        gain, left = metrics.get(name), metrics.get(error)
+        if gain is None or own is None or left is None:
+            continue
+        share = 100 * (1 - own / left) if left else 0.0
+        whole = f"the error that {base} leaves (mae {left:.4g})"
         if gain == 0:
-            lines.append(
-                "The linear part stands alone: what the network adds did not clearly help on the validation part."
-            )
+            alone = f"{base[0].upper()}{base[1:]} stands alone"
+            lines.append(f"{alone}: what the network adds did not clearly help on the validation part.")
         elif round(share, 1) > 0:
-            lines.append(
-                f"Of the error that the linear part leaves (mae {linear:.4g}), the network takes {share:.1f} %."
-            )
+            lines.append(f"Of {whole}, the network takes {share:.1f} %.")
         else:
-            worse = f"the network takes nothing (mae {own:.4g})"
-            lines.append(f"Of the error that the linear part leaves (mae {linear:.4g}), {worse}.")
+            lines.append(f"Of {whole}, the network takes nothing (mae {own:.4g}).")
     for name, value in metrics.items():
         level = name.removeprefix("test/coverage@")
         if level != name:

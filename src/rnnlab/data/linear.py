@@ -12,13 +12,15 @@ last block of the training part, and scored there, then before the last but one,
 mean absolute error relative to persistence in that block. The weights that are used are the mean of those of the
 ``AVERAGED`` best candidates, each refitted on the whole training part: a mean of forecasts is safer than the best of
 many that are nearly alike (J. M. Bates & C. W. J. Granger, "The combination of forecasts", 1969), and a mean of linear
-maps is one. The level is a candidate only where the series kept it: else it would be read where it never was.
+maps is one. What comes after the validation part is forecast by the same candidates, fitted once more on the training
+and the validation part together. The level is a candidate only where the series kept it: else it would be read where
+it never was.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -183,9 +185,24 @@ class Candidate:
     covariates: bool
 
 
+class Choice(NamedTuple):
+    """What the linear part is made of: whether it is of logarithms, and the candidates that are averaged, each with
+    its shrinkage.
+    """
+
+    log: bool
+    best: tuple[tuple[Candidate, float], ...]
+
+    def fit(self, training: Training, horizon: int) -> Linear:
+        """The mean of the candidates, fitted on some parts."""
+        scaled = training.scaled(self.log)
+        fitted = [fit(training, scaled, candidate, horizon, alpha) for candidate, alpha in self.best]
+        return _mean([part for part in fitted if part is not None], self.best)
+
+
 def choose(
     training: Training, horizon: int, seasons: Sequence[int], logs: Sequence[bool], calendar: tuple[Calendar, ...]
-) -> tuple[bool, Linear] | None:
+) -> Choice | None:
     """Whether logarithms are taken, and the linear part, by the rule above.
 
     Args:
@@ -214,10 +231,8 @@ def choose(
         return None
     scored.sort(key=lambda each: (each[0], each[1].order, each[2]))
     log = scored[0][1].log
-    best = [(candidate, alpha) for _, candidate, alpha in scored if candidate.log == log][:AVERAGED]
-    scaled = training.scaled(log)
-    fitted = [fit(training, scaled, candidate, horizon, alpha) for candidate, alpha in best]
-    return log, _mean([each for each in fitted if each is not None], best)
+    best = tuple((candidate, alpha) for _, candidate, alpha in scored if candidate.log == log)[:AVERAGED]
+    return Choice(log, best)
 
 
 def candidate_orders(seasons: Sequence[int], horizon: int) -> list[int]:

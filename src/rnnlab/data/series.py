@@ -23,6 +23,7 @@ from rnnlab.files.frequency import DAY
 from rnnlab.files.panel import Missing, Panel, ShortSeries, carry_forward, keep_series, show
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, TargetSpec
+from rnnlab.student import doubt
 
 log = logging.getLogger("rnnlab")
 
@@ -70,8 +71,9 @@ class SeriesData(SequenceData):
     **A linear part.** With ``linear=ridge`` a ridge regression in closed form
     (:mod:`rnnlab.data.linear`) is fitted to the training part, and the network
     learns what it leaves over. Where its forecasts of the validation part are
-    worse than the better of persistence and seasonal-naive, that one takes its
-    place.
+    worse, by more than chance may, than the better of persistence and
+    seasonal-naive, that one takes its place. The test, and all that is new, is
+    forecast by the same regression fitted on training and validation together.
 
     What a network reads at each step is a :class:`rnnlab.data.layout.Layout`.
 
@@ -235,6 +237,7 @@ class SeriesData(SequenceData):
             "weights": self.autoregression.weights.tolist(),
             "base": self.layout.base,
             "linear": self.ridge.plain() if self.ridge is not None else {},
+            "refitted": self.refitted.plain() if self.refitted is not None else {},
             "spread": list(self.layout.spread),
         }
         options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
@@ -301,7 +304,7 @@ class SeriesData(SequenceData):
     def _decide_what_is_learned(self) -> None:
         """The same for the logarithm, the linear part and the scaling of windows: it looks at training values."""
         if self.log is None:
-            self.log = self._choice[0] if self._choice is not None else False
+            self.log = self._choice.log if self._choice is not None else False
         if self.window_scaling is None and self.trained is not None:  # of a run that knew no other
             self.window_scaling = "global"
         if self.window_scaling is None:
@@ -331,8 +334,8 @@ class SeriesData(SequenceData):
         return linear_part.keeps_level(training, training.scaled(bool(self.log)))
 
     @cached_property
-    def _choice(self) -> tuple[bool, Linear] | None:
-        """Whether logarithms are taken, and the linear part."""
+    def _choice(self) -> linear_part.Choice | None:
+        """Whether logarithms are taken, and of what the linear part is made."""
         targets = np.concatenate([self.observed(slice(*part)) for part in self.training_parts()])
         logs = [bool(self.log)]
         if self.log is None:
@@ -348,7 +351,22 @@ class SeriesData(SequenceData):
             return Linear.from_plain(plain) if plain else None
         if not self._wants_linear or self._choice is None:
             return None
-        return self._choice[1]
+        return self._choice.fit(self._training, self.horizon)
+
+    @cached_property
+    def refitted(self) -> Linear | None:
+        """The linear part, fitted once more on training and validation together, by which the test is forecast, and
+        all that is new; ``None`` where there is none.
+        """
+        if self.trained is not None:
+            plain = self.trained.get("refitted") or self.trained.get("linear")
+            return Linear.from_plain(plain) if plain else None
+        if self.ridge is None or self._choice is None:
+            return None
+        both = [(start, int(end)) for (start, _), end in zip(self.training_parts(), self._ends[:, 1], strict=True)]
+        if self.log and any((self.observed(slice(*part)) <= 0).any() for part in both):  # has no logarithm
+            return self.ridge
+        return self._choice.fit(replace(self._training, parts=both), self.horizon)
 
     @cached_property
     def base(self) -> Base:
@@ -363,8 +381,7 @@ class SeriesData(SequenceData):
         return by_scaling.get(self.window_scaling or "global", "none")
 
     def _guarded(self) -> Base:
-        """The linear part, unless a naive forecast beats it on the validation part."""
-        errors: dict[str, float] = {}
+        """The linear part, unless a naive forecast beats it on the validation part by more than chance may."""
         series, origins = place(np.arange(self.size("val")), *self._origins("val"))
         some = np.linspace(0, len(origins) - 1, min(MEASURED, len(origins))).round().astype(np.int64)
         series, origins = series[some], origins[some]
@@ -372,13 +389,18 @@ class SeriesData(SequenceData):
         truth = self._scaled(ahead, series)[..., : self._targets]
         if self.unknown is not None:
             truth = np.where(self.unknown[ahead][..., : self._targets], np.nan, truth)
-        for name, forecast in self.references(origins, series).items():
-            if name != "linear_ar":
-                errors[name] = float(np.nanmean(np.abs(forecast - truth))) if np.isfinite(truth).any() else 0.0
-        best = min(errors, key=lambda name: (errors[name], name != "ridge"))
-        if best == "ridge":
-            return "linear"
-        which = "there is too little to fit a linear part to" if self.ridge is None else (
+        errors = {
+            name: np.nan_to_num(np.abs(forecast - truth)).sum((1, 2))
+            for name, forecast in self.references(origins, series).items()
+            if name != "linear_ar"
+        }
+        ridge = errors.pop("ridge", None)
+        best = min(errors, key=lambda name: float(errors[name].sum()))
+        if ridge is not None:
+            gained, chance = doubt((ridge - errors[best]).tolist(), self.horizon)
+            if gained <= chance:
+                return "linear"
+        which = "there is too little to fit a linear part to" if ridge is None else (
             f"the linear part is worse than {best} on the validation part"
         )  # fmt: skip
         log.info("%s: the network forecasts the difference from %s", which, best)
@@ -411,6 +433,13 @@ class SeriesData(SequenceData):
             return layout
         spread = trained.get("spread") or self._spread(layout).tolist()
         return replace(layout, spread=tuple(spread))
+
+    @cached_property
+    def final_layout(self) -> Layout:
+        """The same for what comes after the validation part: the test, and all that is new."""
+        if self.base != "linear" or self.refitted is None:
+            return self.layout
+        return replace(self.layout, linear=self.refitted.plain())
 
     def _spread(self, layout: Layout) -> np.ndarray:
         """``(targets,)`` standard deviation, in the training part, of what is read of each target."""
@@ -626,10 +655,13 @@ class SeriesData(SequenceData):
         back = [scaled.shape[1] - lag + step % lag for step in range(self.horizon)]
         return scaled[:, back]
 
-    def references(self, origins: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
-        """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins."""
+    def references(self, origins: np.ndarray, series: np.ndarray, split: SplitName = "train") -> dict[str, np.ndarray]:
+        """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins of a
+        split.
+        """
         lag, order = self._season or 1, self.autoregression.order
-        before = max(lag, order, self.ridge.order if self.ridge is not None else 1) - 1
+        ridge = self.ridge if split != "test" else self.refitted
+        before = max(lag, order, ridge.order if ridge is not None else 1) - 1
         rows = origins[:, None] + np.arange(-before, self.horizon + 1)
         rows = np.maximum(rows, self.panel.starts[series][:, None])
         known = self._exact(rows, series)
@@ -638,10 +670,10 @@ class SeriesData(SequenceData):
         if self._season is not None:
             found["seasonal_naive"] = self._naive(past, lag)
         found["linear_ar"] = self.autoregression.forecast(past)
-        if self.ridge is not None:
+        if ridge is not None:
             at = np.array([before])
             times = self.panel.times[rows[:, at + 1]]
-            found["ridge"] = self.ridge.forecast(known, at, times, self.panel.columns, self.horizon)[:, 0]
+            found["ridge"] = ridge.forecast(known, at, times, self.panel.columns, self.horizon)[:, 0]
         return found
 
     @cached_property
@@ -696,11 +728,16 @@ class SeriesData(SequenceData):
             ),
             gaps=self.unknown is not None and bool(self.unknown[:, : len(names)].any()),
             scaling=Scaling(by_sequence=True, log=layout.log),
-            residual=layout.base == "linear",
+            residual=self._residual,
             unit=self.unit,
             step_unit=self.panel.step_unit,
             note=self._note(),
         )  # fmt: skip
+
+    @property
+    def _residual(self) -> str:
+        """The linear part, or what stands in its place."""
+        return {"linear": "ridge"}.get(self.base, self.base) if self._wants_linear and self.base != "none" else ""
 
     def _note(self) -> str:
         panel = self.panel
@@ -726,7 +763,7 @@ class SeriesData(SequenceData):
         """How new series are read: in units, by the columns and the scaling of the training part."""
         shift, scale = self.moments
         return SeriesReader(
-            layout=self.layout,
+            layout=self.final_layout,
             names=self.panel.names,
             shift=tuple(map(tuple, shift.tolist())),
             scale=tuple(map(tuple, scale.tolist())),
@@ -751,15 +788,15 @@ class SeriesData(SequenceData):
         batch = self.split(split).batch(torch.tensor([index]))
         return Sample(batch.inputs[0].numpy(), batch.targets[0].numpy())
 
-    def cut(self, origins: np.ndarray, series: np.ndarray, scored: bool) -> Batch:
-        """The windows that end at ``(batch,)`` rows of ``(batch,)`` series.
+    def cut(self, origins: np.ndarray, series: np.ndarray, split: SplitName) -> Batch:
+        """The windows of a split that end at ``(batch,)`` rows of ``(batch,)`` series.
 
         Args:
             origins: the last row of each window.
             series: which each belongs to.
-            scored: with what their forecasts are held against.
+            split: whose linear part forecasts; all but the training part have what they are held against.
         """
-        layout, k, steps = self.layout, self._targets, self.horizon
+        layout, k, steps = self.layout if split != "test" else self.final_layout, self._targets, self.horizon
         length, said = layout.length, layout.said
         rows = origins[:, None] + np.arange(-layout.before - length + 1, steps + 1)
         rows = np.maximum(rows, self.panel.starts[series][:, None])
@@ -776,12 +813,12 @@ class SeriesData(SequenceData):
             torch.from_numpy(cut.inputs),
             torch.from_numpy(targets.reshape(len(rows), length, -1).astype(np.float32)),
         )
-        if not scored:
+        if split == "train":
             return batch
         naive = cut.base[:, -1]
         shift, scale = shift[:, None, :k], scale[:, None, :k]
         errors = np.broadcast_to(self.naive_errors[series][:, None], naive.shape)
-        references = np.stack(list(self.references(origins, series).values()), 1)
+        references = np.stack(list(self.references(origins, series, split).values()), 1)
         origin = Origin(
             actual=torch.from_numpy(self.observed(rows)),  # in double precision, as the scales are
             scales=torch.from_numpy(
@@ -932,4 +969,4 @@ class Windows(CutOnDemand):
 
     def batch(self, index: slice | Tensor) -> Batch:
         series, origins = self.place(index)
-        return self.data.cut(origins, series, scored=self.name != "train")
+        return self.data.cut(origins, series, self.name)

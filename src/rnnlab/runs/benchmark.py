@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.statistics import LEVEL, holm, paired
+from rnnlab.runs.statistics import holm, paired
 from rnnlab.shapes import PositiveInt
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged, replace
+from rnnlab.student import LEVEL
 
 Number = float | int | str
 """A place along a curve; a name, where what is gone along are names (of data sets)."""

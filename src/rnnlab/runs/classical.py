@@ -53,9 +53,8 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
             or there are several series or missing values.
     """
     need("datasets", "statsmodels", f"a comparison with {method}")
+    one_series(data, method)
     panel, season, steps = data.panel, data.spec.period or 1, data.horizon
-    if len(panel.names) > 1 or len(panel.columns.target) > 1 or data.unknown is not None:
-        raise InputError(f"{method} is for one series of one target without missing values")
     if season > LONGEST_SEASON or len(panel.values) > MOST_ROWS:
         raise InputError(
             f"{method} takes too long with a season of {season} steps and {len(panel.values):,} rows (at most "
@@ -70,15 +69,37 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
         warnings.simplefilter("ignore")  # of forms that do not converge; others are taken
         forecast = {"ets": _ets, "sarimax": _sarimax}[method](values[: int(origins[0]) + 1], season)
         said = np.stack([forecast(values[: origin + 1], steps) for origin in map(int, origins)])
-    truth = values[origins[:, None] + np.arange(1, steps + 1)]
+    _MEASURED[key] = scores(data, origins, said, time.monotonic() - started)
+    return _MEASURED[key]
+
+
+def one_series(data: SeriesData, method: str) -> None:
+    """Refuses what a rival of a series cannot forecast.
+
+    Raises:
+        InputError: there are several series or targets, or missing values.
+    """
+    if len(data.panel.names) > 1 or len(data.panel.columns.target) > 1 or data.unknown is not None:
+        raise InputError(f"{method} is for one series of one target without missing values")
+
+
+def scores(data: SeriesData, origins: np.ndarray, said: np.ndarray, seconds: float) -> dict[str, float]:
+    """``test/mae``, ``test/mase``, ``test/mape`` and ``seconds`` of forecasts.
+
+    Args:
+        data: of one series.
+        origins: ``(n,)`` rows at whose end they are made.
+        said: ``(n, horizon)`` in units.
+        seconds: that they took.
+    """
+    truth = data.panel.values[origins[:, None] + np.arange(1, data.horizon + 1), 0]
     errors = np.abs(said - truth)
-    _MEASURED[key] = {
+    return {
         "test/mae": float(errors.mean()),
         "test/mase": float(errors.mean() / data.naive_errors[0, 0]),
         "test/mape": float(100 * (errors / np.abs(truth)).mean()) if truth.all() else math.nan,
-        "seconds": time.monotonic() - started,
+        "seconds": seconds,
     }
-    return _MEASURED[key]
 
 
 def _ets(known: np.ndarray, season: int) -> Forecaster:

@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from rnnlab.runs.records import FOLD, RunRecord
-from rnnlab.runs.statistics import LEVEL, Estimate, Paired, estimate, holm, paired
+from rnnlab.runs.statistics import Estimate, Paired, estimate, holm, paired
 from rnnlab.store.verdict import Judgement
+from rnnlab.student import LEVEL
 
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
 

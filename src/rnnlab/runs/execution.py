@@ -102,7 +102,7 @@ def budget_of(trainer: Mapping[str, Any], data: SequenceData, task: Task) -> Bud
     batches = data.batches_per_pass
     if task.network.solver == "ridge":
         return Budget(1, None, batches, 1.0)
-    return plan(trainer, batches, whole_passes=task.spec.streamed, residual=task.spec.residual)
+    return plan(trainer, batches, whole_passes=task.spec.streamed, residual=bool(task.spec.residual))
 
 
 def settings(

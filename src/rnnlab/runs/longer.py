@@ -51,7 +51,7 @@ def lengthened(run: "Run", before: Mapping[str, Any], checkpoint: Mapping[str, A
         raise InputError(
             "this run's readout was solved in closed form (model.solver=ridge): there is no longer training"
         )
-    whole, residual = run.task.spec.streamed, run.task.spec.residual
+    whole, residual = run.task.spec.streamed, bool(run.task.spec.residual)
     old = plan(before["trainer"], data.batches_per_pass, whole_passes=whole, residual=residual)
     new = plan(trainer, data.batches_per_pass, whole_passes=whole, residual=residual)
     each = old.steps // old.epochs

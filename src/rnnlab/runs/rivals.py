@@ -11,6 +11,7 @@ from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
 from rnnlab.runs.classical import ets, sarimax
+from rnnlab.runs.peers import PEERS, peer
 
 
 def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
@@ -51,12 +52,17 @@ RIVALS: dict[str, Callable[..., dict[str, float]]] = {"rocket": rocket, "ets": e
 """By the name under which a benchmark's file asks for them."""
 
 
-def rival(name: str) -> Callable[..., dict[str, float]]:
+def rival(name: str, peers: str | None = None) -> Callable[..., dict[str, float]]:
     """What runs a rival.
+
+    Args:
+        name: of it.
+        peers: see :func:`rnnlab.runs.peers.peer`.
 
     Raises:
         InputError: there is none of that name.
     """
-    if name not in RIVALS:
-        raise InputError(f"rivals: there is no {name}{nearest(name, RIVALS)} (there are {', '.join(RIVALS)})")
-    return RIVALS[name]
+    known = [*RIVALS, *PEERS]
+    if name not in known:
+        raise InputError(f"rivals: there is no {name}{nearest(name, known)} (there are {', '.join(known)})")
+    return peer(name, peers) if name in PEERS else RIVALS[name]

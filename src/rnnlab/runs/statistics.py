@@ -1,16 +1,11 @@
-"""What a few seeds allow to say: intervals, paired tests, and their correction for many comparisons.
-
-Student's t distribution is computed here, by the continued fraction of the
-incomplete beta function, since SciPy is no dependency.
-"""
+"""What a few seeds allow to say: intervals, paired tests, and their correction for many comparisons."""
 
 import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-LEVEL = 0.95
+from rnnlab.student import t_quantile, t_two_sided
 
 
 @dataclass(frozen=True)
@@ -102,49 +97,3 @@ def holm(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(tested) - rank) * value))
         adjusted[index] = highest
     return adjusted
-
-
-def t_two_sided(t: float, freedom: float) -> float:
-    """P(|T| ≥ |t|) of Student's t with ``freedom`` degrees of freedom (DLMF 8.17; Abramowitz & Stegun 26.5.27)."""
-    if math.isinf(t):
-        return 0.0
-    return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
-
-
-@cache
-def t_quantile(freedom: float, level: float = LEVEL) -> float:
-    """The t that holds ``level`` of Student's distribution between -t and t, by bisection to the last digit."""
-    low, high = 0.0, 1.0
-    while t_two_sided(high, freedom) > 1 - level:
-        low, high = high, 2 * high
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if t_two_sided(middle, freedom) > 1 - level else (low, middle)
-    return high
-
-
-def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22).
-
-    The fraction is evaluated by the modified method of Lentz (Thompson & Barnett
-    1986). It converges fast below x = (a + 1) / (a + b + 2); above it stands
-    I_x(a, b) = 1 - I_{1-x}(b, a).
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - incomplete_beta(1 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    tiny = 1e-300
-    fraction, c, d = 1.0, 1.0, 0.0
-    for number in range(1, 10_000):
-        m, odd = divmod(number, 2)
-        if odd:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d = 1 / ((1 + term * d) or tiny)
-        c = (1 + term / c) or tiny
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-16:
-            break
-    return math.exp(log_front) / (a * fraction)

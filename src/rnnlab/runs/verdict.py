@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from rnnlab.runs.budget import KEYS, MAX_STEPS
-from rnnlab.runs.statistics import LEVEL, t_quantile
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict
+from rnnlab.student import LEVEL, t_quantile
 from rnnlab.tasks.direction import direction
 
 FEWEST_BLOCKS = 4

@@ -16,6 +16,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Features
 from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
+from rnnlab.student import doubt
 from rnnlab.tasks.distribution import Distribution, Gaussian, Point, Quantiles, Score
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task
 
@@ -147,11 +148,11 @@ class Forecasting(Task):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
-        """How much of what the network adds to a linear part is worth adding, and what its quantiles lack.
+        """How much of what the network adds to a fitted forecast is worth adding, and what its quantiles lack.
 
         The share, ``gain``, is the least-squares one on the validation part, from 0 to 1, shrunk by how unsure it is
-        that anything is gained there (W. James & C. Stein, 1961: by 1 - (error / gain)², and to 0 where the standard
-        error is the larger one). Both go into the readout.
+        that anything is gained there: by 1 - (chance / gain)² (after W. James & C. Stein, 1961), where chance is the
+        gain that a t test takes for none (:func:`rnnlab.student.doubt`), and to 0 below it. Both go into the readout.
         """
         moves = self.conformal and isinstance(self.distribution, Quantiles)
         if not (self.spec.residual or moves):
@@ -175,24 +176,18 @@ class Forecasting(Task):
             weight[scaled] *= gain
             bias[scaled] *= gain
             forecast = forecast * gain
-            found["gain"] = gain
+            found["gain" if self.spec.residual == "ridge" else f"gain/{self.spec.residual}"] = gain
         if moves:
             found["conformal"] = self._move_quantiles(forecast, truth, known)
         return found
 
     def _gain(self, point: Tensor, truth: Tensor, known: Tensor) -> float:
-        """Of ``(n, size)`` forecasts in the order of time, held against 0, which is the linear part's."""
+        """Of ``(n, size)`` forecasts in the order of time, held against 0, which is the base's."""
         point = point.where(known, 0.0)
         gain = float(((truth * point).sum() / point.square().sum().clamp_min(1e-12)).clamp(0, 1))
         better = (truth.square() - (truth - gain * point).square()).sum(1)
-        # windows in a row share steps: their sums over twice the steps ahead are nearly independent
-        pieces = len(better) // (2 * (self.spec.steps_ahead or 1))
-        if pieces < FEWEST_PIECES:
-            pieces = min(FEWEST_PIECES, len(better))
-        sums = torch.stack([piece.sum() for piece in better.tensor_split(max(pieces, 1))])
-        error = float(sums.std()) * len(sums) ** 0.5 if len(sums) > 1 else math.inf
-        gained = float(sums.sum())
-        return gain * (1 - (error / gained) ** 2) if gained > error else 0.0
+        gained, chance = doubt(better.tolist(), self.spec.steps_ahead or 1)
+        return gain * (1 - (chance / gained) ** 2) if gained > chance else 0.0
 
     def _move_quantiles(self, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
         """Moves the quantiles ``(n, size, levels)`` of each number by what they lack; returns the largest move."""
@@ -486,8 +481,6 @@ def shown_digits(values: Tensor) -> np.ndarray:
     return np.where(np.isfinite(found), np.round(found * unit) / unit, found)
 
 
-FEWEST_PIECES = 4
-"""Of the validation part, whose spread tells how sure a gain is."""
 FEWEST_CASES = 10
 """Of validation, by which a quantile is moved."""
 REPORTED_STEPS = (1, 10, 50, 100, 200, 500, 1000)

@@ -79,9 +79,9 @@ class Base(nn.Module):
 
 def base_of(task: Task, data: SequenceData) -> Base | None:
     """The base of a run's forecasts; ``None`` where its network's output is added to nothing."""
-    if not (isinstance(data, SeriesData) and isinstance(task, Forecasting) and data.layout.base_map is not None):
+    if not (isinstance(data, SeriesData) and isinstance(task, Forecasting) and data.final_layout.base_map is not None):
         return None
-    return Base(data.layout, task.distribution)
+    return Base(data.final_layout, task.distribution)
 
 
 class History:

@@ -81,7 +81,7 @@ def _(data: LabelledFeatures) -> dict[str, Any]:
 
 @preprocessing.register
 def _(data: SeriesData) -> dict[str, Any]:
-    layout, columns = data.layout, data.layout.of
+    layout, columns = data.final_layout, data.layout.of
     scaling = {
         "global": "",
         "last": "; a target is its difference from the value before, divided by its spread",
@@ -154,7 +154,7 @@ def _(task: Forecasting, data: SequenceData) -> dict[str, Any]:
     found = {"kind": "values", "names": _names(task), "unit": spec.unit, **_distribution(task.distribution)}
     if not isinstance(data, SeriesData):
         return found | _units(spec.scaling)
-    layout, linear = data.layout, data.layout.base_map
+    layout, linear = data.final_layout, data.final_layout.base_map
     if linear is not None:
         found |= {"added_to": layout.base, "linear": linear.chosen or None}
         if isinstance(task.distribution, Gaussian):
