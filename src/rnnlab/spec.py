@@ -113,12 +113,15 @@ class TargetSpec:
     blank
         The token that means that there is nothing to say: it counts in the
         loss, but saying nothing is no feat, so accuracy leaves it out.
+    binary
+        Each of the values is 0 or 1: a label that is there or not.
     """
 
     kind: Literal["values", "value", "class", "tokens"]
     size: int
     names: tuple[str, ...] = ()
     blank: int | None = None
+    binary: bool = False
 
     @property
     def per_step(self) -> bool:
@@ -195,7 +198,7 @@ class DataSpec:
         baseline; empty where there is no such baseline.
     target_mean
         Of each ``value``, on the network's scale, for the constant baseline;
-        0 by default.
+        0 by default. Of labels (``TargetSpec.binary``) how often each is there.
     streamed
         Row i of a batch goes on where row i of the batch before it ended, so
         that a state can be carried along.

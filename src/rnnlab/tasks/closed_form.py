@@ -40,7 +40,11 @@ def solve(network: Network, target: TargetSpec, batches: Callable[[], Iterable[B
     rows = _Rows(network, target, batches)
     penalties = PENALTIES if network.penalty == "auto" else [network.penalty]
     ridge = fit_ridge(rows, penalties, standardize=True)
-    scale = best_scale(ridge.left_out, rows.classes()) if target.kind in ("class", "tokens") else 1.0
+    scale = 1.0
+    if target.kind in ("class", "tokens"):
+        scale = best_scale(ridge.left_out, rows.classes())
+    elif target.binary:
+        scale = best_scale_of_labels(ridge.left_out, torch.cat([wanted for _, wanted in rows()]))
     readout = network.readout
     readout.weight.copy_(scale * ridge.weight)
     readout.bias.copy_(scale * ridge.bias)
@@ -68,6 +72,12 @@ def best_scale(left_out: Tensor, classes: Tensor) -> float:
     number = left_out.shape[1]
     smoothing = number / (len(left_out) + number)
     losses = [float(F.cross_entropy(scale * left_out, classes, label_smoothing=smoothing)) for scale in SCALES]
+    return SCALES[min(range(len(SCALES)), key=losses.__getitem__)]
+
+
+def best_scale_of_labels(left_out: Tensor, signs: Tensor) -> float:
+    """The same of ``(rows, labels)`` scores, each of which is to be positive or negative as ``signs`` are 1 or -1."""
+    losses = [float(F.softplus(-scale * left_out * signs.to(left_out)).mean()) for scale in SCALES]
     return SCALES[min(range(len(SCALES)), key=losses.__getitem__)]
 
 
@@ -119,7 +129,8 @@ class _Rows:
             asked = batch.targets != IGNORED
             return hidden[asked], self._one_hot(batch.targets[asked])
         known = valid_steps(batch.inputs, lengths) & batch.targets.isfinite().all(-1)
-        return hidden[known], batch.targets[known]
+        wanted = batch.targets[known]
+        return hidden[known], 2 * wanted - 1 if self.target.binary else wanted
 
     def _one_hot(self, numbers: Tensor) -> Tensor:
         return 2.0 * F.one_hot(numbers, self.target.size) - 1.0
