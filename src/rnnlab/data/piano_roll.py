@@ -34,15 +34,15 @@ class PianoRoll(SequenceData):
         targets (4, 88)   C2 E4 G4 G5   C2 E4 G4 G5   C2 E4 G4 C5   F2 F4 A4 C5
 
     The task of N. Boulanger-Lewandowski, Y. Bengio & P. Vincent, "Modeling temporal dependencies in
-    high-dimensional sequences" (2012), arXiv 1206.6392, with keys that are independent given what was heard, as S. Bai,
-    J. Z. Kolter & V. Koltun (2018), arXiv 1803.01271, take it. The loss is in nats a step, summed over the keys.
+    high-dimensional sequences" (2012), arXiv 1206.6392, with keys that are independent given what was heard, as
+    S. Bai, J. Z. Kolter & V. Koltun (2018), arXiv 1803.01271, take it. The loss is in nats a step, summed over keys.
 
     Without a path the music is made: in a key of its own each piece goes through chords of four steps, I, ii, IV, V
-    and vi as one may follow the other, the root in the bass, the triad above it, and a melody of the chord's notes that is
-    held or moves at each step.
+    and vi as one may follow the other, the root in the bass, the triad above it, and a melody of the chord's notes
+    that is held or moves at each step.
 
-    Baselines: ``label frequencies``, how often each key is down in training; ``repeat``, how often a key is down after a
-    step at which it was, and after one at which it was not.
+    Baselines: ``label frequencies``, how often each key is down in training; ``repeat``, how often a key is down after
+    a step at which it was, and after one at which it was not.
 
     Attributes:
         path: a ``.mat`` file of the published sets (its own three parts), a folder of MIDI files, or a CSV

@@ -83,7 +83,9 @@ class MultiLabel(Task):
 
     def said(self, output: Tensor) -> dict[str, Any]:
         shares = output.sigmoid().cpu()
-        columns = {f"p({name})": share.numpy() for name, share in zip(self._names, shares.unbind(-1), strict=True)}
+        columns = {
+            f"p({name})": share.numpy(force=True) for name, share in zip(self._names, shares.unbind(-1), strict=True)
+        }
         return {"prediction": self._words(shares > 0.5), **columns}
 
     def _words(self, there: Tensor) -> list[str]:

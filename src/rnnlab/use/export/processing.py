@@ -15,6 +15,7 @@ from rnnlab.tasks.distribution import LEAST_DEVIATION, Distribution, Gaussian, Q
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.language_modeling import LanguageModeling
+from rnnlab.tasks.multilabel import MultiLabel
 from rnnlab.tasks.regression import Regression
 from rnnlab.tasks.task import Task
 
@@ -141,6 +142,12 @@ def _(task: Task, data: SequenceData) -> dict[str, Any]:
     names = task.spec.target.names or tuple(map(str, range(task.spec.target.size)))
     blank = {} if task.spec.target.blank is None else {"blank": task.spec.target.blank}
     return {"kind": "tokens", "names": list(names), "rule": SOFTMAX + ", at every step"} | blank
+
+
+@postprocessing.register
+def _(task: MultiLabel, data: SequenceData) -> dict[str, Any]:
+    rule = "each output at each step is the log-odds of a label: its probability is 1 / (1 + exp(-output))"
+    return {"kind": "labels", "names": _names(task), "rule": rule}
 
 
 @postprocessing.register
