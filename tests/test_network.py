@@ -280,7 +280,7 @@ def test_a_prediction_a_step_takes_no_readout() -> None:
 )
 def test_the_encoder_fits_the_data(input: InputSpec, embedding_size: int | None, kind: type, width: int) -> None:
     network = build("gru", input=input, embedding_size=embedding_size)
-    assert type(network.encoder) is kind
+    assert isinstance(network.encoder, kind)
     x = features() if input.features else torch.randint(11, (BATCH, TIME))
     assert network.encoder(x).shape == (BATCH, TIME, width)
     assert network.cells()[0].input_size == width

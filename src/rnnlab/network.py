@@ -18,12 +18,15 @@ from rnnlab.cells.zoneout import Zoneout, with_masks
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
+from rnnlab.ngrams import TokenEmbedding
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
 
 CellFactory = Callable[[int, int], Cell[Any]]
 NetworkState = tuple[State, ...]
-"""One cell state a layer; only a network of one direction hands it in and out."""
+"""One cell state a layer and, where n-grams are read, the tokens before; only a network of one direction hands it in
+and out.
+"""
 
 
 POOLED: dict[str, tuple[str, ...]] = {
@@ -128,7 +131,7 @@ class Network(nn.Module):
         bidirectional: each layer also reads the sequence from its own end; the
             outputs of both directions stand side by side.
         dropout: share of the units dropped between layers.
-        token_dropout: share of the tokens that are dropped: at these steps the embedding is zero.
+        token_dropout: share of the tokens that are dropped, and of the n-grams: their embedding is zero.
         embedding_dropout: share of the channels of the embedding, or of the features, that are dropped, the same ones
             at all steps of a sequence ("variational": Gal and Ghahramani 2016, arXiv 1512.05287).
         readout_dropout: share of the units that are dropped before the readout, for a prediction at every step the
@@ -231,7 +234,7 @@ class Network(nn.Module):
         size = input.features or 0
         if input.vocabulary is not None:
             size = embedding_size or hidden_size
-            self.encoder = nn.Embedding(input.vocabulary, size)
+            self.encoder = TokenEmbedding(input.vocabulary, size, input.ngrams, input.buckets)
             if encoder == "linear":
                 raise InputError(
                     "model.encoder=linear: tokens are embedded, and need no linear layer: use none or conv"
@@ -322,6 +325,17 @@ class Network(nn.Module):
         return self.steps is not None
 
     @property
+    def ngrams(self) -> TokenEmbedding | None:
+        """The encoder where it reads n-grams: the tokens before a chunk are then the last part of the state."""
+        encoder = self.encoder
+        return encoder if isinstance(encoder, TokenEmbedding) and encoder.ngrams is not None else None
+
+    @property
+    def state_parts(self) -> int:
+        """Parts of the state that is carried."""
+        return self.num_layers + (self.ngrams is not None)
+
+    @property
     def stride(self) -> int:
         """Steps of the input from one hidden state to the next."""
         return 1 if self.convolutions is None else self.convolutions.stride
@@ -351,12 +365,14 @@ class Network(nn.Module):
         return [cell for layer in self.layers for cell in layer]  # type: ignore[attr-defined]
 
     def initial_state(self, batch_size: int) -> list[State]:
-        """The state of each cell of :meth:`cells` before the first step, zero or learned."""
+        """The state of each cell of :meth:`cells` before the first step, zero or learned; then the tokens before."""
         states = [cell.initial_state(batch_size) for cell in self.cells()]
-        if not self.initial:
-            return states
-        learned = iter(self.initial)
-        return [map_state(lambda zero: next(learned).expand_as(zero), state) for state in states]
+        if self.initial:
+            learned = iter(self.initial)
+            states = [map_state(lambda zero: next(learned).expand_as(zero), state) for state in states]
+        if self.ngrams is not None:
+            states.append(self.ngrams.start(batch_size))
+        return states
 
     def forward(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
@@ -365,7 +381,7 @@ class Network(nn.Module):
 
         Args:
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
-            state: one cell state a layer, as returned for the chunk before.
+            state: as returned for the chunk before.
             lengths: ``(batch,)`` valid steps of each sequence, at least one where one prediction is made for it.
 
         Returns:
@@ -397,7 +413,7 @@ class Network(nn.Module):
             return output[:, None], after
 
         starts = self._starts(inputs, state)
-        for cell, start in zip(self.cells(), starts, strict=True):
+        for cell, start in zip(self.cells(), starts, strict=self.ngrams is None):
             check_state(cell, start, len(inputs))
         hidden, state = self.stack(run, inputs, starts)
         return self.read(hidden), state
@@ -439,11 +455,14 @@ class Network(nn.Module):
         if state is None:
             return self.initial_state(len(inputs))
         given: Any = state  # a caller's, whatever its annotation says
-        if not isinstance(given, tuple | list) or len(given) != self.num_layers:
+        if not isinstance(given, tuple | list) or len(given) != self.state_parts:
             has = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
             raise InputError(
-                f"the state of a network is a tuple of one cell state a layer, {self.num_layers} of them; it has {has}"
+                f"the state of a network is a tuple of one cell state a layer, {self.num_layers} of them"
+                f"{', and the tokens before' if self.ngrams is not None else ''}; it has {has}"
             )
+        if self.ngrams is not None and not tracing:
+            self.ngrams.check(given[-1], len(inputs))
         return state
 
     def _check(self, inputs: Tensor, lengths: Lengths | None) -> None:
@@ -487,14 +506,17 @@ class Network(nn.Module):
         Args:
             run: ``run(cell, x, start, lengths)`` takes one direction of one layer over time.
             inputs: as ever.
-            starts: the state of each cell of :meth:`cells` before its first step.
+            starts: as :meth:`initial_state` gives them.
             lengths: as ever.
         """
-        cells = enumerate(zip(self.cells(), starts, strict=True))
+        cells = enumerate(zip(self.cells(), starts, strict=self.ngrams is None))
+        before: Any = None if self.ngrams is None else starts[-1]
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
-        x = self.encoder(inputs)
-        x = masked(self.token_dropout, x, x[..., :1])
+        if isinstance(self.encoder, TokenEmbedding):
+            x = self.encoder(inputs, before, lambda rows: masked(self.token_dropout, rows, rows[..., :1]))
+        else:
+            x = self.encoder(inputs)
         x = masked(self.embedding_dropout, x, x[:, :1])
         beside = None if self.beside is None else self.beside.average(x, lengths)
         if self.convolutions is not None:
@@ -518,7 +540,11 @@ class Network(nn.Module):
             x = output
         if beside is not None:
             x = torch.cat([x, beside[:, None].expand(-1, x.shape[1], -1)], -1)
-        return x, tuple(final) if self.streams else ()
+        if not self.streams:
+            return x, ()
+        if self.ngrams is not None:
+            final.append(self.ngrams.after(inputs, before, lengths))
+        return x, tuple(final)
 
     def _regularized(
         self,
@@ -581,10 +607,11 @@ class Network(nn.Module):
         cell = self.cells()[0].title
         recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
         rows, initial = [], iter(self.initial)
-        if isinstance(self.encoder, nn.Embedding | nn.Linear):
-            kind = type(self.encoder).__name__
-            out = self.encoder.embedding_dim if isinstance(self.encoder, nn.Embedding) else self.encoder.out_features
-            rows.append(Layer(kind, (None, length, out), _count(self.encoder)))
+        if isinstance(self.encoder, nn.Embedding):
+            kind = "Embedding" if self.ngrams is None else "Embedding of tokens and n-grams"
+            rows.append(Layer(kind, (None, length, self.encoder.embedding_dim), _count(self.encoder)))
+        elif isinstance(self.encoder, nn.Linear):
+            rows.append(Layer("Linear", (None, length, self.encoder.out_features), _count(self.encoder)))
         if self.token_dropout.p or self.embedding_dropout.p:
             given = self.cells()[0].input_size if self.convolutions is None else self.convolutions.features
             width = rows[-1].shape[-1] if rows else given

@@ -1,9 +1,10 @@
 """What the arguments of a config may be, as annotations: a signature is the schema of its config. Imports no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 
 PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 else:
     AutoSize = PositiveInt | Literal["auto"]
 """A whole number above 0; a config may leave it to the data (``auto``), which holds the number once it is built."""
+
+
+NGrams = Annotated[Sequence[Annotated[int, Ge(2), Le(16)]], Len(2, 2)]
+"""The fewest and the most tokens of n-grams."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 from rnnlab.ranges import AutoSize as AutoSize
 from rnnlab.ranges import FilePath as FilePath
 from rnnlab.ranges import Fraction as Fraction
+from rnnlab.ranges import NGrams as NGrams
 from rnnlab.ranges import NonNegativeFloat as NonNegativeFloat
 from rnnlab.ranges import NonNegativeInt as NonNegativeInt
 from rnnlab.ranges import OnDisk as OnDisk

@@ -4,13 +4,14 @@ Sizes flow once: the data states them here, the network and the task are built
 for what it states, and no config repeats them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rnnlab.errors import InputError
 from rnnlab.shapes import Inputs, Lengths
 
 IGNORED = -100
@@ -87,16 +88,25 @@ class InputSpec:
 
     ``unknown`` is the number of the token that stands for all that have none of their own; ``None`` where there is no
     such token. ``length`` is that of the longest sequence, for a network that must know it; ``None`` where nobody does.
+    ``ngrams`` are the fewest and the most tokens of the n-grams that are read beside each token, by a hash
+    below ``buckets`` (:mod:`rnnlab.ngrams`); ``None`` where none are.
     """
 
     features: int | None = None
     vocabulary: int | None = None
     unknown: int | None = None
     length: int | None = None
+    ngrams: Sequence[int] | None = None
+    buckets: int = 0
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.vocabulary is None):
             raise ValueError("an input has either features or a vocabulary")
+        if self.ngrams is not None:
+            fewest, most = self.ngrams
+            if fewest > most:
+                raise InputError(f"data.ngrams=[{fewest}, {most}]: first the fewest tokens of an n-gram, then the most")
+            object.__setattr__(self, "ngrams", (fewest, most))  # a list, where it comes from a config
 
 
 @dataclass(frozen=True)

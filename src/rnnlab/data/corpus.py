@@ -19,6 +19,7 @@ from rnnlab.files.memory import gigabytes, machine_memory
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
+NGRAM_BUCKETS = 2**16
 BLOCK = 2**20
 """Bytes that are decoded at a time: no more of the text than this is ever held as Python strings."""
 GROWTH = 3

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnlab.data import documentation
 from rnnlab.data.corpus import (
+    NGRAM_BUCKETS,
     Corpus,
     Unit,
     check_vocabulary,
@@ -26,7 +27,7 @@ from rnnlab.data.sequence import SPLITS, Batches, CutOnDemand, Sample, SequenceD
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory
-from rnnlab.shapes import FilePath, PositiveInt
+from rnnlab.shapes import FilePath, NGrams, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
 
 
@@ -65,6 +66,9 @@ class Text(SequenceData):
         unit: of a token: ``character`` (a Unicode code point), ``byte``, or
             ``word`` (by Unicode's word boundaries; a sign or the end of a line is one too).
         min_count: a character or word that the training part has less often is ``<unk>``.
+        ngrams: n-grams of tokens that the network reads beside each token, those that end there: the fewest and the
+            most tokens, such as ``(2, 5)`` (:mod:`rnnlab.ngrams`); ``None`` for none.
+        ngram_buckets: rows of the table that the n-grams share by a hash.
         num_samples: sequences in the three splits together, the first of each; ``None`` for the whole text.
         length: steps of a sequence: how far the gradient reaches back.
         batch_size: streams side by side.
@@ -82,6 +86,8 @@ class Text(SequenceData):
     built_in: Literal["reference", "documentation"] = "reference"
     unit: Unit = "character"
     min_count: PositiveInt = 1
+    ngrams: NGrams | None = None
+    ngram_buckets: PositiveInt = NGRAM_BUCKETS
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     length: PositiveInt = 64
     vocabulary: Sequence[str] | None = None
@@ -144,7 +150,12 @@ class Text(SequenceData):
     def spec(self) -> DataSpec:
         vocabulary = self.corpus.vocabulary
         return DataSpec(
-            input=InputSpec(vocabulary=len(vocabulary), unknown=None if self.unit == "byte" else 0),
+            input=InputSpec(
+                vocabulary=len(vocabulary),
+                unknown=None if self.unit == "byte" else 0,
+                ngrams=self.ngrams,
+                buckets=self.ngram_buckets,
+            ),
             target=TargetSpec("tokens", len(vocabulary), vocabulary),
             length=self.length,
             streamed=True,

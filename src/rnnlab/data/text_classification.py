@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rnnlab.data.corpus import Unit, check_vocabulary
+from rnnlab.data.corpus import NGRAM_BUCKETS, Unit, check_vocabulary
 from rnnlab.data.invented_languages import ALPHABET, LANGUAGES
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.data.packed import Packed
@@ -28,7 +28,7 @@ from rnnlab.data.text_encoder import (
 from rnnlab.data.text_reader import TextReader
 from rnnlab.data.word_lists import read_word_lists
 from rnnlab.errors import InputError, nearest
-from rnnlab.shapes import FilePath, PositiveInt
+from rnnlab.shapes import FilePath, NGrams, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 INVENTED = 6000
@@ -84,6 +84,9 @@ class TextClassification(SequenceData):
         min_count: a character or word that the training split has less often is ``<unk>``. At 1 training meets no
             ``<unk>``, and the network learns nothing of it.
         max_length: tokens after which a text is cut; ``None`` for never.
+        ngrams: n-grams of tokens that the network reads beside each token, those that end there: the fewest and the
+            most tokens, such as ``(2, 5)`` (:mod:`rnnlab.ngrams`); ``None`` for none.
+        ngram_buckets: rows of the table that the n-grams share by a hash.
         stratify: each class has its share of each split; otherwise chance decides.
         balance: of the classes in training: ``none``; ``oversample``, texts of rarer classes several times;
             ``undersample``, as many of each class as of the rarest. (``task.class_weights=balanced`` weighs the loss
@@ -108,6 +111,8 @@ class TextClassification(SequenceData):
     lower: bool = False
     min_count: PositiveInt = 1
     max_length: PositiveInt | None = 200
+    ngrams: NGrams | None = None
+    ngram_buckets: PositiveInt = NGRAM_BUCKETS
     stratify: bool = True
     balance: Balance = "none"
     duplicates: Literal["drop", "keep"] = "drop"
@@ -330,7 +335,11 @@ class TextClassification(SequenceData):
         # before they are balanced: the majority is to be the real one
         labels = (self._parts if self._is_invented else self._shared)["train"].labels
         return DataSpec(
-            input=InputSpec(vocabulary=len(self.encoder.vocabulary)),
+            input=InputSpec(
+                vocabulary=len(self.encoder.vocabulary),
+                ngrams=self.ngrams,
+                buckets=self.ngram_buckets,
+            ),
             target=TargetSpec("class", len(names), names),
             length=max(int(self._packed(split).lengths.max()) for split in SPLITS),
             class_frequencies=tuple((np.bincount(labels, minlength=len(names)) / len(labels)).tolist()),

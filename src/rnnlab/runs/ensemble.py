@@ -68,7 +68,7 @@ class Ensemble(nn.Module):
             assert isinstance(member, Network)
             own = None
             if state is not None and self.streams:
-                own, state = state[: member.num_layers], state[member.num_layers :]
+                own, state = state[: member.state_parts], state[member.state_parts :]
             output, final = predict(member, own)
             outputs.append(output)
             after += final

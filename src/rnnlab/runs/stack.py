@@ -234,8 +234,12 @@ class Stack:
             rows = torch.tensor(batch.rows, device=self.flat.device)
             leaves = [leaf.index_select(0, rows) for leaf in leaves]
             buffers = {name: buffer.index_select(0, rows) for name, buffer in buffers.items()}
+        longest = None if batch.parts[2] is None else batch.parts[2].amax(1)
+        inside = self.task.network.read_lengths(longest)
+        steps = [each.tolist() for each in (longest, inside) if each is not None]
         for dropout in self.dropouts:
             dropout.rows = batch.rows
+            dropout.steps = steps
         parameters = {f"task.network.{name}": leaf for name, leaf in zip(self.names, leaves, strict=True)}
         tensors = {**parameters, **{f"task.{name}": buffer for name, buffer in buffers.items()}}
         given = [None if part is None else 0 for part in batch.parts]
@@ -313,7 +317,7 @@ class Stack:
         for batch in batches:
             for k, row in enumerate(batch.rows):
                 member = self.members[row]
-                own = Batch(*(None if part is None else part[k] for part in batch.parts))  # type: ignore[arg-type]
+                own = self.cut.alone(batch, k)
                 with drawing_from(member.random):
                     loss = member.task.loss(member.task(own), own)
                 found = torch.autograd.grad(loss, self.own[row], allow_unused=True)
@@ -405,14 +409,21 @@ class _Cut:
         if self._whole is None:
             return StackedBatch(rows, self._augment(rows, indices))
         index = torch.stack([indices[row] + self._start[row] for row in rows]).to(self.device)
-        inputs, targets, lengths = (None if part is None else part[index] for part in self._whole)
-        if lengths is not None:
-            assert inputs is not None and targets is not None
-            longest = int(lengths.max())
-            inputs = inputs[:, :, :longest]
-            if self.members[0].batches.split.targets_have_time:
-                targets = targets[:, :, :longest]
-        return StackedBatch(rows, (inputs, targets, lengths))
+        return StackedBatch(rows, self._without_padding(tuple(None if p is None else p[index] for p in self._whole), 2))
+
+    def alone(self, batch: StackedBatch, number: int) -> Batch:
+        """The batch of one member, as it is without the others."""
+        return Batch(*self._without_padding(tuple(None if part is None else part[number] for part in batch.parts), 1))
+
+    def _without_padding(self, parts: tuple[Any, ...], time: int) -> tuple[Any, ...]:
+        """Inputs, targets and lengths up to the end of the longest sequence; ``time`` is that dimension."""
+        inputs, targets, lengths = parts
+        if lengths is None:
+            return parts
+        longest = int(lengths.max())
+        has_time = self.members[0].batches.split.targets_have_time
+        inputs, targets = inputs.narrow(time, 0, longest), targets.narrow(time, 0, longest) if has_time else targets
+        return inputs, targets, lengths
 
     def _augment(self, rows: list[int], indices: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         inside = torch.get_default_dtype()
@@ -464,23 +475,40 @@ class MemberDropout(nn.Module):
     Args:
         shares: of the units dropped, one a member.
         states: of the random numbers of each member, brought up to date with every draw.
+
+    Attributes:
+        rows: the numbers of the members whose batches are side by side.
+        steps: of the longest sequence of each of these batches, which may be shorter than the longest of all; likewise
+            of the hidden sequences, where a network has fewer steps than its input.
     """
 
     def __init__(self, shares: Sequence[float], states: Sequence[dict[str, Tensor]]) -> None:
         super().__init__()
         self.shares, self.states = list(shares), states
         self.rows = list(range(len(self.shares)))
+        self.steps: list[list[int]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return across_members(self._drop, x) if any(self.shares) else x
 
     def _drop(self, x: Tensor) -> Tensor:
         dropped = []
-        for row, own in zip(self.rows, x.unbind(0), strict=True):
+        for number, (row, own) in enumerate(zip(self.rows, x.unbind(0), strict=True)):
+            # alone a member draws nothing for steps that its own batch does not have
+            there = self._there(own, number)
             with drawing_from(self.states[row]):
-                dropped.append(F.dropout(own.contiguous(), self.shares[row], training=True))
+                left = F.dropout(there.contiguous(), self.shares[row], training=True)
                 self.states[row].update(random_state())
+            if left.shape != own.shape:
+                beyond = own.new_zeros(len(own), own.shape[1] - left.shape[1], *own.shape[2:])
+                left = torch.cat([left, beyond], 1)
+            dropped.append(left)
         return torch.stack(dropped)
+
+    def _there(self, x: Tensor, number: int) -> Tensor:
+        """The steps of ``(batch, time, …)`` that a member's own batch has; ``(batch, …)`` as it is."""
+        steps = next((steps for steps in self.steps if x.dim() > 2 and x.shape[1] == max(steps)), None)
+        return x if steps is None else x[:, : steps[number]]
 
 
 @contextmanager

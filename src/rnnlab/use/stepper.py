@@ -14,7 +14,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import POOLED, TINY, Network
 
 StepState = list[Any]
-"""Of each network: the state of each cell, and what is read out so far (``None`` where the last step alone is)."""
+"""Of each network: its state, and what is read out so far (``None`` where the last step alone is)."""
 
 
 class Stepper:
@@ -52,12 +52,14 @@ class Stepper:
         """One step: ``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         outputs, after = [], []
         for parts, (before, pooled) in zip(self._parts, state, strict=True):
-            h = x if parts.encode is None else parts.encode(x)
             states: list[Any] = []
             pool: Any = None
-            for step, own in zip(parts.steps, before, strict=True):
+            h = parts.encode(x, before)
+            for step, own in zip(parts.steps, before, strict=parts.ngrams is None):
                 h, new = step(h, own)
                 states.append(new)
+            if parts.ngrams is not None:
+                states.append(parts.ngrams.after(x[:, None], before[-1], None))
             if parts.pooled:
                 pool = Pool.of(h, parts.thresholds) if pooled is None else pooled.with_step(h, parts.thresholds)
                 h = torch.cat([pool.statistic(name) for name in parts.pooled], -1)
@@ -117,16 +119,22 @@ class _Parts:
     """What a step of a network needs, looked up once: a module's attributes cost more than a small layer's numbers."""
 
     def __init__(self, network: Network) -> None:
-        encoder = network.encoder
-        self.encode: Callable[[Tensor], Tensor] | None = None
+        encoder, self.ngrams = network.encoder, network.ngrams
+        self._encode: Callable[[Tensor], Tensor] | None = None
         if isinstance(encoder, nn.Embedding):
-            self.encode = partial(torch.embedding, encoder.weight)
+            self._encode = partial(torch.embedding, encoder.weight)
         elif isinstance(encoder, nn.Linear):
-            self.encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
+            self._encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
         self.steps = [_step_of(cell) for cell in network.cells()]
         self.pooled = POOLED.get(network.readout_kind, ())
         self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
         self.weight, self.bias = network.readout.weight, network.readout.bias
+
+    def encode(self, x: Tensor, state: Sequence[Any]) -> Tensor:
+        """``(batch, features)`` of a step, with the network's state before it."""
+        if self.ngrams is not None:
+            return self.ngrams(x[:, None], state[-1])[:, 0]
+        return x if self._encode is None else self._encode(x)
 
 
 def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:

@@ -126,15 +126,15 @@ def _inputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
             "meaning": "valid steps of each sequence, at least 1; time where it is full",
         },
     ]
-    for name, start, layer, after in zip(
-        states, portable.starts, portable.layers, output_names(portable)[1:], strict=True
+    for name, start, meaning, after in zip(
+        states, portable.starts, portable.meanings, output_names(portable)[1:], strict=True
     ):
         described.append(
             {
                 "name": name,
                 "dtype": _dtype(start),
                 "shape": ["batch", *start.shape],
-                "meaning": f"state of layer {layer + 1} before the first step",
+                "meaning": f"{meaning} before the first step",
                 "initial": start.tolist() if start.any() else 0,
                 "next": after,
             }
@@ -166,9 +166,9 @@ def _outputs(run: Run, portable: Portable) -> list[dict[str, Any]]:
             "meaning": f"of every step{added}" if every else f"of the sequence ({read} of its valid steps)",
         }
     ]
-    for name, start, layer in zip(states, portable.starts, portable.layers, strict=True):
-        meaning = f"state of layer {layer + 1} after each sequence's last valid step"
-        described.append({"name": name, "dtype": _dtype(start), "shape": ["batch", *start.shape], "meaning": meaning})
+    for name, start, meaning in zip(states, portable.starts, portable.meanings, strict=True):
+        after = f"{meaning} after each sequence's last valid step"
+        described.append({"name": name, "dtype": _dtype(start), "shape": ["batch", *start.shape], "meaning": after})
     return described
 
 

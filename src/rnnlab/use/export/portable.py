@@ -20,7 +20,7 @@ class Portable(nn.Module):
     Attributes:
         starts: of every tensor of the state its values before the first step, ``(…)`` without a batch; none for a
             network of both directions, which carries no state.
-        layers: of each of these tensors the number of its layer.
+        meanings: what each of these tensors is.
 
     Args:
         network: which stays as it is.
@@ -46,7 +46,12 @@ class Portable(nn.Module):
         self.network.initial = nn.ParameterList()
         self.streams = network.streams
         self.starts = tensors if self.streams else []
-        self.layers = [number for number, size in enumerate(self._sizes) for _ in range(size)] if self.streams else []
+        of = [f"state of layer {layer + 1}" for layer in range(network.num_layers)]
+        if network.ngrams is not None:
+            of.append(f"the {network.ngrams.memory} tokens that were read last,")
+        self.meanings: list[str] = []
+        if self.streams:
+            self.meanings = [meaning for meaning, size in zip(of, self._sizes, strict=True) for _ in range(size)]
         self._tensors = len(tensors)
         if not self.streams:
             for number, tensor in enumerate(tensors):
@@ -60,7 +65,7 @@ class Portable(nn.Module):
         Args:
             inputs: ``(batch, time, features)`` or token numbers ``(batch, time)``.
             lengths: ``(batch,)`` valid steps of each sequence.
-            state: the tensors ``(batch, …)`` of all layers' states, in order.
+            state: the tensors ``(batch, …)`` of the network's state, in order.
             history: what the base reads, see :class:`rnnlab.use.export.base.Base`.
 
         Returns:

@@ -1,0 +1,108 @@
+"""Embeddings of tokens, to which those of the n-grams that end there may be added.
+
+An n-gram has no number of its own: a hash of its tokens chooses one of a fixed number of rows, which n-grams of one
+hash share (the hashing trick: K. Weinberger et al., "Feature hashing for large scale multitask learning" (2009), arXiv
+0902.2206; for n-grams of characters and words P. Bojanowski et al., "Enriching word vectors with subword information"
+(2017), arXiv 1607.04606, and A. Joulin et al., "Bag of tricks for efficient text classification" (2017), arXiv
+1607.01759).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.errors import InputError
+from rnnlab.shapes import Lengths, Tokens
+
+MODULUS = 2**31 - 1
+"""A prime: products of two numbers below it fit into 64 bits, so that a hash is the same on every device."""
+MULTIPLIER = 506_952_114
+"""2³² over the golden ratio, modulo the above (D. Knuth, "The Art of Computer Programming" 3 (1998), section 6.4)."""
+
+
+class TokenEmbedding(nn.Embedding):
+    """A row for each token and, where ``ngrams`` are given, the sum with those of the n-grams that end with it.
+
+    ::
+
+        ngrams=(2, 3), the token c of      ∅ a b c d      embedding = row(c) + hashed(b c) + hashed(a b c)
+        its first token a, after nothing   ∅ a b c d      embedding = row(a) + hashed(∅ a) + hashed(∅ ∅ a)
+
+    What comes after a token changes nothing, so that a language model may read n-grams, a text can be read in pieces
+    (``before`` is what is handed on), and padding at the end counts for nothing. Rows of n-grams start at zero: those
+    that training never meets add nothing, and training begins as it does without them.
+
+    Args:
+        vocabulary: how many tokens there are.
+        size: of an embedding.
+        ngrams: the fewest and the most tokens of an n-gram; ``None`` for none.
+        buckets: rows that n-grams share.
+    """
+
+    def __init__(self, vocabulary: int, size: int, ngrams: Sequence[int] | None = None, buckets: int = 0) -> None:
+        super().__init__(vocabulary, size)
+        self.ngrams, self.buckets = ngrams, buckets
+        self.hashed = None if ngrams is None else nn.Parameter(torch.zeros(buckets, size))
+
+    @property
+    def memory(self) -> int:
+        """Tokens that are to be known of those before a piece of text."""
+        return 0 if self.ngrams is None else self.ngrams[1] - 1
+
+    def start(self, batch_size: int) -> Tensor:
+        """``(batch, memory)`` what stands before the first token: a number that no token has."""
+        return torch.full((batch_size, self.memory), self.num_embeddings, device=self.weight.device)
+
+    def check(self, before: Any, batch_size: int) -> None:
+        """Holds what a caller hands in for ``before`` against :meth:`start`.
+
+        Raises:
+            InputError: it is another thing.
+        """
+        shape = (batch_size, self.memory)
+        if not isinstance(before, Tensor) or before.shape != shape or before.dtype != torch.int64:
+            has = f"{before.dtype} of {tuple(before.shape)}" if isinstance(before, Tensor) else type(before).__name__
+            raise InputError(
+                f"the last part of this network's state is the {self.memory} tokens before, torch.int64 of the shape "
+                f"{shape}, and was given as {has}"
+            )
+
+    def forward(
+        self, tokens: Tokens, before: Tensor | None = None, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """``(batch, time, size)``.
+
+        Args:
+            tokens: ``(batch, time)``.
+            before: ``(batch, memory)`` the tokens before these; :meth:`start` by default.
+            drop: dropout of rows ``(…, size)``, before they are summed.
+        """
+        row = super().forward(tokens)
+        if self.hashed is None:
+            return row if drop is None else drop(row)
+        before = self.start(len(tokens)) if before is None else before
+        rows = torch.cat([row[:, :, None], F.embedding(self.places(tokens, before), self.hashed)], 2)
+        return (rows if drop is None else drop(rows)).sum(2)
+
+    def places(self, tokens: Tokens, before: Tensor) -> Tensor:
+        """``(batch, time, lengths of n-grams)`` the rows of the n-grams that end at each token."""
+        assert self.ngrams is not None
+        shortest, longest = self.ngrams
+        whole, time = torch.cat([before, tokens], 1), tokens.shape[1]
+        hashes, found = tokens + 1, []
+        for back in range(1, longest):
+            earlier = whole[:, longest - 1 - back : longest - 1 - back + time]
+            hashes = (hashes * MULTIPLIER + earlier + 1) % MODULUS
+            if back + 1 >= shortest:
+                found.append(hashes % self.buckets)
+        return torch.stack(found, 2)
+
+    def after(self, tokens: Tokens, before: Tensor, lengths: Lengths | None) -> Tensor:
+        """``(batch, memory)`` the last valid tokens: ``before`` of what comes next."""
+        whole = torch.cat([before, tokens], 1)
+        if lengths is None:
+            return whole[:, tokens.shape[1] :]
+        return whole.gather(1, lengths[:, None] + torch.arange(self.memory, device=whole.device))
