@@ -16,10 +16,11 @@ import yaml
 
 from rnnlab.data import corpus, word_lists
 from rnnlab.data.invented_languages import ALPHABET, BACK, FRONT, LANGUAGES
+from rnnlab.data.ngram_regression import ngram_regression
 from rnnlab.data.packed import Packed
 from rnnlab.data.sequence import SPLITS, Sample, stack
 from rnnlab.data.strata import balanced, quotas
-from rnnlab.data.text_classification import TextClassification, naive_bayes_nats
+from rnnlab.data.text_classification import TextClassification, naive_bayes
 from rnnlab.data.text_encoder import TextEncoder, build_vocabulary, normalize
 from rnnlab.errors import InputError
 from rnnlab.runs.build import with_absolute_paths
@@ -348,7 +349,18 @@ def test_naive_bayes_counts_letters() -> None:
     test = Packed([np.array([1, 2])], torch.tensor([0]))
     # of class 0: 2/5 of examples (Laplace), tokens 0 1 2 with 1 3 2 of 6; of class 1: 3/5 and 1 1 4 of 6
     joint = [2 / 5 * 3 / 6 * 2 / 6, 3 / 5 * 1 / 6 * 4 / 6]
-    assert naive_bayes_nats(train, test, 2, 3) == pytest.approx(-math.log(joint[0] / sum(joint)))
+    assert naive_bayes(train, test, 2, 3).softmax(1)[0].tolist() == pytest.approx([part / sum(joint) for part in joint])
+
+
+@pytest.mark.needs("datasets")
+@pytest.mark.parametrize(("unit", "classes"), [("word", 2), ("character", 3)])
+def test_a_regression_tells_texts_by_their_pairs(unit: Any, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" c ".join([("a b", "b a")[k % 2]] * rng.integers(1, 4)) for k in range(60)]
+    labels = tuple(2 * (k % 2) if classes == 3 else k % 2 for k in range(60))  # of three classes one has no text
+    said = ngram_regression(tuple(texts[:40]), labels[:40], tuple(texts[40:]), unit, None)
+    assert said.shape == (20, classes) and said.isfinite().all()
+    assert said.argmax(1).tolist() == list(labels[40:])
 
 
 # ---- the numbering of a trained run ---------------------------------------------------------------------
@@ -492,7 +504,11 @@ def test_a_network_learns_them(train: Train) -> None:
 def test_the_baseline_that_counts_letters_is_reported(train: Train) -> None:
     outcome = train("data=text_classification", "instruments=none")
     data = TextClassification(num_samples=40, batch_size=8)
-    assert outcome.metrics["baseline/naive_bayes/loss"] == pytest.approx(data.baselines()["naive_bayes"], rel=1e-5)
+    said, targets = data.predictors()["naive_bayes"], data.split("test").targets
+    nats = float(torch.nn.functional.cross_entropy(said, targets))
+    assert outcome.metrics["baseline/naive_bayes/loss"] == pytest.approx(nats, rel=1e-5)
+    right = (said.argmax(1) == targets).double().mean()
+    assert outcome.metrics["baseline/naive_bayes/accuracy"] == pytest.approx(float(right))
     checkpoint = read_checkpoint(outcome.directory.best_checkpoint)
     assert checkpoint["TextClassification"] == data.state_dict()
     assert yaml.safe_load((outcome.directory.path / "config.yaml").read_text())["data"]["vocabulary"] is None

@@ -141,6 +141,8 @@ class Network(nn.Module):
         zoneout: share of the units that keep what they held one step before, drawn for each step
             (:mod:`rnnlab.cells.zoneout`).
         embedding_size: of tokens (``hidden_size`` by default) or of a linear input layer (none by default).
+        embedding_scale: standard deviation of the embeddings of tokens before training. Of many tokens that are seldom
+            each stays about where it began: with 0.1 it hardly counts, with 1 it is noise.
         readout: for one prediction a sequence: the ``last`` valid step, the
             ``mean`` or ``max`` over the valid steps, or both (``mean_max``) side
             by side; ``statistics``: of each unit its mean, standard deviation,
@@ -190,6 +192,7 @@ class Network(nn.Module):
         recurrent_dropout: Fraction = 0.0,
         zoneout: Fraction = 0.0,
         embedding_size: PositiveInt | None = None,
+        embedding_scale: PositiveFloat = 1.0,
         readout: Literal["auto", "last", "mean", "max", "mean_max", "statistics", "vote"] = "auto",
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
@@ -235,6 +238,7 @@ class Network(nn.Module):
         if input.vocabulary is not None:
             size = embedding_size or hidden_size
             self.encoder = TokenEmbedding(input.vocabulary, size, input.ngrams, input.buckets)
+            self.encoder.weight.data.mul_(embedding_scale)
             if encoder == "linear":
                 raise InputError(
                     "model.encoder=linear: tokens are embedded, and need no linear layer: use none or conv"

@@ -201,6 +201,10 @@ class SequenceData(LightningDataModule, ABC):
         """Loss on the test split, by name, of predictors that need more of the data than its ``spec`` tells."""
         return {}
 
+    def predictors(self) -> dict[str, torch.Tensor]:
+        """What other predictors say of the sequences of the test split, by name, in the form of a network's output."""
+        return {}
+
     @property
     def reader(self) -> Reader:
         """How new data is read for a network that was trained on this: as the network reads it, by default.

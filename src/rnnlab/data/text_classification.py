@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rnnlab.data import ngram_regression
 from rnnlab.data.corpus import NGRAM_BUCKETS, Unit, check_vocabulary
 from rnnlab.data.invented_languages import ALPHABET, LANGUAGES
 from rnnlab.data.labelled_text import read_labelled
@@ -100,6 +101,8 @@ class TextClassification(SequenceData):
     Raises:
         InputError: the texts cannot be read, or there are too few of a class.
     """
+
+    rivals = ("ngram_regression",)
 
     path: FilePath | None = None
     pattern: str = "*"
@@ -373,15 +376,23 @@ class TextClassification(SequenceData):
         chosen = f"{sum(len(part.texts) for part in self._shared.values()):,} of " if self.num_samples else ""
         return "; ".join([f"{chosen}{len(counts):,} texts", *(f"{n:,} {what}" for n, what in facts if n)])
 
-    def baselines(self) -> dict[str, float]:
-        """Naive Bayes: the tokens of a text counted and their order ignored, each class by its counts in training."""
+    def predictors(self) -> dict[str, torch.Tensor]:
+        """Naive Bayes: the tokens of a text counted and their order ignored, each class by its counts in training.
+        And, where scikit-learn is installed, a regression on n-grams (:mod:`rnnlab.data.ngram_regression`).
+        """
         train, test = self._packed("train"), self._packed("test")
-        sizes = len(self.class_names), len(self.encoder.vocabulary)
-        return {"naive_bayes": naive_bayes_nats(train, test, *sizes)}
+        found = {"naive_bayes": naive_bayes(train, test, len(self.class_names), len(self.encoder.vocabulary))}
+        texts, labels = self._parts["train"]
+        if ngram_regression.is_there() and len(set(labels.tolist())) > 1:
+            given = tuple(texts), tuple(labels.tolist()), tuple(self._parts["test"].texts)
+            said = ngram_regression.ngram_regression(*given, self.unit, self.max_length)
+            found["ngram_regression"] = F.pad(said, (0, len(self.class_names) - said.shape[1]), value=-100.0)
+        return found
 
 
-def naive_bayes_nats(train: Packed, test: Packed, classes: int, vocabulary: int) -> float:
-    """Nats a text of the test, of a multinomial model with one more of each token for each class (Laplace).
+def naive_bayes(train: Packed, test: Packed, classes: int, vocabulary: int) -> torch.Tensor:
+    """``(test texts, classes)`` logarithmic probabilities, but for a constant, of a multinomial model with one more of
+    each token for each class (Laplace).
 
     A. McCallum & K. Nigam, "A comparison of event models for naive Bayes text
     classification" (1998).
@@ -391,5 +402,4 @@ def naive_bayes_nats(train: Packed, test: Packed, classes: int, vocabulary: int)
     log_tokens = (counts.view(classes, vocabulary) / counts.view(classes, vocabulary).sum(1, keepdim=True)).log()
     log_classes = ((torch.bincount(train.targets, minlength=classes).double() + 1) / (len(train) + classes)).log()
     text = torch.arange(len(test)).repeat_interleave(test.lengths)
-    scores = log_classes.repeat(len(test), 1).index_add_(0, text, log_tokens.T[test.ids])
-    return float(F.cross_entropy(scores, test.targets))
+    return log_classes.repeat(len(test), 1).index_add_(0, text, log_tokens.T[test.ids])

@@ -134,7 +134,8 @@ def _helpful(past: Sequence[str], ahead: Sequence[str]) -> str:
 
 
 def _of_labelled(found: Labelled) -> list[Command]:
-    train = _train(found.data, found.path, found.keys)
+    more = ("recipe=texts", "scheduler=one_cycle") if found.examples == "texts" else ()
+    train = _train(found.data, found.path, found.keys, *more)
     simple = "the most frequent class" + (" and naive Bayes" if found.examples == "texts" else "")
     number = len(found.classes)
     made = [
@@ -150,7 +151,7 @@ def _of_labelled(found: Labelled) -> list[Command]:
                 (*train, "task.class_weights=balanced"), f"does it learn the rare classes ({counts}) with equal weight?"
             )
         )
-    sweep = _train(found.data, found.path, found.keys, *COMPARED, sweep=True)
+    sweep = _train(found.data, found.path, found.keys, *more, *COMPARED, sweep=True)
     return [*made, Command(sweep, WHICH_CELL)][:3]
 
 

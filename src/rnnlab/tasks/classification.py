@@ -128,7 +128,12 @@ class Classification(Task):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        self.log_scores({f"baseline/{name}/loss": nats for name, nats in self.other_baselines().items()})
+        for name, (output, targets) in self.other_predictors().items():
+            weights = None if self.class_weights is None else self.class_weights.to(output)
+            scores = {f"baseline/{name}/loss": F.cross_entropy(output, targets, weights)}
+            for score, metric in self.metrics().items():
+                scores[f"baseline/{name}/{score}"] = metric(output.argmax(-1), targets)
+            self.log_scores(scores)
 
     def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         right = self.sequence_score(output, batch)

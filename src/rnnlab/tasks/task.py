@@ -398,6 +398,14 @@ class Task(LightningModule, ABC):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return data.baselines() if hasattr(data, "baselines") else {}
 
+    def other_predictors(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Outputs of the data's own predictors on its test split, and the targets, by name; none where the trainer got
+        loaders without their data.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        found = data.predictors() if hasattr(data, "predictors") else {}
+        return {name: (output, data.split("test").targets) for name, output in found.items()}
+
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]
         assert isinstance(scores, Scores)
