@@ -65,7 +65,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["~optimizer"], ["optimizer=null"]),
         (["~monitor"], ["'monitor' not found"]),
         # what rnnlab gives Lightning itself
-        (["+trainer.callbacks=[]"], ["trainer.callbacks=[]", "instrument"]),
+        (["+trainer.callbacks=[]"], ["trainer.callbacks=[]", "callbacks=ema"]),
         (["+trainer.logger=true"], ["trainer.logger=true", "TensorBoard"]),
         (["+trainer.enable_progress_bar=true"], ["trainer.progress=bar"]),
         (["+trainer.default_root_dir=x"], ["hydra.run.dir=DIR"]),
@@ -96,7 +96,7 @@ def prepare_all(config: dict[str, Any]) -> None:
     """All that is built before training; what only the trainer knows is said when it is built."""
     prepare(config)
     options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
-    build_trainer(Path(), [], None, **options)
+    build_trainer(Path(), [], [], **options)
 
 
 def test_seed_zero_is_a_seed() -> None:

@@ -60,7 +60,7 @@ class Keeps(Checkpoint):
 
 def fit(run: Any, path: Path, *callbacks: Callback, **options: Any) -> Trainer:
     quiet_lightning()
-    trainer = build_trainer(path, [*callbacks, Keeps()], CSVLogger(path), "cpu", max_epochs=1, **options)
+    trainer = build_trainer(path, [*callbacks, Keeps()], [CSVLogger(path)], "cpu", max_epochs=1, **options)
     trainer.fit(run.task, datamodule=run.data)
     return trainer
 

@@ -42,7 +42,7 @@ def check(config: dict[str, Any]) -> None:
     """All that happens to a config before a run trains."""
     run = execution.prepare(config)
     options = {name: value for name, value in run.config["trainer"].items() if name != "_target_"}
-    build_trainer(Path(), [], None, **options)
+    build_trainer(Path(), [], [], **options)
 
 
 @contextlib.contextmanager

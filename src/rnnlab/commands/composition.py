@@ -32,14 +32,8 @@ NOT_OF_A_RUN = ("hydra", "sweep")
 RECIPE = "recipe"
 """What the data proposes for other parts, which refer to it; a run has the values."""
 ELSEWHERE = {
-    "train": "rnnlab train always trains; rnnlab evaluate RUN tests a run again",
     "test": "a run is always tested at its end; rnnlab evaluate RUN tests it again",
-    "tags": "a run is found by its directory, hydra.run.dir=outputs/NAME, and by its settings in rnnlab report",
-    "logger": "runs are logged to TensorBoard, metrics.csv and metrics.json, and compared by rnnlab report",
-    "callbacks": "checkpoints, early_stopping.patience and pictures are there; what watches a run for you is an "
-    "instrument (+instruments.NAME._target_=CLASS)",
-    "ckpt_path": "rnnlab resume RUN goes on from a run's last checkpoint, rnnlab evaluate RUN tests its best",
-    "checkpoint": "rnnlab resume RUN goes on from a run's last checkpoint, rnnlab evaluate RUN tests its best",
+    "checkpoint": "ckpt_path=FILE; a run goes on by rnnlab resume RUN, and is tested again by rnnlab evaluate RUN",
     "resume": "rnnlab resume RUN goes on from a run's last checkpoint",
     "debug": "trainer=debug runs two batches of two epochs",
     "device": "trainer=cpu, trainer=gpu, or trainer.accelerator=…",

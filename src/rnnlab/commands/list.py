@@ -23,6 +23,8 @@ GROUPS = {
     "schedulers": "scheduler",
     "recipes": "recipe",
     "instruments": "instruments",
+    "callbacks": "callbacks",
+    "loggers": "logger",
 }
 
 

@@ -40,6 +40,10 @@ TRUSTED = (
     "rnnlab.search.",
     "rnnlab.tasks.",
     "torch.optim.",
+    "rnnlab.callbacks.",
+    "rnnlab.loggers.",
+    "lightning.pytorch.callbacks.LearningRateMonitor",
+    "lightning.pytorch.callbacks.Timer",
 )
 """Where what a config from a run or sweep directory may name must be defined."""
 
@@ -52,12 +56,22 @@ TRUSTED_KINDS = frozenset({
     "rnnlab.network.Network",
     "rnnlab.search.searcher.Searcher",
     "rnnlab.tasks.task.Task",
+    "rnnlab.callbacks.averaging.ExponentialMovingAverage",
+    "rnnlab.callbacks.averaging.StochasticWeightAveraging",
+    "rnnlab.loggers.csv_files.CSVFiles",
+    "rnnlab.loggers.mlflow_tracking.MLflow",
+    "rnnlab.loggers.weights_and_biases.WeightsAndBiases",
     "torch.optim.optimizer.Optimizer",
     "torch.optim.lr_scheduler.LRScheduler",
 })  # fmt: skip
 """Classes of which it must be one: our own parts, optimizers and schedulers. Any other class or function of
 these modules may open, write or start something.
 """
+TRUSTED_CLASSES = frozenset({
+    "lightning.pytorch.callbacks.lr_monitor.LearningRateMonitor",
+    "lightning.pytorch.callbacks.timer.Timer",
+})  # fmt: skip
+"""And these classes of Lightning's, which write nothing."""
 TRUSTED_FUNCTIONS = ("rnnlab.runs.trainer.build_trainer", "rnnlab.tasks.schedules.")
 """And the functions that it may name."""
 
@@ -226,6 +240,8 @@ def _is_trusted(target: Any, allow: Iterable[str]) -> bool:
     (rnnlab.….os).
     """
     module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
+    if f"{module}.{name}" in TRUSTED_CLASSES:
+        return True
     if f"{module}.".startswith(tuple(f"{prefix.rstrip('.')}." for prefix in allow)):
         return True
     if not f"{module}.".startswith(TRUSTED):

@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, read without running any code in them."""
 
 import io
+import logging
 import pickle
 import struct
 import warnings
@@ -18,6 +19,8 @@ from torch.utils._pytree import tree_map
 from rnnlab.errors import InputError
 from rnnlab.store.archive import check_archive
 from rnnlab.store.files import open_regular, remove, replace
+
+log = logging.getLogger("rnnlab")
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -104,10 +107,31 @@ def snapshot(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, checkpoint)
 
 
+def is_plain(state: Any) -> bool:
+    """Whether a checkpoint can be read again that holds it: tensors, numbers, texts, and containers of these."""
+    if isinstance(state, Mapping):
+        return all(is_plain(key) and is_plain(value) for key, value in state.items())
+    if type(state) in (list, tuple, set):
+        return all(map(is_plain, state))
+    return state is None or type(state) in (bool, int, float, complex, str, bytes) or isinstance(state, Tensor)
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's checkpoints, through :func:`write_checkpoint` and :func:`read_checkpoint`."""
 
+    def __init__(self) -> None:
+        self._left_out: set[str] = set()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        states = checkpoint.get("callbacks", {})
+        for name in [name for name, state in states.items() if not is_plain(state)]:
+            del states[name]
+            if name not in self._left_out:
+                self._left_out.add(name)
+                log.warning(
+                    "%s: its state holds more than tensors and plain values, and isn't kept: resumed, it starts anew",
+                    name.partition("{")[0],
+                )
         write_checkpoint(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

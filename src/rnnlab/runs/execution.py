@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import lightning
@@ -34,10 +35,11 @@ from rnnlab.runs.build import (
     unknown_keys,
     with_absolute_paths,
 )
-from rnnlab.runs.checkpoint import load_weights, read_checkpoint, write_checkpoint
+from rnnlab.runs.checkpoint import fit_weights, load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.evidence import evidence
+from rnnlab.runs.extensions import build_callbacks, build_loggers, check_loggers, check_tags
 from rnnlab.runs.fleet import Seat
 from rnnlab.runs.gallery import Gallery, validation_batches
 from rnnlab.runs.kept import Kept, which_weights
@@ -64,8 +66,8 @@ from rnnlab.tasks.task import Task
 
 log = logging.getLogger("rnnlab")
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
-PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments")
-OPTIONAL = ("scheduler", "instruments")
+PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments", "callbacks", "logger")
+OPTIONAL = ("scheduler", "instruments", "callbacks", "logger")
 """Parts that may be empty."""
 
 
@@ -77,6 +79,7 @@ class Run:
     data: SequenceData
     task: Task
     instruments: list[Instrument[Any]] = field(default_factory=list)
+    callbacks: list[Callback] = field(default_factory=list)
 
     @property
     def kept(self) -> Kept:
@@ -111,6 +114,9 @@ def settings(
     mode: Literal["min", "max"] = "min",
     keep: Literal["auto", "best", "last"] = "best",
     early_stopping: Mapping[str, Any] | None = None,
+    tags: list[str] | None = None,
+    train: bool = True,
+    ckpt_path: str | None = None,
 ) -> None:
     """The keys at the top of a config, beside its parts."""
 
@@ -125,7 +131,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: in one line, naming the key.
     """
-    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "keep", "early_stopping"))
+    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "keep", "early_stopping", "tags", "train", "ckpt_path"))
     for name in ("seed", "monitor", "mode"):
         if name not in config:
             raise InputError(f"{name} is missing: give {name}=…")
@@ -134,6 +140,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
             check_node(config.get(part), part)
     check_arguments(settings, {name: value for name, value in config.items() if name not in PARTS}, "")
     check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
+    check_tags(config.get("tags"))
 
 
 def prepare(
@@ -160,10 +167,13 @@ def prepare(
     check_trainer(config["trainer"], allow, machine)
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
-    data = build_one(SequenceData, numbered_as(config["data"], trained or {}), "data", allow)
-    if trained:
-        say_what_is_learned_anew(data, trained)
-    spec = as_learned(data.spec, trained or {})
+    if config.get("ckpt_path"):
+        config["ckpt_path"] = str((Path(base or "") / Path(config["ckpt_path"]).expanduser()).absolute())
+    origin = trained or (read_checkpoint(Path(config["ckpt_path"])) if config.get("ckpt_path") else {})
+    data = build_one(SequenceData, numbered_as(config["data"], origin), "data", allow)
+    if origin:
+        say_what_is_learned_anew(data, origin)
+    spec = as_learned(data.spec, origin)
     if config["model"].get("linear") == "ridge" and not hasattr(data, "ridge"):
         raise InputError("model.linear=ridge is for time series (data=csv, airline, sunspots): use model.linear=null")
     if data.augmentation is not None:
@@ -191,6 +201,8 @@ def prepare(
         budget = budget_of(config["trainer"], data, task)
         batches = {"train": budget.batches or data.batches_per_pass, "val": data.batches_of_validation}
         check_batches(config["trainer"], batches, budget.epochs, monitor)
+        if origin:
+            _check_origin(config, task, origin, budget.epochs)
     for part, factory, arguments in (
         ("optimizer", optimizer, (list(network.parameters()),)),
         ("scheduler", scheduler, None),
@@ -208,7 +220,25 @@ def prepare(
         for name, node in (config.get("instruments") or {}).items()
         if node not in (None, False)
     ]
-    return Run(config, data, task, instruments)
+    check_loggers(config, allow)
+    return Run(config, data, task, instruments, build_callbacks(config, allow))
+
+
+def _check_origin(config: Mapping[str, Any], task: Task, origin: Mapping[str, Any], epochs: int) -> None:
+    """Refuses a checkpoint to go on from whose weights don't fit, or whose training was as long as this one is to be.
+
+    Raises:
+        InputError: naming the key.
+    """
+    path, before = config["ckpt_path"], origin.get("epoch", 0)
+    fit_weights(task, origin, Path(path))
+    if config.get("train", True) and "optimizer_states" not in origin:
+        raise InputError(f"ckpt_path={path}: it holds weights alone; a training goes on from a run's last.ckpt")
+    if config.get("train", True) and before >= epochs:
+        raise InputError(
+            f"ckpt_path={path}: that training had {before} epochs, and this one is to have {epochs} in all: give "
+            f"trainer.max_epochs={2 * before}, say"
+        )
 
 
 def build_data(config: Mapping[str, Any]) -> SequenceData:
@@ -384,7 +414,7 @@ def _execute_locked(
         # typed; the config of a sweep's job stays what the sweep's plan says
         if is_first_process() and (not resume or (status.number is None and run.config != config)):
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet, prune, seat)
+        return _execute(directory, run, resume, stop, quiet, prune, seat, allow)
     except (Interrupted, KeyboardInterrupt):
         if not refused:
             go_on = Advice(words=("resume",), answers="How good does it become?")
@@ -440,6 +470,7 @@ def _execute(
     quiet: bool,
     prune: Callable[[int, float], bool] | None,
     seat: Seat | None,
+    allow: Iterable[str] | None,
 ) -> Outcome:
     quiet_lightning()
     keep_memory()
@@ -452,6 +483,7 @@ def _execute(
         )
     )
     kept = run.kept
+    trains = config.get("train", True)
     recorder = Recorder(
         directory,
         config["monitor"],
@@ -476,6 +508,7 @@ def _execute(
         callbacks.append(
             EarlyStopping(config["monitor"], mode=config["mode"], patience=patience, min_delta=delta, strict=True)
         )
+    callbacks += run.callbacks
     if options.get("compile"):
         callbacks.append(CompiledSteps())
     pruning = Pruning(config["monitor"], prune) if prune is not None else None
@@ -486,14 +519,16 @@ def _execute(
     options |= {"max_epochs": budget.epochs, "max_steps": "auto"}
     if not task.automatic_optimization:  # there are no gradients to clip and to add up
         options |= {"gradient_clip_val": None, "accumulate_grad_batches": 1}
-    trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], tensorboard.logger, **options)
+    loggers = build_loggers(config, directory, allow) if is_first_process() else []
+    trainer: Trainer = build_trainer(directory.path, [*callbacks, recorder], [tensorboard.logger, *loggers], **options)
     if trainer.is_global_zero:
         directory.update_status(
             "running",
             **provenance(),
             started=status.started or now(),
             baseline=task.baseline_name,
-            kept=kept.why,
+            kept=kept.why if trains else f"those of {config.get('ckpt_path') or 'a network as it is initialised'}",
+            tags=config.get("tags") or None,
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,
@@ -503,13 +538,18 @@ def _execute(
         if not quiet:
             print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
 
-    checkpoint = directory.last_checkpoint if resume and directory.last_checkpoint.exists() else None
+    checkpoint = Path(config["ckpt_path"]) if config.get("ckpt_path") else None
+    if resume and directory.last_checkpoint.exists():
+        checkpoint = directory.last_checkpoint
     if checkpoint is not None:
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
-    if seat is not None:
+    if not trains:
+        write_checkpoint(recorder.untrained(task, data), directory.best_checkpoint)
+    elif seat is not None:
         seat.board(trainer, config, data)
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if trains:
+            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except Exception as error:
         if checkpoint is None or isinstance(error, InputError) or not _is_of_restoring(error):
             raise
@@ -519,7 +559,7 @@ def _execute(
     stop.check()
     if pruning is not None and pruning.pruned:
         return _pruned(directory, trainer, recorder, tensorboard, run.parameters)
-    if recorder.best_score is None:
+    if trains and recorder.best_score is None:
         raise RunFailed(f"the training ended before {config['monitor']} was measured for the first time")
 
     corrected = calibrate(task, data, directory, trainer.is_global_zero)
@@ -533,9 +573,13 @@ def _execute(
         figures = gallery.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
         metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
         verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
+        if not trains or config.get("ckpt_path"):
+            verdict = replace(verdict, next=())  # other settings fit no weights
         tensorboard.say("verdict", markdown(verdict, directory.path, status.directory))
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)
+        for logger in loggers:
+            logger.finish(directory, metrics, figures)
         directory.update_status(
             "done", finished=now(), seconds=metrics["seconds"], figures=figures, verdict=verdict.plain()
         )
@@ -685,7 +729,7 @@ def test(run: Run, directory: RunDirectory) -> dict[str, float]:
 def untrained(run: Run, directory: RunDirectory) -> Trainer:
     """A trainer for a run's weights as they are: it logs nothing and keeps nothing."""
     options = {name: value for name, value in run.config["trainer"].items() if name not in ("_target_", "devices")}
-    trainer = build_trainer(directory.path, [], None, **options)
+    trainer = build_trainer(directory.path, [], [], **options)
     sizes = [parameter.numel() for parameter in run.task.network.parameters()]
     torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, sizes))
     return trainer

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from torch import Tensor
 
 from rnnlab.errors import Interrupted, RunFailed
@@ -196,7 +196,8 @@ class Recorder(Checkpoint):
                 self.best_score, self.best_epoch = score, epoch
                 best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
                 facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
-                self._best = {**snapshot({**best, **facts}), "data": self._data(trainer)}
+                best = kept_weights(trainer, {**best, **facts})
+                self._best = {**snapshot(best), "data": self._data(trainer)}
         if self.companions is not None and not self.companions.alone:
             due = self.companions.due
         else:
@@ -216,6 +217,12 @@ class Recorder(Checkpoint):
             data = trainer.datamodule  # type: ignore[attr-defined]
             self._described = {"spec": data.spec.plain(), "reader": data.reader.plain()}
         return self._described
+
+    @staticmethod
+    def untrained(task: LightningModule, data: Any) -> dict[str, Any]:
+        """A checkpoint of weights that are not trained further, for whoever uses them."""
+        state = {"state_dict": task.state_dict(), "epoch": 0, "global_step": 0, type(data).__name__: data.state_dict()}
+        return {**snapshot(state), "data": {"spec": data.spec.plain(), "reader": data.reader.plain()}}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds
@@ -251,6 +258,19 @@ class Recorder(Checkpoint):
             trainer.save_checkpoint(next_checkpoint(self.directory))
             self.companions.saved(next_checkpoint(self.directory))
         self._saved_at = time.monotonic()
+
+
+def kept_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint with the weights that were validated: their average, where a callback makes one."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
+            checkpoint = {name: part for name, part in checkpoint.items() if name not in OF_AVERAGING}
+    return checkpoint
+
+
+OF_AVERAGING = ("current_model_state", "averaging_state")
+"""What Lightning adds to a checkpoint whose weights are an average, to go on with."""
 
 
 def next_checkpoint(directory: RunDirectory) -> Path:

@@ -40,6 +40,9 @@ def hindrance(run: Run) -> str | None:
             return f"trainer.{name}={value}"
     if trainer.get("precision", "32-true") not in PRECISIONS:
         return f"trainer.precision={trainer['precision']}"
+    for part in ("callbacks", "logger"):
+        if run.config.get(part):
+            return f"{part}={','.join(run.config[part])}: it watches one training"
     for name in OF_A_STEP:
         if getattr(type(task), name) is not getattr(Task, name):
             return f"task {type(task).__name__} has a {name} of its own"

@@ -39,7 +39,7 @@ registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[a
 def build_trainer(
     directory: Path,
     callbacks: Sequence[Callback],
-    logger: Logger | None,
+    logger: Sequence[Logger],
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto",
     devices: PositiveInt | Literal["auto"] | list[int] = 1,
     strategy: str = "auto",
@@ -75,7 +75,7 @@ def build_trainer(
     arguments: dict[str, Any] = {
         "default_root_dir": directory,
         "callbacks": list(callbacks),
-        "logger": logger or False,
+        "logger": list(logger) or False,
         "accelerator": accelerator,
         "devices": devices,
         "strategy": strategy,
@@ -113,8 +113,8 @@ def build_trainer(
 REFUSALS = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ImportError, AssertionError)
 
 OURS = {
-    "callbacks": "rnnlab adds its own; what watches a run for you is an instrument (+instruments.NAME._target_=CLASS)",
-    "logger": "runs are logged to TensorBoard and metrics.csv; rnnlab report compares them",
+    "callbacks": "they are a group of their own: callbacks=ema, or +callbacks.NAME._target_=CLASS",
+    "logger": "they are a group of their own beside TensorBoard: logger=csv, or +logger.NAME._target_=CLASS",
     "directory": "a run's directory is hydra.run.dir=DIR",
     "default_root_dir": "a run's directory is hydra.run.dir=DIR",
     "enable_progress_bar": "write trainer.progress=bar, lines or none",

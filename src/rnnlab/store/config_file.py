@@ -20,7 +20,18 @@ VALUES = 100_000
 """In all; aliases count as what they stand for, so that a short text can't mean a huge config."""
 LONG = 500
 """So many brackets, or columns of a line, are no danger to the parser, whose own depth is not limited."""
-PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments", "early_stopping")
+PARTS = (
+    "data",
+    "model",
+    "task",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "instruments",
+    "callbacks",
+    "logger",
+    "early_stopping",
+)
 _TOP_LEVEL_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _LONE = re.compile(r"[\ud800-\udfff]")
 

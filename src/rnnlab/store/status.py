@@ -56,6 +56,7 @@ class Status:
         directory: that the command was typed in, from which relative paths of its config lead.
         baseline: what the trivial predictor is called whose scores stand beside the network's.
         kept: which of its weights are kept, in words.
+        tags: words of a person's own, by which runs are found.
         device: it trains on.
         threads: it trains with.
         platform: the operating system.
@@ -94,6 +95,7 @@ class Status:
     directory: str | None = None
     baseline: str | None = None
     kept: str | None = None
+    tags: tuple[str, ...] = ()
     device: str | None = None
     threads: int | None = None
     platform: str | None = None
@@ -222,7 +224,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "state": partial(one_of, State),
     **dict.fromkeys(("reason", "baseline", "kept", "device", "platform", "host", "fleet_alone"), line),
     **dict.fromkeys(("created", "submitted", "started", "finished"), line),
-    **dict.fromkeys(("command", "overrides", "config_dirs"), texts),
+    **dict.fromkeys(("command", "overrides", "config_dirs", "tags"), texts),
     **dict.fromkeys(("pid", "threads", "pruned", "number", "attempts", "fleet"), _count),
     "process_started": _ticks,
     **dict.fromkeys(("seconds", "wall_seconds"), number),

@@ -1,0 +1,1 @@
+"""Lightning callbacks that a config adds to a run: ``callbacks=ema``, ``'callbacks=[swa,lr_monitor]'``."""
