@@ -254,6 +254,21 @@ def test_without_gradients_it_gives_the_same() -> None:
         assert torch.equal(layer(cell)(x)[0], with_gradients)
 
 
+def test_without_gradients_no_more_than_a_block_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnlab.kernels.layer.BLOCK_ROWS", 2 * 16)
+    inner, rows = Derived.run, []
+    monkeypatch.setattr(
+        Derived, "run", lambda self, *given: rows.append(len(given[-1]["saved"])) or inner(self, *given)
+    )
+    cell, x = made(GRU), inputs(40)
+    run = layer(cell)
+    for within in torch.no_grad(), torch.inference_mode(), torch.enable_grad():
+        rows.clear()
+        with within:
+            run(x)
+        assert max(rows) == (40 * 16 if isinstance(within, torch.enable_grad) else 2 * 16)
+
+
 def test_gradients_are_the_same_twice_and_where_only_some_are_wanted() -> None:
     cell, x = made(GRU), inputs().requires_grad_()
     loss = layer(cell)(x)[0].sin().sum()

@@ -48,7 +48,7 @@ def derived_or_torchs(
     weights = tuple(getattr(cell, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     by_torch = partial(run_kernel, kernel, weights)
     # torch's kernels know no members
-    if (cell.backend == "torch" or (torchs and cell.backend == "auto")) and not is_stacked():
+    if (cell.backend == "torch" or ((torchs or x.is_cuda) and cell.backend == "auto")) and not is_stacked():
         return by_torch(x, state, lengths)
     return run(cell, x, state, lengths, by_torch)
 

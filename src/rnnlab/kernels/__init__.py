@@ -9,6 +9,7 @@ has to look into, and what a kernel would get wrong, runs as the loop: see :func
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ from rnnlab.kernels.members import across_members, is_stacked, loop_of_members, 
 from rnnlab.shapes import Lengths, State
 
 if TYPE_CHECKING:
+    from rnnlab.kernels.eager import Eager
     from rnnlab.kernels.layer import Derived
 
 log = logging.getLogger(__name__)
@@ -30,29 +32,31 @@ KEPT = 256
 FEW_STEPS = 3
 """Shorter sequences run as a loop: what a layer prepares takes longer than that."""
 
-_DERIVED: "OrderedDict[Any, tuple[Derived | None, Any]]" = OrderedDict()
+_DERIVED: "OrderedDict[Any, tuple[Derived | Eager | None, Any]]" = OrderedDict()
 _TOLD: set[Any] = set()
 
 _PLAIN = (Tensor, nn.Parameter)
 _NUMBERS = (torch.float32, torch.float64)
 
-_WATCHED: "WeakKeyDictionary[Any, tuple[Watch, torch.dtype, Derived | None]]" = WeakKeyDictionary()
+_WATCHED: "WeakKeyDictionary[Any, tuple[Watch, torch.dtype, torch.device, bool, Derived | Eager | None]]" = (
+    WeakKeyDictionary()
+)
 """What was found for a cell when it was last looked at."""
 
 
 def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
-    """Whether a layer may run in kernels on this input: on a CPU, in float32 or float64, with nothing that has to see
+    """Whether a layer may be derived for this input: on one device, in float32 or float64, with nothing that has to see
     the operations of every step (autocast, transforms of ``torch.func``, tracers and compilers, modes, hooks, a step
     that was put in place of the class's own, tensors of another class).
     """
-    return is_plain_call(x, state, lengths) and is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x.dtype)
+    return is_plain_call(x, state, lengths) and is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x)
 
 
-def is_plain_cell(cell: nn.Module, given: Sequence[Tensor], dtype: torch.dtype) -> bool:
+def is_plain_cell(cell: nn.Module, given: Sequence[Tensor], x: Tensor) -> bool:
     """The part of :func:`is_plain` that depends on a cell and the values of its parameters and buffers."""
     return (
-        all(tensor.dtype == dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex())
-        and all(type(tensor) in _PLAIN and tensor.is_cpu for tensor in given)
+        all(tensor.dtype == x.dtype for tensor in given if tensor.is_floating_point() or tensor.is_complex())
+        and all(type(tensor) in _PLAIN and tensor.device == x.device for tensor in given)
         and "step" not in vars(cell)  # compiled, or somebody's who wants to be asked at each step
         and not any(buffer.requires_grad for buffer in cell.buffers())
         and not _has_hooks(cell)
@@ -61,18 +65,18 @@ def is_plain_cell(cell: nn.Module, given: Sequence[Tensor], dtype: torch.dtype) 
 
 def is_plain_call(x: Tensor, state: State | None, lengths: Tensor | None) -> bool:
     """The part of :func:`is_plain` that depends on no cell."""
-    dtype = x.dtype
+    dtype, device = x.dtype, x.device
     parts: Sequence[Tensor] = () if state is None else (state,) if isinstance(state, Tensor) else state
     return (
         dtype in _NUMBERS
         and type(x) in _PLAIN
-        and x.is_cpu
-        and all(type(part) in _PLAIN and part.is_cpu for part in parts)
+        and device.type in ("cpu", "cuda")
+        and all(type(part) in _PLAIN and part.device == device for part in parts)
         and all(part.dtype == dtype for part in parts if part.is_floating_point() or part.is_complex())
-        and (lengths is None or (type(lengths) is Tensor and lengths.is_cpu))
+        and (lengths is None or (type(lengths) is Tensor and lengths.device == device))
         and x.layout is torch.strided
         and not global_hooks._has_any_global_hook()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(device.type)
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
@@ -86,7 +90,9 @@ def _has_hooks(cell: nn.Module) -> bool:
     return any(getattr(module, name) for module in cell.modules() if module is not cell for name in HOOKS)
 
 
-def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths | None = None) -> "Derived | None":
+def derived(
+    cell: Any, x: Tensor, state: State | None = None, lengths: Lengths | None = None
+) -> "Derived | Eager | None":  # fmt: skip
     """The layer that is derived from a cell's ``step``, where it may run on this input; otherwise ``None``.
 
     Where ``step`` can't be derived one log line says why.
@@ -100,25 +106,28 @@ def derived(cell: Any, x: Tensor, state: State | None = None, lengths: Lengths |
     if x.dim() != 3 or x.shape[1] < FEW_STEPS or not is_plain_call(x, state, lengths):
         return None
     known = _WATCHED.get(cell)
-    if known is not None and known[1] == x.dtype and known[0].holds():
-        return known[2]
-    if not is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x.dtype):
+    kind = x.dtype, x.device, cell.backend == "eager" or not x.is_cpu
+    if known is not None and known[1:4] == kind and known[0].holds():
+        return known[4]
+    if not is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x):
         return None
-    found = _remembered(cell, x.dtype, None)
+    found = _remembered(cell, *kind, None)
     watch = Watch(cell)
     if watch.able:
-        _WATCHED[cell] = watch, x.dtype, found
+        _WATCHED[cell] = watch, *kind, found
     return found
 
 
-def _remembered(cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None) -> "Derived | None":
+def _remembered(
+    cell: Any, dtype: torch.dtype, device: torch.device, eager: bool, named: dict[str, Tensor] | None
+) -> "Derived | Eager | None":
     alive: list[Any] = []
-    key = dtype, fingerprint(cell, alive)
+    key = dtype, device, eager, fingerprint(cell, alive)
     if key in _DERIVED:
         _DERIVED.move_to_end(key)
     else:
         # what the key knows by its address must not be given back
-        _DERIVED[key] = _derive(cell, dtype, key, named), alive
+        _DERIVED[key] = _derive(cell, key, named), alive
         while len(_DERIVED) > KEPT:
             _DERIVED.popitem(last=False)
     return _DERIVED[key][0]
@@ -185,27 +194,35 @@ def run_stacked(
     """
     if (
         x.shape[2] >= FEW_STEPS
+        and x.is_cpu
         and is_plain_call(x, tuple(parts), lengths)
-        and is_plain_cell(cell, [*named.values()], x.dtype)
+        and is_plain_cell(cell, [*named.values()], x)
     ):
-        found = _remembered(cell, x.dtype, {name: tensor[0] for name, tensor in named.items()})
+        own = {name: tensor[0] for name, tensor in named.items()}
+        found: Any = _remembered(cell, x.dtype, x.device, False, own)
         if found is not None and not found.random:
             return found.stacked(cell, x, parts, lengths, named)
     return loop_of_members(cell, x, parts, lengths, named, single, randomness)
 
 
-def _derive(cell: Any, dtype: torch.dtype, key: Any, named: dict[str, Tensor] | None) -> "Derived | None":
+def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | Eager | None":
     # nothing of it is imported before there is work
+    from rnnlab.kernels.eager import Eager, cuda_graph
     from rnnlab.kernels.layer import Derived, check
     from rnnlab.kernels.tracing import NotDerivable
 
-    name = cell.title
+    name, (dtype, device, eager, _) = cell.title, key
+    found: Derived | Eager
     try:
         # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
         with torch.inference_mode(False):
-            found = Derived(cell, dtype)
-            check(found, cell, dtype, named)
-        if key != (dtype, fingerprint(cell, [])):
+            if eager:
+                found = Eager(cell, dtype, device, cuda_graph if device.type == "cuda" else None)
+                check(found, cell, dtype, named, partial(found.apply, cell, None), device)
+            else:
+                found = Derived(cell, dtype)
+                check(found, cell, dtype, named)
+        if key != (*key[:3], fingerprint(cell, [])):
             raise NotDerivable("step changes attributes of the cell")
     except NotDerivable as reason:
         _say(f"{name} runs as a loop over its step, which takes three to five times as long: {reason}")

@@ -102,7 +102,7 @@ class Watch:
     def __init__(self, cell: nn.Module) -> None:
         self.able = True
         self._dicts: list[tuple[Any, tuple[Any, ...]]] = []
-        self._tensors: list[tuple[Tensor, torch.Size, torch.dtype]] = []
+        self._tensors: list[tuple[Tensor, torch.Size, torch.dtype, torch.device]] = []
         self._buffers: list[Tensor] = [*cell.buffers()]
         self._hooks: list[Any] = []
         self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
@@ -116,7 +116,7 @@ class Watch:
             for group in (module._parameters, module._buffers):
                 self._watch(group)
                 tensors = [tensor for tensor in group.values() if tensor is not None]
-                self._tensors += [(tensor, tensor.shape, tensor.dtype) for tensor in tensors]
+                self._tensors += [(each, each.shape, each.dtype, each.device) for each in tensors]
             self._watch(module._modules)
             if module is not cell:
                 self._hooks += [getattr(module, name) for name in HOOKS]
@@ -141,8 +141,8 @@ class Watch:
         for values, before in self._dicts:
             if len(values) != len(before) or not all(map(is_, values.values(), before)):
                 return False
-        for tensor, shape, dtype in self._tensors:
-            if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+        for tensor, shape, dtype, device in self._tensors:
+            if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
                 return False
         return (
             not any(self._hooks)

@@ -1,7 +1,7 @@
 """A layer derived from its cell's ``step``: the recurrence in compiled kernels, all else as products of PyTorch."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from rnnlab.kernels.layout import Layout, dense, varying
 from rnnlab.kernels.members import loop_of_members
 from rnnlab.kernels.planning import Plan, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
-from rnnlab.kernels.program import Program
+from rnnlab.kernels.program import CPU, Program, draw
 from rnnlab.kernels.threads import share_out
 from rnnlab.kernels.tracing import INPUT, PARAMETERS, Node, NotDerivable, StepModule, Trace, needed, trace
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
@@ -83,15 +83,24 @@ class Derived:
         parts = (state,) if isinstance(state, Tensor) else state
         named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
         tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
-        output, *last = _Layer.apply(self, cell, lengths, BLOCK_ROWS, False, x, *parts, *tensors)
+        output, *last = self.apply(cell, lengths, x, parts, tensors)
         return output, last[0] if self.single else tuple(last)
+
+    def apply(
+        self, cell: Any, lengths: Tensor | None, x: Tensor, parts: Sequence[Tensor], tensors: Sequence[Tensor],
+        rows: int | None = None,
+    ) -> Sequence[Tensor]:  # fmt: skip
+        """The output and the parts of the last state; in blocks of so many rows."""
+        return _Layer.apply(
+            self, cell, lengths, rows or BLOCK_ROWS, False, torch.is_grad_enabled(), x, *parts, *tensors
+        )  # fmt: skip
 
     def stacked(
         self, cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor]
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """The layer of all members of a fleet: see :func:`rnnlab.kernels.run_stacked`."""
         tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
-        return _Layer.apply(self, cell, lengths, BLOCK_ROWS, True, x, *parts, *tensors)
+        return _Layer.apply(self, cell, lengths, BLOCK_ROWS, True, torch.is_grad_enabled(), x, *parts, *tensors)
 
     def after(self, wanted: Sequence[bool]) -> "After":
         """What gives the wanted ones of the gradients of x and of the tensors."""
@@ -203,16 +212,16 @@ class _Layer(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, derived: Derived, cell: Any, lengths: Tensor | None, block_rows: int, stacked: bool, x: Tensor,
-        *rest: Tensor,
+        ctx: Any, derived: Derived, cell: Any, lengths: Tensor | None, block_rows: int, stacked: bool, saving: bool,
+        x: Tensor, *rest: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         found, p = derived.trace, derived.plan
         count = len(found.states)
         starts, tensors = rest[:count], rest[count:]
-        saving = any(ctx.needs_input_grad)
+        saving = saving and any(ctx.needs_input_grad)  # which is said of tensors under no_grad, too
         ctx.set_materialize_grads(False)
         ctx.derived, ctx.cell, ctx.stacked, ctx.layout = derived, cell, stacked, None
-        draws = _draw(derived, len(x), x.shape[1]) if derived.random else {}
+        draws = draw(derived.random, found.marker, len(x), x.shape[1]) if derived.random else {}
         if not x.numel() or (lengths is not None and not bool(lengths.any())):
             ctx.save_for_backward(x, lengths, *rest)
             return x.new_zeros(*x.shape[:-1], derived.hidden), *(start.clone() for start in starts)
@@ -270,14 +279,14 @@ class _Layer(Function):
         x, lengths, *rest = ctx.saved_tensors
         derived, layout, stacked = ctx.derived, ctx.layout, ctx.stacked
         if layout is None:
-            return *[None] * 6, *last, *([None] * (len(rest) - len(last)))
-        if torch.is_grad_enabled() or any(map(_is_batched, (direct, *last))):
-            return _through_the_loop(ctx, x, lengths, rest, direct, last)
+            return *[None] * 7, *last, *([None] * (len(rest) - len(last)))
+        if torch.is_grad_enabled() or any(map(is_batched, (direct, *last))):
+            return *[None] * 6, *through_the_loop(ctx, x, lengths, rest, direct, last)
         found, p = derived.trace, derived.plan
         given: dict[str, Any] = dict(ctx.given)
         env: dict[Node, Any] = dict(ctx.env)
         count, members, lanes = len(found.states), layout.members, layout.lanes
-        after = derived.after((ctx.needs_input_grad[5], *ctx.needs_input_grad[6 + count :]))
+        after = derived.after((ctx.needs_input_grad[6], *ctx.needs_input_grad[7 + count :]))
         for number, grad in enumerate(last):
             width = width_of(found.states[number])
             given[f"carry{number}"] = carry = x.new_zeros(members, 2, lanes, width)
@@ -331,10 +340,10 @@ class _Layer(Function):
             grad = None if node is None else by_node[node].view(tensor.shape)
             # no two tensors get one and the same
             of_tensors.append(grad.clone() if grad is not None and after.grads.count(node) > 1 else grad)
-        return None, None, None, None, None, grad_x, *starts, *of_tensors
+        return *[None] * 6, grad_x, *starts, *of_tensors
 
 
-def _through_the_loop(
+def through_the_loop(
     ctx: Any, x: Tensor, lengths: Tensor | None, rest: Sequence[Tensor], direct: Tensor | None,
     last: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
@@ -365,16 +374,17 @@ def _through_the_loop(
     inputs = [x, *rest]
     wanted = [number for number, tensor in enumerate(inputs) if tensor.requires_grad]
     if not pairs:
-        return (None,) * (5 + len(inputs))
+        return (None,) * len(inputs)
     outputs, grads = zip(*pairs, strict=True)
     found = torch.autograd.grad(
         outputs, [inputs[number] for number in wanted], grads, create_graph=again, allow_unused=True
     )  # fmt: skip
     by_number = dict(zip(wanted, found, strict=True))
-    return None, None, None, None, None, *(by_number.get(number) for number in range(len(inputs)))
+    return tuple(by_number.get(number) for number in range(len(inputs)))
 
 
-def _is_batched(grad: Tensor | None) -> bool:
+def is_batched(grad: Tensor | None) -> bool:
+    """Whether a gradient stands for many at once."""
     functions = torch._C._functorch
     return grad is not None and (functions.is_legacy_batchedtensor(grad) or functions.is_batchedtensor(grad))
 
@@ -435,20 +445,14 @@ def _and_zero(rows: Tensor) -> Tensor:
     return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
 
 
-def _draw(derived: Derived, batch: int, time: int) -> dict[Node, Tensor]:
-    """The random numbers of all steps, ``(time, batch, …)``, drawn in the order in which the loop draws them."""
-    drawn: dict[Node, list[Tensor]] = {node: [] for node in derived.random}
-    programs = {node: Program([node], [node], derived.trace.marker) for node in derived.random}
-    for _ in range(time):
-        for node in derived.random:
-            drawn[node].append(programs[node]([], batch)[0])
-    return {node: torch.stack(each) if each else torch.empty(0) for node, each in drawn.items()}
-
-
 # ---- the check ------------------------------------------------------------------------------------------------------
 
 
-def check(derived: Derived, cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None = None) -> None:
+def check(
+    derived: Any, cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None = None,
+    run: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]] | None = None,
+    device: torch.device = CPU,
+) -> None:  # fmt: skip
     """Holds a derived layer against the loop, in value and in gradient, over two blocks of steps.
 
     Args:
@@ -456,23 +460,27 @@ def check(derived: Derived, cell: Any, dtype: torch.dtype, named: dict[str, Tens
         cell: from which it was derived.
         dtype: of its parameters.
         named: values of its parameters and buffers, where they aren't the cell's own.
+        run: takes x, the parts of the state and the tensors through it.
+        device: on which.
 
     Raises:
         NotDerivable: they differ.
     """
     batch, time = 3, 5
+    rows = 3 * dense(batch, time).lanes
+    run = run or (lambda x, parts, tensors: derived.apply(cell, None, x, parts, tensors, rows))
     names = [name.removeprefix("cell.") for name in derived.trace.names]
     trained = {name for name, _ in cell.named_parameters()}
     named = named or {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
         generator = torch.Generator().manual_seed(1)
 
         def noise(*shape: int) -> Tensor:
-            return torch.randn(*shape, dtype=dtype, generator=generator)
+            return torch.randn(*shape, dtype=dtype, generator=generator).to(device)
 
         tensors = []
         for name in names:
-            value = named[name].detach().clone()
+            value = named[name].detach().to(device, copy=True)
             if value.dtype == dtype and name in trained:
                 value = (value + 0.03 * noise(*value.shape)).requires_grad_()
             tensors.append(value)
@@ -486,11 +494,10 @@ def check(derived: Derived, cell: Any, dtype: torch.dtype, named: dict[str, Tens
         wanted = [tensor for tensor in (x, *parts, *tensors) if tensor.requires_grad]
         weights: list[Tensor] = []
         results = []
-        for run in ("derived", "loop"):
+        for kind in ("derived", "loop"):
             torch.manual_seed(3)
-            if run == "derived":
-                blocks = 3 * dense(batch, time).lanes
-                output, *last = _Layer.apply(derived, cell, None, blocks, False, x, *parts, *tensors)
+            if kind == "derived":
+                output, *last = run(x, parts, tensors)
             else:
                 state = parts[0] if derived.single else tuple(parts)
                 output, after = functional_call(UnrollModule(cell), own, (x, state))

@@ -60,7 +60,7 @@ def rows_times(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor | Non
 
 
 def _suits(a: Tensor) -> bool:
-    return a.dtype in _NAMES and a.stride(-1) == 1 and a.stride(-2) == a.shape[-1]
+    return a.is_cpu and a.dtype in _NAMES and a.stride(-1) == 1 and a.stride(-2) == a.shape[-1]
 
 
 def _each(run: Callable[..., None], work: int, *tensors: Tensor) -> None:

@@ -12,6 +12,7 @@ from rnnlab.kernels.products import rows_times, sum_of_products
 from rnnlab.kernels.tracing import Node, map_leaves
 
 aten: Any = torch.ops.aten
+CPU = torch.device("cpu")
 
 
 class _Slot:
@@ -30,15 +31,16 @@ class Program:
         nodes: in the order in which they are run; constants among them are passed over.
         results: the values that are wanted, in order.
         marker: rows of the trace.
+        device: on which it runs.
 
     Attributes:
         given: the values that it is called with, in order: those that its nodes need and do not make.
         results: the nodes whose values it gives.
     """
 
-    def __init__(self, nodes: Iterable[Node], results: Sequence[Node], marker: int) -> None:
+    def __init__(self, nodes: Iterable[Node], results: Sequence[Node], marker: int, device: torch.device = CPU) -> None:
         self.results = list(results)
-        self.marker = marker
+        self.marker, self.device = marker, device
         made = [node for node in nodes if node.op not in ("full", "constant", "input")]
         own = set(made)
         leaves = [arg for node in made for arg in node.inputs()] + self.results
@@ -50,7 +52,7 @@ class Program:
         self._numbers: dict[int, int] = {}
         for node in leaves:
             if node.op == "constant" and node not in self._slots:
-                self._slots[node] = self._constant(node.value)
+                self._slots[node] = self._constant(node.value.to(device))
             elif node.op == "full" and node not in self._slots:
                 self._slots[node] = self._constant(None)
                 self._full.append((self._slots[node], node))
@@ -76,11 +78,13 @@ class Program:
             self._placed(arg).number if isinstance(self._placed(arg), _Slot) else self._constant(arg)
             for arg in node.args
         )
-        return function, places, dict(node.kwargs), self._slots[node], False
+        return function, places, kwargs, self._slots[node], False
 
     def _placed(self, arg: Any) -> Any:
         if isinstance(arg, Node):
             return _Slot(self._slots[arg])
+        if isinstance(arg, torch.device):
+            return self.device
         if is_multiple(arg, self.marker):
             if arg not in self._numbers:
                 self._numbers[arg] = self._constant(None)
@@ -109,7 +113,7 @@ class Program:
             slots[number] = rows * size // marker
         for number, node in self._full:
             shape = [rows * size // marker if is_multiple(size, marker) else size for size in node.shape]
-            slots[number] = torch.full(shape, node.value, dtype=node.dtype)
+            slots[number] = torch.full(shape, node.value, dtype=node.dtype, device=self.device)
         for function, places, kwargs, result, nested in self._calls:
             if nested:
 
@@ -121,6 +125,16 @@ class Program:
             else:
                 slots[result] = function(*[slots[place] for place in places], **kwargs)
         return [slots[place] for place in self._wanted]
+
+
+def draw(nodes: Sequence[Node], marker: int, batch: int, time: int, device: torch.device = CPU) -> dict[Node, Tensor]:
+    """The random numbers of all steps, ``(time, batch, …)``, drawn in the order in which the loop draws them."""
+    drawn: dict[Node, list[Tensor]] = {node: [] for node in nodes}
+    programs = {node: Program([node], [node], marker, device) for node in nodes}
+    for _ in range(time):
+        for node in nodes:
+            drawn[node].append(programs[node]([], batch)[0])
+    return {node: torch.stack(each) if each else torch.empty(0, device=device) for node, each in drawn.items()}
 
 
 def _item(values: Sequence[Any], number: int) -> Any:
