@@ -62,7 +62,9 @@ def mutmut(*arguments: str, variables: dict[str, str] | None = None) -> str:
         [*MUTMUT, *arguments], cwd=ROOT, env=variables or environment(), capture_output=True, text=True
     )
     if done.returncode:
-        sys.exit(f"mutmut {' '.join(arguments[:2])} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        # without the lines that turn a wheel, a thousand of which hide what failed
+        said = "\n".join(line for line in done.stdout.splitlines() if not re.match("[\u2800-\u28ff] ", line))
+        sys.exit(f"mutmut {' '.join(arguments[:2])} failed:\n{said[-4000:]}{done.stderr[-2000:]}")
     return done.stdout
 
 

@@ -732,6 +732,13 @@ class TestUnderLightning:
             assert np.isfinite(scores["val/sum"])
 
 
+def test_targets_of_a_value_a_step_are_padded_as_inputs_are() -> None:
+    samples = [Sample(np.ones((n, 2)), np.full((n, 3), 5.0)) for n in (4, 2)]
+    split = stack(samples)
+    assert split.targets.shape == (2, 4, 3) and split.lengths is not None and split.lengths.tolist() == [4, 2]
+    assert split.targets.sum(2).tolist() == [[15.0] * 4, [15.0, 15.0, 0.0, 0.0]]
+
+
 def test_stacking_pads_at_the_end() -> None:
     split = stack([Sample(np.array([[1.0], [2.0]]), 3), Sample(np.array([[4.0]]), 0)])
     assert split.inputs[..., 0].tolist() == [[1, 2], [4, 0]]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from rnnlab.errors import InputError
+from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
 from rnnlab.store.files import Damaged, replace
@@ -93,6 +94,19 @@ def test_a_status_says_what_was_put_into_it(tmp_path: Path) -> None:
     changed = told.with_facts(state="done", attempts=2)
     assert (changed.state, changed.attempts, changed.seconds, changed.facts["own"]) == (State.DONE, 2, 3, facts["own"])
     assert [state.value for state in State if state.is_over] == ["done", "failed", "interrupted"]
+
+
+def test_what_is_deep_behind_much_that_is_flat_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    text = f"data: [{'[], ' * 600}{'[' * 5000}{']' * 5000}]"
+    assert refused(config_file.read, tmp_path / "config.yaml", text) == "it is nested more than 40 deep"
+
+
+def test_lightnings_own_way_of_taking_a_checkpoint_away_stays_in_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "checkpoints" / "old.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    AtomicCheckpointIO().remove_checkpoint(str(path))
+    assert not path.exists()
 
 
 # ---- config.yaml ------------------------------------------------------------------------------------
