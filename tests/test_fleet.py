@@ -14,6 +14,7 @@ from conftest import compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from rnnlab.commands import inspect as inspect_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.data.sine import Sine
@@ -137,6 +138,24 @@ def test_classes_values_and_tokens_of_sequences_of_any_length(data: str, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_linear_part_goes_with_every_member_and_through_a_resume(tmp_path: Path) -> None:
+    shared = ("data=csv", "data.horizon=3", "model.hidden_size=4", "trainer.accelerator=cpu", "instruments=none",
+              "trainer.progress=none", "trainer.steps_per_epoch=30", DOUBLE)  # fmt: skip
+    members = [(*shared, "trainer.max_steps=90", f"seed={seed}") for seed in (0, 1)]
+    directories, raised, said = together(tmp_path / "fleet", members)
+    assert said == [] and raised == [None, None]
+    for k, overrides in enumerate(members):
+        own = alone(tmp_path / f"alone{k}", overrides)
+        assert "baseline/ridge/mae" in own.metrics
+        assert_same_run(directories[k], own, 1e-9)
+    # what was corrected after 60 steps does not stay in the weights that train on
+    shorter = alone(tmp_path / "shorter", (*shared, "trainer.max_steps=60", "seed=0"))
+    execute(shorter, shorter.config, quiet=True, resume=True, longer={"trainer.max_steps": 90})
+    assert_same_run(RunDirectory.open(shorter.path), RunDirectory.open(tmp_path / "alone0"), 1e-7)
+    assert inspect_command.main([str(shorter.path)]) == 0
+
+
 def test_members_may_have_data_of_their_own(tmp_path: Path) -> None:
     members = [(*TINY, DOUBLE, f"data.seed={k}", f"data.noise={0.1 * k}") for k in range(2)]
     directories, _, said = together(tmp_path / "fleet", members)

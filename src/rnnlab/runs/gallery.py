@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -99,7 +100,12 @@ def render(figure: Figure) -> bytes:
 
 
 def validation_batches(task: Task, data: SequenceData) -> Iterator[Batch]:
-    """The whole validation split, on the task's device; a loader would give a process its share of it."""
+    """The whole validation split, on the task's device and in its precision; a loader would give a process its share of
+    it.
+    """
     split = data.split("val")
+    precision = next((part.dtype for part in task.parameters() if part.is_floating_point()), torch.float32)
     for start in range(0, len(split), data.batch_size):
-        yield move_data_to_device(split.batch(slice(start, start + data.batch_size)), task.device)
+        batch = move_data_to_device(split.batch(slice(start, start + data.batch_size)), task.device)
+        # what is in double precision, as the units of a series are, stays so
+        yield batch.map(lambda part: part.to(precision) if part.dtype == torch.float32 else part)
