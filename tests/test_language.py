@@ -263,13 +263,16 @@ STOPPED = (
 )
 
 
+@pytest.mark.parametrize("ngrams", ["null", pytest.param("[2,4]", marks=pytest.mark.slow)])
 def test_a_run_stopped_in_the_middle_of_a_text_ends_as_one_never_stopped(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ngrams: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stopped = (*STOPPED, f"data.ngrams={ngrams}", "data.ngram_buckets=64")
+
     def scores(directory: RunDirectory) -> dict[str, float]:
         return {name: value for name, value in directory.metrics.items() if not name.startswith("seconds")}
 
-    whole = train(*STOPPED).directory
+    whole = train(*stopped).directory
     step, reached = LanguageModeling.training_step, []
 
     def stop(self: LanguageModeling, batch: Batch, batch_idx: int) -> Tensor:
@@ -280,23 +283,24 @@ def test_a_run_stopped_in_the_middle_of_a_text_ends_as_one_never_stopped(
 
     monkeypatch.setattr(LanguageModeling, "training_step", stop)
     with pytest.raises(Interrupted):
-        train(*STOPPED)
+        train(*stopped)
     directory = RunDirectory.open(tmp_path / "run1")
     assert directory.status.state == "interrupted"
     checkpoint = read_checkpoint(directory.last_checkpoint)
     assert checkpoint["global_step"] == 20 + 8
-    shapes = [[part.shape for part in layer] for layer in checkpoint["carried_state"]]
+    shapes = [[part.shape for part in layer] for layer in checkpoint["carried_state"][:2]]
     assert shapes == [[(8, 8), (8, 8)], [(8, 8), (8, 8)]]
+    assert [tokens.shape for tokens in checkpoint["carried_state"][2:]] == ([] if ngrams == "null" else [(8, 3)])
 
     kept = directory.last_checkpoint.read_bytes()
-    train(*STOPPED, resume=directory)
+    train(*stopped, resume=directory)
     assert scores(directory) == scores(whole)
     assert (directory.path / "metrics.csv").read_bytes() == (whole.path / "metrics.csv").read_bytes()
 
     # and this would have shown a state that was lost
     directory.last_checkpoint.write_bytes(kept)
     torch.save({**checkpoint, "carried_state": None}, directory.last_checkpoint)
-    train(*STOPPED, resume=directory)
+    train(*stopped, resume=directory)
     assert scores(directory) != scores(whole)
 
 

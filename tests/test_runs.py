@@ -74,8 +74,15 @@ EXPERIMENTS = [
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs(experiment: str, train: Train) -> None:
-    assert train(f"experiment={experiment}", "instruments=none").metrics["steps"] > 0
+def test_every_experiment_runs(experiment: str, train: Train, tmp_path: Path) -> None:
+    overrides = []
+    if experiment == "sentiment":  # whose texts do not come with a package
+        for name in ("positive", "negative"):
+            file = tmp_path / "reviews" / f"{name}.txt"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("\n".join(f"it is {name} number {number}" for number in range(40)))
+        overrides = [f"data.path={tmp_path / 'reviews'}"]
+    assert train(f"experiment={experiment}", "instruments=none", *overrides).metrics["steps"] > 0
     text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     for heading in ("Question:", "Command:", "Minutes:", "Expected:"):
         assert f"# {heading} " in text
