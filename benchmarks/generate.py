@@ -50,6 +50,7 @@ def train(folder: Path, hidden: int, embedding: int) -> Path:
 def characters_a_second(place: Path, rounds: int, length: int) -> tuple[float, float]:
     """Of the loop and of rnnlab."""
     from rnnlab import load
+    from rnnlab.use.options import Sampling
 
     model = load(place)
     network = model.networks[0]
@@ -64,7 +65,7 @@ def characters_a_second(place: Path, rounds: int, length: int) -> tuple[float, f
         started = time.perf_counter()
         by_hand(network.encoder, cell, network.readout, vocabulary, start, length)
         between = time.perf_counter()
-        deque(model.writing("T", length), maxlen=0)
+        deque(model.writing("T", Sampling(length)), maxlen=0)
         seconds[0].append(between - started)
         seconds[1].append(time.perf_counter() - between)
     loop, ours_too = (length / median(each[1:]) for each in seconds)  # the first round warms up

@@ -18,7 +18,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.use.generation import Writer, shares
-from rnnlab.use.trained import TrainedRun
+from rnnlab.use.predictor import TrainedRun
 
 Runs = Callable[..., Path]
 TEXT = "The cat sat on the mat, and the dog (a small one) sat beside it.\nWho sat? They did; all of them: two!\n" * 6

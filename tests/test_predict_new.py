@@ -26,7 +26,7 @@ from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute, prepare
 from rnnlab.use.prediction import predictions
-from rnnlab.use.trained import TrainedRun
+from rnnlab.use.predictor import TrainedRun
 
 Runs = Callable[..., Path]
 
@@ -268,7 +268,7 @@ def test_a_text_longer_than_a_chunk_is_read_in_one_state(runs: Runs, monkeypatch
     model = rnnlab.load(runs("data=text", "model=lstm"))
     text = "of the text that is read here " * 4
     expected = model.predict([text, "short"])
-    monkeypatch.setattr("rnnlab.use.trained.CHUNK", 7)
+    monkeypatch.setattr("rnnlab.use.sequences.CHUNK", 7)
     alike(model.predict([text, "short"]), expected, expected.columns)
 
 

@@ -19,7 +19,7 @@ from rnnlab.store.status import Status
 if TYPE_CHECKING:  # they import torch
     from torch import nn
 
-    from rnnlab.use.trained import TrainedRun
+    from rnnlab.use.predictor import TrainedRun
 
 
 class Run:
@@ -100,7 +100,7 @@ class Run:
         return self.trained.task.network
 
     def predict(self, x: Any, **options: Any) -> pl.DataFrame:
-        """What the run says of new data; see :meth:`rnnlab.use.trained.TrainedRun.predict`."""
+        """What the run says of new data; see :meth:`rnnlab.use.predictor.TrainedRun.predict`."""
         return self.trained.predict(x, **options)
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser
 from rnnlab.use.members import members
-from rnnlab.use.options import check_sampling
+from rnnlab.use.options import Sampling
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +38,7 @@ def generate(given: Namespace) -> int:
     Raises:
         InputError: it is no run of a language model, or an option makes no sense.
     """
-    check_sampling(given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples)
+    sampling = Sampling(given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples)
     runs = members(given.runs, quiet=True)
     load_execution()
     from rnnlab.runs.ensemble import Member
@@ -46,11 +46,9 @@ def generate(given: Namespace) -> int:
 
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
     model.choose_threads(given.samples)
-    texts = [given.prompt] * given.samples  # a number below 1 is refused before the first piece
+    texts = [given.prompt] * given.samples
     said = False
-    for pieces in model.writing(
-        given.prompt, given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples
-    ):
+    for pieces in model.writing(given.prompt, sampling):
         if not said:  # not before it is sure that there is something to say
             sys.stdout.write(given.prompt)
             said = True

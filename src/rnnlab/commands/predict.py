@@ -31,7 +31,7 @@ from rnnlab.use.members import members
 from rnnlab.use.options import check_output, check_positive
 
 if TYPE_CHECKING:
-    from rnnlab.use.trained import TrainedRun
+    from rnnlab.use.predictor import TrainedRun
 
 
 def main(arguments: list[str]) -> int:

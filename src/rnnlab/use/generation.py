@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.text_reader import CorpusReader
-from rnnlab.use.options import check_sampling
+from rnnlab.use.options import Sampling
 from rnnlab.use.stepper import Stepper
 
 BLOCK = 256
@@ -55,17 +55,7 @@ def shares(
     return found
 
 
-def generate(
-    stepper: Stepper,
-    prompt: np.ndarray,
-    length: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int = 0,
-    samples: int = 1,
-    never: int | None = None,
-) -> Iterator[list[int]]:
+def generate(stepper: Stepper, prompt: np.ndarray, sampling: Sampling, never: int | None = None) -> Iterator[list[int]]:
     """The tokens that follow a prompt, of all samples side by side, step by step.
 
     Each sample draws from a generator of its own, seeded by ``(seed, sample)``.
@@ -73,26 +63,20 @@ def generate(
     Args:
         stepper: of the networks.
         prompt: ``(time,)`` token numbers, at least one.
-        length: how many tokens.
-        temperature: see :func:`shares`, as ``top_k`` and ``top_p``.
-        top_k: see there.
-        top_p: see there.
-        seed: of all samples.
-        samples: how many texts.
+        sampling: how tokens are chosen, and how many.
         never: a token that is not said.
     """
-    check_sampling(length, temperature, top_k, top_p, seed, samples)
-    draws = [np.random.default_rng((seed, sample)) for sample in range(samples)]
+    draws = [np.random.default_rng((sampling.seed, sample)) for sample in range(sampling.samples)]
     device = stepper.networks[0].readout.weight.device
-    output, state = stepper.read(torch.from_numpy(prompt).to(device).expand(samples, -1))
+    output, state = stepper.read(torch.from_numpy(prompt).to(device).expand(sampling.samples, -1))
     block: list[list[float]] = []
-    for step in range(length):
+    for step in range(sampling.length):
         if step % BLOCK == 0:
             block = np.stack([rng.random(BLOCK) for rng in draws], 1).tolist()
-        found = shares(output, temperature, top_k, top_p, never)
+        found = shares(output, sampling.temperature, sampling.top_k, sampling.top_p, never)
         chosen = [_drawn(row, draw) for row, draw in zip(found, block[step % BLOCK], strict=True)]
         yield chosen
-        if step + 1 < length:
+        if step + 1 < sampling.length:
             output, state = stepper(torch.from_numpy(np.array(chosen)).to(device), state)
 
 

@@ -1,5 +1,6 @@
 """Options of the verbs that use a trained run, as far as they can be refused before torch is imported."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
@@ -49,21 +50,29 @@ def check_positive(name: str, value: int | None) -> None:
         raise InputError(f"--{name} {value} must be at least 1")
 
 
-def check_sampling(
-    length: int, temperature: float, top_k: int | None, top_p: float | None, seed: int, samples: int
-) -> None:
-    """Refuses what cannot be sampled by.
+@dataclass(frozen=True)
+class Sampling:
+    """How a language model writes: see :meth:`rnnlab.use.predictor.TrainedRun.generate`.
 
     Raises:
-        InputError: naming the option.
+        InputError: nothing can be sampled so; naming the option.
     """
-    for name, value, fits, allowed in (
-        ("length", length, length >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature < float("inf"), "at least 0, and finite (0: the most probable)"),
-        ("top-k", top_k, top_k is None or top_k >= 1, "at least 1"),
-        ("top-p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1"),
-        ("seed", seed, seed >= 0, "at least 0"),
-        ("samples", samples, samples >= 1, "at least 1"),
-    ):
-        if not fits:
-            raise InputError(f"--{name} {value} must be {allowed}")
+
+    length: int = 500
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        for name, fits, allowed in (
+            ("length", self.length >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < float("inf"), "at least 0, and finite (0: the most probable)"),
+            ("top_k", self.top_k is None or self.top_k >= 1, "at least 1"),
+            ("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("seed", self.seed >= 0, "at least 0"),
+            ("samples", self.samples >= 1, "at least 1"),
+        ):
+            if not fits:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be {allowed}")

@@ -1,0 +1,141 @@
+"""Runs that read sequences of features, tokens or texts."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from rnnlab.data.reader import Given
+from rnnlab.data.text_reader import TextReader
+from rnnlab.errors import InputError
+from rnnlab.files.source import Source
+from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.use.predictor import TrainedRun, first_row
+from rnnlab.use.stepper import each_step
+
+POOL = 32
+"""Batches that are sorted by length together: sequences of like length are read side by side, little is padded."""
+CHUNK = 4096
+"""Steps beyond which a sequence is read by itself; of a text as many at once, the state carried."""
+
+
+class SequenceRun(TrainedRun):
+    """A prediction for each sequence, or for each of its steps."""
+
+    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
+        sequences = self.reader.read(x) if isinstance(x, Source) else self.reader.take(x)
+        while pool := list(islice(sequences, POOL * batch_size)):
+            yield self._pool(pool, horizon, steps, batch_size)
+
+    def _pool(self, pool: list[Given], horizon: int | None, steps: bool, batch_size: int) -> pl.DataFrame:
+        """The table of some sequences, in their order, which are read sorted by length."""
+        lengths = [len(each.inputs) for each in pool]
+        order = sorted(range(len(pool)), key=lengths.__getitem__)
+        rows: list[np.ndarray] = []
+        parts: list[dict[str, Any]] = []
+        for batch in batches(order, lengths, batch_size, alike=self.forecasts and not steps):
+            which, columns = self._columns([pool[i].inputs for i in batch], horizon, steps)
+            rows.append(np.asarray(batch)[which])
+            parts.append(columns)
+        table, which = _table(parts), np.concatenate(rows)
+        back = np.argsort(which, kind="stable")
+        names = pl.Series("sequence", [each.name for each in pool], strict=False)[which]
+        labels = [names]
+        if any(each.truth is not None for each in pool):
+            labels.append(pl.Series("truth", [each.truth for each in pool])[which])
+        return pl.DataFrame([*labels, *table.get_columns()])[back]
+
+    def _padded(self, sequences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor | None]:
+        """``(batch, time, …)``, and the lengths where they are not alike."""
+        lengths = [len(each) for each in sequences]
+        if min(lengths) == max(lengths):
+            whole = np.concatenate(sequences)  # np.stack would make a view of each first
+            return torch.from_numpy(whole.reshape(len(sequences), lengths[0], *whole.shape[1:])).to(self.device), None
+        padded = np.zeros((len(sequences), max(lengths), *sequences[0].shape[1:]), sequences[0].dtype)
+        for row, each in zip(padded, sequences, strict=True):
+            row[: len(each)] = each
+        return torch.from_numpy(padded).to(self.device), torch.tensor(lengths, device=self.device)
+
+    @torch.inference_mode()
+    def _columns(
+        self, sequences: Sequence[np.ndarray], horizon: int | None, steps: bool
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """A row for each sequence, or for each of its steps; which sequence each row is of, and its columns."""
+        inputs, lengths = self._padded(sequences)
+        if not (steps or self.spec.target.per_step):
+            return np.arange(len(sequences)), self.task.said(self.task.network(inputs, lengths=lengths)[0])
+        if self.spec.target.per_step:
+            output = self.task.network(inputs, lengths=lengths)[0]
+        else:
+            outputs = [each_step(network, inputs, lengths) for network in self.networks]
+            output = outputs[0] if len(outputs) == 1 else self.task.combine(torch.stack(outputs))
+        which = np.repeat(np.arange(len(sequences)), [len(each) for each in sequences])
+        at = np.concatenate([np.arange(len(each)) for each in sequences])
+        return which, {"step": at, **self.task.said(output[which, at])}
+
+
+class ContinuationRun(SequenceRun):
+    """Forecasts of what comes after the end of each sequence, which are the network's own next inputs."""
+
+    task: Forecasting
+    forecasts = True
+
+    @torch.inference_mode()
+    def _columns(
+        self, sequences: Sequence[np.ndarray], horizon: int | None, steps: bool
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """A row for each step after the end of each sequence."""
+        if steps:
+            return super()._columns(sequences, horizon, steps)
+        trained = self.spec.horizon or 1
+        number = horizon or trained
+        inputs, _ = self._padded(sequences)
+        if inputs.shape[1] < trained:
+            raise InputError(
+                f"a sequence of {inputs.shape[1]} steps is too short: this run forecasts {trained} steps ahead, and "
+                f"needs {trained} to say all that comes after"
+            )
+        output = self.task.alone(inputs, max(0, number - trained), None)[:, :number]
+        which = np.repeat(np.arange(len(sequences)), number)
+        ahead = np.tile(np.arange(1, number + 1), len(sequences))
+        return which, {"ahead": ahead, **self.task.said(output.flatten(0, 1))}
+
+
+class LabelledTextRun(SequenceRun):
+    """A class of each text."""
+
+    reader: TextReader
+
+    def stream(self, lines: Iterable[str], name: str = "standard input") -> Iterator[dict[str, Any]]:
+        for text in self.reader.texts(iter(lines), name):
+            _, columns = self._columns([text.inputs], horizon=None, steps=False)
+            truth = {} if text.truth is None else {"truth": text.truth}
+            yield {"sequence": text.name, **truth, **first_row(columns)}
+
+
+def batches(order: Sequence[int], lengths: Sequence[int], batch_size: int, alike: bool) -> Iterator[Sequence[int]]:
+    """Sequences side by side: of one length, where they must be alike."""
+    start = 0
+    for end in range(1, len(order) + 1):
+        full = end - start == batch_size or (end < len(order) and lengths[order[end]] > CHUNK)
+        if full or end == len(order) or (alike and lengths[order[end]] != lengths[order[start]]):
+            yield order[start:end]
+            start = end
+
+
+def _table(parts: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """One table of the columns of many batches: made once, since a table of each would cost more than its numbers."""
+    whole: dict[str, Any] = {}
+    for name, first in parts[0].items():
+        columns = [part[name] for part in parts]
+        if isinstance(first, np.ndarray):
+            whole[name] = np.concatenate(columns)
+        elif isinstance(first, pl.Series):
+            whole[name] = pl.concat(columns)
+        else:
+            whole[name] = list(chain.from_iterable(columns))
+    return pl.DataFrame(whole)
