@@ -5,7 +5,7 @@ import importlib
 import sys
 import traceback
 
-from benchmarks.measurement import publish
+from benchmarks.measurement import publish, stale
 
 NAMES = (
     "startup",
@@ -38,7 +38,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What rnnlab costs, measured.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="a rough look in two minutes each, not kept in results/")
+    parser.add_argument("--stale", action="store_true", help="only say which results are of other code than is here")
     options = parser.parse_args(arguments)
+    if options.stale:
+        print("\n".join(stale()))
+        return
     for name in options.names:
         if name not in NAMES:
             parser.error(f"there is no benchmark '{name}' (there are {', '.join(NAMES)})")
@@ -47,6 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
         from benchmarks.plot import summary
 
         summary()
+        # whatever was not measured, or failed
+        print("\n".join(stale()))
     if failed:
         sys.exit(f"failed, see above: {', '.join(failed)}")
 

@@ -162,6 +162,20 @@ def circumstances(name: str) -> dict[str, str]:
     }
 
 
+def stale() -> list[str]:
+    """The results that were measured on another commit or with other versions than are here now, a line each."""
+    lines = []
+    for file in sorted(RESULTS.glob("*.json")):
+        kept = json.loads(file.read_text())
+        now = circumstances(file.stem)
+        differ = [
+            f"{key}: {kept.get(key)}, now {now[key]}" for key in ("commit", "versions") if kept.get(key) != now[key]
+        ]
+        if differ:
+            lines.append(f"stale: {file.stem} of {kept.get('date')} ({'; '.join(differ)}): {now['command']}")
+    return lines
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """Experiments over several seeds, beside published numbers."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with open(tmp_path / "adding" / "scores.csv") as file:
         scores = list(csv.DictReader(file))
     assert sorted((row["row"], row["seed"]) for row in scores) == [(m, s) for m in ("GRU", "RNN") for s in ("0", "1")]
+    assert "stale" not in said
+    # runs of other code are shown, and said to be so: in the table, and in the list
+    status = next((tmp_path / "adding").rglob("status.json"))
+    kept = json.loads(status.read_text())
+    kept["versions"]["torch"] = "1.0"
+    status.write_text(json.dumps(kept))
+    assert run("--seeds", "2", *TINY, "data.length=12") == 0
+    line = "stale: 1 of 4 runs were made otherwise (torch 1.0, now "
+    assert line in capsys.readouterr().out.replace("\n", " ")
+    assert line in (tmp_path / "adding" / "table.md").read_text()
+    assert benchmark_command.main(["--dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("stale: ") == 1
     # what was run otherwise is neither shown as the same nor run over
     assert run("--seeds", "1", *TINY, "data.length=13") == 2
     assert "data.length=12, and now it is 13" in capsys.readouterr().err
@@ -101,6 +114,7 @@ def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["adding", "--rows", "GRUU"], "did you mean 'GRU'?"),
         (["adding", "--at", "51"], "no such one"),
         (["adding", "--seeds", "0"], "at least 1"),
+        (["adding", "--all"], "all benchmarks, or some"),
         (["adding", "model.hiden_size=3"], "did you mean 'model.hidden_size'?"),
     ],
 )

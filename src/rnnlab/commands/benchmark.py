@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         "trivial baseline. What was run before is not run again, so a stopped benchmark goes on by the same command.",
     )
     options.add_argument("arguments", metavar="NAME|key=value", nargs="*", help="none: list what there is")
+    options.add_argument("--all", action="store_true", help="every benchmark, one after the other")
     options.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N-1 of each row (default: the benchmark's)")
     options.add_argument("--rows", metavar="ROW,…", help="only these rows of the table")
     options.add_argument("--at", metavar="VALUE,…", help="only these places of a curve")
@@ -55,10 +56,14 @@ def benchmark(given: Namespace) -> int:
     overrides = [each for each in given.arguments if "=" in each]
     names = [each for each in given.arguments if "=" not in each]
     files = {file.stem: file for file in sorted((conf_directory() / "benchmark").glob("*.yaml"))}
-    if not names:
+    if given.all and names:
+        raise InputError(f"--all and {names[0]}: all benchmarks, or some by their names")
+    if not names and not given.all:
         width = max(map(len, files))
         for name, file in files.items():
             print(f"  {name:{width}}  {describe(file)}{marked(needs(file))}")
+            if line := stale(Path(given.dir) / name):
+                print(f"  {'':{width}}  {line}")
         return 0
     for name in names:
         if name not in files:
@@ -67,7 +72,27 @@ def benchmark(given: Namespace) -> int:
             )
     if given.seeds is not None and given.seeds < 1:
         raise InputError(f"--seeds {given.seeds}: at least 1")
-    return max(run(name, files[name], given, overrides) for name in names)
+    if not given.all:
+        return max(run(name, files[name], given, overrides) for name in names)
+    return max([_run_or_say(name, file, given, overrides) for name, file in files.items()])
+
+
+def _run_or_say(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> int:
+    """As :func:`run`; what can't be run, such as for want of an extra, is said, and the others go on."""
+    try:
+        return run(name, file, given, overrides)
+    except InputError as error:
+        print(f"{name}: left out: {error}", flush=True)
+        return 1
+
+
+def stale(root: Path) -> str:
+    """Whether runs below a benchmark's directory were made by other code than is here now, in one line."""
+    from rnnlab.runs.benchmark import made_otherwise
+    from rnnlab.runs.directory import provenance
+
+    found = [RunDirectory(file.parent).status for file in sorted(root.rglob("status.json"))]
+    return made_otherwise([status for status in found if status.state == "done"], provenance())
 
 
 def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> int:
@@ -241,8 +266,9 @@ def show(
     from rich.table import Table
 
     from rnnlab.instruments.console import console
-    from rnnlab.runs.benchmark import collect, markdown, table, write_scores
+    from rnnlab.runs.benchmark import collect, made_otherwise, markdown, table, write_scores
     from rnnlab.runs.benchmark_plot import draw
+    from rnnlab.runs.directory import provenance
     from rnnlab.store.files import replacing
 
     result = collect(benchmark, done, rivals, ensembles)
@@ -261,13 +287,16 @@ def show(
         if line:
             out.print(line)
     out.print(f"tuned: {benchmark.tuned}", highlight=False)
+    old = made_otherwise([directory.status for _, directory in done], provenance())
+    if old:
+        out.print(old, style="yellow", highlight=False)
     status = done[0][1].status
     versions = status.versions
     machine = (
         f"Machine: {status.device or 'unknown'}, {status.threads or '?'} thread(s) a run; "
         f"rnnlab {versions.get('rnnlab')}, torch {versions.get('torch')}, commit "
         f"{str(status.git.get('commit'))[:9]}, {time.strftime('%Y-%m-%d')}."
-    )
+    ) + (f" {old}" if old else "")
     replace(root / "table.md", markdown(result, description, command, machine))
     write_scores(root / "scores.csv", done)
     with replacing(root / "plot.png") as temporary:

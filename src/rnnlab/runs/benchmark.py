@@ -23,6 +23,7 @@ from rnnlab.runs.statistics import holm, paired
 from rnnlab.shapes import PositiveInt
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged, replace
+from rnnlab.store.status import Status
 from rnnlab.student import LEVEL
 
 Number = float | int | str
@@ -568,3 +569,27 @@ def write_scores(path: Path, done: Sequence[tuple[Job, RunDirectory]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     replace(path, text.getvalue())
+
+
+def made_otherwise(runs: Sequence[Status], now: Mapping[str, Any]) -> str:
+    """How many of some runs were made by another commit or with other versions than now, in one line; empty for none.
+
+    Args:
+        runs: their statuses.
+        now: see :func:`rnnlab.runs.directory.provenance`.
+    """
+    commit, versions = now["git"].get("commit"), now["versions"]
+    old = [run for run in runs if run.git.get("commit") != commit or dict(run.versions) != versions]
+    if not old:
+        return ""
+    differ = []
+    commits = sorted({str(run.git.get("commit"))[:9] for run in old if run.git.get("commit") != commit})
+    if commits:
+        differ.append(f"commit {', '.join(commits)}, now {str(commit)[:9]}")
+    for package in sorted({name for run in old for name in (*run.versions, *versions)}):
+        before = sorted({run.versions.get(package, "none") for run in old} - {versions.get(package, "none")})
+        if before:
+            differ.append(f"{package} {', '.join(before)}, now {versions.get(package, 'none')}")
+    return (
+        f"stale: {len(old)} of {len(runs)} runs were made otherwise ({'; '.join(differ)}); another --dir measures again"
+    )
