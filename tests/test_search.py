@@ -31,8 +31,7 @@ from rnnlab.commands.search import plan
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
-from rnnlab.launch.fleet import Fleets
-from rnnlab.launch.fleet import Plan as FleetPlan
+from rnnlab.launch.fleet import Fleets, Stacks
 from rnnlab.launch.job import execute_job
 from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
 from rnnlab.launch.local import Local
@@ -405,8 +404,8 @@ def test_a_search_trains_its_trials_in_fleets(
 ) -> None:
     parts: list[list[int]] = []
 
-    def ask(self: Fleets, look: Any, jobs: Sequence[LaunchedJob], settings: Settings) -> FleetPlan:
-        return FleetPlan(Findings(0, 0, on_gpu=False), [("GRU", [job.name for job in jobs])], {})
+    def ask(self: Fleets, look: Any, jobs: Sequence[LaunchedJob], settings: Settings) -> Stacks:
+        return Stacks(Findings(0, 0, on_gpu=False), [("GRU", [job.name for job in jobs])], {})
 
     def run(self: Fleets, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
         parts.append([len(part) for part in self._parts(jobs)])

@@ -29,8 +29,7 @@ from rnnlab.commands.composition import COMPOSITION_ERRORS, explain
 from rnnlab.commands.sweep import Leader
 from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.console import console
-from rnnlab.launch.basic import Basic
-from rnnlab.launch.launcher import LaunchedJob, Launcher
+from rnnlab.launch.launcher import LaunchedJob
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import TARGET, build
 from rnnlab.runs.directory import RunDirectory
@@ -279,10 +278,8 @@ class Search:
                 f"sweep.max_jobs={leader.settings.most} is the most: give a larger one"
             )
         leader.settings.total = wanted
-        checker = leader.launcher if isinstance(leader.launcher, Launcher) else Basic()
-        launched = [LaunchedJob(leader.directory.run(job.name), job.name, job.config) for job in jobs]
         try:
-            checker.check(launched, leader.settings)
+            leader.launcher.check(leader.launched(jobs), leader.settings)
         except InputError as error:
             for parameter in self.plan.space.parameters:
                 values = parameter.values
@@ -358,14 +355,9 @@ class Search:
         done = [leader.directory.run(name) for name in before]
         total = (self.searcher.n_trials or 0) * len(self.plan.seeds)
         try:
-            if not isinstance(launcher, Launcher):
-                while not leader.stop.asked and (jobs := self._take(self._most(1))):
-                    leader.execute(jobs)
-                    for job in jobs:
-                        self.ended(job.name)
-                return
             leader.settings.further = self.further
-            with leader.stop.working(), _Watch(self, leader.directory.path, max(total - len(done), 0), done) as watch:
+            left = max(total - len(done), 0)
+            with leader.stop.working(), _Watch(self, leader.directory.path, left, done, launcher.is_heard) as watch:
                 self.watch = watch
                 while not leader.stop.asked and (more := self.further(self._most(launcher.parallel))):
                     launcher.run(more, leader.settings, leader.stop, watch)
@@ -381,10 +373,7 @@ class Search:
         """Jobs that may begin now, at most so many."""
         if self.searcher.n_jobs != "auto":
             room = min(room, self.searcher.n_jobs - len(self.flying))
-        return self._launched(self._take(max(0, room)))
-
-    def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
-        return [LaunchedJob(self.leader.directory.run(job.name), job.name, job.config) for job in jobs]
+        return self.leader.launched(self._take(max(0, room)))
 
     def _take(self, room: int) -> list[Job]:
         jobs: list[Job] = []
@@ -498,8 +487,8 @@ def _absolute(place: str | None) -> str | None:
 class _Watch(Watch):
     """Tells the search what has ended, too."""
 
-    def __init__(self, search: Search, path: Path, total: int, before: Sequence[RunDirectory]) -> None:
-        super().__init__(path, total, before)
+    def __init__(self, search: Search, path: Path, total: int, before: Sequence[RunDirectory], quiet: bool) -> None:
+        super().__init__(path, total, before, quiet)
         self.search = search
 
     def ended(self, name: str) -> None:

@@ -45,6 +45,7 @@ from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.instruments.console import console
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
+from rnnlab.launch.plugin import Plugin
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import TARGET, build, shown, to_allow
 from rnnlab.runs.directory import provenance
@@ -147,8 +148,10 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str], task_funct
             of_resume = [each for each in parsed if each.key_or_group.startswith(kept)]
             leader.trusted += to_resume(facts, of_resume, {str(name): value for name, value in node.items()})
             with _refused_as("hydra.launcher"):
-                leader.launcher = launcher or Plugins.instance().instantiate_launcher(
-                    hydra_context=context, task_function=task_function, config=config
+                leader.launcher = launcher or Plugin(
+                    Plugins.instance().instantiate_launcher(
+                        hydra_context=context, task_function=task_function, config=config
+                    )
                 )
             if searcher is not None and search_plan is not None:
                 return _search(leader, searcher, search_plan, hydra)
@@ -354,7 +357,7 @@ class Leader(HydraLauncher):
 
     def __init__(self, directory: SweepDirectory, composer: Composer, settings: Settings) -> None:
         self.directory, self.composer, self.settings = directory, composer, settings
-        self.launcher: Launcher | HydraLauncher = Basic()
+        self.launcher: Launcher = Basic()
         self.stop = Stop()
         self.dry_run = self.refuses_identical = False
         self.studies: list[str] = []
@@ -415,9 +418,8 @@ class Leader(HydraLauncher):
         Raises:
             InputError: one of them cannot work.
         """
-        checker = self.launcher if isinstance(self.launcher, Launcher) else Basic()
         self.settings.total = len(self.directory.plan) + len(jobs)
-        checker.check(self._launched(jobs), self.settings)
+        self.launcher.check(self.launched(jobs), self.settings)
 
     @property
     def resume(self) -> list[str]:
@@ -439,22 +441,9 @@ class Leader(HydraLauncher):
             The monitored score of each.
         """
         self.settings.resume = self.resume
-        from_hydra = self.launcher
-        if isinstance(from_hydra, Launcher):
-            at_work = from_hydra
-            done = [self.directory.run(name) for name in before]
-            with self.stop.working(), Watch(self.directory.path, len(jobs), done) as watch:
-                at_work.run(self._launched(jobs), self.settings, self.stop, watch)
-        else:
-            # wherever it is executed, it finds its directory by its name
-            named = [[*job.overrides, f"hydra.sweep.subdir='{job.name}'"] for job in jobs]
-            try:
-                with self.stop.working():
-                    from_hydra.launch(named, initial_job_idx=jobs[0].number)
-            except KeyboardInterrupt:
-                self.stop.signals.append(2)
-            except Exception as error:  # noqa: BLE001 (a launcher that lost a job: the ledger knows the others)
-                console().print(f"the launcher gave up: {one_line(error)}", markup=False)
+        done = [self.directory.run(name) for name in before]
+        with self.stop.working(), Watch(self.directory.path, len(jobs), done, self.launcher.is_heard) as watch:
+            self.launcher.run(self.launched(jobs), self.settings, self.stop, watch)
         returns = []
         for job in jobs:
             score = float(self.directory.run(job.name).metrics.get(job.config["monitor"], float("nan")))
@@ -482,7 +471,7 @@ class Leader(HydraLauncher):
                     f"stopped before the first job. Go on with: {pasted('resume', path, *self.resume)}", file=sys.stderr
                 )
             return self.stop.status
-        if isinstance(self.launcher, Launcher) and self.launcher.leaves and not self.stop.asked:
+        if self.launcher.leaves and not self.stop.asked:
             return 0
         try:
             again = f"make room, then: {pasted('report', path)}"
@@ -497,7 +486,7 @@ class Leader(HydraLauncher):
             print(f"{what}Go on with: {pasted('resume', path, *self.resume)}", file=sys.stderr)
         return self.stop.status or (1 if left or failed else 0)
 
-    def _launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
+    def launched(self, jobs: Sequence[Job]) -> list[LaunchedJob]:
         return [LaunchedJob(self.directory.run(job.name), job.name, job.config) for job in jobs]
 
 
@@ -610,7 +599,7 @@ def _resume(
         launcher.preload = searcher.preload if searcher is not None else ()
         launcher.begin()
     leader = Leader(directory, Composer(hydra.config_loader, config, varied), settings)
-    leader.launcher = launcher or _hydras_launcher(hydra, config, settings.allow)
+    leader.launcher = launcher or _plugin(hydra, config, settings.allow)
     if allow is None:
         leader.trusted += to_resume(facts, of_ledger, {str(name): value for name, value in node.items()})
     if searcher is not None:
@@ -695,12 +684,12 @@ def _resume_search(
     return leader.conclude()
 
 
-def _hydras_launcher(hydra: Hydra, config: DictConfig, allow: Sequence[str] | None) -> HydraLauncher:
+def _plugin(hydra: Hydra, config: DictConfig, allow: Sequence[str] | None) -> Plugin:
     from rnnlab.commands.train import job
 
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
     task = functools.partial(job, allow=allow)
-    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    return Plugin(Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config))
 
 
 def _left(leader: Leader) -> tuple[list[Job], list[str]]:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnlab.errors import InputError
 from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
 from rnnlab.launch.local import Local, start
 from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import status_of
 from rnnlab.store.files import LogFile, open_to_append
-from rnnlab.store.status import State, Status
 
 MEMBERS_ON_CPU = 16
 """The most jobs that are trained together on a core: more gain nothing and leave the cache (benchmarks/fleet.py)."""
@@ -28,8 +27,8 @@ MEMBERS_ON_GPU = 256
 
 
 @dataclass
-class Plan:
-    """What was found out about jobs.
+class Stacks:
+    """Which jobs can be trained together.
 
     Attributes:
         findings: see there.
@@ -70,8 +69,8 @@ class Fleets(Local):
     ) -> None:
         super().__init__(n_jobs, 1, gpus)
         self.members, self.figures = members, figures
-        self._plan: Plan | None = None
-        self._planned: dict[str, Mapping[str, Any]] = {}
+        self._stacks: Stacks | None = None
+        self._looked_at: dict[str, Mapping[str, Any]] = {}
 
     @property
     def parallel(self) -> int:
@@ -82,20 +81,20 @@ class Fleets(Local):
         """Jobs in a stack."""
         if self.members != "auto":
             return self.members
-        return MEMBERS_ON_GPU if self._plan is not None and self._plan.findings.on_gpu else MEMBERS_ON_CPU
+        return MEMBERS_ON_GPU if self._stacks is not None and self._stacks.findings.on_gpu else MEMBERS_ON_CPU
 
     def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
         self._take(jobs, self._find(jobs, settings).findings, settings)
 
-    def _find(self, jobs: Sequence[LaunchedJob], settings: Settings) -> Plan:
+    def _find(self, jobs: Sequence[LaunchedJob], settings: Settings) -> Stacks:
         """Finds out which of the jobs can be trained together."""
-        self._plan = self._ask(_find_fleets, jobs, settings)
-        self._planned = {job.name: job.config for job in jobs}
-        return self._plan
+        self._stacks = self._ask(_find_fleets, jobs, settings)
+        self._looked_at = {job.name: job.config for job in jobs}
+        return self._stacks
 
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
         # a search checks a few settings beforehand, and its jobs are others
-        if any(self._planned.get(job.name) != job.config for job in jobs):
+        if any(self._looked_at.get(job.name) != job.config for job in jobs):
             self._find(jobs, settings)
         # it is asked for more when these have ended: one that came alone would be trained alone
         settings = dataclasses.replace(settings, further=lambda room: ())
@@ -103,7 +102,7 @@ class Fleets(Local):
             watch.say(line)
         self._note(jobs)
         super().run(jobs, settings, stop, watch)
-        fallen = Counter(reason for job in jobs if (reason := _status(job.directory).fleet_alone))
+        fallen = Counter(reason for job in jobs if (reason := status_of(job.directory).fleet_alone))
         for reason, number in fallen.items():
             watch.say(f"fleet: {_jobs(number)} made the steps one by one after all: {reason}")
         if self.figures == "best" and not stop.asked:
@@ -112,10 +111,10 @@ class Fleets(Local):
 
     def _grouping(self, jobs: Sequence[LaunchedJob]) -> Iterator[str]:
         """How the jobs are stacked, and what could not be and why, a line each."""
-        assert self._plan is not None
-        parts = self._parts(jobs)
+        assert self._stacks is not None
+        parts = self.parts(jobs)
         of = {job.name: len(part) for part in parts for job in part}
-        for what, names in self._plan.groups:
+        for what, names in self._stacks.groups:
             sizes = Counter(of[name] for name in names if of.get(name, 1) > 1)
             if sizes:
                 stacks = " and ".join(f"{number // size} of {size}" for size, number in sorted(sizes.items())[::-1])
@@ -123,21 +122,21 @@ class Fleets(Local):
         reasons: dict[str, list[str]] = {}
         for job in jobs:
             if of[job.name] == 1 and _place(job) is None:
-                reasons.setdefault(self._plan.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
+                reasons.setdefault(self._stacks.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
         for reason, names in reasons.items():
             which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             yield f"fleet: {_jobs(len(names))} alone ({which}): {reason}"
 
     def _draw(self, directory: RunDirectory, settings: Settings, watch: Watch) -> None:
-        if _status(directory).figures or not directory.config.get("instruments"):
+        if status_of(directory).figures or not directory.config.get("instruments"):
             return
         watch.say(f"drawing the figures of the best, {directory.path.name}")
         process = self._context.Process(target=_draw, args=(directory.path, settings.allow, self._slots[0]))
         start(process)
         process.join()
 
-    def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
-        assert self._plan is not None
+    def parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
+        assert self._stacks is not None
         # a run that began with others goes on with them, and where it stood among them: that decides about last digits
         begun: dict[str, list[tuple[int, LaunchedJob]]] = {}
         for job in jobs:
@@ -150,7 +149,7 @@ class Fleets(Local):
         by_name = {job.name: job for job in jobs}
         stacks: list[list[LaunchedJob]] = []
         alone: list[LaunchedJob] = []
-        for _, names in self._plan.groups:
+        for _, names in self._stacks.groups:
             group = [by_name[name] for name in names if name in by_name]
             parts = divided(group, self._most, len(self._slots))
             stacks += [part for part in parts if len(part) > 1]
@@ -161,7 +160,7 @@ class Fleets(Local):
 
     def _note(self, jobs: Sequence[LaunchedJob]) -> None:
         """Writes down which jobs are trained together, before the first of them begins."""
-        for part in self._parts(jobs):
+        for part in self.parts(jobs):
             for place, job in enumerate(part if len(part) > 1 else ()):
                 if _place(job) is None:
                     job.directory.update_status(durable=False, stack={"of": part[0].name, "place": place})
@@ -184,16 +183,10 @@ def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[Lau
 
 def _place(job: LaunchedJob) -> tuple[str, int] | None:
     """The stack that a job was put into, by the name of its first job, and where it stands there."""
-    stack = _status(job.directory).facts.get("stack")
+    stack = status_of(job.directory).facts.get("stack")
     if isinstance(stack, dict) and isinstance(stack.get("of"), str) and isinstance(stack.get("place"), int):
         return stack["of"], stack["place"]
     return None
-
-
-def _status(directory: RunDirectory) -> Status:
-    with suppress(InputError):
-        return directory.status
-    return Status(state=State.RUNNING)
 
 
 def _jobs(number: int) -> str:
@@ -203,7 +196,7 @@ def _jobs(number: int) -> str:
 # ---- in the processes ---------------------------------------------------------------------------------
 
 
-def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Plan:
+def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Stacks:
     from rnnlab.launch.check import check_jobs
     from rnnlab.runs.execution import prepare
     from rnnlab.runs.stacking import hindrance, signature, title, try_together, unlike
@@ -234,7 +227,7 @@ def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequ
         if len(members) == 1:
             alone[members[0]] = "no other job is of its shape"
             del groups[sign]
-    return Plan(findings, [(titles[sign], members) for sign, members in groups.items()], alone)
+    return Stacks(findings, [(titles[sign], members) for sign, members in groups.items()], alone)
 
 
 def _train_fleet(

@@ -1,10 +1,11 @@
-"""The contract of a launcher: execute these run directories.
+"""The contract of a launcher: start jobs, say which have ended, stop them.
 
 A job of a sweep is a directory with a config in it and a status that says
-``queued``. To launch is to see to it that :func:`rnnlab.launch.job.execute_job`
-is called on each, in whatever process on whatever machine. How it went stands
-in the directory itself, so that a launcher gives nothing back, and any other
-launcher can go on where it left.
+``queued``. A launcher sees to it that :func:`rnnlab.launch.job.execute_job` is
+called on each, in whatever process on whatever machine. How a job ended, and
+whether it is tried again, is decided by :mod:`rnnlab.launch.pool` from the
+job's directory, for all launchers alike; so any of them can go on where another
+stopped.
 """
 
 import signal
@@ -18,9 +19,8 @@ from typing import Any, ClassVar
 from rnnlab.errors import Interrupted
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import End
 from rnnlab.signals import heard, is_another
-from rnnlab.store.status import State
-from rnnlab.store.times import now
 
 
 @dataclass
@@ -98,8 +98,8 @@ class Settings:
         resume: what a command that goes on with the sweep needs beside its directory.
         total: jobs in the whole sweep, also those that are done.
         most: jobs that a sweep may have.
-        further: a launcher that could do so many more jobs at once may ask for them here, while it runs; it gets those
-            that there are just now, and asks again when one has ended. Who does not ask is called again with more.
+        further: gives more jobs that may begin now, at most so many; it is asked again when one has ended. A launcher
+            with a queue of its own is called again with more instead.
     """
 
     retries: int = 0
@@ -126,23 +126,49 @@ class Findings:
     on_gpu: bool
 
 
+@dataclass(eq=False)
+class Attempt:
+    """Jobs that were started together, from their start to their end.
+
+    Attributes:
+        jobs: one, or all of a stack.
+        handle: by which the launcher knows them: a process, a task, a place in a queue.
+        refused: why they were not started after all, in a line.
+        told: how often they were told to stop.
+    """
+
+    jobs: list[LaunchedJob]
+    handle: Any = None
+    refused: str = ""
+    told: int = 0
+
+
 class Launcher(ABC):
-    """Executes run directories; its options are the keys of ``hydra.launcher``.
+    """Starts, polls and stops jobs; its options are the keys of ``hydra.launcher``.
+
+    What is not overridden executes one job after another in this process.
 
     Attributes:
         preload: modules that every job will need, for launchers that can import them once.
         adopts: the cluster whose queue may hold jobs of a sweep that this launcher goes on with.
-        leaves: :meth:`run` returns while the jobs still wait or run.
+        leaves: the command ends while the jobs still wait or run.
+        is_heard: the jobs themselves print how they went.
     """
 
     preload: Sequence[str] = ()
     adopts: ClassVar[str] = ""
     leaves: bool = False
+    is_heard: ClassVar[bool] = False
+
+    @property
+    def room(self) -> int | None:
+        """Attempts at a time, once the jobs are checked; ``None`` where a queue of its own decides."""
+        return 1
 
     @property
     def parallel(self) -> int:
-        """Jobs at a time, as far as it is known once they are checked."""
-        return 1
+        """Jobs at a time, as far as it is known."""
+        return self.room or 1
 
     def begin(self) -> None:
         """Called first, while the jobs are still being composed: what takes its time may start."""
@@ -155,17 +181,51 @@ class Launcher(ABC):
             InputError: one of them cannot work, or the launcher cannot.
         """
 
-    @abstractmethod
     def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
         """Executes the jobs; returns when all have ended or ``stop`` was asked and everything rests."""
+        from rnnlab.launch.pool import Pool  # it knows this contract
 
+        Pool(self, settings, stop, watch).run(jobs)
 
-def lost(job: LaunchedJob, how: str, stop: Stop) -> State:
-    """Notes the end of a job that could not note it itself; returns its state."""
-    stopped = bool(stop.signals)
-    state = State.INTERRUPTED if stopped else State.FAILED
-    try:
-        job.directory.update_status(state, reason="stopped at once" if stopped else how, finished=now())
-    except Exception:  # noqa: BLE001 (a full disk: it stays "running" with a process that is gone)
-        return state
-    return state
+    def adopt(self, jobs: Sequence[LaunchedJob], stop: Stop) -> list[Attempt]:
+        """Those of the jobs that an earlier command has started and that are still there; called first."""
+        return []
+
+    def parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
+        """The jobs of each attempt."""
+        return [[job] for job in jobs]
+
+    def start(self, parts: Sequence[list[LaunchedJob]], settings: Settings) -> list[Attempt]:
+        """Starts the jobs of each part."""
+        self._allow = settings.allow
+        return [Attempt(part) for part in parts]
+
+    def poll(self, attempts: Sequence[Attempt]) -> dict[Attempt, End | None]:
+        """Waits a moment at most for one to end.
+
+        Returns:
+            Those that have ended, each with what is to be noted of a job that has not noted its own end; ``None``: it
+            is out of reach, and its directory stays as it is.
+        """
+        from rnnlab.launch.job import execute_job
+
+        signals: tuple[int, ...] = ()
+        try:
+            execute_job(attempts[0].jobs[0].directory, self._allow)
+        except Interrupted as interrupted:
+            signals = (interrupted.signal_number,)
+        except KeyboardInterrupt:
+            signals = (signal.SIGINT, signal.SIGINT)
+        return {attempts[0]: End("it ended without a word", signals=signals)}
+
+    def stop(self, attempts: Sequence[Attempt], at_once: bool) -> None:
+        """Asks all for a checkpoint and their end, or ends them at once; called again as long as any is left.
+
+        What runs in this process has heard the signal itself.
+        """
+
+    def leave(self, attempts: Sequence[Attempt], settings: Settings) -> None:
+        """Says where the jobs are, before the command ends."""
+
+    def close(self, attempts: Sequence[Attempt]) -> None:
+        """Gives back what was taken, and ends the attempts that are left; called at last, whatever happened."""

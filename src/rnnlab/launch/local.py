@@ -6,9 +6,7 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
@@ -18,24 +16,21 @@ from types import ModuleType
 from typing import Any, Literal
 
 from rnnlab.errors import InputError, Interrupted
-from rnnlab.launch.launcher import Findings, LaunchedJob, Launcher, Settings, Stop, lost
-from rnnlab.launch.watch import Watch
+from rnnlab.launch.launcher import Attempt, Findings, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import End, of_exit
 from rnnlab.signals import guard
 from rnnlab.store.files import open_to_append
-from rnnlab.store.status import State, Status
 from rnnlab.store.times import now
 
 TICK = 0.25  # seconds between two looks at what was asked
 
 
 @dataclass
-class _Running:
-    jobs: list[LaunchedJob]
+class _Process:
     process: ForkServerProcess
     slot: int
-    told: bool = False
 
 
 class Local(Launcher):
@@ -66,7 +61,7 @@ class Local(Launcher):
         self._slots: list[dict[str, str]] = []
 
     @property
-    def parallel(self) -> int:
+    def room(self) -> int:
         return len(self._slots)
 
     def begin(self) -> None:
@@ -144,103 +139,48 @@ class Local(Launcher):
 
     # ---- the jobs -----------------------------------------------------------------------------------
 
-    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
-        waiting, running = deque(self._parts(jobs)), list[_Running]()
-        free = list(range(len(self._slots)))
-        attempts: dict[str, int] = {}
-        watch.parallel = len(self._slots)
-        try:
-            while True:
-                if not stop.asked and len(free) > len(waiting):
-                    waiting.extend([job] for job in settings.further(len(free) - len(waiting)))
-                if not running and (stop.asked or not waiting):
-                    break
-                while waiting and free and not stop.asked:
-                    running.append(self._start(waiting.popleft(), free.pop(0), settings, watch))
-                connection.wait([each.process.sentinel for each in running], timeout=TICK)
-                for each in [each for each in running if not each.process.is_alive()]:
-                    running.remove(each)
-                    free.insert(0, each.slot)
-                    self._settle(each, settings, stop, watch, waiting, attempts)
-                self._stop(running, stop)
-                watch.tick()
-        finally:
-            for each in running:
-                each.process.kill()
+    def adopt(self, jobs: Sequence[LaunchedJob], stop: Stop) -> list[Attempt]:
+        self._free = list(range(len(self._slots)))
+        return []
 
-    def _parts(self, jobs: Sequence[LaunchedJob]) -> list[list[LaunchedJob]]:
-        """The jobs of each process."""
-        return [[job] for job in jobs]
+    def start(self, parts: Sequence[list[LaunchedJob]], settings: Settings) -> list[Attempt]:
+        return [self._start(part, settings) for part in parts]
 
-    def _work(self) -> "Work":
-        """What a process does with the directories of its jobs, to be sent there."""
-        return _execute
-
-    def _start(self, jobs: list[LaunchedJob], slot: int, settings: Settings, watch: Watch) -> _Running:
-        for job in jobs:
-            watch.started(job.name, job.directory, job.config)
+    def _start(self, jobs: list[LaunchedJob], settings: Settings) -> Attempt:
+        slot = self._free.pop(0)
         paths = [job.directory.path for job in jobs]
         process = self._context.Process(
             target=_begin, args=(self._work(), paths, settings.allow, self._slots[slot]), name=jobs[0].name
         )
         start(process)
-        return _Running(jobs, process, slot)
+        return Attempt(jobs, _Process(process, slot))
 
-    def _settle(
-        self,
-        each: _Running,
-        settings: Settings,
-        stop: Stop,
-        watch: Watch,
-        waiting: "deque[list[LaunchedJob]]",
-        attempts: dict[str, int],
-    ) -> None:
-        """Reads how the jobs of a process ended, or notes it where they could not."""
-        code = each.process.exitcode
-        each.process.close()
-        again = [job for job in each.jobs if self._is_tried_again(job, code, settings, stop, watch, attempts)]
-        if again:
-            waiting.appendleft(again)
+    def _work(self) -> "Work":
+        """What a process does with the directories of its jobs, to be sent there."""
+        return _execute
 
-    def _is_tried_again(
-        self,
-        job: LaunchedJob,
-        code: int | None,
-        settings: Settings,
-        stop: Stop,
-        watch: Watch,
-        attempts: dict[str, int],
-    ) -> bool:
-        with contextlib.suppress(InputError):
-            while job.directory.is_alive:  # the process that it was forked from is gone, and it is not
-                time.sleep(TICK)
-        try:
-            status = job.directory.status
-        except InputError:
-            status = Status(state=State.RUNNING)
-        state, reason = status.state, status.reason or ""
-        died = state not in ("done", "failed", "interrupted")
-        if died:
-            reason = how_it_died(code)
-            state = lost(job, reason, stop)
-        again = died or status.retriable or state == "interrupted"
-        tried = attempts.get(job.name, 0)
-        if state != "done" and again and not stop.asked and tried < settings.retries:
-            attempts[job.name] = tried + 1
-            watch.tried_again(job.name, reason, tried + 1)
-            return True
-        watch.ended(job.name)
-        if settings.fail_fast and state == "failed":
-            stop.failure = True
-        return False
+    def poll(self, attempts: Sequence[Attempt]) -> dict[Attempt, End | None]:
+        connection.wait([attempt.handle.process.sentinel for attempt in attempts], timeout=TICK)
+        ended: dict[Attempt, End | None] = {}
+        for attempt in attempts:
+            process = attempt.handle.process
+            if not process.is_alive():
+                ended[attempt] = of_exit(process.exitcode)
+                process.close()
+                self._free.insert(0, attempt.handle.slot)
+        return ended
 
-    def _stop(self, running: Sequence[_Running], stop: Stop) -> None:
-        for each in running:
-            if stop.at_once:
-                each.process.kill()
-            elif stop.asked and not each.told:
-                each.process.terminate()  # it writes a checkpoint
-                each.told = True
+    def stop(self, attempts: Sequence[Attempt], at_once: bool) -> None:
+        for attempt in attempts:
+            if at_once:
+                attempt.handle.process.kill()
+            elif not attempt.told:
+                attempt.handle.process.terminate()  # it writes a checkpoint
+                attempt.told = 1
+
+    def close(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.handle.process.kill()
 
 
 @contextlib.contextmanager
@@ -261,15 +201,6 @@ def start(process: ForkServerProcess) -> None:
     """Starts a process of ours; see :func:`without_main_module`."""
     with without_main_module():
         process.start()
-
-
-def how_it_died(code: int | None) -> str:
-    """In words, from the exit code of its process."""
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = ": by somebody, or for lack of memory" if name == "SIGKILL" else ""
-        return f"killed by {name}{hint}"
-    return f"its process ended with status {code}"
 
 
 # ---- in the processes ---------------------------------------------------------------------------------

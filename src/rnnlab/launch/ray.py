@@ -6,30 +6,18 @@ import os
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.extras import need
-from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop, lost
-from rnnlab.launch.local import how_it_died
-from rnnlab.launch.watch import Watch
+from rnnlab.launch.launcher import Attempt, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.ranges import NonNegativeFloat, PositiveInt
+from rnnlab.runs.ending import End, of_exit
 from rnnlab.runs.sweep import COMMAND
-from rnnlab.store.status import State, Status
 
 TICK = 0.25  # seconds between two looks at what was asked
 ORPHAN_SECONDS = 30.0  # for a job of a process that was lost to write its checkpoint, on another machine
-
-
-@dataclass
-class _Running:
-    job: LaunchedJob
-    ref: Any
-    started: bool = False
-    told: int = 0
 
 
 class Ray(Launcher):
@@ -123,84 +111,60 @@ class Ray(Launcher):
 
     # ---- the jobs -----------------------------------------------------------------------------------
 
-    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
-        import ray
+    @property
+    def room(self) -> None:
+        return None
 
+    def adopt(self, jobs: Sequence[LaunchedJob], stop: Stop) -> list[Attempt]:
         signal.signal(signal.SIGTERM, stop.handle)  # Ray has taken it over
+        self._stop = stop
         for job in jobs:
             _wait_for_an_orphan(job, stop)
+        return []
+
+    def start(self, parts: Sequence[list[LaunchedJob]], settings: Settings) -> list[Attempt]:
+        import ray
+
         environment = {"OMP_NUM_THREADS": str(self.num_cpus), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         # a task that Ray would start again by itself, it would start beside one that still runs
         task = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(_work())
-        allow = json.dumps(settings.allow)
-        waiting, running = deque(jobs), list[_Running]()
-        attempts: dict[str, int] = {}
-        try:
-            while running or (waiting and not stop.asked):
-                while waiting and not stop.asked:
-                    job = waiting.popleft()
-                    ref = task.options(name=job.name).remote(str(job.directory.path), allow, os.getcwd(), environment)
-                    running.append(_Running(job, ref))
-                ended, _ = ray.wait([each.ref for each in running], num_returns=len(running), timeout=TICK)
-                for each in [each for each in running if each.ref in ended]:
-                    running.remove(each)
-                    self._settle(each, settings, stop, watch, waiting, attempts)
-                for each in running:
-                    with contextlib.suppress(InputError):
-                        if not each.started and each.job.directory.status.state == "running":
-                            watch.started(each.job.name, each.job.directory, each.job.config)
-                            each.started = True
-                    if stop.asked and each.told < 1 + stop.at_once:
-                        each.told += 1
-                        ray.cancel(each.ref)
-                watch.parallel = max(1, sum(each.started for each in running))
-                watch.tick()
-        finally:
-            ray.shutdown()
+        allow, here = json.dumps(settings.allow), os.getcwd()
+        return [
+            Attempt([job], task.options(name=job.name).remote(str(job.directory.path), allow, here, environment))
+            for part in parts
+            for job in part
+        ]
 
-    def _settle(
-        self,
-        each: _Running,
-        settings: Settings,
-        stop: Stop,
-        watch: Watch,
-        waiting: "deque[LaunchedJob]",
-        attempts: dict[str, int],
-    ) -> None:
-        """Reads how a job ended, or notes it where the job could not."""
+    def poll(self, attempts: Sequence[Attempt]) -> dict[Attempt, End | None]:
         import ray
 
-        job, how = each.job, ""
+        ended, _ = ray.wait([attempt.handle for attempt in attempts], num_returns=len(attempts), timeout=TICK)
+        return {attempt: self._end(attempt) for attempt in attempts if attempt.handle in ended}
+
+    def _end(self, attempt: Attempt) -> End:
+        import ray
+
         try:
-            how = how_it_died(ray.get(each.ref))
+            return of_exit(ray.get(attempt.handle))
         except ray.exceptions.TaskCancelledError:
-            how = "cancelled"
+            return End("cancelled")
         except ray.exceptions.RayError as error:
-            how = f"its Ray worker was lost: {' '.join(str(error).split())[:150]}"
-            _wait_for_an_orphan(job, stop)
-        try:
-            status = job.directory.status
-        except InputError:
-            status = Status(state=State.RUNNING)
-        state, reason = status.state, status.reason or ""
-        if state == "queued" and stop.asked:
-            return  # it never started
-        died = state not in ("done", "failed", "interrupted")
-        if died:
-            reason = how
-            state = lost(job, how, stop)
-        again = died or status.retriable or state == "interrupted"
-        tried = attempts.get(job.name, 0)
-        if state != "done" and again and not stop.asked and tried < settings.retries:
-            attempts[job.name] = tried + 1
-            watch.tried_again(job.name, reason, tried + 1)
-            waiting.append(job)
-            return
-        if not each.started:
-            watch.started(job.name, job.directory, job.config)
-        watch.ended(job.name)
-        if settings.fail_fast and state == "failed":
-            stop.failure = True
+            for job in attempt.jobs:
+                _wait_for_an_orphan(job, self._stop)
+            return End(f"its Ray worker was lost: {' '.join(str(error).split())[:150]}")
+
+    def stop(self, attempts: Sequence[Attempt], at_once: bool) -> None:
+        import ray
+
+        for attempt in attempts:
+            if attempt.told < 1 + at_once:
+                attempt.told += 1
+                ray.cancel(attempt.handle)
+
+    def close(self, attempts: Sequence[Attempt]) -> None:
+        import ray
+
+        ray.shutdown()
 
 
 def _wait_for_an_orphan(job: LaunchedJob, stop: Stop) -> None:

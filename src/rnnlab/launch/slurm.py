@@ -9,7 +9,6 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +17,11 @@ from pydantic import StringConstraints
 from rnnlab.errors import InputError, Interrupted, nearest
 from rnnlab.extras import need
 from rnnlab.instruments.console import console
-from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
-from rnnlab.launch.watch import Watch
+from rnnlab.launch.launcher import Attempt, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.ranges import Harmless, NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import End, status_of
 from rnnlab.shell import pasted
 from rnnlab.store.status import State
 from rnnlab.store.times import now
@@ -35,14 +34,6 @@ KILL_SECONDS = 20.0  # for a job that is killed to be gone
 
 Word = Annotated[str, Harmless(), StringConstraints(pattern=r"^[\w.,@+:-]+$")]
 """What Slurm calls something; no line of a script can follow it."""
-
-
-@dataclass
-class _Submitted:
-    job: LaunchedJob
-    key: tuple[str, int]
-    started: bool = False
-    told: bool = False  # to stop
 
 
 class Slurm(Launcher):
@@ -202,148 +193,118 @@ class Slurm(Launcher):
 
     # ---- the jobs -----------------------------------------------------------------------------------
 
-    def run(self, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
+    @property
+    def room(self) -> None:
+        return None
+
+    def adopt(self, jobs: Sequence[LaunchedJob], stop: Stop) -> list[Attempt]:
+        self._tasks: dict[tuple[str, int], slurm.Task] = {}
+        self._asked, self._waits, self._killed_at, self._hurries = 0.0, "", 0.0, False
         keys = {job.name: slurm.submission(job.directory.status) for job in jobs}
         there = slurm.queue([key[0] for key in keys.values() if key])
-        at_work = [
-            _Submitted(job, key)
+        attempts = [
+            Attempt([job], key)
             for job in jobs
             # what was there when the sweep was looked through may be done by now
-            if (key := keys[job.name]) and (key in there or job.directory.status.state == "done")
+            if (key := keys[job.name]) and (key in there or job.directory.status.state == State.DONE)
         ]
-        known = {each.job.name for each in at_work}
-        new = self._submit([job for job in jobs if job.name not in known], settings, watch)
-        path = jobs[0].directory.path.parent
-        console().print(
-            f"{len(new)} submitted to Slurm" + (f", {len(at_work)} in its queue already" if at_work else ""),
-            markup=False,
-        )
-        if self.leaves:
-            names = ",".join(sorted({each.key[0] for each in (*at_work, *new)}))
-            console().print(
-                f"look at them: {pasted('report', path)}\n              squeue --name={names}", markup=False
-            )
-            console().print(f"wait for them: {pasted('resume', path, *settings.resume)}", markup=False)
-            return
-        self._wait([*at_work, *new], settings, stop, watch)
+        if attempts:
+            console().print(f"Slurm has {len(attempts)} in its queue already", markup=False)
+        return attempts
 
-    def _submit(self, jobs: Sequence[LaunchedJob], settings: Settings, watch: Watch) -> list[_Submitted]:
+    def leave(self, attempts: Sequence[Attempt], settings: Settings) -> None:
+        path = attempts[0].jobs[0].directory.path.parent
+        names = ",".join(sorted({attempt.handle[0] for attempt in attempts}))
+        console().print(f"look at them: {pasted('report', path)}\n              squeue --name={names}", markup=False)
+        console().print(f"wait for them: {pasted('resume', path, *settings.resume)}", markup=False)
+
+    def start(self, parts: Sequence[list[LaunchedJob]], settings: Settings) -> list[Attempt]:
+        most = _array_size()
+        attempts: list[Attempt] = []
+        for shape, alike in self._by_shape([job for part in parts for job in part]).items():
+            for first in range(0, len(alike), most):
+                attempts += self._submit(shape, alike[first : first + most], settings)
+        submitted = sum(not attempt.refused for attempt in attempts)
+        console().print(f"{submitted} submitted to Slurm", markup=False)
+        return attempts
+
+    def _submit(self, shape: tuple[int, int, int], jobs: Sequence[LaunchedJob], settings: Settings) -> list[Attempt]:
+        """Submits one array."""
         from rnnlab.launch.job import begin_anew
 
-        submitted = []
-        most = _array_size()
-        for shape, alike in self._by_shape(jobs).items():
-            for first in range(0, len(alike), most):
-                part = alike[first : first + most]
-                path = part[0].directory.path.parent
-                # the runs know the name before Slurm does, so that no moment is left in which a job runs unknown
-                name = f"rnnlab-{re.sub(r'[^A-Za-z0-9.-]+', '-', path.name)}-{uuid.uuid4().hex[:8]}"
-                for index, job in enumerate(part):
-                    begin_anew(job.directory)
-                    of = {"name": name, "index": index, "time_outs": 0}
-                    job.directory.update_status("queued", slurm=of, reason=None, submitted=now())
-                if (path / FOLDER).is_symlink():
-                    raise InputError(f"{path / FOLDER} is a link: nothing is written where it leads; take it away")
-                executor = self._executor(path / FOLDER, shape, name)
-                (path / FOLDER).mkdir(exist_ok=True)
-                try:
-                    with executor.batch():
-                        for job in part:
-                            executor.submit(work, str(job.directory.path), settings.allow, name, self.max_requeues)
-                except Exception as error:
-                    if type(error).__module__.split(".")[0] != "submitit":
-                        raise
-                    said = [line for line in str(error).splitlines() if "sbatch:" in line] or str(error).splitlines()
-                    for job in part:
-                        reason = f"Slurm refused it: {said[0].split('error: ')[-1]}"
-                        job.directory.update_status("failed", reason=reason, finished=now(), slurm=None)
-                        watch.started(job.name, job.directory, job.config)
-                        watch.ended(job.name)
-                    continue
-                submitted += [_Submitted(job, (name, index)) for index, job in enumerate(part)]
-        return submitted
+        path = jobs[0].directory.path.parent
+        # the runs know the name before Slurm does, so that no moment is left in which a job runs unknown
+        name = f"rnnlab-{re.sub(r'[^A-Za-z0-9.-]+', '-', path.name)}-{uuid.uuid4().hex[:8]}"
+        for index, job in enumerate(jobs):
+            begin_anew(job.directory)
+            of = {"name": name, "index": index, "time_outs": 0}
+            job.directory.update_status("queued", slurm=of, reason=None, submitted=now())
+        if (path / FOLDER).is_symlink():
+            raise InputError(f"{path / FOLDER} is a link: nothing is written where it leads; take it away")
+        executor = self._executor(path / FOLDER, shape, name)
+        (path / FOLDER).mkdir(exist_ok=True)
+        try:
+            with executor.batch():
+                for job in jobs:
+                    executor.submit(work, str(job.directory.path), settings.allow, name, self.max_requeues)
+        except Exception as error:
+            if type(error).__module__.split(".")[0] != "submitit":
+                raise
+            lines = [line for line in str(error).splitlines() if "sbatch:" in line] or str(error).splitlines()
+            for job in jobs:
+                job.directory.update_status(slurm=None)
+            return [Attempt([job], refused=f"Slurm refused it: {lines[0].split('error: ')[-1]}") for job in jobs]
+        return [Attempt([job], (name, index)) for index, job in enumerate(jobs)]
 
-    def _wait(self, at_work: list[_Submitted], settings: Settings, stop: Stop, watch: Watch) -> None:
-        attempts: dict[str, int] = {}
-        tasks: dict[tuple[str, int], slurm.Task] = {}
-        asked, waits, killed_at = 0.0, "", 0.0
-        while at_work:
-            fresh = time.monotonic() - asked > QUERY_SECONDS or stop.asked
-            if fresh:
-                try:
-                    tasks = slurm.queue([each.key[0] for each in at_work])
-                except InputError as error:  # a controller that rests for a moment: what is not known is not gone
-                    fresh, said = False, f"{error}: asking again"
-                else:
-                    said = _why_they_wait([tasks[each.key] for each in at_work if each.key in tasks])
-                asked = time.monotonic()
-                if said != waits:
-                    waits = said
-                    watch.say(said or "Slurm answers, and its queue goes on")
-            again = []
-            for each in list(at_work):
-                with contextlib.suppress(InputError):
-                    if each.job.directory.status.state == "running" and not each.started:
-                        watch.started(each.job.name, each.job.directory, each.job.config)
-                        each.started = True
-                if self._rests(each, fresh, tasks):
-                    at_work.remove(each)
-                    if self._settle(each, settings, stop, watch, attempts):
-                        again.append(each.job)
-            at_work += self._submit(again, settings, watch)
-            watch.parallel = max(1, sum(each.started for each in at_work))
-            if stop.asked and fresh and at_work:
-                self._stop(at_work, tasks, stop)
-                if stop.at_once:
-                    killed_at = killed_at or time.monotonic()
-                    if time.monotonic() - killed_at > KILL_SECONDS:
-                        return  # Slurm will not let go of them; resume looks again
-            watch.tick()
-            if at_work:
-                time.sleep(TICK)
+    def poll(self, attempts: Sequence[Attempt]) -> dict[Attempt, End | None]:
+        fresh = time.monotonic() - self._asked > QUERY_SECONDS or self._hurries
+        if fresh:
+            try:
+                self._tasks = slurm.queue([attempt.handle[0] for attempt in attempts])
+            except InputError as error:  # a controller that rests for a moment: what is not known is not gone
+                fresh, waits = False, f"{error}: asking again"
+            else:
+                waits = _why_they_wait([self._tasks[a.handle] for a in attempts if a.handle in self._tasks])
+            self._asked = time.monotonic()
+            if waits != self._waits:
+                self._waits = waits
+                console().print(waits or "Slurm answers, and its queue goes on", markup=False)
+        ended: dict[Attempt, End | None] = {
+            attempt: self._end(attempt) for attempt in attempts if self._rests(attempt, fresh)
+        }
+        if self._killed_at and time.monotonic() - self._killed_at > KILL_SECONDS:
+            return dict.fromkeys(attempts, None) | ended  # Slurm will not let go of them; resume looks again
+        if len(ended) < len(attempts):
+            time.sleep(TICK)
+        return ended
 
-    def _rests(self, each: _Submitted, fresh: bool, tasks: Mapping[tuple[str, int], slurm.Task]) -> bool:
+    def _rests(self, attempt: Attempt, fresh: bool) -> bool:
         """Whether a job has ended; one that is interrupted may be about to queue again."""
         with contextlib.suppress(InputError):
-            if each.job.directory.status.state in ("done", "failed"):
+            if attempt.jobs[0].directory.status.state in (State.DONE, State.FAILED):
                 return True  # it may have become so before this looked at the queue
-        return fresh and each.key not in tasks
+        return fresh and attempt.handle not in self._tasks
 
-    def _settle(self, each: _Submitted, settings: Settings, stop: Stop, watch: Watch, attempts: dict[str, int]) -> bool:
-        """Reads how a job ended, or notes it where it could not; returns whether it is to be tried again."""
-        job = each.job
-        before = job.directory.status.state
-        if before == "queued" and each.told:  # taken out of the queue by us
-            job.directory.update_status(slurm=None)
-            return False
-        status = slurm.settle(job.directory)
-        state, reason = status.state, status.reason or ""
-        if state == "failed" and stop.signals and before == "running":
-            state, reason = State.INTERRUPTED, "stopped at once"
-            job.directory.update_status("interrupted", reason=reason)
-        died = before != state
-        tried = attempts.get(job.name, 0)
-        again = state != "done" and (died or status.retriable or state == "interrupted")
-        if again and not stop.asked and tried < settings.retries:
-            attempts[job.name] = tried + 1
-            watch.tried_again(job.name, reason, tried + 1)
-            return True
-        if not each.started:
-            watch.started(job.name, job.directory, job.config)
-        watch.ended(job.name)
-        if settings.fail_fast and state == "failed":
-            stop.failure = True
-        return False
+    def _end(self, attempt: Attempt) -> End:
+        directory = attempt.jobs[0].directory
+        state = status_of(directory).state
+        if state == State.QUEUED and attempt.told:  # taken out of the queue by us
+            directory.update_status(slurm=None)
+            return End("taken out of Slurm's queue")
+        return End("") if state.is_over else slurm.how_it_ended(attempt.handle, state == State.RUNNING)
 
-    def _stop(self, at_work: Sequence[_Submitted], tasks: Mapping[tuple[str, int], slurm.Task], stop: Stop) -> None:
+    def stop(self, attempts: Sequence[Attempt], at_once: bool) -> None:
+        self._hurries = True
+        if at_once:
+            self._killed_at = self._killed_at or time.monotonic()
         waiting, running = list[str](), list[str]()
-        for each in at_work:
-            task = tasks.get(each.key)
-            if task is not None and (not each.told or stop.at_once):
+        for attempt in attempts:
+            task = self._tasks.get(attempt.handle)
+            if task is not None and (not attempt.told or at_once):
                 (running if task.state == "RUNNING" else waiting).append(task.id)
-                each.told = True
+                attempt.told = 1
         # SIGINT asks for a checkpoint and no further turn; SIGTERM may be of one that has to give way
-        to_running = ("--full", "--signal=KILL") if stop.at_once else ("--signal=INT",)
+        to_running = ("--full", "--signal=KILL") if at_once else ("--signal=INT",)
         for ids, how in ((waiting, ()), (running, to_running)):
             if ids:
                 with contextlib.suppress(InputError):  # it has just ended

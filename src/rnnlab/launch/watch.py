@@ -31,10 +31,11 @@ class Watch:
         path: of the sweep.
         total: jobs that will be executed now.
         before: run directories of jobs that were done before.
+        quiet: the jobs tell themselves how they went.
     """
 
-    def __init__(self, path: Path, total: int, before: Sequence[RunDirectory] = ()) -> None:
-        self.path, self.total, self.before = path, total, before
+    def __init__(self, path: Path, total: int, before: Sequence[RunDirectory] = (), quiet: bool = False) -> None:
+        self.path, self.total, self.before, self.quiet = path, total, before, quiet
         self.parallel = 1
         self.states: Counter[str] = Counter()
         # scores of other data or another task are no better or worse
@@ -49,7 +50,7 @@ class Watch:
     # ---- while it runs ----------------------------------------------------------------------------
 
     def __enter__(self) -> "Watch":
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.quiet:
             self._live = Live(
                 console=self.console, get_renderable=self._table, refresh_per_second=1 / REFRESH_SECONDS, transient=True
             )
@@ -68,6 +69,11 @@ class Watch:
 
     def started(self, name: str, directory: RunDirectory, config: Mapping[str, Any]) -> None:
         self._running[name] = (directory, config, time.monotonic())
+        self.parallel = max(self.parallel, len(self._running))
+
+    def forget(self, name: str) -> None:
+        """A job has not begun after all."""
+        self._running.pop(name, None)
 
     def tried_again(self, name: str, reason: str, attempt: int) -> None:
         self._running.pop(name, None)
@@ -81,6 +87,8 @@ class Watch:
             state = status.state
             self.states[state] += 1
             seconds = time.monotonic() - started
+            if self.quiet:
+                return
             if state == "done" and status.pruned:
                 self._seconds.append(seconds)
                 self.say(f"{self._count()}  {name}  {status.reason}")

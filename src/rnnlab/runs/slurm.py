@@ -12,7 +12,6 @@ cluster keeps accounts.
 import contextlib
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ from typing import Any
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import End, note, of_exit
 from rnnlab.store.status import State, Status
-from rnnlab.store.times import now
 
 ANSWER_SECONDS = 60.0
 """How long a command of Slurm's may take; a busy controller needs some."""
@@ -181,13 +180,10 @@ def settle(directory: RunDirectory) -> Status:
     key = submission(status)
     if key is None or status.state.is_over:
         return status
-    state, facts = how_it_ended(key, status.state == State.RUNNING)
-    with contextlib.suppress(OSError, InputError):  # a full disk, somebody else's sweep
-        directory.update_status(state, **facts)
-    return status.with_facts(state=str(state), **facts)
+    return note(directory, how_it_ended(key, status.state == State.RUNNING))
 
 
-def how_it_ended(key: tuple[str, int], ran: bool) -> tuple[State, dict[str, Any]]:
+def how_it_ended(key: tuple[str, int], ran: bool) -> End:
     """State and reason of a job that left the queue without a word."""
     deadline = time.monotonic() + ACCOUNTED_SECONDS
     while True:
@@ -199,22 +195,17 @@ def how_it_ended(key: tuple[str, int], ran: bool) -> tuple[State, dict[str, Any]
         if state not in ("PENDING", "RUNNING", "REQUEUED", "COMPLETING") or time.monotonic() > deadline:
             break
         time.sleep(1)
+    if not ran and not state:
+        return End("its Slurm job left the queue before it ran", State.INTERRUPTED)
     reason = ENDED.get(state) or _of_code(code)
-    interrupted = not ran and state in ("CANCELLED", "")
-    if interrupted and not state:
-        reason = "its Slurm job left the queue before it ran"
-    facts = {"reason": reason, "finished": now(), "retriable": state == "OUT_OF_MEMORY"}
-    return (State.INTERRUPTED if interrupted else State.FAILED), facts
+    interrupted = not ran and state == "CANCELLED"
+    return End(reason, State.INTERRUPTED if interrupted else State.FAILED, retriable=state == "OUT_OF_MEMORY")
 
 
 def _of_code(code: str) -> str:
     """``137:0`` and ``0:9`` are both a SIGKILL: of the process, or of the script around it."""
+    if not code:
+        return "its Slurm job was killed (there are no accounts, sacct, that say how)"
     status, _, number = code.partition(":")
     killed = int(number or 0) or (int(status) - 128 if status.isdigit() and int(status) > 128 else 0)
-    if killed:
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(killed).name
-            return f"killed by {name}" + (": by somebody, or for lack of memory" if name == "SIGKILL" else "")
-    if code:
-        return f"its Slurm job ended with status {status}"
-    return "its Slurm job was killed (there are no accounts, sacct, that say how)"
+    return of_exit(-killed if killed else int(status) if status.isdigit() else None, "its Slurm job").reason
