@@ -14,11 +14,11 @@ from rnnlab.commands.benchmark import compose
 from rnnlab.errors import InputError
 from rnnlab.runs.benchmark import (
     Benchmark,
+    BenchmarkRun,
     Cell,
-    Job,
     Result,
     collect,
-    jobs,
+    planned_runs,
     read_benchmark,
     run_ensembles,
     table,
@@ -51,7 +51,7 @@ def result(mode: str = "min", **scores: list[float]) -> Result:
 @pytest.mark.parametrize("name", choices("benchmark"))
 def test_every_benchmark_composes_and_names_scores_of_its_runs(name: str) -> None:
     benchmark = read_benchmark(CONF / "benchmark" / f"{name}.yaml")
-    planned = jobs(benchmark, benchmark.rows, 2)
+    planned = planned_runs(benchmark, benchmark.rows, 2)
     assert len({job.place for job in planned}) == len(planned)
     configs = compose([list(job.overrides) for job in planned[: len(planned) // 2]])
     assert all(config["seed"] == 0 for config in configs)
@@ -151,7 +151,7 @@ def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> N
             "target": {"at": "mean", "value": 0.8},
         }
     )  # fmt: skip
-    assert jobs(benchmark, ["a"], 1)[0].overrides == ("data=ucr", "data.name=X", "seed=0")
+    assert planned_runs(benchmark, ["a"], 1)[0].overrides == ("data=ucr", "data.name=X", "seed=0")
     scores = {("a", "X"): 0.9, ("a", "Y"): 0.9, ("b", "X"): 0.5, ("b", "Y"): 1.0}
     cells = tuple(Cell(row, at, ({"test/accuracy": value},)) for (row, at), value in scores.items())
     rivals = (Cell("R", "X", ({"test/accuracy": 0.95},)),)
@@ -194,7 +194,7 @@ def test_rows_predict_together_seed_by_seed_and_once(train: Callable[..., Outcom
         }
     )  # fmt: skip
     twice = benchmark.model_copy(update={"ensembles": {"two of a": ("a", "a")}})
-    done = [(Job(row, None, 0, ()), outcome.directory) for row, outcome in runs.items()]
+    done = [(BenchmarkRun(row, None, 0, ()), outcome.directory) for row, outcome in runs.items()]
     said: list[str] = []
     (cell,) = run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append)
     together = evaluate_together([Member(directory, directory.config) for _, directory in done]).ensemble
@@ -202,7 +202,7 @@ def test_rows_predict_together_seed_by_seed_and_once(train: Callable[..., Outcom
     assert cell.metrics[0]["parameters"] == sum(outcome.metrics["parameters"] for outcome in runs.values())
     assert len(said) == 1 and said[0].startswith("both seed 0: ")
     assert run_ensembles(benchmark, done, tmp_path / "ensembles.json", said.append) == (cell,) and len(said) == 1
-    seeds = [(Job("a", None, seed, ()), directory) for seed, (_, directory) in enumerate(done)]
+    seeds = [(BenchmarkRun("a", None, seed, ()), directory) for seed, (_, directory) in enumerate(done)]
     (same,) = run_ensembles(twice, seeds, tmp_path / "twice.json", said.append)
     assert same.metrics[0]["test/accuracy"] == together["test/accuracy"] and same.seeds == (0,)
     assert run_ensembles(benchmark, done[:1], tmp_path / "ensembles.json", said.append) == ()

@@ -20,14 +20,14 @@ from conftest import CONF, choices, create_hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from processes import ended, start, wait_until
 
+from rnnlab.commands import engine as engine_module
 from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import search as search_module
-from rnnlab.commands import sweep as search_sweep
 from rnnlab.commands import train as train_command
 from rnnlab.commands.report import print_leaderboard
-from rnnlab.commands.search import plan
+from rnnlab.commands.search_plan import plan
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
@@ -76,7 +76,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
         return Outcome(directory, metrics, [])
 
     monkeypatch.setattr(job_module, "execute", run)
-    monkeypatch.setattr(search_sweep, "print_leaderboard", lambda places, **_: int("failed" in states(places[0])))
+    monkeypatch.setattr(engine_module, "print_leaderboard", lambda places, **_: int("failed" in states(places[0])))
     monkeypatch.setattr(Basic, "check", lambda *_: None)
 
 
@@ -408,7 +408,7 @@ def test_a_search_trains_its_trials_in_fleets(
         return Stacks(Findings(0, 0, on_gpu=False), [("GRU", [job.name for job in jobs])], {})
 
     def run(self: Fleets, jobs: Sequence[LaunchedJob], settings: Settings, stop: Stop, watch: Watch) -> None:
-        parts.append([len(part) for part in self._parts(jobs)])
+        parts.append([len(part) for part in self.parts(jobs)])
         assert not settings.further(9)
         for job in jobs:
             watch.started(job.name, job.directory, job.config)
@@ -611,7 +611,7 @@ def test_two_sweeps_share_a_study_and_its_budget(file: str, optuna: Any, instant
 def test_who_comes_when_the_shared_budget_is_spent_finds_nothing_to_do(
     optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search_sweep, "print_leaderboard", print_leaderboard)
+    monkeypatch.setattr(engine_module, "print_leaderboard", print_leaderboard)
     monkeypatch.setattr(report_command, "render", lambda *_: "what Optuna draws takes seconds")
     path, place = tmp_path / "b", tmp_path / "shared.db"
     shared = [*OPTUNA, f"hydra.sweeper.storage={place}", LR]

@@ -26,8 +26,7 @@ from processes import PATIENCE, ended, held, is_told, scores, somebody_else, sta
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
-from rnnlab.commands.composition import plain
-from rnnlab.commands.jobs import Composer
+from rnnlab.commands.composition import Composer, plain
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.launch import job as job_module
 from rnnlab.launch.basic import Basic
@@ -385,7 +384,7 @@ def test_a_sweep_that_is_another_one_by_now_is_refused(
     before[path / "sweep.lock"] = (path / "sweep.lock").read_bytes()
     assert contents(path) == before
     code = {**sweep_module.code_digests(), "cells/gru.py": "another"}
-    for module in (sweep_module, sys.modules["rnnlab.commands.sweep"]):
+    for module in (sweep_module, sys.modules["rnnlab.commands.resumption"]):
         monkeypatch.setattr(module, "code_digests", lambda: code)
     assert resume(path) == 2
     assert "rnnlab/cells/gru.py is another" in capfd.readouterr().err

@@ -17,16 +17,22 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
 """Of data of one's own."""
 
 
-def parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser for ``rnnlab VERB`` that refuses on one line."""
-    made = argparse.ArgumentParser(prog=f"rnnlab {verb}", description=description)
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
 
-    def refuse(message: str) -> NoReturn:
-        print(f"rnnlab: {message} (rnnlab {verb} --help)", file=sys.stderr)
+    def error(self, message: str) -> NoReturn:
+        """Ends the command.
+
+        Raises:
+            SystemExit: with status 2.
+        """
+        print(f"rnnlab: {visible(message)} ({self.prog} --help)", file=sys.stderr)
         sys.exit(2)
 
-    made.error = refuse  # type: ignore[method-assign]
-    return made
+
+def parser(verb: str, description: str) -> Parser:
+    """The arguments of ``rnnlab VERB``."""
+    return Parser(prog=f"rnnlab {verb}", description=description)
 
 
 def add_allow(arguments: argparse.ArgumentParser) -> None:

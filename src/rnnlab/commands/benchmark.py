@@ -1,27 +1,40 @@
 """``rnnlab benchmark [NAME…] [key=value …]``: experiments over several seeds, published numbers beside ours."""
 
+import dataclasses
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hydra.types import RunMode
+
+from rnnlab.commands import hydra_internals
 from rnnlab.commands.arguments import guarded, load_execution, parser
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
-    ROOT,
+    Composer,
     create_hydra,
     explain,
     flat_keys,
     plain,
     run_mode,
 )
+from rnnlab.commands.hydra_internals import ROOT
 from rnnlab.commands.list import describe, marked, needs
 from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ending import status_of
 from rnnlab.shell import command_line, shown_path
 from rnnlab.store.files import replace
+from rnnlab.store.status import State
+
+if TYPE_CHECKING:
+    from rnnlab.commands.engine import Leader
+    from rnnlab.runs.benchmark import Benchmark, BenchmarkRun
+    from rnnlab.runs.sweep import Job
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
 """Keys that change no score: runs that differ in nothing else are the same."""
@@ -99,52 +112,136 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     """Runs what is missing of one benchmark, then prints, writes and draws it.
 
     Returns:
-        1 if a run failed, else 0.
+        1 if a run failed, 128 + the signal that stopped it, else 0.
     """
-    from rnnlab.runs.benchmark import jobs, read_benchmark, run_ensembles
+    from rnnlab.commands.engine import of_jobs
+    from rnnlab.runs.benchmark import planned_runs, read_benchmark, run_ensembles
 
     benchmark = read_benchmark(file)
     rows = _chosen(given.rows, list(benchmark.rows), "--rows")
-    seeds = given.seeds or benchmark.seeds
-    planned = jobs(benchmark, rows, seeds, overrides)
-    if given.at is not None:
-        if benchmark.along is None or benchmark.along.key is None:
-            raise InputError(f"--at {given.at}: {name} is no curve that is run place by place")
-        places = _chosen(given.at, [str(value) for value in benchmark.along.values], "--at")
-        planned = [job for job in planned if str(job.at) in places]
     root = Path(given.dir) / name
-    configs = compose([list(job.overrides) for job in planned])
-    directories = [RunDirectory(root / job.place) for job in planned]
-    for directory, config in zip(directories, configs, strict=True):
-        check_same(directory, config)
+    hydra = create_hydra()
+    try:
+        parsed = hydra_internals.parse(hydra, overrides)
+        own = [str(override.input_line) for override in of_jobs(parsed)]
+        around = [str(override.input_line) for override in parsed if override.input_line not in own]
+        planned = planned_runs(benchmark, rows, given.seeds or benchmark.seeds, own)
+        if given.at is not None:
+            if benchmark.along is None or benchmark.along.key is None:
+                raise InputError(f"--at {given.at}: {name} is no curve that is run place by place")
+            places = _chosen(given.at, [str(value) for value in benchmark.along.values], "--at")
+            planned = [run for run in planned if str(run.at) in places]
+        leader, jobs = _compose(hydra, root, around, planned)
+    except COMPOSITION_ERRORS as error:
+        raise explain(error, hydra, overrides) from None
     print(f"{describe(file)}: {len(planned)} runs in {root}", flush=True)
-    failed = 0
-    done = []
-    for number, (job, directory, config) in enumerate(zip(planned, directories, configs, strict=True), 1):
-        place = "" if job.at is None or benchmark.along is None else f" {benchmark.along.label}={job.at}"
-        label = f"[{number}/{len(planned)}] {job.row}{place} seed {job.seed}"
-        try:
-            before = execute(directory, config, list(job.overrides))
-            last = benchmark.along.values[-1] if benchmark.along is not None and benchmark.along.key is None else job.at
-            score = directory.metrics.get(benchmark.scores(last))
-            if score is None:
-                raise InputError(
-                    f"{name}: {benchmark.scores(last)} is no score of its runs ({', '.join(directory.metrics)})"
-                )
-            seconds = f"{directory.metrics['seconds']:.1f} s"
-            print(f"{label}: {benchmark.shown(score)}  ({seconds}{', from before' if before else ''})", flush=True)
-            done.append((job, directory))
-        except RunFailed as error:
-            failed += 1
-            print(f"{label}: failed: {error}  (log: {shown_path(directory.path)}/train.log)", flush=True)
+    done = execute(leader, benchmark, planned, jobs)
+    if leader.stop.signals:
+        print("\nstopped: the same command goes on", file=sys.stderr)
+        return leader.stop.status
     if done:
         command = " ".join(["rnnlab benchmark", name, *overrides])
-        rivals = run_rivals(
-            benchmark, sorted({(job.at, job.seed) for job, _ in done}, key=str), overrides, root, given.peers
-        )
+        ran = sorted({(run.at, run.seed) for run, _ in done}, key=str)
+        rivals = run_rivals(benchmark, ran, own, root, given.peers)
         together = run_ensembles(benchmark, done, root / "ensembles.json", lambda line: print(line, flush=True))
         show(command, describe(file), benchmark, done, root, rivals, together)
-    return 1 if failed else 0
+    return 1 if len(done) < len(planned) else 0
+
+
+def _compose(
+    hydra: hydra_internals.Hydra, root: Path, around: Sequence[str], planned: Sequence["BenchmarkRun"]
+) -> tuple["Leader", list["Job"]]:
+    """The engine for a benchmark and the jobs that it is to run; nothing is written yet.
+
+    Raises:
+        InputError: a run was made with another config, or the launcher does not fit.
+        HydraException: a config cannot be composed.
+    """
+    from rnnlab.commands.engine import Leader, our_launcher, settings_of
+    from rnnlab.runs.sweep import SweepDirectory
+
+    around = [*around, f"hydra.sweep.dir='{root.absolute()}'"]
+    config = hydra.compose_config(ROOT, around, RunMode.MULTIRUN, with_log_configuration=True)
+    composer = Composer(hydra.config_loader, config, ())
+    jobs = [
+        dataclasses.replace(composer.compose(number, run.overrides), name=run.place)
+        for number, run in enumerate(planned)
+    ]
+    for job in jobs:
+        check_same(RunDirectory(root / job.name), dict(job.config))
+    launcher = our_launcher(config.hydra.launcher, None)
+    if launcher is None or launcher.leaves:
+        raise InputError(f"{around[0]}: a benchmark waits for its runs, with a launcher of rnnlab's: basic, local, …")
+    launcher.begin()
+    return Leader(SweepDirectory(root), composer, settings_of(config), launcher), jobs
+
+
+def execute(
+    leader: "Leader", benchmark: "Benchmark", planned: Sequence["BenchmarkRun"], jobs: Sequence["Job"]
+) -> list[tuple["BenchmarkRun", RunDirectory]]:
+    """Executes the jobs that are not done; returns those runs that are.
+
+    Raises:
+        InputError: a config cannot work, or somebody else is at work there.
+    """
+    from rnnlab.runs.sweep import SweepDirectory, is_sweep
+
+    root = leader.directory.path
+    if not is_sweep(root):
+        facts = {"command": command_line(), "overrides": [], "varied": [], "sweeper": __name__}
+        leader.directory = SweepDirectory.claim(root, facts, chosen=True, may_hold=[run.place for run in planned])
+    watch = _watch(benchmark, planned, root)
+    try:
+        with leader.directory.lead():
+            jobs = leader.numbered(jobs)
+            left = [job for job in jobs if status_of(RunDirectory(root / job.name)).state != State.DONE]
+            watch.total = len(left)
+            if left:
+                leader.check(left)
+            leader.add(jobs)
+            for job in jobs:
+                if job not in left:
+                    watch.tell_done(job.name, RunDirectory(root / job.name), ", from before")
+            if left:
+                with leader.stop.installed():
+                    leader.execute(left, watch=watch)
+    except (InputError, RunFailed):
+        leader.directory.remove_if_unused()
+        raise
+    runs = [(run, RunDirectory(root / run.place)) for run in planned]
+    return [(run, directory) for run, directory in runs if directory.status.state == State.DONE]
+
+
+def _watch(benchmark: "Benchmark", planned: Sequence["BenchmarkRun"], root: Path) -> Any:
+    """Tells of each run the score by which the benchmark compares."""
+    from rnnlab.launch.watch import Watch
+
+    labels, keys = {}, {}
+    for number, run in enumerate(planned, 1):
+        along = benchmark.along
+        place = "" if run.at is None or along is None else f" {along.label}={run.at}"
+        labels[run.place] = f"[{number}/{len(planned)}] {run.row}{place} seed {run.seed}"
+        keys[run.place] = benchmark.scores(along.values[-1] if along is not None and along.key is None else run.at)
+
+    class BenchmarkWatch(Watch):
+        def ended(self, name: str) -> None:
+            directory = self.forget(name)
+            status = status_of(directory)
+            self.states[status.state] += 1
+            if status.state == State.DONE:
+                self.tell_done(name, directory)
+            else:
+                log = f"{shown_path(directory.path)}/train.log"
+                self.say(f"{labels[name]}: {status.state}: {status.reason}  (log: {log})")
+
+        def tell_done(self, name: str, directory: RunDirectory, when: str = "") -> None:
+            metrics = directory.metrics
+            if keys[name] not in metrics:
+                raise InputError(f"{root.name}: {keys[name]} is no score of its runs ({', '.join(metrics)})")
+            score = benchmark.shown(metrics[keys[name]])
+            self.say(f"{labels[name]}: {score}  ({metrics['seconds']:.1f} s{when})")
+
+    return BenchmarkWatch(root, 0)
 
 
 def run_rivals(
@@ -228,29 +325,6 @@ def _at(config: Any, key: str) -> Any:
     for name in key.split("."):
         config = config.get(name) if isinstance(config, dict) else None
     return config
-
-
-def execute(directory: RunDirectory, config: dict[str, Any], overrides: list[str]) -> bool:
-    """Runs one run, or what is left of it; returns whether it was done already.
-
-    Raises:
-        RunFailed: it could not go on.
-        InputError: the config cannot work.
-    """
-    there = (directory.path / "status.json").exists()
-    if there and directory.status.state == "done":
-        return True
-    if there and directory.is_alive:
-        raise InputError(f"{shown_path(directory.path)} is running (process {directory.status.pid}): wait for it")
-    if not there:
-        directory = RunDirectory.claim(directory.path, config, command=command_line(), overrides=overrides)
-    execution = load_execution()
-    try:
-        execution.execute(directory, config, resume=there, quiet=True)
-    except InputError:
-        directory.remove_if_untrained()
-        raise
-    return False
 
 
 def show(

@@ -8,8 +8,7 @@ import os
 import re
 import sys
 
-from rnnlab.commands.composition import ROOT, register_resolvers
-from rnnlab.configs import conf_directory
+from rnnlab.commands.composition import register_resolvers
 from rnnlab.errors import nearest
 
 SHELLS = ("bash", "fish", "zsh")
@@ -42,11 +41,9 @@ def complete(arguments: list[str], verbs: list[str]) -> int:
         os.environ["COMP_LINE"] = before + rest
         point = int(os.environ.get("COMP_POINT", len(line)))
         os.environ["COMP_POINT"] = str(max(0, point - len("train ")))
-    from hydra import version
-    from hydra._internal.utils import _run_hydra, get_args_parser
+    from rnnlab.commands import hydra_internals
 
-    version.setbase("1.3")
+    parser = hydra_internals.arguments()
     register_resolvers()
-    parser = get_args_parser()
-    _run_hydra(parser.parse_args(["-sc", *arguments]), parser, lambda _: None, str(conf_directory()), ROOT)
+    hydra_internals.show(parser.parse_args(["-sc", *arguments]), parser)
     return 0

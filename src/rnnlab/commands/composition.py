@@ -1,16 +1,18 @@
-"""Composing configs with Hydra, with mistakes said in one line."""
+"""Composing configs with Hydra, one or many, with mistakes said in one line."""
 
+import json
+import pickle
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import (
     HydraException,
     InstantiationException,
@@ -19,15 +21,18 @@ from hydra.errors import (
     SearchPathException,
 )
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnlab.configs import conf_directory
+from rnnlab.commands import hydra_internals
+from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
 
-ROOT = "train"
+if TYPE_CHECKING:  # one run needs nothing of it
+    from rnnlab.runs.sweep import Job
+
 NOT_OF_A_RUN = ("hydra", "sweep")
 RECIPE = "recipe"
 """What the data proposes for other parts, which refer to it; a run has the values."""
@@ -67,7 +72,7 @@ def search_path(config_dir: str | None) -> ConfigSearchPath:
     Raises:
         InputError: there is no such directory.
     """
-    path = create_automatic_config_search_path(None, None, str(conf_directory()))
+    path = hydra_internals.default_search_path()
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise InputError(f"--config-dir {config_dir}: there is no such directory")
@@ -82,9 +87,8 @@ def create_hydra(config_dir: str | None = None, own_tasks: bool = False) -> Hydr
         config_dir: a user's own.
         own_tasks: see :func:`register_resolvers`.
     """
-    GlobalHydra.instance().clear()
     register_resolvers(own_tasks)
-    return Hydra.create_main_hydra2(task_name=ROOT, config_search_path=search_path(config_dir))
+    return hydra_internals.create(search_path(config_dir))
 
 
 def register_resolvers(own_tasks: bool = False) -> None:
@@ -129,6 +133,97 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise InputError(_resolution(error)) from None
     assert isinstance(container, dict)
     return {str(name): value for name, value in container.items() if name != RECIPE}
+
+
+class Composer:
+    """Composes job after job.
+
+    Hydra reads and merges some twenty files for each job, a tenth of a second.
+    Jobs that choose the same configs share this; the keys that are set one by
+    one are then set on a copy, by Hydra's own function.
+
+    Args:
+        loader: of the configs.
+        master: the sweep's own config, whose Hydra overrides go for every job.
+        varied: keys in which jobs differ: a job's name says these.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig, varied: Collection[str]) -> None:
+        self.loader, self.master, self.varied = loader, master, varied
+        self.hydra_overrides = [str(override) for override in master.hydra.overrides.hydra]
+        self._parsed: dict[str, Override] = {}
+        self._bases: dict[str, tuple[DictConfig, bytes]] = {}
+        self._groups: dict[str, bool] = {}
+
+    def compose(self, number: int, overrides: Sequence[str]) -> "Job":
+        """Composes one job.
+
+        Args:
+            number: of the job.
+            overrides: each ``key=value``; Hydra's own stand in the sweep's config.
+
+        Raises:
+            HydraException: an override does not fit the config.
+            InputError: an interpolation leads nowhere, or a mandatory value is missing.
+        """
+        from rnnlab.runs.sweep import Job
+
+        parsed = [override for override in map(self.parse, overrides) if not override.is_hydra_override()]
+        hydra_internals.check_legal(parsed)
+        base, pickled = self._base([override for override in parsed if self._is_group(override)])
+        config = pickle.loads(pickled)
+        OmegaConf.copy_cache(from_config=self.master, to_config=config)
+        hydra_internals.set_keys(config, [override for override in parsed if not self._is_group(override)])
+        name = self._name(base, number, parsed)
+        choices = {
+            str(group): choice for group, choice in base.hydra.runtime.choices.items() if not group.startswith("hydra/")
+        }
+        own = tuple(str(override.input_line) for override in parsed)
+        return Job(number, name, own, plain(config), choices)
+
+    def parse(self, override: str) -> Override:
+        """Parses an override, once."""
+        if override not in self._parsed:
+            self._parsed[override] = OverridesParser.create(self.loader).parse_override(override)
+        return self._parsed[override]
+
+    def _is_group(self, override: Override) -> bool:
+        """Whether Hydra's defaults list takes it, as the choice of a config, rather than the composed config."""
+        if override.key_or_group not in self._groups:
+            self._groups[override.key_or_group] = hydra_internals.has_group(self.loader, override.key_or_group)
+        return self._groups[override.key_or_group] and not isinstance(override.value(), dict)
+
+    def _base(self, groups: Sequence[Override]) -> tuple[DictConfig, bytes]:
+        """What jobs of the same choices share: the config with Hydra's node, and a run's part of it to be copied."""
+        overrides = [*self.hydra_overrides, *(str(override.input_line) for override in groups)]
+        key = json.dumps(overrides)
+        if key not in self._bases:
+            base = self.loader.load_configuration(str(self.master.hydra.job.config_name), overrides, RunMode.RUN)
+            config = OmegaConf.masked_copy(base, [str(name) for name in base if name not in NOT_OF_A_RUN])
+            OmegaConf.set_struct(config, True)
+            self._bases[key] = (base, pickle.dumps(config))  # six times as fast as OmegaConf's own copy
+        return self._bases[key]
+
+    def _name(self, base: DictConfig, number: int, parsed: Sequence[Override]) -> str:
+        """The directory's name, as Hydra would resolve it for this job; ``${hydra:…}`` then means this job."""
+        from rnnlab.runs.sweep import check_name
+
+        separators = base.hydra.job.config.override_dirname
+        hydra_internals.make_current(base)
+        OmegaConf.copy_cache(from_config=self.master, to_config=base)
+        with read_write(base), open_dict(base):
+            base.hydra.job.num = number
+            base.hydra.job.id = str(number)
+            base.hydra.overrides.task = [str(override.input_line) for override in parsed]
+            base.hydra.job.override_dirname = hydra_internals.dirname(
+                [override for override in parsed if override.get_key_element() in self.varied], separators
+            )
+        try:
+            name = str(OmegaConf.select(base, "hydra.sweep.subdir", throw_on_missing=True))
+        except OmegaConfBaseException as error:
+            raise InputError(f"hydra.sweep.subdir: {one_line(error)}") from None
+        check_name(name, "hydra.sweep.subdir")
+        return name
 
 
 def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:

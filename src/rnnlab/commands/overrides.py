@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rnnlab.commands.hydra_internals import Hydra, group_options, has_group
 from rnnlab.errors import InputError, nearest
 
 ONE_CHOICE = ("model", "data", "task", "optimizer", "scheduler", "trainer", "sweep", "hydra/launcher", "hydra/sweeper")
@@ -33,7 +33,6 @@ def read(hydra: Hydra, overrides: Sequence[str]) -> list[str]:
     """
     parser = OverridesParser.create(hydra.config_loader)
     loader = hydra.config_loader
-    assert isinstance(loader, ConfigLoaderImpl)
     lines = []
     for given in overrides:
         line, parsed = _parsed(parser, given)
@@ -80,19 +79,19 @@ def _reason(error: HydraException) -> str:
     return "" if not first or "Unknown function" not in first else f" ({first})"
 
 
-def _check(override: Override, loader: ConfigLoaderImpl) -> None:
+def _check(override: Override, loader: ConfigLoader) -> None:
     key, line = override.key_or_group, override.input_line or ""
     if not key:
         raise InputError(f"'{line}' is no override: write key=value")
     if key.startswith(SET_BY_HYDRA):
         raise InputError(f"{line}: Hydra sets {key} itself: leave it out")
-    if not loader.repository.group_exists(key):
+    if not has_group(loader, key):
         return
     if override.is_delete():
         if override.value() is not None and not isinstance(override.value(), str):
             raise InputError(f"{line}: a choice that is to be left out is named (~{key}=NAME), or not at all (~{key})")
         return
-    options = [option for option in loader.get_group_options(key) if not option.startswith("_")]
+    options = group_options(loader, key)
     for value in _values(override):
         if isinstance(value, list) and key in ONE_CHOICE:
             each = line.partition("=")[2].strip("[] ")

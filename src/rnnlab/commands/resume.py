@@ -43,7 +43,7 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
         InputError: it is neither, it is running, or its files do not fit.
     """
     if is_sweep(path):
-        from rnnlab.commands.sweep import resume_sweep
+        from rnnlab.commands.resumption import resume_sweep
 
         return resume_sweep(path, overrides, allow, force)
     directory = RunDirectory.open(path)

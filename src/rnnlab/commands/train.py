@@ -7,26 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from hydra import version
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import _run_hydra, get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import run_job
 from hydra.errors import HydraException
-from hydra.types import HydraContext, RunMode
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from rnnlab.commands.arguments import load_execution, refused_by_the_disk
+from rnnlab.commands import hydra_internals
+from rnnlab.commands.arguments import guarded, load_execution
 from rnnlab.commands.composition import (
     COMPOSITION_ERRORS,
-    ROOT,
     as_typed,
     create_hydra,
     explain,
@@ -34,9 +26,9 @@ from rnnlab.commands.composition import (
     plain,
     register_resolvers,
 )
+from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
 from rnnlab.commands.sweep_settings import checked, refuse_in_a_run
-from rnnlab.configs import conf_directory
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import allowing, command_line, pasted
@@ -47,75 +39,46 @@ if TYPE_CHECKING:  # it imports torch
     from rnnlab.runs.execution import Outcome
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} ({pasted('train', '--help')})")
+
+
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
-    version.setbase("1.3")
-    parser = get_args_parser()
-    parser.prog = "rnnlab train"
-    parser.error = _refuse  # type: ignore[method-assign]
+    of_hydra = hydra_internals.arguments()
+    parser = _Parser("rnnlab train", add_help=False, description=of_hydra.description, parents=[of_hydra])
     # Hydra would print its errors over many lines and exit by itself; with this it raises them
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        return guarded(lambda: _train(parser, arguments))
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _train(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     try:
         # intermixed: flags may stand anywhere among the overrides
         args = parser.parse_intermixed_args(arguments)
         if args.help:
-            show_help(create_hydra(args.config_dir), parser, args)
+            hydra_internals.show_help(create_hydra(args.config_dir), parser, args)
             return 0
         if args.hydra_help or args.cfg or args.info or args.shell_completion:
             register_resolvers()
-            GlobalHydra.instance().clear()
-            _run_hydra(args, parser, _never, str(conf_directory()), ROOT)
+            hydra_internals.show(args, parser)
             return 0
         command = Command.compose(args.overrides, args.config_dir, args.config_name, args.multirun)
         return command.sweep() if command.is_sweep else command.print_run()
     except COMPOSITION_ERRORS as error:
-        return _say(explain(error, None))
-    except InputError as error:
-        return _say(error)
-    except RunFailed as error:  # what a sweep needs did not start
-        return _say(error, 1)
+        raise explain(error, None) from None
     except Interrupted as error:
         print("stopped", file=sys.stderr)
         return 128 + error.signal_number
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return refused_by_the_disk(error)
-    finally:
-        os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
 def _say(error: Exception, status: int = 2) -> int:
     print(f"rnnlab: {visible(str(error))}", file=sys.stderr)
     return status
-
-
-def _refuse(message: str) -> NoReturn:
-    raise InputError(f"{message} ({pasted('train', '--help')})")
-
-
-def _never(_: DictConfig) -> None:
-    """What Hydra would run, were it not only asked to show something."""
-
-
-def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Hydra's help, without the copy of all configs that it would make for each group that it lists."""
-    loader = hydra.config_loader
-    assert isinstance(loader, ConfigLoaderImpl)
-
-    def group_options(
-        group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG, *_: Any, **__: Any
-    ) -> list[str]:
-        options = loader.repository.get_group_options(group_name, results_filter)
-        if group_name.startswith("benchmark"):  # not composed: rnnlab benchmark reads them
-            return []
-        return [option for option in options if not option.startswith("_")]  # what choices share is no choice
-
-    loader.get_group_options = group_options  # type: ignore[method-assign]
-    hydra.app_help(config_name=args.config_name or ROOT, args_parser=parser, args=args)
 
 
 @dataclass(frozen=True)
@@ -190,7 +153,7 @@ class Command:
         from rnnlab.commands.sweep import sweep
 
         try:
-            return sweep(self.hydra, self.config, self.overrides, job)
+            return sweep(self.hydra, self.config, self.overrides)
         except InputError as error:
             raise as_typed(error, self.config, self.overrides) from None
         except COMPOSITION_ERRORS as error:
@@ -221,19 +184,13 @@ class Command:
             Interrupted: a signal asked to stop; a checkpoint is on the disk.
         """
         config, claimed = self.config, None
-        callbacks = Callbacks(config)
+        callbacks = hydra_internals.callbacks(config)
         if is_first_process():
             chosen = any(line.startswith("hydra.run.dir=") for line in self.overrides)
             claimed = _claim(config, "hydra.run.dir", chosen)
         try:
             callbacks.on_run_start(config=config, config_name=ROOT)
-            result = run_job(
-                hydra_context=HydraContext(config_loader=self.hydra.config_loader, callbacks=callbacks),
-                task_function=job,
-                config=config,
-                job_dir_key="hydra.run.dir",
-                job_subdir_key=None,
-            )
+            result = hydra_internals.run_one(self.hydra, config, _execute, callbacks)
         except KeyboardInterrupt:
             if claimed is not None and claimed.status.state == State.CREATED:  # while torch was imported
                 claimed.update_status(State.INTERRUPTED, reason="stopped by a signal", finished=now())
@@ -284,28 +241,15 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     raise InputError(f"{wanted}: a thousand runs have taken this name: choose another {key}")
 
 
-def job(config: DictConfig, allow: Sequence[str] | None = None) -> Any:
-    """What Hydra runs: a single run, or a job of a sweep under a launcher that is Hydra's.
-
-    Args:
-        config: that Hydra composed.
-        allow: of a job of a sweep, see :func:`rnnlab.runs.build.build`.
-
-    Returns:
-        For a single run its outcome, or the error that ended it on purpose
-        (Hydra would print one that is raised); for a job of a sweep the
-        monitored score, for sweepers that optimize it (not a number where the
-        job failed).
-    """
+def _execute(config: DictConfig) -> "Outcome | Exception":
+    """What Hydra runs: its outcome, or the error that ended it on purpose (Hydra would print one that is raised)."""
     settings = HydraConfig.get()
     directory = RunDirectory(settings.runtime.output_dir)
-    if not OmegaConf.is_missing(settings.job, "num"):
-        return _job_of_sweep(directory, allow)
     execution = load_execution()
     log = logging.getLogger("rnnlab")
     try:
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome = execution.execute(directory, plain(config))
+        outcome: Outcome = execution.execute(directory, plain(config))
         log.info("done: %s", outcome.metrics)
         return outcome
     except InputError as error:
@@ -332,19 +276,3 @@ def _resume(directory: RunDirectory) -> str:
     with contextlib.suppress(InputError):
         trusted = to_allow(directory.config)
     return pasted("resume", directory.path, *allowing(trusted))
-
-
-def _job_of_sweep(directory: RunDirectory, allow: Sequence[str] | None) -> float:
-    """A job that was planned: its config is in its directory, and how it goes stands there."""
-    load_execution()
-    from rnnlab.launch.job import execute_job, score
-
-    try:
-        execute_job(directory, allow, log=False)  # Hydra does
-    except Interrupted:
-        raise KeyboardInterrupt from None  # the jobs after it must not start
-    status = directory.status
-    value = score(directory, directory.config["monitor"])
-    how = f"failed: {status.reason}" if status.state == "failed" else f"{value:.4g}"
-    print(visible(f"{directory.path.name}  {how}"))
-    return value

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.plugins.sweeper import Sweeper as HydraSweeper
 
-from rnnlab.commands.composition import ROOT
+from rnnlab.commands.hydra_internals import ROOT, has_group
 from rnnlab.errors import InputError
 from rnnlab.runs.build import TARGET, annotations, is_allowed, is_plain, locate, to_allow
 from rnnlab.runs.sweep import COMMAND, Facts
@@ -63,7 +63,7 @@ def check_overrides(overrides: Sequence[Override], loader: ConfigLoader, allow: 
 
 
 def _is_group(override: Override, loader: ConfigLoader) -> bool:
-    return not isinstance(override.value(), dict) and loader.repository.group_exists(override.key_or_group)  # type: ignore[attr-defined]
+    return not isinstance(override.value(), dict) and has_group(loader, override.key_or_group)
 
 
 def check_options(overrides: Sequence[Override], config: Mapping[str, Any], allow: Sequence[str] | None) -> None:

@@ -16,4 +16,4 @@ class Basic(Launcher):
         from rnnlab.launch import preload  # noqa: F401 (torch, fast)
         from rnnlab.launch.check import check_jobs
 
-        check_jobs([(job.name, job.config) for job in jobs], jobs[0].directory.path.parent, settings.allow)
+        check_jobs([(job.name, job.config) for job in jobs], settings.path, settings.allow)

@@ -121,7 +121,7 @@ class Fleets(Local):
                 yield f"fleet: {_jobs(sizes.total())} ({what}) in stacks: {stacks}"
         reasons: dict[str, list[str]] = {}
         for job in jobs:
-            if of[job.name] == 1 and _place(job) is None:
+            if of[job.name] == 1 and status_of(job.directory).stack is None:
                 reasons.setdefault(self._stacks.alone.get(job.name, "left over, stacks are full"), []).append(job.name)
         for reason, names in reasons.items():
             which = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -140,7 +140,7 @@ class Fleets(Local):
         # a run that began with others goes on with them, and where it stood among them: that decides about last digits
         begun: dict[str, list[tuple[int, LaunchedJob]]] = {}
         for job in jobs:
-            place = _place(job)
+            place = status_of(job.directory).stack
             if place is not None:
                 begun.setdefault(place[0], []).append((place[1], job))
         resumed = [[job for _, job in sorted(part, key=lambda each: each[0])] for part in begun.values()]
@@ -162,7 +162,7 @@ class Fleets(Local):
         """Writes down which jobs are trained together, before the first of them begins."""
         for part in self.parts(jobs):
             for place, job in enumerate(part if len(part) > 1 else ()):
-                if _place(job) is None:
+                if status_of(job.directory).stack is None:
                     job.directory.update_status(durable=False, stack={"of": part[0].name, "place": place})
 
     def _work(self) -> Any:
@@ -179,14 +179,6 @@ def divided(jobs: Sequence[LaunchedJob], most: int, slots: int) -> list[list[Lau
     size, longer = divmod(len(jobs), number)
     bounds = [i * size + min(i, longer) for i in range(number + 1)]
     return [list(jobs[begin:end]) for begin, end in itertools.pairwise(bounds)]
-
-
-def _place(job: LaunchedJob) -> tuple[str, int] | None:
-    """The stack that a job was put into, by the name of its first job, and where it stands there."""
-    stack = status_of(job.directory).facts.get("stack")
-    if isinstance(stack, dict) and isinstance(stack.get("of"), str) and isinstance(stack.get("place"), int):
-        return stack["of"], stack["place"]
-    return None
 
 
 def _jobs(number: int) -> str:
@@ -240,7 +232,7 @@ def _train_fleet(
     from rnnlab.runs.recorder import StopSignals
 
     # the last one that is left of a stack goes on as a stack of one
-    if len(directories) == 1 and not directories[0].status.facts.get("stack"):
+    if len(directories) == 1 and not directories[0].status.stack:
         execute_job(directories[0], allow, figures=figures)
         return
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

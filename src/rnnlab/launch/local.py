@@ -96,9 +96,8 @@ class Local(Launcher):
             InputError: one of them cannot work.
         """
         ours, its = self._context.Pipe(duplex=False)
-        path = jobs[0].directory.path.parent
         named = [(job.name, dict(job.config)) for job in jobs]
-        process = self._context.Process(target=_answer, args=(its, look, named, path, settings.allow))
+        process = self._context.Process(target=_answer, args=(its, look, named, settings.path, settings.allow))
         start(process)
         its.close()
         try:

@@ -44,7 +44,7 @@ class Ray(Launcher):
         from rnnlab.launch import preload  # noqa: F401 (torch, fast)
         from rnnlab.launch.check import check_jobs
 
-        path = jobs[0].directory.path.parent
+        path = settings.path
         elsewhere = self.address != "local"
         check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=elsewhere)
         self._join()

@@ -106,7 +106,7 @@ class Slurm(Launcher):
         from rnnlab.launch import preload  # noqa: F401 (torch, fast)
         from rnnlab.launch.check import check_jobs
 
-        path = jobs[0].directory.path.parent
+        path = settings.path
         check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=True, nodes=True)
         for shape in by_shape:
             self._test(shape)
@@ -213,7 +213,7 @@ class Slurm(Launcher):
         return attempts
 
     def leave(self, attempts: Sequence[Attempt], settings: Settings) -> None:
-        path = attempts[0].jobs[0].directory.path.parent
+        path = settings.path
         names = ",".join(sorted({attempt.handle[0] for attempt in attempts}))
         console().print(f"look at them: {pasted('report', path)}\n              squeue --name={names}", markup=False)
         console().print(f"wait for them: {pasted('resume', path, *settings.resume)}", markup=False)
@@ -232,7 +232,7 @@ class Slurm(Launcher):
         """Submits one array."""
         from rnnlab.launch.job import begin_anew
 
-        path = jobs[0].directory.path.parent
+        path = settings.path
         # the runs know the name before Slurm does, so that no moment is left in which a job runs unknown
         name = f"rnnlab-{re.sub(r'[^A-Za-z0-9.-]+', '-', path.name)}-{uuid.uuid4().hex[:8]}"
         for index, job in enumerate(jobs):

@@ -71,9 +71,9 @@ class Watch:
         self._running[name] = (directory, config, time.monotonic())
         self.parallel = max(self.parallel, len(self._running))
 
-    def forget(self, name: str) -> None:
-        """A job has not begun after all."""
-        self._running.pop(name, None)
+    def forget(self, name: str) -> RunDirectory:
+        """A job runs no more, or has not begun after all; returns its directory."""
+        return self._running.pop(name)[0]
 
     def tried_again(self, name: str, reason: str, attempt: int) -> None:
         self._running.pop(name, None)

@@ -158,7 +158,7 @@ def read_benchmark(path: Path) -> Benchmark:
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchmarkRun:
     """One run of a benchmark: its row, its place along the curve, its seed, and what it adds to the defaults."""
 
     row: str
@@ -173,7 +173,9 @@ class Job:
         return "/".join([name, *([] if self.at is None else [str(self.at)]), f"seed{self.seed}"])
 
 
-def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Sequence[str] = ()) -> list[Job]:
+def planned_runs(
+    benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Sequence[str] = ()
+) -> list[BenchmarkRun]:
     """All runs, seed by seed, so that whoever stops early has some of everything.
 
     Args:
@@ -184,7 +186,7 @@ def jobs(benchmark: Benchmark, rows: Iterable[str], seeds: int, overrides: Seque
     """
     along = benchmark.along
     return [
-        Job(
+        BenchmarkRun(
             row,
             at,
             seed,
@@ -380,7 +382,7 @@ MEAN = "mean"
 
 def collect(
     benchmark: Benchmark,
-    done: Sequence[tuple[Job, RunDirectory]],
+    done: Sequence[tuple[BenchmarkRun, RunDirectory]],
     rivals: Sequence[Cell] = (),
     ensembles: Sequence[Cell] = (),
 ) -> Result:
@@ -403,7 +405,7 @@ def gather(found: Mapping[tuple[str, Number | None], Sequence[tuple[int, Mapping
 
 
 def run_ensembles(
-    benchmark: Benchmark, done: Sequence[tuple[Job, RunDirectory]], kept: Path, report: Callable[[str], None]
+    benchmark: Benchmark, done: Sequence[tuple[BenchmarkRun, RunDirectory]], kept: Path, report: Callable[[str], None]
 ) -> tuple[Cell, ...]:
     """What the runs of several rows reach together, seed by seed, where all of them have run.
 
@@ -558,7 +560,7 @@ def markdown(result: Result, description: str, command: str, machine: str) -> st
     return "\n".join(lines)
 
 
-def write_scores(path: Path, done: Sequence[tuple[Job, RunDirectory]]) -> None:
+def write_scores(path: Path, done: Sequence[tuple[BenchmarkRun, RunDirectory]]) -> None:
     """Every run's final metrics, a line each, as CSV."""
     rows = [
         {"row": job.row, "at": "" if job.at is None else job.at, "seed": job.seed, **directory.metrics}

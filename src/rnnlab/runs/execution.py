@@ -370,7 +370,7 @@ def execute(
         seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
         figures: let the instruments watch, and draw what they saw.
         longer: of a run to resume, what its config is to say from now on of how long it trains: dotted keys, of
-            :data:`rnnlab.runs.longer.KEYS`.
+            :data:`rnnlab.runs.budget.KEYS`.
 
     Raises:
         InputError: something in the config cannot work, or another process is at work; nothing was trained.

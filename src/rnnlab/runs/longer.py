@@ -25,7 +25,7 @@ class EarlyStopping(callbacks.EarlyStopping):
 
 
 def with_length(config: Mapping[str, Any], longer: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config with some of :data:`KEYS` changed."""
+    """A run's config with some of :data:`rnnlab.runs.budget.KEYS` changed."""
     changed = dict(config)
     for key, value in longer.items():
         part, _, name = key.partition(".")

@@ -34,54 +34,11 @@ from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import STATUS
 from rnnlab.store.times import now
 
-COMMAND, JOBS, LOCK = "sweep.json", "jobs.json", "sweep.lock"
-MULTIRUN = "multirun.yaml"
+COMMAND, JOBS, LOCK, MULTIRUN = "sweep.json", "jobs.json", "sweep.lock", "multirun.yaml"
 BYTES = 2**26
 """Of each of the two: what is larger is neither written nor read. It is room for some 200,000 jobs."""
 PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "spec.py")
 """What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep.
-
-    Attributes:
-        number: counted from 0, never given twice in a sweep.
-        name: of its directory below the sweep's.
-        overrides: as typed for this job alone.
-        config: resolved, plain containers.
-        choices: which config of each group.
-        trial: of a search: the ``number`` of the trial that the job belongs to, and its ``settings``.
-    """
-
-    number: int
-    name: str
-    overrides: tuple[str, ...]
-    config: Mapping[str, Any] = field(repr=False)
-    choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
-    trial: "TrialEntry | None" = field(default=None, repr=False)
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal configs."""
-        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class Facts(TypedDict, total=False):
-    """What ``sweep.json`` says of a sweep, as far as it is read again; there may be more."""
-
-    command: list[str]
-    overrides: list[str]
-    varied: list[str]
-    config_name: str
-    config_dirs: list[str]
-    sweeper: str
-    code: dict[str, str]
-    versions: dict[str, str]
-    search: dict[str, Any]
-    extended: list[list[str]]
-    forced: list[str]
 
 
 class TrialEntry(TypedDict):
@@ -102,6 +59,54 @@ class Entry(TypedDict, total=False):
     trial: TrialEntry
 
 
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: counted from 0, never given twice in a sweep.
+        name: of its directory below the sweep's.
+        overrides: as typed for this job alone.
+        config: resolved, plain containers.
+        choices: which config of each group.
+        trial: of a search: the ``number`` of the trial that the job belongs to, and its ``settings``.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any] = field(repr=False)
+    choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    trial: TrialEntry | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal configs."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def entry(self) -> Entry:
+        """Its line of ``jobs.json``."""
+        entry = Entry(number=self.number, directory=self.name, overrides=list(self.overrides), digest=self.digest)
+        return Entry(**entry, trial=self.trial) if self.trial else entry
+
+
+class Facts(TypedDict, total=False):
+    """What ``sweep.json`` says of a sweep, as far as it is read again; there may be more."""
+
+    command: list[str]
+    overrides: list[str]
+    varied: list[str]
+    config_name: str
+    config_dirs: list[str]
+    sweeper: str
+    code: dict[str, str]
+    versions: dict[str, str]
+    search: dict[str, Any]
+    extended: list[list[str]]
+    forced: list[str]
+
+
 class SweepDirectory:
     """Made once, for one sweep, which one process at a time may lead."""
 
@@ -112,13 +117,16 @@ class SweepDirectory:
     # ---- making and finding ---------------------------------------------------------------------
 
     @classmethod
-    def claim(cls, path: str | Path, facts: Mapping[str, Any], chosen: bool) -> "SweepDirectory":
+    def claim(
+        cls, path: str | Path, facts: Mapping[str, Any], chosen: bool, may_hold: Iterable[str] = ()
+    ) -> "SweepDirectory":
         """Makes the directory of a new sweep.
 
         Args:
             path: of the directory.
             facts: what ``sweep.json`` shall say: the command that started the sweep and its overrides.
             chosen: by the user, so that it must be this one; a default name that is taken gets a number.
+            may_hold: names of runs, of which it may hold some: a benchmark of before benchmarks had a ledger.
 
         Raises:
             InputError: it holds something already, or cannot be written, or the facts are too many to be read again.
@@ -129,7 +137,8 @@ class SweepDirectory:
             directory._made = missing_parents(directory.path)
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
-                if next(directory.path.iterdir(), None) is None:
+                is_known = any((directory.path / name / STATUS).exists() for name in may_hold)
+                if is_known or next(directory.path.iterdir(), None) is None:
                     _create(directory.path / COMMAND, content)
                     return directory
             except FileExistsError:
@@ -204,8 +213,7 @@ class SweepDirectory:
         plan: list[Entry] = _read(self.path / JOBS, list[Entry])
         numbers, names = set(), set()
         for entry in plan:
-            missing = [key for key in ("number", "directory", "overrides", "digest") if key not in entry]
-            if missing:
+            if missing := [key for key in ("number", "directory", "overrides", "digest") if key not in entry]:
                 raise InputError(f"{self.path / JOBS} is damaged: a job has no {missing[0]}")
             check_name(entry["directory"], f"{self.path / JOBS}: directory")
             if entry["number"] < 0 or entry["number"] in numbers or entry["directory"] in names:
@@ -235,8 +243,7 @@ class SweepDirectory:
         known = {each["number"] for each in plan}
         for job in jobs:
             if job.number not in known:
-                entry = Entry(number=job.number, directory=job.name, overrides=list(job.overrides), digest=job.digest)
-                plan.append(Entry(**entry, trial=job.trial) if job.trial else entry)
+                plan.append(job.entry)
         content = _plan_text(plan)
         made = []
         try:

@@ -73,6 +73,7 @@ class Status:
         attempts: how often it was started.
         retriable: it died of a lack of memory.
         anew: it failed of its own computation, so that its checkpoints are not gone on with.
+        stack: that the job was put into, by the name of its first job, and where it stands there.
         fleet: how many jobs were trained with it.
         fleet_alone: why it was trained alone all the same.
         slurm: its submission to a Slurm cluster.
@@ -112,6 +113,7 @@ class Status:
     attempts: int = 0
     retriable: bool = False
     anew: bool = False
+    stack: tuple[str, int] | None = None
     fleet: int | None = None
     fleet_alone: str | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
@@ -202,6 +204,11 @@ def _submission(value: Any) -> dict[str, Any]:
     return mapping
 
 
+def _stack(value: Any) -> tuple[str, int]:
+    mapping = _mapping(value)
+    return text(mapping.get("of")), _count(mapping.get("place"))
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError("must be a whole number")
@@ -236,5 +243,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "figures": _figures,
     "verdict": Verdict.of,
     "slurm": _submission,
+    "stack": _stack,
 }
 assert set(_CHECKS) == {each.name for each in fields(Status)} - {"facts"}
