@@ -388,6 +388,18 @@ def test_tracing(model: str) -> None:
     close(traced(x, lengths), cell.unroll(x, None, lengths)[0])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_tracing_a_function_that_uses_a_module() -> None:
+    cell = build("gru")
+    network = Network(InputSpec(features=3), TargetSpec("value", 1), LSTM, hidden_size=4)
+    for module, x in ((cell, inputs()), (network, torch.randn(2, 5, 3))):
+        with pytest.raises(InputError, match=r"^torch\.jit\.trace of a function .*: trace the module itself"):
+            torch.jit.trace(lambda x: module(x)[0], (x,))  # noqa: B023
+        module.requires_grad_(False)
+        traced = torch.jit.trace(lambda x: module(x)[0], (x,))  # noqa: B023
+        close(traced(2 * x), module(2 * x)[0], 1e-5)
+
+
 @pytest.mark.slow
 def test_compilation() -> None:
     """Each kind of path once, in a process of its own: a compiler can't look into the test run's shape checks."""

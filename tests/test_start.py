@@ -4,12 +4,13 @@ import datetime
 import importlib
 import json
 import math
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -867,3 +868,29 @@ def test_start_is_among_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
         program(["--help"])
     assert ended.value.code == 0
     assert "\n  start " in capsys.readouterr().out
+
+
+def test_what_is_no_file_is_said_in_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    for path, said in (
+        (tmp_path / "pipe", "this is no file but a pipe: save what it gives in a file"),
+        (Path(os.devnull), "this is no file but a device: save what it gives in a file"),
+        (tmp_path / "link", "is a link to nowhere, and there is no such file or folder"),
+        (closed, "no file in this folder"),
+    ):
+        assert start_command.main([str(path)]) == 2
+        assert said in capfd.readouterr().err
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Any) -> NoReturn:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("rnnlab.start.look.os.listdir", refuse)  # who tests may be root, who may read all
+    assert start_command.main([str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be read: Permission denied" in capfd.readouterr().err

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
-from rnnlab.cells.checks import check_lengths, check_like, check_state
+from rnnlab.cells.checks import check_lengths, check_like, check_state, check_traced
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.cells.recurrent_dropout import RecurrentDropout
 from rnnlab.cells.zoneout import Zoneout, with_masks
@@ -446,6 +446,7 @@ class Network(nn.Module):
         tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
         if not tracing:
             self._check(inputs, lengths)
+        check_traced(self)
         if self.bidirectional and state is not None:
             raise InputError(
                 "model.bidirectional=true reads each sequence from its end, so it cannot carry a state "

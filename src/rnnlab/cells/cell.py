@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.checks import check_call, is_transformed
+from rnnlab.cells.checks import check_call, check_traced, is_transformed
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
 from rnnlab.kernels.members import is_stacked
@@ -111,6 +111,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         longest: int | None = x.shape[1]
         if not torch.jit.is_tracing() and not torch.compiler.is_exporting():  # type: ignore[attr-defined]
             longest = check_call(self, x, state, lengths)
+        check_traced(self)
         start = self.initial_state(len(x)) if state is None else state
         if lengths is not None:
             x, lengths = zero_padding(x, lengths), lengths.long()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from rnnlab.errors import InputError
@@ -72,6 +72,26 @@ def check_call(cell: "Cell[Any]", x: Tensor, state: Any, lengths: Tensor | None)
     if state is not None:
         check_state(cell, state, batch)
     return time if lengths is None else check_lengths(lengths, batch, time, x.device)
+
+
+def check_traced(module: nn.Module) -> None:
+    """Refuses a trace of a function around a module: its parameters would be constants of the graph.
+
+    Raises:
+        InputError: they need gradients, which constants cannot have.
+    """
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            try:
+                torch._C._get_value_trace(parameter)
+            except RuntimeError:
+                raise InputError(
+                    "torch.jit.trace of a function makes constants of the parameters that it uses, which need "
+                    "gradients: trace the module itself, or a module around it, or call requires_grad_(False) first"
+                ) from None
+            return
 
 
 def check_like(what: str, x: Tensor, weight: Tensor | None) -> None:

@@ -1,5 +1,6 @@
 """``rnnlab start FILE``: what a person's file holds, and the commands to begin with."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def show(path: Path, found: Description) -> None:
 
 
 def _refuse_runs(path: Path) -> None:
-    if (path / STATUS).is_file():
+    if os.path.isfile(path / STATUS):
         raise InputError(
             f"{shown_path(path)} is a run, and no data: {pasted('evaluate', path)} tests it, "
             f"{pasted('predict', path, '--input', 'FILE')} takes new data, {pasted('inspect', path)} looks inside"

@@ -27,7 +27,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Harmless, OnDisk, OnNetwork
 from rnnlab.runs.sweep import COMMAND
-from rnnlab.store.files import is_there
+from rnnlab.store.files import endless, is_there
 from rnnlab.store.status import STATUS
 
 TRUSTED = (
@@ -279,8 +279,8 @@ def with_absolute_paths(
 
 def _check_place(path: Any, key: str) -> None:
     """Refuses what can be read only once, or for ever: a pipe, a socket, a device."""
-    if isinstance(path, str) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise InputError(f"{key}={path}: this is no file but a pipe or a device: save what it gives in a file")
+    if isinstance(path, str) and (what := endless(path)) is not None:
+        raise InputError(f"{key}={path}: this is no file but {what}: save what it gives in a file")
 
 
 def _has(annotation: Any, mark: type) -> bool:

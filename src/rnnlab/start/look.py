@@ -1,5 +1,6 @@
 """From a path to a description: what kind of file or folder it is decides who looks at it."""
 
+import os
 import shlex
 import tempfile
 from dataclasses import replace
@@ -15,6 +16,7 @@ from rnnlab.start.sample import JSON_LINES
 from rnnlab.start.table import Seen, look_at_table
 from rnnlab.start.texts import is_binary, look_at_text, look_at_texts
 from rnnlab.start.trial import tried
+from rnnlab.store.files import endless
 
 TABLES = (".csv", ".tsv", ".tab", *PARQUET, *JSON_LINES)
 INSTEAD = {
@@ -108,12 +110,17 @@ def _table_of(path: Path) -> Seen | None:
     Raises:
         InputError: there is no such file, or it cannot be read.
     """
+    if (what := endless(path)) is not None:
+        raise InputError(f"{path}: this is no file but {what}: save what it gives in a file")
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to {path.readlink()}, and there is no such file or folder")
     if not path.exists():
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         raise InputError(f"{path}: there is no such file or folder{nearest(path.name, beside)}")
     try:
         if path.is_file():
             return open_table(path) if _is_table(path) else None
+        os.listdir(path)  # a search in it would only find nothing where it may not be read
         files = _files(path)
         if any(file.suffix.lower() == ".ts" for file in files):
             return None
@@ -129,8 +136,6 @@ def _table_of(path: Path) -> Seen | None:
 
 
 def _look_at_file(path: Path) -> Description:
-    if not path.is_file():
-        raise InputError(f"{path} is neither a file nor a folder")
     suffix = path.suffix.lower()
     start = _start(path)
     if not start.strip():

@@ -117,6 +117,21 @@ def _kind_of(mode: int) -> str | None:
     return next((name for is_one, name in kinds if is_one(mode)), "a device or a socket")
 
 
+def endless(path: Path | str) -> str | None:
+    """What something is, links followed, that can be read only once or never ends; ``None`` for all else."""
+    kinds = (
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+    return next((name for is_one, name in kinds if is_one(mode)), None)
+
+
 # ---- writing --------------------------------------------------------------------------------------
 
 _DESCRIPTORS = {os.open, os.mkdir, os.rename, os.rmdir, os.unlink, os.stat} <= os.supports_dir_fd
