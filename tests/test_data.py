@@ -17,7 +17,18 @@ from torch import Tensor
 
 from rnnlab.data.classification import SHAPES, Classification
 from rnnlab.data.random import Random
-from rnnlab.data.sequence import SPLITS, Batches, BatchOrder, Sample, SequenceData, Split, SplitName, StreamOrder, stack
+from rnnlab.data.sequence import (
+    SPLITS,
+    Batches,
+    BatchOrder,
+    Divided,
+    Sample,
+    SequenceData,
+    Split,
+    SplitName,
+    StreamOrder,
+    stack,
+)
 from rnnlab.data.sine import Sine
 from rnnlab.data.sine_notebook import NotebookSine
 from rnnlab.data.tokens import Tokens
@@ -744,3 +755,26 @@ def test_stacking_pads_at_the_end() -> None:
     assert split.inputs[..., 0].tolist() == [[1, 2], [4, 0]]
     assert split.targets.tolist() == [3, 0] and split.lengths is not None and split.lengths.tolist() == [2, 1]
     assert split.batch(torch.tensor([1])).inputs.tolist() == [[[4]]]
+
+
+def test_epochs_that_are_cut_from_passes_begin_with_the_first() -> None:
+    passes = BatchOrder(10, 3, None, 1)
+    order = Divided(passes, 6)
+    assert (len(order), order.seed) == (6, 1)
+    first = [batch.tolist() for batch in order]
+    order.set_epoch(0)
+    assert [batch.tolist() for batch in order] == first
+    all_passes = []
+    for number in range(3):
+        passes.set_epoch(number)
+        all_passes += [batch.tolist() for batch in passes]
+    assert first == all_passes[:6]
+    order.set_epoch(1)
+    assert [batch.tolist() for batch in order] == all_passes[6:12]
+
+
+def test_valid_steps_are_told_where_the_sequences_are() -> None:
+    assert valid_steps(torch.zeros(2, 3), torch.tensor([1, 3])).tolist() == [[True, False, False], [True] * 3]
+    for lengths in (None, torch.ones(2, dtype=torch.int64, device="meta")):
+        valid = valid_steps(torch.zeros(2, 3, device="meta"), lengths)
+        assert (valid.device.type, valid.dtype, valid.shape) == ("meta", torch.bool, (2, 3))

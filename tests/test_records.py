@@ -11,7 +11,8 @@ import pytest
 from rnnlab.errors import InputError
 from rnnlab.runs import records
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.records import find_runs, read_run
+from rnnlab.runs.records import _walk, find_runs, read_run
+from rnnlab.store.status import STATUS
 
 CONFIG: dict[str, Any] = {"seed": 4, "monitor": "val/mae", "mode": "max", "optimizer": {"lr": 0.1}, "data": {}}
 
@@ -176,3 +177,22 @@ def test_places_without_runs_say_what_they_are(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(records.status, "read", refused)
     with pytest.raises(InputError, match=rf"^{bad}: Permission denied$"):
         find_runs([bad.parent])
+
+
+def test_directories_are_walked_with_their_files(tmp_path: Path) -> None:
+    run = tmp_path / "a" / "run"
+    for folder in (run / "checkpoints", run / "deeper", tmp_path / "b"):
+        folder.mkdir(parents=True)
+    for file in (run / STATUS, run / "checkpoints" / STATUS, run / "deeper" / "x", tmp_path / "b" / "y"):
+        file.touch()
+    (tmp_path / "link").symlink_to(run)
+    expected = {
+        str(tmp_path): {"link"}, str(tmp_path / "a"): set(), str(tmp_path / "b"): {"y"}, str(run): {STATUS},
+        str(run / "deeper"): {"x"},
+    }  # fmt: skip
+    assert dict(_walk(str(tmp_path))) == expected
+    depths = {str(tmp_path): 0, str(tmp_path / "a"): 1, str(tmp_path / "b"): 1, str(run): 2, str(run / "deeper"): 3}
+    for depth in range(4):
+        near = {name: names for name, names in expected.items() if depths[name] <= depth}
+        assert dict(_walk(str(tmp_path), depth)) == near
+    assert dict(_walk(str(tmp_path / "none"))) == {}

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -467,3 +468,43 @@ def test_a_status_is_on_the_disk_unless_it_need_not_be(tmp_path: Path, monkeypat
     assert not synced
     directory.update_status("done")
     assert synced and directory.status.state == "done"
+
+
+def test_only_what_nobody_writes_any_more_is_cleared_away(tmp_path: Path) -> None:
+    left, held, other, fifo, link = (
+        tmp_path / name for name in (".f.00000000", ".f.11111111", ".g.22222222", ".f.33333333", ".f.44444444")
+    )
+    for path in (left, held, other):
+        path.touch()
+    os.mkfifo(fifo)
+    link.symlink_to(other)
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    with open(held) as writing:
+        assert files.take(writing.fileno())
+        files.remove_unfinished(tmp_path, ["f"])
+        assert {entry.name for entry in tmp_path.iterdir()} == {path.name for path in (held, other, fifo, link)}
+    files.remove_unfinished(tmp_path, ["f"])
+    assert not held.exists() and fifo.exists() and link.is_symlink() and other.exists()
+    if descriptors is not None:
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.mark.parametrize(("encoding", "written"), [(None, "ö\\udc80\n".encode()), ("latin-1", b"\xf6\\udc80\n")])
+def test_a_log_has_its_encoding_and_what_it_cannot_say_is_escaped(
+    encoding: str | None, written: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.log"
+    path.write_bytes(b"before\n")
+    log = files.LogFile(path) if encoding is None else files.LogFile(path, encoding)
+    log.emit(logging.LogRecord("rnnlab", logging.INFO, "", 0, "ö\udc80", None, None))
+    log.close()
+    assert path.read_bytes() == b"before\n" + written
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "another process"), (b"process 7 on \xff\n", "process 7 on \ufffd"), (b"x" * 999, "x" * 200)],
+)
+def test_a_holder_may_have_written_anything(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_bytes(content)
+    assert lock._holder(tmp_path / "run.lock") == said
