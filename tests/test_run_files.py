@@ -508,3 +508,22 @@ def test_a_log_has_its_encoding_and_what_it_cannot_say_is_escaped(
 def test_a_holder_may_have_written_anything(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "run.lock").write_bytes(content)
     assert lock._holder(tmp_path / "run.lock") == said
+
+
+def test_a_config_that_is_written_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"seed": 0, "data": {"path": "w.csv", "past": [f"c{number}" for number in range(20)]}}
+    values = 1 + 2 + 2 + 20  # the config, what stands at its top, what stands in data, and the list
+    path = tmp_path / "config.yaml"
+    for name, most in (("VALUES", values), ("BYTES", len(config_file.dump(config)))):
+        with monkeypatch.context() as patched:
+            patched.setattr(config_file, name, most)
+            config_file._section.cache_clear()
+            path.write_text(config_file.dump(config))
+            assert config_file.read(path) == config
+            patched.setattr(config_file, name, most - 1)
+            with pytest.raises(InputError, match=r"^data\.past has 20 values, and a config at most 24 in all$"
+                               if name == "VALUES" else "^the config has more than"):  # fmt: skip
+                config_file.dump(config)
+                with pytest.raises(InputError, match=r"^(data\.past has|the config has more)"):
+                    RunDirectory.claim(tmp_path / "r", config)
+                assert not (tmp_path / "r").exists()

@@ -71,9 +71,10 @@ class RunDirectory:
             facts: for its status, beside when and by whom it was made.
 
         Raises:
-            InputError: it already holds a run, a sweep or anything else, or cannot be written.
+            InputError: it holds a run, a sweep or anything else already, or cannot be written; or the config is too large.
         """
         directory = cls(path)
+        text = None if config is None else config_file.dump(config)
         directory._made = missing_parents(directory.path)
         try:
             directory.path.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ class RunDirectory:
                 with _claiming:  # a lock is the process's: of its threads, too, one at a time
                     lock.hold(directory.path / LOCK)
                     directory._refuse_inhabitants(path)
-                    directory._appear(config, facts)
+                    directory._appear(text, facts)
             except lock.Busy:
                 raise InputError(f"{path} is taken: another run has just begun there") from None
         except FileExistsError:
@@ -108,7 +109,7 @@ class RunDirectory:
                 "choose another hydra.run.dir"
             )
 
-    def _appear(self, config: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> None:
+    def _appear(self, config: str | None, facts: Mapping[str, Any]) -> None:
         claim = self.path / CLAIM
         if is_there(claim):
             shutil.rmtree(claim)
@@ -117,7 +118,7 @@ class RunDirectory:
         begun = Status.of({"state": "created", "created": now(), **_process(), "directory": os.getcwd(), **facts})
         replace(claim / STATUS, status.dump(begun))
         if config is not None:
-            replace(claim / CONFIG, config_file.dump(config))
+            replace(claim / CONFIG, config)
             os.rename(claim / CONFIG, self.path / CONFIG)
         os.rename(claim / STATUS, self.path / STATUS)
         claim.rmdir()

@@ -267,9 +267,11 @@ class SweepDirectory:
                 }
                 replace(directory.path / STATUS, json.dumps(status, indent=2) + "\n", durable=False)
             replace(self.path / JOBS, content)
-        except OSError as error:
+        except (OSError, InputError) as error:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
+            if isinstance(error, InputError):  # a config that is too large to be read again
+                raise
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def write_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:

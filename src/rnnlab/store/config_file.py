@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rnnlab.errors import one_line
+from rnnlab.errors import InputError, one_line
 from rnnlab.store.files import Damaged, read_text
 
 CONFIG = "config.yaml"
@@ -88,8 +88,25 @@ def read_shared(path: Path) -> Mapping[str, Any]:
 
 
 def dump(config: Mapping[str, Any]) -> str:
-    """The text of a config."""
-    return yaml.dump(dict(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    """The text of a config.
+
+    Raises:
+        InputError: it has too many values to be read again.
+    """
+    if _count(config) > VALUES:
+        name, part = max(flat(config).items(), key=lambda item: _count(item[1]))
+        raise InputError(f"{name} has {_count(part) - 1:,} values, and a config at most {VALUES:,} in all")
+    text = yaml.dump(dict(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    if len(text.encode("utf-8", "surrogatepass")) > BYTES:
+        raise InputError(f"the config has more than {BYTES:,} bytes, and could not be read again: name fewer things")
+    return text
+
+
+def _count(value: Any) -> int:
+    """Values in all, mappings and lists among them."""
+    if isinstance(value, Mapping):
+        return 1 + sum(map(_count, value.values()))
+    return 1 + sum(map(_count, value)) if isinstance(value, (list, tuple)) else 1
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
