@@ -71,7 +71,7 @@ class RunDirectory:
             facts: for its status, beside when and by whom it was made.
 
         Raises:
-            InputError: it holds a run, a sweep or anything else already, or cannot be written; or the config is too large.
+            InputError: it holds something already, or cannot be written; or the config is too large.
         """
         directory = cls(path)
         text = None if config is None else config_file.dump(config)
