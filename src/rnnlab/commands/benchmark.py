@@ -1,7 +1,6 @@
 """``rnnlab benchmark [NAME…] [key=value …]``: experiments over several seeds, published numbers beside ours."""
 
 import dataclasses
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from rnnlab.commands.composition import (
 from rnnlab.commands.hydra_internals import ROOT
 from rnnlab.commands.list import describe, marked, needs
 from rnnlab.configs import conf_directory
-from rnnlab.errors import InputError, RunFailed, nearest
+from rnnlab.errors import InputError, Interrupted, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ending import status_of
 from rnnlab.shell import command_line, shown_path
@@ -112,7 +111,10 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     """Runs what is missing of one benchmark, then prints, writes and draws it.
 
     Returns:
-        1 if a run failed, 128 + the signal that stopped it, else 0.
+        1 if a run failed, else 0.
+
+    Raises:
+        Interrupted: a signal asked to stop; the same command goes on.
     """
     from rnnlab.commands.engine import of_jobs
     from rnnlab.runs.benchmark import planned_runs, read_benchmark, run_ensembles
@@ -136,9 +138,8 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
         raise explain(error, hydra, overrides) from None
     print(f"{describe(file)}: {len(planned)} runs in {root}", flush=True)
     done = execute(leader, benchmark, planned, jobs)
-    if leader.stop.signals:
-        print("\nstopped: the same command goes on", file=sys.stderr)
-        return leader.stop.status
+    if leader.stop.signals:  # no further benchmark begins
+        raise Interrupted(leader.stop.signals[0])
     if done:
         command = " ".join(["rnnlab benchmark", name, *overrides])
         ran = sorted({(run.at, run.seed) for run, _ in done}, key=str)
