@@ -80,10 +80,9 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         # what is said in another way here
         (["lr=0.1"], "did you mean 'optimizer.lr'?"),
         (["max_epoch=3"], "did you mean 'trainer.max_epochs'?"),
-        (["train=False"], "rnnlab evaluate RUN"),
-        (["tags=[a]"], "hydra.run.dir=outputs/NAME"),
+        (["test=False"], "rnnlab evaluate RUN"),
         (["logger=wandb"], "TensorBoard"),
-        (["ckpt_path=x"], "rnnlab resume RUN"),
+        (["checkpoint=x"], "rnnlab resume RUN"),
         # the direction follows from the score
         (["data=classification", "monitor=val/accuracy", "mode=min"], "mode=min: val/accuracy is better the higher it"),
         # what Hydra's grammar gives a meaning is plain text in a path or a name

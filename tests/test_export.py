@@ -221,7 +221,7 @@ def test_a_learned_state_is_an_input() -> None:
     network = network_of(gru, initial_state="learned")
     portable = Portable(network, OverTime)
     assert torch.equal(portable.starts[0], network.initial[0][0])
-    assert portable.layers == [0]
+    assert portable.meanings == ["state of layer 1"]
     assert len(network.initial) == 1  # the run's network stays as it is
 
 

@@ -52,6 +52,9 @@ def test_the_list_marks_what_needs_an_extra(capsys: pytest.CaptureFixture[str]) 
     assert marks == {
         **dict.fromkeys(["airline", "digits", "economic", "sunspots", "ucr"], "datasets"),
         **dict.fromkeys(["air_passengers", "italy_power_demand", "japanese_vowels", "series"], "datasets"),
+        **dict.fromkeys(["lstm_fcn", "ucr_folds"], "datasets"),
+        "mlflow": "mlflow",
+        "wandb": "wandb",
         "ray": "ray",
         "slurm": "slurm",
         "optuna": "optuna",

@@ -57,7 +57,7 @@ def test_the_windows_of_a_series_are_those_of_the_training_data(options: dict[st
     owners, origins = given.given.place(slice(None))  # type: ignore[attr-defined]
     assert len(given.given) == 2 * (60 - 12 - data.horizon + 1 - (4 if "period" in options else 0))
     # to rounding: the one works in double precision here and there, the other in single
-    expected, found = data.cut(origins, owners, scored=True), given.given.batch(slice(None))
+    expected, found = data.cut(origins, owners, "test"), given.given.batch(slice(None))
     assert expected.origin is not None and found.origin is not None
     near: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5, "equal_nan": True}
     torch.testing.assert_close(found.inputs, expected.inputs, **near)

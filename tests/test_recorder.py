@@ -42,6 +42,7 @@ class FakeTrainer(Trainer):
     current_epoch: Any = 0
     callback_metrics: Any = None
     strategy: Any = None
+    callbacks: Any = ()
 
     def __init__(self) -> None:
         self.weights = torch.zeros(2)

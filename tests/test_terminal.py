@@ -21,10 +21,10 @@ from rnnlab.commands import predict as predict_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.instruments.console import console
-from rnnlab.runs import prediction
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.records import is_sweep
 from rnnlab.shell import readable_streams, short_temporary_directory
+from rnnlab.use import prediction
 from rnnlab.use.members import members
 
 

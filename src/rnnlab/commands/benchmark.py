@@ -169,7 +169,7 @@ def _compose(
         for number, run in enumerate(planned)
     ]
     for job in jobs:
-        check_same(RunDirectory(root / job.name), dict(job.config))
+        check_same(RunDirectory(root / job.name), dict(job.config), job.overrides)
     launcher = our_launcher(config.hydra.launcher, None)
     if launcher is None or launcher.leaves:
         raise InputError(f"{around[0]}: a benchmark waits for its runs, with a launcher of rnnlab's: basic, local, …")
@@ -304,8 +304,9 @@ def compose(jobs: Sequence[list[str]]) -> list[dict[str, Any]]:
         raise explain(error, hydra, overrides) from None
 
 
-def check_same(directory: RunDirectory, config: dict[str, Any]) -> None:
-    """Refuses a directory whose run was made with another config.
+def check_same(directory: RunDirectory, config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuses a directory whose run was made with another config. A key that there was not yet when it was made says
+    nothing else now, unless an override names it.
 
     Raises:
         InputError: saying what differs.
@@ -313,9 +314,10 @@ def check_same(directory: RunDirectory, config: dict[str, Any]) -> None:
     if not (directory.path / "config.yaml").exists():
         return
     before = directory.config
+    known = {*flat_keys(before), *(override.partition("=")[0].lstrip("+~") for override in overrides)}
     for key in [*flat_keys(before), *flat_keys(config)]:
         ours, theirs = _at(config, key), _at(before, key)
-        if ours != theirs and not isinstance(ours, dict) and not key.startswith(FREE):
+        if key in known and ours != theirs and not isinstance(ours, dict) and not key.startswith(FREE):
             raise InputError(
                 f"{shown_path(directory.path)} was run with {key}={theirs}, and now it is {ours}: "
                 "nothing is overwritten, choose another --dir"

@@ -168,7 +168,10 @@ def prepare(
     lightning.seed_everything(config["seed"], verbose=False)
     config["data"] = with_absolute_paths(config["data"], "data", allow, base)
     if config.get("ckpt_path"):
+        given = config["ckpt_path"]
         config["ckpt_path"] = str((Path(base or "") / Path(config["ckpt_path"]).expanduser()).absolute())
+        if not trained and not Path(config["ckpt_path"]).is_file():
+            raise InputError(f"ckpt_path={given}: there is no checkpoint {config['ckpt_path']}")
     origin = trained or (read_checkpoint(Path(config["ckpt_path"])) if config.get("ckpt_path") else {})
     data = build_one(SequenceData, numbered_as(config["data"], origin), "data", allow)
     if origin:
