@@ -81,7 +81,7 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["lr=0.1"], "did you mean 'optimizer.lr'?"),
         (["max_epoch=3"], "did you mean 'trainer.max_epochs'?"),
         (["test=False"], "rnnlab evaluate RUN"),
-        (["logger=wandb"], "TensorBoard"),
+        (["logger=wandbb"], "did you mean 'wandb'?"),
         (["checkpoint=x"], "rnnlab resume RUN"),
         # the direction follows from the score
         (["data=classification", "monitor=val/accuracy", "mode=min"], "mode=min: val/accuracy is better the higher it"),

@@ -39,7 +39,9 @@ def place(tmp_path: Path) -> Path:
         (tmp_path / "names" / f"{name}.txt").write_text("\n".join(rows) + "\n")
     reviews = [f"it was {'good' if i % 2 else 'bad'} number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(reviews) + "\n")
-    ((path, head),) = re.findall(r'^```text title="([^"]+)"\n(.*?@data\n)', TEXT, re.MULTILINE | re.DOTALL)
+    notes = [f"tune{i},{step},{60 + (step + i) % 7}" for i in range(20) for step in range(12)]
+    (tmp_path / "tunes.csv").write_text("sequence,step,note\n" + "\n".join(notes) + "\n")
+    ((path, head),) = re.findall(r'^```text title="([^"]+\.ts)"\n(.*?@data\n)', TEXT, re.MULTILINE | re.DOTALL)
     rows = [f"0.{i},0.4,0.2:1.0,0.9,1.{i}:{'walk' if i % 2 else 'run'}" for i in range(40)]
     (tmp_path / path).write_text(head + "\n".join(rows) + "\n")
     return tmp_path
@@ -69,4 +71,4 @@ def test_every_command_of_the_page_trains(place: Path, command: str) -> None:
 
 def test_the_page_has_a_command_for_each_kind() -> None:
     named = set(re.findall(r"data=(\w+)", " ".join(COMMANDS)))
-    assert named == {"csv", "text", "text_classification", "ucr", "motion"}
+    assert named == {"csv", "text", "text_classification", "ucr", "motion", "piano_roll"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -617,6 +618,18 @@ def test_flipped_bytes_are_noticed_or_change_nothing(copied: Path) -> None:
     file.write_bytes(bytes(broken))
     with pytest.raises(InputError, match="is damaged"):
         read_checkpoint(file)
+
+
+def test_each_flipped_byte_of_a_checkpoints_table_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    file, good = tmp_path / "run.ckpt", {"state_dict": {"weight": torch.ones(3), "bias": torch.zeros(1)}}
+    torch.save(good, file)
+    content = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        table = archive.start_dir
+    for place in range(table, len(content)):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with suppress(InputError):
+            assert _same(read_checkpoint(file), good), place
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -93,15 +93,22 @@ def benchmarks() -> dict[str, dict[str, Any]]:
     return {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in choices("benchmark").items()}
 
 
+def _every_run(benchmark: str) -> dict[str, str]:
+    """What every run of a benchmark chooses of each group: by its experiment, or by what it always adds."""
+    config = benchmarks()[benchmark]
+    chosen = _chosen(config["experiment"]) if config.get("experiment") else {"model": "gru", "data": "sine"}
+    added = [override.partition("=") for override in config.get("always", [])]
+    return chosen | {group: choice for group, _, choice in added if group in chosen}
+
+
 def model_of_row(benchmark: str, row: str) -> str:
     """The model that a row of a benchmark trains."""
-    config = benchmarks()[benchmark]
-    for override in config["rows"].get(row, []):
+    for override in benchmarks()[benchmark]["rows"].get(row, []):
         if override.startswith("model="):
             return str(override.removeprefix("model="))
-    return _chosen(config["experiment"])["model"]
+    return _every_run(benchmark)["model"]
 
 
 def data_of_benchmark(name: str) -> str:
     """The data that it trains on."""
-    return _chosen(benchmarks()[name]["experiment"])["data"]
+    return _every_run(name)["data"]

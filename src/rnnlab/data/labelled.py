@@ -47,8 +47,13 @@ class LabelledFeatures(SequenceData):
         if self.moments is not None:
             mean, deviation = np.asarray(self.moments, np.float64)
             return mean, deviation
-        rngs = (np.random.default_rng((self.seed, 0, index)) for index in range(self.size("train")))
+        rngs = (np.random.default_rng((self.seed, 0, index)) for index in range(self.measured))
         return moments_of(np.concatenate([self.unscaled(rng, "train", i).inputs for i, rng in enumerate(rngs)]))
+
+    @property
+    def measured(self) -> int:
+        """Training sequences that the scaling is measured on: where there is a file, all, whatever ``num_samples``."""
+        return self.size("train")
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: how channels are scaled; nothing where they are not."""

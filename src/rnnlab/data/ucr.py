@@ -189,6 +189,10 @@ class UCR(LabelledFeatures):
         there = len(self._parts[split][1])
         return there if self.num_samples is None else min(there, super().size(split))
 
+    @property
+    def measured(self) -> int:
+        return len(self._parts["train"][1])
+
     def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         file, members = self._parts[split]
         number = int(members[index])

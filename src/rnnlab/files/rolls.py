@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from rnnlab.errors import InputError
 from rnnlab.extras import need
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.source import existing, grouped, numbers
-from rnnlab.files.table import scan_csv
+from rnnlab.files.table import explain, first_line, scan_csv
 
 KEYS = 88
 LOWEST = 21
@@ -92,7 +93,11 @@ def _checked(roll: Any, place: str) -> np.ndarray:
 
 def _table(path: Path, source: str) -> Rolls:
     columns = ("sequence", "step", "note")
-    frame = scan_csv(path, source, Dialect(), columns).collect()
+    try:
+        frame = scan_csv(path, source, Dialect(), columns).collect()
+    except pl.exceptions.PolarsError as error:
+        explain(path, source, Dialect().separator_of(first_line(path, source), columns))
+        raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
     existing(frame, "sequence", source)
     steps, notes = (_whole(numbers(frame, name, source), name, source) for name in ("step", "note"))
     for rows, what, allowed in (

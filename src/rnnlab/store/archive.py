@@ -23,6 +23,8 @@ def check_archive(file: IO[bytes], sums: bool = True) -> None:
         parts = archive.infolist()
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
             raise zipfile.BadZipFile("its parts are compressed, or more than fits into it, and torch writes none such")
+        if any(part.external_attr for part in parts):  # one is a folder, and torch would take memory as it is for it
+            raise zipfile.BadZipFile("its parts have attributes, and torch writes none")
         broken = archive.testzip() if sums else None
     if broken is not None:
         raise zipfile.BadZipFile(f"the sum of {broken} does not fit")

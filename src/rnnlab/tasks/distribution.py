@@ -138,7 +138,7 @@ class Quantiles(Distribution):
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = tuple(levels)
         self.parameters = len(self.levels)
-        self._median = self.levels.index(0.5)
+        self.median = self.levels.index(0.5)
         #: the widest interval that has as much above as below
         self._low = next(
             i for i, q in enumerate(self.levels) if any(abs(1 - q - other) < 1e-9 for other in self.levels)
@@ -150,7 +150,7 @@ class Quantiles(Distribution):
         return pinball(forecast, truth, self.levels).mean(-1)
 
     def point(self, forecast: Tensor) -> Tensor:
-        return forecast.sort(-1).values[..., self._median]
+        return forecast.sort(-1).values[..., self.median]
 
     def around(self, center: Tensor, deviation: Tensor) -> Tensor:
         normal = [math.sqrt(2) * torch.erfinv(torch.tensor(2 * q - 1, dtype=torch.float64)).item() for q in self.levels]

@@ -172,10 +172,18 @@ class Forecasting(Task):
         weight, bias = self.network.readout.weight, self.network.readout.bias
         if self.spec.residual:
             gain = self._gain(self.distribution.point(forecast), truth.where(known, 0.0), known)
-            scaled = slice(None) if not isinstance(self.distribution, Gaussian) else slice(truth.shape[1])
-            weight[scaled] *= gain
-            bias[scaled] *= gain
-            forecast = forecast * gain
+            if isinstance(self.distribution, Quantiles):
+                # the share is of the point forecast: the quantiles keep their distance from it
+                middle = self.distribution.median
+                for part in (weight, bias):
+                    levels = part.view(len(self.distribution.levels), -1)
+                    levels -= (1 - gain) * levels[middle].clone()
+                forecast = forecast - (1 - gain) * forecast[..., middle, None]
+            else:
+                scaled = slice(None) if not isinstance(self.distribution, Gaussian) else slice(truth.shape[1])
+                weight[scaled] *= gain
+                bias[scaled] *= gain
+                forecast = forecast * gain
             found["gain" if self.spec.residual == "ridge" else f"gain/{self.spec.residual}"] = gain
         if moves:
             found["conformal"] = self._move_quantiles(forecast, truth, known)
