@@ -4,6 +4,9 @@ import os
 import zipfile
 from typing import IO
 
+FOLDER = 0x10
+"""Among the attributes of a part, as MS-DOS had them."""
+
 
 def check_archive(file: IO[bytes], sums: bool = True) -> None:
     """Holds an archive against its own table: a few bytes that stand for many would be unpacked.
@@ -23,8 +26,8 @@ def check_archive(file: IO[bytes], sums: bool = True) -> None:
         parts = archive.infolist()
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
             raise zipfile.BadZipFile("its parts are compressed, or more than fits into it, and torch writes none such")
-        if any(part.external_attr for part in parts):  # one is a folder, and torch would take memory as it is for it
-            raise zipfile.BadZipFile("its parts have attributes, and torch writes none")
+        if any(part.external_attr & FOLDER for part in parts):  # torch would take memory as it is for its content
+            raise zipfile.BadZipFile("one of its parts is a folder, and torch writes none")
         broken = archive.testzip() if sums else None
     if broken is not None:
         raise zipfile.BadZipFile(f"the sum of {broken} does not fit")
