@@ -111,6 +111,16 @@ def test_a_resumed_run_averages_as_one_never_stopped(averages: str, train: Train
     assert batches[0] == batches[1] == str(whole.metrics["steps"])
 
 
+class Refuses(Callback):
+    """Says in one of its first hooks that it lacks a package."""
+
+    def __init__(self, hook: str) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise ModuleNotFoundError("package 'needed'\nis not installed")
+
+        setattr(self, hook, refuse)
+
+
 def test_a_state_that_no_checkpoint_can_hold_is_left_out_with_a_line(
     train: Train, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +207,17 @@ def test_bad_input_is_one_line(override: str, line: str, tmp_path: Path, capsys:
         status = int(end.code or 0)
     said = capsys.readouterr().err.strip().splitlines()
     assert status == 2 and len(said) == 1 and line in said[0], said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+def test_a_callback_that_cannot_be_used_is_one_line(
+    hook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = ["+callbacks.x._target_=test_extensions.Refuses", f"+callbacks.x.hook={hook}"]
+    assert train_command.main([*TINY, *SMALL, *added, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said == ["rnnlab: callbacks.x refuses this run: ModuleNotFoundError: package 'needed' is not installed"]
     assert not (tmp_path / "run").exists()
 
 

@@ -152,7 +152,8 @@ class RunDirectory:
         """Takes away the directory of a run that was refused before it began; anything computed stays."""
         if is_there(self.path / EPOCHS) or is_there(self.last_checkpoint) or is_there(self.best_checkpoint):
             return
-        for name in (STATUS, CONFIG, LOG):
+        events = [entry.name for entry in self.path.glob("events.out.tfevents.*")]
+        for name in (STATUS, CONFIG, LOG, *events):
             (self.path / name).unlink(missing_ok=True)
         for name in (CLAIM, ".hydra"):
             shutil.rmtree(self.path / name, ignore_errors=True)

@@ -3,9 +3,11 @@
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lightning import Callback
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
 from rnnlab.errors import InputError, one_line
@@ -13,6 +15,7 @@ from rnnlab.instruments.tensorboard import flat
 from rnnlab.loggers.logger import OfRun, RunLogger
 from rnnlab.runs.build import build_one, check_arguments, check_node, locate
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.trainer import REFUSALS
 
 log = logging.getLogger("rnnlab")
 
@@ -23,8 +26,26 @@ def build_callbacks(config: Mapping[str, Any], allow: Iterable[str] | None = Non
     Raises:
         InputError: as :func:`rnnlab.runs.build.build`, or one is no callback.
     """
-    nodes = _named(config, "callbacks")
-    return [build_one(Callback, node, f"callbacks.{name}", allow) for name, node in nodes.items()]
+    built = []
+    for name, node in _named(config, "callbacks").items():
+        callback = build_one(Callback, node, f"callbacks.{name}", allow)
+        for hook in BEFORE_TRAINING:
+            setattr(callback, hook, partial(_one_line_where_refused, f"callbacks.{name}", getattr(callback, hook)))
+        built.append(callback)
+    return built
+
+
+BEFORE_TRAINING = ("setup", "on_fit_start", "on_train_start")
+"""The hooks in which a callback says that it can't be used: a package is missing, the run has no such thing."""
+
+
+def _one_line_where_refused(key: str, hook: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        return hook(*arguments, **options)
+    except (*REFUSALS, MisconfigurationException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{key} refuses this run: {type(error).__name__}: {one_line(error)}") from error
 
 
 def check_loggers(config: Mapping[str, Any], allow: Iterable[str] | None = None) -> None:
