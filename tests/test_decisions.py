@@ -1,6 +1,6 @@
 """What series are made into stays what it was: the choices by rule, the windows, and the numbers of the linear part.
 
-Thirteen made series, each with what data of its kind turns on, against ``decisions.json``. Where a rule is changed on
+Sixteen made series, each with what data of its kind turns on, against ``decisions.json``. Where a rule is changed on
 purpose, ``python tests/test_decisions.py`` writes the file anew, and the diff shows what the change decides otherwise.
 """
 
@@ -87,6 +87,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mean": (monthly(), {"linear": "none", "window_scaling": "mean", "length": 12, "scaling": "minmax"}),
     "residual": (monthly(), {"residual_of": "seasonal_naive", "linear": "none", "calendar": ["month", "year"]}),
     "recursive": (columns_beside(), {"strategy": "recursive", "known": ["promotion"], "horizon": 5, "length": 14}),
+    "a block of one forecast": (monthly(70), {"horizon": 6}),
+    "half of it read": (monthly(60), {"residual_of": "seasonal_naive", "linear": "none"}),
+    "fed back": (monthly(150), {"strategy": "recursive", "horizon": 5, "calendar": []}),
     "regimes": ({"time": stamps("1995-01", 180, "M"), "y": 50 + regimes(180)}, {"log": False}),
 }
 

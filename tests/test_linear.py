@@ -16,8 +16,11 @@ from rnnlab.data import linear
 from rnnlab.data.csv import CSV
 from rnnlab.data.layout import Layout
 from rnnlab.data.linear import other_features
+from rnnlab.data.series import suggested_calendar
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
+from rnnlab.files.frequency import Frequency
+from rnnlab.files.panel import Columns, Panel
 from rnnlab.network import Network
 from rnnlab.runs.peers import peer
 from rnnlab.spec import Batch
@@ -26,6 +29,9 @@ from rnnlab.use.export.base import History as Past
 from rnnlab.use.export.base import base_of
 from rnnlab.use.export.check import Steps, check
 from rnnlab.use.export.formats import convert, serve
+
+HOUR = 3_600_000_000
+"""Microseconds."""
 
 AUTO: dict[str, Any] = {"length": None, "log": None, "window_scaling": None, "linear": None, "calendar": None}
 
@@ -297,7 +303,13 @@ def test_what_a_network_adds_is_left_out_where_it_adds_nothing(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"linear": "ridge", "strategy": "recursive"}, ["data.linear=ridge", "data.strategy=direct"]),
+        (
+            {"linear": "ridge", "strategy": "recursive"},
+            [
+                "data.linear=ridge is for data.strategy=direct: a recursive forecast of data.horizon=3 feeds back "
+                "values and no differences"
+            ],
+        ),
         ({"linear": "ridge", "residual_of": "persistence"}, ["data.linear=ridge", "data.residual_of=persistence"]),
         ({"window_scaling": "last", "strategy": "recursive"}, ["data.window_scaling=last", "data.strategy=direct"]),
         ({"window_scaling": "seasonal", "time": None}, ["data.window_scaling=seasonal", "data.period"]),
@@ -308,6 +320,34 @@ def test_what_cannot_work_is_one_line(options: dict[str, Any], named: list[str],
     with pytest.raises(InputError) as error:
         csv(written(tmp_path, monthly().drop("price")), **options)
     assert all(name in str(error.value) for name in named) and "\n" not in str(error.value)
+
+
+def test_a_missing_value_says_where_and_what_there_is_instead(tmp_path: Path) -> None:
+    frame = monthly().with_columns(pl.when(pl.int_range(240) % 100 == 7).then(None).otherwise("sales").alias("sales"))
+    with pytest.raises(InputError) as error:
+        csv(written(tmp_path, frame))
+    assert str(error.value) == (
+        "row 8, column 'sales': there is no value (3 are missing): data.missing=forward carries the last known one "
+        "on, data.missing=mask also tells the network so"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "days", "cycles"),
+    [
+        ("month", 1, 729, ()), ("month", 1, 730, ("month",)), ("month", 6, 800, ("month",)), ("month", 12, 9000, ()),
+        ("duration", HOUR, 1, ()), ("duration", HOUR, 2, ("hour",)), ("duration", HOUR, 14, ("hour", "weekday")),
+        ("duration", 24 * HOUR, 13, ()), ("duration", 24 * HOUR, 14, ("weekday",)),
+        ("duration", 24 * HOUR, 730, ("weekday", "year")), ("business day", 1, 730, ("weekday", "year")),
+        ("duration", 7 * 24 * HOUR, 729, ()), ("duration", 7 * 24 * HOUR, 730, ("year",)),
+    ],
+)  # fmt: skip
+def test_the_calendar_has_the_cycles_of_which_there_are_two(
+    unit: Any, size: int, days: int, cycles: tuple[str, ...]
+) -> None:
+    times = np.datetime64("2001-01-01", "us") + np.array([0, days]).astype("m8[D]")
+    panel = Panel(np.zeros((2, 1)), times, np.array([0, 2]), ("",), Columns(("y",)), Frequency(unit, size))
+    assert suggested_calendar(panel, [(0, 2)]) == cycles
 
 
 def test_candidates_have_a_season_among_their_lags() -> None:
@@ -448,3 +488,44 @@ def test_a_peer_is_scored_on_the_windows_of_the_test(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho 'no darts here' >&2; exit 1\n")
     with pytest.raises(InputError, match="darts_rnn has failed: no darts here"):
         peer("darts_rnn", str(program))(data, 0)
+
+
+def training(values: np.ndarray) -> linear.Training:
+    """A series of ``(rows,)`` values that is all training part."""
+    moments = np.zeros((1, 1)), np.ones((1, 1))
+    return linear.Training(
+        values[:, None], None, np.arange(len(values)), [(0, len(values))], Columns(("y",)), lambda log: moments
+    )
+
+
+def test_a_series_without_deviation_has_no_level_to_keep() -> None:
+    for values, kept in ((np.ones(30), False), (np.tile([0.0, 1.0], 15), True), (np.arange(30.0), False)):
+        part = training(values)
+        assert linear.keeps_level(part, part.scaled(False)) is kept
+
+
+@pytest.mark.parametrize("rows", [46, 47, 60, 61, 84, 85])
+def test_lags_that_leave_no_half_of_the_series_to_fit_are_not_tried(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: set[int] = set()
+
+    def score(part: linear.Training, scaled: np.ndarray, candidate: linear.Candidate, horizon: int) -> list[Any]:
+        tried.add(candidate.order)
+        return [(1.0, 0.5)]
+
+    monkeypatch.setattr(linear, "_scores", score)
+    linear.choose(training(np.arange(rows, dtype=float)), 5, [12], [False], ())
+    assert tried == {order for order in (1, 3, 5, 9, 13, 18, 25, 37) if 2 * (order + 5) < rows}
+
+
+def test_twelve_windows_are_the_fewest_that_are_fitted() -> None:
+    candidate = linear.Candidate(False, 3, False, (), False)
+    for rows, fitted in ((linear.FEWEST + 2 + 2, True), (linear.FEWEST + 2 + 1, False)):
+        part = training(np.random.default_rng(0).normal(size=rows))
+        assert (linear.fit(part, part.scaled(False), candidate, 2, 1.0) is not None) is fitted
+
+
+def test_a_linear_part_is_in_double_precision_whatever_its_numbers_are_written_as() -> None:
+    values = {"constant": [[0]], "weights": [[[1]]], "others": [], "shape": [1, 0, 1], "calendar": [],
+              "covariates": False, "chosen": ""}  # fmt: skip
+    part = linear.Linear.from_plain(values)
+    assert {array.dtype for array in (part.constant, part.weights, part.others)} == {np.dtype(np.float64)}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, compose
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
@@ -107,6 +107,15 @@ def test_who_was_stopped_early_needs_more_patience(begin: Train, capfd: pytest.C
     whole = begin("whole", "optimizer.lr=0.5", "trainer.max_epochs=12", "early_stopping.patience=30")
     assert len(run.epochs) == 12
     assert_same(run, whole)
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_is_told_to_train_longer(
+    begin: Train, tmp_path: Path
+) -> None:
+    run = RunDirectory.claim(tmp_path / "run", compose(*SMALL, "trainer.max_epochs=1"))
+    assert resume(run, "trainer.max_epochs=2") == 0
+    assert len(run.epochs) == 2
+    assert_same(run, begin("whole", "trainer.max_epochs=2"))
 
 
 def test_a_longer_run_that_is_stopped_keeps_what_it_had_and_goes_on(

@@ -492,3 +492,28 @@ def test_a_refused_run_leaves_nothing_and_a_begun_one_everything(tmp_path: Path)
 def test_the_module_seeds_no_numbers_twice() -> None:
     seeds = {recorder_module._epoch_seed(seed, epoch) for seed in range(300) for epoch in range(100)}
     assert len(seeds) == 30_000
+
+
+def test_weights_that_are_not_trained_are_a_checkpoint_with_what_the_data_learned() -> None:
+    class Data:
+        spec = reader = SimpleNamespace(plain=lambda: {"of": "data"})
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"shift": 2.0}
+
+    task = LightningModule()
+    task.weights = nn.Parameter(torch.ones(2))
+    found = Recorder.untrained(task, Data())
+    assert found["Data"] == {"shift": 2.0} and found["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}}
+    assert (found["epoch"], found["global_step"], found["state_dict"]["weights"].tolist()) == (0, 0, [1.0, 1.0])
+
+
+def test_of_a_run_that_was_refused_nothing_stays(tmp_path: Path) -> None:
+    run = RunDirectory.claim(tmp_path / "run", {"seed": 0})
+    (run.path / "events.out.tfevents.1.host").touch()
+    run.remove_if_untrained()
+    assert not run.path.exists()
+    run = RunDirectory.claim(tmp_path / "run", {"seed": 0})
+    (run.path / "notes.txt").touch()
+    run.remove_if_untrained()
+    assert [path.name for path in run.path.iterdir()] == ["notes.txt"], "another's file stays"

@@ -196,3 +196,10 @@ def test_directories_are_walked_with_their_files(tmp_path: Path) -> None:
         near = {name: names for name, names in expected.items() if depths[name] <= depth}
         assert dict(_walk(str(tmp_path), depth)) == near
     assert dict(_walk(str(tmp_path / "none"))) == {}
+
+
+def test_runs_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["2_a_b", "9_model=gru_seed=1", "10_model=gru_seed=0", "10_model=gru_seed=1", "b_1", "b_2"]
+    for name in reversed(names):
+        run(tmp_path / name, CONFIG)
+    assert [record.path.name for record in find_runs([tmp_path]).records] == names

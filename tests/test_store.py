@@ -351,6 +351,22 @@ def test_a_folder_is_not_left_for_files_that_cannot_be_written(tmp_path: Path, m
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
+def test_a_folder_is_made_or_there_and_nothing_else_is_one(tmp_path: Path) -> None:
+    assert [files.folder(tmp_path, "a") for _ in range(2)] == [tmp_path / "a"] * 2 and (tmp_path / "a").is_dir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for name, what in (("file", "a file"), ("link", "a link")):
+        with pytest.raises(InputError, match=f"{name} is {what}, and must be a directory"):
+            files.folder(tmp_path, name)
+
+
+def test_who_holds_a_lock_that_cannot_be_read_is_another_process(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("process 5 on host\n")
+    (tmp_path / "link").symlink_to(tmp_path / "lock")
+    names = ("lock", "link", "nothing")
+    assert [lock._holder(tmp_path / name) for name in names] == ["process 5 on host", *["another process"] * 2]
+
+
 def test_numbers_that_are_none_are_null(tmp_path: Path) -> None:
     directory = RunDirectory.claim(tmp_path / "run", {})
     directory.write_metrics({"test/loss": float("nan"), "test/r2": float("-inf"), "epochs": 3})
