@@ -95,6 +95,8 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["hydra/launcher=local"], "add -m"),
         (["hydra.launcher.n_jobs=2"], "add -m"),
         (["hydra/sweeper=random"], "add -m"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: this place (a run's is hydra.run.dir) is of a sweep"),
+        ([f"data.past=[{','.join('c' * 6000)}]"], "6,000 values, and an override has 5,000 at most"),
         (["-m", "hydra.sweeper=null"], "choose one (hydra/sweeper=random)"),
         (["-m", "hydra.launcher=null"], "choose one (hydra/launcher=local)"),
     ],

@@ -108,6 +108,27 @@ def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
     assert np.array_equal(again[0, :, :, 0], found)
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_more_features_than_origins_give_the_solution_of_the_same_equations(unknown: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 30)), rng.normal(size=(9, 2))
+    x[:, 3] = 5.0  # which never changes
+    known = np.ones(y.shape, bool)
+    known[2, 1] = not unknown
+    normal = linear._Normal(x, y, known)
+    weights, constant = normal.solve(0.5)
+    deviation = np.where(x.std(0) > 0, x.std(0), np.inf)
+    z = (x - x.mean(0)) / deviation
+    filled = np.where(known, y, 0.0)
+    for _ in range(linear.IMPUTATIONS if unknown else 1):
+        mean = filled.mean(0)
+        solution = np.linalg.solve(z.T @ z + 0.5 * np.eye(30), z.T @ (filled - mean))
+        filled = np.where(known, y, z @ solution + mean)
+    np.testing.assert_allclose(weights, solution / deviation[:, None], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(constant, mean - x.mean(0) @ weights, rtol=0, atol=1e-12)
+    assert normal.vectors.shape == (9, 9), "the cube of the smaller number"
+
+
 def test_the_test_is_forecast_by_what_training_and_validation_tell(tmp_path: Path) -> None:
     frame = monthly()
     data = csv(written(tmp_path, frame))
@@ -313,6 +334,7 @@ def test_what_a_network_adds_is_left_out_where_it_adds_nothing(tmp_path: Path) -
         ({"linear": "ridge", "residual_of": "persistence"}, ["data.linear=ridge", "data.residual_of=persistence"]),
         ({"window_scaling": "last", "strategy": "recursive"}, ["data.window_scaling=last", "data.strategy=direct"]),
         ({"window_scaling": "seasonal", "time": None}, ["data.window_scaling=seasonal", "data.period"]),
+        ({"past": [f"c{k}" for k in range(10_000)]}, ["data.past", "10,001 columns", "10,000 are the most"]),
     ],
     ids=str,
 )

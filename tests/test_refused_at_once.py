@@ -113,6 +113,9 @@ def test_a_place_that_takes_nothing_is_named(
         ("inspect", ("--input", "none.csv"), "--input none.csv: there is no such file"),
         ("generate", ("--temperature", "-1"), "--temperature -1.0 must be at least 0"),
         ("generate", ("--samples", "0"), "--samples 0 must be at least 1"),
+        ("predict", ("--input", ".", "--device", "gpu"), "--device gpu: no such device; did you mean 'cuda'?"),
+        ("inspect", ("--device", "cpuu"), "--device cpuu: no such device; did you mean 'cpu'?"),
+        ("generate", ("--device", "cuda:"), "--device cuda:: no such device; did you mean 'cuda'?"),
     ],
 )
 def test_options_are_looked_at_first(
@@ -120,3 +123,25 @@ def test_options_are_looked_at_first(
 ) -> None:
     assert use(verb, *arguments) == 2
     assert message in capfd.readouterr().err
+
+
+def test_another_task_writes_no_text(run: RunDirectory, capfd: pytest.CaptureFixture[str]) -> None:
+    run.write_config(run.config | {"task": {"_target_": "rnnlab.tasks.language_modeling.LanguageModeling"}})
+    with pytest.raises(LoadedError):
+        use("generate")
+    run.write_config(run.config | {"task": {"_target_": "rnnlab.tasks.forecasting.Forecasting"}})
+    assert use("generate") == 2
+    assert "r is no language model (its task is forecasting): " in capfd.readouterr().err
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_its_table(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (run.path / "report.html").mkdir()
+    assert use("report") == 2
+    said = capfd.readouterr()
+    assert "r/report.html is a directory: choose another place with --output DIR" in said.err and not said.out
+    monkeypatch.setattr(os, "access", lambda place, mode: not mode & os.W_OK)  # who tests may be root
+    assert use("report") == 2
+    said = capfd.readouterr()
+    assert "r cannot be written: " in said.err and not said.out

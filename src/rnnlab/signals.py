@@ -15,8 +15,11 @@ import threading
 from types import FrameType
 from typing import Any
 
-SECONDS = 20.0
-"""After which a process that has not listened to a signal is ended."""
+SECONDS = 2.0
+"""After which a process that has worked on and not listened to a signal is ended. On a busy machine, and where it waits
+for a disk, it has more time: until it has worked so long, ten times as long at most."""
+IN_A_STEP = 20.0
+"""The same while a network trains: a step may take long, and the checkpoint after it is worth waiting for."""
 SAME_SECONDS = 2.0
 
 
@@ -31,8 +34,21 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
-# a byte, then the time to be heard of; the end of this process is no byte
-_SCRIPT = '[ "$(head -c 1 | wc -c)" -eq 1 ] && sleep "$1" && kill -9 "$2"'
+# A byte, then the time to be heard of; the end of this process is no byte. Where /proc does not tell how long a process
+# has worked (utime and stime, in hundredths of a second) it counts as idle.
+_SCRIPT = r"""
+worked() {
+  fields=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) || fields=
+  set -- $fields
+  echo $(( ${12:-0} + ${13:-0} ))
+}
+[ "$(head -c 1 | wc -c)" -eq 1 ] || exit
+most=$(( $(worked "$3") + $2 )) rounds=0
+while sleep "$1" && kill -0 "$3"; do
+  rounds=$(( rounds + 1 ))
+  if [ "$rounds" -ge 10 ] || [ "$(worked "$3")" -ge "$most" ]; then kill -9 "$3"; exit; fi
+done
+"""
 
 
 def guard(seconds: float = SECONDS) -> None:
@@ -63,6 +79,15 @@ def heard() -> None:
         _watchdog.hears = False
 
 
+def set_patience(seconds: float) -> None:
+    """From now on a signal is to be listened to within another time, where :func:`guard` was called."""
+    if _watchdog.pipe is None or seconds == _watchdog.seconds:
+        return
+    if threading.current_thread() is threading.main_thread():
+        _watchdog.seconds = seconds
+        heard()
+
+
 def _begin_anew(process: "subprocess.Popen[bytes]", pipe: tuple[int, int]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -83,10 +108,10 @@ def is_another(number: int, seconds: float) -> bool:
 
 def _listen() -> None:
     assert _watchdog.pipe is not None
-    _watchdog.process = None
+    _watchdog.process, seconds = None, _watchdog.seconds
     with contextlib.suppress(OSError):  # no shell here, or no memory: as it would be without
         _watchdog.process = subprocess.Popen(
-            ["sh", "-c", _SCRIPT, "sh", str(_watchdog.seconds), str(os.getpid())],
+            ["sh", "-c", _SCRIPT, "sh", str(seconds), str(int(90 * seconds)), str(os.getpid())],
             stdin=_watchdog.pipe[0],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

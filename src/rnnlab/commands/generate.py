@@ -2,10 +2,14 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 
 from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser
+from rnnlab.errors import InputError
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.shell import pasted, shown_path
 from rnnlab.use.members import members
-from rnnlab.use.options import Sampling
+from rnnlab.use.options import Sampling, check_device
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +43,9 @@ def generate(given: Namespace) -> int:
         InputError: it is no run of a language model, or an option makes no sense.
     """
     sampling = Sampling(given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples)
+    check_device(given.device)
     runs = members(given.runs, quiet=True)
+    _refuse_other_tasks(runs)
     load_execution()
     from rnnlab.runs.ensemble import Member
     from rnnlab.use.trained import open_runs
@@ -59,3 +65,20 @@ def generate(given: Namespace) -> int:
     for number, text in enumerate(texts[1:], 2):
         print(f"\n── {number} ──\n{text}")
     return 0
+
+
+def _refuse_other_tasks(runs: Sequence[RunDirectory]) -> None:
+    """Refuses a run of one of rnnlab's tasks that writes no text, before torch is imported; a task of one's own shows
+    what it is when it is built.
+
+    Raises:
+        InputError: naming the run.
+    """
+    for run in runs:
+        task = run.config.get("task") or {}
+        module, _, name = str(task.get("_target_")).rpartition(".")
+        if module.startswith("rnnlab.tasks.") and name != "LanguageModeling":
+            kind = module.rpartition(".")[2]
+            raise InputError(
+                f"{shown_path(run.path)} is no language model (its task is {kind}): {pasted('predict', run.path)}"
+            )

@@ -25,7 +25,7 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted, shown_path
 from rnnlab.use.members import trained
-from rnnlab.use.options import check_folder
+from rnnlab.use.options import check_device, check_folder
 
 MOST = 7
 """Architectures side by side: as many as there are colours."""
@@ -101,6 +101,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     if not places:
         raise InputError(f"inspect: name a run directory ({pasted('inspect', '--help')})")
     check_together(overrides, options)
+    check_device(options.device)
     single = len(places) == 1 and not is_sweep(places[0])
     if len(places) > 1 and options.output is None:
         raise InputError("inspect: several runs have no directory of their own: say where it goes by --output DIR")

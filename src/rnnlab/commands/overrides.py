@@ -19,6 +19,8 @@ ONE_CHOICE = ("model", "data", "task", "optimizer", "scheduler", "trainer", "swe
 SET_BY_HYDRA = ("hydra.job.num", "hydra.job.id", "hydra.job.override_dirname", "hydra.runtime", "hydra.overrides")
 STRUCTURED = re.compile(r"""^\s*["'\[{(]|\$\{|^\s*(interval|range|choice|glob|tag|sort|shuffle|int|float|str|bool)\(""")
 """A value that is meant to be more than plain text: a list, a mapping, quoted, an interpolation, a function."""
+MOST_VALUES = 5_000
+"""In one override: the time that Hydra's grammar takes grows with the square of their number."""
 KEY = re.compile(r"^([+~]{0,2}[\w/.@-]+)=(.*)$", re.DOTALL)
 
 
@@ -43,6 +45,11 @@ def read(hydra: Hydra, overrides: Sequence[str]) -> list[str]:
 
 def _parsed(parser: OverridesParser, given: str) -> tuple[str, Override]:
     match = KEY.match(given)
+    if (count := given.count(",") + 1) > MOST_VALUES and (match is None or STRUCTURED.search(match[2])):
+        raise InputError(
+            f"{given[:40]}…: {count:,} values, and an override has {MOST_VALUES:,} at most: name them in a config of "
+            "yours (--config-dir)"
+        )
     # what consists of blanks alone, such as a tabulator, would be read as nothing
     if match is None or not match[2] or match[2].strip():
         try:

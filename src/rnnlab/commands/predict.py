@@ -28,7 +28,7 @@ from rnnlab.files.source import find
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
 from rnnlab.use.members import members
-from rnnlab.use.options import check_output, check_positive
+from rnnlab.use.options import check_device, check_output, check_positive
 
 if TYPE_CHECKING:
     from rnnlab.use.predictor import TrainedRun
@@ -76,6 +76,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         find(given.input)
     check_positive("horizon", given.horizon)
     check_positive("batch-size", given.batch_size)
+    check_device(given.device)
     if given.output != "-":
         check_output(Path(given.output), given.force)
     runs = members(places, quiet=True)

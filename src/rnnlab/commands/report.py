@@ -19,7 +19,7 @@ from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
 from rnnlab.shell import pasted, shown_path
-from rnnlab.store.files import replace
+from rnnlab.store.files import refuse_unwritable, replace
 
 SHOWN, SHOWN_OF_A_SEARCH = 20, 10
 """Groups of a board that a terminal shows; the files have all."""
@@ -68,9 +68,16 @@ def print_leaderboard(
         1 if a run failed, else 0.
 
     Raises:
-        InputError: there is no run that can be read, or the files cannot be written; what was found is printed before.
+        InputError: there is no run that can be read, or the files cannot be written. Where that shows only when they
+            are, such as on a full disk, what was found is printed before.
     """
     found = find_runs(places)
+    home = Path(output or places[0]).absolute()
+    table, page = home / "leaderboard.csv", home / "report.html"
+    for path in (table, page):
+        refuse_unwritable(path, shown_path(home), advice)
+        if path.is_dir():
+            raise InputError(f"{shown_path(path)} is a directory: {advice}")
     out = console()
     homes = {parent for record in found.records for parent in record.path.parents}
     for path, told in found.sweeps:
@@ -101,8 +108,6 @@ def print_leaderboard(
     pruned = f" (after {_epochs(ends)}: not ranked)" if ends else ""
     out.print(", ".join(f"{n} {state}{pruned if state == 'pruned' else ''}" for state, n in states.items()))
 
-    home = Path(output or places[0]).absolute()
-    table, page = home / "leaderboard.csv", home / "report.html"
     title = ", ".join(Path(place).absolute().name or str(place) for place in places)
     try:
         home.mkdir(parents=True, exist_ok=True)

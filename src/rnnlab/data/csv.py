@@ -90,7 +90,13 @@ class CSV(SeriesData):
             return replace(MADE_UP, past=()) if self.strategy == "recursive" and self.horizon > 1 else MADE_UP
         target = [self.target] if isinstance(self.target, str) else self.target or ()
         time, clock = (self.time, None) if isinstance(self.time, str | None) else self.time
-        return Columns(target, self.past, self.known, time, self.series, clock)
+        columns = Columns(target, self.past, self.known, time, self.series, clock)
+        if len(columns.numbers) > MOST_COLUMNS:
+            raise InputError(
+                f"data.target, data.past and data.known name {len(columns.numbers):,} columns, and {MOST_COLUMNS:,} are "
+                "the most: name fewer, or give series of the same kind a row each (data.series)"
+            )
+        return columns
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -116,6 +122,8 @@ class CSV(SeriesData):
         return panel
 
 
+MOST_COLUMNS = 10_000
+"""For each target a linear part is fitted, some milliseconds each."""
 MADE_UP = Columns(["sales"], ["temperature"], ["promotion"], "date", "shop")
 
 

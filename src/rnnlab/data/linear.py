@@ -294,14 +294,19 @@ def _truth(
 
 
 class _Normal:
-    """The normal equations of some origins, solved for any shrinkage."""
+    """The normal equations of some origins, solved for any shrinkage.
+
+    Where there are more features than origins they are solved in the space of the origins, with the same weights
+    (Saunders, Gammerman and Vovk 1998, section 2): a step of the eigenvalues is the cube of the smaller of the two.
+    """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
         self.x, self.y, self.known = x, np.where(known, y, 0.0), known
         self.center, self.deviation = x.mean(0), x.std(0)
         self.deviation[self.deviation < 1e-9] = np.inf  # what never changes says nothing
         self.z = (x - self.center) / self.deviation
-        values, self.vectors = np.linalg.eigh(self.z.T @ self.z)
+        self.dual = self.z.shape[0] < self.z.shape[1]
+        values, self.vectors = np.linalg.eigh(self.z @ self.z.T if self.dual else self.z.T @ self.z)
         self.values = np.maximum(values, 0.0)
 
     def solve(self, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -309,8 +314,9 @@ class _Normal:
         y = self.y
         for _ in range(1 if self.known.all() else IMPUTATIONS):
             mean = y.mean(0)
-            projected = self.vectors.T @ (self.z.T @ (y - mean))
-            weights = self.vectors @ (projected / (self.values + alpha)[:, None])
+            told = y - mean if self.dual else self.z.T @ (y - mean)
+            solved = self.vectors @ ((self.vectors.T @ told) / (self.values + alpha)[:, None])
+            weights = self.z.T @ solved if self.dual else solved
             # with their own forecasts in their place, unknown targets move the weights no more
             y = np.where(self.known, self.y, self.z @ weights + mean)
         weights = weights / self.deviation[:, None]

@@ -528,7 +528,17 @@ class SeriesData(SequenceData):
             return shift, scale
         return self._moments_of(bool(self.log))
 
+    @cached_property
+    def _found_moments(self) -> dict[bool, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
     def _moments_of(self, log: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The same, of the logarithms of the targets or not: asked for by every candidate of the linear part."""
+        if log not in self._found_moments:
+            self._found_moments[log] = self._find_moments(log)
+        return self._found_moments[log]
+
+    def _find_moments(self, log: bool) -> tuple[np.ndarray, np.ndarray]:
         parts, columns = self.training_parts(), self.panel.values.shape[1]
         if self.scaling == "none":
             return np.zeros((len(parts), columns)), np.ones((len(parts), columns))

@@ -17,7 +17,7 @@ from torch import Tensor
 from rnnlab.errors import Interrupted, RunFailed
 from rnnlab.runs.checkpoint import snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.signals import heard, is_another
+from rnnlab.signals import IN_A_STEP, SECONDS, heard, is_another, set_patience
 
 
 class StopSignals:
@@ -27,9 +27,19 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.trains = False
+        self._trains = False
         self._received_at = 0.0
         self._before: dict[int, Any] = {}
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains, and a signal waits for the end of the step."""
+        return self._trains
+
+    @trains.setter
+    def trains(self, trains: bool) -> None:
+        self._trains = trains
+        set_patience(IN_A_STEP if trains else SECONDS)
 
     def install(self) -> None:
         """Takes the signals over; Lightning does the same at the start of a fit, so it is called again then."""

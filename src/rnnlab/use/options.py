@@ -1,5 +1,6 @@
 """Options of the verbs that use a trained run, as far as they can be refused before torch is imported."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def check_folder(folder: Path, force: bool) -> None:
     if not folder.parent.is_dir():
         raise InputError(f"--output {folder}: there is no directory {folder.parent}")
     refuse_unwritable(folder, str(folder), "choose another place with --output DIR")
+
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
+
+
+def check_device(name: str) -> None:
+    """Refuses what is no device's name; whether a device is there torch alone can tell.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if not DEVICE.fullmatch(name):
+        hint = "; did you mean 'cuda'?" if name.startswith("gpu") else nearest(name, ("auto", "cpu", "cuda", "mps"))
+        raise InputError(f"--device {name}: no such device{hint} (cpu, cuda, cuda:1 …, mps, or auto)")
 
 
 def check_positive(name: str, value: int | None) -> None:
