@@ -6,6 +6,8 @@ from typing import Any
 from rnnlab.data.layout import Layout
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.data.series_reader import SeriesReader
+from rnnlab.data.table_columns import TableColumns
+from rnnlab.data.table_reader import TableReader
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
@@ -17,7 +19,10 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
     Raises:
         TypeError: or KeyError, where it never gave that.
     """
-    kinds = {kind.__name__: kind for kind in (FeatureReader, TokenReader, TextReader, CorpusReader, SeriesReader)}
+    kinds = {
+        kind.__name__: kind
+        for kind in (FeatureReader, TableReader, TokenReader, TextReader, CorpusReader, SeriesReader)
+    }
     arguments = dict(values)
     if "tick" in arguments:
         arguments = _of_before(arguments)
@@ -25,6 +30,8 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
         arguments = _without_layout(arguments)
     if "layout" in arguments:
         arguments["layout"] = Layout(**arguments["layout"])
+    if arguments["reader"] == TableReader.__name__:
+        arguments["columns"] = TableColumns(**arguments["columns"])
     return kinds[arguments.pop("reader")](**arguments)
 
 

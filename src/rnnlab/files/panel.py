@@ -28,6 +28,7 @@ class Columns:
         time: of each row; ``None`` where rows are steps.
         series: names the series that a row belongs to; ``None`` where there is one.
         clock: the time of the day, where it stands in a column beside that of the date.
+        words: whose cells are read as text.
     """
 
     target: Sequence[str]
@@ -36,6 +37,7 @@ class Columns:
     time: str | None = None
     series: str | None = None
     clock: str | None = None
+    words: Sequence[str] = ()
 
     @property
     def numbers(self) -> list[str]:
@@ -44,7 +46,7 @@ class Columns:
 
     @property
     def all(self) -> list[str]:
-        return [*self.numbers, *filter(None, (self.time, self.clock, self.series))]
+        return [*self.numbers, *self.words, *filter(None, (self.time, self.clock, self.series))]
 
 
 @dataclass(eq=False)
@@ -58,6 +60,8 @@ class Table:
         names: of the series, in the order in which they first occur.
         rows: ``(rows,)`` number of each row in the file, from 1, where some were left out.
         empty: lines that were left out since they are empty.
+        words: of each column that is read as text ``(rows,)`` numbers of its cells in ``levels``, -1 for an empty one.
+        levels: the different texts of each such column, in the order in which they first occur.
     """
 
     values: np.ndarray
@@ -66,6 +70,8 @@ class Table:
     names: tuple[str, ...] = ("",)
     rows: np.ndarray | None = None
     empty: int = 0
+    words: dict[str, np.ndarray] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def row(self, number: int) -> int:
         """The row's number in the file, from 1 for the first below the header."""

@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,39 @@ def read(path: Path, columns: Columns, dialect: Dialect | None = None) -> Table:
             UTF-8 or has too many cells, or the columns do not fit into memory.
     """
     source, dialect = f"data.path={path}", dialect or Dialect()
+    with _opened(path, dialect, columns.all) as lazy:
+        is_parquet = path.suffix.lower() in PARQUET
+        check_columns(lazy.collect_schema().names(), columns, source, None if is_parquet else dialect)
+        _check_memory(path, columns, lazy if is_parquet else None)
+        return tabulate(lazy, columns, source, dialect)
+
+
+def first_rows(
+    path: Path, dialect: Dialect | None = None, wanted: Sequence[str] = (), rows: int = 10_000
+) -> pl.DataFrame:
+    """The first rows of a file with all their columns; cells of a CSV are text.
+
+    Args:
+        path: as in :func:`read`.
+        dialect: in which it is written.
+        wanted: columns by which its separator may be known.
+        rows: at most.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    with _opened(path, dialect or Dialect(), wanted) as lazy:
+        return lazy.head(rows).collect()
+
+
+@contextmanager
+def _opened(path: Path, dialect: Dialect, wanted: Sequence[str]) -> Iterator[pl.LazyFrame]:
+    """A file as a lazy table; what goes wrong while it is read is said in one line.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    source = f"data.path={path}"
     if not path.is_file():
         what = "this is no file" if path.exists() else f"there is no such file{_beside(path)}"
         raise InputError(f"{source}: {what}")
@@ -42,13 +76,10 @@ def read(path: Path, columns: Columns, dialect: Dialect | None = None) -> Table:
         if not path.stat().st_size:
             raise InputError(f"{source}: this file is empty")
         is_parquet = path.suffix.lower() in PARQUET
-        lazy = pl.scan_parquet(path) if is_parquet else scan_csv(path, source, dialect, columns.all)
-        check_columns(lazy.collect_schema().names(), columns, source, None if is_parquet else dialect)
-        _check_memory(path, columns, lazy if is_parquet else None)
-        return tabulate(lazy, columns, source, dialect)
+        yield pl.scan_parquet(path) if is_parquet else scan_csv(path, source, dialect, wanted)
     except pl.exceptions.PolarsError as error:
         if path.suffix.lower() not in PARQUET:
-            explain(path, source, dialect.separator_of(first_line(path, source), columns.all))
+            explain(path, source, dialect.separator_of(first_line(path, source), wanted))
         raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from None
@@ -112,10 +143,12 @@ def tabulate(
         if not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
             raise InputError(f"{source}: column '{name}' holds {dtype}, and numbers are needed")
         chosen.append(dialect.numbers(pl.col(name), dtype).alias(name))
-    if columns.series is not None:
+    for name in (*filter(None, (columns.series,)), *columns.words):
+        if schema[name].is_nested() or schema[name] == pl.Binary:
+            raise InputError(f"{source}: column '{name}' holds {schema[name]}, and words or numbers are needed")
         # the empty name is none
-        names = pl.col(columns.series).cast(pl.String).str.strip_chars()
-        chosen.append(pl.when(names != "").then(names).cast(pl.Categorical).alias(columns.series))
+        names = pl.col(name).cast(pl.String).str.strip_chars()
+        chosen.append(pl.when(names != "").then(names).cast(pl.Categorical).alias(name))
     written = _Times(lazy, schema, columns, source, dialect, dated) if columns.time is not None else None
     if written is not None:
         chosen.append(written.expression.alias(written.name))
@@ -134,6 +167,8 @@ def tabulate(
         table.times = written.read(frame[written.name], table)
     if columns.series is not None:
         table.codes, table.names = _codes(frame[columns.series], columns.series, table, source)
+    for name in columns.words:
+        table.words[name], table.levels[name] = _levels(frame[name])
     for number, name in enumerate(columns.numbers):
         table.values[:, number] = frame[name].to_numpy()  # not a number where there is none
     return table
@@ -184,7 +219,14 @@ def _check_memory(path: Path, columns: Columns, parquet: pl.LazyFrame | None) ->
             sample = file.read(SAMPLE)
         rows = path.stat().st_size / (len(sample) / max(1, sample.count(b"\n")))
     needed = (
-        GROWTH * rows * (8 * len(columns.numbers) + 8 * (columns.time is not None) + 4 * (columns.series is not None))
+        GROWTH
+        * rows
+        * (
+            8 * len(columns.numbers)
+            + 8 * (columns.time is not None)
+            + 4 * (columns.series is not None)
+            + 8 * len(columns.words)
+        )
     )
     if needed > machine_memory():
         raise InputError(
@@ -273,11 +315,18 @@ def _codes(column: pl.Series, name: str, table: Table, source: str) -> tuple[np.
     if column.null_count():
         row = int(column.is_null().arg_true()[0])
         raise InputError(f"{source}, row {table.row(row)}, column '{name}': there is no name")
-    first = column.unique(maintain_order=True)
+    return _levels(column)
+
+
+def _levels(column: pl.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """``(rows,)`` numbers of different texts in the order in which they occur, -1 for an empty one; and the texts."""
+    first = column.drop_nulls().unique(maintain_order=True)
+    if not len(first):
+        return np.full(len(column), -1), ()
     physical = column.to_physical()
-    order = np.zeros(int(physical.max()) + 1, np.int64)  # type: ignore[arg-type]
+    order = np.full(int(physical.max()) + 2, -1)  # type: ignore[arg-type]
     order[first.to_physical().to_numpy()] = np.arange(len(first))
-    return order[physical.to_numpy()], tuple(first.cast(pl.String))
+    return order[physical.cast(pl.Int64).fill_null(len(order) - 1).to_numpy()], tuple(first.cast(pl.String))
 
 
 # ---- lines ------------------------------------------------------------------------------------------

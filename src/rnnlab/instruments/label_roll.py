@@ -35,7 +35,9 @@ class LabelRoll(Instrument[Roll]):
     needs_truth = True
 
     def missing(self, subject: Subject) -> str | None:
-        return None if isinstance(subject.task, MultiLabel) else "there are no several labels a step"
+        task = subject.task
+        there = isinstance(task, MultiLabel) and task.spec.target.per_step
+        return None if there else "there are no several labels a step"
 
     def measure(self, subject: Subject) -> Roll:
         batch, output = next(iter(subject.predicted(subject.split)))

@@ -277,7 +277,7 @@ def build_network(config: Mapping[str, Any], spec: DataSpec, allow: Iterable[str
     if isinstance(objective, type) and issubclass(objective, Task):
         options = {name: value for name, value in config["task"].items() if name != "_target_"}
         check_arguments(objective, options, "task", dict.fromkeys(GIVEN_TO_TASK))
-        if spec.target.kind == objective.target_kind:  # else the task itself says why they don't fit
+        if objective.fits(spec.target):  # else the task itself says why they don't fit
             target = objective.output(spec, **options)
     with one_thread():
         shape = replace(spec.input, length=spec.length)

@@ -113,6 +113,8 @@ class Task(LightningModule, ABC):
 
     target_kind: ClassVar[str]
     """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
+    other_kinds: ClassVar[tuple[str, ...]] = ()
+    """Further kinds that it is for."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
     higher_is_better: ClassVar[tuple[str, ...]] = ()
@@ -136,7 +138,7 @@ class Task(LightningModule, ABC):
         monitor: str = "val/loss",
     ) -> None:
         super().__init__()
-        if spec.target.kind != self.target_kind:
+        if not self.fits(spec.target):
             raise InputError(
                 f"task {type(self).__name__} is for targets of kind '{self.target_kind}', "
                 f"and this data's targets are of kind '{spec.target.kind}': leave task= to the data"
@@ -169,6 +171,11 @@ class Task(LightningModule, ABC):
             )
 
     # ---- what an objective says -------------------------------------------------------------
+
+    @classmethod
+    def fits(cls, target: TargetSpec) -> bool:
+        """Whether it is for targets of this kind."""
+        return target.kind in (cls.target_kind, *cls.other_kinds)
 
     @classmethod
     def output(cls, spec: DataSpec, **options: Any) -> TargetSpec:
