@@ -1,5 +1,6 @@
 """What the documentation says of one's own data holds: its class and config, written where they say, train."""
 
+import contextlib
 import json
 import os
 import re
@@ -44,6 +45,10 @@ def place(tmp_path: Path) -> Path:
     ((path, head),) = re.findall(r'^```text title="([^"]+\.ts)"\n(.*?@data\n)', TEXT, re.MULTILINE | re.DOTALL)
     rows = [f"0.{i},0.4,0.2:1.0,0.9,1.{i}:{'walk' if i % 2 else 'run'}" for i in range(40)]
     (tmp_path / path).write_text(head + "\n".join(rows) + "\n")
+    for block in re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL):
+        if "stays.csv" in block or "moves.csv" in block:
+            with contextlib.chdir(tmp_path):
+                exec(block, {})
     return tmp_path
 
 
@@ -71,4 +76,4 @@ def test_every_command_of_the_page_trains(place: Path, command: str) -> None:
 
 def test_the_page_has_a_command_for_each_kind() -> None:
     named = set(re.findall(r"data=(\w+)", " ".join(COMMANDS)))
-    assert named == {"csv", "text", "text_classification", "ucr", "motion", "piano_roll"}
+    assert named == {"csv", "table", "text", "text_classification", "ucr", "motion", "piano_roll"}

@@ -497,7 +497,15 @@ def sequences_in_rows_without_a_header(folder: Path) -> Path:
     return csv(folder / "waves_TRAIN.tsv", "\t".join(map(str, rows[0])), rows[1:], "\t")
 
 
-@case(Labelled, data="ucr", classes={"run": 12, "walk": 12}, channels=2, lengths=(10, 12, 14), said="its channels")
+@case(
+    Labelled,
+    keys={"data.target": "activity", "data.sequence": "recording", "data.time": "step"},
+    data="table",
+    classes={"run": 12, "walk": 12},
+    channels=2,
+    lengths=(10, 12, 14),
+    said="its channels",
+)
 def sequences_below_each_other(folder: Path) -> Path:
     rows = [
         (k, step, round(float(x), 3), round(float(x) ** 2, 3), ("walk", "run")[k % 2])
@@ -800,7 +808,8 @@ def test_another_form_is_written_once(
 
 def test_sequences_are_written_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    file = CASES["sequences_below_each_other"].make(tmp_path)
+    # a file of an archive, whose test file lies beside it
+    file = CASES["sequences_below_each_other"].make(tmp_path).rename(tmp_path / "steps_TRAIN.csv")
     assert start_command.main([str(file), "--write", "new.ts"]) == 0
     table, written = pl.read_csv(file), read_ts(Path("new.ts"))
     for k, (values, label) in enumerate(zip(written.sequences, written.labels, strict=True)):

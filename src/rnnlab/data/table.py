@@ -37,6 +37,8 @@ MOST_LEVELS = 50
 """Different words up to which a column is one of categories."""
 MOST_CLASSES = 1000
 NUMBERED = re.compile(r"^(.*?)[ _.-]?(\d+)$")
+UNNAMED = ("column 1", "unnamed: 0", "index")
+"""Columns that a program wrote without being asked: the number of the row."""
 PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 """Words of a column that says the split."""
 
@@ -317,7 +319,8 @@ class Table(LabelledFeatures):
         if self.path is None:
             used |= {name for names in MADE_UP.values() for name in names}
         chosen = list(dict.fromkeys([*(self.features or ()), *self.static, *(self.categories or ()), *self.text]))
-        names = [name for name in self._head.columns if name not in used] if self.features is None else chosen
+        left = [name for name in self._head.columns if name not in used and name.lower() not in UNNAMED]
+        names = left if self.features is None else chosen
         numbers, categories = [], []
         for name in names:
             if name in self.text:
@@ -735,9 +738,7 @@ class Table(LabelledFeatures):
         more: dict[str, Any] = {}
         match self.kind:
             case "class":
-                labels = given.targets[self._parts["train"]]
-                counts = np.bincount(labels, minlength=len(given.names))
-                more["class_frequencies"] = tuple((counts / len(labels)).tolist())
+                more["class_frequencies"] = self.class_frequencies(len(given.names))
             case "steps":
                 target = replace(target, kind="tokens")
             case "labels":

@@ -257,10 +257,15 @@ def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
     if found.examples == "sequences":
         yield (
             "test",
-            f"{found.tested:,} sequences in a test file of their own"
-            if found.tested
-            else "no file NAME_TEST.ts: a tenth of the sequences is held out",
+            f"{found.tested:,} sequences in a test file of their own" if found.tested else _held_out(found),
         )
+
+
+def _held_out(found: Labelled) -> str:
+    if found.data != "table":
+        return "no file NAME_TEST.ts: a tenth of the sequences is held out"
+    group = found.keys.get("data.group")
+    return f"15 % of the sequences are held out{f', no {group} torn apart (data.group)' if group else ''}"
 
 
 def _classes(found: Labelled) -> str:

@@ -13,6 +13,7 @@ from rnnlab.start.description import Description
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
 from rnnlab.start.sample import JSON_LINES
+from rnnlab.start.sequences import labelled_sequences
 from rnnlab.start.table import Seen, look_at_table
 from rnnlab.start.texts import is_binary, look_at_text, look_at_texts
 from rnnlab.start.trial import tried
@@ -61,7 +62,7 @@ def look(path: Path) -> Description:
         return tried(_look_at_folder(path) if path.is_dir() else _look_at_file(path))
     found = rewritten(table)
     if found is None:
-        return tried(look_at_table(table))
+        return tried(labelled_sequences(table) or look_at_table(table))
     new = Path(found.name)
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder) / new.name
@@ -151,7 +152,10 @@ def _look_at_file(path: Path) -> Description:
         raise InputError(
             f"{path} is no text: rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
         )
-    return look_at_table(open_table(path)) if _is_table(path) else look_at_text(path)
+    if not _is_table(path):
+        return look_at_text(path)
+    table = open_table(path)
+    return labelled_sequences(table) or look_at_table(table)
 
 
 def _start(path: Path) -> bytes:

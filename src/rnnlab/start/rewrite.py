@@ -19,27 +19,12 @@ from rnnlab.files.table import first_line
 from rnnlab.start.columns import WITH_A_UNIT, known, profile
 from rnnlab.start.description import Extent
 from rnnlab.start.sample import WHOLE, Sample, sample_table
-from rnnlab.start.table import CLASSES, NAMES, Seen, Times, known_text, listed, lower, rank, see
+from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
+from rnnlab.start.table import NAMES, Seen, Times, known_text, listed, lower, rank, see
 
 SIDE_BY_SIDE = 8
 """Columns from which a row may be a whole sequence."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-STEPS = ("step", "t", "time", "frame", "index", "timestamp", "sample", "position", "order")
-"""Names of the column that numbers the steps of a sequence."""
-SEQUENCES = (
-    "sequence",
-    "sequence_id",
-    "seq",
-    "case",
-    "case_id",
-    "trial",
-    "recording",
-    "sample",
-    "sample_id",
-    "window",
-    *NAMES,
-)
-"""Names of the column that tells sequences apart."""
 ROUNDS = 3
 
 
@@ -211,86 +196,36 @@ def _named(sample: Sample) -> pl.DataFrame:
 # ---- labelled sequences --------------------------------------------------------------------------------
 
 
+def _belongs_to_an_archive(table: Seen) -> bool:
+    """Whether it has no header, or its name says that there are a training file and a test file."""
+    return not table.headed or table.path.stem.endswith(("_TRAIN", "_TEST"))
+
+
 def _rows_with_a_class(table: Seen) -> Step | None:
     """A row a sequence, its steps in numbered columns, its class in another one."""
-    if table.profile.dates:
+    found = rows_with_a_class(table) if _belongs_to_an_archive(table) else None
+    if found is None:
         return None
-    columns = table.profile.columns
-    classes = [
-        column for column in columns
-        if column.kind in ("name", "whole", "flag") and 2 <= column.distinct <= max(2, table.frame.height // 3)
-        and (lower(column.name) in CLASSES or column in (columns[0], columns[-1]))
-    ]  # fmt: skip
-    for label in sorted(classes, key=lambda column: rank(column.name, CLASSES)):
-        steps = [column.name for column in columns if column is not label and not _is_row_number(table, column.name)]
-        numbers = [
-            table.profile.of(name).is_number or table.profile.of(name).kind in ("constant", "empty") for name in steps
-        ]
-        if len(steps) < SIDE_BY_SIDE or not all(numbers) or len({_stem(name) for name in steps}) > 1:
-            continue
-        values = np.stack([table.numbers(name) for name in steps], 1)
-        labels = table.frame.select(known_text(label.name)).to_series().to_list()
-        sequences = [row[: len(row) - _at_end(np.isnan(row))][:, None] for row in values]
-        kept = [(sequence, name) for sequence, name in zip(sequences, labels, strict=True) if len(sequence) and name]
-        why = f"each row is a sequence of {len(steps)} steps, its class in '{label.name}': as a .ts file"
-        return Step(why, _ts(kept, table.path.stem))
-    return None
+    values = np.stack([table.numbers(name) for name in found.features], 1)
+    labels = table.frame.select(known_text(found.label)).to_series().to_list()
+    sequences = [row[: len(row) - at_end(np.isnan(row))][:, None] for row in values]
+    kept = [(sequence, name) for sequence, name in zip(sequences, labels, strict=True) if len(sequence) and name]
+    return Step(f"{found.why}: as a .ts file", _ts(kept, table.path.stem))
 
 
 def _steps_with_a_class(table: Seen) -> Step | None:
     """A row a step, its sequence and the sequence's class in columns."""
-    if table.profile.dates:
+    found = steps_with_a_class(table) if _belongs_to_an_archive(table) else None
+    if found is None or not found.features:
         return None
-    labels = [
-        column
-        for column in table.profile.columns
-        if lower(column.name) in CLASSES and column.kind in ("name", "whole", "flag")
-    ]
-    if not labels:
-        return None
-    label = min(labels, key=lambda column: rank(column.name, CLASSES)).name
-    names = [
-        column for column in table.profile.columns
-        if column.name != label and column.kind in ("name", "whole", "text") and not column.missing
-        and 6 <= column.distinct <= table.frame.height // 3
-    ]  # fmt: skip
-    names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
-    for column in names:
-        one = table.frame.group_by(column.name).agg(pl.col(label).n_unique())[label].max() == 1
-        if not one or (rank(column.name, SEQUENCES) >= len(SEQUENCES) and not _in_blocks(table.frame[column.name])):
-            continue
-        taken = {label, column.name}
-        step = next(
-            (
-                each.name
-                for each in table.profile.columns
-                if lower(each.name) in STEPS and each.name not in taken and each.is_number
-            ),
-            None,
-        )
-        features = [
-            each.name
-            for each in table.profile.columns
-            if each.is_number and each.name not in {*taken, step} and not _is_row_number(table, each.name)
-        ]
-        if not features:
-            continue
-        values = np.stack([table.numbers(name) for name in features], 1)
-        order = table.numbers(step) if step else np.zeros(len(values))
-        groups: dict[str, list[int]] = {}
-        for number, name in enumerate(table.frame[column.name].cast(pl.String)):
-            groups.setdefault(str(name), []).append(number)
-        classes = table.frame.select(known_text(label)).to_series().to_list()
-        kept = []
-        for rows in groups.values():
-            sorted_rows = np.array(rows)[np.argsort(order[rows], kind="stable")]
-            kept.append((values[sorted_rows], classes[rows[0]]))
-        why = (
-            f"each '{column.name}' is a sequence of rows, its class in '{label}', {listed(features)} its channels: "
-            "as a .ts file"
-        )
-        return Step(why, _ts(kept, table.path.stem))
-    return None
+    values = np.stack([table.numbers(name) for name in found.features], 1)
+    order = table.numbers(found.step) if found.step else np.zeros(len(values))
+    classes = table.frame.select(known_text(found.label)).to_series().to_list()
+    kept = []
+    for rows in found.groups(table):
+        sorted_rows = np.array(rows)[np.argsort(order[rows], kind="stable")]
+        kept.append((values[sorted_rows], classes[rows[0]]))
+    return Step(f"{found.why}: as a .ts file", _ts(kept, table.path.stem))
 
 
 def _ts(sequences: Sequence[tuple[np.ndarray, str]], name: str) -> str:
@@ -349,7 +284,7 @@ def _times_in_columns(table: Seen) -> Step | None:
     ]
     if len(stamped) < SIDE_BY_SIDE:
         stamped = [name for name in numeric if re.fullmatch(r"[A-Za-z]{1,4}[_ ]?\d+", name)]
-        if len({_stem(name) for name in stamped}) != 1:
+        if len({stem_of(name) for name in stamped}) != 1:
             return None
     if len(stamped) < SIDE_BY_SIDE or table.frame.height > 5000:
         return None
@@ -439,24 +374,6 @@ RULES: tuple[Callable[[Seen], Step | None], ...] = (
 
 
 # ---- small things --------------------------------------------------------------------------------------
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"[\d_.\s-]+", "", name)
-
-
-def _is_row_number(table: Seen, name: str) -> bool:
-    return lower(name) in ("column 1", "index", "unnamed: 0") and table.profile.of(name).distinct == table.frame.height
-
-
-def _in_blocks(cells: pl.Series) -> bool:
-    return int((cells != cells.shift(1)).sum()) + 1 <= cells.n_unique() + 1
-
-
-def _at_end(missing: np.ndarray) -> int:
-    """How many values are missing at the end."""
-    there = np.flatnonzero(~missing)
-    return len(missing) - 1 - int(there[-1]) if len(there) else len(missing)
 
 
 def _numbers_of(table: Seen, names: Sequence[str]) -> pl.DataFrame:

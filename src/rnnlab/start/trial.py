@@ -80,6 +80,10 @@ def _tried_labelled(found: Labelled) -> Description:
             from rnnlab.data.ucr import UCR
 
             UCR(path=str(found.path), **options)
+        elif found.data == "table":
+            from rnnlab.data.table import Table
+
+            Table(path=str(found.path), **options)
         else:
             from rnnlab.data.text_classification import TextClassification
 

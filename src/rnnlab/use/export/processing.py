@@ -3,10 +3,13 @@
 from functools import singledispatch
 from typing import Any
 
+from torch import Tensor
+
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.layout import Layout
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
+from rnnlab.data.table import Table
 from rnnlab.data.text import Text
 from rnnlab.data.text_classification import TextClassification
 from rnnlab.spec import Scaling
@@ -81,6 +84,34 @@ def _(data: LabelledFeatures) -> dict[str, Any]:
 
 
 @preprocessing.register
+def _(data: Table) -> dict[str, Any]:
+    columns = data.given.columns
+    found: dict[str, Any] = {
+        "kind": "features",
+        "features": data.spec.input.features,
+        "patch": 1,
+        "names": list(columns.features),
+        "numbers": list(columns.numbers),
+        "categories": {name: list(levels) for name, levels in columns.categories.items()},
+        "texts": list(columns.texts),
+        "missing": columns.missing,
+    }
+    rule = (
+        "the features of a step in the order of names: numbers first; 'C is missing' is 1 where column C had no value; "
+        "'C=L' is 1 where column C is L; 'C #n' counts the words of column C by crc32 of their lower-case UTF-8 modulo "
+        f"{columns.buckets}, each +1 where the highest bit is set and else -1, divided by the norm of the counts"
+    )
+    if data.scaling == "none":
+        return found | {"rule": f"{rule}; a number that is not known is 0"}
+    scaled = "; a number is (x - shift) / scale"
+    if data.scaling == "per_sequence":
+        return found | {"rule": f"{rule}{scaled} by mean and deviation of the sequence, 0 where it is not known"}
+    mean, deviation = data.scale
+    more = "; one that is missing is the last known one before it, and before there is one 0 after scaling"
+    return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": rule + scaled + more}
+
+
+@preprocessing.register
 def _(data: SeriesData) -> dict[str, Any]:
     layout, columns = data.final_layout, data.layout.of
     scaling = {
@@ -146,8 +177,12 @@ def _(task: Task, data: SequenceData) -> dict[str, Any]:
 
 @postprocessing.register
 def _(task: MultiLabel, data: SequenceData) -> dict[str, Any]:
-    rule = "each output at each step is the log-odds of a label: its probability is 1 / (1 + exp(-output))"
-    return {"kind": "labels", "names": _names(task), "rule": rule}
+    rule = "each output is the log-odds of a label: its probability is 1 / (1 + exp(-output))"
+    found = {"kind": "labels", "names": _names(task), "rule": rule}
+    if task.spec.target.per_step:
+        return found
+    assert isinstance(task.thresholds, Tensor)
+    return found | {"thresholds": task.thresholds.tolist(), "rule": f"{rule}; it is said where output > its threshold"}
 
 
 @postprocessing.register

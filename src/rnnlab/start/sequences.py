@@ -1,0 +1,227 @@
+"""A table of sequences that have a class each: a row a step, or a row a sequence."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rnnlab.start.description import Choice, Labelled
+from rnnlab.start.table import CLASSES, NAMES, UNNAMED, Seen, known_text, listed, lower, rank, spread
+
+SIDE_BY_SIDE = 8
+"""Columns from which a row may be a whole sequence."""
+STEPS = ("step", "t", "time", "frame", "index", "timestamp", "sample", "position", "order")
+"""Names of the column that numbers the steps of a sequence."""
+SEQUENCES = (
+    "sequence", "sequence_id", "seq", "case", "case_id", "trial", "recording", "sample", "sample_id", "window", *NAMES,
+)  # fmt: skip
+"""Names of the column that tells sequences apart."""
+GROUPS = (
+    "patient", "patient_id", "subject", "subject_id", "participant", "person", "speaker", "user", "animal", "group",
+)  # fmt: skip
+"""Names of a column of what must not be in two splits."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Which columns of a table are what.
+
+    Attributes:
+        label: the class of a sequence.
+        features: the numbers of a step; of a row a sequence, its steps.
+        why: in half a line.
+        sequence: the column that names a row's sequence; ``None`` where a row is one.
+        step: the column that orders its rows; ``None``: they are in order.
+    """
+
+    label: str
+    features: tuple[str, ...]
+    why: str
+    sequence: str | None = None
+    step: str | None = None
+
+    def groups(self, table: Seen) -> list[list[int]]:
+        """The rows of each sequence, in the order of the file."""
+        if self.sequence is None:
+            return [[row] for row in range(table.frame.height)]
+        found: dict[str, list[int]] = {}
+        for number, name in enumerate(table.frame[self.sequence].cast(pl.String)):
+            found.setdefault(str(name), []).append(number)
+        return list(found.values())
+
+
+def labelled_sequences(table: Seen) -> Labelled | None:
+    """What a table holds that ``data=table`` reads; ``None`` where it has no sequences with a class each."""
+    if not table.sample.separator and table.form != "Parquet":
+        return None
+    found = rows_with_a_class(table) or steps_with_a_class(table)
+    if found is None:
+        return None
+    keys: dict[str, Any] = {"data.target": found.label}
+    odd = []
+    groups = found.groups(table)
+    if found.sequence is None:
+        values = np.stack([table.numbers(name) for name in found.features], 1)
+        lengths = [len(row) - at_end(np.isnan(row)) for row in values]
+        within = sum(int(np.isnan(row[:size]).sum()) for row, size in zip(values, lengths, strict=True))
+        keys |= _steps_key(found.features)
+        channels = 1
+    else:
+        keys["data.sequence"] = found.sequence
+        lengths = [len(rows) for rows in groups]
+        keys |= _order_keys(table, found, groups)
+        if keys.get("data.sort"):
+            odd.append(f"rows are not in the order of {found.step} (data.sort=true)")
+        group = _group(table, found)
+        if group:
+            keys["data.group"] = group
+        others = {found.label, found.sequence, group, keys.get("data.time")}
+        left = [column for column in table.profile.columns if column.name not in others
+                and lower(column.name) not in UNNAMED]  # fmt: skip
+        kept = [column.name for column in left if column.is_number or column.kind in ("name", "constant")]
+        kept = [name for name in kept if name in found.features or name != found.step]
+        if len(kept) < len(left):
+            keys["data.features"] = kept
+        within = sum(int(np.isnan(table.numbers(name)).sum()) for name in found.features)
+        channels = len(found.features)
+    if within:
+        keys["data.missing"] = "forward"
+        odd.append(f"{within:,} values are missing: the last known one is carried on (data.missing=forward)")
+    labels = table.frame.select(known_text(found.label)).to_series().to_list()
+    classes = Counter(labels[rows[0]] for rows in groups)
+    if without := classes.pop("", 0):
+        keys["data.unlabelled"] = "drop"
+        odd.append(f"{without:,} sequences without a class: left out (data.unlabelled=drop)")
+    if table.profile.dialect.decimal != ".":
+        keys["data.decimal"] = table.profile.dialect.decimal
+    if table.profile.dialect.thousands:
+        keys["data.thousands"] = table.profile.dialect.thousands
+    return Labelled(
+        path=table.path, form=table.form, extent=table.sample.extent, data="table", classes=dict(classes.most_common()),
+        lengths=spread(lengths), channels=channels, columns=table.profile.columns, odd=tuple(odd), keys=keys,
+        label=Choice((found.label,), found.why),
+    )  # fmt: skip
+
+
+def _steps_key(names: Sequence[str]) -> dict[str, str]:
+    """The pattern of the columns of the steps, where ``data=table`` does not find them by itself."""
+    stems = {re.sub(r"[ _.-]?\d+$", "", name) for name in names}
+    numbers = [int(found[0]) for name in names if (found := re.search(r"\d+$", name))]
+    if len(stems) == 1 and len(numbers) == len(names) and numbers == sorted(numbers):
+        return {}
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    prefix = "".join(letters[0] for letters in same).rstrip("0123456789")
+    return {"data.steps": re.sub(r"[\[\]?]", "?", prefix) + "*"}
+
+
+def _order_keys(table: Seen, found: Sequences, groups: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """The column of the times, where each occurs once in a sequence."""
+    if found.step is None:
+        return {}
+    order = table.numbers(found.step)
+    steps = np.concatenate([np.diff(order[list(rows)]) for rows in groups])
+    if (steps > 0).all():
+        return {"data.time": found.step}
+    sorted_steps = np.concatenate([np.diff(np.sort(order[list(rows)])) for rows in groups])
+    return {"data.time": found.step, "data.sort": True} if (sorted_steps > 0).all() else {}
+
+
+def _group(table: Seen, found: Sequences) -> str | None:
+    """A column such as the patient, of whom there are several sequences."""
+    for column in sorted(table.profile.columns, key=lambda column: rank(column.name, GROUPS)):
+        if lower(column.name) not in GROUPS or column.name in (found.label, found.sequence) or column.missing:
+            continue
+        inside = table.frame.group_by(str(found.sequence)).agg(pl.col(column.name).n_unique())[column.name]
+        if inside.max() == 1 and 5 <= column.distinct < len(inside):
+            return column.name
+    return None
+
+
+def rows_with_a_class(table: Seen) -> Sequences | None:
+    """A row a sequence, its steps in numbered columns, its class in another one."""
+    if table.profile.dates:
+        return None
+    columns = table.profile.columns
+    classes = [
+        column for column in columns
+        if column.kind in ("name", "whole", "flag") and 2 <= column.distinct <= max(2, table.frame.height // 3)
+        and (lower(column.name) in CLASSES or column in (columns[0], columns[-1]))
+    ]  # fmt: skip
+    for label in sorted(classes, key=lambda column: rank(column.name, CLASSES)):
+        steps = [column.name for column in columns if column is not label and not is_row_number(table, column.name)]
+        numbers = [
+            table.profile.of(name).is_number or table.profile.of(name).kind in ("constant", "empty") for name in steps
+        ]
+        if len(steps) < SIDE_BY_SIDE or not all(numbers) or len({stem_of(name) for name in steps}) > 1:
+            continue
+        why = f"each row is a sequence of {len(steps)} steps, its class in '{label.name}'"
+        return Sequences(label.name, tuple(steps), why)
+    return None
+
+
+def steps_with_a_class(table: Seen) -> Sequences | None:
+    """A row a step, its sequence and the sequence's class in columns."""
+    if table.profile.dates:
+        return None
+    labels = [
+        column
+        for column in table.profile.columns
+        if lower(column.name) in CLASSES and column.kind in ("name", "whole", "flag")
+    ]
+    if not labels:
+        return None
+    label = min(labels, key=lambda column: rank(column.name, CLASSES)).name
+    names = [
+        column for column in table.profile.columns
+        if column.name != label and column.kind in ("name", "whole", "text") and not column.missing
+        and 6 <= column.distinct <= table.frame.height // 3
+    ]  # fmt: skip
+    names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
+    for column in names:
+        one = table.frame.group_by(column.name).agg(pl.col(label).n_unique())[label].max() == 1
+        if not one or (rank(column.name, SEQUENCES) >= len(SEQUENCES) and not _in_blocks(table.frame[column.name])):
+            continue
+        taken = {label, column.name}
+        step = next(
+            (
+                each.name
+                for each in table.profile.columns
+                if lower(each.name) in STEPS and each.name not in taken and each.is_number
+            ),
+            None,
+        )
+        features = tuple(
+            each.name
+            for each in table.profile.columns
+            if each.is_number and each.name not in {*taken, step} and not is_row_number(table, each.name)
+        )
+        if not features:
+            continue
+        why = f"each '{column.name}' is a sequence of rows, its class in '{label}', {listed(features)} its channels"
+        return Sequences(label, features, why, column.name, step)
+    return None
+
+
+def stem_of(name: str) -> str:
+    """A name without its numbers."""
+    return re.sub(r"[\d_.\s-]+", "", name)
+
+
+def is_row_number(table: Seen, name: str) -> bool:
+    """Whether a column is one that a program wrote without being asked."""
+    return lower(name) in UNNAMED and table.profile.of(name).distinct == table.frame.height
+
+
+def _in_blocks(cells: pl.Series) -> bool:
+    return int((cells != cells.shift(1)).sum()) + 1 <= cells.n_unique() + 1
+
+
+def at_end(missing: np.ndarray) -> int:
+    """How many values are missing at the end."""
+    there = np.flatnonzero(~missing)
+    return len(missing) - 1 - int(there[-1]) if len(there) else len(missing)
