@@ -38,6 +38,12 @@ def test_what_is_kept(keep: Any, monitor: str, schedule: Any, validated: int, ex
     assert which_weights(keep, monitor, schedule, validated).which == expected
 
 
+def test_of_a_readout_in_closed_form_the_last_weights_are_kept() -> None:
+    kept = [which_weights("best", "val/loss", None, 1000, True, refitted) for refitted in (False, True)]
+    assert [each.which for each in kept] == ["last", "last"]
+    assert "solved once more, with the validation part" in kept[1].why.removeprefix(kept[0].why)
+
+
 def test_a_run_that_keeps_its_last_weights_trains_to_the_end_and_says_so(train: Callable[..., Outcome]) -> None:
     # a rate at which nothing changes, so that the first epoch is the best one
     still = ("data=classification", "model.hidden_size=4", "instruments=none", "optimizer.lr=1e-30",

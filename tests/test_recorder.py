@@ -18,7 +18,7 @@ from torch import nn
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs import directory as directory_module
 from rnnlab.runs import recorder as recorder_module
-from rnnlab.runs.checkpoint import fit_weights, read_checkpoint, snapshot, write_checkpoint
+from rnnlab.runs.checkpoint import fit_weights, is_plain, read_checkpoint, snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.recorder import (
     Recorder,
@@ -492,6 +492,20 @@ def test_a_refused_run_leaves_nothing_and_a_begun_one_everything(tmp_path: Path)
 def test_the_module_seeds_no_numbers_twice() -> None:
     seeds = {recorder_module._epoch_seed(seed, epoch) for seed in range(300) for epoch in range(100)}
     assert len(seeds) == 30_000
+    # a run that an earlier version began goes on with the numbers that it would have drawn
+    assert [recorder_module._epoch_seed(*each) for each in ((0, 0), (3, 5))] == [17, 3_040_981]
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [(None, True), ([1, None], True), ({"a": (torch.ones(1), {"b"})}, True), (object(), False), ([object()], False)],
+)
+def test_what_a_checkpoint_keeps_of_a_callback_can_be_read_again(state: Any, kept: bool) -> None:
+    assert is_plain(state) is kept
+
+
+def test_no_seconds_were_trained_before_training(tmp_path: Path) -> None:
+    assert Recorder(RunDirectory(tmp_path), "val/loss", "min", 0).seconds_of_training == 0
 
 
 def test_weights_that_are_not_trained_are_a_checkpoint_with_what_the_data_learned() -> None:
@@ -506,6 +520,13 @@ def test_weights_that_are_not_trained_are_a_checkpoint_with_what_the_data_learne
     found = Recorder.untrained(task, Data())
     assert found["Data"] == {"shift": 2.0} and found["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}}
     assert (found["epoch"], found["global_step"], found["state_dict"]["weights"].tolist()) == (0, 0, [1.0, 1.0])
+
+
+def test_a_directory_with_a_run_says_how_to_go_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    RunDirectory.claim("run", {"seed": 0})
+    with pytest.raises(InputError, match=r"already holds a run, .* or go on with it: .*rnnlab resume run$"):
+        RunDirectory.claim("run", {"seed": 0})
 
 
 def test_of_a_run_that_was_refused_nothing_stays(tmp_path: Path) -> None:

@@ -527,3 +527,9 @@ def test_a_config_that_is_written_can_be_read_again(tmp_path: Path, monkeypatch:
                 with pytest.raises(InputError, match=r"^(data\.past has|the config has more)"):
                     RunDirectory.claim(tmp_path / "r", config)
                 assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("said", [5, "better", ["better"]])
+def test_a_verdict_that_is_no_mapping_is_damage(said: Any, tmp_path: Path) -> None:
+    content = json.dumps({"state": "done", "verdict": said})
+    assert refused(status.read, tmp_path / "status.json", content).startswith("verdict must be a mapping, and is ")
