@@ -189,6 +189,50 @@ def test_what_stands_in_the_padding_does_not_matter() -> None:
     close(results(layer(cell), cell, broken, state, LENGTHS), results(layer(cell), cell, x, state, LENGTHS), 0)
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference", "eager"])
+def test_what_stands_in_the_padding_does_not_matter_to_second_derivatives(backend: str) -> None:
+    results = []
+    padding = (torch.arange(TIME) >= LENGTHS[:, None])[..., None]
+    for filling in 0.0, torch.nan:
+        cell = made(GRU)
+        cell.backend = backend
+        x = inputs().masked_fill(padding, filling).requires_grad_()
+        grads = torch.autograd.grad(cell(x, None, LENGTHS)[0].sin().sum(), [x, *cell.parameters()], create_graph=True)
+        results.append(torch.autograd.grad(sum(grad.square().sum() for grad in grads), [x, *cell.parameters()]))
+    close(*results, 0)
+    assert not results[0][0].masked_fill(~padding, 0).any()
+
+
+def test_a_faster_path_meets_zeros_on_padding_unless_its_class_says_otherwise() -> None:
+    seen: list[Tensor] = []
+
+    class Fast:
+        def _forward(self: Any, x: Tensor, state: Any, lengths: Any) -> Any:
+            seen.append(x)
+            return self._unroll(x.nan_to_num(), state, lengths)
+
+    class Mixed(Fast, Own):  # type: ignore[misc]
+        pass
+
+    class Faster(GRU):
+        _forward = Fast._forward
+
+    class Daring(GRU):
+        takes_padding = True
+        _forward = Fast._forward
+
+    class Child(Daring):
+        pass
+
+    x = inputs().masked_fill((torch.arange(TIME) >= LENGTHS[:, None])[..., None], torch.nan)
+    for kind, takes in ((Mixed, False), (Faster, False), (Daring, True), (Child, True), (Own, True), (GRU, True)):
+        assert kind.takes_padding is takes, kind
+        seen.clear()
+        expected = made(kind).unroll(x, None, LENGTHS)[0]
+        close([made(kind)(x, None, LENGTHS)[0]], [expected])
+        assert not seen or bool(seen[0].isnan().any()) is takes
+
+
 def test_what_is_no_number_stays_so() -> None:
     x = inputs()
     x[2, 4] = float("nan")

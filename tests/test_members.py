@@ -13,11 +13,52 @@ from torch.nn import functional as F
 
 from rnnlab import kernels
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.gru import GRU
 from rnnlab.errors import InputError
 from rnnlab.kernels.layer import Derived
 from rnnlab.runs.build import build
 
 MEMBERS, BATCH, TIME, FEATURES, HIDDEN = 3, 4, 37, 2, 6
+
+
+class Pair(Cell[tuple[Tensor, Tensor]]):
+    """A state of two parts, and a step over the whole batch, which no kernel is derived from."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.of_x = nn.Linear(input_size, hidden_size)
+        self.register_buffer("speed", torch.rand(hidden_size))
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        zeros = self.of_x.weight.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros + 1
+
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h = (self.of_x(x) + self.speed * state[0]).tanh()
+        return h - state[1].mean(0), (h, 0.5 * state[1] + h)
+
+
+class Single(Cell[Tensor]):
+    """The same with one part."""
+
+    def __init__(self, input_size: int, hidden_size: int, whole_batch: bool = True) -> None:
+        super().__init__(input_size, hidden_size)
+        self.of_x = nn.Linear(input_size, hidden_size)
+        self.whole_batch = whole_batch
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.of_x.weight.new_zeros(batch_size, self.hidden_size)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = (self.of_x(x) - 0.5 * state).tanh()
+        return h, h - h.mean(0) if self.whole_batch else h
+
+
+class Derivable(Single):
+    """The same row by row."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, whole_batch=False)
 
 
 def cells(name: str) -> list[Cell[Any]]:
@@ -69,6 +110,25 @@ def test_all_members_together_are_each_of_them(name: str, with_lengths: bool) ->
             torch.testing.assert_close(found[k], right, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", [GRU, Single, Derivable], ids=lambda kind: kind.__name__)
+def test_what_stands_in_the_padding_of_members_does_not_matter(kind: Any) -> None:
+    made = members_of(lambda: kind(FEATURES, HIDDEN))
+    lengths = torch.randint(0, TIME + 1, (MEMBERS, BATCH))
+    padding = (torch.arange(TIME) >= lengths[..., None])[..., None]
+    toward = torch.randn(MEMBERS, BATCH, TIME, HIDDEN, dtype=torch.float64)
+    results = []
+    for filling in 0.0, torch.nan:
+        x = torch.linspace(-1, 1, padding.numel(), dtype=torch.float64).view(padding.shape).expand(-1, -1, -1, FEATURES)
+        x = x.masked_fill(padding, filling).requires_grad_()
+        weights, output, state = stacked(made, x, lengths)
+        grads = torch.autograd.grad((output * toward).sum() + state.sum(), [x, *weights.values()], create_graph=True)
+        again = torch.autograd.grad(sum(grad.square().sum() for grad in grads), [x, *weights.values()])
+        results.append([output, state, *grads, *again])
+    for one, other in zip(*results, strict=True):
+        assert one.isfinite().all()
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_a_member_that_is_no_number_leaves_the_others_alone() -> None:
     made = cells("gru")
     with torch.no_grad():
@@ -104,39 +164,6 @@ def _pass(cell: Cell[Any], x: Tensor) -> list[Tensor]:
     return [output.detach(), *torch.autograd.grad(output.square().sum(), list(cell.parameters()))]
 
 
-class Pair(Cell[tuple[Tensor, Tensor]]):
-    """A state of two parts, and a step over the whole batch, which no kernel is derived from."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.of_x = nn.Linear(input_size, hidden_size)
-        self.register_buffer("speed", torch.rand(hidden_size))
-
-    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        zeros = self.of_x.weight.new_zeros(batch_size, self.hidden_size)
-        return zeros, zeros + 1
-
-    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        h = (self.of_x(x) + self.speed * state[0]).tanh()
-        return h - state[1].mean(0), (h, 0.5 * state[1] + h)
-
-
-class Single(Cell[Tensor]):
-    """The same with one part."""
-
-    def __init__(self, input_size: int, hidden_size: int, whole_batch: bool = True) -> None:
-        super().__init__(input_size, hidden_size)
-        self.of_x = nn.Linear(input_size, hidden_size)
-        self.whole_batch = whole_batch
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        return self.of_x.weight.new_zeros(batch_size, self.hidden_size)
-
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        h = (self.of_x(x) - 0.5 * state).tanh()
-        return h, h - h.mean(0) if self.whole_batch else h
-
-
 def members_of(make: Callable[[], Cell[Any]]) -> list[Any]:
     torch.manual_seed(3)
     return [make().double() for _ in range(MEMBERS)]
@@ -161,7 +188,7 @@ def test_what_no_kernel_is_derived_from_runs_member_by_member_as_the_loop(kind: 
     lengths = torch.tensor([[7, 3, 1, 2], [4, 7, 2, 7], [1, 1, 6, 5]]) if with_lengths else None
     output, *last = run_all(made, x, lengths)
     for k, cell in enumerate(made):
-        own, state = cell._unroll(x[k], cell.initial_state(BATCH), None if lengths is None else lengths[k])
+        own, state = cell.unroll(x[k], None, None if lengths is None else lengths[k])
         torch.testing.assert_close(output[k], own, rtol=1e-12, atol=1e-12)
         for part, right in zip(last, state if isinstance(state, tuple) else (state,), strict=True):
             torch.testing.assert_close(part[k], right, rtol=1e-12, atol=1e-12)

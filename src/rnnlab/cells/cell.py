@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rnnlab.cells.checks import check_call, check_traced, is_transformed
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
@@ -36,11 +37,17 @@ class Cell(nn.Module, ABC, Generic[S]):
     separable: ClassVar[bool] = True
     """Whether each number of the state means the same whatever the others are, so that it may be kept while they move
     on (:mod:`rnnlab.cells.zoneout`)."""
+    takes_padding: ClassVar[bool] = True
+    """Whether ``_forward`` takes an input that holds anything on padding, not-a-number included. A class with a
+    ``_forward`` of its own that doesn't say so is handed zeros there."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "forward" in vars(cls):
             raise InputError(f"{cls.__name__}.forward: a cell's faster path is named _forward, Cell.forward calls it")
+        # it is said of the _forward that this class has, wherever it stands
+        owner = next(each for each in cls.__mro__ if "_forward" in vars(each))
+        cls.takes_padding = vars(owner).get("takes_padding", False)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -113,18 +120,19 @@ class Cell(nn.Module, ABC, Generic[S]):
             longest = check_call(self, x, state, lengths)
         check_traced(self)
         start = self.initial_state(len(x)) if state is None else state
-        if lengths is not None:
-            x, lengths = zero_padding(x, lengths), lengths.long()
+        lengths = None if lengths is None else lengths.long()
         if longest == 0 or x.shape[0] == 0:
             # one step suffices for a graph that reaches every argument
-            output, last = self._unroll(x[:, :1], start, lengths)
+            output, last = self._unroll(zero_padding(x[:, :1], lengths), start, lengths)
             return F.pad(output, (0, 0, 0, x.shape[1] - 1)), last
         if self.backend == "reference" or (is_transformed() and not is_stacked()):
-            return self._unroll(x, start, lengths)
-        return self._forward(x, start, lengths)
+            return self._unroll(zero_padding(x, lengths), start, lengths)
+        return self._forward(x if self.takes_padding else zero_padding(x, lengths), start, lengths)
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
-        """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding."""
+        """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding, unless the class says
+        :attr:`takes_padding`.
+        """
         return run(self, x, state, lengths)
 
     # ---- what an observer asks ------------------------------------------------------------------
@@ -198,14 +206,6 @@ def at_the_end(output: StateSequence, start: StateStep, lengths: Lengths) -> Sta
     """``(batch, hidden)`` of each sequence's last valid step in ``(batch, time, hidden)``, ``start`` without any."""
     rows = torch.arange(len(output), device=output.device)
     return torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], start)
-
-
-def zero_padding(output: StateSequence, lengths: Lengths | None) -> StateSequence:
-    """The same ``(batch, time, hidden)``, zero beyond each sequence's valid steps."""
-    if lengths is None:
-        return output
-    padding = torch.arange(output.shape[1], device=output.device) >= lengths[:, None]
-    return output.masked_fill(padding[..., None], 0.0)
 
 
 def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -158,15 +158,16 @@ def check_lengths(lengths: Tensor, batch: int, time: int, device: torch.device, 
     # a tensor without values has no numbers to look at
     if not batch or type(lengths) is not Tensor or functions.is_functorch_wrapped_tensor(lengths):
         return 0 if not batch else None
-    smallest, largest = lengths.aminmax()
     said = f"lengths must be from {least} to {time}, the steps of the input"
     if lengths.is_cuda:
+        smallest, largest = lengths.aminmax()
         torch._assert_async((smallest >= least) & (largest <= time), said)
         return None
-    if smallest < least or largest > time:
-        wrong = int(smallest) if smallest < least else int(largest)
-        raise InputError(f"{said}, and one of them is {wrong}")
-    return int(largest)
+    values = lengths.flatten().tolist()  # a fifth of the time of operations on a few numbers
+    low, high = min(values), max(values)
+    if low < least or high > time:
+        raise InputError(f"{said}, and one of them is {low if low < least else high}")
+    return high
 
 
 def _name(cell: "Cell[Any]") -> str:

@@ -59,6 +59,8 @@ class GRU(Cell[Tensor]):
         h = (1 - z) * n + z * state
         return h, h
 
+    takes_padding = True
+
     def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         return derived_or_torchs(self, torch.gru, x, state, lengths)
 

@@ -69,6 +69,8 @@ class LSTM(Cell[LSTMState]):
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
 
+    takes_padding = True
+
     def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
         # oneDNN's is faster where the weights no longer fit the cache, but runs over padding
         torchs = lengths is None and self.hidden_size > 128

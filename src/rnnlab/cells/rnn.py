@@ -55,6 +55,8 @@ class RNN(Cell[Tensor]):
         h = total.tanh() if self.nonlinearity == "tanh" else total.relu()
         return h, h
 
+    takes_padding = True
+
     def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         return derived_or_torchs(self, kernel, x, state, lengths)

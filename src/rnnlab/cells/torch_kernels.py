@@ -40,7 +40,7 @@ def derived_or_torchs(
     Args:
         cell: with ``weight_ih, weight_hh, bias_ih, bias_hh``.
         kernel: of torch.
-        x: as :meth:`Cell.unroll` has it.
+        x: as :meth:`Cell.unroll` has it; padding may hold anything.
         state: before the first step.
         lengths: valid steps of each sequence.
         torchs: whether the kernel is faster than what is derived.
@@ -49,7 +49,7 @@ def derived_or_torchs(
     by_torch = partial(run_kernel, kernel, weights)
     # torch's kernels know no members
     if (cell.backend == "torch" or ((torchs or x.is_cuda) and cell.backend == "auto")) and not is_stacked():
-        return by_torch(x, state, lengths)
+        return by_torch(zero_padding(x, lengths), state, lengths)
     return run(cell, x, state, lengths, by_torch)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from rnnlab.kernels.fingerprint import HOOKS, Watch, fingerprint
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import across_members, is_stacked, loop_of_members, randomness_of_members
 from rnnlab.shapes import Lengths, State
 
@@ -140,10 +141,10 @@ def run(
 
     Args:
         cell: of type :class:`rnnlab.cells.cell.Cell`.
-        x: ``(batch, time, features)``, zero on padding.
+        x: ``(batch, time, features)``; padding may hold anything.
         state: before the first step.
         lengths: ``(batch,)`` valid steps of each sequence.
-        instead: what runs where no layer is derived, in place of the loop.
+        instead: what runs where no layer is derived, in place of the loop; its input is zero on padding.
 
     Returns:
         As :meth:`rnnlab.cells.cell.Cell.unroll`.
@@ -153,7 +154,7 @@ def run(
     found = derived(cell, x, state, lengths)
     if found is not None:
         return found(cell, x, state, lengths)
-    return (instead or cell._unroll)(x, state, lengths)
+    return (instead or cell._unroll)(zero_padding(x, lengths), state, lengths)
 
 
 def _run_members(cell: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
@@ -182,7 +183,7 @@ def run_stacked(
 
     Args:
         cell: one of them; it gives the step alone.
-        x: ``(members, batch, time, features)``, zero on padding.
+        x: ``(members, batch, time, features)``; padding may hold anything.
         parts: of the state before the first step.
         lengths: ``(members, batch)`` valid steps of each sequence.
         named: parameters and buffers.
@@ -202,12 +203,11 @@ def run_stacked(
         found: Any = _remembered(cell, x.dtype, x.device, False, own)
         if found is not None and not found.random:
             return found.stacked(cell, x, parts, lengths, named)
-    return loop_of_members(cell, x, parts, lengths, named, single, randomness)
+    return loop_of_members(cell, zero_padding(x, lengths), parts, lengths, named, single, randomness)
 
 
 def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | Eager | None":
     # nothing of it is imported before there is work
-    from rnnlab.kernels.eager import Eager, cuda_graph
     from rnnlab.kernels.layer import Derived, check
     from rnnlab.kernels.tracing import NotDerivable
 
@@ -217,6 +217,8 @@ def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | 
         # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
         with torch.inference_mode(False):
             if eager:
+                from rnnlab.kernels.eager import Eager, cuda_graph
+
                 found = Eager(cell, dtype, device, cuda_graph if device.type == "cuda" else None)
                 check(found, cell, dtype, named, partial(found.apply, cell, None), device)
             else:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from rnnlab.kernels.layer import is_batched, through_the_loop
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.planning import width_of
 from rnnlab.kernels.program import Program, draw
 from rnnlab.kernels.tracing import BACKWARD, INPUT, PARAMETERS, STATE, Node, NotDerivable, Trace, needed, trace
@@ -99,7 +100,8 @@ class Eager:
     def __call__(
         self, cell: Any, x: Features, state: State | None, lengths: Lengths | None
     ) -> tuple[HiddenSequence, Any]:
-        """As :meth:`rnnlab.cells.cell.Cell.unroll`."""
+        """As :meth:`rnnlab.cells.cell.Cell.unroll`; padding may hold anything."""
+        x = zero_padding(x, lengths)  # what runs on all rows at once must meet numbers there
         state = cell.initial_state(len(x)) if state is None else state
         named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
         tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.func import functional_call, vmap
 
 from rnnlab.kernels import native
-from rnnlab.kernels.layout import Layout, dense, varying
+from rnnlab.kernels.layout import Layout, dense, varying, zero_padding
 from rnnlab.kernels.members import loop_of_members
 from rnnlab.kernels.planning import Plan, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
@@ -222,11 +222,13 @@ class _Layer(Function):
         ctx.set_materialize_grads(False)
         ctx.derived, ctx.cell, ctx.stacked, ctx.layout = derived, cell, stacked, None
         draws = draw(derived.random, found.marker, len(x), x.shape[1]) if derived.random else {}
-        if not x.numel() or (lengths is not None and not bool(lengths.any())):
+        members, batch = (len(x), x.shape[1]) if stacked else (1, len(x))
+        layout = None
+        if x.numel():
+            layout = dense(batch, x.shape[-2], members) if lengths is None else varying(lengths, x.shape[-2])
+        if layout is None:  # no sequence has a step
             ctx.save_for_backward(x, lengths, *rest)
             return x.new_zeros(*x.shape[:-1], derived.hidden), *(start.clone() for start in starts)
-        members, batch = (len(x), x.shape[1]) if stacked else (1, len(x))
-        layout = dense(batch, x.shape[-2], members) if lengths is None else varying(lengths, x.shape[-2])
         env, handed = derived.of_parameters(tensors, stacked)
         given: dict[str, Any] = handed
         env[found.x] = _rows_of(x, layout, stacked)
@@ -295,10 +297,11 @@ class _Layer(Function):
                     carry[:, layout.steps % 2] = grad.reshape(members, lanes, width)
                 continue
             ended = x.new_zeros(members * layout.batch + 1, width)
+            begun = torch.zeros_like(ended)
             if grad is not None:
-                ended[:-1] = grad.reshape(-1, width)
-            carry[:] = ended[layout.final].view(members, 1, lanes, width)
-            given[f"ended{number}"], given[f"begun{number}"] = ended, ended.clone()
+                ended[:-1] = begun[:-1] = grad.reshape(-1, width)
+                carry[:] = ended.index_select(0, layout.final).view(members, 1, lanes, width)
+            given[f"ended{number}"], given[f"begun{number}"] = ended, begun
         zeros = x.new_zeros(layout.total, derived.hidden) if direct is None else None
         given["tangent"] = zeros if direct is None else _rows_of(direct, layout)
         most = members * ctx.blocks[0][1] * lanes
@@ -329,8 +332,11 @@ class _Layer(Function):
             # not in place: one may be a view of another
             sums = [torch.add(total, part) for total, part in zip(sums, made, strict=True)] if sums else list(made)
         grad_x = None if grad_rows is None else _output(grad_rows, layout, x.shape)
-        starts = []
+        starts: list[Tensor | None] = []
         for number, start in enumerate(rest[:count]):
+            if not ctx.needs_input_grad[7 + number]:
+                starts.append(None)
+                continue
             first = given[f"carry{number}"][:, 0].reshape(members * lanes, -1)
             if layout.first is not None:
                 first = given[f"begun{number}"].index_copy_(0, layout.first, first)[:-1]
@@ -360,11 +366,12 @@ def through_the_loop(
     state = rest[0] if derived.single else tuple(rest[:count])
     again = torch.is_grad_enabled()
     with torch.enable_grad():
+        clean = zero_padding(x, lengths)
         if ctx.stacked:
             named = dict(zip((name.removeprefix("cell.") for name in names), rest[count:], strict=True))
-            results = loop_of_members(ctx.cell, x, rest[:count], lengths, named, derived.single)
+            results = loop_of_members(ctx.cell, clean, rest[:count], lengths, named, derived.single)
         else:
-            output, after = functional_call(module, tensors, (x, state, lengths))
+            output, after = functional_call(module, tensors, (clean, state, lengths))
             results = (output, *((after,) if derived.single else after))
     pairs = [
         (result, grad)

@@ -43,8 +43,8 @@ class Layout:
         begun: whether a sequence has a step; ``None`` where all have.
         first: the sequence with which each lane begins.
         final: the sequence with which each lane ends.
-        idle: the rows that hold no step.
-        unset: the states before those of them that come after no sequence.
+        idle: the rows that hold no step; ``None`` where all do.
+        unset: the states before those of them that come after no sequence; likewise.
     """
 
     members: int
@@ -107,6 +107,14 @@ class Layout:
         return self._blocks[size]
 
 
+def zero_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The same ``(…, batch, time, width)``, zero beyond the ``lengths`` ``(…, batch)`` of valid steps."""
+    if lengths is None:
+        return x
+    padding = torch.arange(x.shape[-2], device=x.device) >= lengths[..., None]
+    return x.masked_fill(padding[..., None], 0.0)
+
+
 @lru_cache(64)
 def dense(batch: int, time: int, members: int = 1) -> Layout:
     """All sequences have as many steps, and each has a lane."""
@@ -119,8 +127,8 @@ def dense(batch: int, time: int, members: int = 1) -> Layout:
     return _layout(np.full((members, batch), time, np.int64), time, lanes, lane, begin)
 
 
-def varying(lengths: Tensor, time: int) -> Layout:
-    """Sequences of ``lengths`` ``(batch,)`` or ``(members, batch)`` within ``time`` steps, one of them with a step."""
+def varying(lengths: Tensor, time: int) -> Layout | None:
+    """Sequences of ``lengths`` ``(batch,)`` or ``(members, batch)`` within ``time`` steps; ``None`` where none has one."""
     values = lengths.detach().long().numpy()
     values = values.reshape(-1, values.shape[-1])
     # the layers of a network, forth and back, get the same lengths
@@ -128,8 +136,10 @@ def varying(lengths: Tensor, time: int) -> Layout:
 
 
 @lru_cache(16)
-def _varying(lengths: bytes, members: int, batch: int, time: int) -> Layout:
+def _varying(lengths: bytes, members: int, batch: int, time: int) -> Layout | None:
     values = np.frombuffer(lengths, np.int64).reshape(members, batch)
+    if not values.any():
+        return None
     if (values == time).all():
         return dense(batch, time, members)
     # no more lanes than there are steps for, or all would wait for the longest sequence
@@ -193,6 +203,6 @@ def _layout(lengths: np.ndarray, time: int, lanes: int, lane: np.ndarray, begin:
     to = torch.from_numpy
     return Layout(
         members, batch, time, lanes, steps, ends, events[events[:, 0] < steps], to(places), to(row_of), to(state_of),
-        to(after), None if len(used) == none else to(length > 0), to(first), to(final), to(idle),
-        to(np.flatnonzero(unset)),
+        to(after), None if len(used) == none else to(length > 0), to(first), to(final),
+        to(idle) if len(idle) else None, to(np.flatnonzero(unset)) if unset.any() else None,
     )  # fmt: skip

@@ -310,6 +310,13 @@ class Maker:
     sources: np.ndarray | None = None
     cuts: set[int] = field(default_factory=set)
     pieces: dict[int, Expr] = field(default_factory=dict)
+    _tables: list[np.ndarray] = field(default_factory=list)
+
+    def tables(self) -> list[np.ndarray]:
+        """The sources, a piece of them for each result where they belong to one."""
+        if self.sources is not None and not self._tables:
+            self._tables = [self.sources] if self.sources.ndim == 1 else list(self.sources)
+        return self._tables
 
 
 SHIFT = 32
@@ -326,6 +333,7 @@ class Pieces:
         self.inputs: dict[str, Node] = {}
         self.makers: list[Maker] = []
         self._of: dict[Any, Any] = {}
+        self._breaks: dict[int, tuple[np.ndarray, frozenset[int]]] = {}
         self._leaves = {node: (f"state{number}", 0) for number, node in enumerate(found.states)}
         self._leaves[found.tangent] = ("tangent", 0)
         self._leaves |= {node: (f"carry{number}", 1) for number, node in enumerate(found.tangents)}
@@ -473,6 +481,13 @@ class Pieces:
             raise NotDerivable(f"{name_of(node.op)} gives {node.dtype} beside {self.trace.x.dtype}")
 
     # ---- cutting
+    def _runs(self, array: np.ndarray, cuts: Iterable[int] = ()) -> list[tuple[int, int, int, int]]:
+        """As :func:`runs`, of an array that is asked about again and again while cuts are brought into line."""
+        known = self._breaks.get(id(array))
+        if known is None:
+            known = self._breaks[id(array)] = array, frozenset(breaks(array))
+        return stretches(array, known[1].union(cut for cut in cuts if 0 < cut < len(array)))
+
     def cut(self, roots: Iterable[Node]) -> None:
         """Cuts all that the roots need, and makes the pieces."""
         roots = list(roots)
@@ -490,7 +505,7 @@ class Pieces:
             for maker in reversed(computed):
                 changed |= self._align(maker)
             for user in users:
-                changed |= self._cut_at_ends(runs(user))
+                changed |= self._cut_at_ends(self._runs(user))
         for maker in computed:
             if len(maker.cuts) >= MOST_PIECES:
                 raise NotDerivable(f"a value of {maker.width} numbers falls into too many pieces")
@@ -514,15 +529,15 @@ class Pieces:
         """Brings the cuts of a value and of what it is made from into line."""
         before = len(maker.cuts)
         if maker.sources is not None:
-            tables = [maker.sources] if maker.sources.ndim == 1 else list(maker.sources)
             changed = False
-            for table in tables:
-                changed |= self._cut_at_ends(runs(table))
+            for table in maker.tables():
+                changed |= self._cut_at_ends(self._runs(table))
             return changed
         arrays = [operand for operand in maker.operands if isinstance(operand, np.ndarray)]
         for array in arrays:
-            maker.cuts.update(begin for begin, _, _, _ in runs(array) if begin)
-            for begin, end, first, last in runs(array):
+            found = self._runs(array)
+            maker.cuts.update(begin for begin, _, _, _ in found if begin)
+            for begin, end, first, last in found:
                 source = self.makers[first >> SHIFT]
                 if source.leaf is None and last > first:
                     place = first & ((1 << SHIFT) - 1)
@@ -530,7 +545,7 @@ class Pieces:
         changed = len(maker.cuts) > before
         edges = sorted(maker.cuts)
         for array in arrays:
-            changed |= self._cut_at_ends(runs(array, edges))
+            changed |= self._cut_at_ends(self._runs(array, edges))
         return changed
 
     # ---- making
@@ -654,16 +669,23 @@ def is_multiple(value: Any, marker: int) -> bool:
 
 def runs(array: np.ndarray, cuts: Iterable[int] = ()) -> list[tuple[int, int, int, int]]:
     """Begin, end, first and last number of stretches of numbers that follow each other, or are all the same."""
-    size = len(array)
-    if size == 1:
-        return [(0, 1, int(array[0]), int(array[0]))]
-    steps = np.diff(array)
+    return stretches(array, breaks(array).union(cut for cut in cuts if 0 < cut < len(array)))
+
+
+def breaks(array: np.ndarray) -> set[int]:
+    """Where such stretches end."""
+    if len(array) == 1:
+        return set()
+    steps = array[1:] - array[:-1]
     alike = (steps == 0) | (steps == 1)
-    breaks = set((np.flatnonzero(~alike) + 1).tolist()) | {cut for cut in cuts if 0 < cut < size}
+    found = set(((~alike).nonzero()[0] + 1).tolist())
     turned = alike[1:] & alike[:-1] & (steps[1:] != steps[:-1])
-    breaks |= set((np.flatnonzero(turned) + 2).tolist())
-    edges = [0, *sorted(breaks), size]
-    return [(b, n, int(array[b]), int(array[n - 1])) for b, n in pairwise(edges)]
+    return found | set((turned.nonzero()[0] + 2).tolist())
+
+
+def stretches(array: np.ndarray, edges: Iterable[int]) -> list[tuple[int, int, int, int]]:
+    """Begin, end, first and last number of what lies between edges."""
+    return [(b, n, int(array[b]), int(array[n - 1])) for b, n in pairwise([0, *sorted(edges), len(array)])]
 
 
 # ---- the plan ----------------------------------------------------------------------------------------------------
