@@ -10,13 +10,14 @@ from annotated_types import Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, map_state, reverse_valid, zero_padding
+from rnnlab.cells.cell import Cell, map_state, reverse_valid
 from rnnlab.cells.checks import check_lengths, check_like, check_state, check_traced
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.cells.recurrent_dropout import RecurrentDropout
 from rnnlab.cells.zoneout import Zoneout, with_masks
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.ngrams import TokenEmbedding
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State

@@ -25,8 +25,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.errors import InputError
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 Matrices = Float[Tensor, "B N D D"]

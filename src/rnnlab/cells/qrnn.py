@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import leaky_recurrence
 from rnnlab.cells.initialization import chrono
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
 QRNNState = tuple[Hidden, Tensor]

@@ -22,9 +22,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
 from rnnlab.errors import InputError
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
 from rnnlab.cells.lru import ComplexState, fed_through, initial_feedthrough
 from rnnlab.cells.s4d import check_pairs
 from rnnlab.errors import InputError
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
 

@@ -14,8 +14,9 @@ from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells.cell import Cell, S, at_the_end, map_state, zero_padding
+from rnnlab.cells.cell import Cell, S, at_the_end, map_state
 from rnnlab.kernels import run
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 

@@ -217,9 +217,10 @@ def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | 
         # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
         with torch.inference_mode(False):
             if eager:
-                from rnnlab.kernels.eager import Eager, cuda_graph
+                from rnnlab.kernels import eager as operations
 
-                found = Eager(cell, dtype, device, cuda_graph if device.type == "cuda" else None)
+                capture = operations.cuda_graph if device.type == "cuda" else None
+                found = operations.Eager(cell, dtype, device, capture)
                 check(found, cell, dtype, named, partial(found.apply, cell, None), device)
             else:
                 found = Derived(cell, dtype)

@@ -128,7 +128,7 @@ def dense(batch: int, time: int, members: int = 1) -> Layout:
 
 
 def varying(lengths: Tensor, time: int) -> Layout | None:
-    """Sequences of ``lengths`` ``(batch,)`` or ``(members, batch)`` within ``time`` steps; ``None`` where none has one."""
+    """Sequences of ``lengths`` ``(batch,)`` or ``(members, batch)`` within ``time`` steps; ``None`` if none has any."""
     values = lengths.detach().long().numpy()
     values = values.reshape(-1, values.shape[-1])
     # the layers of a network, forth and back, get the same lengths

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.onnx import ops
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
 from rnnlab.use.export.step_graph import parts
 

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnlab.cells.cell import Cell, zero_padding
+from rnnlab.cells.cell import Cell
+from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
 from rnnlab.use.export.step_graph import StepGraph, parts
 
