@@ -11,8 +11,14 @@ from rnnlab.runs.build import check_arguments, check_node
 
 MAX_JOBS = 10_000
 """Of a sweep that says nothing else: each is a directory, and a composed config in memory."""
-OF_A_SWEEP = {"hydra/launcher": "a launcher", "hydra.launcher": "a launcher", "hydra/sweeper": "a sweeper",
-              "hydra.sweeper": "a sweeper", "hydra.sweep.": "this place (a run's is hydra.run.dir)", "sweep.": "it"}  # fmt: skip
+OF_A_SWEEP = {
+    "hydra/launcher": "a launcher",
+    "hydra.launcher": "a launcher",
+    "hydra/sweeper": "a sweeper",
+    "hydra.sweeper": "a sweeper",
+    "hydra.sweep.": "this place (a run's is hydra.run.dir)",
+    "sweep.": "it",
+}
 """Beginnings of keys, and what they set. ``sweep=NAME`` is none of them: a run takes its settings from it."""
 
 

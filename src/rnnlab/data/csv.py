@@ -93,8 +93,8 @@ class CSV(SeriesData):
         columns = Columns(target, self.past, self.known, time, self.series, clock)
         if len(columns.numbers) > MOST_COLUMNS:
             raise InputError(
-                f"data.target, data.past and data.known name {len(columns.numbers):,} columns, and {MOST_COLUMNS:,} are "
-                "the most: name fewer, or give series of the same kind a row each (data.series)"
+                f"data.target, data.past and data.known name {len(columns.numbers):,} columns, and {MOST_COLUMNS:,} "
+                "are the most: name fewer, or give series of the same kind a row each (data.series)"
             )
         return columns
 
