@@ -1,4 +1,4 @@
-"""Encoder → stacked, perhaps bidirectional, recurrent layers → readout."""
+"""Encoder → stacked, perhaps bidirectional, recurrent layers → readout or decoder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,14 @@ from annotated_types import Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnnlab.attention import Memory, Score
 from rnnlab.cells.cell import Cell, map_state, reverse_valid
 from rnnlab.cells.checks import check_lengths, check_like, check_state, check_traced
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.cells.recurrent_dropout import RecurrentDropout
 from rnnlab.cells.zoneout import Zoneout, with_masks
+from rnnlab.decoder import Bridge, Decoder, DecoderState
+from rnnlab.dropout import LayerDropout, drops, masked
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
@@ -81,35 +84,6 @@ class Trace:
     inputs: list[Tensor]
 
 
-class LayerDropout(nn.Dropout):
-    """Dropout whose mask is drawn in the order of ``(batch, time, hidden)``.
-
-    PyTorch draws in the order of memory, which is not the same after a layer
-    by hand and after its reference loop: one seed would mean two trainings.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.contiguous()) if self.training and self.p else input
-
-
-def masked(dropout: nn.Module, x: Tensor, part: Tensor) -> Tensor:
-    """A tensor times a mask that is drawn for a part of it and broadcast over the rest.
-
-    Args:
-        dropout: :class:`LayerDropout`, or what stands for it in a stack of members.
-        x: such as ``(batch, time, features)``.
-        part: of it, such as ``(batch, 1, features)``: of its shape is the mask.
-    """
-    return x * dropout(torch.ones_like(part)) if drops(dropout) else x
-
-
-def drops(dropout: nn.Module | None) -> bool:
-    """Whether a dropout, or what stands for it in a stack of members, drops anything now."""
-    if dropout is None:
-        return False
-    return not isinstance(dropout, nn.Dropout) or (dropout.training and dropout.p > 0)
-
-
 @dataclass(frozen=True)
 class Layer:
     """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
@@ -168,6 +142,14 @@ class Network(nn.Module):
             (:mod:`rnnlab.ridge`), all other weights as they were drawn.
         penalty: of that regression, in the mean squared singular value of what is read out; ``auto`` chooses by the
             leave-one-out error.
+        attention: of the decoder, where the target is a sequence of its own length: ``additive``, ``general``, ``dot``
+            (:mod:`rnnlab.attention`) or ``none``; ``auto`` is ``additive``.
+        input_feeding: each step of the decoder also reads what the attention made of the step before: step by step, and
+            so slower.
+        bridge: from the encoder's end to the decoder's start (:class:`rnnlab.decoder.Bridge`): ``copy``, ``linear`` or
+            ``none``; ``auto`` is ``copy``, and ``linear`` where the decoder's cell is another one.
+        decoder_cell: as ``cell``, of the decoder; ``None`` for the same one. It has as many layers as the encoder and
+            reads forwards.
         linear: ``ridge`` or ``none``: whether the network learns what a linear forecast leaves over. The data fits that
             (:mod:`rnnlab.data.linear`); ``None``: where it is a time series.
 
@@ -205,9 +187,24 @@ class Network(nn.Module):
         solver: Literal["gradient", "ridge"] = "gradient",
         penalty: PositiveFloat | Literal["auto"] = "auto",
         linear: Literal["ridge", "none"] | None = None,
+        attention: Literal["auto", "additive", "general", "dot", "none"] = "auto",
+        input_feeding: bool = False,
+        bridge: Literal["auto", "copy", "linear", "none"] = "auto",
+        decoder_cell: CellFactory | None = None,
     ) -> None:
         super().__init__()
         self.solver, self.penalty = solver, penalty
+        self.decodes = target.kind == "sequence"
+        if self.decodes:
+            _check_decodable(readout, beside, transpose, solver, tie_embeddings)
+        else:
+            given = {"attention": attention, "input_feeding": input_feeding, "bridge": bridge}
+            for name, value in given.items():
+                if value not in ("auto", False):
+                    raise InputError(
+                        f"model.{name}={str(value).lower()} is of a decoder, for data whose target is a sequence of "
+                        "its own length, such as data=number_words: leave it out"
+                    )
         if target.per_step and readout != "auto":
             raise InputError(
                 f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
@@ -299,6 +296,31 @@ class Network(nn.Module):
         self.readout = nn.Linear(
             pooled * self.units + (0 if self.beside is None else self.beside.channels), target.size
         )
+        self.decoder: Decoder | None = None
+        if self.decodes:
+            if bridge == "auto":
+                bridge = "copy" if decoder_cell is None else "linear"
+            score: Score | None = "additive" if attention == "auto" else None if attention == "none" else attention
+            if score is None and bridge == "none":
+                raise InputError(
+                    "model.attention=none and model.bridge=none: the decoder would know nothing of what was read: give "
+                    "one of them another value"
+                )
+            made = decoder_cell or cell
+            self.decoder = Decoder(
+                target.size,
+                embedding_size or hidden_size,
+                hidden_size,
+                lambda size: made(size, hidden_size),
+                num_layers,
+                self.units,
+                score,
+                input_feeding,
+                dropout,
+                embedding_dropout,
+            )
+            self.bridge = Bridge(bridge, self.decoder.cells(), self.units)
+            self.readout = nn.Linear(hidden_size, target.size)
         if self.readout_kind == "statistics":
             # in what a unit takes on in training, once that is known; which quantile is each unit's own
             self.register_buffer("thresholds", torch.zeros(self.units))
@@ -313,7 +335,7 @@ class Network(nn.Module):
     @property
     def streams(self) -> bool:
         """Whether a state can be carried from one chunk of a sequence to the next."""
-        return not self.bidirectional and self.whole is None
+        return not self.bidirectional and self.whole is None and not self.decodes
 
     @property
     def whole(self) -> str | None:
@@ -397,8 +419,65 @@ class Network(nn.Module):
         Raises:
             InputError: a state is handed to a bidirectional network; or a size, a type or a device doesn't fit.
         """
+        if self.decodes:
+            raise InputError(
+                "this network says a sequence of its own length, token by token: rnnlab.decoding has how (greedy)"
+            )
         hidden, state = self.hidden(inputs, state, lengths)
         return self.read(hidden, self.read_lengths(lengths)), state
+
+    # ---- a target of its own length -----------------------------------------------------------------
+
+    def encode(self, inputs: Inputs, lengths: Lengths | None = None) -> tuple[Memory, DecoderState]:
+        """Reads whole sequences, for a decoder.
+
+        Args:
+            inputs: as :meth:`forward`.
+            lengths: as there.
+
+        Returns:
+            What the decoder attends to, and where it starts from.
+        """
+        assert self.decoder is not None
+        run = recomputed if self.recompute else Cell.__call__
+        hidden, final = self._layers(run, inputs, self._starts(inputs, None, lengths), lengths)
+        inside = self.read_lengths(lengths)
+        starts = [cell.initial_state(len(inputs)) for cell in self.decoder.cells()]
+        cells = self.bridge(starts, final, self.pool(hidden, inside))
+        fed = hidden.new_zeros(len(inputs), self.hidden_size) if self.decoder.input_feeding else None
+        return self.decoder.memory(hidden, valid_steps(hidden, inside)), DecoderState(cells, fed)
+
+    def teach(
+        self, inputs: Inputs, targets: Tensor, lengths: Lengths | None = None, forced: float = 1.0
+    ) -> tuple[Tensor, Tensor | None]:
+        """The scores of each token of a target, when the true tokens before it are told.
+
+        Args:
+            inputs: as :meth:`forward`.
+            targets: ``(batch, steps)`` tokens, ``IGNORED`` beyond the end of each.
+            lengths: as :meth:`forward`.
+            forced: share of the true tokens that is told (:meth:`rnnlab.decoder.Decoder.forward`).
+
+        Returns:
+            ``(batch, steps, size)``, and the weights ``(batch, steps, time)`` of the attention; ``None`` without one.
+        """
+        assert self.decoder is not None
+        memory, state = self.encode(inputs, lengths)
+        start = torch.full_like(targets[:, :1], self.decoder.start)
+        before = torch.cat([start, targets[:, :-1].clamp_min(0)], 1)
+        run = recomputed if self.recompute else Cell.__call__
+        said, weights = self.decoder(before, state, memory, run, forced, self.readout)
+        return self.readout(masked(self.readout_dropout, said, said[:, :1])), weights
+
+    def say(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, DecoderState, Tensor | None]:
+        """The scores ``(batch, size)`` of what comes after ``(batch,)`` tokens, the state after them, and the weights
+        ``(batch, time)`` of the attention.
+        """
+        assert self.decoder is not None
+        said, state, weights = self.decoder.step(tokens, state, memory)
+        return self.readout(said), state, weights
+
+    # ---- what is predicted at each step, or once ----------------------------------------------------
 
     def hidden(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
@@ -437,6 +516,26 @@ class Network(nn.Module):
 
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
         return Trace(self.read(hidden, self.read_lengths(lengths)), states, starts, read)
+
+    def _decoder_summary(self, decoder: Decoder) -> list[Layer]:
+        """The rows of the decoder in :meth:`summary`."""
+        rows = []
+        if bridged := _count(self.bridge):
+            rows.append(Layer("Bridge, linear", (None, self.hidden_size), bridged))
+        embedding = decoder.embedding
+        rows.append(Layer("Embedding of the target", (None, None, embedding.embedding_dim), _count(embedding)))
+        for number, cell in enumerate(decoder.cells()):
+            if number and decoder.dropout.p:
+                rows.append(Layer("Dropout", (None, None, self.hidden_size), 0))
+            rows.append(Layer(f"{cell.title} decoder", (None, None, self.hidden_size), _count(cell)))
+        if decoder.attention is not None:
+            learned = _count(decoder.attention) + _count(decoder.combine)
+            name = f"Attention, {decoder.attention.score}"
+            rows.append(Layer(name, (None, None, self.hidden_size), learned))
+        if self.readout_dropout.p:
+            rows.append(Layer("Dropout", rows[-1].shape, 0))
+        rows.append(Layer("Linear", (None, None, self.readout.out_features), _count(self.readout)))
+        return rows
 
     def _starts(self, inputs: Tensor, state: NetworkState | None, lengths: Lengths | None = None) -> Sequence[State]:
         """What each cell starts from.
@@ -515,6 +614,17 @@ class Network(nn.Module):
             starts: as :meth:`initial_state` gives them.
             lengths: as ever.
         """
+        x, final = self._layers(run, inputs, starts, lengths)
+        return x, final if self.streams else ()
+
+    def _layers(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        inputs: Inputs,
+        starts: Sequence[State],
+        lengths: Lengths | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """The same, with the state in which each layer leaves each sequence, reading forwards, in any network."""
         cells = enumerate(zip(self.cells(), starts, strict=self.ngrams is None))
         before: Any = None if self.ngrams is None else starts[-1]
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
@@ -546,9 +656,7 @@ class Network(nn.Module):
             x = output
         if beside is not None:
             x = torch.cat([x, beside[:, None].expand(-1, x.shape[1], -1)], -1)
-        if not self.streams:
-            return x, ()
-        if self.ngrams is not None:
+        if self.ngrams is not None and self.streams:
             final.append(self.ngrams.after(inputs, before, lengths))
         return x, tuple(final)
 
@@ -638,17 +746,40 @@ class Network(nn.Module):
             learned = sum(part.numel() for part in islice(initial, parts))
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
         read = self.readout.in_features - (0 if self.beside is None else self.beside.channels)
-        if self.readout_kind != "every":
+        if self.readout_kind != "every" and self.decoder is None:
             rows.append(Layer(POOLING[self.readout_kind], (None, read), 0))
-        if self.readout_dropout.p:
+        if self.readout_dropout.p and self.decoder is None:
             rows.append(Layer("Dropout", rows[-1].shape, 0))
         if self.beside is not None:
             rows.append(Layer("Convolutions beside, mean", (None, self.beside.channels), _count(self.beside)))
+        if self.decoder is not None:
+            return [*rows, *self._decoder_summary(self.decoder)]
         shape = (None, length) if self.readout_kind == "every" else (None,)
         tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
         own = self.readout.bias.numel() if tied else _count(self.readout)
         rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, self.readout.out_features), own))
         return rows
+
+
+def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, tie_embeddings: bool) -> None:
+    """Refuses options that have no meaning in front of a decoder.
+
+    Raises:
+        InputError: naming the key.
+    """
+    refused = {
+        "readout": (readout, "auto"),
+        "beside": (beside, "none"),
+        "transpose": (transpose, False),
+        "solver": (solver, "gradient"),
+        "tie_embeddings": (tie_embeddings, False),
+    }
+    for name, (value, usual) in refused.items():
+        if value != usual:
+            raise InputError(
+                f"model.{name}={str(value).lower()}: the target of this data is a sequence of its own length, which a "
+                f"decoder says token by token: use model.{name}={str(usual).lower()}"
+            )
 
 
 def _longest(input: InputSpec, target: TargetSpec) -> int:

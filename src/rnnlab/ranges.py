@@ -12,6 +12,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 """At least 0 and below 1: a dropout rate, a share of the data."""
+Share = Annotated[float, Ge(0), Le(1)]
+"""At least 0 and at most 1."""
 
 if TYPE_CHECKING:
     AutoSize = int

@@ -27,6 +27,7 @@ from rnnlab.ranges import NonNegativeInt as NonNegativeInt
 from rnnlab.ranges import OnDisk as OnDisk
 from rnnlab.ranges import PositiveFloat as PositiveFloat
 from rnnlab.ranges import PositiveInt as PositiveInt
+from rnnlab.ranges import Share as Share
 
 Inputs = Shaped[Tensor, "B T ..."]
 """Features ``(batch, time, features)`` or token numbers ``(batch, time)``."""

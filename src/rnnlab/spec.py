@@ -54,7 +54,9 @@ class Batch(NamedTuple):
         numbers (``values``; not a number where ``DataSpec.gaps`` and nobody
         knows), ``(batch, size)`` real numbers (``value``),
         ``(batch,)`` class numbers (``class``), or ``(batch, time)`` token
-        numbers (``tokens``), ``IGNORED`` where nothing is asked.
+        numbers (``tokens``), ``IGNORED`` where nothing is asked. Of a
+        ``sequence`` ``(batch, steps)`` token numbers, the end of each among
+        them and ``IGNORED`` behind it.
     lengths
         ``(batch,)`` valid steps of each sequence; ``None`` where all are full.
     future
@@ -63,6 +65,9 @@ class Batch(NamedTuple):
     origin
         What a forecast at each sequence's last step is held against; ``None``
         where every step is scored alike, and in training.
+    others
+        ``(batch, answers, steps)`` further targets of a ``sequence`` that are as right, the first one again where
+        there are fewer; ``None`` where each input has one.
     """
 
     inputs: Tensor
@@ -70,6 +75,7 @@ class Batch(NamedTuple):
     lengths: Tensor | None = None
     future: Tensor | None = None
     origin: Origin | None = None
+    others: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """A batch whose every tensor is what ``function`` makes of it."""
@@ -88,6 +94,7 @@ class InputSpec:
 
     ``unknown`` is the number of the token that stands for all that have none of their own; ``None`` where there is no
     such token. ``length`` is that of the longest sequence, for a network that must know it; ``None`` where nobody does.
+    ``names`` are those of the tokens; empty where they have none, or nobody needs them.
     ``ngrams`` are the fewest and the most tokens of the n-grams that are read beside each token, by a hash
     below ``buckets`` (:mod:`rnnlab.ngrams`); ``None`` where none are.
     """
@@ -98,6 +105,7 @@ class InputSpec:
     length: int | None = None
     ngrams: Sequence[int] | None = None
     buckets: int = 0
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.vocabulary is None):
@@ -117,7 +125,8 @@ class TargetSpec:
         ``values``: ``size`` real numbers at every step. ``value``: ``size``
         real numbers for the whole sequence. ``class``: one of ``size`` classes
         for the whole sequence. ``tokens``: one of ``size`` tokens at every step
-        whose target is not ``IGNORED``.
+        whose target is not ``IGNORED``. ``sequence``: as many of ``size``
+        tokens as there are, the last of them ``end``.
     names
         Of the values, the classes or the tokens; empty where they have none.
     blank
@@ -125,13 +134,25 @@ class TargetSpec:
         loss, but saying nothing is no feat, so accuracy leaves it out.
     binary
         Each of the values is 0 or 1: a label that is there or not.
+    end
+        The token that ends a ``sequence``. What it starts with is no answer: a decoder has a token of its own for it.
+    unknown
+        The token that stands for all that have none of their own: never a right answer.
+    unit
+        Of a token of a ``sequence``: character, byte, word …
+    longest
+        Tokens of the longest ``sequence`` of the training split, its end included.
     """
 
-    kind: Literal["values", "value", "class", "tokens"]
+    kind: Literal["values", "value", "class", "tokens", "sequence"]
     size: int
     names: tuple[str, ...] = ()
     blank: int | None = None
     binary: bool = False
+    end: int | None = None
+    unknown: int | None = None
+    unit: str = "token"
+    longest: int | None = None
 
     @property
     def per_step(self) -> bool:
@@ -206,6 +227,8 @@ class DataSpec:
     token_frequencies
         Of the targets in the training split, none of them 0, for the unigram
         baseline; empty where there is no such baseline.
+    common_target
+        The tokens of the most frequent ``sequence`` of the training split, without its end.
     target_mean
         Of each ``value``, on the network's scale, for the constant baseline;
         0 by default. Of labels (``TargetSpec.binary``) how often each is there.
@@ -234,6 +257,7 @@ class DataSpec:
     scaling: Scaling = field(default_factory=Scaling)
     class_frequencies: tuple[float, ...] = ()
     token_frequencies: tuple[float, ...] = ()
+    common_target: tuple[int, ...] = ()
     target_mean: tuple[float, ...] = ()
     streamed: bool = False
     unit: str = ""

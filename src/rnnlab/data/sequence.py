@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     """One sequence: ``inputs`` ``(time, features)`` or ``(time,)``, its ``target``, and perhaps its ``future``.
 
     A target is a class number, one-dimensional real numbers for the whole sequence, or ``(time, size)`` real numbers
-    or ``(time,)`` token numbers.
+    or ``(time,)`` token numbers; of a sequence of its own length its tokens, its end included.
     """
 
     inputs: np.ndarray
@@ -45,9 +45,22 @@ class Split:
     targets: Tensor
     lengths: Tensor | None = None
     future: Tensor | None = None
+    target_lengths: Tensor | None = None
+    """``(sequences,)`` tokens of each target, where they have a length of their own."""
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def sizes(self) -> Tensor | None:
+        """``(sequences,)`` by which sequences of like size stand side by side: their lengths, and among those of one
+        length the lengths of their targets; ``None`` where all are alike.
+        """
+        if self.target_lengths is None:
+            return self.lengths
+        if self.lengths is None:
+            return self.target_lengths
+        return self.lengths * (self.target_lengths.max() + 1) + self.target_lengths
 
     def batch(self, index: slice | Tensor) -> Batch:
         """The sequences at ``index``, padded no further than they need."""
@@ -57,11 +70,15 @@ class Split:
             longest = int(lengths.max())
             inputs = inputs[:, :longest]
             targets = targets[:, :longest] if self.targets_have_time else targets
+        if self.target_lengths is not None:
+            targets = targets[:, : int(self.target_lengths[index].max())]
         return Batch(inputs, targets, lengths, None if self.future is None else self.future[index])
 
     @property
     def targets_have_time(self) -> bool:
         """Whether they are values or tokens of every step, and not a class or values of the whole sequence."""
+        if self.target_lengths is not None:
+            return False
         return self.targets.dim() == (3 if self.targets.is_floating_point() else 2)
 
 
@@ -292,7 +309,7 @@ class SequenceData(LightningDataModule, ABC):
         order = BatchOrder(
             len(split),
             batch_size,
-            lengths=split.lengths if self.bucket else None,
+            lengths=split.sizes if self.bucket else None,
             seed=self.shuffle_seed if shuffle else None,
             rank=rank,
             world=world,
@@ -525,7 +542,7 @@ def stack(samples: Sequence[Sample]) -> Split:
     longest = max(lengths)
 
     def padded(arrays: Sequence[np.ndarray], padding: int = 0) -> Tensor:
-        first = arrays[0]
+        first, longest = arrays[0], max(map(len, arrays))
         dtype = np.float32 if first.dtype.kind == "f" else np.int64
         out = np.full((len(arrays), longest, *first.shape[1:]), padding, dtype)
         for row, array in zip(out, arrays, strict=True):
@@ -540,12 +557,15 @@ def stack(samples: Sequence[Sample]) -> Split:
             return padded(targets, IGNORED)
         return padded(targets) if first.ndim == 2 else torch.from_numpy(np.stack(targets).astype(np.float32))
 
+    targets = [sample.target for sample in samples]
+    own = [len(target) for target in targets if isinstance(target, np.ndarray) and target.dtype.kind != "f"]
     futures = [sample.future for sample in samples if sample.future is not None]
     return Split(
         inputs=padded([sample.inputs for sample in samples]),
-        targets=stacked([sample.target for sample in samples]),
+        targets=stacked(targets),
         lengths=None if min(lengths) == longest else torch.tensor(lengths),
         future=torch.from_numpy(np.stack(futures).astype(np.float32)) if futures else None,
+        target_lengths=torch.tensor(own) if own and own != lengths else None,
     )
 
 

@@ -35,6 +35,7 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
         "value": _count(size, "value"),
         "class": f"one of {size} classes",
         "tokens": f"one of {size} tokens a step",
+        "sequence": f"up to {spec.target.longest or 0} {spec.target.unit}s, each one of {size}",
     }[spec.target.kind]
     steps = _count(spec.length, "step") if data.split("train").lengths is None else f"up to {spec.length} steps"
     out.say("Data  ", f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {kind} → {wanted}")

@@ -200,7 +200,7 @@ class Task(LightningModule, ABC):
 
     def weight(self, batch: Batch) -> Tensor | int:
         """How many elements the mean of :meth:`loss` is over: what it counts for in the mean over a split."""
-        if self.spec.target.kind == "tokens":
+        if self.spec.target.kind in ("tokens", "sequence"):
             return (batch.targets != IGNORED).sum()
         if not self.spec.target.per_step:
             return len(batch.inputs)
@@ -340,7 +340,7 @@ class Task(LightningModule, ABC):
         return output
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        output = self(batch)
+        output = self.answer(batch)
         self._test(self.scores["test"], "network", output, batch)
         self._test(self.scores["baseline"], self.baseline_name, self.baseline(batch), batch)
         score = self.sequence_score(output, batch)

@@ -1,0 +1,133 @@
+"""Scores of sequences that are said, held against those that were asked for."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from rnnlab.spec import IGNORED
+
+
+class Answer(NamedTuple):
+    """What a predictor says of a batch.
+
+    scores
+        ``(batch, steps, size)`` of each token when the true ones before it are known, for the loss.
+    tokens
+        ``(batch, said)`` what it says by itself, without the end, ``IGNORED`` behind the last.
+    """
+
+    scores: Tensor
+    tokens: Tensor
+
+
+class Truth(NamedTuple):
+    """What was asked for.
+
+    targets
+        ``(batch, steps)`` with the end, ``IGNORED`` behind it.
+    references
+        ``(batch, answers, steps)`` all that are right, without the end; one that is never right is below 0 but not
+        ``IGNORED``.
+    """
+
+    targets: Tensor
+    references: Tensor
+
+
+def edit_distance(said: Tensor, truth: Tensor) -> Tensor:
+    """``(batch,)`` the fewest tokens to insert, leave out or replace (V. I. Levenshtein 1966).
+
+    Args:
+        said: ``(batch, m)`` tokens, ``IGNORED`` behind the last of each.
+        truth: ``(batch, n)`` likewise.
+    """
+    lengths, steps = (said != IGNORED).sum(1), torch.arange(truth.shape[1] + 1, device=truth.device)
+    row = steps.expand(len(truth), -1)
+    for i in range(said.shape[1]):
+        replaced = row[:, :-1] + (truth != said[:, i : i + 1])
+        best = torch.cat([row[:, :1] + 1, torch.minimum(row[:, 1:] + 1, replaced)], 1)
+        # left out in a run: the least of best[k] + (j - k) over all k up to j
+        after = (best - steps).cummin(1).values + steps
+        row = torch.where((i < lengths)[:, None], after, row)
+    return row.gather(1, (truth != IGNORED).sum(1, keepdim=True))[:, 0]
+
+
+def errors(said: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+    """``(batch,)`` tokens to mend until what is said is right, and how many the right answer has that it is nearest to;
+    at least one, so that a rate can be taken.
+    """
+    batch, answers = truth.references.shape[:2]
+    every = edit_distance(said.repeat_interleave(answers, 0), truth.references.flatten(0, 1)).view(batch, answers)
+    distance, nearest = every.min(1)
+    sizes = (truth.references != IGNORED).sum(2).clamp_min(1)
+    return distance, sizes.gather(1, nearest[:, None])[:, 0]
+
+
+def right(said: Tensor, truth: Truth) -> Tensor:
+    """``(batch,)`` whether each is one of the right answers, token for token."""
+    return errors(said, truth)[0] == 0
+
+
+class ErrorRate(Metric):
+    """Tokens to mend, of all that were asked for: the character error rate where a token is a character, as
+    :class:`torchmetrics.text.CharErrorRate` has it.
+    """
+
+    higher_is_better = False
+    wrong: Tensor
+    asked: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("wrong", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("asked", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answer: Answer, truth: Truth) -> None:
+        wrong, asked = errors(answer.tokens, truth)
+        self.wrong = self.wrong + wrong.sum()
+        self.asked = self.asked + asked.sum()
+
+    def compute(self) -> Tensor:
+        return self.wrong / self.asked
+
+
+class ExactMatch(Metric):
+    """Share of the sequences that are right from the first token to the last."""
+
+    higher_is_better = True
+    right: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("right", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answer: Answer, truth: Truth) -> None:
+        self.right = self.right + right(answer.tokens, truth).sum()
+        self.count = self.count + len(answer.tokens)
+
+    def compute(self) -> Tensor:
+        return self.right / self.count
+
+
+class TokenAccuracy(Metric):
+    """Share of the tokens, the end among them, that are right when all true ones before them are known."""
+
+    higher_is_better = True
+    right: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("right", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answer: Answer, truth: Truth) -> None:
+        self.right = self.right + (answer.scores.argmax(-1) == truth.targets).sum()
+        self.count = self.count + (truth.targets != IGNORED).sum()
+
+    def compute(self) -> Tensor:
+        return self.right / self.count

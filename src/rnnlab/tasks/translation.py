@@ -1,0 +1,234 @@
+"""A sequence of its own length for each sequence that is read."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from rnnlab.decoding import Said, greedy
+from rnnlab.errors import InputError
+from rnnlab.network import Network
+from rnnlab.shapes import Fraction, PositiveInt, Share
+from rnnlab.spec import IGNORED, Batch, DataSpec
+from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Truth, errors, right
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task, token_loss
+
+NEVER = -1
+"""In place of a token that has no number of its own: no answer is equal to it."""
+
+
+class Translation(Task):
+    """Encoder and decoder: cross-entropy of each token in nats, when the true ones before it are told.
+
+    What it says by itself is the most probable token at each step (greedy), and
+    is held against the truth: ``exact_match``, the share of the sequences that
+    are right from the first token to the last, and the error rate
+    (``character_error_rate``, ``word_error_rate`` …), which decides: tokens to
+    mend, of all that were asked for. ``accuracy`` is the share of the tokens
+    that are right when all true ones before them are told. Where an input has
+    several right answers each counts as right.
+
+    The trivial predictor says the most frequent sequence of the training split;
+    its loss is that of one who knows how frequent each token is. Beside it
+    stands ``copy_input``, which says the input again, where the target has
+    tokens of the same name.
+
+    Args:
+        label_smoothing: share of the probability spread evenly over all tokens (Szegedy et al. 2016, section 7);
+            in training alone, so that scores stay scores.
+        teacher_forcing: share of the true tokens before that the decoder is told in training; in place of each other
+            one what it finds most probable itself ("scheduled sampling", S. Bengio et al. 2015). Below 1 it runs step
+            by step, and so slower.
+        teacher_forcing_schedule: ``constant``; or from ``teacher_forcing`` to ``teacher_forcing_end`` over the
+            training, ``linear`` or ``exponential``.
+        teacher_forcing_end: see there.
+        max_length: tokens after which what it says is cut; ``None``: twice as many as the longest target of the
+            training split has.
+
+    Raises:
+        InputError: the schedule has no end, or an end and no schedule.
+    """
+
+    target_kind = "sequence"
+    baseline_name = "most frequent output"
+    training_scores = ("accuracy",)
+    sequence_score_name = "exact_match"
+
+    def __init__(
+        self,
+        network: Network,
+        spec: DataSpec,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        scheduler: SchedulerFactory | None = None,
+        monitor: str = "val/loss",
+        label_smoothing: Fraction = 0.0,
+        teacher_forcing: Share = 1.0,
+        teacher_forcing_schedule: Literal["constant", "linear", "exponential"] = "constant",
+        teacher_forcing_end: Share | None = None,
+        max_length: PositiveInt | None = None,
+    ) -> None:
+        super().__init__(network, spec, optimizer, scheduler, monitor)
+        self.label_smoothing = label_smoothing
+        self.teacher_forcing, self.teacher_forcing_schedule = teacher_forcing, teacher_forcing_schedule
+        if (teacher_forcing_schedule == "constant") != (teacher_forcing_end is None):
+            raise InputError(
+                f"task.teacher_forcing_schedule={teacher_forcing_schedule} with task.teacher_forcing_end="
+                f"{'null' if teacher_forcing_end is None else teacher_forcing_end}: linear and exponential go to an "
+                "end, and constant has none"
+            )
+        if teacher_forcing_schedule == "exponential" and not (teacher_forcing and teacher_forcing_end):
+            raise InputError(
+                "task.teacher_forcing_schedule=exponential never reaches 0: give task.teacher_forcing_end=0.1, say, or "
+                "use linear"
+            )
+        self.teacher_forcing_end = teacher_forcing if teacher_forcing_end is None else teacher_forcing_end
+        self.max_length = max_length or 2 * (spec.target.longest or 1)
+        frequencies = torch.tensor(spec.token_frequencies or [1 / spec.target.size] * spec.target.size)
+        self.register_buffer("log_frequencies", frequencies.log(), persistent=False)
+        self._updates: int | None = None
+        if any(number != NEVER for number in self.copies):
+            self.scores["copy_input"] = Scores(self.metrics())
+
+    @cached_property
+    def copies(self) -> tuple[int, ...]:
+        """Of each token of the input the one of the target that has its name, or ``NEVER``."""
+        numbers = {name: number for number, name in enumerate(self.spec.target.names)}
+        special = {self.spec.target.end, self.spec.target.unknown}
+        found = (numbers.get(name, NEVER) for name in self.spec.input.names)
+        return tuple(NEVER if number in special else number for number in found)
+
+    @property
+    def error_rate(self) -> str:
+        """What the error rate is called, by what a token is."""
+        return f"{self.spec.target.unit}_error_rate"
+
+    @property
+    def verdict_score(self) -> str:  # type: ignore[override]
+        return self.error_rate
+
+    # ---- the objective --------------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The scores ``(batch, steps, size)`` of each token, when the true ones before it are told."""
+        forced = self.forced if self.training else 1.0
+        return self.network.teach(batch.inputs, batch.targets, batch.lengths, forced)[0]
+
+    @property
+    def forced(self) -> float:
+        """The share of true tokens that the decoder is told at this point of the training."""
+        first, last = self.teacher_forcing, self.teacher_forcing_end
+        if first == last or self._trainer is None:
+            return first
+        if self._updates is None:
+            self._updates = self._total_steps()
+        share = min(1.0, self.global_step / max(1, self._updates - 1))
+        if self.teacher_forcing_schedule == "exponential":
+            return float(first * (last / first) ** share)
+        return first + share * (last - first)
+
+    def loss(self, output: Tensor | Answer, batch: Batch) -> Tensor:
+        scores = output.scores if isinstance(output, Answer) else output
+        smoothing = self.label_smoothing if self.training else 0.0
+        return token_loss(scores.flatten(0, 1), batch.targets.flatten(), smoothing)
+
+    def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+        asked = batch.targets != IGNORED
+        return (((output.argmax(-1) == batch.targets) & asked).sum() / asked.sum().clamp_min(1),)
+
+    def say(self, batch: Batch) -> Said:
+        """What it says of a batch by itself."""
+        end = self.spec.target.end
+        assert end is not None
+        return greedy(self.network, batch.inputs, batch.lengths, end, self.max_length)
+
+    def answer(self, batch: Batch) -> Any:
+        """An :class:`rnnlab.tasks.sequence_scores.Answer`."""
+        return Answer(self(batch), self.say(batch).tokens)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """``(batch, steps)`` the tokens that it says, ``IGNORED`` behind the last of each."""
+        return self.say(batch).tokens
+
+    # ---- scores -----------------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"exact_match": ExactMatch(), self.error_rate: ErrorRate(), "accuracy": TokenAccuracy()}
+
+    def compared(self, output: Any, batch: Batch) -> Any:
+        return output, self.truth(batch)
+
+    def truth(self, batch: Batch) -> Truth:
+        """All that is right; a token that has no number of its own never is."""
+        targets, target = batch.targets, self.spec.target
+        references = targets[:, None] if batch.others is None else torch.cat([targets[:, None], batch.others], 1)
+        references = references.masked_fill(references == target.end, IGNORED)
+        if target.unknown is not None:
+            references = references.masked_fill(references == target.unknown, NEVER)
+        return Truth(targets, references)
+
+    def sequence_score(self, output: Any, batch: Batch) -> Tensor:
+        return right(output.tokens, self.truth(batch)).float()
+
+    def judge(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        wrong, asked = errors(output.tokens, self.truth(batch))
+        return wrong / asked, asked
+
+    # ---- the simple predictors ----------------------------------------------------------------------
+
+    def baseline(self, batch: Batch) -> Any:
+        assert isinstance(self.log_frequencies, Tensor)
+        scores = self.log_frequencies.expand(*batch.targets.shape, -1)
+        common = torch.tensor(self.spec.common_target or (NEVER,), device=batch.targets.device)
+        return Answer(scores, common.expand(len(batch.targets), -1))
+
+    def copied(self, batch: Batch) -> Answer:
+        """The input again, in tokens of the target."""
+        table = torch.tensor(self.copies, device=batch.inputs.device)
+        tokens = table[batch.inputs]
+        if batch.lengths is not None:
+            steps = torch.arange(tokens.shape[1], device=tokens.device)
+            tokens = tokens.masked_fill(steps >= batch.lengths[:, None], IGNORED)
+        assert isinstance(self.log_frequencies, Tensor)
+        return Answer(self.log_frequencies.expand(*batch.targets.shape, -1), tokens)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        super().test_step(batch, batch_idx)
+        if "copy_input" in self.scores:
+            self._test(self.scores["copy_input"], "copy_input", self.copied(batch), batch)
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        if "copy_input" in self.scores:
+            scores = self.scores["copy_input"]
+            assert isinstance(scores, Scores)
+            found = scores.compute()
+            # who copies knows no probabilities
+            kept = {name: found[name] for name in ("exact_match", self.error_rate)}
+            self.log_scores({f"baseline/copy_input/{name}": value for name, value in kept.items()})
+
+    # ---- what it says, in words ---------------------------------------------------------------------
+
+    @cached_property
+    def written(self) -> Callable[[Tensor], list[str]]:
+        """Makes texts of ``(batch, steps)`` tokens."""
+        target = self.spec.target
+        names, joint = target.names, " " if target.unit == "word" or not target.names else ""
+
+        def write(tokens: Tensor) -> list[str]:
+            rows = [[number for number in row if number != IGNORED and number != target.end] for row in tokens.tolist()]
+            if target.unit == "byte":
+                return [bytes(row).decode(errors="replace") for row in rows]
+            return [joint.join(names[number] if names else str(number) for number in row) for row in rows]
+
+        return write
+
+    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        said = self.say(batch)
+        return torch.arange(len(batch.targets)), {"truth": self.written(batch.targets), **self.columns(said)}
+
+    def columns(self, said: Said) -> dict[str, Any]:
+        """The table of what was said: texts, and the logarithm of the probability of each."""
+        return {"prediction": self.written(said.tokens), "score": said.score.numpy(force=True)}
