@@ -177,7 +177,8 @@ class Decoder(nn.Module):
                            dtype=self.embedding.weight.dtype)
             )  # fmt: skip
         if self.input_feeding or forced < 1:
-            outputs, weights = [], []
+            outputs: list[Tensor] = []
+            weights: list[Tensor | None] = []
             before = tokens[:, 0]
             for step in range(tokens.shape[1]):
                 if step:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnlab.data.layout import Layout
+from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.table_columns import TableColumns
@@ -12,6 +13,8 @@ from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 
+READERS = (FeatureReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader, SeriesReader)
+
 
 def reader_from_plain(values: Mapping[str, Any]) -> Reader:
     """What :meth:`rnnlab.data.reader.Reader.plain` gave.
@@ -19,10 +22,7 @@ def reader_from_plain(values: Mapping[str, Any]) -> Reader:
     Raises:
         TypeError: or KeyError, where it never gave that.
     """
-    kinds = {
-        kind.__name__: kind
-        for kind in (FeatureReader, TableReader, TokenReader, TextReader, CorpusReader, SeriesReader)
-    }
+    kinds = {kind.__name__: kind for kind in READERS}
     arguments = dict(values)
     if "tick" in arguments:
         arguments = _of_before(arguments)

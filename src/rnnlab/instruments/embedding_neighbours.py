@@ -44,6 +44,7 @@ class Embedding:
 class EmbeddingNeighbours(Instrument[Embedding]):
     """Cosine similarity of the tokens' embeddings."""
 
+    of_sequences = True
     rank = 60
     title = "Embeddings: which tokens are alike to the network"
     reading = (

@@ -68,6 +68,8 @@ class Instrument(ABC, Generic[M]):
     """Whether it holds what is predicted against what is true."""
     along_time: ClassVar[bool] = False
     """Whether it shows hidden states step by step, which a network that reads all steps at once has none of."""
+    of_sequences: ClassVar[bool] = False
+    """Whether it shows a network with a decoder, too, whose target is a sequence of its own length."""
     of_training: ClassVar[bool] = False
     """Whether it shows the training, and so nothing of a file of one's own."""
     in_inspect: ClassVar[bool] = True
@@ -99,6 +101,8 @@ class Instrument(ABC, Generic[M]):
         """Why it shows nothing of a subject; ``None`` where it does. By what it needs, and by :meth:`missing`."""
         if self.along_time and subject.network.transposed:
             return "the network reads all steps at once (model.transpose=true)"
+        if subject.network.decodes and not self.of_sequences:
+            return "what is said is a sequence of its own length, by a decoder"
         reason = self.missing(subject)
         if reason is None and self.needs_truth and subject.unanswered:
             return f"it needs the truth: {subject.unanswered}"

@@ -68,6 +68,7 @@ class _ScoreCurves(Instrument[Curves]):
     """One score by epoch."""
 
     of_training = True
+    of_sequences = True
     score: ClassVar[str]
 
     def missing(self, subject: Subject) -> str | None:
@@ -164,7 +165,8 @@ class AccuracyCurves(_ScoreCurves):
     def draw(self, subject: Subject, measured: Curves) -> Picture:
         baseline = subject.task.baseline_name
         fig = style.figure("Accuracy by epoch", self._subtitle(measured, baseline))
-        asked = "sequences" if subject.task.spec.target.kind == "class" else "answers"
+        kinds = {"class": "sequences", "sequence": "tokens, the true ones before each told"}
+        asked = kinds.get(subject.task.spec.target.kind, "answers")
         ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
         measured.draw(ax, f"baseline ({baseline})")
         style.legend(fig, ax)

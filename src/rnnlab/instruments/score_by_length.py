@@ -14,6 +14,7 @@ from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject
 from rnnlab.shapes import PositiveInt
+from rnnlab.tasks.direction import direction
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.task import Task
 
@@ -95,8 +96,13 @@ class Scores:
     def test(self) -> Groups:
         return Groups.of(*self.of["test"], self.points)
 
+    @property
+    def is_share(self) -> bool:
+        """Of right answers, and no error."""
+        return direction(self.name) == "max"
+
     def draw_axis(self, ax: Axes) -> None:
-        if self.name == "accuracy":
+        if self.is_share:
             ax.set_ylim(-0.03, 1.03)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
@@ -115,6 +121,7 @@ class ScoreByLength(Instrument[Scores]):
     """
 
     needs_truth = True
+    of_sequences = True
     reading = (
         "A rule that was learned holds for sequences longer than those of training, whose lengths are shaded; a habit "
         "does not."
@@ -145,19 +152,19 @@ class ScoreByLength(Instrument[Scores]):
     def draw(self, subject: Subject, measured: Scores) -> Picture:
         if subject.of_a_file:
             return self.compare({subject.name: measured})
-        task, name, right = subject.task, measured.name, measured.name == "accuracy"
+        task, name, right = subject.task, measured.name, measured.is_share
         low, high = int(measured.trained.min()), int(measured.trained.max())
         lengths, score = measured.of["test"]
         mean = f"{score.mean():.1%}" if right else f"a mean {name} of {style.short(float(score.mean()))}"
         fig = style.figure(
-            f"{'Accuracy' if right else 'Error'} by length",
+            f"{name.replace('_', ' ').capitalize() if right else 'Error'} by length",
             f"trained on {_span(measured.trained)} steps; on test sequences of {_span(lengths)} steps {mean}; bars are "
             "95 % intervals",
             width=9.0,
             height=5.4,
         )
         ax, below = fig.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
-        style.dress(ax, "", name if right else style.value_label(task.spec, name))
+        style.dress(ax, "", name.replace("_", " ") if right else style.value_label(task.spec, name))
         style.dress(below, "length (steps of the sequence)", "sequences")
         shade = {"color": style.FAINT, "alpha": 0.25, "linewidth": 0}
         ax.axvspan(low - 0.5, high + 0.5, label="lengths of training", **shade)

@@ -29,6 +29,7 @@ class Spectrum(Instrument[dict[str, Tensor]]):
     """
 
     of_training = True
+    of_sequences = True
     reading = (
         "Eigenvalues of the recurrent weights, before (rings) and after training (dots): within the circle a linear "
         "recurrence forgets."

@@ -114,6 +114,8 @@ class Subject:
         number, target = self.task.spec.input.vocabulary, self.task.spec.target
         if number is None:
             return ()
+        if self.task.spec.input.names:
+            return self.task.spec.input.names
         named = self.data.state_dict().get("vocabulary")
         if named is not None and len(named) == number:
             return tuple(named)
@@ -149,12 +151,14 @@ class Subject:
         longest = torch.nonzero(lengths == lengths.max())[:, 0]
         return self.take(longest[:most])._replace(lengths=None)
 
-    def predict(self, batch: Batch) -> Tensor:
-        """The network's output at rest: ``(batch, time, size)`` or, for classes, ``(batch, size)``."""
-        with at_rest(self.network) as network, torch.no_grad():
-            return network(batch.inputs, lengths=batch.lengths)[0]
+    def predict(self, batch: Batch) -> Any:
+        """The network's output at rest: ``(batch, time, size)`` or, for classes, ``(batch, size)``; where it says
+        sequences, an :class:`rnnlab.tasks.sequence_scores.Answer`.
+        """
+        with at_rest(self.network), torch.no_grad():
+            return self.task.apart(batch)
 
-    def predicted(self, split: SplitName | None = None) -> Iterator[tuple[Batch, Tensor]]:
+    def predicted(self, split: SplitName | None = None) -> Iterator[tuple[Batch, Any]]:
         """Each batch of a split in its order, and the network's output for it."""
         size = len(self.data.split(split or self.split))
         for index in torch.arange(size).split(EVALUATION_FACTOR * self.data.batch_size):

@@ -36,6 +36,10 @@ class Ensemble(nn.Module):
         self, members: Sequence[Network], combine: Callable[[Tensor], Tensor], patches: Sequence[int] = ()
     ) -> None:
         super().__init__()
+        if any(member.decodes for member in members):
+            raise InputError(
+                "runs that say sequences of their own length do not predict together: name one of them, not several"
+            )
         self.members = nn.ModuleList(members)
         self.combine = combine
         self.patches = patches or [1] * len(members)

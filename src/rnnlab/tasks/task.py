@@ -289,6 +289,10 @@ class Task(LightningModule, ABC):
         """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
         return self.network(batch.inputs, lengths=batch.lengths)[0]
 
+    def apart(self, batch: Batch) -> Any:
+        """What is scored of a batch that is looked at by itself: no state comes from the batch before."""
+        return self.network(batch.inputs, lengths=batch.lengths)[0]
+
     def on_train_epoch_start(self) -> None:
         if self.network.solver == "ridge":
             self.log_scores(self._solve("train"))
@@ -351,7 +355,7 @@ class Task(LightningModule, ABC):
         assert isinstance(scores, Scores)
         scores.update(self.loss(output, batch), self.weight(batch), *self.compared(output, batch))
 
-    def _test(self, scores: nn.Module, name: str, output: Tensor, batch: Batch) -> None:
+    def _test(self, scores: nn.Module, name: str, output: Any, batch: Batch) -> None:
         """Scores what a predictor says of a batch of the test, and of each of its sequences."""
         self._score(scores, output, batch)
         self._judged.setdefault(name, []).append(self.judge(output, batch))

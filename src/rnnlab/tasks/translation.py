@@ -148,6 +148,9 @@ class Translation(Task):
         """An :class:`rnnlab.tasks.sequence_scores.Answer`."""
         return Answer(self(batch), self.say(batch).tokens)
 
+    def apart(self, batch: Batch) -> Any:
+        return self.answer(batch)
+
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """``(batch, steps)`` the tokens that it says, ``IGNORED`` behind the last of each."""
         return self.say(batch).tokens
@@ -163,6 +166,7 @@ class Translation(Task):
     def truth(self, batch: Batch) -> Truth:
         """All that is right; a token that has no number of its own never is."""
         targets, target = batch.targets, self.spec.target
+        assert target.end is not None
         references = targets[:, None] if batch.others is None else torch.cat([targets[:, None], batch.others], 1)
         references = references.masked_fill(references == target.end, IGNORED)
         if target.unknown is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.reader import Reader
 from rnnlab.data.readers import reader_from_plain
 from rnnlab.data.series_reader import SeriesReader
@@ -25,6 +26,7 @@ from rnnlab.use.members import members
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, SequenceRun
 from rnnlab.use.series import SeriesRun
+from rnnlab.use.translation import TranslationRun
 
 
 def load(place: str | Path | Sequence[str | Path], allow: Sequence[str] = (), device: str = "cpu") -> TrainedRun:
@@ -92,6 +94,8 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
             return SeriesRun
         case CorpusReader():
             return LanguageRun
+        case PairReader():
+            return TranslationRun
         case TextReader():
             return LabelledTextRun
     return SequenceRun if spec.horizon is None else ContinuationRun
