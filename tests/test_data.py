@@ -148,6 +148,12 @@ def test_the_spec_is_what_the_tensors_are(config: Path) -> None:
         elif spec.target.kind == "value":
             assert split.targets.dtype == torch.float32
             assert split.targets.shape == (size, spec.target.size)
+        elif spec.target.kind == "sequence":
+            assert split.targets.dtype == torch.int64 and split.targets.shape[0] == size
+            assert ((split.targets == spec.target.end).sum(1) == 1).all()
+            last = split.targets.gather(1, split.target_lengths[:, None] - 1)[:, 0]
+            assert (last == spec.target.end).all()
+            assert ((split.targets != IGNORED).sum(1) == split.target_lengths).all()
         else:
             assert split.targets.dtype == torch.int64
             assert split.targets.shape == split.inputs.shape[: 1 if spec.target.kind == "class" else 2]
@@ -199,6 +205,7 @@ def test_its_yaml_says_what_it_is_and_agrees_with_the_code(config: Path) -> None
         "value": ["regression"],
         "class": ["classification"],
         "tokens": ["labelling", "language_modeling"],
+        "sequence": ["translation"],
     }[data.spec.target.kind]
     overrides = [entry for entry in OmegaConf.load(config)["defaults"] if "override /task@_global_.task" in entry]
     assert overrides in [[{"override /task@_global_.task": task}] for task in tasks]

@@ -43,6 +43,7 @@ from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.regression import Regression
 from rnnlab.tasks.task import Task
+from rnnlab.tasks.translation import Translation
 from rnnlab.use import inspection, inspection_page
 from rnnlab.use.inspection import Inspected, Question, catalogue, instruments_for, look, open_subject
 
@@ -52,6 +53,7 @@ TASKS: dict[str, Any] = {
     "value": Regression,
     "class": Classification,
     "tokens": Labelling,
+    "sequence": Translation,
 }
 
 

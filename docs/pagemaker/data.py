@@ -13,6 +13,7 @@ from rnnlab.runs.build import build
 KINDS = {
     "values": "real numbers at every step", "value": "real numbers for the whole sequence",
     "class": "a class for the whole sequence", "tokens": "a token at the steps at which one is asked",
+    "sequence": "a sequence of tokens, of its own length",
 }  # fmt: skip
 
 

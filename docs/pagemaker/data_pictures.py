@@ -128,13 +128,15 @@ def _values(ax: Axes, batch: Batch, spec: DataSpec, steps: int) -> None:
 def _tokens(rows: list[Batch], data: SequenceData, title: str) -> Figure:
     spec = data.spec
     letters = getattr(data, "vocabulary", None)
-    names = [str(each) for each in letters] if isinstance(letters, (list, tuple)) else []
+    names = [str(each) for each in letters] if isinstance(letters, (list, tuple)) else list(spec.input.names)
     if not names and spec.target.kind == "tokens" and spec.target.size == spec.input.vocabulary:
         names = list(spec.target.names)
     below = spec.target.kind == "tokens"
     says = "below it what is asked at each step" if below else "on the right the class of the whole"
     if spec.target.kind == "values":
         says = "the target is a number at each step"
+    if spec.target.kind == "sequence":
+        below, says = True, "below it what is to be said, which has a length of its own"
     height = 0.78 if below else 0.5
     shown = min(MOST_TOKENS, max(_valid(batch) for batch in rows))
     fig = style.figure(title, f"Training sequences, a box a step; {says}.", 9.6, 0.35 + height * len(rows))
@@ -164,7 +166,7 @@ def _tokens(rows: list[Batch], data: SequenceData, title: str) -> Figure:
                 token,
                 token == spec.target.blank,
             )
-            if below:
+            if below and spec.target.kind == "tokens":
                 target = int(batch.targets[0, time])
                 asked = target != IGNORED and target != spec.target.blank
                 own = spec.target.names or names
@@ -177,6 +179,10 @@ def _tokens(rows: list[Batch], data: SequenceData, title: str) -> Figure:
                     target,
                     not asked,
                 )
+        if spec.target.kind == "sequence":
+            for place, target in enumerate(batch.targets[0].tolist()[:shown]):
+                letter = _letter(list(spec.target.names), target) if target != spec.target.end else "end"
+                _box(ax, place, top + step * 0.44, step * 0.4, letter, target, target == IGNORED)
         end = min(steps, shown) + 0.4
         if steps > shown:
             ax.text(early + 0.5, top + step * 0.3, "…", size=11, ha="center", va="center", color=style.QUIET)

@@ -56,6 +56,8 @@ class SaidExamples(Instrument[tuple[list[Example], list[Example]]]):
             for row, (name, text) in enumerate((("read ", joint.join(example.read)), ("truth", example.truth))):
                 ax.text(0, line + 0.27 * row, f"{name}  {_cut(text)}", color=style.QUIET, **look)
             _said(ax, line + 0.54, example)
+            verdict = f"{example.wrong} to mend" if example.wrong else "right"
+            ax.text(1, line + 0.54, verdict, color=style.QUIET, ha="right", **look)
         rows = [
             (name, e.number, joint.join(e.read), e.truth, e.answer, e.wrong, e.score)
             for name, part in (("worst", worst), ("right", best))

@@ -617,7 +617,7 @@ def calibrate(task: Task, data: SequenceData, directory: RunDirectory, writes: b
     return found
 
 
-def _answers(task: Task, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Batch]]:
+def _answers(task: Task, batches: Iterable[Batch]) -> Iterator[tuple[Any, Batch]]:
     for batch in batches:
         yield task.answer(batch), batch
 

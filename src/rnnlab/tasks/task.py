@@ -75,7 +75,7 @@ class Scores(nn.Module):
         self.loss = MeanMetric()
         self.metrics = MetricCollection(dict(metrics))
 
-    def update(self, loss: Tensor, weight: Tensor | float, predictions: Tensor, targets: Tensor) -> None:
+    def update(self, loss: Tensor, weight: Tensor | float, predictions: Any, targets: Any) -> None:
         self.loss.update(loss, weight)
         self.metrics.update(predictions, targets)
 
@@ -330,10 +330,9 @@ class Task(LightningModule, ABC):
                 self.logger.log_metrics({"step/loss": value}, self.global_step)
         return loss
 
-    def answer(self, batch: Batch) -> Tensor:
+    def answer(self, batch: Batch) -> Any:
         """What is scored of a batch: the network's output by default."""
-        output: Tensor = self(batch)
-        return output
+        return self(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(self.scores["val"], self.answer(batch), batch)
@@ -351,7 +350,7 @@ class Task(LightningModule, ABC):
         if score is not None and batch.lengths is not None:
             self.score_by_length.update(score, batch.lengths)
 
-    def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
+    def _score(self, scores: nn.Module, output: Any, batch: Batch) -> None:
         assert isinstance(scores, Scores)
         scores.update(self.loss(output, batch), self.weight(batch), *self.compared(output, batch))
 
@@ -450,7 +449,7 @@ class Task(LightningModule, ABC):
         return self.measure((self.baseline(batch), batch) for batch in batches)
 
     @torch.no_grad()
-    def measure(self, answers: Iterable[tuple[Tensor, Batch]]) -> dict[str, float]:
+    def measure(self, answers: Iterable[tuple[Any, Batch]]) -> dict[str, float]:
         """The scores of what is predicted for some batches, by name."""
         scores, training = Scores(self.metrics()).to(self.device), self.training
         self.eval()
