@@ -47,6 +47,8 @@ class Split:
     future: Tensor | None = None
     target_lengths: Tensor | None = None
     """``(sequences,)`` tokens of each target, where they have a length of their own."""
+    others: Tensor | None = None
+    """``(sequences, answers, steps)`` further targets that are as right; see :class:`rnnlab.spec.Batch`."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -72,7 +74,8 @@ class Split:
             targets = targets[:, :longest] if self.targets_have_time else targets
         if self.target_lengths is not None:
             targets = targets[:, : int(self.target_lengths[index].max())]
-        return Batch(inputs, targets, lengths, None if self.future is None else self.future[index])
+        future, others = (None if part is None else part[index] for part in (self.future, self.others))
+        return Batch(inputs, targets, lengths, future, others=others)
 
     @property
     def targets_have_time(self) -> bool:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -167,7 +168,12 @@ class Translation(Task):
         """All that is right; a token that has no number of its own never is."""
         targets, target = batch.targets, self.spec.target
         assert target.end is not None
-        references = targets[:, None] if batch.others is None else torch.cat([targets[:, None], batch.others], 1)
+        references = targets[:, None]
+        if batch.others is not None:
+            others = batch.others
+            short = others.shape[2] - targets.shape[1]
+            first = F.pad(targets, (0, max(0, short)), value=IGNORED)[:, None]
+            references = torch.cat([first, F.pad(others, (0, max(0, -short)), value=IGNORED)], 1)
         references = references.masked_fill(references == target.end, IGNORED)
         if target.unknown is not None:
             references = references.masked_fill(references == target.unknown, NEVER)
