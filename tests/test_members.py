@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import choices, compose
+from random_cells import RandomCell
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
@@ -108,6 +109,28 @@ def test_all_members_together_are_each_of_them(name: str, with_lengths: bool) ->
         expected = torch.autograd.grad(own_loss, [own_x, *cell.parameters()])
         for found, right in zip(gradients, expected, strict=True):
             torch.testing.assert_close(found[k], right, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 60))])
+def test_members_of_a_random_step_are_each_of_them(seed: int) -> None:
+    made = members_of(lambda: RandomCell(FEATURES, HIDDEN, seed))
+    for cell in made:
+        for parameter in cell.parameters():
+            parameter.data.mul_(0.5)
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64, requires_grad=True)
+    toward = torch.randn(MEMBERS, BATCH, 7, HIDDEN, dtype=torch.float64)
+    weights, output, _ = stacked(made, x)
+    gradients = torch.autograd.grad((output * toward).sum(), [x, *weights.values()], materialize_grads=True)
+    for k, cell in enumerate(made):
+        own_x = x[k].detach().requires_grad_()
+        own = cell.unroll(own_x)[0]
+        torch.testing.assert_close(output[k], own, rtol=1e-7, atol=1e-7)
+        if not own.requires_grad:
+            continue
+        wanted = [own_x, *cell.parameters()]
+        expected = torch.autograd.grad((own * toward[k]).sum(), wanted, materialize_grads=True)
+        for found, right in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(found[k], right, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", [GRU, Single, Derivable], ids=lambda kind: kind.__name__)

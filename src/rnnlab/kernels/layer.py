@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 from rnnlab.kernels import native
 from rnnlab.kernels.layout import Layout, dense, varying, zero_padding
 from rnnlab.kernels.members import loop_of_members
-from rnnlab.kernels.planning import Plan, plan, width_of
+from rnnlab.kernels.planning import Plan, as_it_is, plan, width_of
 from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
 from rnnlab.kernels.program import CPU, Program, draw
 from rnnlab.kernels.threads import share_out
@@ -114,12 +114,12 @@ class Derived:
         """All values that are the same at each step, and those that the kernels read, as they read them."""
         env: dict[Node, Any] = dict(zip(self.trace.tensors, tensors, strict=True))
         given = [env[node] for node in self.before.given]
-        made = self.before(given, 1) if not stacked else vmap(lambda *own: tuple(self.before(own, 1)))(*given)
+        made = self.before.of_members(given, 1) if stacked else self.before(given, 1)
         env.update(zip(self.before.results, made, strict=True))
         handed = {}
         for name, (node, change) in self.plan.parameters.items():
             if node.op != "constant":
-                value = vmap(change)(env[node]) if stacked else change(env[node])
+                value = vmap(change)(env[node]) if stacked and change is not as_it_is else change(env[node])
             elif stacked:
                 value = change(node.value).expand(len(tensors[0]), *change(node.value).shape)
             else:
@@ -130,9 +130,7 @@ class Derived:
     def on_rows(self, program: Program, env: dict[Node, Any], rows: int, stacked: bool) -> Sequence[Tensor]:
         """Runs a program on so many rows, of each member where values are stacked."""
         values = [env[node] for node in program.given]
-        if not stacked:
-            return program(values, rows)
-        return vmap(lambda *own: tuple(program(own, rows)))(*values) if program.results else ()
+        return program.of_members(values, rows) if stacked else program(values, rows)
 
     def run(self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Any]) -> None:
         """Takes all rows from step ``begin`` to ``end``, or back.

@@ -631,7 +631,7 @@ class Pieces:
             raise NotDerivable("a product of too many pieces")
         if end - begin > 1:
             name = f"weight{weight.number}"
-            self.parameters[name] = (weight, lambda value: value)
+            self.parameters[name] = (weight, as_it_is)
             return e.make("mm", *operands, data=(name, begin, columns), width=end - begin)
         # one column: each row times that column, summed up
         maker = self._parameter(weight, f"column{begin}", lambda value: value[:, begin], weight.shape[0])
@@ -660,6 +660,11 @@ class Pieces:
         if packet is aten.mean:
             return e.make("mul", total, e.const(1 / count))
         return e.make("neg", total) if packet is aten.amin else total
+
+
+def as_it_is(value: torch.Tensor) -> torch.Tensor:
+    """What is done to a parameter that a kernel reads as it is."""
+    return value
 
 
 def is_multiple(value: Any, marker: int) -> bool:

@@ -1,11 +1,13 @@
 """Nodes of a trace as a list of calls of PyTorch, with all that can be looked up once looked up once."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.func import vmap
 
 from rnnlab.kernels.planning import is_multiple
 from rnnlab.kernels.products import rows_times, sum_of_products
@@ -59,6 +61,9 @@ class Program:
         for node in made:
             self._slots[node] = self._constant(None)
         self._calls = [self._call(node) for node in made]
+        stacked = [_of_members(node) for node in made]
+        known = all(stacked) and not any(node.op in ("full", "constant") for node in self.results)
+        self._stacked: list[Any] = stacked if known else []
         self._wanted = [self._slots[node] for node in self.results]
 
     def _constant(self, value: Any) -> int:
@@ -107,6 +112,18 @@ class Program:
         Returns:
             The values of the nodes :attr:`results`.
         """
+        return self._run(self._calls, values, rows)
+
+    def of_members(self, values: Sequence[Tensor], rows: int) -> Sequence[Any]:
+        """As a call, for all members of a fleet: each value has an axis of members in front."""
+        if not self.results:
+            return []
+        if not self._stacked:
+            return vmap(lambda *own: tuple(self(own, rows)))(*values)
+        calls = [(function, *call[1:]) for function, call in zip(self._stacked, self._calls, strict=True)]
+        return self._run(calls, values, rows)
+
+    def _run(self, calls: Sequence[Any], values: Iterable[Any], rows: int) -> list[Any]:
         slots = [*values, *self._constants]
         marker = self.marker
         for number, size in self._sized:
@@ -114,7 +131,7 @@ class Program:
         for number, node in self._full:
             shape = [rows * size // marker if is_multiple(size, marker) else size for size in node.shape]
             slots[number] = torch.full(shape, node.value, dtype=node.dtype, device=self.device)
-        for function, places, kwargs, result, nested in self._calls:
+        for function, places, kwargs, result, nested in calls:
             if nested:
 
                 def value(arg: Any) -> Any:
@@ -125,6 +142,55 @@ class Program:
             else:
                 slots[result] = function(*[slots[place] for place in places], **kwargs)
         return [slots[place] for place in self._wanted]
+
+
+def _of_members(node: Node) -> Callable[..., Any] | None:
+    """What gives a node's values for all members of those of its arguments, all with an axis of members in front;
+    ``None`` where that is left to ``vmap``, which takes longer than what a small fleet computes.
+    """
+    op, args = node.op, node.args
+    if op == "item":
+        return _item
+    if node.kwargs or not isinstance(args[0], Node) or _is_shared(args[0]):
+        return None
+    first = len(args[0].shape)
+    if op in (aten.mm.default, aten.addmm.default):
+        return None if any(map(_is_shared, args)) else _DIRECT[op]
+    if op is aten.t.default and first == 2:
+        return _turned
+    if op in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor):
+        other = args[1]
+        # a scalar, or what all members share, stands beside any value; otherwise both have as many axes
+        if not isinstance(other, Node) or _is_shared(other) or len(other.shape) == first:
+            return _DIRECT.get(op, op)
+    if op in (aten.sum.dim_IntList, aten.mean.dim):
+        return partial(_reduced, op)
+    if op in (aten.view.default, aten._unsafe_view.default):
+        return _viewed
+    if op is aten.split.Tensor:
+        return _split
+    return op if op in _ALONE else None
+
+
+def _is_shared(node: Node) -> bool:
+    """Whether all members have the same value, without an axis of members."""
+    return node.op in ("full", "constant")
+
+
+def _turned(a: Tensor) -> Tensor:
+    return a.transpose(-2, -1)
+
+
+def _reduced(op: Any, a: Tensor, axes: Sequence[int], keepdim: bool = False) -> Tensor:
+    return op(a, [axis + (axis >= 0) for axis in axes], keepdim)
+
+
+def _viewed(a: Tensor, shape: Sequence[int]) -> Tensor:
+    return a.reshape(len(a), *shape)
+
+
+def _split(a: Tensor, size: int, axis: int = 0) -> Sequence[Tensor]:
+    return a.split(size, axis + (axis >= 0))
 
 
 def draw(nodes: Sequence[Node], marker: int, batch: int, time: int, device: torch.device = CPU) -> dict[Node, Tensor]:
@@ -191,3 +257,7 @@ _DIRECT: dict[Any, Callable[..., Tensor]] = {
     aten.mul.Tensor: torch.mul,
 }
 """What is called in place of an operation."""
+_ALONE = {
+    getattr(aten, name).default for name in "neg tanh sigmoid exp log sqrt rsqrt reciprocal relu sin cos abs".split()
+}
+"""Operations on one value, number by number."""
