@@ -16,7 +16,7 @@ from rnnlab.commands.outcome import score_table
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.execution import Run, prepare
 from rnnlab.spec import Batch
-from rnnlab.tasks.forecasting import _Mean, absolute_error, squared_error
+from rnnlab.tasks.forecast_scores import MeanScore, absolute_error, squared_error
 
 # what Lightning says to whoever makes a Trainer by hand, and what it calls that torch has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|isinstance|log_every_n_steps)")
@@ -159,7 +159,7 @@ def test_a_square_that_single_precision_cannot_hold_counts() -> None:
     cases = torch.stack([truth, torch.ones(3), torch.ones(3)], 1)[:2]
     scores = {}
     for name, score in (("mse", squared_error), ("mae", absolute_error)):
-        mean = _Mean(name, lambda forecast, truth, score=score: score(forecast[..., 0], truth))
+        mean = MeanScore(name, lambda forecast, truth, score=score: score(forecast[..., 0], truth))
         mean.update(forecast[:2], cases)
         scores[name] = float(mean.compute())
     assert scores["mae"] == pytest.approx(1e22, rel=1e-5)

@@ -158,6 +158,40 @@ class TargetSpec:
     def per_step(self) -> bool:
         return self.kind in ("values", "tokens")
 
+    @property
+    def categorical(self) -> bool:
+        """Whether it is made of classes or tokens, each one of ``size``."""
+        return self.kind in ("class", "tokens", "sequence")
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it is one class for the whole sequence."""
+        return self.kind == "class"
+
+    @property
+    def of_own_length(self) -> bool:
+        """Whether it is a sequence of tokens with a length of its own."""
+        return self.kind == "sequence"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names; the numbers where there are none."""
+        return self.names or tuple(map(str, range(self.size)))
+
+    @property
+    def in_words(self) -> str:
+        """How much is predicted."""
+        if self.of_own_length:
+            return f"up to {self.longest or 0} {self.unit}s, each one of {self.size}"
+        values = f"{self.size} value{'s' if self.size != 1 else ''}"
+        chosen = f"one of {self.size} {'tokens' if self.per_step else 'classes'}"
+        return (chosen if self.categorical else values) + " a step" * self.per_step
+
+    def asked(self, targets: Tensor) -> Tensor:
+        """Where ``(batch, time)`` token targets are answers: neither ``IGNORED`` nor the blank."""
+        asked = targets != IGNORED
+        return asked if self.blank is None else asked & (targets != self.blank)
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -178,6 +212,12 @@ class Scaling:
     def keeps_differences(self) -> bool:
         """Whether an error has the same size in both units."""
         return not (self.by_sequence or self.log) and set(self.scale) == {1.0}
+
+    def reading(self) -> dict[str, Any]:
+        """How an output is brought to units, as plain values."""
+        exponential = ", then its exponential" if self.log else ""
+        rule = f"value = output * scale + shift{exponential}"
+        return {"shift": list(self.shift), "scale": list(self.scale), "log": self.log, "rule": rule}
 
     def to_units(self, values: Tensor) -> Tensor:
         """Scales ``(…, size)`` values back into the data's units."""

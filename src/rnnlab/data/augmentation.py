@@ -74,14 +74,14 @@ class Augmentation:
                 raise InputError(f"{option} is for real features, and this data's inputs are tokens: leave it at 0")
             if not tokens and name == "token_masking":
                 raise InputError(f"{option} is for tokens, and this data's inputs are real features: leave it at 0")
-            if name in ("time_warping", "window") and target.kind != "class":
+            if name in ("time_warping", "window") and not target.classifies:
                 answers = "answers of every step" if target.per_step else "numbers that hang on every step"
                 raise InputError(
                     f"{option} is for one class a sequence, and this data has {answers}: "
                     f"leave it at {getattr(Augmentation, name):g}"
                 )
             continues = spec.horizon is not None and target.size == spec.input.features
-            if name == "scaling" and (target.kind == "value" or (target.kind == "values" and not continues)):
+            if name == "scaling" and not (target.categorical or (target.per_step and continues)):
                 raise InputError(f"{option} would change this data's answers, which are no later inputs: leave it at 0")
             if name == "token_masking":
                 self._check_mask(spec)
@@ -129,7 +129,7 @@ class Augmenter:
         if options.scaling:
             factor = 1 + options.scaling * torch.randn(len(inputs), 1, inputs.shape[2], generator=generator)
             inputs = inputs * factor
-            if self.spec.target.kind == "values":
+            if not self.spec.target.categorical:
                 targets, future = targets * factor, None if future is None else future * factor
         if options.jitter:
             assert self.deviation is not None

@@ -110,16 +110,17 @@ def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int =
     common |= {"note": note, "names": _names(found)}
     if isinstance(reader, CorpusReader):
         return _of_texts(found, source, spec, common)
-    if spec.target.kind == "class":
+    target = spec.target
+    if target.classifies:
         return _of_classes(found, source, spec, common)
-    if spec.target.kind == "values" and spec.horizon is not None:
+    if spec.horizon is not None:
         return _of_continuations(found, source, spec, spec.horizon, common)
     inputs = [each.inputs for each in found]
-    targets: list[Any] = [np.zeros(spec.target.size, np.float32)] * len(inputs)
-    if spec.target.kind == "values":
-        targets = [np.zeros((len(each), spec.target.size), np.float32) for each in inputs]
-    elif spec.target.kind == "tokens":
+    targets: list[Any] = [np.zeros(target.size, np.float32)] * len(inputs)
+    if target.categorical:
         targets = [np.zeros(len(each), np.int64) for each in inputs]
+    elif target.per_step:
+        targets = [np.zeros((len(each), target.size), np.float32) for each in inputs]
     why = "a file tells the inputs of this run, and not what is to be said of them"
     return GivenData(given=_stacked(inputs, targets), unanswered=why, **common)
 
@@ -134,7 +135,7 @@ def _stacked(inputs: Sequence[np.ndarray], targets: Sequence[Any]) -> Split:
 
 
 def _of_classes(found: Sequence[Given], source: Source, spec: DataSpec, common: dict[str, Any]) -> GivenData:
-    names = spec.target.names or tuple(map(str, range(spec.target.size)))
+    names = spec.target.labels
     missing = sum(each.truth is None for each in found)
     targets = [0 if missing else names.index(str(each.truth)) for each in found]
     why = ""

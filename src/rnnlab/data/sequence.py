@@ -232,7 +232,7 @@ class SequenceData(LightningDataModule, ABC):
         Data that is scaled, or numbered by names, says so in a reader of its own.
         """
         spec = self.spec
-        classes = spec.target.names if spec.target.kind == "class" else ()
+        classes = spec.target.names if spec.target.classifies else ()
         if spec.input.vocabulary is not None:
             return TokenReader(classes=classes, vocabulary=spec.input.vocabulary)
         names = [f"f{k}" for k in range(spec.input.features or 0)]

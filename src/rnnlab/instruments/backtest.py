@@ -13,7 +13,7 @@ from rnnlab.data.given import GivenSeries
 from rnnlab.data.series import SeriesData
 from rnnlab.instruments import style
 from rnnlab.instruments.subject import Subject, at_rest
-from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.task import Task
 
 STEPS = 120
 """Of the held-out span at most so many steps are drawn, its last, or eight forecasts where these are more."""
@@ -52,7 +52,7 @@ class Span:
     def of(cls, subject: Subject, series: int) -> "Span":
         """The span of a series that has windows in the test part."""
         task, data = subject.task, subject.data
-        assert isinstance(task, Forecasting) and isinstance(data, SeriesData | GivenSeries)
+        assert isinstance(data, SeriesData | GivenSeries)
         steps, panel = data.horizon, data.panel
         owners, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
         windows = np.flatnonzero(owners == series)
@@ -60,12 +60,11 @@ class Span:
         every = max(1, -(-steps // data.test_stride))
         windows = windows[(len(windows) - 1) % every :: every][-max(STEPS // steps, 8) :]
         batch = subject.take(torch.from_numpy(windows), "test")
-        assert batch.origin is not None
         with at_rest(task.network), torch.no_grad():
-            forecast = task.forecast(batch)
+            cases = task.windows(batch)
+        assert batch.origin is not None and cases is not None
         shift, scale, _ = batch.origin.scales.unbind(1)
-        log = task.spec.scaling.log
-        units = task.distribution.in_units(forecast, shift, scale, log)
+        log, units = task.spec.scaling.log, cases.forecast
         bounds = task.distribution.interval(units, log)
         center = batch.origin.references[:, -1] * scale + shift
         start = int(origins[windows[0]]) + 1
@@ -140,7 +139,7 @@ def measure(subject: Subject, most: int) -> list[Span]:
 def draw(subject: Subject, spans: list[Span], most_values: int) -> Figure:
     """The spans, one a row, and of some of the values, one a column."""
     task, data = subject.task, subject.data
-    assert isinstance(task, Forecasting) and isinstance(data, SeriesData | GivenSeries)
+    assert isinstance(data, SeriesData | GivenSeries)
     names = data.panel.columns.target[:most_values]
     reference = REFERENCES.get(task.spec.references[-1].name, "simple predictor")
     height = 3.4 if len(spans) == 1 else 2.0 * len(spans)
@@ -162,7 +161,7 @@ def draw(subject: Subject, spans: list[Span], most_values: int) -> Figure:
     return fig
 
 
-def _subtitle(task: Forecasting, data: SeriesData | GivenSeries, spans: list[Span], reference: str) -> str:
+def _subtitle(task: Task, data: SeriesData | GivenSeries, spans: list[Span], reference: str) -> str:
     unit = f" {task.spec.unit}" if task.spec.unit else ""
     own, others = (np.concatenate([span.errors[which] for span in spans]) for which in (0, 1))
     rms, other = (style.short(float(np.sqrt(np.nanmean(np.square(each))))) for each in (own, others))

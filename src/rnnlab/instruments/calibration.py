@@ -12,13 +12,11 @@ from torch import Tensor
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject
-from rnnlab.spec import IGNORED
-from rnnlab.tasks.distribution import Gaussian, Point, Quantiles
-from rnnlab.tasks.forecasting import Forecasting
 
 BINS = 15
 """As many as C. Guo et al. (2017) take."""
-LEVELS = tuple(level / 20 for level in range(1, 20))
+BARS = 9
+"""Levels of quantiles that bars are drawn between."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +70,10 @@ class Calibration(Instrument[Reliability]):
     )
 
     def missing(self, subject: Subject) -> str | None:
-        task = subject.task
-        if task.spec.target.kind == "value" or (isinstance(task, Forecasting) and isinstance(task.distribution, Point)):
-            return "a point forecast claims no probability (task.distribution=gaussian or quantiles would)"
-        if task.spec.target.kind == "values" and not isinstance(task, Forecasting):
-            return "this objective claims no probability"
-        return None
+        return subject.task.no_probability or None
 
     def measure(self, subject: Subject) -> Reliability:
-        if subject.task.spec.target.kind == "values":
+        if not subject.task.spec.target.categorical:
             return _of_forecasts(subject)
         confidence, right = _decisions(subject)
         return reliability(style.array(confidence), style.array(right))
@@ -175,10 +168,8 @@ def _decisions(subject: Subject) -> tuple[Tensor, Tensor]:
     confidences, rights = [], []
     for answer in subject.answers:
         output, targets = answer.output, answer.batch.targets
-        if target.kind == "tokens":
-            asked = targets != IGNORED
-            if target.blank is not None:
-                asked &= targets != target.blank
+        if target.per_step:
+            asked = target.asked(targets)
             output, targets = output[asked], targets[asked]
         confidence, decided = output.softmax(-1).max(-1)
         confidences.append(confidence)
@@ -188,24 +179,17 @@ def _decisions(subject: Subject) -> tuple[Tensor, Tensor]:
 
 def _of_forecasts(subject: Subject) -> Reliability:
     task = subject.task
-    assert isinstance(task, Forecasting)
-    pairs = []
+    forecasts, truths = [], []
     with torch.no_grad():
         for answer in subject.answers:
-            output = answer.output if answer.batch.origin is None else task.forecast(answer.batch)
-            pairs.append(task.compared(output, answer.batch))
-    forecast = torch.cat([pair[0] for pair in pairs]).double()
-    truth = torch.cat([pair[1][:, 0] for pair in pairs]).double()
-    if isinstance(task.distribution, Gaussian):
-        median, deviation = forecast.unbind(-1)
-        error = truth.log() - median.log() if task.spec.scaling.log else truth - median
-        transform = style.array(torch.special.ndtr(error / deviation))
-        levels = np.array(LEVELS)
-        edges = np.linspace(0, 1, 11)
-        below = (transform[:, None] <= levels).mean(0)
-        return coverage(levels, below, np.histogram(transform, edges, density=True)[0], edges, len(transform))
-    assert isinstance(task.distribution, Quantiles)
-    levels = np.array(task.distribution.levels)
-    below = style.array((truth[:, None] <= forecast).double().mean(0))
-    edges = np.concatenate([[0.0], levels, [1.0]])
-    return coverage(levels, below, np.diff([0.0, *below, 1.0]) / np.diff(edges), edges, len(truth))
+            forecast, cases = task.compared(answer.scored(task), answer.batch)
+            forecasts.append(forecast.double())
+            truths.append(cases[:, 0].double())
+    distribution = task.distribution
+    truth = torch.cat(truths)
+    below = style.array(distribution.below(torch.cat(forecasts), truth, task.spec.scaling.log).double().mean(0))
+    levels = np.array(distribution.levels)
+    # no more bars than can be told apart
+    every = max(1, len(levels) // BARS)
+    edges, heights = (np.array([0.0, *ends[every - 1 :: every], 1.0]) for ends in (levels, below))
+    return coverage(levels, below, np.diff(heights) / np.diff(edges), edges, len(truth))

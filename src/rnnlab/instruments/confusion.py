@@ -28,7 +28,7 @@ class ConfusionMatrix(Instrument[np.ndarray]):
     reading = "Rows are true classes, columns what is said of them: what is off the diagonal is mistaken."
 
     def missing(self, subject: Subject) -> str | None:
-        return None if subject.task.spec.target.kind == "class" else "there are no classes to be confused"
+        return None if subject.task.spec.target.classifies else "there are no classes to be confused"
 
     def measure(self, subject: Subject) -> np.ndarray:
         """``(classes, classes)`` numbers of sequences: row the true class, column the predicted one."""

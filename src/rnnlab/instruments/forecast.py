@@ -17,7 +17,6 @@ from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
-from rnnlab.tasks.forecasting import Forecasting
 
 
 class Forecast(Instrument["list[Paths] | list[Span]"]):
@@ -46,9 +45,7 @@ class Forecast(Instrument["list[Paths] | list[Span]"]):
         self.sequences, self.values, self.steps = sequences, values, steps
 
     def missing(self, subject: Subject) -> str | None:
-        if isinstance(subject.task, Forecasting):
-            return None
-        return "nothing is forecast: the target is no series of values"
+        return None if subject.task.forecasts else "nothing is forecast: the target is no series of values"
 
     def measure(self, subject: Subject) -> "list[Paths] | list[Span]":
         if isinstance(subject.data, SeriesData | GivenSeries):
@@ -127,13 +124,12 @@ class Paths:
     def of(cls, subject: Subject, batch: Batch, steps: int | None) -> "Paths":
         """The paths of a batch of one full-length sequence."""
         task = subject.task
-        assert isinstance(task, Forecasting)
 
         def units(values: Tensor) -> Tensor:
             return task.spec.scaling.to_units(values)[0].detach().cpu().double()
 
         horizon, window = task.spec.horizon, batch.inputs.shape[1]
-        output = task.distribution.point(task.distribution.split(subject.predict(batch)))
+        output = task.point(subject.predict(batch))
         error = units(output) - units(batch.targets)
         if horizon is None:
             return cls(None, window, units(batch.targets), units(output), error[:0], error, error[:0])

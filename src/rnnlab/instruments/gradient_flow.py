@@ -190,7 +190,7 @@ def _norms(parts: Sequence[Tensor]) -> Tensor:
 def _loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
     if not task.spec.target.per_step:
         return task.loss(output, batch)
-    if task.spec.target.kind == "tokens":
+    if task.spec.target.categorical:
         return task.loss(output, batch._replace(targets=_last_asked(batch.targets)))
     return task.loss(output[:, -1:], Batch(batch.inputs[:, -1:], batch.targets[:, -1:]))
 

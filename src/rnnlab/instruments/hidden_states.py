@@ -56,7 +56,7 @@ class States:
         """The first sequences of the split; of every class as many, however the split is sorted."""
         spec, split = subject.task.spec, subject.data.split(subject.split)
         numbers = torch.arange(min(most, len(split)))
-        is_class = spec.target.kind == "class"
+        is_class = spec.target.classifies
         if is_class:
             numbers = spread(split.targets, most)
         batch = subject.take(numbers)

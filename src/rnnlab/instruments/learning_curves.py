@@ -146,7 +146,7 @@ class LossCurves(_ScoreCurves):
         return f"{text}: no better than the baseline"
 
     def _label(self, task: Task) -> str:
-        if task.spec.target.kind in ("class", "tokens"):
+        if task.spec.target.categorical:
             return "loss (nats)"
         return "loss" if task.spec.scaling == Scaling() else "loss (scaled values)"
 
@@ -165,8 +165,10 @@ class AccuracyCurves(_ScoreCurves):
     def draw(self, subject: Subject, measured: Curves) -> Picture:
         baseline = subject.task.baseline_name
         fig = style.figure("Accuracy by epoch", self._subtitle(measured, baseline))
-        kinds = {"class": "sequences", "sequence": "tokens, the true ones before each told"}
-        asked = kinds.get(subject.task.spec.target.kind, "answers")
+        target = subject.task.spec.target
+        asked = "sequences" if target.classifies else "answers"
+        if target.of_own_length:
+            asked = "tokens, the true ones before each told"
         ax = style.dress(fig.subplots(), "epoch", f"accuracy (share of {asked})")
         measured.draw(ax, f"baseline ({baseline})")
         style.legend(fig, ax)

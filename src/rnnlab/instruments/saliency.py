@@ -15,8 +15,6 @@ from rnnlab.instruments.sequence_plot import draw_input
 from rnnlab.instruments.subject import Subject, at_rest, cropped
 from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch
-from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import Task
 
 SEQUENCES = 32
 SHOWN = 3
@@ -99,7 +97,7 @@ class Saliency(Instrument[Attribution]):
         asked, what = question(subject, full)
         norms = gradients(subject, full, asked).double().norm(dim=-1)
         shares = norms / norms.sum(1, keepdim=True).clamp_min(1e-300)
-        kind = "the decision" if subject.task.spec.target.kind in ("class", "tokens") else "what is predicted"
+        kind = "the decision" if subject.task.spec.target.categorical else "what is predicted"
         return Attribution(chosen, style.array(shares.mean(0)), len(shares), kind)
 
     def draw(self, subject: Subject, measured: Attribution) -> Picture:
@@ -190,8 +188,8 @@ def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
         output = network(batch.inputs)[0]
     rows = torch.arange(len(output), device=output.device)
     names = style.names(task.spec)
-    kind = task.spec.target.kind
-    if kind == "class":
+    target = task.spec.target
+    if target.classifies:
         decided = output.argmax(-1)
         said, truth = names[int(decided[0])], names[int(batch.targets[0])]
         probability = float(output[0].softmax(-1)[decided[0]])
@@ -199,18 +197,17 @@ def question(subject: Subject, batch: Batch) -> tuple[Question, str]:
         if not subject.unanswered:
             what += ", right" if said == truth else f", and the truth is {truth}"
         return lambda out: out.log_softmax(-1)[rows, decided], what
-    if kind == "tokens":
+    if target.categorical:
         last = _last_asked(batch.targets)
         decided = output[rows, last].argmax(-1)
         what = f"log p('{names[int(decided[0])]}') at step {int(last[0])}"
         if not subject.unanswered:
             what += f", where the truth is '{names[max(0, int(batch.targets[0, last[0]]))]}'"
         return lambda out: out[rows, last].log_softmax(-1)[rows, decided], what
-    if kind == "values":
-        name = task.spec.target.names[0] if task.spec.target.names else "the value"
-        against = _against(subject, _point(task, output)[0, -1, 0], batch.targets[0, -1, 0])
-        return lambda out: _point(task, out)[:, -1, 0], f"{name} at the last step, predicted {against}"
-    name = task.spec.target.names[0] if task.spec.target.names else "the value"
+    name = target.names[0] if target.names else "the value"
+    if target.per_step:
+        against = _against(subject, task.point(output)[0, -1, 0], batch.targets[0, -1, 0])
+        return lambda out: task.point(out)[:, -1, 0], f"{name} at the last step, predicted {against}"
     return lambda out: out[:, 0], f"{name}, predicted {_against(subject, output[0, 0], batch.targets[0, 0])}"
 
 
@@ -272,11 +269,6 @@ def _ask(network: Network, inputs: Tensor, entry: Tensor, asked: Question) -> Te
         output = network(_as_input(network, inputs, entry))[0]
     # the question is put to batches of one sequence
     return torch.cat([asked(each[None]) for each in output])
-
-
-def _point(task: Task, output: Tensor) -> Tensor:
-    """``(batch, time, values)`` point forecasts."""
-    return task.distribution.point(task.distribution.split(output)) if isinstance(task, Forecasting) else output
 
 
 def _against(subject: Subject, said: Tensor, truth: Tensor) -> str:

@@ -192,7 +192,7 @@ def value_label(spec: DataSpec, name: str = "value") -> str:
 
 def names(spec: DataSpec) -> list[str]:
     """Of the predicted values, classes or tokens; numbers where the data has no names."""
-    return list(spec.target.names) or [str(number) for number in range(spec.target.size)]
+    return list(spec.target.labels)
 
 
 def cut(name: str, longest: int = 18) -> str:

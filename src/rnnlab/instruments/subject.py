@@ -119,7 +119,7 @@ class Subject:
         named = self.data.state_dict().get("vocabulary")
         if named is not None and len(named) == number:
             return tuple(named)
-        if target.kind == "tokens" and target.size == number and target.names:
+        if target.categorical and target.per_step and target.size == number and target.names:
             return target.names
         return tuple(map(str, range(number)))
 

@@ -29,16 +29,11 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
         out.print(f"(two biases a layer, as in torch.nn; Keras has one and so {twice:,} parameters fewer)", style="dim")
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
     kind = _count(spec.input.features, "feature") if spec.input.features else f"one of {spec.input.vocabulary} tokens"
-    size = spec.target.size
-    wanted = {
-        "values": f"{_count(size, 'value')} a step",
-        "value": _count(size, "value"),
-        "class": f"one of {size} classes",
-        "tokens": f"one of {size} tokens a step",
-        "sequence": f"up to {spec.target.longest or 0} {spec.target.unit}s, each one of {size}",
-    }[spec.target.kind]
     steps = _count(spec.length, "step") if data.split("train").lengths is None else f"up to {spec.length} steps"
-    out.say("Data  ", f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {kind} → {wanted}")
+    out.say(
+        "Data  ",
+        f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {kind} → {spec.target.in_words}",
+    )
     if spec.note:
         out.print(f"       {spec.note}", style="yellow")
     out.say("Device", f"{device}, {_count(threads, 'thread')}")

@@ -17,7 +17,8 @@ from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.sequence_plot import draw_input, shown, text_of
 from rnnlab.instruments.subject import Answer, Subject
 from rnnlab.spec import IGNORED
-from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.forecast_scores import Cases
+from rnnlab.tasks.task import Task
 
 MOST = 3000
 """Sequences that are weighed one by one."""
@@ -61,10 +62,10 @@ class WorstExamples(Instrument[Worst]):
         found: list[tuple[float, Answer, int]] = []
         with torch.no_grad():
             for answer in subject.answers:
-                if answer.batch.origin is not None:
-                    assert isinstance(task, Forecasting)
+                cases = task.windows(answer.batch)
+                if cases is not None:
                     of = f"root mean square error of the forecast{f' ({task.spec.unit})' if task.spec.unit else ''}"
-                    losses = _forecast_errors(task, answer)
+                    losses = _forecast_errors(task, cases)
                 else:
                     losses = [float(task.loss(*answer.one(row))) for row in range(len(answer.numbers))]
                 found += [(loss, answer, row) for row, loss in enumerate(losses) if np.isfinite(loss)]
@@ -86,7 +87,8 @@ class WorstExamples(Instrument[Worst]):
             return Picture(style.message(style.figure("The worst-predicted examples"), "no loss is a finite number"))
         worst_tenth = losses[: max(1, len(losses) // 10)].sum() / (losses.sum() or 1.0)
         rows = len(measured.shown)
-        written = subject.task.spec.target.kind == "tokens"
+        target = subject.task.spec.target
+        written = target.categorical and target.per_step
         height = 0.95 if written or _is_text(subject) else 1.5
         fig = style.figure(
             "The worst-predicted examples",
@@ -136,37 +138,28 @@ def _is_text(subject: Subject) -> bool:
     return bool(subject.token_names)
 
 
-def _forecast_errors(task: Forecasting, answer: Answer) -> list[float]:
+def _forecast_errors(task: Task, cases: Cases) -> list[float]:
     """Of each window the root mean square error of its point forecasts, in units, over the steps that are known."""
-    point, truth = _in_units(task, answer.batch)
-    square = (point - truth).square()
+    square = (task.distribution.point(cases.forecast) - cases.truth).square()
     known = square.isfinite()
     mean = square.where(known, 0).sum((1, 2)) / known.sum((1, 2))
     return mean.sqrt().tolist()
 
 
-def _in_units(task: Forecasting, batch: Any) -> tuple[Tensor, Tensor]:
-    """``(batch, steps, values)`` point forecasts made at the end of each window, and what came."""
-    forecast = task.forecast(batch)
-    shift, scale, _ = batch.origin.scales.unbind(1)
-    point = task.distribution.point(task.distribution.in_units(forecast, shift, scale, task.spec.scaling.log))
-    return point, batch.origin.actual[:, -forecast.shape[1] :]
-
-
 def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -> tuple[str, str]:
     """Draws one example; returns truth and prediction in words, where they have any."""
-    task, kind = subject.task, subject.task.spec.target.kind
+    task, target = subject.task, subject.task.spec.target
     names = style.names(task.spec)
-    if kind == "tokens":
+    if target.categorical and target.per_step:
         blank = task.spec.target.blank
         signs = ["·" if number == blank else shown(name) for number, name in enumerate(names)]
         return _tokens(ax, output[0], batch.targets[0], signs)
-    if kind == "values":
+    if target.per_step:
         _values(ax, subject, output, batch)
         return "", ""
     draw_input(ax, subject, batch.inputs[0])
     style.whole_numbers(ax.xaxis)
-    if kind == "class":
+    if target.categorical:
         p = output[0].softmax(-1)
         truth, said = int(batch.targets[0]), int(p.argmax())
         return f"{names[truth]} (p = {p[truth]:.2g})", f"{names[said]} (p = {p[said]:.2g})"
@@ -180,10 +173,10 @@ def _values(ax: Axes, subject: Subject, output: Tensor, batch: Any) -> None:
     task = subject.task
     name = task.spec.target.names[0].removesuffix(" +1") if task.spec.target.names else "value"
     style.dress(ax, "", style.value_label(task.spec, name))
-    if batch.origin is not None:
-        assert isinstance(task, Forecasting)
-        with torch.no_grad():
-            point, _ = _in_units(task, batch)
+    with torch.no_grad():
+        cases = task.windows(batch)
+    if cases is not None:
+        point = task.distribution.point(cases.forecast)
         steps = point.shape[1]
         actual = style.array(batch.origin.actual[0, :, 0])
         context = max(24, CONTEXT * steps)
@@ -194,9 +187,7 @@ def _values(ax: Axes, subject: Subject, output: Tensor, batch: Any) -> None:
         ax.plot(ahead, style.array(point[0, :, 0]), label="prediction", **look)
     else:
         units = task.spec.scaling.to_units
-        point = output
-        if isinstance(task, Forecasting):
-            point = task.distribution.point(task.distribution.split(output))
+        point = task.point(output)
         ax.plot(
             style.array(units(batch.targets)[0, :, 0]),
             color=style.FAINT,

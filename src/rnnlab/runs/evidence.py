@@ -44,7 +44,7 @@ def evidence(
         items={name: (scores.numpy(), weights.numpy()) for name, (scores, weights) in task.judged.items()},
         dependent=-(-ahead // getattr(data, "test_stride", 1)) if isinstance(data, SeriesData) else 1,
         ordered=isinstance(data, SeriesData) or spec.streamed,
-        constant=spec.target.kind != "values" or (spec.horizon is None and not spec.references),
+        constant=spec.target.categorical or not spec.target.per_step or (spec.horizon is None and not spec.references),
         rows=rows,
         monitor=str(config["monitor"]),
         mode=str(config["mode"]),

@@ -14,7 +14,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task, mean_probability, named
+from rnnlab.tasks.task import SOFTMAX, OptimizerFactory, SchedulerFactory, Task, mean_probability, named
 
 
 class Classification(Task):
@@ -121,10 +121,12 @@ class Classification(Task):
         shares = dict(zip(self._columns, probabilities.T, strict=True))
         return {"prediction": [names[k] for k in best] if names else best, **shares}
 
+    def reading(self) -> dict[str, Any]:
+        return {"kind": "class", "names": list(self.spec.target.labels), "rule": SOFTMAX}
+
     @cached_property
     def _columns(self) -> tuple[str, ...]:
-        target = self.spec.target
-        return tuple(f"p({name})" for name in target.names or range(target.size))
+        return tuple(f"p({name})" for name in self.spec.target.labels)
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

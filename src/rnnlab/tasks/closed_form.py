@@ -41,7 +41,7 @@ def solve(network: Network, target: TargetSpec, batches: Callable[[], Iterable[B
     penalties = PENALTIES if network.penalty == "auto" else [network.penalty]
     ridge = fit_ridge(rows, penalties, standardize=True)
     scale = 1.0
-    if target.kind in ("class", "tokens"):
+    if target.categorical:
         scale = best_scale(ridge.left_out, rows.classes())
     elif target.binary:
         scale = best_scale_of_labels(ridge.left_out, torch.cat([wanted for _, wanted in rows()]))
@@ -116,7 +116,7 @@ class _Rows:
         network, lengths = self.network, batch.lengths
         if not self.target.per_step:
             wanted = batch.targets
-            if self.target.kind == "class":
+            if self.target.categorical:
                 wanted = self._one_hot(wanted)
             hidden, _ = network.hidden(batch.inputs, None, lengths)
             lengths = network.read_lengths(lengths)
@@ -125,7 +125,7 @@ class _Rows:
             valid = valid_steps(hidden, lengths)
             return hidden[valid], wanted[:, None].expand(-1, hidden.shape[1], -1)[valid]
         hidden, _ = network.hidden(batch.inputs, None, lengths)
-        if self.target.kind == "tokens":
+        if self.target.categorical:
             asked = batch.targets != IGNORED
             return hidden[asked], self._one_hot(batch.targets[asked])
         known = valid_steps(batch.inputs, lengths) & batch.targets.isfinite().all(-1)

@@ -3,10 +3,25 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Lt
 from torch import Tensor
+
+from rnnlab.errors import InputError
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+}
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+Level = Annotated[float, Gt(0), Lt(1)]
+POINT_CLAIMS_NOTHING = "a point forecast claims no probability (task.distribution=gaussian or quantiles would)"
+FEWEST_CASES = 10
+"""Of validation, by which a quantile is moved."""
 
 LEVEL = 80
 """Per cent of the interval whose coverage is reported."""
@@ -25,6 +40,10 @@ class Distribution(ABC):
     """
 
     parameters: int
+    levels: tuple[float, ...] = ()
+    """Of the quantiles that it states, in order; none of a point forecast."""
+    conforms = False
+    """Whether :meth:`conform` moves anything."""
 
     def split(self, output: Tensor) -> Tensor:
         """``(…, parameters × size)`` of the network to ``(…, size, parameters)``."""
@@ -60,6 +79,36 @@ class Distribution(ABC):
 
     level = LEVEL
 
+    def below(self, forecast: Tensor, truth: Tensor, log: bool) -> Tensor:
+        """``(n, levels)`` whether each true value lies below each quantile, of what :meth:`in_units` gives."""
+        raise NotImplementedError
+
+    def columns(self, forecast: Tensor) -> dict[str, Tensor]:
+        """Further ``(n, size)`` columns of a table of predictions, of what :meth:`in_units` gives."""
+        return {}
+
+    def shrink(self, parameters: Tensor, gain: float) -> None:
+        """Leaves so much of the point forecast, in place, of ``(parameters, …)`` numbers."""
+        parameters[0] *= gain
+
+    def conform(self, bias: Tensor, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
+        """Moves what the readout's bias adds, so that each quantile holds its share of some true values.
+
+        Args:
+            bias: ``(parameters × size,)``, changed in place.
+            forecast: ``(n, size, parameters)``.
+            truth: ``(n, size)``.
+            known: ``(n, size)`` where the truth is.
+
+        Returns:
+            The largest move.
+        """
+        return 0.0
+
+    def reading(self) -> dict[str, Any]:
+        """How the parameters stand in the network's output, as plain values."""
+        return {"distribution": "point"}
+
 
 class Point(Distribution):
     """One number, by the given ``(…, size)`` loss."""
@@ -91,6 +140,7 @@ class Gaussian(Distribution):
     """
 
     parameters = 2
+    levels = tuple(level / 20 for level in range(1, 20))
 
     def _deviation(self, forecast: Tensor) -> Tensor:
         return F.softplus(forecast[..., 1]) + LEAST_DEVIATION
@@ -127,6 +177,20 @@ class Gaussian(Distribution):
             return median * (-reach).exp(), median * reach.exp()
         return median - reach, median + reach
 
+    def below(self, forecast: Tensor, truth: Tensor, log: bool) -> Tensor:
+        # the probability integral transform (Gneiting, Balabdaoui and Raftery 2007)
+        median, deviation = forecast.unbind(-1)
+        error = truth.log() - median.log() if log else truth - median
+        return torch.special.ndtr(error / deviation)[:, None] <= truth.new_tensor(self.levels)
+
+    def reading(self) -> dict[str, Any]:
+        return {
+            "distribution": "gaussian",
+            "least_deviation": LEAST_DEVIATION,
+            "layout": "the means of all values, then what softplus(x) + least_deviation makes their deviations of; "
+            "a deviation is times scale in units",
+        }
+
 
 class Quantiles(Distribution):
     """Some quantiles, by the pinball loss (Koenker and Bassett 1978); they are put in order before they are read.
@@ -134,6 +198,8 @@ class Quantiles(Distribution):
     Args:
         levels: of the quantiles, in order, 0.5 among them: the point forecast.
     """
+
+    conforms = True
 
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = tuple(levels)
@@ -171,6 +237,58 @@ class Quantiles(Distribution):
 
     def interval(self, forecast: Tensor, log: bool) -> tuple[Tensor, Tensor]:
         return forecast[..., self._low], forecast[..., self._high]
+
+    def below(self, forecast: Tensor, truth: Tensor, log: bool) -> Tensor:
+        return truth[:, None] <= forecast
+
+    def columns(self, forecast: Tensor) -> dict[str, Tensor]:
+        return {f"q{level:g}": part for level, part in zip(self.levels, forecast.unbind(-1), strict=True)}
+
+    def shrink(self, parameters: Tensor, gain: float) -> None:
+        # the other quantiles keep their distance from the median
+        parameters -= (1 - gain) * parameters[self.median].clone()
+
+    def conform(self, bias: Tensor, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
+        moved = bias.view(len(self.levels), -1)
+        largest = 0.0
+        for value in range(truth.shape[1]):
+            error = (truth[:, value, None] - forecast[:, value])[known[:, value]].sort(0).values
+            number = len(error)
+            if number < FEWEST_CASES:
+                continue
+            for place, level in enumerate(self.levels):
+                # the next one outwards of n + 1 places, as one more value is to come
+                rank = math.ceil(level * (number + 1)) if level > 0.5 else math.floor(level * (number + 1))
+                rank = round(level * (number + 1)) if level == 0.5 else rank
+                move = error[min(max(rank, 1), number) - 1, place]
+                moved[place, value] += move
+                largest = max(largest, abs(float(move)))
+        return largest
+
+    def reading(self) -> dict[str, Any]:
+        return {
+            "distribution": "quantiles",
+            "levels": list(self.levels),
+            "layout": "all values of the first quantile, then of the second …; sort them by size",
+        }
+
+
+def build_distribution(name: str, quantiles: Sequence[float], loss: Callable[..., Tensor]) -> Distribution:
+    """The distribution of that name.
+
+    Raises:
+        InputError: the quantiles are out of order, or 0.5 is not among them.
+    """
+    if name == "point":
+        return Point(loss)
+    if name == "gaussian":
+        return Gaussian()
+    levels = list(quantiles)
+    if 0.5 not in levels or levels != sorted(set(levels)):
+        raise InputError(
+            f"task.quantiles={levels} must rise and have 0.5 among them, the median, which is the point forecast"
+        )
+    return Quantiles(levels)
 
 
 def to_units(values: Tensor, shift: Tensor, scale: Tensor, log: bool) -> Tensor:

@@ -17,6 +17,7 @@ from rnnlab.tasks.task import (
     mean_probability,
     token_loss,
     token_predictions,
+    token_reading,
     token_said,
 )
 
@@ -71,6 +72,9 @@ class Labelling(Task):
     def said(self, output: Tensor) -> dict[str, Any]:
         return token_said(output, self.spec.target.names)
 
+    def reading(self) -> dict[str, Any]:
+        return token_reading(self.spec.target)
+
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)
 
@@ -99,5 +103,4 @@ class Labelling(Task):
 
     def _answers(self, batch: Batch) -> Tensor:
         """The targets, those that are no answers ignored."""
-        blank = self.spec.target.blank
-        return batch.targets if blank is None else batch.targets.masked_fill(batch.targets == blank, IGNORED)
+        return batch.targets.where(self.spec.target.asked(batch.targets), IGNORED)

@@ -24,6 +24,7 @@ from rnnlab.tasks.task import (
     mean_probability,
     token_loss,
     token_predictions,
+    token_reading,
     token_said,
 )
 
@@ -126,6 +127,9 @@ class LanguageModeling(Task):
 
     def said(self, output: Tensor) -> dict[str, Any]:
         return token_said(output, self.spec.target.names)
+
+    def reading(self) -> dict[str, Any]:
+        return token_reading(self.spec.target)
 
     def combine(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs)

@@ -47,6 +47,7 @@ class MultiLabel(Task):
 
     target_kind = "values"
     other_kinds = ("value",)
+    thresholds: Tensor
     baseline_name = "label frequencies"
     weights: Tensor | None
 
@@ -101,7 +102,6 @@ class MultiLabel(Task):
 
     def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if not self.spec.target.per_step:
-            assert isinstance(self.thresholds, Tensor)
             # shifted so that one half is the threshold of each label; their ranks stay
             return (output - self.thresholds).sigmoid(), batch.targets.int()
         valid = valid_steps(batch.inputs, batch.lengths)
@@ -120,7 +120,6 @@ class MultiLabel(Task):
         pairs = [(self(batch).sigmoid(), batch.targets > 0) for batch in batches]
         scores, there = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         chosen = [best_threshold(scores[:, k], there[:, k]) for k in range(scores.shape[1])]
-        assert isinstance(self.thresholds, Tensor)
         # a probability that is rounded to 0 or 1 has no finite log-odds
         odds = [math.log(p / (1 - p)) for p in (min(max(p, 1e-6), 1 - 1e-6) for p in chosen)]
         self.thresholds.copy_(torch.tensor(odds))
@@ -149,9 +148,16 @@ class MultiLabel(Task):
         }
         there = output > 0
         if not self.spec.target.per_step:
-            assert isinstance(self.thresholds, Tensor)
             there = output > self.thresholds
         return {"prediction": self._words(there.cpu()), **columns}
+
+    def reading(self) -> dict[str, Any]:
+        rule = "each output is the log-odds of a label: its probability is 1 / (1 + exp(-output))"
+        reading = {"kind": "labels", "names": list(self._names), "rule": rule}
+        if self.spec.target.per_step:
+            return reading
+        said = {"thresholds": self.thresholds.tolist(), "rule": f"{rule}; it is said where output > its threshold"}
+        return reading | said
 
     def _words(self, there: Tensor) -> list[str]:
         """The names of the labels of each row, blanks between."""
@@ -159,4 +165,4 @@ class MultiLabel(Task):
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
+        return self.spec.target.labels

@@ -8,7 +8,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.forecasting import LOSSES
+from rnnlab.tasks.distribution import LOSSES, POINT_CLAIMS_NOTHING
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
 
 
@@ -55,6 +55,13 @@ class Regression(Task):
         assert isinstance(self.mean, Tensor)
         return self.mean.expand_as(batch.targets)
 
+    @property
+    def no_probability(self) -> str:
+        return POINT_CLAIMS_NOTHING
+
+    def reading(self) -> dict[str, Any]:
+        return {"kind": "value", "names": list(self.spec.target.labels), **self.spec.scaling.reading()}
+
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         units = self.spec.scaling.to_units
         return (units(output) - units(batch.targets)).square().mean(-1)
@@ -65,12 +72,12 @@ class Regression(Task):
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         units = self.spec.scaling.to_units
-        names = self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
         truth = units(batch.targets).cpu().unbind(-1)
-        columns = {name: each.numpy() for name, each in zip(names, truth, strict=True)}
+        columns = {name: each.numpy() for name, each in zip(self.spec.target.labels, truth, strict=True)}
         return torch.arange(len(batch.targets)), columns | self.said(self(batch))
 
     def said(self, output: Tensor) -> dict[str, Any]:
-        names = self.spec.target.names or tuple(map(str, range(self.spec.target.size)))
         predicted = self.spec.scaling.to_units(output).cpu().unbind(-1)
-        return {f"{name} predicted": each.numpy() for name, each in zip(names, predicted, strict=True)}
+        return {
+            f"{name} predicted": each.numpy() for name, each in zip(self.spec.target.labels, predicted, strict=True)
+        }

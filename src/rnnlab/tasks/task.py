@@ -19,12 +19,15 @@ from rnnlab.network import Network
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
 from rnnlab.tasks.closed_form import solve
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
+from rnnlab.tasks.distribution import Distribution
+from rnnlab.tasks.forecast_scores import Cases
 from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., Any]
 Stage = Literal["val", "test"]
 
+SOFTMAX = "probabilities are the softmax of output over its last dimension; names say what each of them is of"
 LOSS_EVERY_N_STEPS = 50
 """How often the loss of a single step goes to the logger; every epoch's mean does anyway."""
 
@@ -59,6 +62,12 @@ def token_predictions(output: Tensor, batch: Batch, names: tuple[str, ...]) -> t
         "prediction": named(probabilities.argmax(-1), names),
         "p(truth)": probabilities.gather(-1, truth[:, None])[:, 0].numpy(),
     }
+
+
+def token_reading(target: TargetSpec) -> dict[str, Any]:
+    """What :meth:`Task.reading` gives for tokens."""
+    blank = {} if target.blank is None else {"blank": target.blank}
+    return {"kind": "tokens", "names": list(target.labels), "rule": f"{SOFTMAX}, at every step", **blank}
 
 
 def token_said(output: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
@@ -115,6 +124,10 @@ class Task(LightningModule, ABC):
     """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
     other_kinds: ClassVar[tuple[str, ...]] = ()
     """Further kinds that it is for."""
+    forecasts: ClassVar[bool] = False
+    """Whether it predicts what comes next, as ``distribution`` says."""
+    distribution: Distribution
+    """What is said of each value, where ``forecasts``."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
     higher_is_better: ClassVar[tuple[str, ...]] = ()
@@ -200,9 +213,10 @@ class Task(LightningModule, ABC):
 
     def weight(self, batch: Batch) -> Tensor | int:
         """How many elements the mean of :meth:`loss` is over: what it counts for in the mean over a split."""
-        if self.spec.target.kind in ("tokens", "sequence"):
+        target = self.spec.target
+        if target.categorical and not target.classifies:
             return (batch.targets != IGNORED).sum()
-        if not self.spec.target.per_step:
+        if not target.per_step:
             return len(batch.inputs)
         return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
 
@@ -271,6 +285,31 @@ class Task(LightningModule, ABC):
             InputError: this objective has no such table.
         """
         raise InputError(f"task {type(self).__name__} does not say what it predicts for new data (its method said)")
+
+    def reading(self) -> dict[str, Any]:
+        """How the network's output is read in the data's own units and names, as plain values."""
+        return {"kind": "raw", "rule": f"as the objective {type(self).__name__} reads it"}
+
+    def windows(self, batch: Batch) -> Cases | None:
+        """The forecasts made at the end of each window, beside what came; ``None`` where no such forecast is made."""
+        return None
+
+    def rollout(self, inputs: Tensor, steps: int, ahead: Tensor | None = None) -> Tensor:
+        """``(batch, steps, size)`` values beyond the end of the inputs, from the network's own predictions.
+
+        Raises:
+            InputError: predictions are no later inputs.
+        """
+        raise InputError(f"task {type(self).__name__} predicts nothing that could be its next input")
+
+    def point(self, output: Tensor) -> Tensor:
+        """The numbers that stand for an output of real values, on the network's scale: itself by default."""
+        return output
+
+    @property
+    def no_probability(self) -> str:
+        """Why the output states no probabilities; empty where it does."""
+        return "" if self.spec.target.categorical else "this objective claims no probability"
 
     def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
         """Cheap scores of a training batch (means over it), named by ``training_scores``."""

@@ -165,7 +165,7 @@ def _on_a_file(inspected: Inspected, question: Question) -> tuple[Subject, Weigh
         first = build_network(config, task.spec, allow).state_dict()
     task.spec = data.spec
     subject = Subject(inspected.name, task, data, unanswered=data.unanswered, names=data.names, of_a_file=True)
-    if data.unanswered and data.spec.target.kind == "class":
+    if data.unanswered and data.spec.target.classifies:
         # so that pictures can tell classes apart
         decided = [output.argmax(-1).cpu() for _, output in subject.predicted()]
         data.given = replace(data.given, targets=torch.cat(decided))

@@ -16,7 +16,6 @@ from rnnlab.data.linear import Linear
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.tasks.distribution import Distribution
-from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 
 
@@ -79,7 +78,7 @@ class Base(nn.Module):
 
 def base_of(task: Task, data: SequenceData) -> Base | None:
     """The base of a run's forecasts; ``None`` where its network's output is added to nothing."""
-    if not (isinstance(data, SeriesData) and isinstance(task, Forecasting) and data.final_layout.base_map is not None):
+    if not (isinstance(data, SeriesData) and task.forecasts and data.final_layout.base_map is not None):
         return None
     return Base(data.final_layout, task.distribution)
 

@@ -3,8 +3,6 @@
 from functools import singledispatch
 from typing import Any
 
-from torch import Tensor
-
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.layout import Layout
 from rnnlab.data.sequence import SequenceData
@@ -12,17 +10,8 @@ from rnnlab.data.series import SeriesData
 from rnnlab.data.table import Table
 from rnnlab.data.text import Text
 from rnnlab.data.text_classification import TextClassification
-from rnnlab.spec import Scaling
-from rnnlab.tasks.classification import Classification
-from rnnlab.tasks.distribution import LEAST_DEVIATION, Distribution, Gaussian, Quantiles
-from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.labelling import Labelling
-from rnnlab.tasks.language_modeling import LanguageModeling
-from rnnlab.tasks.multilabel import MultiLabel
-from rnnlab.tasks.regression import Regression
+from rnnlab.tasks.distribution import Gaussian
 from rnnlab.tasks.task import Task
-
-SOFTMAX = "probabilities are the softmax of output over its last dimension; names say what each of them is of"
 
 
 @singledispatch
@@ -155,83 +144,18 @@ def _read_by_the_base(layout: Layout) -> dict[str, Any]:
     return found
 
 
-@singledispatch
 def postprocessing(task: Task, data: SequenceData) -> dict[str, Any]:
     """How the network's output is read in the data's own units and names."""
-    return {"kind": "raw", "rule": f"as the objective {type(task).__name__} reads it"}
-
-
-@postprocessing.register
-def _(task: Classification, data: SequenceData) -> dict[str, Any]:
-    names = task.spec.target.names or tuple(map(str, range(task.spec.target.size)))
-    return {"kind": "class", "names": list(names), "rule": SOFTMAX}
-
-
-@postprocessing.register(LanguageModeling)
-@postprocessing.register(Labelling)
-def _(task: Task, data: SequenceData) -> dict[str, Any]:
-    names = task.spec.target.names or tuple(map(str, range(task.spec.target.size)))
-    blank = {} if task.spec.target.blank is None else {"blank": task.spec.target.blank}
-    return {"kind": "tokens", "names": list(names), "rule": SOFTMAX + ", at every step"} | blank
-
-
-@postprocessing.register
-def _(task: MultiLabel, data: SequenceData) -> dict[str, Any]:
-    rule = "each output is the log-odds of a label: its probability is 1 / (1 + exp(-output))"
-    found = {"kind": "labels", "names": _names(task), "rule": rule}
-    if task.spec.target.per_step:
-        return found
-    assert isinstance(task.thresholds, Tensor)
-    return found | {"thresholds": task.thresholds.tolist(), "rule": f"{rule}; it is said where output > its threshold"}
-
-
-@postprocessing.register
-def _(task: Regression, data: SequenceData) -> dict[str, Any]:
-    return {"kind": "value", "names": _names(task), **_units(task.spec.scaling)}
-
-
-@postprocessing.register
-def _(task: Forecasting, data: SequenceData) -> dict[str, Any]:
-    spec = task.spec
-    found = {"kind": "values", "names": _names(task), "unit": spec.unit, **_distribution(task.distribution)}
-    if not isinstance(data, SeriesData):
-        return found | _units(spec.scaling)
+    reading = task.reading()
+    if not (isinstance(data, SeriesData) and task.forecasts):
+        return reading
     layout, linear = data.final_layout, data.final_layout.base_map
+    for name in ("shift", "scale", "log"):  # each series has its own
+        reading.pop(name)
     if linear is not None:
-        found |= {"added_to": layout.base, "linear": linear.chosen or None}
+        reading |= {"added_to": layout.base, "linear": linear.chosen or None}
         if isinstance(task.distribution, Gaussian):
-            found["layout"] = "the means of all values, then their deviations, which are times scale in units"
-    exponential = ", then its exponential" if spec.scaling.log else ""
+            reading["layout"] = "the means of all values, then their deviations, which are times scale in units"
+    exponential = ", then its exponential" if task.spec.scaling.log else ""
     where = "of its column and series in preprocessing"
-    return found | {"rule": f"value = output * scale + shift {where}{exponential}"}
-
-
-def _names(task: Task) -> list[str]:
-    return list(task.spec.target.names or map(str, range(task.spec.target.size)))
-
-
-def _units(scaling: Scaling) -> dict[str, Any]:
-    exponential = ", then its exponential" if scaling.log else ""
-    return {
-        "shift": list(scaling.shift),
-        "scale": list(scaling.scale),
-        "log": scaling.log,
-        "rule": f"value = output * scale + shift{exponential}",
-    }
-
-
-def _distribution(distribution: Distribution) -> dict[str, Any]:
-    if isinstance(distribution, Quantiles):
-        return {
-            "distribution": "quantiles",
-            "levels": list(distribution.levels),
-            "layout": "all values of the first quantile, then of the second …; sort them by size",
-        }
-    if isinstance(distribution, Gaussian):
-        return {
-            "distribution": "gaussian",
-            "least_deviation": LEAST_DEVIATION,
-            "layout": "the means of all values, then what softplus(x) + least_deviation makes their deviations of; "
-            "a deviation is times scale in units",
-        }
-    return {"distribution": "point"}
+    return reading | {"rule": f"value = output * scale + shift {where}{exponential}"}
