@@ -23,8 +23,10 @@ from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.ngrams import TokenEmbedding
+from rnnlab.pooling import POOLED, POOLING, statistic
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
+from rnnlab.stepping import NetworkStep
 
 CellFactory = Callable[[int, int], Cell[Any]]
 NetworkState = tuple[State, ...]
@@ -33,31 +35,12 @@ and out.
 """
 
 
-POOLED: dict[str, tuple[str, ...]] = {
-    "mean": ("mean",),
-    "max": ("max",),
-    "mean_max": ("mean", "max"),
-    "vote": ("mean",),
-    "statistics": ("mean", "deviation", "share", "max"),
-}
-"""Of each readout over all valid steps the statistics of each unit that it reads, side by side."""
-POOLING = {
-    "last": "Last valid step",
-    "mean": "Mean over time",
-    "max": "Maximum over time",
-    "mean_max": "Mean and maximum over time",
-    "vote": "Mean of the votes of all steps",
-    "statistics": "Mean, deviation, share and maximum over time",
-}
-"""What a readout is called in a summary."""
 USUAL = {
     "model.encoder=conv": "model.encoder=none",
     "model.beside=fcn": "model.beside=none",
     "model.transpose=true": "model.transpose=false",
 }
 """Of the options by which a network reads several steps at once what it is without them."""
-TINY = 1e-12
-"""Added to a variance, whose square root has no slope at zero."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +177,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.solver, self.penalty = solver, penalty
-        self.decodes = target.kind == "sequence"
+        self.decodes = target.of_own_length
         if self.decodes:
             _check_decodable(readout, beside, transpose, solver, tie_embeddings)
         else:
@@ -488,19 +471,14 @@ class Network(nn.Module):
         return hidden, state if self.streams else ()
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Predicts as ``forward`` does for a chunk of one step, in half the time: by each cell's own ``step``, since
-        what a layer prepares for many steps takes longer than one.
+        """Predicts as ``forward`` does, in evaluation, for a chunk of one step, in half the time
+        (:class:`rnnlab.stepping.NetworkStep`).
         """
-
-        def run(cell: Cell[Any], x: Tensor, start: State, lengths: None) -> tuple[Tensor, State]:
-            output, after = cell.step(x[:, 0], start)
-            return output[:, None], after
-
         starts = self._starts(inputs, state)
         for cell, start in zip(self.cells(), starts, strict=self.ngrams is None):
             check_state(cell, start, len(inputs))
-        hidden, state = self.stack(run, inputs, starts)
-        return self.read(hidden), state
+        output, (after, _) = NetworkStep(self)(inputs[:, 0], (list(starts), None))
+        return output[:, None] if self.readout_kind == "every" else output, tuple(after)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
         """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
@@ -709,7 +687,7 @@ class Network(nn.Module):
             return torch.cat([end[:, : self.hidden_size], hidden[:, 0, self.hidden_size :]], -1)
         valid = valid_steps(hidden, lengths)[..., None]
         thresholds = self.thresholds if self.readout_kind == "statistics" else None
-        return torch.cat([_statistic(name, hidden, valid, thresholds) for name in POOLED[self.readout_kind]], -1)
+        return torch.cat([statistic(name, hidden, valid, thresholds) for name in POOLED[self.readout_kind]], -1)
 
     def summary(self, length: int | None = None) -> list[Layer]:
         """The layers in order, with every parameter in one of them; a layer of two directions is one row.
@@ -796,20 +774,6 @@ def _longest(input: InputSpec, target: TargetSpec) -> int:
     if input.vocabulary is not None or input.length is None:
         raise InputError("model.transpose=true is for features of sequences whose longest length is known")
     return input.length
-
-
-def _statistic(name: str, hidden: Tensor, valid: Tensor, thresholds: Tensor | None) -> Tensor:
-    """``(batch, hidden)`` of ``(batch, time, hidden)`` over the ``valid`` steps ``(batch, time, 1)``."""
-    # what stands beyond the end may be no number
-    if name == "mean":
-        return hidden.masked_fill(~valid, 0.0).sum(1) / valid.sum(1)
-    if name == "deviation":
-        mean = hidden.masked_fill(~valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True)
-        variance = (hidden - mean).masked_fill(~valid, 0.0).square().sum(1) / valid.sum(1)
-        return (variance + TINY).sqrt()
-    if name == "share" and thresholds is not None:
-        return ((hidden > thresholds) & valid).to(hidden.dtype).sum(1) / valid.sum(1)
-    return hidden.masked_fill(~valid, -torch.inf).amax(1)
 
 
 def _count(module: nn.Module) -> int:

@@ -181,14 +181,14 @@ def stream(model: "TrainedRun", place: str) -> None:
 
 
 def _lines(place: str, name: str) -> Iterator[str]:
+    from rnnlab.files.table import decode
+
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if place == "-" else open(place, "rb") as source:
             for number, line in enumerate(source, 1):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield decode(line, f"{name}, line {number}", number == 1)
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}, line {number}: {error.reason}: it is no UTF-8") from None
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
 

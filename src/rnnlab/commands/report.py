@@ -3,7 +3,7 @@
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, co
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
+from rnnlab.runs.sweep import Facts
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store.files import refuse_unwritable, replace
 
@@ -120,10 +121,9 @@ def print_leaderboard(
     return 1 if states["failed"] else 0
 
 
-def _exhausted(told: Mapping[str, Any]) -> str:
+def _exhausted(told: Facts) -> str:
     """Why a search has no jobs, where its ledger says so."""
-    search = told.get("search")
-    return str(search.get("exhausted") or "") if isinstance(search, dict) else ""
+    return str(told.get("search", {}).get("exhausted") or "")
 
 
 def _print_board(board: Board, several: bool, most: int) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from rnnlab.data.words import words
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory
+from rnnlab.files.table import no_text
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
@@ -215,10 +216,8 @@ def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
-                raise InputError(
-                    f"{file}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): "
-                    f"choose others by data.pattern, convert the file, {advice}"
-                ) from None
+                advice = f"choose others by data.pattern, convert the file, {advice}"
+                raise no_text(f"{file}, line {line}", error, advice) from None
             line += text.count("\n")
             yield text
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, cells_of, is_number
-from rnnlab.files.table import explain, first_line, scan_csv
+from rnnlab.files.table import decode_whole, explain, first_line, scan_csv
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts"]
 SUFFIXES: dict[str, Format] = {
@@ -48,14 +48,7 @@ class Source:
             InputError: it is no UTF-8: named with its line.
         """
         assert isinstance(self.content, bytes)
-        try:
-            return self.content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = self.content[: error.start].count(b"\n") + 1
-            raise InputError(
-                f"{self.name}, line {line}: byte 0x{self.content[error.start]:02x} is no UTF-8 ({error.reason}): "
-                "convert it, such as by iconv -f latin1 -t utf-8 FILE"
-            ) from None
+        return decode_whole(self.content, self.name)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """The lines with something on them, numbered from 1."""

@@ -379,10 +379,26 @@ def decode(line: bytes, place: str, is_first: bool = False) -> str:
     try:
         return line.decode("utf-8-sig" if is_first else "utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{place}: byte 0x{line[error.start]:02x} is no UTF-8 ({error.reason}): convert it, such as by "
-            "iconv -f latin1 -t utf-8 FILE"
-        ) from None
+        raise no_text(place, error) from None
+
+
+def decode_whole(content: bytes, source: str) -> str:
+    """A text of UTF-8, without its byte order mark.
+
+    Raises:
+        InputError: it is none: named with its line.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise no_text(f"{source}, line {error.object[: error.start].count(10) + 1}", error) from None
+
+
+def no_text(
+    place: str, error: UnicodeDecodeError, advice: str = "convert it, such as by iconv -f latin1 -t utf-8 FILE"
+) -> InputError:
+    """What to say of a place that is no UTF-8."""
+    return InputError(f"{place}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): {advice}")
 
 
 def first_line(content: Path | bytes, source: str) -> str:

@@ -11,7 +11,7 @@ from rnnlab.instruments import style
 from rnnlab.instruments.gradient_flow import gradient_norms
 from rnnlab.instruments.instrument import Instrument, Picture, Table, cell_name, some
 from rnnlab.instruments.subject import Subject, cropped
-from rnnlab.network import POOLED
+from rnnlab.pooling import POOLED
 
 SEQUENCES = 16
 """As many as :class:`rnnlab.instruments.gradient_flow.GradientFlow` takes by default."""

@@ -2,11 +2,11 @@
 
 from lightning.pytorch.loggers import CSVLogger
 
-from rnnlab.loggers.logger import OfRun
+from rnnlab.loggers.logger import MadeForRun, OfRun
 from rnnlab.shapes import PositiveInt
 
 
-class CSVFiles(CSVLogger):
+class CSVFiles(MadeForRun, CSVLogger):
     """``csv/version_0/metrics.csv`` of the run directory, a row for each call of ``log``, and ``hparams.yaml``.
 
     A resumed run goes on in ``version_1``.

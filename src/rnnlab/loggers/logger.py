@@ -35,6 +35,10 @@ class OfRun:
         return hashlib.sha256(f"{self.directory.absolute()} {self.created}".encode()).hexdigest()[:16]
 
 
+class MadeForRun:
+    """A logger whose argument ``run`` is given by the run that makes it: one that knows what run it is of."""
+
+
 @runtime_checkable
 class RunLogger(Protocol):
     """A logger that is told how the run ended."""

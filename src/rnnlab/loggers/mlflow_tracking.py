@@ -10,11 +10,11 @@ from lightning.pytorch.loggers import MLFlowLogger
 
 from rnnlab.errors import InputError, one_line
 from rnnlab.extras import need
-from rnnlab.loggers.logger import OfRun
+from rnnlab.loggers.logger import MadeForRun, OfRun
 from rnnlab.ranges import Name, OnNetwork
 
 
-class MLflow(MLFlowLogger):
+class MLflow(MadeForRun, MLFlowLogger):
     """Parameters, scores, and, at the end, figures and ``config.yaml`` as artifacts.
 
     A resumed run goes on in the same run of MLflow's, which it finds by a tag.

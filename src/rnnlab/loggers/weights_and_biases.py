@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 
 from rnnlab.extras import need
-from rnnlab.loggers.logger import OfRun
+from rnnlab.loggers.logger import MadeForRun, OfRun
 from rnnlab.ranges import Name, OnNetwork
 
 log = logging.getLogger("rnnlab")
@@ -17,7 +17,7 @@ SECONDS = 30
 """So long a server may take to answer."""
 
 
-class WeightsAndBiases(WandbLogger):
+class WeightsAndBiases(MadeForRun, WandbLogger):
     """Config, scores, and, at the end, the final scores as the summary and the figures as images.
 
     Offline, it writes ``wandb/`` in the run directory, for ``wandb sync``. A resumed run goes on under the same id.

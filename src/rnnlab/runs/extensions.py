@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from rnnlab.errors import InputError, one_line
 from rnnlab.instruments.tensorboard import flat
-from rnnlab.loggers.logger import OfRun, RunLogger
+from rnnlab.loggers.logger import MadeForRun, OfRun, RunLogger
 from rnnlab.runs.build import build_one, check_arguments, check_node, locate
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.trainer import REFUSALS
@@ -89,16 +89,13 @@ def _named(config: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def _given(target: Any, arguments: Mapping[str, Any]) -> list[str]:
     """What a run says to a logger: ours what run it is, another's where it may write, if the config doesn't."""
+    if isinstance(target, type) and issubclass(target, MadeForRun):
+        return ["run"]
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         return []
-    ours = ["run"] if isinstance(target, type) and issubclass(target, Logger) and _takes_run(parameters) else []
-    return ours or [name for name in ("save_dir",) if name in parameters and name not in arguments]
-
-
-def _takes_run(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    return "run" in parameters and parameters["run"].annotation in (OfRun, "OfRun")
+    return ["save_dir"] if "save_dir" in parameters and "save_dir" not in arguments else []
 
 
 class Guarded(Logger):

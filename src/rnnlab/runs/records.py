@@ -14,8 +14,8 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.slurm import seen, submission
-from rnnlab.runs.sweep import BYTES, COMMAND
-from rnnlab.store import json_text, status
+from rnnlab.runs.sweep import COMMAND, Facts, SweepDirectory
+from rnnlab.store import status
 from rnnlab.store.config_file import CONFIG, read_flat
 from rnnlab.store.files import is_there
 from rnnlab.store.metrics_files import EPOCHS, METRICS, read_epochs, read_metrics
@@ -103,7 +103,7 @@ class Found:
 
     records: list[RunRecord]
     left_out: list[str]
-    sweeps: list[tuple[Path, dict[str, Any]]]
+    sweeps: list[tuple[Path, Facts]]
 
 
 def find_runs(places: Iterable[str | Path], depth: int | None = None) -> Found:
@@ -230,12 +230,11 @@ def _read_epochs(record: RunRecord, path: Path) -> None:
     record.epochs = read_epochs(path).columns
 
 
-def _sweep(path: Path) -> dict[str, Any]:
+def _sweep(path: Path) -> Facts:
     try:
-        content = json_text.read(path / COMMAND, BYTES)
-    except (InputError, OSError):
+        return SweepDirectory(path).told
+    except InputError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _natural(path: Path) -> tuple[Any, ...]:

@@ -95,6 +95,7 @@ class Facts(TypedDict, total=False):
     """What ``sweep.json`` says of a sweep, as far as it is read again; there may be more."""
 
     command: list[str]
+    created: str
     overrides: list[str]
     varied: list[str]
     config_name: str
@@ -177,13 +178,23 @@ class SweepDirectory:
     # ---- the command ------------------------------------------------------------------------------
 
     @property
-    def facts(self) -> Facts:
-        """What ``sweep.json`` says.
+    def told(self) -> Facts:
+        """What ``sweep.json`` says, be it too little to go on with.
 
         Raises:
             InputError: the file is damaged.
         """
         facts: Facts = _read(self.path / COMMAND, Facts)
+        return facts
+
+    @property
+    def facts(self) -> Facts:
+        """What ``sweep.json`` says of a sweep that can be gone on with.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        facts = self.told
         for key in ("overrides", "varied"):
             if key not in facts:
                 raise InputError(f"{self.path / COMMAND} is damaged: it has no {key}")

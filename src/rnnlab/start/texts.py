@@ -12,7 +12,7 @@ import polars as pl
 from rnnlab.data.corpus import find_files
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.errors import InputError
-from rnnlab.files.table import decode
+from rnnlab.files.table import decode_whole
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.table import odd_texts, spread
 
@@ -144,12 +144,7 @@ def _read(file: Path, most: int) -> str:
     if len(content) > most:
         content = content[: content.rfind(b"\n", 0, most) + 1 or most]
         content = content.decode("utf-8", "ignore").encode() if not content.endswith(b"\n") else content
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content[: error.start].count(b"\n")
-        decode(content.split(b"\n")[number], f"{file}, line {number + 1}", number == 0)
-        raise
+    return decode_whole(content, str(file))
 
 
 def _classes_by_file(files: Sequence[Path]) -> str:

@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
+from rnnlab.runs.sweep import Facts
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import Judgement
 
@@ -214,11 +215,11 @@ def _curve(group: Group, name: str, points: int) -> list[list[float | None]] | N
 
 
 def _search(
-    path: Path, told: Mapping[str, Any], boards: Sequence[Board], home: Path, studies: Collection[str]
+    path: Path, told: Facts, boards: Sequence[Board], home: Path, studies: Collection[str]
 ) -> dict[str, Any] | None:
     """What Optuna draws of a search's study; a line where it cannot."""
-    search = told.get("search")
-    if not isinstance(search, Mapping) or "study" not in search:
+    search = told.get("search", {})
+    if "study" not in search:
         return None
     from rnnlab.search.figures import draw
 
@@ -273,8 +274,7 @@ def _provenance(found: Found, home: Path) -> dict[str, Any]:
     alone = [] if found.sweeps else dict.fromkeys(_line(status.command) for status in records)
     return {
         "sweeps": [
-            [_name(path, home), _line(told.get("command")), str(told.get("created") or "")]
-            for path, told in found.sweeps
+            [_name(path, home), _line(told.get("command", ())), told.get("created", "")] for path, told in found.sweeps
         ],
         "commands": [line for line in alone if line][:50],
         "commits": count(_commit(status.git) for status in records),
@@ -296,8 +296,8 @@ def _commit(git: Any) -> str:
     return f"{str(git['commit'])[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
 
 
-def _line(words: Any) -> str:
-    return shlex.join(map(str, words)) if isinstance(words, (list, tuple)) else ""
+def _line(words: Sequence[str]) -> str:
+    return shlex.join(words)
 
 
 # ---- small things --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnlab import __version__
 from rnnlab.errors import InputError, RunFailed
-from rnnlab.network import POOLED
+from rnnlab.pooling import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Run
 from rnnlab.store import json_text

@@ -1,0 +1,78 @@
+"""A network of one direction, one step at a time."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.lstm import LSTM
+from rnnlab.pooling import POOLED, Pool
+
+if TYPE_CHECKING:
+    from rnnlab.network import Network
+
+StepState = tuple[list[Any], Pool | None]
+"""The network's state, and what is read out so far (``None`` where the last step alone is, and before the first)."""
+
+
+class NetworkStep:
+    """The step of a network in evaluation: what it needs is looked up once, since a module's attributes cost more than
+    a small layer's numbers.
+
+    Args:
+        network: whose parameters stay the same tensors.
+    """
+
+    def __init__(self, network: "Network") -> None:
+        encoder, self.ngrams = network.encoder, network.ngrams
+        self._encode: Callable[[Tensor], Tensor] | None = None
+        if isinstance(encoder, nn.Embedding):
+            self._encode = partial(torch.embedding, encoder.weight)
+        elif isinstance(encoder, nn.Linear):
+            self._encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
+        self.steps = [_step_of(cell) for cell in network.cells()]
+        self.pooled = POOLED.get(network.readout_kind, ())
+        self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
+        self.weight, self.bias = network.readout.weight, network.readout.bias
+
+    def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
+        """``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
+        before, pool = state
+        after: list[Any] = []
+        h = self._encoded(x, before)
+        for step, own in zip(self.steps, before, strict=self.ngrams is None):
+            h, new = step(h, own)
+            after.append(new)
+        if self.ngrams is not None:
+            after.append(self.ngrams.after(x[:, None], before[-1], None))
+        if self.pooled:
+            pool = Pool.of(h, self.thresholds) if pool is None else pool.with_step(h, self.thresholds)
+            h = torch.cat([pool.statistic(name) for name in self.pooled], -1)
+        return F.linear(h, self.weight, self.bias), (after, pool)
+
+    def _encoded(self, x: Tensor, state: Sequence[Any]) -> Tensor:
+        """``(batch, features)`` of a step, with the network's state before it."""
+        if self.ngrams is not None:
+            return self.ngrams(x[:, None], state[-1])[:, 0]
+        return x if self._encode is None else self._encode(x)
+
+
+def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+    """A cell's step, by torch's own kernel where it has one for a single step."""
+    if type(cell) not in (LSTM, GRU) or cell.backend == "reference":
+        return cell.step  # type: ignore[return-value]
+    weights: Any = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+
+    def lstm(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = torch.lstm_cell(x, state, *weights)
+        return state[0], state
+
+    def gru(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = torch.gru_cell(x, state, *weights)
+        return state, state
+
+    return lstm if type(cell) is LSTM else gru
