@@ -128,10 +128,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
     try:
         if any(name in config for name in NOT_OF_A_RUN):
             config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in NOT_OF_A_RUN])
-        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        container = hydra_internals.mapping(config, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(_resolution(error)) from None
-    assert isinstance(container, dict)
     return {str(name): value for name, value in container.items() if name != RECIPE}
 
 

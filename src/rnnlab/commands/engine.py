@@ -15,8 +15,9 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from rnnlab.commands import hydra_internals
 from rnnlab.commands.composition import Composer, one_line
 from rnnlab.commands.hydra_internals import BASIC_LAUNCHER
 from rnnlab.commands.report import print_leaderboard
@@ -334,8 +335,7 @@ def our_launcher(node: Any, allow: Sequence[str] | None) -> Launcher | None:
         InputError: its options cannot work.
     """
     check_chosen(node, "launcher", "local", "n_jobs=2")
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
+    values = hydra_internals.mapping(node)
     target = str(values.get("_target_"))
     if target == BASIC_LAUNCHER:
         return Basic()

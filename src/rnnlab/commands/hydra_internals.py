@@ -181,6 +181,10 @@ def _instead_of_its_own(launcher: Launcher) -> Iterator[None]:
 
 def without_interpolation(node: DictConfig) -> dict[str, Any]:
     """A node of Hydra's as plain containers, nothing in it resolved."""
-    plain = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(plain, dict)
-    return {str(name): value for name, value in plain.items()}
+    return mapping(node, resolve=False)
+
+
+def mapping(node: Any, **options: Any) -> dict[str, Any]:
+    """A mapping of omegaconf's as a plain one, by default with all that it refers to in its place."""
+    container: Any = OmegaConf.to_container(node, **{"resolve": True, **options})
+    return {str(name): value for name, value in container.items()}

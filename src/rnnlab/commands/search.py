@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from rnnlab.commands import hydra_internals
 from rnnlab.commands.composition import COMPOSITION_ERRORS, explain
 from rnnlab.commands.engine import Leader, check_chosen
 from rnnlab.commands.hydra_internals import Hydra
@@ -39,8 +38,7 @@ def our_searcher(node: Any, allow: Sequence[str] | None = None) -> Searcher | No
         InputError: its options cannot work, or what it needs is not installed.
     """
     check_chosen(node, "sweeper", "random", "n_trials=20")
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
+    values = hydra_internals.mapping(node)
     if not str(values.get(TARGET)).startswith(OURS):
         return None
     options = {str(name): value for name, value in values.items() if name not in SPACE_KEYS}

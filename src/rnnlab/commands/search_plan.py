@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Sweep
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.engine import check_number, is_of_sweep, of_jobs
@@ -169,8 +169,7 @@ def plan_of(hydra: Hydra, config: DictConfig, parsed: Sequence[Override], most: 
     for override in parsed:
         if override.is_sweep_override() and is_of_sweep(override):
             raise InputError(f"{override.input_line}: it is of the whole sweep and has one value")
-    node = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-    assert isinstance(node, dict)
+    node = hydra_internals.mapping(config.hydra.sweeper)
     check_number(of_jobs(parsed), most, searched=True)
     parse = functools.partial(hydra_internals.parse, hydra)
     return plan(parse, {str(name): value for name, value in node.items()}, of_jobs(parsed))

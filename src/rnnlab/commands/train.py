@@ -217,8 +217,7 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     """Makes the run's directory, with all that a resume needs; a default name that is taken gets a number."""
     wanted = str(OmegaConf.select(config, key))
     values = plain(config)
-    about = OmegaConf.to_container(OmegaConf.create({"choices": config.hydra.runtime.choices}))
-    assert isinstance(about, dict)
+    about = hydra_internals.mapping(OmegaConf.create({"choices": config.hydra.runtime.choices}), resolve=False)
     facts = {
         "command": command_line(),
         "overrides": list(config.hydra.overrides.task),

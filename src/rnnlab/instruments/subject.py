@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cell import map_state
-from rnnlab.data.sequence import EVALUATION_FACTOR, Batches, SequenceData, SplitName
+from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData, SplitName
 from rnnlab.network import Network
 from rnnlab.shapes import Features, State
 from rnnlab.spec import Batch
@@ -182,7 +182,6 @@ class Subject:
         All of them, or as many as ``ANSWERS`` allows.
         """
         loader = self.data.val_dataloader() if self.split == "val" else self.data.test_dataloader()
-        assert isinstance(loader, Batches)
         answers: list[Answer] = []
         total = 0
         like = next(self.network.parameters())

@@ -20,7 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from rnnlab.network import Network
 from rnnlab.spec import Batch
-from rnnlab.tasks.task import Task
+from rnnlab.tasks.task import Task, data_of
 
 LAYOUT_STAGES = ("train", "val")
 UPDATES, FINAL = "weight updates", "when done"
@@ -126,7 +126,7 @@ class TensorBoard(Callback):
             self.writer.close()
 
     def _add_graph(self, trainer: Trainer, task: Task) -> None:
-        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        batch: Batch = next(iter(data_of(trainer).val_dataloader()))
         # one short sequence tells the structure; a reference loop over thousands of steps would be a wall of nodes
         inputs = batch.inputs[:1, :4].to(task.device)
         network, training = task.network, task.network.training

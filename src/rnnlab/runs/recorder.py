@@ -18,6 +18,7 @@ from rnnlab.errors import Interrupted, RunFailed
 from rnnlab.runs.checkpoint import snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.signals import IN_A_STEP, SECONDS, heard, is_another, set_patience
+from rnnlab.tasks.task import data_of
 
 
 class StopSignals:
@@ -224,7 +225,7 @@ class Recorder(Checkpoint):
     def _data(self, trainer: Trainer) -> dict[str, Any]:
         """What the data says of itself, with which the weights can be used where the training data is not."""
         if self._described is None:
-            data = trainer.datamodule  # type: ignore[attr-defined]
+            data = data_of(trainer)
             self._described = {"spec": data.spec.plain(), "reader": data.reader.plain()}
         return self._described
 

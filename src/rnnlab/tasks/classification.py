@@ -38,6 +38,7 @@ class Classification(Task):
 
     target_kind = "class"
     baseline_name = "majority class"
+    log_frequencies: Tensor
     class_weights: Tensor | None
     mean_weight: Tensor | None
     training_scores = ("accuracy",)
@@ -105,7 +106,6 @@ class Classification(Task):
         return output.argmax(-1), batch.targets
 
     def baseline(self, batch: Batch) -> Tensor:
-        assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(len(batch.targets), -1)
 
     def combine(self, outputs: Tensor) -> Tensor:

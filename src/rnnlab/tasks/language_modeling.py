@@ -52,6 +52,8 @@ class LanguageModeling(Task):
 
     target_kind = "tokens"
     baseline_name = "unigram"
+    log_frequencies: Tensor
+    vocabulary: Tensor
 
     def __init__(
         self,
@@ -110,7 +112,6 @@ class LanguageModeling(Task):
         return output.flatten(0, 1), batch.targets.flatten()
 
     def baseline(self, batch: Batch) -> Tensor:
-        assert isinstance(self.log_frequencies, Tensor)
         return self.log_frequencies.expand(*batch.targets.shape, -1)
 
     @property
@@ -194,7 +195,6 @@ class LanguageModeling(Task):
         Raises:
             InputError: they were.
         """
-        assert isinstance(self.vocabulary, Tensor)
         other = state_dict.get("vocabulary", self.vocabulary)
         if not torch.equal(other.cpu(), self.vocabulary.cpu()):
             raise InputError(

@@ -50,6 +50,7 @@ class MultiLabel(Task):
     thresholds: Tensor
     baseline_name = "label frequencies"
     weights: Tensor | None
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -108,7 +109,6 @@ class MultiLabel(Task):
         return output[valid].sigmoid(), batch.targets[valid].int()
 
     def baseline(self, batch: Batch) -> Tensor:
-        assert isinstance(self.frequencies, Tensor)
         logits = self.frequencies.logit()
         return (logits if self.weights is None else logits + self.weights.log()).expand_as(batch.targets)
 

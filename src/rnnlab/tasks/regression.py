@@ -26,6 +26,7 @@ class Regression(Task):
     target_kind = "value"
     baseline_name = "mean"
     sequence_score_name = verdict_score = "mse"
+    mean: Tensor
 
     def __init__(
         self,
@@ -52,7 +53,6 @@ class Regression(Task):
         return units(output).flatten(), units(batch.targets).flatten()
 
     def baseline(self, batch: Batch) -> Tensor:
-        assert isinstance(self.mean, Tensor)
         return self.mean.expand_as(batch.targets)
 
     @property

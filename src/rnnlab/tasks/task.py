@@ -4,7 +4,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,6 @@ from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., Any]
-Stage = Literal["val", "test"]
 
 SOFTMAX = "probabilities are the softmax of output over its last dimension; names say what each of them is of"
 LOSS_EVERY_N_STEPS = 50
@@ -44,6 +43,11 @@ def token_loss(output: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tenso
     """
     total = F.cross_entropy(output, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
     return total / (targets != IGNORED).sum().clamp_min(1)
+
+
+def data_of(trainer: Any) -> Any:
+    """A trainer's data; ``None`` where it got loaders alone. (Lightning attaches it, and annotates it nowhere.)"""
+    return trainer.datamodule
 
 
 def named(numbers: Tensor, names: tuple[str, ...]) -> list[Any]:
@@ -128,6 +132,8 @@ class Task(LightningModule, ABC):
     """Whether it predicts what comes next, as ``distribution`` says."""
     distribution: Distribution
     """What is said of each value, where ``forecasts``."""
+    scores: Mapping[str, Scores]
+    """Of the splits and of the trivial predictor."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
     higher_is_better: ClassVar[tuple[str, ...]] = ()
@@ -163,7 +169,7 @@ class Task(LightningModule, ABC):
         self.monitor = monitor
         metrics = {name: self.metrics() for name in ("val", "test", "baseline")}
         self.score_names = ("loss", *metrics["val"])
-        self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})
+        self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})  # type: ignore[assignment]
         self.score_by_length = ScoreByLength(self.sequence_score_name)
         self._training = TrainingTotals(("loss", *self.training_scores))
         self._judged: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -338,7 +344,7 @@ class Task(LightningModule, ABC):
 
     def _solve(self, *splits: str) -> dict[str, float]:
         """Finds the readout in closed form, on some splits of the data; the scores of the regression."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(self.trainer)
         loaders: list[Any] = (
             [self.trainer.train_dataloader] if data is None else [data.in_order(each) for each in splits]
         )
@@ -389,11 +395,10 @@ class Task(LightningModule, ABC):
         if score is not None and batch.lengths is not None:
             self.score_by_length.update(score, batch.lengths)
 
-    def _score(self, scores: nn.Module, output: Any, batch: Batch) -> None:
-        assert isinstance(scores, Scores)
+    def _score(self, scores: Scores, output: Any, batch: Batch) -> None:
         scores.update(self.loss(output, batch), self.weight(batch), *self.compared(output, batch))
 
-    def _test(self, scores: nn.Module, name: str, output: Any, batch: Batch) -> None:
+    def _test(self, scores: Scores, name: str, output: Any, batch: Batch) -> None:
         """Scores what a predictor says of a batch of the test, and of each of its sequences."""
         self._score(scores, output, batch)
         self._judged.setdefault(name, []).append(self.judge(output, batch))
@@ -444,20 +449,19 @@ class Task(LightningModule, ABC):
 
     def other_baselines(self) -> Mapping[str, float]:
         """Test losses of the data's own predictors, by name; none where the trainer got loaders without their data."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(self.trainer)
         return data.baselines() if hasattr(data, "baselines") else {}
 
     def other_predictors(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Outputs of the data's own predictors on its test split, and the targets, by name; none where the trainer got
         loaders without their data.
         """
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(self.trainer)
         found = data.predictors() if hasattr(data, "predictors") else {}
         return {name: (output, data.split("test").targets) for name, output in found.items()}
 
     def _log_scores(self, name: str, prefix: str) -> None:
         scores = self.scores[name]
-        assert isinstance(scores, Scores)
         self.log_scores({f"{prefix}/{key}": value for key, value in scores.compute().items()})
 
     def log_scores(self, scores: Mapping[str, Tensor | float]) -> None:
@@ -508,7 +512,6 @@ class Task(LightningModule, ABC):
         if name.startswith(NEITHER_IS_BETTER):
             return None
         scores = self.scores["val"]
-        assert isinstance(scores, Scores)
         metric = scores.metrics[name] if monitor.startswith("val/") and name in scores.metrics else None
         higher = getattr(metric, "higher_is_better", None)
         if higher is not None:  # what torchmetrics say of themselves
@@ -525,11 +528,11 @@ class Task(LightningModule, ABC):
 
     def _total_steps(self) -> int:
         # Lightning's own estimate would set the loaders up before a resume has told them where they were
-        trainer = self.trainer
-        if trainer.datamodule is None:  # type: ignore[attr-defined]
+        trainer: Any = self.trainer
+        if trainer.datamodule is None:
             return max(1, int(trainer.estimated_stepping_batches))
-        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-        limit = trainer.overfit_batches or trainer.limit_train_batches  # type: ignore[attr-defined]
+        batches = len(trainer.datamodule.train_dataloader())
+        limit = trainer.overfit_batches or trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
         return max(1, min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps)

@@ -1,5 +1,6 @@
 """Forecasts at the end of each window, over all steps ahead."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,11 +29,12 @@ class WindowForecasting(Forecasting):
     """
 
     verdict_score = "mae"
+    reference_scores: Mapping[str, Scores]
     judged_error = staticmethod(absolute_error)
 
     def add_scores(self) -> None:
         others = self.spec.references[1:]
-        self.reference_scores = nn.ModuleDict({reference.name: Scores(self.metrics()) for reference in others})
+        self.reference_scores = nn.ModuleDict({other.name: Scores(self.metrics()) for other in others})  # type: ignore[assignment]
 
     @property
     def _steps(self) -> int:
@@ -128,11 +130,10 @@ class WindowForecasting(Forecasting):
             scores = self.reference_scores[reference.name]
             self._test(scores, reference.name, self.reference(batch, number), batch)
 
-    def _score(self, scores: nn.Module, output: Tensor, batch: Batch) -> None:
+    def _score(self, scores: Scores, output: Tensor, batch: Batch) -> None:
         if batch.origin is None:
             super()._score(scores, output, batch)
             return
-        assert isinstance(scores, Scores)
         forecast, cases = self.compared(output, batch)
         steps = output.shape[1]
         if self.spec.horizon is None:
@@ -148,5 +149,4 @@ class WindowForecasting(Forecasting):
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         for name, scores in self.reference_scores.items():
-            assert isinstance(scores, Scores)
             self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})

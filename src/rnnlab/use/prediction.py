@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from rnnlab.data.sequence import Batches
 from rnnlab.errors import RunFailed
 from rnnlab.runs.execution import Run
 from rnnlab.store.files import replacing
@@ -18,7 +17,6 @@ def predictions(run: Run) -> Iterator[pl.DataFrame]:
     run.data.setup("test")
     run.task.eval()
     loader = run.data.test_dataloader()
-    assert isinstance(loader, Batches)
     for numbers, batch in zip(loader.order, loader, strict=True):
         with torch.inference_mode():
             rows, columns = run.task.predictions(batch)
