@@ -29,7 +29,7 @@ FCN_CHANNELS, FCN_WIDTHS = (128, 256, 128), (8, 5, 3)
 
 
 class Convolutions(nn.Module):
-    """``(batch, time, features)`` to ``(batch, ⌈time / stride⌉, channels)``, and lengths likewise.
+    """``(batch, time, features)`` to ``(batch, ⌈time / stride⌉, channels)``, and lengths to ⌈length / stride⌉.
 
     A step is the middle of what it reads, and the mean and variance of a group of channels are over all valid steps.
     Where it is ``causal`` a step reads what came before it alone, and is normalised by itself, over all channels.

@@ -588,9 +588,9 @@ class Network(nn.Module):
 
         Args:
             run: ``run(cell, x, start, lengths)`` takes one direction of one layer over time.
-            inputs: as ever.
+            inputs: as in :meth:`forward`.
             starts: as :meth:`initial_state` gives them.
-            lengths: as ever.
+            lengths: as in :meth:`forward`.
         """
         x, final = self._layers(run, inputs, starts, lengths)
         return x, final if self.streams else ()

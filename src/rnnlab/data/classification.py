@@ -47,7 +47,7 @@ class Classification(LabelledFeatures):
         frequency: cycles per step, of each segment.
         noise: standard deviation of the Gaussian noise; the waveforms go from -1 to 1.
         scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
-        moments: likewise.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
         InputError: a shape is unknown or there twice, there are none, a range is

@@ -40,7 +40,7 @@ class Digits(LabelledFeatures):
         num_samples: in the three splits, at most; ``None`` for all.
         seed: of the splits and the permutation.
         scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
-        moments: likewise.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
         InputError: scikit-learn is not installed, or a split stays empty.

@@ -1,8 +1,8 @@
 """Several runs whose training steps are made together, each of them otherwise a run like any other.
 
-Each run is a thread of its own with its own Lightning trainer, and all of it is
-as ever: its epochs, validation, rows, checkpoints, early stopping, test. Only
-the steps of an epoch it does not make itself. It hands them to the fleet and
+Each run is a thread of its own with its own Lightning trainer, which does what
+it always does: epochs, validation, rows, checkpoints, early stopping, test. Only
+the steps of an epoch are not made there. The run hands them to the fleet and
 waits; when all runs wait, the fleet makes the steps of all of them together
 (:mod:`rnnlab.runs.stack`) and lets them go on. At any time one thread computes.
 """
@@ -119,7 +119,7 @@ class Fleet:
                         seat.error = error
 
     def _check(self, seats: Sequence["Seat"]) -> None:
-        """Who cannot be trained with the others makes his steps alone."""
+        """Runs that cannot be trained together make their steps alone."""
         for seat in seats:
             seat.checked = True
         members = [seat.member for seat in seats if seat.member is not None]

@@ -478,7 +478,7 @@ class MemberDropout(nn.Module):
 
     Attributes:
         rows: the numbers of the members whose batches are side by side.
-        steps: of the longest sequence of each of these batches, which may be shorter than the longest of all; likewise
+        steps: of the longest sequence of each of these batches, which may be shorter than the longest of all; and those
             of the hidden sequences, where a network has fewer steps than its input.
     """
 

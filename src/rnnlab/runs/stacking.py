@@ -45,7 +45,7 @@ def hindrance(run: Run) -> str | None:
             return f"{part}={','.join(run.config[part])}: it watches one training"
     for name in OF_A_STEP:
         if getattr(type(task), name) is not getattr(Task, name):
-            return f"task {type(task).__name__} has a {name} of its own"
+            return f"task {task.title} has a {name} of its own"
     for name in ("train_dataloader", "_batches", "transfer_batch_to_device"):
         if getattr(type(data), name) is not getattr(SequenceData, name):
             return f"data {type(data).__name__} serves its batches in its own way"

@@ -219,7 +219,7 @@ class Gain:
 
     Attributes:
         value: see :attr:`rnnlab.store.verdict.Verdict.gain`.
-        absolute: likewise.
+        absolute: see :attr:`rnnlab.store.verdict.Verdict.absolute`.
         low: lower end of the interval; ``None`` where there is none.
         high: upper end.
         why: there is none.

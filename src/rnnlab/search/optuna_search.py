@@ -52,8 +52,8 @@ class OptunaSearch(Searcher):
 
     Args:
         n_trials: see :class:`Searcher`.
-        timeout: likewise.
-        n_jobs: likewise.
+        timeout: see :class:`Searcher`.
+        n_jobs: see :class:`Searcher`.
         seed: of the sampler.
         sampler: ``tpe`` (Bergstra et al. 2011), ``cmaes`` (Hansen & Ostermeier 2001: numbers only, choices are
             drawn at random), ``random``, or ``grid``: every setting of a space without intervals, once.

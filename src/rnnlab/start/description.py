@@ -192,7 +192,7 @@ class PlainText(Found):
     Attributes:
         files: that it consists of.
         characters: of the text, an estimate where not all was read.
-        words: likewise.
+        words: of the text, an estimate where not all was read.
         distinct: different characters in what was read.
         sample: how it begins.
     """

@@ -66,7 +66,7 @@ def read_flat(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: as :func:`read`.
-        Damaged: likewise.
+        Damaged: as :func:`read`.
     """
     return flat(read_shared(path))
 
@@ -76,7 +76,7 @@ def read_shared(path: Path) -> Mapping[str, Any]:
 
     Raises:
         OSError: as :func:`read`.
-        Damaged: likewise.
+        Damaged: as :func:`read`.
     """
     text = read_text(path, BYTES)
     try:

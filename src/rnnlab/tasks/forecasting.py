@@ -24,7 +24,9 @@ class _BuiltForData(Task):
     def __new__(cls, network: Network | None = None, spec: DataSpec | None = None, *_: Any, **__: Any) -> Any:
         form = cls.form(spec) if spec is not None else cls
         # one's own objective that changes forecasting changes the form, too
-        return super().__new__(form if issubclass(form, cls) else type(cls.__name__, (cls, form), {}))
+        return super().__new__(
+            form if issubclass(form, cls) else type(cls.__name__, (cls, form), {"__module__": cls.__module__})
+        )
 
     @classmethod
     def form(cls, spec: DataSpec) -> type[Task]:
@@ -83,6 +85,10 @@ class Forecasting(_BuiltForData):
         from rnnlab.tasks.window_forecasting import WindowForecasting
 
         return StepwiseForecasting if spec.steps_ahead is None else WindowForecasting
+
+    @property
+    def title(self) -> str:
+        return super().title.removeprefix("Stepwise").removeprefix("Window")
 
     @property
     def baseline_name(self) -> str:  # type: ignore[override]

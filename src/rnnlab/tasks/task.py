@@ -159,7 +159,7 @@ class Task(LightningModule, ABC):
         super().__init__()
         if not self.fits(spec.target):
             raise InputError(
-                f"task {type(self).__name__} is for targets of kind '{self.target_kind}', "
+                f"task {self.title} is for targets of kind '{self.target_kind}', "
                 f"and this data's targets are of kind '{spec.target.kind}': leave task= to the data"
             )
         self.network = network
@@ -188,6 +188,11 @@ class Task(LightningModule, ABC):
                 "model.solver=ridge predicts values and classes, not the parameters of a distribution: use "
                 "task.distribution=point, or model.solver=gradient"
             )
+
+    @property
+    def title(self) -> str:
+        """What the objective is called."""
+        return type(self).__name__
 
     # ---- what an objective says -------------------------------------------------------------
 
@@ -279,7 +284,7 @@ class Task(LightningModule, ABC):
         Raises:
             InputError: this objective has no such table.
         """
-        raise InputError(f"task {type(self).__name__} does not say what it predicts (its method predictions)")
+        raise InputError(f"task {self.title} does not say what it predicts (its method predictions)")
 
     def said(self, output: Tensor) -> dict[str, Any]:
         """What the network says, as columns of a table, in the data's units and with its names.
@@ -290,11 +295,11 @@ class Task(LightningModule, ABC):
         Raises:
             InputError: this objective has no such table.
         """
-        raise InputError(f"task {type(self).__name__} does not say what it predicts for new data (its method said)")
+        raise InputError(f"task {self.title} does not say what it predicts for new data (its method said)")
 
     def reading(self) -> dict[str, Any]:
         """How the network's output is read in the data's own units and names, as plain values."""
-        return {"kind": "raw", "rule": f"as the objective {type(self).__name__} reads it"}
+        return {"kind": "raw", "rule": f"as the objective {self.title} reads it"}
 
     def windows(self, batch: Batch) -> Cases | None:
         """The forecasts made at the end of each window, beside what came; ``None`` where no such forecast is made."""
@@ -306,7 +311,7 @@ class Task(LightningModule, ABC):
         Raises:
             InputError: predictions are no later inputs.
         """
-        raise InputError(f"task {type(self).__name__} predicts nothing that could be its next input")
+        raise InputError(f"task {self.title} predicts nothing that could be its next input")
 
     def point(self, output: Tensor) -> Tensor:
         """The numbers that stand for an output of real values, on the network's scale: itself by default."""

@@ -83,7 +83,7 @@ def describe(
             "config_sha256": _digest(directory.path / "config.yaml"),
             "checkpoint_sha256": _digest(directory.best_checkpoint),
             "cell": run.task.network.cells()[0].title,
-            "task": type(run.task).__name__,
+            "task": run.task.title,
             "data": type(run.data).__name__,
         },
         "versions": versions(target.format),

@@ -95,7 +95,7 @@ def trace(portable: Portable, inputs: Tensor) -> ExportedProgram:
 
 
 def _forget_source(program: ExportedProgram) -> None:
-    # where in whose home directory an operation comes from is nobody's business who serves it
+    # a file to be served elsewhere names no path of the machine that made it
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
