@@ -20,17 +20,9 @@ from rnnlab.commands.report import print_leaderboard
 from rnnlab.errors import Interrupted
 from rnnlab.runs.evidence import evidence
 from rnnlab.runs.execution import Outcome, execute, prepare
-from rnnlab.runs.verdict import (
-    Evidence,
-    baselines,
-    blocks,
-    command,
-    drift,
-    judge,
-    paired_proportions,
-    ratio_interval,
-    unfinished,
-)
+from rnnlab.runs.verdict import command, judge, unfinished
+from rnnlab.runs.verdict.evidence import Evidence, drift
+from rnnlab.runs.verdict.gain import blocks, paired_proportions, ratio_interval
 from rnnlab.store.status import Status
 from rnnlab.store.verdict import Advice, Judgement, Verdict
 
@@ -225,7 +217,7 @@ def test_what_cannot_be_judged_is_not(metrics: dict[str, float], text: str) -> N
 def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
     metrics = {"test/mse": 0.5, "baseline/mse": 1.0, "rollout/mse": 3.0, "baseline/rollout/mse": 2.0}
     made = forecast(0.5, score="mse", metrics=metrics, items={})
-    assert baselines(made, "mse") == {"persistence": 1.0}
+    assert made.baselines("mse") == {"persistence": 1.0}
     assert judge(made).text.endswith("; but worse on its own predictions: mse 3 beside 2")
 
 

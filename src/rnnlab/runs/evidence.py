@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnlab.data.sequence import SPLITS, SequenceData
 from rnnlab.data.series import SeriesData
-from rnnlab.runs.verdict import Evidence, drift
+from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.store.config_file import flat
 from rnnlab.store.status import Status
 from rnnlab.tasks.task import Task

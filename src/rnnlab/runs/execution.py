@@ -56,7 +56,8 @@ from rnnlab.runs.trainer import (
     one_thread,
     quiet_lightning,
 )
-from rnnlab.runs.verdict import Evidence, judge, markdown, unfinished
+from rnnlab.runs.verdict import judge, markdown, unfinished
+from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.shell import allowing, pasted
 from rnnlab.spec import Batch, DataSpec

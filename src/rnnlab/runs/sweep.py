@@ -37,7 +37,7 @@ from rnnlab.store.times import now
 COMMAND, JOBS, LOCK, MULTIRUN = "sweep.json", "jobs.json", "sweep.lock", "multirun.yaml"
 BYTES = 2**26
 """Of each of the two: what is larger is neither written nor read. It is room for some 200,000 jobs."""
-PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "spec.py")
+PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "pooling.py", "stepping.py", "spec.py")
 """What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
 
 

@@ -1,0 +1,139 @@
+"""What a run turned out to be worth: better than its trivial predictors or not, how sure that is, and what to try next.
+
+:func:`judge` is a pure function of :class:`Evidence`. It says no more than the evidence does: an interval stands where
+the errors of each test sequence are known, and a cause where the curves or the data show it.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnlab.runs.verdict.causes import causes_of
+from rnnlab.runs.verdict.commands import lower_rate
+from rnnlab.runs.verdict.evidence import Evidence
+from rnnlab.runs.verdict.gain import Gain, gain_of
+from rnnlab.runs.verdict.text import sentence
+from rnnlab.runs.verdict.wording import number
+from rnnlab.shell import pasted
+from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict
+
+NOISE = 0.01
+"""A smaller gain counts as none where nobody can tell how sure it is."""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict on a run that was tested.
+
+    By the task's own score where all baselines have it, else by the loss. Better and not better are said where the
+    95 % interval says so, or where there is no interval and the text says that nobody knows how sure it is.
+    """
+    score = _common_score(evidence)
+    network = evidence.metrics.get(f"test/{score}")
+    if network is None:
+        return Verdict(state=Judgement.NONE, text="no verdict: there is no score on test data")
+    if not math.isfinite(network):
+        return Verdict(
+            state=Judgement.NONE,
+            text=f"no verdict: test/{score} is no number",
+            score=score,
+            next=_advised(evidence, [lower_rate(evidence)]),
+        )
+    beside = {name: value for name, value in evidence.baselines(score).items() if math.isfinite(value)}
+    if not beside:
+        return Verdict(
+            state=Judgement.NONE,
+            text=f"no verdict: {score} {number(network)} on the test data, and no baseline to hold it against",
+            score=score,
+            network=network,
+        )
+    best = (max if evidence.rises(score) else min)(beside, key=lambda name: beside[name])
+    gain = gain_of(evidence, score, network, best, beside[best])
+    state = _state(evidence, gain)
+    causes = causes_of(evidence, state, score, network, best)
+    return Verdict(
+        state=state,
+        text=sentence(evidence, state, score, network, best, beside[best], gain),
+        score=score,
+        network=network,
+        baseline=best,
+        beside=beside[best],
+        gain=_finite(gain.value),
+        low=_finite(gain.low),
+        high=_finite(gain.high),
+        absolute=gain.absolute,
+        seen=tuple(dict.fromkeys(cause.seen for cause in causes if cause.seen)),
+        next=_advised(evidence, [advice for cause in causes for advice in cause.advice]),
+    )
+
+
+def unfinished(evidence: Evidence, why: str, advice: Sequence[Advice] = ()) -> Verdict:
+    """The verdict on a run that ended before its test: how far it came, and no more."""
+    scores = evidence.column(evidence.monitor)
+    best = (scores.min() if evidence.mode == "min" else scores.max()) if len(scores) else None
+    far = "" if best is None else f"; {evidence.monitor} was {number(best)} at best"
+    return Verdict(state=Judgement.NONE, text=f"no verdict: {why}, so that it is not tested{far}", next=tuple(advice))
+
+
+def _common_score(evidence: Evidence) -> str:
+    """The monitored score, or else the task's own, where every baseline has it; else the loss."""
+    names = {name for score in _scores(evidence) for name in evidence.baselines(score)}
+    monitored = evidence.monitor.partition("/")[2]
+    for score in dict.fromkeys((monitored if monitored != "loss" else evidence.score, evidence.score)):
+        if f"test/{score}" in evidence.metrics and set(evidence.baselines(score)) >= names:
+            return score
+    return "loss" if "test/loss" in evidence.metrics else evidence.score
+
+
+def _scores(evidence: Evidence) -> list[str]:
+    return [name.removeprefix("test/") for name in evidence.metrics if name.startswith("test/")]
+
+
+def _state(evidence: Evidence, gain: Gain) -> Judgement:
+    if gain.low is not None and gain.high is not None:
+        surely = Judgement.BETTER if gain.low > 0 else Judgement.NOT_BETTER if gain.high < 0 else Judgement.UNCERTAIN
+    elif gain.value <= 0:
+        surely = Judgement.NOT_BETTER
+    else:
+        surely = Judgement.UNCERTAIN if gain.few or gain.value < NOISE else Judgement.BETTER
+    if surely is not Judgement.BETTER and evidence.constant and evidence.rows and not _learned(evidence):
+        return Judgement.AT_CHANCE
+    return surely
+
+
+def _learned(evidence: Evidence) -> bool:
+    """Whether the training scores are better than what a constant predictor reaches."""
+    trained = {name: evidence.column(f"train/{name}") for name in ("loss", "accuracy")}
+    chance = {name: evidence.metrics.get(f"baseline/{name}", math.nan) for name in trained}
+    if len(trained["accuracy"]) and trained["accuracy"].max() > chance["accuracy"] + 0.25 * (1 - chance["accuracy"]):
+        return True
+    return bool(len(trained["loss"]) and trained["loss"].min() < 0.9 * chance["loss"])
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _advised(evidence: Evidence, advice: Sequence[Advice | None]) -> tuple[Advice, ...]:
+    there = dict.fromkeys(each for each in advice if each is not None)
+    return tuple(there)[:MOST_COMMANDS]
+
+
+def command(advice: Advice, path: Path, directory: str | None = None) -> str:
+    """A command as a person can paste it.
+
+    Args:
+        advice: of a verdict.
+        path: the run's directory.
+        directory: in which the run's own command was typed, which relative paths mean.
+    """
+    verb, *arguments = advice.words
+    if verb == "train":
+        return pasted(verb, *arguments, directory=directory)
+    return pasted(verb, path, *arguments)
+
+
+def markdown(verdict: Verdict, path: Path, directory: str | None = None) -> str:
+    """A verdict for TensorBoard's text."""
+    parts = [verdict.text, *(f"* {line}" for line in verdict.seen)]
+    commands = [f"{advice.answers}\n\n    {command(advice, path, directory)}" for advice in verdict.next]
+    return "\n\n".join([*parts, *commands])

@@ -1,0 +1,189 @@
+"""What stands out in a run, and what could be tried about it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rnnlab.runs.budget import MAX_STEPS
+from rnnlab.runs.verdict.commands import (
+    again,
+    is_scheduled,
+    longer,
+    lower_rate,
+    models,
+    rates,
+    reservoir,
+    seeds,
+    shorter,
+)
+from rnnlab.runs.verdict.evidence import Evidence
+from rnnlab.runs.verdict.wording import is_share, number, percent
+from rnnlab.store.verdict import Advice, Judgement
+
+PERFECT = 0.99
+"""A share of right answers from which on more of them are not asked for."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What was seen, and what to do about it."""
+
+    seen: str
+    advice: tuple[Advice | None, ...] = ()
+
+
+def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, best: str) -> list[Cause]:
+    """What was seen, in the order in which it is likely to matter."""
+    if state is Judgement.BETTER:
+        # nothing is left to get better, or a schedule that comes down lets every score get better up to its end
+        done = (is_share(score) and network > PERFECT) or is_scheduled(evidence)
+        return [cause for cause in (_still_falling(evidence),) if cause and not done]
+    found: list[Callable[[], Cause | None]] = [
+        lambda: _longer_test(evidence),
+        lambda: _season(evidence, best),
+        lambda: _trend(evidence),
+        lambda: _no_linear_part(evidence, best),
+        lambda: _still_falling(evidence),
+        lambda: _overfits(evidence),
+        lambda: _nothing_learned(evidence, state),
+        lambda: _unstable(evidence),
+        lambda: _imbalanced(evidence),
+    ]
+    causes = [cause for make in found if (cause := make()) is not None]
+    if state is Judgement.UNCERTAIN:
+        causes.append(Cause("", (seeds(evidence),)))
+    causes.append(Cause("", (rates(evidence), *reservoir(evidence), models(evidence))))
+    return causes
+
+
+def _still_falling(evidence: Evidence) -> Cause | None:
+    curve = evidence.column(evidence.monitor)
+    epochs = len(curve)
+    if epochs < 4 or evidence.steps < evidence.budget:
+        return None
+    sign = 1 if evidence.mode == "min" else -1
+    curve = sign * curve
+    late = max(1, epochs // 4)
+    before, after = curve[:-late].min(), curve[-late:].min()
+    fell = before - after
+    reach = abs(before) if evidence.monitor.endswith("loss") or evidence.mode == "min" else 1.0
+    if int(curve.argmin()) < 0.85 * (epochs - 1) or not fell > 0.02 * max(reach, 1e-12):
+        return None
+    way = "still falling" if sign == 1 else "still rising"
+    return Cause(f"{evidence.monitor} was {way} when the updates were used up", (longer(evidence, 3),))
+
+
+def _longer_test(evidence: Evidence) -> Cause | None:
+    """A test on longer sequences than were trained may fail where validation, on sequences as in training, is good."""
+    if not evidence.config.get("data.test_length"):
+        return None
+    chance, val = (evidence.metrics.get(f"{name}/accuracy", math.nan) for name in ("baseline", "val"))
+    if not val > chance + 0.25 * (1 - chance):
+        return None
+    seen = f"the test is on longer sequences than were trained; on validation the accuracy is {number(val)}"
+    return Cause(seen, (again(evidence, "How good is it at the lengths of training?", "data.test_length=null"),))
+
+
+def _overfits(evidence: Evidence) -> Cause | None:
+    train, val = evidence.column("train/loss"), evidence.column("val/loss")
+    if len(train) < 3 or len(train) != len(val):
+        return None
+    kept = int(val.argmin())
+    rose = val[kept] > 0 and val[-1] > 1.1 * val[kept] and train[-1] < 0.8 * train[kept]
+    apart = 0 < train[-1] < 0.5 * val[kept]
+    if not (rose or apart):
+        return None
+    how = f"training went on getting better (loss {number(train[-1])}), and validation "
+    how += f"was best in epoch {kept + 1} of {len(val)}" if rose else f"stayed behind (loss {number(val[kept])})"
+    samples, hidden = evidence.config.get("data.num_samples"), evidence.config.get("model.hidden_size")
+    layers, dropout = evidence.config.get("model.num_layers"), evidence.config.get("model.dropout")
+    advice: list[Advice | None] = []
+    generated = "data.path" not in evidence.config and "data.download" not in evidence.config
+    if generated and isinstance(samples, int) and not evidence.ordered:
+        advice.append(again(evidence, "Does it need more sequences?", f"data.num_samples={10 * samples}"))
+        advice.append(shorter(evidence))
+    if isinstance(layers, int) and layers > 1 and dropout == 0:
+        advice.append(again(evidence, "Does dropout between the layers help?", "model.dropout=0.3"))
+    elif layers == 1 and evidence.config.get("model.readout_dropout") == 0:
+        advice.append(again(evidence, "Does dropout before the readout help?", "model.readout_dropout=0.3"))
+    if isinstance(hidden, int) and hidden > 8:
+        fewer = f"model.hidden_size={max(4, hidden // 4)}"
+        advice.append(again(evidence, "Do fewer units learn less by heart?", fewer))
+    if "optimizer.weight_decay" in evidence.config and not evidence.config["optimizer.weight_decay"]:
+        decay = ("optimizer=adamw", "optimizer.weight_decay=0.1")
+        advice.append(again(evidence, "Does weight decay help?", *decay))
+    return Cause(how, tuple(advice))
+
+
+def _nothing_learned(evidence: Evidence, state: Judgement) -> Cause | None:
+    if state is not Judgement.AT_CHANCE:
+        return None
+    advice: list[Advice | None] = []
+    stopped = evidence.steps < evidence.budget
+    patience = "early_stopping.patience" in evidence.config
+    if stopped and patience:
+        plateau = ("early_stopping.patience=null",)
+        advice.append(again(evidence, "Does it leave the plateau, if it is not stopped early?", *plateau))
+    more = None if stopped else longer(evidence, 5)
+    few = evidence.steps < MAX_STEPS
+    advice += [more if few else None, rates(evidence), shorter(evidence), more]
+    advice.append(models(evidence))
+    return Cause("training, too, stayed at chance", tuple(advice))
+
+
+def _unstable(evidence: Evidence) -> Cause | None:
+    clipped = evidence.column("gradient/clipped")
+    if not len(clipped) or clipped[len(clipped) // 2 :].mean() < 0.9:
+        return None
+    return Cause("nearly every gradient was clipped", (lower_rate(evidence),))
+
+
+def _imbalanced(evidence: Evidence) -> Cause | None:
+    majority = evidence.metrics.get("baseline/accuracy", math.nan)
+    if evidence.config.get("task.class_weights") != "none" or not majority > 0.8:
+        return None
+    seen = f"{percent(majority)} of the test {evidence.thing}s are of one class"
+    balanced = ("task.class_weights=balanced", "monitor=val/f1")
+    return Cause(seen, (again(evidence, "Are the rarer classes found, judged by F1?", *balanced),))
+
+
+def _trend(evidence: Evidence) -> Cause | None:
+    if not evidence.drift > 1:
+        return None
+    advice: Advice | None = None
+    question = "Is it the level that the network can't follow?"
+    direct = evidence.config.get("data.strategy") == "direct"
+    if evidence.config.get("data.window_scaling") == "global" and direct:
+        advice = again(evidence, question, "data.window_scaling=last")
+    elif (
+        "data.window_scaling" not in evidence.config
+        and evidence.config.get("data.residual_of") == "none"
+        and (direct or evidence.config.get("data.horizon") == 1)
+    ):
+        advice = again(evidence, question, "data.residual_of=persistence")
+    if advice is None:
+        return None
+    return Cause("the series has a trend: its level leaves the range that it began with", (advice,))
+
+
+def _no_linear_part(evidence: Evidence, best: str) -> Cause | None:
+    if best != "linear_ar" or evidence.config.get("model.linear") != "none":
+        return None
+    question = "Does the network add to a linear forecast, if it need not be one itself?"
+    return Cause("a linear forecast is better", (again(evidence, question, "model.linear=ridge"),))
+
+
+def _season(evidence: Evidence, best: str) -> Cause | None:
+    period, length = evidence.period, evidence.config.get("data.length")
+    if period is None or not isinstance(length, int):
+        return None
+    if period > length:
+        seen = f"the season of {period} steps is longer than the window of {length}"
+        covers = f"data.length={period + max(1, period // 4)}"
+        return Cause(seen, (again(evidence, "Does a window that covers the season help?", covers),))
+    residual = evidence.config.get("data.residual_of") == "none" and evidence.base != "seasonal_naive"
+    if residual and best == "seasonal_naive" and evidence.config.get("data.strategy") == "direct":
+        seen = f"the season of {period} steps says more than the network found"
+        rest = again(evidence, "Can it learn what the season leaves over?", "data.residual_of=seasonal_naive")
+        return Cause(seen, (rest,))
+    return None

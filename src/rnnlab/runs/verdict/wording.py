@@ -1,0 +1,59 @@
+"""Numbers and names as a verdict has them."""
+
+import math
+
+MOST_TIMES = 1000
+"""A larger factor says no more than that the baseline makes nearly no error."""
+
+
+def shown_name(baseline: str) -> str:
+    """A predictor's name in a sentence: ``seasonal-naive`` for ``seasonal_naive``."""
+    return baseline.replace("_", "-")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """With so many digits, and no exponent where it can be read without."""
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text and abs(value) < 1e9 else text
+
+
+def percent(share: float) -> str:
+    """With as many digits as tell it from all of it: 12 %, 3.4 %, 99.97 %."""
+    size = abs(share)
+    digits = 0 if size >= 0.0995 else 1
+    if 0.99 < size < 1:
+        digits = min(4, int(-math.log10(1 - size)) - 1)
+    return f"{100 * share:.{digits}f} %"
+
+
+def times(factor: float) -> str:
+    """How many times as large."""
+    return f"over {MOST_TIMES:,}" if factor > MOST_TIMES else number(factor, 2)
+
+
+def share(share: float) -> str:
+    """An end of an interval in per cent; one that is beyond all bounds says so."""
+    most = f"{100 * MOST_TIMES:,}"
+    if abs(share) > MOST_TIMES:
+        return f"over {most}" if share > 0 else f"under -{most}"
+    return percent(share).removesuffix(" %")
+
+
+def span(low: str, high: str) -> str:
+    """From one to the other, where they differ."""
+    return low if low == high else f"{low} to {high}"
+
+
+def count_of(number: int, thing: str) -> str:
+    """So many things."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def is_share(score: str) -> bool:
+    """Whether it is shown in per cent."""
+    return score.startswith(("accuracy", "exact_match", "f1"))
+
+
+def difference(score: str, value: float) -> str:
+    """A difference of two scores, in the score's own unit."""
+    return f"{100 * value:.1f} points" if is_share(score) else number(value)
