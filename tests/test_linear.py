@@ -433,7 +433,7 @@ def test_a_base_is_its_linear_map(options: dict[str, Any], tmp_path: Path) -> No
     layout, base_map = data.layout, data.layout.base_map
     assert base_map is not None
     rows = np.arange(100, 100 + layout.before + layout.length + 3)[None]
-    exact, times = data._exact(rows, np.zeros(1, np.int64)), data.panel.times[rows]
+    exact, times = data.exact(rows, np.zeros(1, np.int64)), data.panel.times[rows]
     at = np.arange(layout.before, layout.before + layout.length)
     found = base_map.forecast(exact, at, times[:, at + 1], layout.of, 3)
     np.testing.assert_allclose(layout._base(exact, times, at), found, rtol=0, atol=1e-12)
@@ -454,7 +454,7 @@ def test_a_file_gives_whole_forecasts(distribution: Any, options: dict[str, Any]
     order, linear = base.linear.order, base.linear
     _, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
     rows = origins[:, None] + np.arange(-len(batch.inputs[0]) - order + 2, 4)
-    exact = data._exact(np.maximum(rows, 0), np.zeros(len(rows), np.int64))
+    exact = data.exact(np.maximum(rows, 0), np.zeros(len(rows), np.int64))
     at = np.arange(order - 1, exact.shape[1] - 3)
     times = data.panel.times[np.maximum(rows, 0)][:, at + 1]
     others = other_features(exact, at, times, data.panel.columns, 3, linear.calendar, linear.covariates)

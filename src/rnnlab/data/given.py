@@ -200,6 +200,11 @@ class GivenSeries(GivenData):
     horizon: int
     test_stride: int = 1
 
+    def places(self, split: SplitName) -> tuple[np.ndarray, np.ndarray]:
+        """The series and the last row of each window, of which all splits have the same."""
+        windows: Any = self.given
+        return windows.place(slice(None))
+
     def observed(self, rows: np.ndarray) -> np.ndarray:
         """The targets in their own units, not a number where unknown."""
         k = len(self.panel.columns.target)

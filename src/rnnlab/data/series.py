@@ -382,7 +382,7 @@ class SeriesData(SequenceData):
 
     def _guarded(self) -> Base:
         """The linear part, unless a naive forecast beats it on the validation part by more than chance may."""
-        series, origins = place(np.arange(self.size("val")), *self._origins("val"))
+        series, origins = self.places("val")
         some = np.linspace(0, len(origins) - 1, min(MEASURED, len(origins))).round().astype(np.int64)
         series, origins = series[some], origins[some]
         ahead = origins[:, None] + np.arange(1, self.horizon + 1)
@@ -505,7 +505,7 @@ class SeriesData(SequenceData):
         """First row and end of the training part of each series."""
         return [(int(start), int(end)) for start, end in zip(self.panel.starts, self._ends[:, 0], strict=False)]
 
-    def _origins(self, split: SplitName) -> tuple[np.ndarray, np.ndarray, int]:
+    def origins_of(self, split: SplitName) -> tuple[np.ndarray, np.ndarray, int]:
         """The first origin and the number of origins of each series, and the steps between two."""
         stride = self.stride if split == "train" else self.test_stride
         first = self.panel.starts[:-1] + self._reach + (self.length or WINDOW) - 1
@@ -514,8 +514,12 @@ class SeriesData(SequenceData):
         last = self._ends[:, SPLITS.index(split)] - 1 - self.horizon
         return first, np.maximum(0, (last - first) // stride + 1), stride
 
+    def places(self, split: SplitName) -> tuple[np.ndarray, np.ndarray]:
+        """The series and the last row of each window of a split."""
+        return place(np.arange(self.size(split)), *self.origins_of(split))
+
     def size(self, split: SplitName) -> int:
-        there = int(self._origins(split)[1].sum())
+        there = int(self.origins_of(split)[1].sum())
         return there if self.num_samples is None else min(there, super().size(split))
 
     # ---- scaling, from the training part ----------------------------------------------------------
@@ -578,7 +582,7 @@ class SeriesData(SequenceData):
         """
         if self.unknown is None:
             return
-        origins = self._origins("train")[0]
+        origins = self.origins_of("train")[0]
         for column, name in enumerate(self.panel.columns.numbers):
             is_target = column < self._targets
             begins = origins + 1 if is_target else self.panel.starts[:-1]
@@ -624,9 +628,9 @@ class SeriesData(SequenceData):
 
         The level is taken away in double precision: single would round what is left of a large one.
         """
-        return self._exact(rows, series).astype(np.float32)
+        return self.exact(rows, series).astype(np.float32)
 
-    def _exact(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
+    def exact(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
         """The same in double precision."""
         values = self.panel.values[rows]
         if self.log:
@@ -674,7 +678,7 @@ class SeriesData(SequenceData):
         before = max(lag, order, ridge.order if ridge is not None else 1) - 1
         rows = origins[:, None] + np.arange(-before, self.horizon + 1)
         rows = np.maximum(rows, self.panel.starts[series][:, None])
-        known = self._exact(rows, series)
+        known = self.exact(rows, series)
         past = known[:, : before + 1, : self._targets].astype(np.float32)
         found = {"persistence": self._naive(past, 1)}
         if self._season is not None:
@@ -692,7 +696,7 @@ class SeriesData(SequenceData):
         learned: Mapping[str, Any] = {} if self.trained is None else self.trained["errors"]
         if learned and np.shape(learned["persistence"])[0] == self.horizon:
             return {name: np.asarray(errors, np.float32) for name, errors in learned.items()}
-        first, counts, stride = self._origins("train")
+        first, counts, stride = self.origins_of("train")
         total = int(counts.sum())
         numbers = np.linspace(0, total - 1, min(MEASURED, total)).round().astype(np.int64)
         series, origins = place(numbers, first, counts, stride)
@@ -814,7 +818,7 @@ class SeriesData(SequenceData):
         shift, scale = (each[series] for each in self.moments)
         cut = layout.cut(self.panel.values[rows], unknown, self.panel.times[rows], shift, scale, steps)
         rows = rows[:, layout.before :]
-        truth = self._exact(rows, series)[..., :k]
+        truth = self.exact(rows, series)[..., :k]
         if self.unknown is not None and self.unknown[rows, :k].any():
             truth = np.where(self.unknown[rows, :k], np.nan, truth)
         after = np.stack([truth[:, 1 + step : 1 + step + length] for step in range(said)], 2)
@@ -909,7 +913,7 @@ class SeriesData(SequenceData):
             more = f" (and {len(short) - 1} more series are too short)" if len(short) > 1 else ""
             raise InputError(f"{which} {sizes[short[0]]:,} rows, and {window} needs {needed:,}{more}: make it smaller")
         for split, key in zip(SPLITS, ("val_start", "test_start", "end"), strict=True):
-            if self._origins(split)[1].sum():
+            if self.origins_of(split)[1].sum():
                 continue
             starts = panel.starts[:-1] if split == "train" else self._ends[:, SPLITS.index(split) - 1]
             there = int((self._ends[:, SPLITS.index(split)] - starts).max())
@@ -963,7 +967,7 @@ class Windows(CutOnDemand):
     """The windows of a split, cut from the series as they are asked for: they overlap in memory."""
 
     def __init__(self, data: SeriesData, split: SplitName) -> None:
-        super().__init__(data=data, name=split, origins=data._origins(split), number=data.size(split))
+        super().__init__(data=data, name=split, origins=data.origins_of(split), number=data.size(split))
 
     data: SeriesData
     name: SplitName

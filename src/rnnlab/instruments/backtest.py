@@ -54,7 +54,7 @@ class Span:
         task, data = subject.task, subject.data
         assert isinstance(data, SeriesData | GivenSeries)
         steps, panel = data.horizon, data.panel
-        owners, origins = data.split("test").place(slice(None))  # type: ignore[attr-defined]
+        owners, origins = data.places("test")
         windows = np.flatnonzero(owners == series)
         # forecasts end to end: each begins where the one before ends, or where the next is made
         every = max(1, -(-steps // data.test_stride))
@@ -132,7 +132,8 @@ class Span:
 
 def measure(subject: Subject, most: int) -> list[Span]:
     """The held-out span of some series."""
-    owners, _ = subject.data.split("test").place(slice(None))  # type: ignore[attr-defined]
+    assert isinstance(subject.data, SeriesData | GivenSeries)
+    owners, _ = subject.data.places("test")
     return [Span.of(subject, int(series)) for series in np.unique(owners)[:most]]
 
 

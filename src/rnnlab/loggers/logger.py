@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-Flat = Mapping[str, bool | int | float | str]
-
 
 @dataclass(frozen=True)
 class OfRun:

@@ -61,7 +61,7 @@ def _measure(data: SeriesData, method: str) -> dict[str, float]:
             f"{LONGEST_SEASON} and {MOST_ROWS:,})"
         )
     values, started = panel.values[:, 0], time.monotonic()
-    origins = data.split("test").place(slice(None))[1]  # type: ignore[attr-defined]
+    origins = data.places("test")[1]
     key = (method, values.tobytes(), origins.tobytes(), steps, season)
     if key in _MEASURED:
         return _MEASURED[key]

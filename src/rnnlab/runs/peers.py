@@ -44,7 +44,7 @@ def peer(name: str, python: str | None) -> Callable[[SeriesData, int], dict[str,
         if python is None:
             raise InputError("it takes an environment of its own: make peers, then --peers build/peers/bin/python")
         one_series(data, name)
-        origins = data.split("test").place(slice(None))[1]  # type: ignore[attr-defined]
+        origins = data.places("test")[1]
         frequency = data.panel.frequency
         job = {
             "model": model,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rnnlab.errors import InputError
 from rnnlab.files import times
 from rnnlab.files.dialect import MISSING, Dialect, is_number
 from rnnlab.start.description import Column, Kind
@@ -204,7 +203,18 @@ def _other_words(cells: pl.Series, dialect: Dialect) -> list[str]:
 
 
 def _share(cells: pl.Series, pattern: str) -> float:
-    return float(cells.str.contains(pattern).mean() or 0.0) if len(cells) else 0.0  # type: ignore[arg-type]
+    return mean(cells.str.contains(pattern))
+
+
+def mean(values: pl.Series) -> float:
+    """Of numbers or of truths; 0 where there are none."""
+    found: Any = values.mean()
+    return float(found or 0)
+
+
+def words_of(texts: pl.Series) -> float:
+    """How many words a text has on average."""
+    return mean(texts.str.split(" ").list.len())
 
 
 def _sentinels(values: np.ndarray) -> dict[float, int]:
@@ -245,8 +255,8 @@ def _column(cells: pl.Series, name: str, dialect: Dialect) -> Column:
     head = there.head(1000)
     if _share(head, CLOCK) == 1:
         return Column(name, "clock", **about)
-    words = float(head.str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
-    letters = float(head.str.len_chars().mean() or 0)  # type: ignore[arg-type]
+    words = words_of(head)
+    letters = mean(head.str.len_chars())
     few = distinct <= max(2, min(FEW, len(there) // 2)) or (distinct <= len(there) // 8 and letters < 40)
     with_a_unit = _share(head, WITH_A_UNIT) == 1 and not _share(head, r"^[A-Za-z]")
     if with_a_unit and (not few or _share(head, SIGNS) == 1):
@@ -263,13 +273,3 @@ def _may_be_numbers(cells: pl.Series) -> bool:
 
 def _mostly_numbers(values: np.ndarray) -> bool:
     return len(values) > 1 and bool(np.isinf(values).mean() <= 1 - MOSTLY)
-
-
-def refuse_nothing(frame: pl.DataFrame, source: str) -> None:
-    """Refuses a table without rows.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not frame.height:
-        raise InputError(f"{source} has a header and no rows")

@@ -13,7 +13,7 @@ from rnnlab.errors import InputError, one_line
 from rnnlab.files.frequency import clock_changes
 from rnnlab.files.panel import Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
-from rnnlab.start.columns import Profile, numbers, profile
+from rnnlab.start.columns import Profile, numbers, profile, words_of
 from rnnlab.start.description import Choice, Column, Description, Labelled, Series, Unclear
 from rnnlab.start.rhythm import find_seasons, find_trend, neighbours_alike, periods_of
 from rnnlab.start.sample import Sample
@@ -194,7 +194,7 @@ class Seen:
                 ("data.text_column", text, "text"), ("data.label_column", label.name, "label"),
             ) if value != usual
         }  # fmt: skip
-        many = float(pairs["text"].str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
+        many = words_of(pairs["text"])
         if many >= 8:
             keys["data.unit"] = "word"
         others = [name for name in texts if name != text]

@@ -13,6 +13,7 @@ from rnnlab.data.corpus import find_files
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.errors import InputError
 from rnnlab.files.table import decode_whole
+from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.table import odd_texts, spread
 
@@ -180,7 +181,7 @@ def _labelled(folder: Path, files: Sequence[Path], pattern: str, form: str, why:
     there = frame.filter(pl.col("text") != "")
     if not there.height:
         raise InputError(f"{folder}: no text in its files")
-    words = float(there["text"].str.split(" ").list.len().mean() or 0)  # type: ignore[arg-type]
+    words = words_of(there["text"])
     keys: dict[str, Any] = {} if pattern == "*" else {"data.pattern": pattern}
     if words >= 8:
         keys["data.unit"] = "word"

@@ -100,7 +100,7 @@ class History:
         assert isinstance(data, SeriesData)
         end = int(data.panel.starts[1])
         rows = np.arange(end)[None]
-        return cls(base, data._exact(rows, np.zeros(1, np.int64))[0, :, : base.linear.weights.shape[-1]])
+        return cls(base, data.exact(rows, np.zeros(1, np.int64))[0, :, : base.linear.weights.shape[-1]])
 
     def cut(self, batch: int, time: int) -> list[Tensor]:
         """Inputs of :class:`Base`, every sequence from another place."""
