@@ -26,7 +26,8 @@ from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.epoch_loop import EpochLoop
 from rnnlab.runs.recorder import StopSignals, next_checkpoint, random_state, restore_random_state
-from rnnlab.runs.stack import Member, Unstackable, check_together, train_together
+from rnnlab.runs.stack import check_together, train_together
+from rnnlab.runs.stacked_member import Member, Unstackable
 from rnnlab.tasks.task import Task
 
 

@@ -6,93 +6,22 @@ numbers differ from one member to the next: weights, batches, learning rates,
 clipping, dropout, random state.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop
 
-from rnnlab.data.sequence import Batches, Split
-from rnnlab.kernels.members import across_members
-from rnnlab.runs.recorder import random_state, restore_random_state
+from rnnlab.runs.stacked_batches import Cut, MemberDropout, StackedBatch, drawing_from
+from rnnlab.runs.stacked_member import Member, Unstackable
+from rnnlab.runs.stacked_optimizer import StackedOptimizer, StackedTotals
 from rnnlab.spec import Batch
 from rnnlab.tasks.task import LOSS_EVERY_N_STEPS, Task
-
-ELEMENTWISE = (Adam, AdamW, SGD, RMSprop, NAdam, RAdam, Adagrad, Adamax, Adadelta, Rprop)
-"""Optimizers that treat each number by itself, so that it makes no difference what stands beside it."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """By how much a member's first gradient in the stack may differ from its own, relative to its norm: many times the
 rounding, and far below any mistake."""
-
-
-class Unstackable(Exception):
-    """The members cannot be trained together; the message says why."""
-
-
-@dataclass(eq=False)
-class Member:
-    """What a stack needs to know of one of its networks, and what it says of it.
-
-    Attributes:
-        task: whose parameters are trained in place.
-        optimizer: over them, whose state is brought up to date.
-        batches: of which the rest of an epoch is served.
-        indices: which sequences stand in each of these batches.
-        first: the number of the first of them in the epoch.
-        epoch: from 0.
-        clip: the largest gradient, or ``None``.
-        by_value: each number is clipped to it, and not the norm of all of them.
-        scheduled: the optimizer's rates may change at every step.
-        stepped: called after each step.
-        random: the state of the random numbers that it draws from.
-        number: of the member among those that are trained together.
-        done: steps made.
-        losses: of steps that are logged, by number of the batch.
-        failed: the loss, where it became no finite number.
-    """
-
-    task: Task
-    optimizer: Optimizer
-    batches: Batches
-    indices: list[Tensor]
-    first: int
-    epoch: int
-    clip: float | None
-    by_value: bool
-    scheduled: bool
-    stepped: Callable[[], None]
-    random: Mapping[str, Tensor]
-    number: int = 0
-    done: int = 0
-    losses: dict[int, float] = field(default_factory=dict)
-    failed: float | None = None
-
-    @property
-    def left(self) -> int:
-        """Batches that are still to come."""
-        return len(self.indices) - self.done
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """What the optimizer is told, but for the parameters."""
-        return {name: value for name, value in self.optimizer.param_groups[0].items() if name != "params"}
-
-    @property
-    def sort_key(self) -> str:
-        """Members with equal keys may be moved by one group of an optimizer."""
-        state: dict[str, Any] = next(iter(self.optimizer.state.values()), {})
-        steps = float(state.get("step", 0))
-        kept = sorted(name for name, value in state.items() if value is not None)
-        # the same on every start: where a member stands in the stack decides about its last digit
-        own = f"{self.number:09}" if self.scheduled else ""
-        return json.dumps([self.hyperparameters, steps, kept, own], default=str, sort_keys=True)
 
 
 def train_together(members: Sequence[Member], stopped: Callable[[], bool]) -> None:
@@ -152,11 +81,11 @@ class Stack:
         ]
         self.gradient = torch.zeros_like(self.flat)
         self.buffers = self._buffers()
-        self.optimizer = StackedOptimizer(self)
-        self.totals = StackedTotals(self)
+        self.optimizer = StackedOptimizer(self.members, self.own, self.sizes, self.flat, self.gradient)
+        self.totals = StackedTotals(self.members, self.flat)
         self.dropouts: list[MemberDropout] = []
         self._random: list[dict[str, Tensor]] = []
-        self.cut = _Cut(self.members, self.flat.device)
+        self.cut = Cut(self.members, self.flat.device)
         device, dtype = self.flat.device, self.flat.dtype
         bounds = [(m.clip or float("inf"), m.by_value) for m in self.members]
         self.bound, self.norm_bound, self.value_bound = (
@@ -358,267 +287,3 @@ def _buffers(task: Task) -> Iterator[tuple[str, Tensor]]:
     for part, module in task.named_children():
         if part not in ("scores", "reference_scores"):
             yield from module.named_buffers(part)
-
-
-# ---- batches ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class StackedBatch:
-    """Batches of equal size of some members, side by side.
-
-    Attributes:
-        rows: the numbers of the members.
-        parts: inputs, targets and lengths, ``(members, batch, …)``.
-    """
-
-    rows: list[int]
-    parts: tuple[Tensor | None, Tensor | None, Tensor | None]
-
-
-class _Cut:
-    """Cuts the members' batches: in one piece where their data lies in memory."""
-
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
-        self.members, self.device = members, device
-        self.dtype = next(members[0].task.network.parameters()).dtype
-        self._sources: dict[int, int] = {}
-        splits: list[Split] = []
-        for member in members:
-            split = member.batches.split
-            if all(split is not other for other in splits):
-                splits.append(split)
-        starts = [0]
-        for split in splits:
-            starts.append(starts[-1] + len(split))
-        self._start = [starts[next(i for i, s in enumerate(splits) if s is m.batches.split)] for m in members]
-        self._augmented = any(member.batches.is_augmented for member in members)
-        self._whole = None
-        if not self._augmented:
-            self._whole = _joined(splits, device, self.dtype)
-
-    def next(self) -> list[StackedBatch]:
-        """The batches that come next, members with batches of one size together."""
-        indices = [member.indices[member.done] for member in self.members]
-        by_size: dict[int, list[int]] = {}
-        for row, index in enumerate(indices):
-            by_size.setdefault(len(index), []).append(row)
-        return [self._cut(rows, indices) for rows in by_size.values()]
-
-    def _cut(self, rows: list[int], indices: list[Tensor]) -> StackedBatch:
-        if self._whole is None:
-            return StackedBatch(rows, self._augment(rows, indices))
-        index = torch.stack([indices[row] + self._start[row] for row in rows]).to(self.device)
-        return StackedBatch(rows, self._without_padding(tuple(None if p is None else p[index] for p in self._whole), 2))
-
-    def alone(self, batch: StackedBatch, number: int) -> Batch:
-        """The batch of one member, as it is without the others."""
-        return Batch(*self._without_padding(tuple(None if part is None else part[number] for part in batch.parts), 1))
-
-    def _without_padding(self, parts: tuple[Any, ...], time: int) -> tuple[Any, ...]:
-        """Inputs, targets and lengths up to the end of the longest sequence; ``time`` is that dimension."""
-        inputs, targets, lengths = parts
-        if lengths is None:
-            return parts
-        longest = int(lengths.max())
-        has_time = self.members[0].batches.split.targets_have_time
-        inputs, targets = inputs.narrow(time, 0, longest), targets.narrow(time, 0, longest) if has_time else targets
-        return inputs, targets, lengths
-
-    def _augment(self, rows: list[int], indices: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        inside = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)  # alone a batch is cut before the trainer's precision holds
-        try:
-            batches = [
-                member.batches.cut(indices[row], member.epoch, member.first + member.done)
-                for row, member in ((row, self.members[row]) for row in rows)
-            ]
-        finally:
-            torch.set_default_dtype(inside)
-        if any(batch.lengths is not None for batch in batches):
-            raise Unstackable("sequences of different lengths are augmented")
-        return (
-            _to(torch.stack([batch.inputs for batch in batches]), self.device, self.dtype),
-            _to(torch.stack([batch.targets for batch in batches]), self.device, self.dtype),
-            None,
-        )
-
-
-def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return tensor.to(device, dtype if tensor.is_floating_point() else None)
-
-
-def _joined(splits: Sequence[Split], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The splits one behind the other, as long as the longest."""
-    if len(splits) == 1:
-        only = splits[0]
-        return (
-            _to(only.inputs, device, dtype),
-            _to(only.targets, device, dtype),
-            None if only.lengths is None else only.lengths.to(device),
-        )
-    if any(split.lengths is not None for split in splits):
-        raise Unstackable("data sets with sequences of different lengths differ")
-    return (
-        _to(torch.cat([split.inputs for split in splits]), device, dtype),
-        _to(torch.cat([split.targets for split in splits]), device, dtype),
-        None,
-    )
-
-
-# ---- dropout ----------------------------------------------------------------------------------------
-
-
-class MemberDropout(nn.Module):
-    """Dropout of each member's own share, from its own random state.
-
-    Args:
-        shares: of the units dropped, one a member.
-        states: of the random numbers of each member, brought up to date with every draw.
-
-    Attributes:
-        rows: the numbers of the members whose batches are side by side.
-        steps: of the longest sequence of each of these batches, which may be shorter than the longest of all; and those
-            of the hidden sequences, where a network has fewer steps than its input.
-    """
-
-    def __init__(self, shares: Sequence[float], states: Sequence[dict[str, Tensor]]) -> None:
-        super().__init__()
-        self.shares, self.states = list(shares), states
-        self.rows = list(range(len(self.shares)))
-        self.steps: list[list[int]] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        return across_members(self._drop, x) if any(self.shares) else x
-
-    def _drop(self, x: Tensor) -> Tensor:
-        dropped = []
-        for number, (row, own) in enumerate(zip(self.rows, x.unbind(0), strict=True)):
-            # alone a member draws nothing for steps that its own batch does not have
-            there = self._there(own, number)
-            with drawing_from(self.states[row]):
-                left = F.dropout(there.contiguous(), self.shares[row], training=True)
-                self.states[row].update(random_state())
-            if left.shape != own.shape:
-                beyond = own.new_zeros(len(own), own.shape[1] - left.shape[1], *own.shape[2:])
-                left = torch.cat([left, beyond], 1)
-            dropped.append(left)
-        return torch.stack(dropped)
-
-    def _there(self, x: Tensor, number: int) -> Tensor:
-        """The steps of ``(batch, time, …)`` that a member's own batch has; ``(batch, …)`` as it is."""
-        steps = next((steps for steps in self.steps if x.dim() > 2 and x.shape[1] == max(steps)), None)
-        return x if steps is None else x[:, : steps[number]]
-
-
-@contextmanager
-def drawing_from(state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Random numbers are drawn from this state within the block."""
-    before = random_state()
-    restore_random_state(state)
-    try:
-        yield
-    finally:
-        restore_random_state(before)
-
-
-# ---- the optimizer ----------------------------------------------------------------------------------
-
-
-class StackedOptimizer:
-    """An optimizer of the members' own kind over the stack's rows, its groups those with equal hyperparameters."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        members = stack.members
-        bounds = [row for row, member in enumerate(members) if not row or member.sort_key != members[row - 1].sort_key]
-        self.spans = list(zip(bounds, [*bounds[1:], len(members)], strict=True))
-        groups = []
-        for begin, end in self.spans:
-            rows = stack.flat[begin:end].detach().requires_grad_()
-            rows.grad = stack.gradient[begin:end]
-            groups.append({**members[begin].hyperparameters, "params": [rows]})
-        kind: Callable[..., Optimizer] = type(members[0].optimizer)
-        self.optimizer = kind(groups)
-        for (begin, end), group in zip(self.spans, self.optimizer.param_groups, strict=True):
-            states = [self._state(row) for row in range(begin, end)]
-            if any(states):
-                self.optimizer.state[group["params"][0]] = {
-                    name: torch.stack([state[name] for state in states]) if states[0][name].dim() else
-                    states[0][name].clone() for name in states[0]
-                }  # fmt: skip
-        self._scheduled = any(member.scheduled for member in members)
-
-    def _state(self, row: int) -> dict[str, Tensor]:
-        """A member's state, its parameters' parts one behind the other."""
-        states = [self.stack.members[row].optimizer.state.get(p, {}) for p in self.stack.own[row]]
-        return {
-            name: torch.cat([state[name].flatten() for state in states]) if value.shape == parameter.shape
-            else torch.as_tensor(value)
-            for parameter, (name, value) in ((self.stack.own[row][0], item) for item in states[0].items())
-            if value is not None
-        }  # fmt: skip
-
-    def step(self) -> None:
-        if self._scheduled:
-            for (begin, _), group in zip(self.spans, self.optimizer.param_groups, strict=True):
-                group.update(self.stack.members[begin].hyperparameters)
-        self.optimizer.step()
-
-    def write_back(self) -> None:
-        """Gives each member's optimizer its part of the state."""
-        for (begin, end), group in zip(self.spans, self.optimizer.param_groups, strict=True):
-            rows = group["params"][0]
-            for name, value in self.optimizer.state.get(rows, {}).items():
-                for row in range(begin, end):
-                    own = value[row - begin].split(self.stack.sizes) if value.shape == rows.shape else None
-                    for number, parameter in enumerate(self.stack.own[row]):
-                        state = self.stack.members[row].optimizer.state[parameter]
-                        state[name] = value.clone() if own is None else own[number].view_as(parameter).clone()
-
-
-class StackedTotals:
-    """The members' :class:`rnnlab.tasks.task.TrainingTotals`, a row each."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.members = stack.members
-        states = [member.task._training.state() for member in self.members]
-        width = len(self.members[0].task._training.names)
-        self.sums = torch.stack([state["_sums"].double().expand(width).to(stack.flat.device) for state in states])
-        dtype = stack.flat.dtype
-        self.norms, self.clipped, self.largest = (
-            torch.stack([state[name].to(stack.flat.device, dtype) for state in states])
-            for name in ("_norms", "_clipped", "_largest")
-        )
-        self.weights = [state["_weight"] for state in states]
-        self.steps = [state["_steps"] for state in states]
-        self._before = (self.sums, self.weights)
-
-    def add(self, losses: Tensor, scores: Tensor, weights: Sequence[int]) -> None:
-        self._before = (self.sums, self.weights)
-        weight = torch.tensor(weights, device=self.sums.device, dtype=torch.float64)
-        self.sums = self.sums + scores.double() * weight[:, None]
-        self.weights = [before + now for before, now in zip(self.weights, weights, strict=True)]
-
-    def undo(self) -> None:
-        """Takes back what was added last."""
-        self.sums, self.weights = self._before
-
-    def add_gradient(self, norm: Tensor, bound: Tensor) -> None:
-        self.norms = self.norms + norm
-        self.clipped = self.clipped + (norm > bound)
-        self.largest = torch.maximum(self.largest, norm)
-        self.steps = [steps + 1 for steps in self.steps]
-
-    def write_back(self) -> None:
-        for row, member in enumerate(self.members):
-            member.task._training.restore(
-                {
-                    "_sums": self.sums[row].clone(),
-                    "_norms": self.norms[row].clone(),
-                    "_clipped": self.clipped[row].clone(),
-                    "_largest": self.largest[row].clone(),
-                    "_weight": self.weights[row],
-                    "_steps": self.steps[row],
-                }
-            )

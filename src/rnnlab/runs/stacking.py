@@ -10,7 +10,9 @@ from torch import nn
 from rnnlab.data.sequence import SequenceData
 from rnnlab.runs.execution import Run
 from rnnlab.runs.recorder import random_state
-from rnnlab.runs.stack import ELEMENTWISE, Member, Unstackable, check_together
+from rnnlab.runs.stack import check_together
+from rnnlab.runs.stacked_member import Member, Unstackable
+from rnnlab.runs.stacked_optimizer import ELEMENTWISE
 from rnnlab.tasks.task import Task
 
 OF_A_STEP = (
