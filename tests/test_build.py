@@ -12,8 +12,9 @@ import torch
 from conftest import compose
 
 from rnnlab.errors import InputError, nearest
-from rnnlab.runs.build import build, check_value, to_allow
+from rnnlab.runs.build import build, to_allow
 from rnnlab.runs.execution import prepare
+from rnnlab.runs.schema import check_value
 from rnnlab.runs.trainer import build_trainer
 from rnnlab.shapes import Fraction, PositiveInt
 

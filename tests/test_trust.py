@@ -16,10 +16,11 @@ from rnnlab.errors import InputError
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.local import Local
 from rnnlab.launch.slurm import Slurm
-from rnnlab.runs.build import build, is_plain
+from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.page import payload
 from rnnlab.runs.records import find_runs
+from rnnlab.runs.schema import is_plain
 from rnnlab.runs.sweep import SweepDirectory
 
 TINY = ("data.num_samples=40", "trainer.max_epochs=1", "trainer.accelerator=cpu", "instruments=none")

@@ -27,8 +27,9 @@ from rnnlab.errors import InputError
 from rnnlab.launch.basic import Basic
 from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
-from rnnlab.runs.build import TARGET, build, shown, to_allow
+from rnnlab.runs.build import build, to_allow
 from rnnlab.runs.records import read_run
+from rnnlab.runs.schema import TARGET, shown
 from rnnlab.runs.sweep import Job, SweepDirectory
 from rnnlab.shell import allowing, command_line, pasted, shown_path
 from rnnlab.store.files import is_there

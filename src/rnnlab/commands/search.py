@@ -20,8 +20,9 @@ from rnnlab.errors import InputError
 from rnnlab.instruments.console import console
 from rnnlab.launch.launcher import LaunchedJob
 from rnnlab.launch.watch import Watch
-from rnnlab.runs.build import TARGET, build
+from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.schema import TARGET
 from rnnlab.runs.sweep import JOBS, Job, TrialEntry
 from rnnlab.search.searcher import Ending, Objective, Searcher
 from rnnlab.search.space import Interval, written

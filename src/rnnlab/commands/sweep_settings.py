@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnnlab.errors import InputError
 from rnnlab.ranges import NonNegativeInt, PositiveInt
-from rnnlab.runs.build import check_arguments, check_node
+from rnnlab.runs.build import check_node
+from rnnlab.runs.schema import check_arguments
 
 MAX_JOBS = 10_000
 """Of a sweep that says nothing else: each is a directory, and a composed config in memory."""

@@ -14,7 +14,8 @@ from hydra.plugins.sweeper import Sweeper as HydraSweeper
 
 from rnnlab.commands.hydra_internals import ROOT, has_group
 from rnnlab.errors import InputError
-from rnnlab.runs.build import TARGET, annotations, is_allowed, is_plain, locate, to_allow
+from rnnlab.runs.build import is_allowed, locate, to_allow
+from rnnlab.runs.schema import TARGET, annotations, is_plain
 from rnnlab.runs.sweep import COMMAND, Facts
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")

@@ -24,17 +24,7 @@ from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.network import Network
 from rnnlab.runs.budget import Budget, plan
-from rnnlab.runs.build import (
-    build,
-    build_one,
-    check_arguments,
-    check_node,
-    locate,
-    shown,
-    to_allow,
-    unknown_keys,
-    with_absolute_paths,
-)
+from rnnlab.runs.build import build, build_one, check_node, locate, to_allow, with_absolute_paths
 from rnnlab.runs.checkpoint import fit_weights, load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
@@ -46,6 +36,7 @@ from rnnlab.runs.kept import Kept, which_weights
 from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
+from rnnlab.runs.schema import check_arguments, shown, unknown_keys
 from rnnlab.runs.trainer import (
     build_trainer,
     check_batches,

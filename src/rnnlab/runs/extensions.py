@@ -13,8 +13,9 @@ from lightning.pytorch.loggers import Logger
 from rnnlab.errors import InputError, one_line
 from rnnlab.instruments.tensorboard import flat
 from rnnlab.loggers.logger import MadeForRun, OfRun, RunLogger
-from rnnlab.runs.build import build_one, check_arguments, check_node, locate
+from rnnlab.runs.build import build_one, check_node, locate
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.schema import check_arguments
 from rnnlab.runs.trainer import REFUSALS
 
 log = logging.getLogger("rnnlab")

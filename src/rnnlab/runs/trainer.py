@@ -21,10 +21,11 @@ from lightning.pytorch.profilers import Profiler, SimpleProfiler
 from lightning.pytorch.strategies import StrategyRegistry
 
 from rnnlab.errors import InputError, nearest
-from rnnlab.runs.build import TARGET, check_arguments, locate, shown
+from rnnlab.runs.build import locate
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.compiled import check_compiler
 from rnnlab.runs.epoch_loop import EpochLoop
+from rnnlab.runs.schema import TARGET, check_arguments, shown
 from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Precision = Literal[
