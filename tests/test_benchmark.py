@@ -12,17 +12,9 @@ from conftest import CONF, choices
 from rnnlab.commands import benchmark as benchmark_command
 from rnnlab.commands.benchmark import compose
 from rnnlab.errors import InputError
-from rnnlab.runs.benchmark import (
-    Benchmark,
-    BenchmarkRun,
-    Cell,
-    Result,
-    collect,
-    planned_runs,
-    read_benchmark,
-    run_ensembles,
-    table,
-)
+from rnnlab.runs.benchmark import Cell, Result, collect, run_ensembles
+from rnnlab.runs.benchmark_file import Benchmark, BenchmarkRun, planned_runs, read_benchmark
+from rnnlab.runs.benchmark_table import table
 from rnnlab.runs.ensemble import Member, evaluate_together
 from rnnlab.runs.execution import Outcome
 

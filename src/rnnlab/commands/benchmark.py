@@ -32,7 +32,7 @@ from rnnlab.store.status import State
 
 if TYPE_CHECKING:
     from rnnlab.commands.engine import Leader
-    from rnnlab.runs.benchmark import Benchmark, BenchmarkRun
+    from rnnlab.runs.benchmark_file import Benchmark, BenchmarkRun
     from rnnlab.runs.sweep import Job
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
@@ -117,7 +117,8 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
         Interrupted: a signal asked to stop; the same command goes on.
     """
     from rnnlab.commands.engine import of_jobs
-    from rnnlab.runs.benchmark import planned_runs, read_benchmark, run_ensembles
+    from rnnlab.runs.benchmark import run_ensembles
+    from rnnlab.runs.benchmark_file import planned_runs, read_benchmark
 
     benchmark = read_benchmark(file)
     rows = _chosen(given.rows, list(benchmark.rows), "--rows")
@@ -343,8 +344,9 @@ def show(
     from rich.table import Table
 
     from rnnlab.instruments.console import console
-    from rnnlab.runs.benchmark import collect, made_otherwise, markdown, table, write_scores
+    from rnnlab.runs.benchmark import collect, made_otherwise, write_scores
     from rnnlab.runs.benchmark_plot import draw
+    from rnnlab.runs.benchmark_table import markdown, table
     from rnnlab.runs.directory import provenance
     from rnnlab.store.files import replacing
 

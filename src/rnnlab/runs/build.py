@@ -129,7 +129,7 @@ def build_one(kind: type[Any], node: Any, key: str, allow: Iterable[str] | None 
     check_node(node, key)
     built = build(node, key, allow, **given)
     if not isinstance(built, kind):
-        what = f"leave {PARTIAL} out" if isinstance(built, partial) else f"it builds {a(type(built).__name__)}"
+        what = f"leave {PARTIAL} out" if isinstance(built, partial) else f"it builds {article(type(built).__name__)}"
         raise InputError(f"{key}.{TARGET}={node[TARGET]}: {article(kind.__name__)} is needed here: {what}")
     return built
 
