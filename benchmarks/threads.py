@@ -14,7 +14,7 @@ PATIENCE = 2.0
 
 def measure(quick: bool = False) -> Result:
     """All sizes; of each the fastest of some passes, since a neighbour on the other core can only slow one down."""
-    from rnnlab.runs.trainer import WORTH_MORE_THREADS
+    from rnnlab.runs.threads import WORTH_MORE_THREADS
 
     many = cores()
     cells = ("gru",) if quick else ("rnn", "lstm", "gru")

@@ -9,7 +9,8 @@ import pytest
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.sweep import Job, SweepDirectory, check_name, code_digests, differing, is_sweep
+from rnnlab.runs.sweep import SweepDirectory, code_digests, differing, is_sweep
+from rnnlab.runs.sweep_plan import Job, check_name
 from rnnlab.store import files
 from rnnlab.store.files import Damaged
 

@@ -30,7 +30,8 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build, to_allow
 from rnnlab.runs.records import read_run
 from rnnlab.runs.schema import TARGET, shown
-from rnnlab.runs.sweep import Job, SweepDirectory
+from rnnlab.runs.sweep import SweepDirectory
+from rnnlab.runs.sweep_plan import Job
 from rnnlab.shell import allowing, command_line, pasted, shown_path
 from rnnlab.store.files import is_there
 from rnnlab.store.status import STATUS

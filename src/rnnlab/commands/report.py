@@ -18,7 +18,7 @@ from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, co
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs
 from rnnlab.runs.report import rows, write_leaderboard
-from rnnlab.runs.sweep import Facts
+from rnnlab.runs.sweep_plan import Facts
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store.files import refuse_unwritable, replace
 

@@ -34,7 +34,8 @@ from rnnlab.errors import InputError, visible
 from rnnlab.launch.plugin import Plugin, execute_composed
 from rnnlab.runs.directory import provenance
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
-from rnnlab.runs.sweep import Entry, Facts, Job, SweepDirectory, code_digests, differing
+from rnnlab.runs.sweep import SweepDirectory, code_digests, differing
+from rnnlab.runs.sweep_plan import Entry, Facts, Job
 from rnnlab.search.searcher import Searcher
 from rnnlab.shell import command_line, shown_path
 

@@ -23,7 +23,8 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.schema import TARGET
-from rnnlab.runs.sweep import JOBS, Job, TrialEntry
+from rnnlab.runs.sweep import JOBS
+from rnnlab.runs.sweep_plan import Job, TrialEntry
 from rnnlab.search.searcher import Ending, Objective, Searcher
 from rnnlab.search.space import Interval, written
 

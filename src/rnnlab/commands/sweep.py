@@ -32,7 +32,8 @@ from rnnlab.commands.trust import to_resume
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.instruments.console import console
 from rnnlab.launch.plugin import Plugin, execute_composed
-from rnnlab.runs.sweep import MULTIRUN, Facts, Job, SweepDirectory, is_sweep
+from rnnlab.runs.sweep import MULTIRUN, SweepDirectory, is_sweep
+from rnnlab.runs.sweep_plan import Facts, Job
 from rnnlab.search.searcher import Searcher
 from rnnlab.shell import command_line
 

@@ -16,6 +16,7 @@ from rnnlab.data import ngram_regression
 from rnnlab.data.corpus import NGRAM_BUCKETS, Unit, check_vocabulary
 from rnnlab.data.invented_languages import ALPHABET, LANGUAGES
 from rnnlab.data.labelled_text import read_labelled
+from rnnlab.data.naive_bayes import naive_bayes
 from rnnlab.data.packed import Packed
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, Split, SplitName
 from rnnlab.data.strata import Balance, balanced, quotas, rarest_class, share_out
@@ -388,18 +389,3 @@ class TextClassification(SequenceData):
             said = ngram_regression.ngram_regression(*given, self.unit, self.max_length)
             found["ngram_regression"] = F.pad(said, (0, len(self.class_names) - said.shape[1]), value=-100.0)
         return found
-
-
-def naive_bayes(train: Packed, test: Packed, classes: int, vocabulary: int) -> torch.Tensor:
-    """``(test texts, classes)`` logarithmic probabilities, but for a constant, of a multinomial model with one more of
-    each token for each class (Laplace).
-
-    A. McCallum & K. Nigam, "A comparison of event models for naive Bayes text
-    classification" (1998).
-    """
-    owner = train.targets.repeat_interleave(train.lengths)
-    counts = torch.bincount(owner * vocabulary + train.ids, minlength=classes * vocabulary).double() + 1
-    log_tokens = (counts.view(classes, vocabulary) / counts.view(classes, vocabulary).sum(1, keepdim=True)).log()
-    log_classes = ((torch.bincount(train.targets, minlength=classes).double() + 1) / (len(train) + classes)).log()
-    text = torch.arange(len(test)).repeat_interleave(test.lengths)
-    return log_classes.repeat(len(test), 1).index_add_(0, text, log_tokens.T[test.ids])

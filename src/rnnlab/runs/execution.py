@@ -37,16 +37,8 @@ from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.schema import check_arguments, shown, unknown_keys
-from rnnlab.runs.trainer import (
-    build_trainer,
-    check_batches,
-    check_trainer,
-    choose_threads,
-    device_name,
-    keep_memory,
-    one_thread,
-    quiet_lightning,
-)
+from rnnlab.runs.threads import choose_threads, keep_memory, one_thread
+from rnnlab.runs.trainer import build_trainer, check_batches, check_trainer, device_name, quiet_lightning
 from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt

@@ -14,7 +14,8 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.slurm import seen, submission
-from rnnlab.runs.sweep import COMMAND, Facts, SweepDirectory
+from rnnlab.runs.sweep import COMMAND, SweepDirectory
+from rnnlab.runs.sweep_plan import Facts
 from rnnlab.store import status
 from rnnlab.store.config_file import CONFIG, read_flat
 from rnnlab.store.files import is_there

@@ -14,16 +14,14 @@ import polars as pl
 
 from rnnlab.errors import InputError
 from rnnlab.files import times
-from rnnlab.files.dialect import Dialect, cells_of, is_number
-from rnnlab.files.table import first_line
-from rnnlab.start.columns import WITH_A_UNIT, known, profile
+from rnnlab.files.dialect import Dialect
+from rnnlab.start.columns import WITH_A_UNIT, known
 from rnnlab.start.description import Extent
+from rnnlab.start.headers import SIDE_BY_SIDE, header_that_is_missing, named
 from rnnlab.start.sample import WHOLE, Sample, sample_table
 from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
 from rnnlab.start.table import NAMES, Seen, Times, known_text, listed, lower, rank, see
 
-SIDE_BY_SIDE = 8
-"""Columns from which a row may be a whole sequence."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ROUNDS = 3
 
@@ -67,7 +65,7 @@ def open_table(path: Path) -> Seen:
     sample = sample_table(path, names=names)
     if not names:
         return see(path, sample)
-    frame = _named(sample)
+    frame = named(sample)
     return replace(see(path, Sample([frame], Extent(sample.extent.bytes, frame.height), ",")), headed=False)
 
 
@@ -131,66 +129,6 @@ def rewritten(table: Seen) -> Rewritten | None:
 
 
 # ---- a header ------------------------------------------------------------------------------------------
-
-
-def header_that_is_missing(path: Path) -> list[str]:
-    """Names for the columns of a CSV whose first line is a row like the others; empty where it is a header."""
-    if path.suffix.lower() in (".parquet", ".pq", ".jsonl", ".ndjson", ".ts"):
-        return []
-    header = first_line(path, str(path))
-    separator = "\t" if path.suffix.lower() == ".tsv" else Dialect().separator_of(header)
-    cells = cells_of(header, separator)
-    with open(path, encoding="utf-8", errors="replace") as file:
-        rows = [cells_of(line.rstrip("\r\n"), separator) for _, line in zip(range(50), file, strict=False)][1:]
-    rows = [row for row in rows if len(row) == len(cells)]
-    if not rows or not any(cells):
-        return []
-    if _is_data(cells, rows):
-        return [f"c{number}" for number in range(1, len(cells) + 1)]
-    return []
-
-
-def _is_data(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    numbered = [cell for cell in cells if is_number(cell)]
-    if numbered and all(cell.lstrip("-").isdigit() for cell in numbered):
-        values = [int(cell) for cell in numbered]
-        if values[0] in (0, 1) and values == list(range(values[0], values[0] + len(values))):
-            return False  # names that pandas gives
-        if len(values) > 2 and (np.diff(values) == 1).all():
-            return False  # years
-    verdicts = []
-    for number, cell in enumerate(cells):
-        column = [row[number] for row in rows if row[number].strip()]
-        if column and all(map(is_number, column)):
-            verdicts.append(is_number(cell))
-        elif column and all(times.forms_of(other.strip(), Dialect()) for other in column):
-            verdicts.append(bool(times.forms_of(cell.strip(), Dialect())))
-        elif column and len(set(column)) <= len(column) / 2:
-            verdicts.append(cell in column)
-    return bool(verdicts) and all(verdicts)
-
-
-def _named(sample: Sample) -> pl.DataFrame:
-    """The columns of a table without a header, named after what they hold."""
-    columns = profile(sample.head, sample.separator).columns
-    first = columns[0]
-    many = [column for column in columns if column.kind in ("number", "whole", "flag", "constant")]
-    if (
-        len(columns) > SIDE_BY_SIDE
-        and len(many) >= len(columns) - 1
-        and first.distinct <= max(2, sample.head.height // 3)
-    ):
-        names = ["class", *(f"t{number}" for number in range(len(columns) - 1))]
-        return sample.head.rename(dict(zip(sample.head.columns, names, strict=True)))
-    usual = {"date": "date", "clock": "time", "number": "value", "whole": "value", "flag": "flag", "text": "text"}
-    has_text = any(column.kind == "text" for column in columns)
-    seen: dict[str, int] = {}
-    names = []
-    for column in columns:
-        name = usual.get(column.kind, "label" if has_text else "series" if column.kind == "name" else "column")
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return sample.head.rename(dict(zip(sample.head.columns, names, strict=True)))
 
 
 # ---- labelled sequences --------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.gallery import render, validation_batches
-from rnnlab.runs.trainer import choose_threads, find_device, quiet_lightning
+from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.trainer import find_device, quiet_lightning
 from rnnlab.use.trained import open_trained
 
 log = logging.getLogger("rnnlab")

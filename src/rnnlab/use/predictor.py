@@ -16,7 +16,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import Format
 from rnnlab.network import Network
 from rnnlab.runs.ensemble import Ensemble, patch_of
-from rnnlab.runs.trainer import choose_threads
+from rnnlab.runs.threads import choose_threads
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
 from rnnlab.use.options import Sampling, check_positive

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.network import Network
-from rnnlab.runs.trainer import one_thread
+from rnnlab.runs.threads import one_thread
 from rnnlab.shapes import Inputs, State
 from rnnlab.spec import valid_steps
 from rnnlab.use.export.base import History
