@@ -1,7 +1,5 @@
 """A token for each step at which one is asked."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -10,19 +8,11 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import (
-    OptimizerFactory,
-    SchedulerFactory,
-    Task,
-    mean_probability,
-    token_loss,
-    token_predictions,
-    token_reading,
-    token_said,
-)
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, token_loss
+from rnnlab.tasks.token_task import TokenTask
 
 
-class Labelling(Task):
+class Labelling(TokenTask):
     """Sequence labelling: cross-entropy in nats, accuracy and exact match.
 
     A step whose target is ``IGNORED`` counts nowhere. A blank counts in the
@@ -36,7 +26,6 @@ class Labelling(Task):
         label_smoothing: share of the probability spread evenly over all tokens (Szegedy et al. 2016, section 7).
     """
 
-    target_kind = "tokens"
     baseline_name = "chance"
     training_scores = ("accuracy",)
     verdict_score = "accuracy"
@@ -65,18 +54,6 @@ class Labelling(Task):
 
     def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._answers(batch)
-
-    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        return token_predictions(self(batch), batch, self.spec.target.names)
-
-    def said(self, output: Tensor) -> dict[str, Any]:
-        return token_said(output, self.spec.target.names)
-
-    def reading(self) -> dict[str, Any]:
-        return token_reading(self.spec.target)
-
-    def combine(self, outputs: Tensor) -> Tensor:
-        return mean_probability(outputs)
 
     def sequence_score(self, output: Tensor, batch: Batch) -> Tensor:
         answers = self._answers(batch)

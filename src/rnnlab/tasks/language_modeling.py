@@ -17,19 +17,11 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import (
-    OptimizerFactory,
-    SchedulerFactory,
-    Task,
-    mean_probability,
-    token_loss,
-    token_predictions,
-    token_reading,
-    token_said,
-)
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, token_loss
+from rnnlab.tasks.token_task import TokenTask
 
 
-class LanguageModeling(Task):
+class LanguageModeling(TokenTask):
     """Cross-entropy of the next token in nats, and what one reads it as: bits per character or byte, or perplexity.
 
     Where the data is streamed (:class:`rnnlab.spec.DataSpec`), backpropagation
@@ -50,7 +42,6 @@ class LanguageModeling(Task):
         InputError: the network reads in both directions.
     """
 
-    target_kind = "tokens"
     baseline_name = "unigram"
     log_frequencies: Tensor
     vocabulary: Tensor
@@ -122,18 +113,6 @@ class LanguageModeling(Task):
         nats = F.cross_entropy(output.transpose(1, 2), batch.targets, ignore_index=IGNORED, reduction="none")
         known = (batch.targets != IGNORED).sum(1)
         return self.read_loss(nats.sum(1) / known.clamp_min(1)), known
-
-    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        return token_predictions(self(batch), batch, self.spec.target.names)
-
-    def said(self, output: Tensor) -> dict[str, Any]:
-        return token_said(output, self.spec.target.names)
-
-    def reading(self) -> dict[str, Any]:
-        return token_reading(self.spec.target)
-
-    def combine(self, outputs: Tensor) -> Tensor:
-        return mean_probability(outputs)
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

@@ -55,31 +55,6 @@ def named(numbers: Tensor, names: tuple[str, ...]) -> list[Any]:
     return [names[number] if names else number for number in numbers.tolist()]
 
 
-def token_predictions(output: Tensor, batch: Batch, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Any]]:
-    """The table of :meth:`Task.predictions` for tokens: a row for each step at which one is asked."""
-    rows, steps = (batch.targets != IGNORED).nonzero(as_tuple=True)
-    probabilities = output[rows, steps].softmax(-1)
-    truth = batch.targets[rows, steps]
-    return rows, {
-        "step": steps.numpy(),
-        "truth": named(truth, names),
-        "prediction": named(probabilities.argmax(-1), names),
-        "p(truth)": probabilities.gather(-1, truth[:, None])[:, 0].numpy(),
-    }
-
-
-def token_reading(target: TargetSpec) -> dict[str, Any]:
-    """What :meth:`Task.reading` gives for tokens."""
-    blank = {} if target.blank is None else {"blank": target.blank}
-    return {"kind": "tokens", "names": list(target.labels), "rule": f"{SOFTMAX}, at every step", **blank}
-
-
-def token_said(output: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-    """The table of :meth:`Task.said` for tokens: the most probable one."""
-    best, number = output.softmax(-1).max(-1)
-    return {"prediction": named(number, names), "p(prediction)": best.numpy()}
-
-
 class Scores(nn.Module):
     """The mean loss and some metrics of one predictor on one split."""
 
