@@ -8,7 +8,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from rnnlab.launch.watch import Watch
 from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ending import status_of
-from rnnlab.store.files import LogFile, open_to_append
+from rnnlab.store.files import open_to_append
 
 MEMBERS_ON_CPU = 16
 """The most jobs that are trained together on a core: more gain nothing and leave the cache (benchmarks/fleet.py)."""
@@ -227,7 +227,7 @@ def _train_fleet(
 ) -> None:
     import torch
 
-    from rnnlab.launch.job import execute_job
+    from rnnlab.launch.job import execute_job, logged
     from rnnlab.runs.fleet import Fleet, Seat, settle
     from rnnlab.runs.recorder import StopSignals
 
@@ -251,29 +251,9 @@ def _train_fleet(
         with suppress(BaseException):  # what it was stands in the directory
             execute_job(directory, allow, log=False, seat=seat, figures=every_figure)
 
-    with _logged(directories):
+    # what a run's thread logs goes to the run's own log
+    with logged(directories, lambda number: functools.partial(_is_of, f"member {number}")):
         Fleet(stop, told, settle(directories)).run([execute] * len(directories))
-
-
-@contextmanager
-def _logged(directories: Sequence[RunDirectory]) -> Iterator[None]:
-    """What a run's thread logs goes to the run's own log."""
-    handlers = []
-    for number, directory in enumerate(directories):
-        handler = LogFile(directory.log)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handler.addFilter(functools.partial(_is_of, f"member {number}"))
-        handlers.append(handler)
-    root = logging.getLogger()
-    root.handlers = list(handlers)
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for handler in handlers:
-            handler.close()
 
 
 def _is_of(thread: str, record: logging.LogRecord) -> bool:

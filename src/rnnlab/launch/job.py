@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,7 +71,7 @@ def _execute_job(
     directory.update_status(durable=False, attempts=status.attempts + 1, retriable=False)
     facts: dict[str, Any] = {}
     logger = logging.getLogger("rnnlab")
-    with _logged(directory) if log else contextlib.nullcontext():
+    with logged([directory]) if log else contextlib.nullcontext():
         logger.info("overrides: %s", " ".join(status.overrides) or "none")
         try:
             config = directory.config
@@ -197,14 +197,28 @@ def is_lack_of_memory(error: BaseException) -> bool:
     )
 
 
+Filter = Callable[[logging.LogRecord], bool]
+
+
 @contextlib.contextmanager
-def _logged(directory: RunDirectory) -> Iterator[None]:
-    """What is logged meanwhile goes to the run's own log."""
-    handler = LogFile(directory.log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def logged(directories: Sequence[RunDirectory], of: Callable[[int], Filter | None] = lambda _: None) -> Iterator[None]:
+    """What is logged meanwhile goes to the runs' own logs: what a person should read stands in the sweep's table.
+
+    Args:
+        directories: of the runs.
+        of: what is let through to the log of each, by its number; ``None`` for everything.
+    """
+    handlers: list[logging.Handler] = []
+    for number, directory in enumerate(directories):
+        handler = LogFile(directory.log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        chosen = of(number)
+        if chosen is not None:
+            handler.addFilter(chosen)
+        handlers.append(handler)
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers
-    root.handlers = [handler]  # what a person should read stands in the sweep's table
+    level, before = root.level, root.handlers
+    root.handlers = handlers
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:
@@ -212,5 +226,6 @@ def _logged(directory: RunDirectory) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.setLevel(level)
-        root.handlers = handlers
-        handler.close()
+        root.handlers = before
+        for handler in handlers:
+            handler.close()

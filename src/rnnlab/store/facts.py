@@ -9,6 +9,13 @@ from rnnlab.errors import nearest, one_line
 Choice = TypeVar("Choice", bound=Enum)
 
 
+class Word(str, Enum):
+    """One of the words that a file may have in a place; as text it is that word."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 def one_of(kind: type[Choice], value: Any) -> Choice:
     """A member of an enumeration, by its value."""
     try:

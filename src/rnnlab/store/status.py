@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from enum import Enum
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rnnlab.store import json_text
-from rnnlab.store.facts import line, number, one_of, text, texts, truth
+from rnnlab.store.facts import Word, line, number, one_of, text, texts, truth
 from rnnlab.store.files import Damaged
 from rnnlab.store.verdict import Verdict
 
@@ -16,7 +15,7 @@ STATUS = "status.json"
 BYTES = 4 * 2**20
 
 
-class State(str, Enum):
+class State(Word):
     """What a run is doing."""
 
     CREATED = "created"
@@ -25,9 +24,6 @@ class State(str, Enum):
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def is_over(self) -> bool:

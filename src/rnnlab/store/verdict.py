@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from enum import Enum
 from functools import partial
 from typing import Any
 
 from rnnlab.errors import one_line
-from rnnlab.store.facts import line, number, one_of, texts, truth
+from rnnlab.store.facts import Word, line, number, one_of, texts, truth
 
 MOST_COMMANDS = 3
 VERBS = ("train", "resume", "evaluate", "inspect", "report")
 
 
-class Judgement(str, Enum):
+class Judgement(Word):
     """How a network compares with the best trivial predictor on the same test data."""
 
     BETTER = "better"
@@ -21,9 +20,6 @@ class Judgement(str, Enum):
     NOT_BETTER = "not_better"
     AT_CHANCE = "at_chance"
     NONE = "none"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def words(self) -> str:
