@@ -227,5 +227,5 @@ def logged(directories: Sequence[RunDirectory], of: Callable[[int], Filter | Non
         logging.captureWarnings(False)
         root.setLevel(level)
         root.handlers = before
-        for handler in handlers:
-            handler.close()
+        for one in handlers:
+            one.close()
