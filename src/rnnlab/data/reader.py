@@ -11,7 +11,7 @@ import polars as pl
 
 from rnnlab.data.ts_file import read_ts
 from rnnlab.errors import InputError, nearest
-from rnnlab.files.dialect import Dialect, cells_of, column_names, is_number
+from rnnlab.files.dialect import Dialect, LineByLine
 from rnnlab.files.source import (
     Format,
     Source,
@@ -235,11 +235,10 @@ class StepReader(Reader):
     def _is_several(self, x: np.ndarray) -> bool: ...
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
-        header: list[str] | None = None
+        rows = LineByLine(self.dialect, (*self.names, SEQUENCE), self.names)
         at: list[int] = []
         named: int | None = None
         as_json: bool | None = None
-        separator = ","
         last: Any = None
         began = False
         for number, text in enumerate(lines, 1):
@@ -255,23 +254,15 @@ class StepReader(Reader):
             row: Any
             if as_json:
                 row = parse_json(line, place)
-            else:
-                if header is None:
-                    separator = self.dialect.separator_of(line, (*self.names, SEQUENCE))
-                cells = cells_of(line, separator)
-                if header is None:
-                    bare = len(cells) == len(self.names) and all(map(is_number, cells))
-                    header = list(self.names) if bare else column_names(cells)
-                    at = self._places(header, name)
-                    named = header.index(SEQUENCE) if SEQUENCE in header else None
-                    if not bare:
-                        continue
-                if len(cells) != len(header):
-                    raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
-                row = [cells[k] for k in at]
-            if as_json:
                 sequence = row.get(SEQUENCE) if isinstance(row, Mapping) else None
             else:
+                cells = rows.cells(line, place)
+                if not at:
+                    at = self._places(rows.header, name)
+                    named = rows.header.index(SEQUENCE) if SEQUENCE in rows.header else None
+                if cells is None:
+                    continue
+                row = [cells[k] for k in at]
                 sequence = None if named is None else cells[named]
             quick = None if as_json else self._numbers(row)
             inputs = self._row(row, place) if quick is None else quick

@@ -14,7 +14,7 @@ from rnnlab.data.layout import Layout, padded_front
 from rnnlab.data.reader import Arrival, Given, Reader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
-from rnnlab.files.dialect import Dialect, cells_of, column_names
+from rnnlab.files.dialect import Dialect, LineByLine
 from rnnlab.files.frequency import Frequency, clock_changes
 from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange, carry_forward, show
 from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
@@ -521,9 +521,8 @@ def _stream_rows(
     lines: Iterator[str], name: str, dialect: Dialect, columns: Columns
 ) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
     """Each line's place and its cells by column; ``None`` for an empty one."""
-    header: list[str] | None = None
+    rows = LineByLine(dialect, columns.all)
     as_json: bool | None = None
-    separator = ","
     for number, text in enumerate(lines, 1):
         place, line = f"{name}, line {number}", text.rstrip("\r\n")
         if not line.strip():
@@ -536,14 +535,9 @@ def _stream_rows(
                 raise InputError(f"{place}: give an object, not {json.dumps(row)[:60]}")
             yield place, row
             continue
-        if header is None:
-            separator = dialect.separator_of(line, columns.all)
-            header = column_names(cells_of(line, separator))
-            continue
-        cells = cells_of(line, separator)
-        if len(cells) != len(header):
-            raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
-        yield place, dict(zip(header, cells, strict=True))
+        cells = rows.cells(line, place)
+        if cells is not None:
+            yield place, dict(zip(rows.header, cells, strict=True))
 
 
 def shown_names(names: Sequence[str]) -> str:

@@ -144,6 +144,39 @@ def cells_of(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in line.split(separator)]
 
 
+class LineByLine:
+    """The rows of a CSV that comes line by line, the first of which is its header.
+
+    Args:
+        dialect: in which it is written.
+        wanted: columns by which its separator may be known.
+        names: of the columns, where the first line may be numbers already; none where it must be a header.
+    """
+
+    def __init__(self, dialect: Dialect, wanted: Iterable[str], names: Sequence[str] = ()) -> None:
+        self.dialect, self.wanted, self.names = dialect, tuple(wanted), names
+        self.header: list[str] = []
+        self._separator = ","
+
+    def cells(self, line: str, place: str) -> list[str] | None:
+        """The cells of a line; ``None`` where it is the header.
+
+        Raises:
+            InputError: it is no line of CSV, or has more or fewer cells than the header.
+        """
+        first = not self.header
+        if first:
+            self._separator = self.dialect.separator_of(line, self.wanted)
+        cells = cells_of(line, self._separator)
+        if first:
+            bare = len(cells) == len(self.names) and all(map(is_number, cells))
+            self.header = list(self.names) if bare else column_names(cells)
+            return cells if bare else None
+        if len(cells) != len(self.header):
+            raise InputError(f"{place}: {len(cells)} cells, and the header has {len(self.header)}")
+        return cells
+
+
 def column_names(cells: Sequence[str]) -> list[str]:
     """What the columns of a header are called: without spaces around it, and by its place where it has no name."""
     return [cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1)]
