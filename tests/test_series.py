@@ -1,5 +1,7 @@
 """Time series: no leak, scaling undone, forecasts and scores as by hand, and files that are wrong."""
 
+import copy
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from rnnlab.data import autoregression
 from rnnlab.data.csv import CSV
 from rnnlab.data.sequence import SPLITS, SplitName
 from rnnlab.data.series import SeriesData
+from rnnlab.data.sine import Sine
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.panel import Columns, Panel, arrange
@@ -30,6 +33,8 @@ from rnnlab.runs.execution import Outcome
 from rnnlab.spec import Batch
 from rnnlab.tasks.distribution import Gaussian, Quantiles, gaussian_crps, lognormal_crps
 from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.stepwise_forecasting import StepwiseForecasting
+from rnnlab.tasks.window_forecasting import WindowForecasting
 
 Train = Callable[..., Outcome]
 
@@ -852,3 +857,19 @@ def test_models_without_gates_too() -> None:
     data = given(horizon=2, strategy="recursive")
     batch = everything(data, "test")
     assert task_for(data, RNN).forecast(batch).shape == (data.size("test"), 2, 1, 1)
+
+
+# ---- the two forms of the objective ----------------------------------------------------------------
+
+
+def test_the_data_settles_which_form_of_forecasting_is_built() -> None:
+    class Mine(Forecasting):
+        pass
+
+    windows, steps = given(), Sine(num_samples=20, length=8)
+    for data, form in ((windows, WindowForecasting), (steps, StepwiseForecasting)):
+        network = Network(data.spec.input, data.spec.target, GRU, hidden_size=3)
+        task, mine = Forecasting(network, data.spec), Mine(network=network, spec=data.spec)
+        assert type(task) is type(copy.deepcopy(task)) is form and task.title == "Forecasting"
+        assert isinstance(mine, Mine) and isinstance(mine, form) and mine.title == "Mine"
+    assert set(inspect.signature(Forecasting).parameters) >= {"network", "spec", "loss", "distribution", "conformal"}
