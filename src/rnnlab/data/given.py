@@ -117,10 +117,9 @@ def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int =
         return _of_continuations(found, source, spec, spec.horizon, common)
     inputs = [each.inputs for each in found]
     targets: list[Any] = [np.zeros(target.size, np.float32)] * len(inputs)
-    if target.categorical:
-        targets = [np.zeros(len(each), np.int64) for each in inputs]
-    elif target.per_step:
-        targets = [np.zeros((len(each), target.size), np.float32) for each in inputs]
+    if target.per_step:
+        shapes = [(len(each),) if target.categorical else (len(each), target.size) for each in inputs]
+        targets = [np.zeros(shape, np.int64 if target.categorical else np.float32) for shape in shapes]
     why = "a file tells the inputs of this run, and not what is to be said of them"
     return GivenData(given=_stacked(inputs, targets), unanswered=why, **common)
 

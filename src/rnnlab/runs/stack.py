@@ -184,7 +184,7 @@ class Stack:
         assert inputs is not None and targets is not None
         spec = self.task.spec
         every = range(len(batch.rows))
-        if lengths is None and not spec.gaps and not (spec.target.categorical and spec.target.per_step):
+        if lengths is None and not spec.gaps and (spec.target.classifies or not spec.target.categorical):
             return [int(self.task.weight(Batch(inputs[0], targets[0])))] * len(batch.rows)
         parts = [Batch(inputs[k], targets[k], None if lengths is None else lengths[k]) for k in every]
         return [int(self.task.weight(part)) for part in parts]

@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import torch
@@ -107,7 +107,7 @@ class Task(LightningModule, ABC):
     """Whether it predicts what comes next, as ``distribution`` says."""
     distribution: Distribution
     """What is said of each value, where ``forecasts``."""
-    scores: Mapping[str, Scores]
+    scores: MutableMapping[str, Scores]
     """Of the splits and of the trivial predictor."""
     training_scores: ClassVar[tuple[str, ...]] = ()
     """Names of what :meth:`score_training` gives, beside the loss."""
