@@ -728,6 +728,8 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         (("t,y\n" + LONG).encode().replace(b"12,12", b"12,\xff"), {}, ["line 14", "0xff", "UTF-8"]),
         (("t,y\n" + LONG).encode("utf-16"), {}, ["line 1", "UTF-8"]),
         ("t,y\n" + LONG, {"target": "z"}, ["data.target=z", "no such column", "(it has t, y)"]),
+        (",y\n" + LONG, {"time": ""}, ["data.time=", "no such column", "(it has column 1, y)"]),
+        (",y\n" + LONG, {"time": None, "series": ""}, ["data.series=", "no such column", "(it has column 1, y)"]),
         ("t,sales\n" + LONG, {"target": "sale"}, ["data.target=sale", "did you mean 'sales'?"]),
         ("t,y\n" + LONG, {"time": "tt"}, ["data.time=tt", "did you mean 't'?"]),
         ("t,y\n" + LONG, {"past": ["y"]}, ["'y' is named twice"]),

@@ -49,6 +49,13 @@ def one_line(text: object) -> str:
     return visible(" ".join(str(text).split()))
 
 
+def of_the_disk(error: OSError) -> str:
+    """Which file cannot be read or written, and why, in one line that is not too long."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    said = one_line(f"{place}{error.strerror or error}")
+    return said if len(said) < 600 else f"{said[:300]} … {said[-200:]}"
+
+
 def nearest(name: object, valid: Iterable[str]) -> str:
     """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
     name, valid = str(name), list(valid)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from rnnlab.errors import InputError, Interrupted, RunFailed, one_line, visible
+from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, visible
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
 """Of data of one's own."""
@@ -111,11 +111,7 @@ def guarded(action: Callable[[], int]) -> int:
 def refused_by_the_disk(error: OSError) -> int:
     """Says in a line which file cannot be read or written, and why; 1 where the disk is full, else 2."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-    place = f"{error.filename}: " if error.filename is not None else ""
-    said = one_line(f"{place}{error.strerror or error}")
-    print(
-        f"rnnlab: {'failed: ' * full}{said if len(said) < 600 else said[:300] + ' … ' + said[-200:]}", file=sys.stderr
-    )
+    print(f"rnnlab: {'failed: ' * full}{of_the_disk(error)}", file=sys.stderr)
     return 1 if full else 2
 
 

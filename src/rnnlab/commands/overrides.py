@@ -21,6 +21,7 @@ STRUCTURED = re.compile(r"""^\s*["'\[{(]|\$\{|^\s*(interval|range|choice|glob|ta
 """A value that is meant to be more than plain text: a list, a mapping, quoted, an interpolation, a function."""
 MOST_VALUES = 5_000
 """In one override: the time that Hydra's grammar takes grows with the square of their number."""
+BRACKETS = ("[]", "{}")
 KEY = re.compile(r"^([+~]{0,2}[\w/.@-]+)=(.*)$", re.DOTALL)
 
 
@@ -58,7 +59,9 @@ def _parsed(parser: OverridesParser, given: str) -> tuple[str, Override]:
             if match is None:
                 raise InputError(f"'{given}' is no override: write key=value") from None
             if STRUCTURED.search(match[2]) or "," in match[2]:
-                if match[2].lstrip()[:1] in ("[", "{") and match[2].rstrip()[-1:] not in ("]", "}"):
+                if match[2].lstrip()[:1] in ("[", "{") and any(
+                    match[2].count(a) > match[2].count(b) for a, b in BRACKETS
+                ):
                     raise InputError(f"'{given}' is no override: its brackets are not closed") from None
                 raise InputError(
                     f"'{given}' is no override: a value with special characters stands in quotation marks, and those "

@@ -44,6 +44,17 @@ def checked(config: DictConfig) -> dict[str, Any]:
     return named
 
 
+def refuse_in_a_sweep(overrides: Sequence[str]) -> None:
+    """Refuses a run's own directory where there are many runs: nothing would be written there.
+
+    Raises:
+        InputError: one of the overrides gives it.
+    """
+    for line in overrides:
+        if line.lstrip("+~").startswith("hydra.run."):
+            raise InputError(f"{line}: this place is of one run, without -m; a sweep's is hydra.sweep.dir=…")
+
+
 def refuse_in_a_run(overrides: Sequence[str]) -> None:
     """Refuses what would change nothing in a single run, though whoever typed it expects it to.
 

@@ -28,7 +28,7 @@ from rnnlab.commands.composition import (
 )
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
-from rnnlab.commands.sweep_settings import checked, refuse_in_a_run
+from rnnlab.commands.sweep_settings import checked, refuse_in_a_run, refuse_in_a_sweep
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import allowing, command_line, pasted
@@ -130,8 +130,7 @@ class Command:
                 refuse_in_a_run(lines)  # a launcher's key is unknown where no launcher was chosen
             raise explain(error, hydra, lines) from None
         checked(config)
-        if mode == RunMode.RUN:
-            refuse_in_a_run(lines)
+        (refuse_in_a_run if mode == RunMode.RUN else refuse_in_a_sweep)(lines)
         ready = config.hydra.runtime.choices.get("sweep")
         if mode == RunMode.RUN and ready is not None:
             print(f"sweep={ready}: this is one run with its settings; the sweep itself takes -m", file=sys.stderr)

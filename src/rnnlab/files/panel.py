@@ -46,7 +46,8 @@ class Columns:
 
     @property
     def all(self) -> list[str]:
-        return [*self.numbers, *self.words, *filter(None, (self.time, self.clock, self.series))]
+        roles = (self.time, self.clock, self.series)
+        return [*self.numbers, *self.words, *(name for name in roles if name is not None)]
 
 
 @dataclass(eq=False)

@@ -187,8 +187,8 @@ def check_columns(names: Sequence[str], columns: Columns, source: str, dialect: 
         InputError: naming the key and the nearest column.
     """
     keys = {"target": columns.target, "past": columns.past, "known": columns.known}
-    keys |= {"time": [name for name in (columns.time, columns.clock) if name]}
-    keys |= {"series": [columns.series] if columns.series else []}
+    keys |= {"time": [name for name in (columns.time, columns.clock) if name is not None]}
+    keys |= {"series": [columns.series] if columns.series is not None else []}
     there = set(names)
     for key, wanted in keys.items():
         for name in wanted:

@@ -17,7 +17,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.errors import InputError, Interrupted, RunFailed, nearest, one_line
+from rnnlab.errors import InputError, Interrupted, RunFailed, nearest, of_the_disk, one_line
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
@@ -51,6 +51,8 @@ from rnnlab.tasks.task import Task
 log = logging.getLogger("rnnlab")
 GIVEN_TO_TASK = ("network", "spec", "optimizer", "scheduler", "monitor")
 PARTS = ("data", "model", "task", "optimizer", "scheduler", "trainer", "instruments", "callbacks", "logger")
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+"""What the system says of a disk that takes nothing more."""
 OPTIONAL = ("scheduler", "instruments", "callbacks", "logger")
 """Parts that may be empty."""
 
@@ -389,12 +391,12 @@ def _execute_locked(
         base = status.directory if resume else None
         if longer:
             run = lengthened(
-                prepare(with_length(config, longer), allow, trained=checkpoint, base=base), config, checkpoint
+                _prepare(with_length(config, longer), allow, trained=checkpoint, base=base), config, checkpoint
             )
             directory.write_config(run.config)
             refused = False
         else:
-            run = prepare(config, allow, trained=checkpoint, base=base)
+            run = _prepare(config, allow, trained=checkpoint, base=base)
         if not figures:
             run.instruments.clear()
         # a run that was stopped before it began has the config of its command, whose paths lead from where that was
@@ -413,7 +415,7 @@ def _execute_locked(
         _end(directory, "failed", str(error))
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
+        if error.errno in FULL:
             reason = f"the disk refuses to be written ({error.strerror}): {error.filename or directory.path}"
             _end(directory, "failed", reason)
             trusted = to_allow(dict(config)) if allow is None else allow
@@ -427,6 +429,20 @@ def _execute_locked(
     finally:
         if seat is None:
             stop.restore()
+
+
+def _prepare(config: Mapping[str, Any], *args: Any, **options: Any) -> Run:
+    """The run, where whatever file it cannot be read from is bad input.
+
+    Raises:
+        InputError: as :func:`prepare`, or the system refuses a file.
+    """
+    try:
+        return prepare(config, *args, **options)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(of_the_disk(error)) from error
 
 
 def _end(

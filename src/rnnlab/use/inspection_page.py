@@ -32,6 +32,9 @@ nav a { text-decoration: none; }
 /* on a phone a picture keeps a size at which its labels can be read, and is moved sideways */
 @media (max-width: 620px) {
   figure.picture { overflow-x: auto; }
+  figure.picture::before { content: "wider than the screen: move it sideways"; position: sticky; left: 0; }
+  figure.picture::before { font-size: 0.75rem; color: var(--quiet); }
+  table.numbers td.text { min-width: 14em; }
   figure.picture img { max-width: none; width: max(100%, 680px); }
 }
 """

@@ -581,7 +581,6 @@
       { name: "worse by", num: true, value: (row) => is(row.each[2]) ? sign * row.each[2] : null, cell: (row) => is(row.each[2]) ? short(sign * row.each[2], 3) : "–" },
       { name: "95 % interval", num: true, cell: (row) => { const ends = [row.each[3], row.each[4]].filter(is).map((value) => sign * value).sort((a, b) => a - b); return ends.length ? range(ends[0], ends[1]) : "–"; } },
       { name: "p", num: true, value: (row) => row.each[5], cell: (row) => probability(row.each[5]) },
-      ...(board.groups.some((group) => group.verdict) ? [{ name: "verdict", title: "beside the best baseline, on the test data", value: (group) => group.verdict, cell: (group) => group.verdict ? el("span", { class: group.verdict.startsWith("better") ? "good" : "bad" }, group.verdict) : "" }] : []),
       { name: "p (Holm)", num: true, value: (row) => row.each[6], cell: (row) => el("span", { class: is(row.each[6]) && row.each[6] < 0.05 ? "good" : "" }, probability(row.each[6])) },
       { name: "", cell: (row) => !is(row.each[5]) ? el("span", { class: "quiet" }, row.each[0] < 2 ? "needs two common seeds" : "no spread to test against") : row.each[6] < 0.05 ? "told apart" : el("span", { class: "quiet" }, "not told apart") },
     ];
@@ -630,7 +629,7 @@
       from.commits.length > 1 && el("p", { class: "warn" }, `The runs come from ${from.commits.length} states of the code: differences between groups may be the code's.`),
       from.commits.some(([name]) => name.includes("uncommitted")) && el("p", { class: "warn" }, "Some runs were made with changes that no commit holds: they can't be made again for sure."),
       mixed.length > 0 && el("p", { class: "warn" }, `Versions differ between runs: ${mixed.join(", ")}.`),
-      from.sweeps.slice(0, 20).map(([path, command, created]) => [el("p", { class: "small quiet" }, `Sweep ${path}${created ? `, started ${created.slice(0, 19).replace("T", " ")} UTC` : ""}`), command && code(command)]),
+      from.sweeps.slice(0, 20).map(([path, command, created]) => [el("p", { class: "small quiet" }, `${path === "." ? "This sweep" : `Sweep ${path}`}${created ? `, started ${created.slice(0, 19).replace("T", " ")} UTC` : ""}`), command && code(command)]),
       from.commands.slice(0, 5).map(code), from.commands.length > 5 && el("p", { class: "small quiet" }, "More commands are in the status.json of each run."),
       el("dl", { class: "pairs" },
         pairs("Code (git)", listed(from.commits)), pairs("Versions", Object.entries(from.versions).map(([name, found]) => `${name} ${found.map(([value]) => value).join(" / ")}`).join(", ") || "unknown"),
