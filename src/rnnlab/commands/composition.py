@@ -227,6 +227,8 @@ class Composer:
 
 def explain(error: Exception, hydra: Hydra | None, overrides: Iterable[str] = ()) -> InputError:
     """One line for what Hydra says in many: the key, the value, what is allowed, the nearest name."""
+    if not str(error) and error.__cause__ is not None:  # Hydra's own words for what OmegaConf has said
+        return InputError(_resolution(error.__cause__))
     text = str(error)
     if "--multirun" in text and (several := re.search(r"'([^']+)'", text)):
         return InputError(f"{several[1]}: several values make a sweep: rnnlab train -m {shlex.quote(several[1])}")

@@ -21,7 +21,7 @@ STRUCTURED = re.compile(r"""^\s*["'\[{(]|\$\{|^\s*(interval|range|choice|glob|ta
 """A value that is meant to be more than plain text: a list, a mapping, quoted, an interpolation, a function."""
 MOST_VALUES = 5_000
 """In one override: the time that Hydra's grammar takes grows with the square of their number."""
-BRACKETS = ("[]", "{}")
+BRACKETS = (("[", "]"), ("{", "}"))
 KEY = re.compile(r"^([+~]{0,2}[\w/.@-]+)=(.*)$", re.DOTALL)
 
 

@@ -54,7 +54,7 @@ def start(path: Path, run: bool = False, new: Path | None = None) -> int:
         return 0
     training = [command for command in commands(found) if command.words[0] == "train"]
     if not training:
-        raise InputError(f"{shown_path(path)}: nothing to run yet: {'; '.join(found.questions[:1])}")
+        raise InputError(f"{shown_path(path)}: {'; '.join(['nothing to run yet', *found.questions[:1]])}")
     from rnnlab.commands import train
 
     print(flush=True)
