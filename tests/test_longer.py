@@ -1,6 +1,9 @@
 """More epochs for a finished run: as if it had been trained so long from the start."""
 
+import itertools
+import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from rnnlab.commands import train as train_command
 from rnnlab.errors import Interrupted
 from rnnlab.runs import budget, execution
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.recorder import Recorder
 
 SMALL = (*(each for each in TINY if "max_epochs" not in each), "model.hidden_size=4", "model.dropout=0.3",
          "model.num_layers=2", "data.length=8", "instruments=none")  # fmt: skip
@@ -162,3 +166,36 @@ def test_a_run_whose_checkpoint_is_damaged_stays_done(begin: Train, capfd: pytes
     assert resume(run, "trainer.max_epochs=3") == 2
     assert "damaged" in capfd.readouterr().err
     assert run.status == before
+
+
+class Killed(BaseException):
+    """As if the process had ended here."""
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_who_is_cut_short_draws_the_masks_that_it_would_have_drawn(
+    how: str, begin: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of recurrent dropout and zoneout: stopped, it goes on within the epoch; killed, from the one before."""
+    drawn = ("model.recurrent_dropout=0.3", "model.zoneout=0.2", "trainer.max_epochs=3", "trainer.checkpoint_seconds=0")
+    whole = begin("whole", *drawn)
+    batches = itertools.count(1)
+
+    def cut(self: Recorder, *arguments: Any) -> None:
+        if next(batches) == 6:  # of 4 an epoch
+            if how == "killed":
+                raise Killed
+            assert self.stop is not None
+            self.stop.received = signal.SIGTERM
+        ends(self, *arguments)
+
+    ends = Recorder.on_train_batch_end
+    monkeypatch.setattr(Recorder, "on_train_batch_end", cut)
+    with pytest.raises(Killed) if how == "killed" else nullcontext():
+        train_command.main([*SMALL, *drawn, f"hydra.run.dir={tmp_path / 'cut'}"])
+    monkeypatch.undo()
+    run = RunDirectory.open(tmp_path / "cut")
+    steps = torch.load(run.last_checkpoint, weights_only=True)["global_step"]
+    assert (run.status.state, steps) == (("failed", 4) if how == "killed" else ("interrupted", 6))
+    assert resume(run) == 0
+    assert_same(run, whole)

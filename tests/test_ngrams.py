@@ -14,7 +14,7 @@ import rnnlab
 from rnnlab.cells.gru import GRU
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.ngrams import TokenEmbedding
+from rnnlab.ngrams import RATE, NGramClassifier, TokenEmbedding
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.fleet import Fleet, Seat
@@ -192,6 +192,85 @@ def test_a_state_of_another_shape_is_refused() -> None:
         network(drawn(), (*state[:-1], state[-1][:, 1:]))
 
 
+# ---- beside the recurrence -----------------------------------------------------------------------------
+
+
+def beside(**options: Any) -> Network:
+    """Whose weights of n-grams are not the zeros that they start from."""
+    torch.manual_seed(0)
+    input = InputSpec(vocabulary=VOCABULARY, ngrams=(2, 4), buckets=50)
+    network = Network(input, TargetSpec("class", 4), **{"cell": GRU, "hidden_size": 5, "beside": "ngrams"} | options)
+    assert isinstance(network.beside, NGramClassifier)
+    torch.nn.init.normal_(network.beside.weight)
+    return network.double().eval()
+
+
+def test_what_stands_beside_is_a_sum_over_tokens_and_n_grams_of_valid_steps() -> None:
+    network, tokens = beside(), drawn()
+    classifier, rows = network.beside, TokenEmbedding(VOCABULARY, 2, (2, 4), 50)
+    assert isinstance(classifier, NGramClassifier)
+    places = rows.places(tokens, rows.start(BATCH))
+    for row, length in enumerate(LENGTHS.tolist()):
+        total = torch.zeros(4, dtype=torch.float64)
+        for step in range(length):
+            total += classifier.weight[tokens[row, step]]
+            for place in places[row, step]:
+                total += classifier.weight[VOCABULARY + place]
+        close(classifier(tokens, LENGTHS)[row], RATE * total / (4 * length) ** 0.5)
+    close(classifier(tokens), classifier(tokens, torch.tensor([TIME] * BATCH)))
+    assert network.ngrams is None  # the recurrence reads tokens alone
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "readout": "mean_max"}], ids=["last", "mean_max"])
+def test_beside_it_padding_changes_nothing_and_the_rest_is_what_it_would_be(options: dict[str, Any]) -> None:
+    network, tokens = beside(**options), drawn()
+    classifier = network.beside
+    assert isinstance(classifier, NGramClassifier)
+    output, state = network(tokens, lengths=LENGTHS)
+    assert state == ()
+    close(network.trace(tokens, lengths=LENGTHS).output, output)
+    for row, length in enumerate(LENGTHS.tolist()):
+        close(output[row : row + 1], network(tokens[row : row + 1, :length])[0])
+    recurrence = output - classifier(tokens, LENGTHS)
+    torch.nn.init.zeros_(classifier.weight)
+    close(network(tokens, lengths=LENGTHS)[0], recurrence)
+    assert sum(row.parameters for row in network.summary(TIME)) == sum(p.numel() for p in network.parameters())
+
+
+def test_a_fleet_of_networks_beside_n_grams_equals_each_alone() -> None:
+    members = [beside(cell=looped, bidirectional=True) for _ in range(2)]
+    for parameter in members[1].parameters():
+        parameter.data.mul_(0.5)
+    stacked, _ = stack_module_state(members)  # type: ignore[arg-type]
+    outputs, _ = vmap(lambda weights: functional_call(members[0], weights, (drawn(), None, LENGTHS)))(stacked)
+    for output, network in zip(outputs, members, strict=True):
+        close(output, network(drawn(), lengths=LENGTHS)[0])
+
+
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.needs("export")])])
+def test_a_file_of_both_says_what_they_say(format: Any) -> None:
+    network = beside(bidirectional=True, readout="mean").float()
+    _, content = convert(network, torch.zeros(3, 5, dtype=torch.int64), format)
+    assert check(serve(content, format), network, Steps(drawn(1, 101)[0]), 6).holds
+
+
+@pytest.mark.parametrize(
+    ("input", "target", "options", "said"),
+    [
+        (InputSpec(features=2), TargetSpec("class", 2), {}, "is for tokens"),
+        (InputSpec(vocabulary=9), TargetSpec("class", 2), {}, r"which n-grams: give data\.ngrams=\[2,2\]"),
+        (InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5), TargetSpec("tokens", 9), {}, "a prediction at each step"),
+        (InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5), TargetSpec("class", 2), {"solver": "ridge"}, "learns by"),
+    ],
+    ids=["features", "no n-grams", "each step", "ridge"],
+)  # fmt: skip
+def test_n_grams_beside_what_knows_none_are_one_line(
+    input: InputSpec, target: TargetSpec, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"^model.beside=ngrams .*{said}"):
+        Network(input, target, GRU, hidden_size=4, beside="ngrams", **options)
+
+
 # ---- runs --------------------------------------------------------------------------------------------
 
 
@@ -223,8 +302,10 @@ def test_runs_generate_and_predict_line_by_line_as_they_do_at_once(run: Callable
         assert whole < 0
 
 
-def test_seeds_train_together_as_each_alone(tmp_path: Path) -> None:
-    overrides = ("data=text_classification", "data.num_samples=200", "data.ngrams=[2,3]", "data.ngram_buckets=64",
+@pytest.mark.parametrize("place", ["none", "ngrams"], ids=["at each token", "beside"])
+def test_seeds_train_together_as_each_alone(place: str, tmp_path: Path) -> None:
+    overrides = (f"model.beside={place}",
+                 "data=text_classification", "data.num_samples=200", "data.ngrams=[2,3]", "data.ngram_buckets=64",
                  "model.token_dropout=0.2", "model.hidden_size=5", "trainer.max_epochs=2", "trainer.accelerator=cpu",
                  "instruments=none", "trainer.progress=none", "trainer.precision=64-true")  # fmt: skip
     configs = [compose(*overrides, f"seed={seed}") for seed in range(2)]

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from conftest import compose
 
 from rnnlab.cells.gru import GRU
 from rnnlab.data.piano_roll import PianoRoll, made
+from rnnlab.data.readers import reader_from_plain
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import KEYS, LOWEST, NAMES, read
+from rnnlab.files.source import Source
 from rnnlab.network import Network
 from rnnlab.runs.build import build
 from rnnlab.spec import Batch
@@ -172,3 +175,74 @@ def test_other_numbers_than_zero_and_one_are_refused() -> None:
     data = build(compose("data=sine")["data"], "data")
     with pytest.raises(InputError, match=r"task=multilabel is for targets that are 0 or 1"):
         MultiLabel(Network(data.spec.input, data.spec.target, GRU), data.spec)
+
+
+# ---- new music ------------------------------------------------------------------------------------------
+
+
+NOTES = "sequence,step,note\none,0,60\none,0,64\none,2,69\ntwo,1,62\n"
+
+
+def read_by_a_run(place: Path, **options: Any) -> dict[str, list[set[str]]]:
+    """The keys that are down at each step of each piece, as a run's reader finds them in a file."""
+    reader = reader_from_plain(PianoRoll(num_samples=30, **options).reader.plain())
+    return {
+        str(given.name): [keys(given.inputs, step) for step in range(len(given.inputs))]
+        for given in reader.read(reader.open(place))
+    }
+
+
+def test_new_music_is_read_from_the_table_that_training_reads_or_with_a_column_a_key(tmp_path: Path) -> None:
+    expected = {"one": [{"C4", "E4"}, set(), {"A4"}], "two": [set(), {"D4"}]}
+    notes = written(tmp_path / "notes.csv", NOTES)
+    assert read_by_a_run(notes) == expected
+    (tmp_path / "notes.tsv").write_text(NOTES.replace(",", "\t"))
+    assert read_by_a_run(tmp_path / "notes.tsv") == expected
+    pl.read_csv(notes).write_parquet(tmp_path / "notes.parquet")
+    assert read_by_a_run(tmp_path / "notes.parquet") == expected
+    wide = [",".join(["sequence", *NAMES])]
+    wide += [",".join(["one", *(str(int(name in step)) for name in NAMES)]) for step in expected["one"]]
+    assert read_by_a_run(written(tmp_path / "wide.csv", "\n".join(wide))) == {"one": expected["one"]}
+    reader = PianoRoll(num_samples=30).reader
+    assert [given.name for given in reader.take(pl.read_csv(notes))] == ["one", "two"]
+    assert "a,0,60" in reader.describe() and "2 steps to a quarter note" in reader.describe()
+
+
+@pytest.mark.needs("mido")
+def test_new_music_is_read_from_midi_on_the_grid_of_training(tmp_path: Path) -> None:
+    import mido
+
+    file = mido.MidiFile(ticks_per_beat=480)
+    track = mido.MidiTrack([mido.Message("note_on", note=C4, time=0), mido.Message("note_off", note=C4, time=480)])
+    file.tracks.append(track)
+    file.save(tmp_path / "tune.mid")
+    assert read_by_a_run(tmp_path / "tune.mid") == {"tune": [{"C4"}] * 2}
+    assert read_by_a_run(tmp_path / "tune.mid", steps_per_beat=4) == {"tune": [{"C4"}] * 4}
+    mido.MidiFile(ticks_per_beat=480).save(tmp_path / "silence.mid")
+    with pytest.raises(InputError, match="none of the 88 keys of a piano is down in it"):
+        read_by_a_run(tmp_path / "silence.mid")
+    (tmp_path / "noise.mid").write_bytes(b"no midi")
+    with pytest.raises(InputError, match="cannot be read as MIDI"):
+        read_by_a_run(tmp_path / "noise.mid")
+
+
+@pytest.mark.needs("scipy")
+def test_new_music_is_read_from_the_published_form(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    parts = {}
+    for name, steps in (("traindata", 3), ("validdata", 2), ("testdata", 4)):
+        parts[name] = np.empty((1, 1), object)
+        parts[name][0, 0] = np.eye(steps, KEYS, dtype=np.uint8)
+    savemat(tmp_path / "music.mat", parts)
+    found = read_by_a_run(tmp_path / "music.mat")
+    assert {name: len(steps) for name, steps in found.items()} == {"train 0": 3, "val 0": 2, "test 0": 4}
+    assert found["test 0"][2] == {"B0"}
+    reader = PianoRoll(num_samples=30).reader
+    with pytest.raises(InputError, match="music as mat is read from the disk"):
+        next(reader.read(Source("standard input", "mat", b"x")))
+
+
+def test_a_table_of_notes_that_cannot_be_read_names_its_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"bad\.csv, row 1, column 'note': 20 is not between 21 and 108"):
+        read_by_a_run(written(tmp_path / "bad.csv", "sequence,step,note\na,0,20\n"))

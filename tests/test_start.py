@@ -731,15 +731,20 @@ def test_the_other_commands_train(name: str, tmp_path: Path, capsys: pytest.Capt
 # ---- what the person reads ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["a table", "a folder of texts"])
 def test_what_is_printed_can_be_pasted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my data").mkdir()
-    file = csv(tmp_path / "my data" / "a=b.csv", '"T (degC)",day', zip(weekly(), DAYS, strict=True))
-    assert start_command.main([str(file)]) == 0
+    if kind == "a table":
+        given = csv(tmp_path / "my data" / "a=b.csv", '"T (degC)",day', zip(weekly(), DAYS, strict=True))
+        name = "my data/a=b.csv"
+    else:
+        given, name = CASES["folders_of_texts"].make(tmp_path / "my data"), "my data/reviews"
+    assert start_command.main([str(given)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("my data/a=b.csv\n")
+    assert printed.startswith(f"{name}\n")
     pasted = [shlex.split(line) for line in printed.splitlines() if line.startswith("  rnnlab ")]
     assert 1 <= len(pasted) <= 3
     assert all(words[0] == "rnnlab" for words in pasted)

@@ -22,7 +22,7 @@ from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
-from rnnlab.ngrams import TokenEmbedding
+from rnnlab.ngrams import NGramClassifier, TokenEmbedding
 from rnnlab.pooling import POOLED, POOLING, statistic
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -38,6 +38,7 @@ and out.
 USUAL = {
     "model.encoder=conv": "model.encoder=none",
     "model.beside=fcn": "model.beside=none",
+    "model.beside=ngrams": "model.beside=none",
     "model.transpose=true": "model.transpose=false",
 }
 """Of the options by which a network reads several steps at once what it is without them."""
@@ -118,7 +119,9 @@ class Network(nn.Module):
             embedded first).
         encoder_stride: steps from one output of the convolutions to the next.
         beside: ``fcn``: what a fully convolutional network (:func:`rnnlab.encoder.fully_convolutional`) says of the
-            whole sequence is read out together with the recurrence, whose input it reads, too.
+            whole sequence is read out together with the recurrence, whose input it reads, too. ``ngrams``: what a
+            linear classifier says of the tokens and n-grams of a text (:class:`rnnlab.ngrams.NGramClassifier`) is added
+            to what the recurrence says, which then reads tokens alone.
         transpose: the recurrence reads the features one after the other, each at all steps at once ("dimension
             shuffle": Karim et al. 2018, arXiv 1709.05206), and zeros beyond the end of a sequence.
         solver: ``gradient``; or ``ridge``: the readout in closed form, by ridge regression
@@ -165,7 +168,7 @@ class Network(nn.Module):
         recompute: bool = False,
         encoder: Literal["none", "linear", "conv"] = "none",
         encoder_stride: PositiveInt = 1,
-        beside: Literal["none", "fcn"] = "none",
+        beside: Literal["none", "fcn", "ngrams"] = "none",
         transpose: bool = False,
         solver: Literal["gradient", "ridge"] = "gradient",
         penalty: PositiveFloat | Literal["auto"] = "auto",
@@ -218,7 +221,8 @@ class Network(nn.Module):
         size = input.features or 0
         if input.vocabulary is not None:
             size = embedding_size or hidden_size
-            self.encoder = TokenEmbedding(input.vocabulary, size, input.ngrams, input.buckets)
+            at_each = None if beside == "ngrams" else input.ngrams
+            self.encoder = TokenEmbedding(input.vocabulary, size, at_each, input.buckets)
             self.encoder.weight.data.mul_(embedding_scale)
             if encoder == "linear":
                 raise InputError(
@@ -227,14 +231,16 @@ class Network(nn.Module):
         elif encoder == "linear" or (encoder == "none" and embedding_size is not None):
             self.encoder = nn.Linear(size, embedding_size or hidden_size)
             size = embedding_size or hidden_size
-        self.beside: Convolutions | None = None
+        self.beside: Convolutions | NGramClassifier | None = None
+        if beside != "none" and target.per_step:
+            raise InputError(
+                f"model.beside={beside} says one thing of a whole sequence, and this data wants a prediction at each "
+                "step: use model.beside=none"
+            )
         if beside == "fcn":
-            if target.per_step:
-                raise InputError(
-                    "model.beside=fcn says one thing of a whole sequence, and this data wants a prediction at each "
-                    "step: use model.beside=none"
-                )
             self.beside = fully_convolutional(size)
+        if beside == "ngrams":
+            self.beside = _classifier(input, target, solver)
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
             check_stride(encoder_stride, target.per_step)
@@ -276,9 +282,7 @@ class Network(nn.Module):
                     self.initial.append(nn.Parameter(part.detach().clone()))
         pooled = len(POOLED.get(self.readout_kind, ("last",)))
         self.units = directions * hidden_size
-        self.readout = nn.Linear(
-            pooled * self.units + (0 if self.beside is None else self.beside.channels), target.size
-        )
+        self.readout = nn.Linear(pooled * self.units + self._channels, target.size)
         self.decoder: Decoder | None = None
         if self.decodes:
             if bridge == "auto":
@@ -316,6 +320,11 @@ class Network(nn.Module):
             self._tie()
 
     @property
+    def _channels(self) -> int:
+        """Of convolutions beside the recurrence, which are read out."""
+        return self.beside.channels if isinstance(self.beside, Convolutions) else 0
+
+    @property
     def streams(self) -> bool:
         """Whether a state can be carried from one chunk of a sequence to the next."""
         return not self.bidirectional and self.whole is None and not self.decodes
@@ -326,7 +335,7 @@ class Network(nn.Module):
         if self.convolutions is not None:
             return "model.encoder=conv"
         if self.beside is not None:
-            return "model.beside=fcn"
+            return f"model.beside={'fcn' if self._channels else 'ngrams'}"
         return None if self.steps is None else "model.transpose=true"
 
     @property
@@ -612,7 +621,11 @@ class Network(nn.Module):
         else:
             x = self.encoder(inputs)
         x = masked(self.embedding_dropout, x, x[:, :1])
-        beside = None if self.beside is None else self.beside.average(x, lengths)
+        beside = None
+        if isinstance(self.beside, Convolutions):
+            beside = self.beside.average(x, lengths)
+        elif self.beside is not None:
+            beside = self.beside(inputs, lengths, lambda rows: masked(self.token_dropout, rows, rows[..., :1]))
         if self.convolutions is not None:
             x = self.convolutions(x, lengths)
             lengths = self.convolutions.lengths(lengths)
@@ -661,13 +674,16 @@ class Network(nn.Module):
         """Pools the hidden sequence as ``readout`` says and maps it to the prediction."""
         pooled, beside = self.pool(hidden, lengths), None
         if self.beside is not None:  # of which nothing is dropped
-            pooled, beside = pooled[..., : -self.beside.channels], pooled[..., -self.beside.channels :]
+            width = self._channels or self.readout.out_features
+            pooled, beside = pooled[..., :-width], pooled[..., -width:]
         pooled = masked(self.readout_dropout, pooled, pooled[:, :1] if self.readout_kind == "every" else pooled)
-        if beside is not None:
-            pooled = torch.cat([pooled, beside], -1)
+        if beside is not None and self._channels:
+            pooled, beside = torch.cat([pooled, beside], -1), None
         if self.readout.out_features <= NARROW and is_stacked():
-            return across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
-        return self.readout(pooled)
+            output = across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
+        else:
+            output = self.readout(pooled)
+        return output if beside is None else output + beside
 
     def pool(self, hidden: HiddenSequence, lengths: Lengths | None = None) -> Tensor:
         """``(batch, time, hidden)`` to ``(batch, hidden)`` over valid steps, or unchanged for a prediction a step.
@@ -723,13 +739,14 @@ class Network(nn.Module):
             parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
             learned = sum(part.numel() for part in islice(initial, parts))
             rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
-        read = self.readout.in_features - (0 if self.beside is None else self.beside.channels)
+        read = self.readout.in_features - self._channels
         if self.readout_kind != "every" and self.decoder is None:
             rows.append(Layer(POOLING[self.readout_kind], (None, read), 0))
         if self.readout_dropout.p and self.decoder is None:
             rows.append(Layer("Dropout", rows[-1].shape, 0))
         if self.beside is not None:
-            rows.append(Layer("Convolutions beside, mean", (None, self.beside.channels), _count(self.beside)))
+            kind = "Convolutions beside, mean" if self._channels else "N-grams beside, linear"
+            rows.append(Layer(kind, (None, self._channels or self.readout.out_features), _count(self.beside)))
         if self.decoder is not None:
             return [*rows, *self._decoder_summary(self.decoder)]
         shape = (None, length) if self.readout_kind == "every" else (None,)
@@ -758,6 +775,26 @@ def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, ti
                 f"model.{name}={str(value).lower()}: the target of this data is a sequence of its own length, which a "
                 f"decoder says token by token: use model.{name}={str(usual).lower()}"
             )
+
+
+def _classifier(input: InputSpec, target: TargetSpec, solver: str) -> NGramClassifier:
+    """What stands beside the recurrence of a network over tokens.
+
+    Raises:
+        InputError: the data has no n-grams, or nothing is learned by gradients.
+    """
+    if input.vocabulary is None:
+        raise InputError("model.beside=ngrams is for tokens, and the input of this data is features: use none or fcn")
+    if input.ngrams is None:
+        raise InputError(
+            "model.beside=ngrams needs to know which n-grams: give data.ngrams=[2,2] for pairs, or [2,5], and so on"
+        )
+    if solver == "ridge":
+        raise InputError(
+            "model.beside=ngrams learns by gradients, and model.solver=ridge solves the readout alone: use "
+            "model.beside=none"
+        )
+    return NGramClassifier(input.vocabulary, target.size, input.ngrams, input.buckets)
 
 
 def _longest(input: InputSpec, target: TargetSpec) -> int:

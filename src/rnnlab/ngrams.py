@@ -1,4 +1,4 @@
-"""Embeddings of tokens, to which those of the n-grams that end there may be added.
+"""N-grams of tokens: embeddings that are added to those of tokens, and a linear classifier beside a recurrence.
 
 An n-gram has no number of its own: a hash of its tokens chooses one of a fixed number of rows, which n-grams of one
 hash share (the hashing trick: K. Weinberger et al., "Feature hashing for large scale multitask learning" (2009), arXiv
@@ -21,6 +21,8 @@ MODULUS = 2**31 - 1
 """A prime: products of two numbers below it fit into 64 bits, so that a hash is the same on every device."""
 MULTIPLIER = 506_952_114
 """2³² over the golden ratio, modulo the above (D. Knuth, "The Art of Computer Programming" 3 (1998), section 6.4)."""
+RATE = 16.0
+"""By which the weights of n-grams that stand beside a network are multiplied, and so learn the faster."""
 
 
 class TokenEmbedding(nn.Embedding):
@@ -90,15 +92,7 @@ class TokenEmbedding(nn.Embedding):
     def places(self, tokens: Tokens, before: Tensor) -> Tensor:
         """``(batch, time, lengths of n-grams)`` the rows of the n-grams that end at each token."""
         assert self.ngrams is not None
-        shortest, longest = self.ngrams
-        whole, time = torch.cat([before, tokens], 1), tokens.shape[1]
-        hashes, found = tokens + 1, []
-        for back in range(1, longest):
-            earlier = whole[:, longest - 1 - back : longest - 1 - back + time]
-            hashes = (hashes * MULTIPLIER + earlier + 1) % MODULUS
-            if back + 1 >= shortest:
-                found.append(hashes % self.buckets)
-        return torch.stack(found, 2)
+        return ngram_rows(tokens, before, self.ngrams, self.buckets)
 
     def after(self, tokens: Tokens, before: Tensor, lengths: Lengths | None) -> Tensor:
         """``(batch, memory)`` the last valid tokens: ``before`` of what comes next."""
@@ -106,3 +100,70 @@ class TokenEmbedding(nn.Embedding):
         if lengths is None:
             return whole[:, tokens.shape[1] :]
         return whole.gather(1, lengths[:, None] + torch.arange(self.memory, device=whole.device))
+
+
+class NGramClassifier(nn.Module):
+    """A weight of every token and n-gram of a text for each class, summed over the text: no order but that within them.
+
+    ::
+
+        ngrams=(2, 2), the text a b c      (weight(a) + weight(b) + weight(c) + hashed(∅ a) + hashed(a b) + hashed(b c))
+                                           / √6
+
+    The linear model of T. Joachims, "Text categorization with support vector machines: learning with many relevant
+    features" (1998) and, hashed and learned by gradients, of A. Joulin et al. (2017), without the layer between. The
+    square root makes a text's score as large as chance alone would, whatever its length. Weights start at zero. Since
+    most are met a few times only, in training, they are kept in units of 1 / :data:`RATE`, so that an optimizer that
+    moves all weights by steps of about one size moves these faster.
+
+    Args:
+        vocabulary: how many tokens there are.
+        classes: how many numbers there are to predict.
+        ngrams: the fewest and the most tokens of an n-gram.
+        buckets: weights of a class that n-grams share.
+    """
+
+    def __init__(self, vocabulary: int, classes: int, ngrams: Sequence[int], buckets: int) -> None:
+        super().__init__()
+        self.vocabulary, self.ngrams, self.buckets = vocabulary, ngrams, buckets
+        self.weight = nn.Parameter(torch.zeros(vocabulary + buckets, classes))
+
+    def forward(
+        self, tokens: Tokens, lengths: Lengths | None = None, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """``(batch, classes)``.
+
+        Args:
+            tokens: ``(batch, time)``.
+            lengths: ``(batch,)`` valid tokens of each text, at least one; ``None`` where all are.
+            drop: dropout of rows ``(…, classes)``, before they are summed.
+        """
+        before = torch.full((len(tokens), self.ngrams[1] - 1), self.vocabulary, device=tokens.device)
+        places = ngram_rows(tokens, before, self.ngrams, self.buckets) + self.vocabulary
+        rows = F.embedding(torch.cat([tokens[:, :, None], places], 2), self.weight)
+        rows = (rows if drop is None else drop(rows)).sum(2)
+        number: Tensor | int = tokens.shape[1]
+        if lengths is not None:
+            rows = rows.masked_fill((torch.arange(rows.shape[1], device=rows.device) >= lengths[:, None])[..., None], 0)
+            number = lengths[:, None]
+        return RATE * rows.sum(1) / (number * (1 + places.shape[2])) ** 0.5
+
+
+def ngram_rows(tokens: Tokens, before: Tensor, ngrams: Sequence[int], buckets: int) -> Tensor:
+    """``(batch, time, lengths of n-grams)`` of the n-grams that end at each token, numbers below ``buckets``.
+
+    Args:
+        tokens: ``(batch, time)``.
+        before: ``(batch, most - 1)`` the tokens before these.
+        ngrams: the fewest and the most tokens of an n-gram.
+        buckets: how many numbers there are.
+    """
+    shortest, longest = ngrams
+    whole, time = torch.cat([before, tokens], 1), tokens.shape[1]
+    hashes, found = tokens + 1, []
+    for back in range(1, longest):
+        earlier = whole[:, longest - 1 - back : longest - 1 - back + time]
+        hashes = (hashes * MULTIPLIER + earlier + 1) % MODULUS
+        if back + 1 >= shortest:
+            found.append(hashes % buckets)
+    return torch.stack(found, 2)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, visible
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts")
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi")
 """Of data of one's own."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnlab.data.reader import FeatureReader
+from rnnlab.data.roll_reader import RollReader
 from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import KEYS, LOWEST, NAMES, read
@@ -122,8 +122,8 @@ class PianoRoll(SequenceData):
         return [made(rng, self.length + 1) for rng in generators]
 
     @property
-    def reader(self) -> FeatureReader:
-        return FeatureReader(NAMES)
+    def reader(self) -> RollReader:
+        return RollReader(NAMES, steps_per_beat=self.steps_per_beat)
 
     def baselines(self) -> dict[str, float]:
         """``repeat``: by how often each key is down after a step at which it was, and after one at which it was not."""

@@ -6,6 +6,7 @@ from typing import Any
 from rnnlab.data.layout import Layout
 from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.reader import FeatureReader, Reader, TokenReader
+from rnnlab.data.roll_reader import RollReader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.table_columns import TableColumns
 from rnnlab.data.table_reader import TableReader
@@ -13,7 +14,7 @@ from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 
-READERS = (FeatureReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader, SeriesReader)
+READERS = (FeatureReader, RollReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader, SeriesReader)
 
 
 def reader_from_plain(values: Mapping[str, Any]) -> Reader:

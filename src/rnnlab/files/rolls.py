@@ -1,7 +1,7 @@
 """Pieces of music as piano rolls: MATLAB files of the usual benchmarks, folders of MIDI files, and CSV."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ Part = Literal["train", "val", "test"]
 Rolls = dict[Part | None, list[np.ndarray]]
 """Pieces ``(steps, 88)`` of zeros and ones, by the part that their file gives them; ``None`` where it gives none."""
 PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+COLUMNS = ("sequence", "step", "note")
+"""Of a table with a row for each key that is down at a step."""
 
 
 def read(path: Path, steps_per_beat: int) -> Rolls:
@@ -57,6 +59,31 @@ def read(path: Path, steps_per_beat: int) -> Rolls:
     if short:
         raise InputError(f"{source}: {short} of its pieces have fewer than two steps, which leave nothing to predict")
     return rolls
+
+
+def pieces(
+    path: Path, form: Literal["mat", "midi"], steps_per_beat: int, source: str
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the ``(steps, 88)`` roll of each piece of a MATLAB or MIDI file.
+
+    Args:
+        path: of the file.
+        form: what it is.
+        steps_per_beat: of MIDI files: steps of a quarter note.
+        source: for messages.
+
+    Raises:
+        InputError: it cannot be read, or no key is down in it.
+    """
+    if form == "mat":
+        for part, rolls in _matlab(path, source).items():
+            yield from ((f"{part} {number}", roll) for number, roll in enumerate(rolls))
+        return
+    need("music", "mido", source)
+    roll = _midi(path, steps_per_beat)
+    if not len(roll):
+        raise InputError(f"{source}: none of the {KEYS} keys of a piano is down in it")
+    yield path.stem, roll
 
 
 def _matlab(path: Path, source: str) -> Rolls:
@@ -92,13 +119,27 @@ def _checked(roll: Any, place: str) -> np.ndarray:
 
 
 def _table(path: Path, source: str) -> Rolls:
-    columns = ("sequence", "step", "note")
     try:
-        frame = scan_csv(path, source, Dialect(), columns).collect()
+        frame = scan_csv(path, source, Dialect(), COLUMNS).collect()
     except pl.exceptions.PolarsError as error:
-        explain(path, source, Dialect().separator_of(first_line(path, source), columns))
+        explain(path, source, Dialect().separator_of(first_line(path, source), COLUMNS))
         raise InputError(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
     existing(frame, "sequence", source)
+    rolls: Rolls = defaultdict(list)
+    for _, row, roll in of_table(frame, source):
+        part = None
+        if "split" in frame.columns:
+            part = _part(frame["split"][row], f"{source}, row {row + 1}, column 'split'")
+        rolls[part].append(roll)
+    return dict(rolls)
+
+
+def of_table(frame: pl.DataFrame, source: str) -> Iterator[tuple[Any, int, np.ndarray]]:
+    """The name, the first row and the ``(steps, 88)`` roll of each piece of a table (:data:`COLUMNS`).
+
+    Raises:
+        InputError: a cell is not what it should be.
+    """
     steps, notes = (_whole(numbers(frame, name, source), name, source) for name in ("step", "note"))
     for rows, what, allowed in (
         (steps < 0, "step", "counted from 0"),
@@ -107,17 +148,12 @@ def _table(path: Path, source: str) -> Rolls:
         if rows.any():
             row = int(rows.argmax())
             raise InputError(f"{source}, row {row + 1}, column '{what}': {frame[what][row]} is not {allowed}")
-    rolls: Rolls = defaultdict(list)
     for name, rows in grouped(frame, "sequence"):
-        part = None
-        if "split" in frame.columns:
-            part = _part(frame["split"][int(rows[0])], f"{source}, row {int(rows[0]) + 1}, column 'split'")
         if steps[rows].max() >= LONGEST:
             raise InputError(f"{source}, sequence {name}: a piece has at most {LONGEST:,} steps")
         roll = np.zeros((int(steps[rows].max()) + 1, KEYS), np.uint8)
         roll[steps[rows], notes[rows] - LOWEST] = 1
-        rolls[part].append(roll)
-    return dict(rolls)
+        yield name, int(rows[0]), roll
 
 
 LONGEST = 1_000_000
