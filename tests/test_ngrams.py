@@ -210,13 +210,14 @@ def test_what_stands_beside_is_a_sum_over_tokens_and_n_grams_of_valid_steps() ->
     classifier, rows = network.beside, TokenEmbedding(VOCABULARY, 2, (2, 4), 50)
     assert isinstance(classifier, NGramClassifier)
     places = rows.places(tokens, rows.start(BATCH))
-    for row, length in enumerate(LENGTHS.tolist()):
+    lengths = torch.tensor([7, 1, 3])
+    for row, length in enumerate(lengths.tolist()):
         total = torch.zeros(4, dtype=torch.float64)
         for step in range(length):
             total += classifier.weight[tokens[row, step]]
             for place in places[row, step]:
                 total += classifier.weight[VOCABULARY + place]
-        close(classifier(tokens, LENGTHS)[row], RATE * total / (4 * length) ** 0.5)
+        close(classifier(tokens, lengths)[row], RATE * total / (4 * length) ** 0.5)
     close(classifier(tokens), classifier(tokens, torch.tensor([TIME] * BATCH)))
     assert network.ngrams is None  # the recurrence reads tokens alone
 
@@ -242,9 +243,10 @@ def test_a_fleet_of_networks_beside_n_grams_equals_each_alone() -> None:
     for parameter in members[1].parameters():
         parameter.data.mul_(0.5)
     stacked, _ = stack_module_state(members)  # type: ignore[arg-type]
-    outputs, _ = vmap(lambda weights: functional_call(members[0], weights, (drawn(), None, LENGTHS)))(stacked)
+    tokens = drawn()
+    outputs, _ = vmap(lambda weights: functional_call(members[0], weights, (tokens, None, LENGTHS)))(stacked)
     for output, network in zip(outputs, members, strict=True):
-        close(output, network(drawn(), lengths=LENGTHS)[0])
+        close(output, network(tokens, lengths=LENGTHS)[0])
 
 
 @pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.needs("export")])])

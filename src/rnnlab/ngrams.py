@@ -138,14 +138,14 @@ class NGramClassifier(nn.Module):
             lengths: ``(batch,)`` valid tokens of each text, at least one; ``None`` where all are.
             drop: dropout of rows ``(…, classes)``, before they are summed.
         """
-        before = torch.full((len(tokens), self.ngrams[1] - 1), self.vocabulary, device=tokens.device)
+        before = tokens.new_full((tokens.shape[0], self.ngrams[1] - 1), self.vocabulary)
         places = ngram_rows(tokens, before, self.ngrams, self.buckets) + self.vocabulary
         rows = F.embedding(torch.cat([tokens[:, :, None], places], 2), self.weight)
         rows = (rows if drop is None else drop(rows)).sum(2)
         number: Tensor | int = tokens.shape[1]
         if lengths is not None:
             rows = rows.masked_fill((torch.arange(rows.shape[1], device=rows.device) >= lengths[:, None])[..., None], 0)
-            number = lengths[:, None]
+            number = lengths[:, None].to(rows)
         return RATE * rows.sum(1) / (number * (1 + places.shape[2])) ** 0.5
 
 
