@@ -21,7 +21,10 @@ from rnnlab.kernels.tracing import INPUT, PARAMETERS, Node, NotDerivable, StepMo
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 BLOCK_ROWS = 2048
-"""Of a block of steps, for each member: its memory is small beside that of a long sequence."""
+"""Of a block of steps, for each member, at most: its memory is small beside that of a long sequence."""
+BLOCK_NUMBERS, LEAST_ROWS = 2**20, 512
+"""A step that hands out many numbers a row gets blocks of about so many of these, which caches hold, but no fewer rows:
+sums over rows are added up once a block."""
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
 """By how much a derived layer may differ from the loop when it is checked, relative to the largest number: many times
 the rounding, and far below any mistake."""
@@ -64,6 +67,8 @@ class Derived:
         made = [node for node in self.plan.of_inputs if not node.random]
         self.of_inputs = Program(made, [*self.plan.inputs.values(), *self.read_after], marker)
         self._after: dict[tuple[bool, ...], After] = {}
+        handed = sum(map(width_of, self.plan.edges.values()))
+        self.most_rows = max(LEAST_ROWS, BLOCK_NUMBERS // max(1, handed))
 
     def function(self, name: str) -> Any:
         """A kernel, ready to be called."""
@@ -91,16 +96,16 @@ class Derived:
         rows: int | None = None,
     ) -> Sequence[Tensor]:  # fmt: skip
         """The output and the parts of the last state; in blocks of so many rows."""
-        return _Layer.apply(
-            self, cell, lengths, rows or BLOCK_ROWS, False, torch.is_grad_enabled(), x, *parts, *tensors
-        )  # fmt: skip
+        rows = rows or min(BLOCK_ROWS, self.most_rows)
+        return _Layer.apply(self, cell, lengths, rows, False, torch.is_grad_enabled(), x, *parts, *tensors)
 
     def stacked(
         self, cell: Any, x: Tensor, parts: Sequence[Tensor], lengths: Tensor | None, named: dict[str, Tensor]
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """The layer of all members of a fleet: see :func:`rnnlab.kernels.run_stacked`."""
         tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
-        return _Layer.apply(self, cell, lengths, BLOCK_ROWS, True, torch.is_grad_enabled(), x, *parts, *tensors)
+        rows = min(BLOCK_ROWS, self.most_rows)
+        return _Layer.apply(self, cell, lengths, rows, True, torch.is_grad_enabled(), x, *parts, *tensors)
 
     def after(self, wanted: Sequence[bool]) -> "After":
         """What gives the wanted ones of the gradients of x and of the tensors."""
