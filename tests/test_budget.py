@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import compose
 
-from rnnlab.data.sequence import Batches, BatchOrder, Divided, Split
+from rnnlab.data.batches import Batches, BatchOrder, Divided
+from rnnlab.data.split import Split
 from rnnlab.errors import InputError
 from rnnlab.runs.budget import LEAST_BETWEEN, MAX_STEPS, plan
 from rnnlab.runs.execution import Outcome, prepare

@@ -15,22 +15,13 @@ from lightning import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from rnnlab.data.batches import Batches, BatchOrder, Divided, StreamOrder
 from rnnlab.data.classification import SHAPES, Classification
 from rnnlab.data.random import Random
-from rnnlab.data.sequence import (
-    SPLITS,
-    Batches,
-    BatchOrder,
-    Divided,
-    Sample,
-    SequenceData,
-    Split,
-    SplitName,
-    StreamOrder,
-    stack,
-)
+from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.sine_notebook import NotebookSine
+from rnnlab.data.split import SPLITS, Sample, Split, SplitName, stack
 from rnnlab.data.tokens import Tokens
 from rnnlab.errors import InputError
 from rnnlab.runs.build import build

@@ -11,7 +11,7 @@ import torch
 from conftest import compose
 
 from rnnlab.commands import evaluate as evaluate_command
-from rnnlab.data.reader import patched
+from rnnlab.data.feature_reader import patched
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory

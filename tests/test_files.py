@@ -12,8 +12,10 @@ import pytest
 
 from rnnlab.commands import evaluate, predict
 from rnnlab.data.csv import CSV
-from rnnlab.data.reader import FeatureReader, Reader, TokenReader
+from rnnlab.data.feature_reader import FeatureReader
+from rnnlab.data.reader import Reader
 from rnnlab.data.text_reader import CorpusReader, TextReader
+from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from rnnlab.cells.lstm import LSTM
 from rnnlab.commands.outcome import score_table
 from rnnlab.data import corpus, documentation
+from rnnlab.data.batches import StreamOrder
 from rnnlab.data.corpus import read, read_bytes, read_text
 from rnnlab.data.entropy import bigram_nats, compressed_nats, compressors, unigram
-from rnnlab.data.sequence import SPLITS, StreamOrder
+from rnnlab.data.split import SPLITS
 from rnnlab.data.text import Text
 from rnnlab.data.words import words
 from rnnlab.errors import InputError, Interrupted

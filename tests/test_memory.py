@@ -24,7 +24,8 @@ from rnnlab.data.parity import Parity
 from rnnlab.data.remember_first import RememberFirst
 from rnnlab.data.reverse_string import ReverseString
 from rnnlab.data.selective_copy import SelectiveCopy
-from rnnlab.data.sequence import SequenceData, Split, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import Split, SplitName
 from rnnlab.data.temporal_order import END, START, TemporalOrder, X
 from rnnlab.errors import InputError
 from rnnlab.instruments.gradient_flow import GradientFlow

@@ -19,9 +19,9 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.rnn import RNN
 from rnnlab.data import autoregression
 from rnnlab.data.csv import CSV
-from rnnlab.data.sequence import SPLITS, SplitName
 from rnnlab.data.series import SeriesData
 from rnnlab.data.sine import Sine
+from rnnlab.data.split import SPLITS, SplitName
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.panel import Columns, Panel, arrange

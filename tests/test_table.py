@@ -12,7 +12,7 @@ from conftest import TINY, compose
 
 import rnnlab
 from rnnlab.data.readers import reader_from_plain
-from rnnlab.data.sequence import SPLITS
+from rnnlab.data.split import SPLITS
 from rnnlab.data.splitting import cut
 from rnnlab.data.table import Table, make_up
 from rnnlab.data.table_columns import hashed

@@ -19,7 +19,7 @@ from rnnlab.data.invented_languages import ALPHABET, BACK, FRONT, LANGUAGES
 from rnnlab.data.naive_bayes import naive_bayes
 from rnnlab.data.ngram_regression import ngram_regression
 from rnnlab.data.packed import Packed
-from rnnlab.data.sequence import SPLITS, Sample, stack
+from rnnlab.data.split import SPLITS, Sample, stack
 from rnnlab.data.strata import balanced, quotas
 from rnnlab.data.text_classification import TextClassification
 from rnnlab.data.text_encoder import TextEncoder, build_vocabulary, normalize

@@ -14,7 +14,7 @@ from rnnlab.data.classification import Classification
 from rnnlab.data.digits import Digits
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.readers import reader_from_plain
-from rnnlab.data.sequence import SPLITS
+from rnnlab.data.split import SPLITS
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import read_ts
 from rnnlab.data.ucr import UCR

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge
 
 from rnnlab.data.diagnostic import Diagnostic
-from rnnlab.data.sequence import Sample
+from rnnlab.data.split import Sample
 from rnnlab.errors import InputError
 from rnnlab.shapes import PositiveFloat, PositiveInt
 from rnnlab.spec import IGNORED, DataSpec, InputSpec, TargetSpec

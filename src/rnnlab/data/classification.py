@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 
 from rnnlab.data.labelled import LabelledFeatures
-from rnnlab.data.sequence import Range, Sample, SplitName, check_lengths, check_range
+from rnnlab.data.sequence import Range, check_lengths, check_range
 from rnnlab.data.sine import NYQUIST
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError, nearest
 from rnnlab.shapes import NonNegativeFloat, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Len
 
-from rnnlab.data.sequence import Sample, SequenceData, SplitName, check_lengths, check_range
+from rnnlab.data.sequence import SequenceData, check_lengths, check_range
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import IGNORED

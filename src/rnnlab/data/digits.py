@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.data.labelled import LabelledFeatures
-from rnnlab.data.sequence import SPLITS, Sample, SplitName
+from rnnlab.data.split import SPLITS, Sample, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.extras import need
 from rnnlab.shapes import AutoSize, Fraction, PositiveInt

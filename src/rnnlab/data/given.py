@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.data.batches import Batches, StreamOrder
 from rnnlab.data.reader import Given, Reader
-from rnnlab.data.sequence import Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder, stack
+from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.split import CutOnDemand, Sample, Split, SplitName, stack
 from rnnlab.data.text import Passages
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError

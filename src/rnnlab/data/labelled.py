@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnlab.data.reader import FeatureReader, moments_of
-from rnnlab.data.sequence import Sample, SequenceData, SplitName
+from rnnlab.data.feature_reader import FeatureReader, moments_of
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import Sample, SplitName
 
 
 @dataclass(kw_only=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Ge, Len
 
 from rnnlab.data.diagnostic import Diagnostic, LengthRange
-from rnnlab.data.sequence import Sample
+from rnnlab.data.split import Sample
 from rnnlab.errors import InputError
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

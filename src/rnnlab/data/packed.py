@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data.sequence import CutOnDemand
+from rnnlab.data.split import CutOnDemand
 from rnnlab.spec import Batch
 
 

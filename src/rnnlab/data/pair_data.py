@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from rnnlab.data.pair_reader import PairReader
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SPLITS, Sample
 from rnnlab.data.text_encoder import TextEncoder
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 

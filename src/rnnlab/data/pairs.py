@@ -14,7 +14,7 @@ from rnnlab.data.corpus import Unit, check_vocabulary
 from rnnlab.data.dates import Dates
 from rnnlab.data.pair_data import PairData
 from rnnlab.data.pair_files import Header, read_pairs
-from rnnlab.data.sequence import SPLITS, Sample, Split, SplitName
+from rnnlab.data.split import SPLITS, Sample, Split, SplitName
 from rnnlab.data.text_encoder import Normalization, TextEncoder, build_vocabulary, normalize, tokens
 from rnnlab.errors import InputError
 from rnnlab.shapes import FilePath, PositiveInt

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.data.diagnostic import Diagnostic, LengthRange
-from rnnlab.data.sequence import Sample
+from rnnlab.data.split import Sample
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from rnnlab.data.roll_reader import RollReader
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SPLITS, Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import KEYS, LOWEST, NAMES, read
 from rnnlab.shapes import AutoSize, FilePath, PositiveInt

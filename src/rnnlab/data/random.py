@@ -6,7 +6,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from rnnlab.data.sequence import Sample, SequenceData, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.layout import Layout
 from rnnlab.data.pair_reader import PairReader
-from rnnlab.data.reader import FeatureReader, Reader, TokenReader
+from rnnlab.data.reader import Reader
 from rnnlab.data.roll_reader import RollReader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.table_columns import TableColumns
 from rnnlab.data.table_reader import TableReader
 from rnnlab.data.text_reader import CorpusReader, TextReader
+from rnnlab.data.token_reader import TokenReader
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnlab.data.corpus import UNKNOWN, Unit
 from rnnlab.data.pair_data import PairData
-from rnnlab.data.sequence import Sample, SplitName
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.data.text_encoder import TextEncoder
 from rnnlab.errors import InputError
 from rnnlab.shapes import PositiveInt

@@ -16,8 +16,9 @@ from rnnlab.data import linear as linear_part
 from rnnlab.data.calendar import Calendar
 from rnnlab.data.layout import Base, Layout, WindowScaling
 from rnnlab.data.linear import Linear
-from rnnlab.data.sequence import SPLITS, CutOnDemand, Sample, SequenceData, Split, SplitName
+from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series_reader import SeriesReader, shown_names
+from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.frequency import DAY
 from rnnlab.files.panel import Missing, Panel, ShortSeries, carry_forward, keep_series, show

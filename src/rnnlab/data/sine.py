@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.data.sequence import Range, Sample, SequenceData, SplitName, check_range
+from rnnlab.data.sequence import Range, SequenceData, check_range
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SPLITS, Sample, SplitName
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.labelled import LabelledFeatures
-from rnnlab.data.sequence import SPLITS, CutOnDemand, Sample, Split, SplitName
+from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
 from rnnlab.data.splitting import cut
 from rnnlab.data.table_columns import MissingValues, Rows, TableColumns, as_read, moments_of_numbers
 from rnnlab.data.table_reader import TableReader

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from rnnlab.data.reader import Arrival, FeatureReader, Given, check_class
+from rnnlab.data.feature_reader import FeatureReader
+from rnnlab.data.reader import Arrival, Given, check_class
 from rnnlab.data.table_columns import Rows, TableColumns, as_read, moments_of_numbers
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect, cells_of, column_names

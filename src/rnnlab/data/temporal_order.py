@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.data.diagnostic import Diagnostic
-from rnnlab.data.sequence import Sample
+from rnnlab.data.split import Sample
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.data import documentation
+from rnnlab.data.batches import Batches, StreamOrder
 from rnnlab.data.corpus import (
     NGRAM_BUCKETS,
     Corpus,
@@ -23,7 +24,8 @@ from rnnlab.data.corpus import (
     read_text,
 )
 from rnnlab.data.entropy import COMPRESSED, MEASURED, bigram_nats, compressed_nats, compressors, unigram
-from rnnlab.data.sequence import SPLITS, Batches, CutOnDemand, Sample, SequenceData, Split, SplitName, StreamOrder
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory

@@ -18,7 +18,8 @@ from rnnlab.data.invented_languages import ALPHABET, LANGUAGES
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.data.naive_bayes import naive_bayes
 from rnnlab.data.packed import Packed
-from rnnlab.data.sequence import SPLITS, Sample, SequenceData, Split, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SPLITS, Sample, Split, SplitName
 from rnnlab.data.strata import Balance, balanced, quotas, rarest_class, share_out
 from rnnlab.data.text_encoder import (
     Normalization,

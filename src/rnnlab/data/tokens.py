@@ -6,7 +6,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from rnnlab.data.sequence import Sample, SequenceData, SplitName, check_lengths
+from rnnlab.data.sequence import SequenceData, check_lengths
+from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec

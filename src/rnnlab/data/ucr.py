@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rnnlab.data.feature_reader import FeatureReader, patched
 from rnnlab.data.labelled import LabelledFeatures
-from rnnlab.data.reader import FeatureReader, patched
-from rnnlab.data.sequence import SPLITS, Sample, SplitName
+from rnnlab.data.split import SPLITS, Sample, SplitName
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named

@@ -9,7 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from rnnlab.data.sequence import SequenceData, SplitName
+from rnnlab.data.sequence import SequenceData
+from rnnlab.data.split import SplitName
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cell import map_state
-from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData, SplitName
+from rnnlab.data.sequence import EVALUATION_FACTOR, SequenceData
+from rnnlab.data.split import SplitName
 from rnnlab.network import Network
 from rnnlab.shapes import Features, State
 from rnnlab.spec import Batch

@@ -80,7 +80,7 @@ class Ensemble(nn.Module):
 
 
 def in_patches(inputs: Tensor, lengths: Lengths | None, patch: int) -> tuple[Tensor, Lengths | None]:
-    """What :func:`rnnlab.data.reader.patched` makes of each sequence, for a padded batch of them.
+    """What :func:`rnnlab.data.feature_reader.patched` makes of each sequence, for a padded batch of them.
 
     Args:
         inputs: ``(batch, time, features)``.

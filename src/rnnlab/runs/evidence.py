@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequence import SPLITS, SequenceData
+from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
+from rnnlab.data.split import SPLITS
 from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.store.config_file import flat
 from rnnlab.store.status import Status

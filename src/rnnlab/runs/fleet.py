@@ -20,7 +20,8 @@ from lightning import Trainer
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.trainer import call
 
-from rnnlab.data.sequence import Batches, SequenceData
+from rnnlab.data.batches import Batches
+from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequence import SplitName
+from rnnlab.data.split import SplitName
 from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need

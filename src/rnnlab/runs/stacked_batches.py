@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.data.sequence import Split
+from rnnlab.data.split import Split
 from rnnlab.kernels.members import across_members
 from rnnlab.runs.recorder import random_state, restore_random_state
 from rnnlab.runs.stacked_member import Member, Unstackable

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rnnlab.data.sequence import Batches
+from rnnlab.data.batches import Batches
 from rnnlab.tasks.task import Task
 
 

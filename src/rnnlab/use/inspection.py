@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnlab.configs import conf_directory
 from rnnlab.data.given import GivenData, given_data
 from rnnlab.data.reader import Reader
-from rnnlab.data.sequence import SplitName
+from rnnlab.data.split import SplitName
 from rnnlab.errors import InputError
 from rnnlab.files.source import Format, Source
 from rnnlab.instruments.instrument import Instrument, Picture, Table
