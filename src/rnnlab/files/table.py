@@ -154,8 +154,8 @@ def tabulate(
         chosen.append(written.expression.alias(written.name))
     frame = lazy.select(chosen).collect(engine="streaming")
     # of all columns at once: a call of polars for each of a hundred thousand takes minutes
-    infinite = frame.select(pl.col(*columns.numbers).is_infinite().any()).row(0, named=True)
-    for name in [name for name, is_there in infinite.items() if is_there]:
+    infinite = frame.select(pl.col(list(columns.numbers)).is_infinite().any())
+    for name in [name for name in infinite.columns if infinite[name][0]]:
         row = int(frame[name].is_infinite().arg_true()[0])
         cell = lazy.select(name).slice(row, 1).collect().item()
         raise InputError(f"{source}, row {row + 1}, column '{name}': {dialect.why_no_number(cell)}")
