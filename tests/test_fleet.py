@@ -26,7 +26,7 @@ from rnnlab.network import Network
 from rnnlab.runs import fleet as fleet_module
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import draw, evaluate, execute, prepare
-from rnnlab.runs.fleet import Fleet, Seat
+from rnnlab.runs.fleet import Fleet, FleetRun
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.stacking import hindrance, signature, try_together
 
@@ -52,13 +52,15 @@ def together(
     raised: list[BaseException | None] = [None] * len(members)
     said: list[str] = []
 
-    def job(seat: Seat) -> None:
+    def job(fleet_run: FleetRun) -> None:
         try:
-            execute(directories[seat.number], configs[seat.number], quiet=True, seat=seat, resume=resume)
+            execute(
+                directories[fleet_run.number], configs[fleet_run.number], quiet=True, fleet_run=fleet_run, resume=resume
+            )
         except (Interrupted, RunFailed) as error:
-            raised[seat.number] = error
+            raised[fleet_run.number] = error
 
-    Fleet(stop or StopSignals(), lambda seat, reason: said.append(reason)).run([job] * len(members))
+    Fleet(stop or StopSignals(), lambda fleet_run, reason: said.append(reason)).run([job] * len(members))
     return directories, raised, said
 
 
@@ -221,8 +223,14 @@ def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, m
     alone(directories[0].path, members[0], resume=True)
     configs = [compose(*member) for member in members]
 
-    def job(seat: Seat) -> None:
-        execute(directories[seat.number + 1], configs[seat.number + 1], quiet=True, seat=seat, resume=True)
+    def job(fleet_run: FleetRun) -> None:
+        execute(
+            directories[fleet_run.number + 1],
+            configs[fleet_run.number + 1],
+            quiet=True,
+            fleet_run=fleet_run,
+            resume=True,
+        )
 
     Fleet(StopSignals(), lambda *_: pytest.fail("not together")).run([job, job])
     for k, member in enumerate(members):
@@ -264,13 +272,13 @@ def test_a_killed_fleet_goes_on_from_one_moment_bit_for_bit(
 
     settle = Fleet._settle
 
-    def settled(fleet: Fleet, seats: Sequence[Seat]) -> bool:
+    def settled(fleet: Fleet, fleet_runs: Sequence[FleetRun]) -> bool:
         if killed:  # in a run's own thread
             raise Killed
-        return settle(fleet, seats)
+        return settle(fleet, fleet_runs)
 
     monkeypatch.setattr(Recorder, "_save", counted(KILLS[0], Recorder._save))
-    monkeypatch.setattr(Seat, "settle", counted(KILLS[1], Seat.settle))
+    monkeypatch.setattr(FleetRun, "settle", counted(KILLS[1], FleetRun.settle))
     monkeypatch.setattr(Fleet, "_settle", settled)
     with pytest.raises(Killed):
         together(tmp_path / "cut", members)
@@ -471,7 +479,9 @@ def test_a_sweep_is_stacked_says_how_and_resumes(tmp_path: Path, capfd: pytest.C
 def test_a_job_in_a_fleet_is_logged_and_counted(tmp_path: Path) -> None:
     directory = RunDirectory.claim(tmp_path / "job")
     directory.write_config(compose(*TINY, "trainer.max_epochs=1"))
-    Fleet(StopSignals(), lambda *_: None).run([lambda seat: execute_job(directory, log=False, seat=seat)])
+    Fleet(StopSignals(), lambda *_: None).run(
+        [lambda fleet_run: execute_job(directory, log=False, fleet_run=fleet_run)]
+    )
     assert directory.status.attempts == 1 and directory.status.state == "done"
     assert math.isfinite(directory.metrics["val/loss"])
 

@@ -17,7 +17,7 @@ from rnnlab.network import Network
 from rnnlab.ngrams import RATE, NGramClassifier, TokenEmbedding
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
-from rnnlab.runs.fleet import Fleet, Seat
+from rnnlab.runs.fleet import Fleet, FleetRun
 from rnnlab.runs.recorder import StopSignals
 from rnnlab.spec import InputSpec, TargetSpec
 from rnnlab.use.export.check import Steps, check
@@ -314,10 +314,10 @@ def test_seeds_train_together_as_each_alone(place: str, tmp_path: Path) -> None:
     together = [RunDirectory.claim(tmp_path / f"together{seed}") for seed in range(2)]
     said: list[str] = []
 
-    def job(seat: Seat) -> None:
-        execute(together[seat.number], configs[seat.number], quiet=True, seat=seat)
+    def job(fleet_run: FleetRun) -> None:
+        execute(together[fleet_run.number], configs[fleet_run.number], quiet=True, fleet_run=fleet_run)
 
-    Fleet(StopSignals(), lambda seat, reason: said.append(reason)).run([job] * 2)
+    Fleet(StopSignals(), lambda fleet_run, reason: said.append(reason)).run([job] * 2)
     assert said == []
     for seed, config in enumerate(configs):
         alone = RunDirectory.claim(tmp_path / f"alone{seed}")

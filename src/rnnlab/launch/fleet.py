@@ -228,7 +228,7 @@ def _train_fleet(
     import torch
 
     from rnnlab.launch.job import execute_job, logged
-    from rnnlab.runs.fleet import Fleet, Seat, settle
+    from rnnlab.runs.fleet import Fleet, FleetRun, settle
     from rnnlab.runs.recorder import StopSignals
 
     # the last one that is left of a stack goes on as a stack of one
@@ -240,16 +240,16 @@ def _train_fleet(
     stop.trains = True  # one of them does, at any moment
     stop.install()
 
-    def told(seat: Seat, reason: str) -> None:
-        directories[seat.number].update_status(fleet_alone=reason)
+    def told(fleet_run: FleetRun, reason: str) -> None:
+        directories[fleet_run.number].update_status(fleet_alone=reason)
 
-    def execute(seat: Seat) -> None:
-        directory = directories[seat.number]
+    def execute(fleet_run: FleetRun) -> None:
+        directory = directories[fleet_run.number]
         directory.update_status(
             durable=False, fleet=max(len(directories), directory.status.fleet or 1), fleet_alone=None
         )
         with suppress(BaseException):  # what it was stands in the directory
-            execute_job(directory, allow, log=False, seat=seat, figures=every_figure)
+            execute_job(directory, allow, log=False, fleet_run=fleet_run, figures=every_figure)
 
     # what a run's thread logs goes to the run's own log
     with logged(directories, lambda number: functools.partial(_is_of, f"member {number}")):

@@ -16,7 +16,7 @@ import torch
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
-from rnnlab.runs.fleet import Seat
+from rnnlab.runs.fleet import FleetRun
 from rnnlab.store.files import LogFile, open_to_append
 from rnnlab.store.lock import Busy
 from rnnlab.store.status import Status
@@ -27,7 +27,7 @@ def execute_job(
     directory: RunDirectory,
     allow: Sequence[str] | None = None,
     log: bool = True,
-    seat: Seat | None = None,
+    fleet_run: FleetRun | None = None,
     figures: bool = True,
 ) -> None:
     """Executes a planned run, or goes on with it, from the config in its directory.
@@ -41,7 +41,7 @@ def execute_job(
         directory: with a config and a status.
         allow: see :func:`rnnlab.runs.build.build`.
         log: write ``train.log``; not where somebody else does.
-        seat: see :func:`rnnlab.runs.execution.execute`.
+        fleet_run: see :func:`rnnlab.runs.execution.execute`.
         figures: likewise.
 
     Where another process is at work in it, nothing happens: the run is that
@@ -53,7 +53,7 @@ def execute_job(
     """
     try:
         with directory.locked():
-            _execute_job(directory, allow, log, seat, figures)
+            _execute_job(directory, allow, log, fleet_run, figures)
     except Busy as error:
         logging.getLogger("rnnlab").warning("%s", error)
     except InputError as error:
@@ -62,7 +62,7 @@ def execute_job(
 
 
 def _execute_job(
-    directory: RunDirectory, allow: Sequence[str] | None, log: bool, seat: Seat | None, figures: bool
+    directory: RunDirectory, allow: Sequence[str] | None, log: bool, fleet_run: FleetRun | None, figures: bool
 ) -> None:
     started = time.monotonic()
     begin_anew(directory)
@@ -82,7 +82,7 @@ def _execute_job(
                     resume=True,
                     allow=allow,
                     quiet=True,
-                    seat=seat,
+                    fleet_run=fleet_run,
                     figures=figures,
                     **_pruning(status, directory),
                 )

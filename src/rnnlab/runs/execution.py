@@ -30,8 +30,8 @@ from rnnlab.runs.compiled import CompiledSteps
 from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
 from rnnlab.runs.evidence import evidence
 from rnnlab.runs.extensions import build_callbacks, build_loggers, check_loggers, check_tags
-from rnnlab.runs.fleet import Seat
-from rnnlab.runs.gallery import Gallery, validation_batches
+from rnnlab.runs.fleet import FleetRun
+from rnnlab.runs.instrument_callback import InstrumentCallback, validation_batches
 from rnnlab.runs.kept import Kept, which_weights
 from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.pruning import Pruning
@@ -343,7 +343,7 @@ def execute(
     allow: Iterable[str] | None = None,
     quiet: bool = False,
     prune: Callable[[int, float], bool] | None = None,
-    seat: Seat | None = None,
+    fleet_run: FleetRun | None = None,
     figures: bool = True,
     longer: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -356,7 +356,7 @@ def execute(
         allow: see :func:`rnnlab.runs.build.build`.
         quiet: print nothing: one of many, and whoever runs them says how they go.
         prune: told each epoch and its monitored score; true ends the run as not worth going on, untested.
-        seat: in the fleet that makes the training steps; ``None`` where the run makes them itself.
+        fleet_run: in the fleet that makes the training steps; ``None`` where the run makes them itself.
         figures: let the instruments watch, and draw what they saw.
         longer: of a run to resume, what its config is to say from now on of how long it trains: dotted keys, of
             :data:`rnnlab.runs.budget.KEYS`.
@@ -367,7 +367,7 @@ def execute(
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
     with directory.locked():
-        return _execute_locked(directory, config, resume, allow, quiet, prune, seat, figures, longer)
+        return _execute_locked(directory, config, resume, allow, quiet, prune, fleet_run, figures, longer)
 
 
 def _execute_locked(
@@ -377,11 +377,11 @@ def _execute_locked(
     allow: Iterable[str] | None,
     quiet: bool,
     prune: Callable[[int, float], bool] | None,
-    seat: Seat | None,
+    fleet_run: FleetRun | None,
     figures: bool,
     longer: Mapping[str, Any] | None,
 ) -> Outcome:
-    stop = seat.stop if seat else StopSignals()
+    stop = fleet_run.stop if fleet_run else StopSignals()
     stop.install()
     # what is to train longer stays as it is, done, unless all of it fits
     refused = bool(longer)
@@ -403,7 +403,7 @@ def _execute_locked(
         # typed; the config of a sweep's job stays what the sweep's plan says
         if is_first_process() and (not resume or (status.number is None and run.config != config)):
             directory.write_config(run.config)
-        return _execute(directory, run, resume, stop, quiet, prune, seat, allow)
+        return _execute(directory, run, resume, stop, quiet, prune, fleet_run, allow)
     except (Interrupted, KeyboardInterrupt):
         if not refused:
             go_on = Advice(words=("resume",), answers="How good does it become?")
@@ -427,7 +427,7 @@ def _execute_locked(
         _end(directory, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise
     finally:
-        if seat is None:
+        if fleet_run is None:
             stop.restore()
 
 
@@ -472,7 +472,7 @@ def _execute(
     stop: StopSignals,
     quiet: bool,
     prune: Callable[[int, float], bool] | None,
-    seat: Seat | None,
+    fleet_run: FleetRun | None,
     allow: Iterable[str] | None,
 ) -> Outcome:
     quiet_lightning()
@@ -494,15 +494,15 @@ def _execute(
         config["seed"],
         options.get("checkpoint_seconds", 10.0),
         stop,
-        seat,
+        fleet_run,
         kept.which,
     )
-    gallery = Gallery(run.instruments, data)
+    drawing = InstrumentCallback(run.instruments, data)
     status = directory.status
     tensorboard = TensorBoard(directory.tensorboard, config, status.choices, status.overrides)
     patience = (config.get("early_stopping") or {}).get("patience")
     callbacks: list[Callback] = [
-        gallery,
+        drawing,
         tensorboard,
         Progress(config["monitor"], "none" if quiet else options.get("progress", "auto")),
     ]
@@ -548,8 +548,8 @@ def _execute(
         load_weights(task, checkpoint)  # says in one line what does not fit, before anything starts
     if not trains:
         write_checkpoint(recorder.untrained(task, data), directory.best_checkpoint)
-    elif seat is not None:
-        seat.board(trainer, config, data)
+    elif fleet_run is not None:
+        fleet_run.take_part(trainer, config, data)
     try:
         if trains:
             trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -573,7 +573,7 @@ def _execute(
     baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
-        figures = gallery.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
+        figures = drawing.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
         metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
         verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
         if not trains or config.get("ckpt_path"):
@@ -673,12 +673,12 @@ def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     load_weights(run.task, directory.best_checkpoint)
     sizes = [parameter.numel() for parameter in run.task.network.parameters()]
     torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
-    gallery = Gallery(run.instruments, run.data)
-    gallery.load_state_dict(last.get("callbacks", {}).get(gallery.state_key, {}))
+    drawing = InstrumentCallback(run.instruments, run.data)
+    drawing.load_state_dict(last.get("callbacks", {}).get(drawing.state_key, {}))
     tensorboard = TensorBoard(directory.tensorboard, run.config)
     baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
     epoch = directory.best_epoch
-    figures = gallery.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    figures = drawing.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
     tensorboard.writer.close()
     directory.update_status(figures=figures)
     return figures

@@ -50,7 +50,7 @@ class Fleet:
         moment: the number of the last moment of which all runs have a checkpoint, as :func:`settle` says.
     """
 
-    def __init__(self, stop: StopSignals, told: Callable[["Seat", str], None], moment: int = 0) -> None:
+    def __init__(self, stop: StopSignals, told: Callable[["FleetRun", str], None], moment: int = 0) -> None:
         self.stop, self.told = stop, told
         self.graphs: dict[str, Any] = {}
         self.due, self.moment = False, 1 + moment
@@ -58,83 +58,85 @@ class Fleet:
         self._settled_at = time.monotonic()
         self._data: dict[str, SequenceData] = {}
 
-    def run(self, jobs: Sequence[Callable[["Seat"], None]]) -> None:
-        """Calls every job, in a thread of its own, with a seat in this fleet; returns when all of them have ended.
+    def run(self, jobs: Sequence[Callable[["FleetRun"], None]]) -> None:
+        """Calls every job, in a thread of its own, with its run in this fleet; returns when all of them have ended.
 
         Raises:
             Exception: the first that a job raised.
         """
-        seats = [Seat(self, number) for number in range(len(jobs))]
-        for seat, job in zip(seats, jobs, strict=True):
-            seat.start(job)
+        fleet_runs = [FleetRun(self, number) for number in range(len(jobs))]
+        for fleet_run, job in zip(fleet_runs, jobs, strict=True):
+            fleet_run.start(job)
         self._settled_at = time.monotonic()
-        while self._settle(seats) or any(seat.member is not None for seat in seats):
-            ended = [seat for seat in seats if seat.is_settled]
-            for seat in ended:
-                seat.go_on()
-            training = [seat for seat in seats if seat.member is not None]
-            pause = min((seat.checkpoint_seconds for seat in training), default=0.0)
+        while self._settle(fleet_runs) or any(fleet_run.member is not None for fleet_run in fleet_runs):
+            ended = [fleet_run for fleet_run in fleet_runs if fleet_run.is_settled]
+            for fleet_run in ended:
+                fleet_run.go_on()
+            training = [fleet_run for fleet_run in fleet_runs if fleet_run.member is not None]
+            pause = min((fleet_run.checkpoint_seconds for fleet_run in training), default=0.0)
             # whoever has made his last step waits for the others' checkpoints of that moment or a later one
             self.due = (
                 time.monotonic() - self._settled_at >= pause
                 or self.stop.received is not None
-                or any(seat.waits for seat in seats)
+                or any(fleet_run.waits for fleet_run in fleet_runs)
             )
             self._train(training)
             self.stopped = self.stop.received
-            for seat in training:
-                seat.go_on()
-        for seat in seats:
-            if seat.raised is not None:
-                raise seat.raised
+            for fleet_run in training:
+                fleet_run.go_on()
+        for fleet_run in fleet_runs:
+            if fleet_run.raised is not None:
+                raise fleet_run.raised
 
-    def _settle(self, seats: Sequence["Seat"]) -> bool:
+    def _settle(self, fleet_runs: Sequence["FleetRun"]) -> bool:
         """Lets the checkpoints count that were written, once all that are at work have written theirs.
 
         Returns:
             Whether somebody waited for it who can go on.
         """
-        written = [seat for seat in seats if seat.written is not None]
-        if written and all(seat.written is not None or seat.is_settled for seat in seats if seat.is_at_work):
-            for seat in written:
-                seat.settle()
+        written = [fleet_run for fleet_run in fleet_runs if fleet_run.written is not None]
+        if written and all(
+            fleet_run.written is not None or fleet_run.is_settled for fleet_run in fleet_runs if fleet_run.is_at_work
+        ):
+            for fleet_run in written:
+                fleet_run.settle()
             self.moment += 1
             self._settled_at = time.monotonic()
-        return any(seat.is_settled for seat in seats)
+        return any(fleet_run.is_settled for fleet_run in fleet_runs)
 
-    def _train(self, seats: Sequence["Seat"]) -> None:
+    def _train(self, fleet_runs: Sequence["FleetRun"]) -> None:
         """Makes the steps that are asked for."""
-        fresh = [seat for seat in seats if not seat.checked]
+        fresh = [fleet_run for fleet_run in fleet_runs if not fleet_run.checked]
         if fresh:
             self._check(fresh)
-        by_left: dict[int, list[Seat]] = {}
-        for seat in seats:
-            if not seat.alone and seat.error is None and seat.member is not None:
-                by_left.setdefault(seat.member.left, []).append(seat)
+        by_left: dict[int, list[FleetRun]] = {}
+        for fleet_run in fleet_runs:
+            if not fleet_run.alone and fleet_run.error is None and fleet_run.member is not None:
+                by_left.setdefault(fleet_run.member.left, []).append(fleet_run)
         for together in by_left.values():
-            members = [seat.member for seat in together if seat.member is not None]
+            members = [fleet_run.member for fleet_run in together if fleet_run.member is not None]
             with together[0].precision():
                 try:
                     train_together(members, lambda: self.stop.received is not None)
                 except Exception as error:  # noqa: BLE001 (it is each run's own to fail of it)
-                    for seat in together:
-                        seat.error = error
+                    for fleet_run in together:
+                        fleet_run.error = error
 
-    def _check(self, seats: Sequence["Seat"]) -> None:
+    def _check(self, fleet_runs: Sequence["FleetRun"]) -> None:
         """Runs that cannot be trained together make their steps alone."""
-        for seat in seats:
-            seat.checked = True
-        members = [seat.member for seat in seats if seat.member is not None]
+        for fleet_run in fleet_runs:
+            fleet_run.checked = True
+        members = [fleet_run.member for fleet_run in fleet_runs if fleet_run.member is not None]
         try:
-            with seats[0].precision():
+            with fleet_runs[0].precision():
                 check_together(members)
         except Unstackable as error:
-            for seat in seats:
-                seat.alone = True
-                self.told(seat, str(error))
+            for fleet_run in fleet_runs:
+                fleet_run.alone = True
+                self.told(fleet_run, str(error))
         except Exception as error:  # noqa: BLE001 (it is each run's own to fail of it)
-            for seat in seats:
-                seat.error = error
+            for fleet_run in fleet_runs:
+                fleet_run.error = error
 
     def share(self, config: Mapping[str, Any], data: SequenceData) -> None:
         """Runs on the same data keep it in memory once."""
@@ -146,25 +148,25 @@ ORDER_KEYS = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentati
 """Of a data set's options those that change only how its samples are served."""
 
 
-class _SeatsStop(StopSignals):
+class _FleetStop(StopSignals):
     """What a run in a fleet knows of signals: as the others, as long as it is trained with them."""
 
-    def __init__(self, seat: "Seat") -> None:
-        self.seat = seat
+    def __init__(self, fleet_run: "FleetRun") -> None:
+        self.fleet_run = fleet_run
         super().__init__()
 
     @property
     def received(self) -> int | None:
         """The signal that asks it to stop."""
-        fleet = self.seat.fleet
-        return fleet.stop.received if self.seat.alone or self.seat.is_over else fleet.stopped
+        fleet = self.fleet_run.fleet
+        return fleet.stop.received if self.fleet_run.alone or self.fleet_run.is_over else fleet.stopped
 
     @received.setter
     def received(self, number: int | None) -> None:
         """The fleet has it."""
 
 
-class Seat:
+class FleetRun:
     """One run's place in a fleet.
 
     Attributes:
@@ -191,7 +193,7 @@ class Seat:
 
     @property
     def stop(self) -> StopSignals:
-        return _SeatsStop(self)
+        return _FleetStop(self)
 
     @property
     def due(self) -> bool:
@@ -218,7 +220,7 @@ class Seat:
 
     # ---- of the fleet's thread ------------------------------------------------------------------
 
-    def start(self, job: Callable[["Seat"], None]) -> None:
+    def start(self, job: Callable[["FleetRun"], None]) -> None:
         """Starts the run and returns when it waits or has ended."""
 
         def run() -> None:
@@ -252,12 +254,12 @@ class Seat:
 
     # ---- of the run's own thread ------------------------------------------------------------------
 
-    def board(self, trainer: Trainer, config: Mapping[str, Any], data: SequenceData) -> None:
+    def take_part(self, trainer: Trainer, config: Mapping[str, Any], data: SequenceData) -> None:
         """Called before a trainer starts to fit."""
         self._trainer = trainer
         self.checkpoint_seconds = float(config["trainer"].get("checkpoint_seconds", 10.0))
         self.fleet.share(config["data"], data)
-        _FleetsLoop.install(trainer, seat=self)
+        _FleetsLoop.install(trainer, fleet_run=self)
 
     def train(self, member: Member) -> None:
         """Waits until the steps are made."""
@@ -322,13 +324,13 @@ def _moment(path: Path) -> int:
 class _FleetsLoop(EpochLoop):
     """A loop over the batches of an epoch, all of which are one step of it: the fleet makes them."""
 
-    def __init__(self, trainer: Trainer, *, seat: Seat, **limits: Any) -> None:
+    def __init__(self, trainer: Trainer, *, fleet_run: FleetRun, **limits: Any) -> None:
         super().__init__(trainer, **limits)
-        self.seat = seat
+        self.fleet_run = fleet_run
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         resumes_at_the_end = self.restarting and self._should_check_val_fx(data_fetcher)
-        if self.seat.alone or resumes_at_the_end:
+        if self.fleet_run.alone or resumes_at_the_end:
             super().advance(data_fetcher)
             return
         trainer = self.trainer
@@ -349,13 +351,13 @@ class _FleetsLoop(EpochLoop):
             scheduled=any(config.interval == "step" for config in trainer.lr_scheduler_configs),
             stepped=lambda: self._stepped(loader),
             random=random_state(),
-            number=self.seat.number,
+            number=self.fleet_run.number,
         )
         trainer.optimizers[0]._opt_called = True  # else a scheduler warns of a step before
         before = trainer.global_step
-        self.seat.train(member)
+        self.fleet_run.train(member)
         restore_random_state(member.random)
-        if self.seat.alone:
+        if self.fleet_run.alone:
             loader.load_state_dict(loader.state_dict())  # which the fetcher has not asked yet
             super().advance(data_fetcher)
             return

@@ -24,7 +24,7 @@ from rnnlab.runs.build import build_one
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import build_network, prepare
-from rnnlab.runs.gallery import render, validation_batches
+from rnnlab.runs.instrument_callback import InstrumentCallback, render, validation_batches
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.trainer import find_device, quiet_lightning
 from rnnlab.use.trained import open_trained
@@ -134,7 +134,7 @@ def open_subject(inspected: Inspected, question: Question) -> Subject:
     subject.stages = {"before training": first, **_last_stage(last, subject.network)}
     baseline: Mapping[str, float] = {}
     if not subject.of_a_file:
-        subject.observed = last.get("callbacks", {}).get("Gallery", {})
+        subject.observed = last.get("callbacks", {}).get(InstrumentCallback.state_key, {})
         if inspected.config["data"] == directory.config["data"]:
             flow = subject.observed.get("gradient_flow", {})
             subject.recorded = {int(epoch): norms for epoch, norms in flow.items()}

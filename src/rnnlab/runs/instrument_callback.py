@@ -24,8 +24,11 @@ from rnnlab.tasks.task import Task
 log = logging.getLogger("rnnlab")
 
 
-class Gallery(Callback):
+class InstrumentCallback(Callback):
     """Lets each instrument that applies watch the training, and draws at its end."""
+
+    state_key = "Gallery"
+    """Under which checkpoints hold its state: its name before, so that those of then are read."""
 
     def __init__(self, instruments: Sequence[Instrument[Any]], data: SequenceData) -> None:
         self.instruments = instruments
