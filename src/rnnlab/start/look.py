@@ -13,8 +13,9 @@ from rnnlab.start.description import Description
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
 from rnnlab.start.sample import JSON_LINES
+from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import labelled_sequences
-from rnnlab.start.table import Seen, look_at_table
+from rnnlab.start.table import look_at_table
 from rnnlab.start.texts import is_binary, look_at_text, look_at_texts
 from rnnlab.start.trial import tried
 from rnnlab.store.files import endless

@@ -9,7 +9,7 @@ import numpy as np
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import find_files
 from rnnlab.start.description import Extent, Labelled
-from rnnlab.start.table import spread
+from rnnlab.start.labelled import spread
 
 
 def look_at_recordings(path: Path) -> Labelled:

@@ -18,9 +18,11 @@ from rnnlab.files.dialect import Dialect
 from rnnlab.start.columns import WITH_A_UNIT, known
 from rnnlab.start.description import Extent
 from rnnlab.start.headers import SIDE_BY_SIDE, header_that_is_missing, named
+from rnnlab.start.labelled import known_text, labelled_texts
+from rnnlab.start.names import NAMES, listed, lower, rank
 from rnnlab.start.sample import WHOLE, Sample, sample_table
+from rnnlab.start.seen import Seen, Times, see
 from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
-from rnnlab.start.table import NAMES, Seen, Times, known_text, listed, lower, rank, see
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ROUNDS = 3
@@ -250,7 +252,7 @@ def _times_in_columns(table: Seen) -> Step | None:
 
 def _two_keys(table: Seen) -> Step | None:
     """Two columns that together tell series apart."""
-    if not table.profile.dates or table.labelled_texts() is not None:
+    if not table.profile.dates or labelled_texts(table) is not None:
         return None
     date = min(table.profile.dates, key=lambda name: rank(name, ("date", "ds", "timestamp")))
     if isinstance(table.times(), Times):
@@ -295,7 +297,7 @@ def _another_format(table: Seen) -> Step | None:
     """Series in JSON lines, texts in Parquet: training reads a CSV."""
     if table.sample.separator:
         return None
-    texts = table.labelled_texts() is not None
+    texts = labelled_texts(table) is not None
     if table.form == "JSON lines" and not texts:
         plain = [column.name for column in table.profile.columns if not table.frame[column.name].dtype.is_nested()]
         return Step("series are read from CSV or Parquet", table.frame.select(plain))

@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 
 from rnnlab.start.description import Choice, Labelled
-from rnnlab.start.table import CLASSES, NAMES, UNNAMED, Seen, known_text, listed, lower, rank, spread
+from rnnlab.start.labelled import known_text, spread
+from rnnlab.start.names import CLASSES, NAMES, UNNAMED, listed, lower, rank
+from rnnlab.start.seen import Seen
 
 SIDE_BY_SIDE = 8
 """Columns from which a row may be a whole sequence."""

@@ -15,7 +15,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.table import decode_whole
 from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
-from rnnlab.start.table import odd_texts, spread
+from rnnlab.start.labelled import odd_texts, spread
 
 READ = 1 << 25
 """Bytes of texts that are read."""

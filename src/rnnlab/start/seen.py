@@ -1,0 +1,283 @@
+"""A table that is looked at: its columns, and which of them is what."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rnnlab.errors import InputError
+from rnnlab.start.columns import Profile, numbers, profile
+from rnnlab.start.description import Choice, Column, Unclear
+from rnnlab.start.names import (
+    COUNTED,
+    HOURS,
+    KNOWN_AHEAD,
+    NAMES,
+    PARTS,
+    PLACES,
+    TARGETS,
+    TIMES,
+    UNNAMED,
+    is_id,
+    lower,
+    rank,
+)
+from rnnlab.start.sample import Sample
+
+SINCE_1970 = 1e8
+"""Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
+ROWS_OF_A_SERIES = 3.0
+"""Rows that the names of series must have on average to be such."""
+REPEATED = 0.1
+"""Share of rows whose time is there already, from which there are several series."""
+ALIKE = 5.0
+"""Columns are alike in size where their mean sizes differ by no more than this factor."""
+MOST_TARGETS = 50
+
+
+def see(path: Path, sample: Sample) -> "Seen":
+    """A table whose columns were looked at.
+
+    Raises:
+        InputError: it has no rows.
+    """
+    if not sample.head.height:
+        raise InputError(f"{path} has a header and no rows")
+    return Seen(path, sample, profile(sample.all, sample.separator))
+
+
+class Times(NamedTuple):
+    """What was taken for time and series.
+
+    time
+        Columns: one, a date and a time of the day, or none.
+    series
+        The column that tells series apart, or none.
+    repeated
+        Rows whose time is there already.
+    """
+
+    time: tuple[str, ...]
+    series: tuple[str, ...]
+    repeated: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A table that is looked at.
+
+    Attributes:
+        path: of the file.
+        sample: of its rows.
+        profile: of its columns.
+        headed: whether the file names its columns.
+        files: of which it consists.
+    """
+
+    path: Path
+    sample: Sample
+    profile: Profile
+    headed: bool = True
+    files: int = 1
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        return self.sample.all
+
+    @property
+    def form(self) -> str:
+        suffix = self.path.suffix.lower()
+        if not self.sample.separator:
+            return "JSON lines" if suffix in (".jsonl", ".ndjson") else "Parquet"
+        name = {"\t": "tab", ",": ""}.get(self.sample.separator, f"'{self.sample.separator}'")
+        parts = [f"separated by {name}"] if name and len(self.frame.columns) > 1 else []
+        if self.profile.dialect.decimal == ",":
+            parts.append("decimal comma")
+        if self.profile.dialect.thousands:
+            parts.append(f"thousands grouped by '{self.profile.dialect.thousands}'")
+        return "CSV" + (f" ({', '.join(parts)})" if parts else "")
+
+    def column(self, name: str) -> Column:
+        return self.profile.of(name)
+
+    def numbers(self, name: str) -> np.ndarray:
+        return numbers(self.frame, name, self.profile.dialect)
+
+    # ---- which column is what --------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Columns that are parts of a date where there is none: ``year`` and ``quarter``."""
+        if self.profile.dates:
+            return ()
+        there = [
+            column.name for column in self.profile.columns
+            if lower(column.name) in PARTS and (column.is_number or np.isfinite(column.low))
+        ]  # fmt: skip
+        has_year = any(lower(name) == "year" for name in there)
+        return tuple(there) if has_year and len(there) > 1 else ()
+
+    @property
+    def ticks(self) -> tuple[str, ...]:
+        """Columns of times in fractions, which training does not read: their rows are steps."""
+        found = []
+        for column in self.profile.columns:
+            if column.kind == "number" and lower(column.name) in (*COUNTED, *TIMES):
+                steps = np.diff(numbers(self.sample.head, column.name, self.profile.dialect))
+                if len(steps) > 2 and (steps > 0).all():
+                    found.append(column.name)
+        return tuple(found)
+
+    def times(self) -> Times | Unclear:
+        """The time and the series: what makes each row's time its own."""
+        rows = self.frame.height
+        candidates = sorted(self.profile.dates, key=lambda name: rank(name, TIMES))
+        hours = [
+            column.name for column in self.profile.columns
+            if column.kind == "whole" and lower(column.name) in HOURS and column.low >= 0 and column.high <= 23
+        ]  # fmt: skip
+        clocks = [*self.profile.named("clock"), *hours]
+        tried: list[Times] = []
+        for date in candidates:
+            for time in ((date,), *((date, clock) for clock in clocks)):
+                alone = self._repeated(time, ())
+                if alone <= REPEATED * rows:
+                    tried.append(Times(time, (), alone))
+                    continue
+                for name in self._series_candidates(time):
+                    repeated = self._repeated(time, (name,))
+                    if repeated <= 0.01 * rows:
+                        tried.append(Times(time, (name,), repeated))
+                        break
+        if tried:
+            # the earlier date in the order of names, unless another one needs fewer columns and repeats less
+            return min(
+                tried,
+                key=lambda times: (times.repeated > 0, len(times.series), len(times.time), rank(times.time[0], TIMES)),
+            )
+        if candidates:
+            asked = (
+                f"times of '{candidates[0]}' occur several times, and no column tells series apart: data.series=COLUMN "
+                "names one; events that come at any time are summed up by the day or hour first",
+            )
+            return Unclear(
+                path=self.path, form=self.form, extent=self.sample.extent, columns=self.profile.columns,
+                seen=f"rows with dates ('{candidates[0]}'), several for each", questions=asked,
+            )  # fmt: skip
+        return self._counted()
+
+    def _counted_candidates(self) -> list[str]:
+        """Columns of whole numbers that rise from row to row by one step, alone or within the rows of a name."""
+        found = []
+        for column in self.profile.columns:
+            if column.kind != "whole" or column.missing:
+                continue
+            name = column.name
+            unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
+            counted = lower(name) in COUNTED or unnamed or column.low >= SINCE_1970
+            if not counted and not self._is_index(name):
+                continue
+            steps = np.diff(numbers(self.sample.head, name, self.profile.dialect))
+            values, counts = np.unique(steps[steps > 0], return_counts=True)
+            if len(values) and counts.max() >= 0.8 * len(steps) - self.frame.height / ROWS_OF_A_SERIES / 2:
+                found.append(name)
+        return found
+
+    def _counted(self) -> Times:
+        """Whole numbers as times, or no time at all."""
+        for name in sorted(self._counted_candidates(), key=lambda name: rank(name, COUNTED)):
+            if self._is_index(name) or name in self.parts:
+                continue
+            if not self._repeated((name,), ()):
+                return Times((name,), ())
+            for series in self._series_candidates((name,)):
+                if not self._repeated((name,), (series,)):
+                    return Times((name,), (series,))
+        # rows of one name that follow each other are steps of a series
+        for name in self._series_candidates(()):
+            cells = self.sample.head[name]
+            blocks = int((cells != cells.shift(1)).sum()) + 1
+            if blocks <= cells.n_unique() + 1 and self.frame.height >= 8 * cells.n_unique():
+                return Times((), (name,))
+        return Times((), ())
+
+    def _is_index(self, name: str) -> bool:
+        """Whether a column numbers the rows."""
+        if self.column(name).kind != "whole" or lower(name) in ("t", "step", "time"):
+            return False
+        values = numbers(self.sample.head, name, self.profile.dialect)
+        return len(values) > 2 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+    def _series_candidates(self, time: Sequence[str]) -> list[str]:
+        most = self.frame.height / ROWS_OF_A_SERIES
+        found = [
+            column.name for column in self.profile.columns
+            if column.name not in time and 2 <= column.distinct <= most and not column.missing
+            and (column.kind in ("name", "text") or (column.kind == "whole" and is_id(column)))
+            and column.name not in self.parts
+        ]  # fmt: skip
+        return sorted(
+            found, key=lambda name: (rank(name, NAMES), self.column(name).kind != "name", self.column(name).distinct)
+        )
+
+    def _repeated(self, time: Sequence[str], others: Sequence[str]) -> int:
+        """Rows whose time, beside the other columns, is there already."""
+        return self.frame.height - self.frame.select(pl.struct([*time, *others]).n_unique()).item()
+
+    def pair(self, date: str) -> tuple[str, str] | None:
+        """Two columns that together give each row a time of its own."""
+        names = self._series_candidates((date,))[:6]
+        for number, name in enumerate(names):
+            for other in names[number + 1 :]:
+                if self._repeated((date,), (name, other)) <= 0.01 * self.frame.height:
+                    return name, other
+        return None
+
+    def _target(self, times: Times) -> tuple[Choice, list[str]]:
+        taken = {*times.time, *times.series, *self.parts, *self.ticks}
+        numeric = [
+            column.name for column in self.profile.columns
+            if column.is_number and column.name not in taken and not self._is_index(column.name)
+            and lower(column.name) not in (*PLACES, "id")
+        ]  # fmt: skip
+        values = [name for name in numeric if self.column(name).kind != "flag"] or numeric
+        if not values:
+            return Choice((), ""), []
+        hinted = sorted(
+            (name for name in values if rank(name, TARGETS) < len(TARGETS)), key=lambda name: rank(name, TARGETS)
+        )
+        if len(numeric) == 1:
+            target = Choice((numeric[0],), "the only column of numbers")
+        elif hinted:
+            target = Choice((hinted[0],), "its name")
+        elif len(values) == 1:
+            target = Choice((values[0],), "the only column of numbers that are more than 0 and 1")
+        elif self._are_alike(values):
+            few = tuple(values[:MOST_TARGETS])
+            why = f"{len(values)} columns alike in size: one series each, forecast together"
+            target = Choice(few, why + (f"; the first {MOST_TARGETS} of them" if len(few) < len(values) else ""))
+        else:
+            target = Choice(
+                (values[0],), f"the first of {len(values)} columns of numbers; another one: data.target=COLUMN"
+            )
+        return target, [name for name in numeric if name not in target.columns]
+
+    def _are_alike(self, names: Sequence[str]) -> bool:
+        stems = {re.sub(r"[\d ._-]+", "", name) for name in names}
+        if len(stems) == 1 and len(names) > 1:
+            return True
+        if len(names) < 3:
+            return False
+        rest = [name for name in names if not any(word in lower(name) for word in KNOWN_AHEAD)]
+        if len(rest) < len(names):
+            return False
+        values = [self.numbers(name) for name in names]
+        sizes = [float(np.nanmean(np.abs(each))) for each in values]
+        spreads = [float(np.nanstd(each)) for each in values]
+        return (
+            min(sizes) > 0 and max(sizes) <= ALIKE * min(sizes) and max(spreads) <= ALIKE**2 * max(min(spreads), 1e-12)
+        )
