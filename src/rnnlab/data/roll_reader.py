@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rnnlab.data.reader import FeatureReader, Given
+from rnnlab.data.feature_reader import FeatureReader
+from rnnlab.data.reader import Given
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import COLUMNS, of_table, pieces
 from rnnlab.files.source import Format, Source, is_table, table_source
