@@ -1,5 +1,6 @@
 """What is about to be trained, on what, printed before it starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -9,7 +10,9 @@ from rnnlab.instruments.console import console
 from rnnlab.tasks.task import Task
 
 
-def print_summary(task: Task, data: SequenceData, device: str, threads: int, directory: Path) -> None:
+def print_summary(
+    task: Task, data: SequenceData, device: str, threads: int, directory: Path, begun: Sequence[str] = ()
+) -> None:
     """Prints the network as Keras users know it (layer, output shape, parameters), the data and the device."""
     out = console()
     spec = data.spec
@@ -36,6 +39,11 @@ def print_summary(task: Task, data: SequenceData, device: str, threads: int, dir
     )
     if spec.note:
         out.print(f"       {spec.note}", style="yellow")
+    frozen = sum(p.numel() for p in task.network.parameters() if not p.requires_grad)
+    for line in begun:
+        out.say("Init  ", line)
+    if frozen:
+        out.say("Frozen", f"{frozen:,} parameters")
     out.say("Device", f"{device}, {_count(threads, 'thread')}")
     out.say("Run   ", f"{directory}\n")
 

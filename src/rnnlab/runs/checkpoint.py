@@ -72,6 +72,34 @@ DAMAGED = (
 """What unpickling arbitrary bytes ends with."""
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``state_dict`` that ``torch.save`` wrote, alone or under that name; nothing is executed.
+
+    Raises:
+        InputError: it is none, or holds more than tensors and plain values.
+        OSError: or another of :data:`DAMAGED`, where it cannot be read.
+    """
+    with open_regular(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_archive(file)
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"init_from={path} is no file of torch.save, or holds more than tensors and plain values, and is not "
+                "loaded: save model.state_dict()"
+            ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    tensors = {
+        name: value for name, value in (content.items() if isinstance(content, Mapping) else ())
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }  # fmt: skip
+    if not tensors:
+        raise InputError(f"init_from={path} holds no tensors by name: save model.state_dict()")
+    return tensors
+
+
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
     """Loads a checkpoint's weights into a task.
 

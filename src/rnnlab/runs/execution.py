@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import inspect
 import logging
 import time
 import traceback
@@ -39,6 +40,7 @@ from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.schema import check_arguments, shown, unknown_keys
 from rnnlab.runs.threads import choose_threads, keep_memory, one_thread
 from rnnlab.runs.trainer import build_trainer, check_batches, check_trainer, device_name, quiet_lightning
+from rnnlab.runs.transfer import Transfer, freeze, rates, read_weights, take
 from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -66,6 +68,7 @@ class Run:
     task: Task
     instruments: list[Instrument[Any]] = field(default_factory=list)
     callbacks: list[Callback] = field(default_factory=list)
+    transfer: Transfer | None = None
 
     @property
     def kept(self) -> Kept:
@@ -103,6 +106,10 @@ def settings(
     tags: list[str] | None = None,
     train: bool = True,
     ckpt_path: str | None = None,
+    init_from: str | None = None,
+    init_parts: list[str] | None = None,
+    freeze: list[str] | None = None,
+    lr_factors: Mapping[str, NonNegativeFloat] | None = None,
 ) -> None:
     """The keys at the top of a config, beside its parts."""
 
@@ -117,7 +124,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: in one line, naming the key.
     """
-    unknown_keys(config, (*PARTS, "seed", "monitor", "mode", "keep", "early_stopping", "tags", "train", "ckpt_path"))
+    unknown_keys(config, (*PARTS, *inspect.signature(settings).parameters))
     for name in ("seed", "monitor", "mode"):
         if name not in config:
             raise InputError(f"{name} is missing: give {name}=…")
@@ -127,6 +134,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
     check_arguments(settings, {name: value for name, value in config.items() if name not in PARTS}, "")
     check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
     check_tags(config.get("tags"))
+    if config.get("init_from") and config.get("ckpt_path"):
+        raise InputError(
+            f"init_from={config['init_from']} and ckpt_path={config['ckpt_path']}: the first begins a training with "
+            "weights, the second goes on with one: give one of them"
+        )
+    if config.get("init_parts") is not None and not config.get("init_from"):
+        raise InputError(f"init_parts={shown(config['init_parts'])} is of init_from=RUN, which is not given")
 
 
 def prepare(
@@ -182,6 +196,7 @@ def prepare(
         scheduler=scheduler,
         monitor=monitor,
     )
+    transfer = _begin_with(config, task, data, trained, base)
     if monitor not in task.monitorable():
         known = task.monitorable()
         raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
@@ -192,25 +207,47 @@ def prepare(
         check_batches(config["trainer"], batches, budget.epochs, monitor)
         if origin:
             _check_origin(config, task, origin, budget.epochs)
-    for part, factory, arguments in (
-        ("optimizer", optimizer, (list(network.parameters()),)),
-        ("scheduler", scheduler, None),
-    ):
-        if factory is not None:
-            try:
-                if arguments is None:
-                    task.build_schedule(optimizer(list(network.parameters())), total_steps=1000)
-                else:
-                    factory(*arguments)
-            except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-                raise InputError(f"{part}: {' '.join(str(error).split())}") from error
+    part = "optimizer"
+    try:
+        built = task.build_optimizer()
+        part = "scheduler"
+        if scheduler is not None:
+            task.build_schedule(built, total_steps=1000)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise InputError(f"{part}: {' '.join(str(error).split())}") from error
     instruments = [
         build_one(Instrument, node, f"instruments.{name}", allow)
         for name, node in (config.get("instruments") or {}).items()
         if node not in (None, False)
     ]
     check_loggers(config, allow)
-    return Run(config, data, task, instruments, build_callbacks(config, allow))
+    return Run(config, data, task, instruments, build_callbacks(config, allow), transfer)
+
+
+def _begin_with(
+    config: dict[str, Any], task: Task, data: SequenceData, trained: Mapping[str, Any] | None, base: str | None
+) -> Transfer | None:
+    """Puts weights from elsewhere into a network that is not trained yet, and says which parts of it learn how.
+
+    Raises:
+        InputError: naming the key.
+    """
+    transfer = None
+    if config.get("init_from"):
+        place = (Path(base or "") / Path(config["init_from"]).expanduser()).absolute()
+        config["init_from"] = str(place)
+        if not trained:
+            transfer = take(task, data, read_weights(place), config.get("init_parts"))
+    parts, factors = config.get("freeze") or [], config.get("lr_factors") or {}
+    if (parts or factors) and task.network.solver == "ridge":
+        raise InputError(
+            f"{'freeze' if parts else 'lr_factors'}: a readout in closed form (model.solver=ridge) is all that learns"
+        )
+    if parts:
+        freeze(task.network, parts)
+    if factors:
+        task.rate_factors = rates(task.network, factors)
+    return transfer
 
 
 def _check_origin(config: Mapping[str, Any], task: Task, origin: Mapping[str, Any], epochs: int) -> None:
@@ -532,6 +569,7 @@ def _execute(
             baseline=task.baseline_name,
             kept=kept.why if trains else f"those of {config.get('ckpt_path') or 'a network as it is initialised'}",
             tags=config.get("tags") or None,
+            **({"init": run.transfer.plain()} if run.transfer is not None else {}),
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,
@@ -539,7 +577,8 @@ def _execute(
             verdict=None,
         )
         if not quiet:
-            print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path)
+            begun = run.transfer.lines() if run.transfer is not None else []
+            print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path, begun)
 
     checkpoint = Path(config["ckpt_path"]) if config.get("ckpt_path") else None
     if resume and directory.last_checkpoint.exists():

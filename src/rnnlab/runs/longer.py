@@ -84,7 +84,7 @@ def _check_schedule(run: "Run", steps: int) -> None:
     assert factory is not None
     if "total_steps" not in inspect.signature(factory).parameters:
         return
-    optimizer = run.task.optimizer_factory(list(run.task.network.parameters()))
+    optimizer = run.task.build_optimizer()
     schedule = run.task.build_schedule(optimizer, steps)["scheduler"]
     name = str(run.config["scheduler"]["_target_"]).rpartition(".")[2]
     if isinstance(schedule, OneCycleLR):

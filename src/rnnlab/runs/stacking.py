@@ -45,6 +45,9 @@ def hindrance(run: Run) -> str | None:
     for part in ("callbacks", "logger"):
         if run.config.get(part):
             return f"{part}={','.join(run.config[part])}: it watches one training"
+    for part in ("freeze", "lr_factors"):
+        if run.config.get(part):
+            return f"{part}: the steps of all parameters of a fleet are alike"
     for name in OF_A_STEP:
         if getattr(type(task), name) is not getattr(Task, name):
             return f"task {task.title} has a {name} of its own"

@@ -52,6 +52,7 @@ class Status:
         directory: that the command was typed in, from which relative paths of its config lead.
         baseline: what the trivial predictor is called whose scores stand beside the network's.
         kept: which of its weights are kept, in words.
+        init: what of its first weights came from another run or file (``init_from``).
         tags: words of a person's own, by which runs are found.
         device: it trains on.
         threads: it trains with.
@@ -92,6 +93,7 @@ class Status:
     directory: str | None = None
     baseline: str | None = None
     kept: str | None = None
+    init: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     device: str | None = None
     threads: int | None = None
@@ -232,7 +234,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "process_started": _ticks,
     **dict.fromkeys(("seconds", "wall_seconds"), number),
     **dict.fromkeys(("retriable", "anew"), truth),
-    **dict.fromkeys(("git", "trial", "pruning"), _mapping),
+    **dict.fromkeys(("git", "trial", "pruning", "init"), _mapping),
     "directory": text,
     "choices": _choices,
     "versions": _names,

@@ -42,6 +42,6 @@ def one_cycle(optimizer: Optimizer, total_steps: int, rising: Fraction = 0.3) ->
     """Up to the optimizer's rate over the share ``rising`` of the steps and down to almost nothing
     (Smith and Topin 2019, arXiv 1708.07120).
     """
-    rate = optimizer.param_groups[0]["lr"]
+    rate = [group["lr"] for group in optimizer.param_groups]
     # the momentum stays the optimizer's own: cycling it is refused by optimizers without one
     return OneCycleLR(optimizer, rate, total_steps=total_steps, pct_start=rising, cycle_momentum=False)

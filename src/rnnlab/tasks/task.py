@@ -142,6 +142,8 @@ class Task(LightningModule, ABC):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.monitor = monitor
+        # factors of the learning rate, and the parameters that each is for
+        self.rate_factors: list[tuple[float, list[str]]] = []
         metrics = {name: self.metrics() for name in ("val", "test", "baseline")}
         self.score_names = ("loss", *metrics["val"])
         self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})  # type: ignore[assignment]
@@ -500,8 +502,27 @@ class Task(LightningModule, ABC):
 
     # ---- optimization -------------------------------------------------------------------------
 
+    def build_optimizer(self) -> Optimizer:
+        """The optimizer of the network's parameters; those of :attr:`rate_factors` are groups of their own.
+
+        Raises:
+            ValueError: it takes no groups, or has no learning rate.
+        """
+        if not self.rate_factors:
+            return self.optimizer_factory(self.network.parameters())
+        named = dict(self.network.named_parameters())
+        apart = {name for _, names in self.rate_factors for name in names}
+        rest = [parameter for name, parameter in named.items() if name not in apart]
+        groups = [{"params": rest}] if rest else []
+        groups += [{"params": [named[name] for name in names]} for _, names in self.rate_factors]
+        optimizer = self.optimizer_factory(groups)
+        for group, (factor, _) in zip(optimizer.param_groups[len(groups) - len(self.rate_factors) :],
+                                      self.rate_factors, strict=True):  # fmt: skip
+            group["lr"] = factor * group["lr"]
+        return optimizer
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer_factory(self.network.parameters())
+        optimizer = self.build_optimizer()
         if self.scheduler_factory is None or self.network.solver == "ridge":
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, self._total_steps())}

@@ -17,6 +17,7 @@ from rnnlab.files.source import Format
 from rnnlab.network import Network
 from rnnlab.runs.ensemble import Ensemble, patch_of
 from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.transfer import torch_names
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
 from rnnlab.use.options import Sampling, check_positive
@@ -160,6 +161,16 @@ class TrainedRun(ABC):
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
+
+    def torch_weights(self) -> dict[str, Tensor]:
+        """The weights of the recurrent layers by the names of ``torch.nn``, for its ``load_state_dict``.
+
+        Raises:
+            InputError: the cells are not those of ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, or these are several runs.
+        """
+        if len(self.networks) > 1:
+            raise InputError("these are several runs: load one of them")
+        return torch_names(self.networks[0])
 
     def choose_threads(self, batch_size: int) -> None:
         """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""
