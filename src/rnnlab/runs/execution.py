@@ -569,7 +569,7 @@ def _execute(
             baseline=task.baseline_name,
             kept=kept.why if trains else f"those of {config.get('ckpt_path') or 'a network as it is initialised'}",
             tags=config.get("tags") or None,
-            **({"init": run.transfer.plain()} if run.transfer is not None else {}),
+            init=dict(status.init) or None if run.transfer is None else run.transfer.plain(),
             device=device_name(trainer),
             threads=torch.get_num_threads(),
             finished=None,
