@@ -90,6 +90,7 @@ def test_a_divided_epoch_goes_on_in_its_middle() -> None:
     def served() -> Batches:
         x = torch.arange(10.0)[:, None, None]
         batches = Batches(Split(x, x), BatchOrder(10, 3, None, seed=1))
+        assert batches.state_dict() == {"epoch": 0, "position": 0}, "of one that no batch was asked of"
         batches.divide(11)
         batches.order.set_epoch(2)
         return batches

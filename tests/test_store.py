@@ -367,6 +367,17 @@ def test_who_holds_a_lock_that_cannot_be_read_is_another_process(tmp_path: Path)
     assert [lock._holder(tmp_path / name) for name in names] == ["process 5 on host", *["another process"] * 2]
 
 
+def test_a_lock_on_a_full_disk_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lock.hold(tmp_path / "lock")
+    monkeypatch.setattr(os, "ftruncate", full)
+    lock.release(tmp_path / "lock")
+    monkeypatch.undo()
+    assert not lock._mine.held and another_process_gets(tmp_path / "lock")
+
+
 def test_numbers_that_are_none_are_null(tmp_path: Path) -> None:
     directory = RunDirectory.claim(tmp_path / "run", {})
     directory.write_metrics({"test/loss": float("nan"), "test/r2": float("-inf"), "epochs": 3})
