@@ -21,11 +21,12 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import RunMode
-from omegaconf import open_dict
+from omegaconf import ListConfig, flag_override, open_dict
 from processes import PATIENCE, ended, held, is_told, scores, somebody_else, start, states, wait_until
 
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
+from rnnlab.commands.arguments import guarded
 from rnnlab.commands.composition import Composer, plain
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.launch import job as job_module
@@ -38,6 +39,7 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.recorder import StopSignals
 from rnnlab.runs.sweep import SweepDirectory
+from rnnlab.signals import unmasked
 
 TINY = ("data.num_samples=40", "data.batch_size=8", "trainer.max_epochs=1", "trainer.accelerator=cpu",
         "instruments=none", "model.hidden_size=4")  # fmt: skip
@@ -739,6 +741,39 @@ def test_a_process_that_listens_is_not_ended() -> None:
             process.send_signal(signal.SIGTERM)
             threading.Event().wait(0.3)
         assert process.returncode == 0
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted(signal.SIGTERM)])
+def test_a_signal_is_obeyed_though_whoever_it_interrupts_fails_of_something_else(stop: BaseException) -> None:
+    def interrupted() -> int:
+        try:
+            try:
+                raise stop
+            except Exception:  # noqa: BLE001 (a picture, a file, a compiler: it may fail in any way)
+                return 0
+            finally:
+                raise AttributeError("what was not finished cannot be undone")
+        except AttributeError as error:
+            raise InputError("this cannot be composed") from error
+
+    with pytest.raises(type(stop)), unmasked():
+        interrupted()
+    assert guarded(interrupted) == (130 if isinstance(stop, KeyboardInterrupt) else 143)
+    with pytest.raises(InputError), unmasked():
+        raise InputError("bad input")
+
+
+def test_a_signal_while_a_config_is_composed_is_no_error_of_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(self: ListConfig, item: Any) -> None:
+        with flag_override(self, "struct", False):  # of OmegaConf itself, which has lost its content by then
+            self.__dict__["_metadata"] = None
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ListConfig, "append", append)
+    assert train_command.main(["data=csv", f"hydra.run.dir={tmp_path / 'r'}"]) == 130
+    assert capfd.readouterr().err == "stopped\n"
 
 
 def test_a_signal_before_the_training_ends_a_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from rnnlab.commands.train import Command
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.results import Run, Sweep
 from rnnlab.shell import standing_for
+from rnnlab.signals import unmasked
 
 _one_at_a_time = threading.RLock()
 """Random numbers, Hydra's config and the threads of torch belong to the process: a further call waits."""
@@ -210,7 +211,8 @@ def _as_a_command(verb: str, lines: Sequence[str], config_dir: str | Path | None
         level, handlers, errors = root.level, list(root.handlers), os.environ.get("HYDRA_FULL_ERROR")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print, and exit
         try:
-            yield
+            with unmasked():
+                yield
         except Interrupted:
             raise KeyboardInterrupt("stopped; rnnlab.resume(…) goes on") from None
         finally:

@@ -28,8 +28,12 @@ class RunFailed(OneLine):
     """A run that started and cannot go on (a loss that is no number, a full disk): one line, exit status 1."""
 
 
-class Interrupted(Exception):
-    """A run that was asked to stop (Ctrl-C, SIGTERM) and left a checkpoint: exit status 128 + signal."""
+class Interrupted(BaseException):
+    """A run that was asked to stop (Ctrl-C, SIGTERM) and left a checkpoint: exit status 128 + signal.
+
+    It may be raised anywhere, by the handler of a signal: whoever catches any Exception, since a picture, a file or a
+    compiler may fail in any way, must not take it for one.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by {signal_number}")

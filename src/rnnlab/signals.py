@@ -12,8 +12,11 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+from rnnlab.errors import Interrupted
 
 SECONDS = 2.0
 """After which a process that has worked on and not listened to a signal is ended. On a busy machine, and where it waits
@@ -97,6 +100,24 @@ def _begin_anew(process: "subprocess.Popen[bytes]", pipe: tuple[int, int]) -> No
         os.read(pipe[0], 1024)
     os.set_blocking(pipe[0], True)
     _listen()
+
+
+@contextlib.contextmanager
+def unmasked() -> Iterator[None]:
+    """What a signal raises in this block leaves it, though a library that was interrupted has then failed of something
+    else, as OmegaConf does in the middle of a long list, and that was taken for an error.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        seen: set[int] = set()
+        while cause is not None and id(cause) not in seen:
+            if isinstance(cause, (KeyboardInterrupt, Interrupted)):
+                raise cause from None
+            seen.add(id(cause))
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def is_another(number: int, seconds: float) -> bool:

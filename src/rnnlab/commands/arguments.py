@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, visible
+from rnnlab.signals import unmasked
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi")
 """Of data of one's own."""
@@ -89,7 +90,8 @@ def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def guarded(action: Callable[[], int]) -> int:
     """Runs a verb's action; what ends it on purpose is one line and an exit status."""
     try:
-        return action()
+        with unmasked():
+            return action()
     except InputError as error:
         print(f"rnnlab: {visible(str(error))}", file=sys.stderr)
         return 2

@@ -32,6 +32,7 @@ from rnnlab.commands.sweep_settings import checked, refuse_in_a_run, refuse_in_a
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory, is_first_process
 from rnnlab.shell import allowing, command_line, pasted
+from rnnlab.signals import unmasked
 from rnnlab.store.status import State
 from rnnlab.store.times import now
 
@@ -161,7 +162,8 @@ class Command:
     def print_run(self) -> int:
         """Executes a run and prints its outcome, or in one line what it ended of; returns the exit status."""
         try:
-            outcome = self.run()
+            with unmasked():
+                outcome = self.run()
         except InputError as error:
             return _say(error)
         except RunFailed as error:
@@ -206,7 +208,7 @@ class Command:
             claimed.remove_made_parents()
         if isinstance(result.return_value, InputError):
             raise as_typed(result.return_value, config, self.overrides)
-        if isinstance(result.return_value, Exception):
+        if isinstance(result.return_value, BaseException):
             raise result.return_value
         outcome: Outcome = result.return_value
         return outcome
@@ -239,7 +241,7 @@ def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     raise InputError(f"{wanted}: a thousand runs have taken this name: choose another {key}")
 
 
-def _execute(config: DictConfig) -> "Outcome | Exception":
+def _execute(config: DictConfig) -> "Outcome | BaseException":
     """What Hydra runs: its outcome, or the error that ended it on purpose (Hydra would print one that is raised)."""
     settings = HydraConfig.get()
     directory = RunDirectory(settings.runtime.output_dir)

@@ -45,6 +45,7 @@ from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.shell import allowing, pasted
+from rnnlab.signals import unmasked
 from rnnlab.spec import Batch, DataSpec
 from rnnlab.store.times import now
 from rnnlab.store.verdict import Advice, Verdict
@@ -475,7 +476,8 @@ def _prepare(config: Mapping[str, Any], *args: Any, **options: Any) -> Run:
         InputError: as :func:`prepare`, or the system refuses a file.
     """
     try:
-        return prepare(config, *args, **options)
+        with unmasked():
+            return prepare(config, *args, **options)
     except OSError as error:
         if error.errno in FULL:
             raise
