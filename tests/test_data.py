@@ -1,5 +1,6 @@
 """The laws of data: every data set in ``conf/data`` keeps them, one's own included."""
 
+import json
 import os
 import pickle
 from dataclasses import MISSING, fields
@@ -47,6 +48,10 @@ def row(split: Split, i: int) -> list[Tensor]:
     return [part[0] for part in (batch.inputs, batch.targets, batch.future) if part is not None]
 
 
+def plain_text(state: Any) -> str:
+    return json.dumps(state, sort_keys=True, default=str)
+
+
 def draws(data: SequenceData) -> bool:
     """Whether its samples are drawn at all, and not read or computed."""
     rng = np.random.default_rng(0)
@@ -56,6 +61,15 @@ def draws(data: SequenceData) -> bool:
 
 
 # ---- every data set -------------------------------------------------------------------------
+
+
+@every_data_set
+def test_what_a_trained_run_hands_in_it_hands_on(config: Path) -> None:
+    """A run that goes on twice reads its data at last as at first."""
+    state = make(config).state_dict()
+    again = make(config, **state).state_dict()
+    assert again.keys() == state.keys()
+    assert plain_text(again) == plain_text(state)
 
 
 @every_data_set

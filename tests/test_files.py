@@ -14,6 +14,7 @@ from rnnlab.commands import evaluate, predict
 from rnnlab.data.csv import CSV
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
+from rnnlab.data.series_reader import _stream_rows
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
@@ -406,3 +407,12 @@ def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> Non
     content = "t,y\n" + "".join(f"{k},{k if k >= 36 else ''}\n" for k in range(40))
     with pytest.raises(InputError, match=r"column 'y': the training part, up to .* has no known value of it"):
         CSV(path=text(tmp_path, content), target="y", time="t", length=4, missing="forward")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("z\n", "no column 'y'"), ("y\r1\r2\r", "lines end with CR alone")],
+)
+def test_the_header_of_a_stream_is_looked_at_before_its_rows(header: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(_stream_rows(iter([header]), "there", Dialect(), Columns(["y"])))

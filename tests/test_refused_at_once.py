@@ -137,6 +137,10 @@ def test_another_task_writes_no_text(run: RunDirectory, capfd: pytest.CaptureFix
 def test_a_report_that_could_not_be_written_is_refused_before_its_table(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    Path("file").touch()
+    assert use("report", "--output", "file") == 2
+    said = capfd.readouterr()
+    assert "file is a file: choose another place with --output DIR" in said.err and not said.out
     (run.path / "report.html").mkdir()
     assert use("report") == 2
     said = capfd.readouterr()

@@ -75,6 +75,8 @@ def print_leaderboard(
     found = find_runs(places)
     home = Path(output or places[0]).absolute()
     table, page = home / "leaderboard.csv", home / "report.html"
+    if home.exists() and not home.is_dir():
+        raise InputError(f"{shown_path(home)} is a file: {advice}")
     for path in (table, page):
         refuse_unwritable(path, shown_path(home), advice)
         if path.is_dir():

@@ -230,6 +230,7 @@ class SeriesData(SequenceData):
         shift, scale = self.moments
         trained = {
             "names": list(self.panel.names),
+            "decided": list(self._decided),
             "shift": shift.tolist(),
             "scale": scale.tolist(),
             "naive_errors": self.naive_errors.tolist(),
@@ -286,7 +287,8 @@ class SeriesData(SequenceData):
 
     def _decide_what_is_read(self) -> None:
         """Puts what the data suggests in the place of ``None``: the calendar, and the length of a window."""
-        self._decided: list[str] = []
+        # what a trained run has decided is handed in, and stays decided when that run goes on
+        self._decided: list[str] = list((self.trained or {}).get("decided", ()))
         if self.calendar is None:
             self.calendar = suggested_calendar(self.panel, self.training_parts())
             self._decided.append("calendar")

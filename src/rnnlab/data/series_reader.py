@@ -535,7 +535,12 @@ def _stream_rows(
                 raise InputError(f"{place}: give an object, not {json.dumps(row)[:60]}")
             yield place, row
             continue
+        is_first = not rows.header
         cells = rows.cells(line, place)
+        if is_first:
+            there = pl.DataFrame({column: [] for column in rows.header})
+            for column in columns.numbers:
+                existing(there, column, name)
         if cells is not None:
             yield place, dict(zip(rows.header, cells, strict=True))
 

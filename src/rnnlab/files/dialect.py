@@ -166,6 +166,8 @@ class LineByLine:
         """
         first = not self.header
         if first:
+            if "\r" in line.rstrip("\r\n"):
+                raise InputError(f"{place}: lines end with CR alone: convert them, such as by tr '\\r' '\\n'")
             self._separator = self.dialect.separator_of(line, self.wanted)
         cells = cells_of(line, self._separator)
         if first:
