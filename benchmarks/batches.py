@@ -63,7 +63,7 @@ def case(data: str, overrides: list[str], steps: int) -> dict[str, float]:
     import torch
 
     from rnnlab.commands.composition import create_hydra, plain, run_mode
-    from rnnlab.runs.execution import prepare
+    from rnnlab.runs.preparation import prepare
 
     config = plain(create_hydra().config_loader.load_configuration("train", [f"data={data}", *overrides], run_mode()))
     begun = time.perf_counter()

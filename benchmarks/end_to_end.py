@@ -149,7 +149,7 @@ def describe(job: Job, quick: bool, file: Path) -> None:
     """Writes a job's data and sizes for the peers: ``(sequences, time, features)``, or tokens ``(sequences, time)``."""
     import torch
 
-    from rnnlab.runs.execution import prepare
+    from rnnlab.runs.preparation import prepare
 
     config = _composed(job.arguments(quick))
     made = prepare(config)

@@ -19,7 +19,8 @@ from rnnlab.data.sine import Sine
 from rnnlab.data.text import Text
 from rnnlab.data.tokens import Tokens
 from rnnlab.errors import InputError
-from rnnlab.runs.execution import Outcome, prepare
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.spec import Batch, valid_steps
 
 ON_CLASSES = Augmentation(jitter=0.2, scaling=0.1, time_warping=0.3, window=0.7)

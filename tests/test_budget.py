@@ -12,7 +12,8 @@ from rnnlab.data.batches import Batches, BatchOrder, Divided
 from rnnlab.data.split import Split
 from rnnlab.errors import InputError
 from rnnlab.runs.budget import LEAST_BETWEEN, MAX_STEPS, plan
-from rnnlab.runs.execution import Outcome, prepare
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 
 
 @pytest.mark.parametrize("batches", [1, 3, 25, 49, 50, 51, 66, 312, 1999, 2001, 60_000])

@@ -13,7 +13,7 @@ from conftest import compose
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.build import build, to_allow
-from rnnlab.runs.execution import prepare
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.schema import check_value
 from rnnlab.runs.trainer import build_trainer
 from rnnlab.shapes import Fraction, PositiveInt

@@ -12,7 +12,9 @@ from rnnlab import load
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.runs.checkpoint import read_checkpoint
-from rnnlab.runs.execution import Outcome, evaluate, execute, prepare
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome, execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.spec import Batch, valid_steps
 from rnnlab.tasks.closed_form import best_scale, set_thresholds, solve
 

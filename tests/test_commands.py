@@ -17,7 +17,7 @@ from rnnlab.commands import train as train_command
 from rnnlab.commands.composition import create_hydra, plain, run_mode
 from rnnlab.commands.overrides import compose, read
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import prepare
+from rnnlab.runs.preparation import prepare
 from rnnlab.store.config_file import flat
 from rnnlab.tasks.direction import direction
 

@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 from rnnlab.runs import epoch_loop
 from rnnlab.runs.checkpoint import read_checkpoint
-from rnnlab.runs.execution import Outcome, prepare
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.trainer import build_trainer, quiet_lightning
 
 JOBS = {

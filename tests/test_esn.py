@@ -11,7 +11,9 @@ from rnnlab.cells.esn import ESN, reservoir
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.runs.checkpoint import read_checkpoint
-from rnnlab.runs.execution import Outcome, evaluate, prepare
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.spec import InputSpec, TargetSpec
 
 

@@ -16,7 +16,8 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Outcome, execute, prepare
+from rnnlab.runs.execution import Outcome, execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.stacking import hindrance
 
 SMALL = ("model.hidden_size=4", "data.length=8", "instruments=none")

@@ -25,8 +25,10 @@ from rnnlab.launch.launcher import LaunchedJob
 from rnnlab.network import Network
 from rnnlab.runs import fleet as fleet_module
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import draw, evaluate, execute, prepare
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import draw, execute
 from rnnlab.runs.fleet import Fleet, FleetRun
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.stacking import hindrance, signature, try_together
 

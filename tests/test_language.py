@@ -30,7 +30,8 @@ from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Outcome, evaluate
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
 from rnnlab.tasks.language_modeling import LanguageModeling, clip_adaptively
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from rnnlab.commands.outcome import score_table
 from rnnlab.errors import InputError, RunFailed
-from rnnlab.runs.execution import Run, prepare
+from rnnlab.runs.preparation import Run, prepare
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecast_scores import MeanScore, absolute_error, squared_error
 

@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rnnlab.commands.outcome import same_as_loss
 from rnnlab.instruments.tensorboard import tag
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import execute, prepare
+from rnnlab.runs.execution import execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.tasks.task import Task
 
 

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from rnnlab.cells.cell import Cell
 from rnnlab.kernels.layer import UnrollModule
 from rnnlab.runs.build import build
-from rnnlab.runs.execution import prepare
+from rnnlab.runs.preparation import prepare
 
 BATCH, TIME, FEATURES, HIDDEN = 4, 7, 3, 8
 INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5")

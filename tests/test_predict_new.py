@@ -25,7 +25,8 @@ from rnnlab.data.csv import CSV, make_up
 from rnnlab.errors import InputError
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import execute, prepare
+from rnnlab.runs.execution import execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.use.prediction import predictions
 from rnnlab.use.predictor import TrainedRun
 

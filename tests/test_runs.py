@@ -24,7 +24,9 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.checkpoint import read_checkpoint, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Outcome, evaluate, prepare
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.recorder import Recorder
 from rnnlab.store.files import replace, replacing
 

@@ -18,7 +18,8 @@ from rnnlab.data.table import Table, make_up
 from rnnlab.data.table_columns import hashed
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import evaluate, execute
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import execute
 from rnnlab.tasks.ranking import auroc, average_precision, best_threshold
 from rnnlab.use.prediction import predictions
 
@@ -203,7 +204,7 @@ def test_a_run_predicts_its_own_test_sequences_from_the_file(task: str, stays: P
     assert TASKS[task] <= set(table.columns)
     assert "patient" not in loaded.describe()
     from rnnlab.runs.checkpoint import load_weights, read_checkpoint
-    from rnnlab.runs.execution import prepare
+    from rnnlab.runs.preparation import prepare
 
     run = prepare(directory.config, trained=read_checkpoint(directory.best_checkpoint))
     load_weights(run.task, directory.best_checkpoint)

@@ -26,7 +26,9 @@ from rnnlab.data.text_encoder import TextEncoder, build_vocabulary, normalize
 from rnnlab.errors import InputError
 from rnnlab.runs.build import with_absolute_paths
 from rnnlab.runs.checkpoint import read_checkpoint
-from rnnlab.runs.execution import Outcome, evaluate, numbered_as
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import numbered_as
 
 Train = Callable[..., Outcome]
 NAMES = {

@@ -12,7 +12,8 @@ from torch import nn
 import rnnlab
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import execute, prepare
+from rnnlab.runs.execution import execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.stacking import hindrance
 
 SMALL = (*TINY, "instruments=none", "model=lstm", "model.hidden_size=4", "data=classification", "recipe=general")

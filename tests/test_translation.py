@@ -23,7 +23,9 @@ from rnnlab.decoding import greedy
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Outcome, evaluate, prepare
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
 from rnnlab.tasks.sequence_scores import Truth, edit_distance, errors
 from rnnlab.tasks.translation import Translation

@@ -19,7 +19,8 @@ from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import read_ts
 from rnnlab.data.ucr import UCR
 from rnnlab.errors import InputError
-from rnnlab.runs.execution import Outcome, prepare
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
 from rnnlab.spec import valid_steps
 
 HEAD = "# vowels\n@problemName Vowels\n@timeStamps false\n@dimensions 2\n@classLabel true ae oe\n@data\n"

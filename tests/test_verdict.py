@@ -19,7 +19,8 @@ from rnnlab.commands.outcome import forecast_lines
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.errors import Interrupted
 from rnnlab.runs.evidence import evidence
-from rnnlab.runs.execution import Outcome, execute, prepare
+from rnnlab.runs.execution import Outcome, execute
+from rnnlab.runs.preparation import prepare
 from rnnlab.runs.verdict import command, judge, unfinished
 from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.runs.verdict.gain import blocks, paired_proportions, ratio_interval

@@ -270,8 +270,11 @@ def run_rivals(
             if key not in known:
                 place = [] if at is None else [f"{benchmark.along.key}={at}"]
                 config = compose([[*benchmark.always, *place, *overrides, f"seed={seed}"]])[0]
+                load_execution()
+                from rnnlab.runs.preparation import build_data
+
                 try:
-                    known[key] = rival(which, peers)(load_execution().build_data(config), seed)
+                    known[key] = rival(which, peers)(build_data(config), seed)
                 except InputError as error:
                     print(f"{name}: left out: {error}", flush=True)
                     break

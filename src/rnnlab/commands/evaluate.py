@@ -61,7 +61,7 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     from rnnlab.commands.verdict import print_verdict
     from rnnlab.instruments.console import console
     from rnnlab.runs.ensemble import Member, evaluate_together
-    from rnnlab.runs.execution import evaluate_and_judge
+    from rnnlab.runs.evaluation import evaluate_and_judge
 
     changed = f" with {' '.join(overrides)}" if overrides else ""
     kept: dict[str, Any]

@@ -12,7 +12,7 @@ import torch
 from rnnlab.errors import InputError
 from rnnlab.launch.launcher import Findings
 from rnnlab.runs.build import locate
-from rnnlab.runs.execution import PARTS, check_settings, prepare
+from rnnlab.runs.preparation import PARTS, check_settings, prepare
 from rnnlab.runs.schema import PARTIAL, TARGET, check_arguments, check_value
 from rnnlab.runs.trainer import check_trainer
 

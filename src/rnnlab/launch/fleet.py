@@ -190,7 +190,7 @@ def _jobs(number: int) -> str:
 
 def _find_fleets(jobs: list[tuple[str, dict[str, Any]]], path: Path, allow: Sequence[str] | None) -> Stacks:
     from rnnlab.launch.check import check_jobs
-    from rnnlab.runs.execution import prepare
+    from rnnlab.runs.preparation import prepare
     from rnnlab.runs.stacking import hindrance, signature, title, try_together, unlike
 
     findings = check_jobs(jobs, path, allow)

@@ -14,7 +14,8 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Run, prepare, test
+from rnnlab.runs.evaluation import test
+from rnnlab.runs.preparation import Run, prepare
 from rnnlab.shapes import Inputs, Lengths
 
 OWN_TO_A_MEMBER = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentation", "patch")

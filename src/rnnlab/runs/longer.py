@@ -12,7 +12,7 @@ from rnnlab.instruments.console import console
 from rnnlab.runs.budget import KEYS, plan
 
 if TYPE_CHECKING:
-    from rnnlab.runs.execution import Run
+    from rnnlab.runs.preparation import Run
 
 
 class EarlyStopping(callbacks.EarlyStopping):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from rnnlab.data.sequence import SequenceData
-from rnnlab.runs.execution import Run
+from rnnlab.runs.preparation import Run
 from rnnlab.runs.recorder import random_state
 from rnnlab.runs.stack import check_together
 from rnnlab.runs.stacked_member import Member, Unstackable

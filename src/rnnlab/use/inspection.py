@@ -23,8 +23,8 @@ from rnnlab.network import Network
 from rnnlab.runs.build import build_one
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import build_network, prepare
 from rnnlab.runs.instrument_callback import InstrumentCallback, render, validation_batches
+from rnnlab.runs.preparation import build_network, prepare
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.trainer import find_device, quiet_lightning
 from rnnlab.use.trained import open_trained

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 
 from rnnlab.errors import RunFailed
-from rnnlab.runs.execution import Run
+from rnnlab.runs.preparation import Run
 from rnnlab.store.files import replacing
 
 

@@ -17,7 +17,7 @@ from rnnlab.runs.build import build
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Member, check_alike, check_learned, patch_of
-from rnnlab.runs.execution import build_network, prepare
+from rnnlab.runs.preparation import build_network, prepare
 from rnnlab.runs.trainer import find_device
 from rnnlab.spec import DataSpec, InputSpec
 from rnnlab.tasks.task import Task

@@ -13,7 +13,7 @@ from rnnlab import __version__
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.pooling import POOLED
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import Run
+from rnnlab.runs.preparation import Run
 from rnnlab.store import json_text
 from rnnlab.store.files import replace_all
 from rnnlab.store.times import now
