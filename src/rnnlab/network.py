@@ -1,8 +1,10 @@
-"""Encoder → stacked, perhaps bidirectional, recurrent layers → readout or decoder."""
+"""Encoder → stacked, perhaps bidirectional, recurrent layers → readout or decoder.
+
+In one file, so that a network is read from its options to its output.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,10 +25,11 @@ from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.ngrams import NGramClassifier, TokenEmbedding
-from rnnlab.pooling import POOLED, POOLING, statistic
+from rnnlab.pooling import POOLED, statistic
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
 from rnnlab.stepping import NetworkStep
+from rnnlab.summary import Layer, summary
 
 CellFactory = Callable[[int, int], Cell[Any]]
 NetworkState = tuple[State, ...]
@@ -66,15 +69,6 @@ class Trace:
     states: list[list[State]]
     starts: list[State]
     inputs: list[Tensor]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    parameters: int
 
 
 class Network(nn.Module):
@@ -504,26 +498,6 @@ class Network(nn.Module):
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
         return Trace(self.read(hidden, self.read_lengths(lengths)), states, starts, read)
 
-    def _decoder_summary(self, decoder: Decoder) -> list[Layer]:
-        """The rows of the decoder in :meth:`summary`."""
-        rows = []
-        if bridged := _count(self.bridge):
-            rows.append(Layer("Bridge, linear", (None, self.hidden_size), bridged))
-        embedding = decoder.embedding
-        rows.append(Layer("Embedding of the target", (None, None, embedding.embedding_dim), _count(embedding)))
-        for number, cell in enumerate(decoder.cells()):
-            if number and decoder.dropout.p:
-                rows.append(Layer("Dropout", (None, None, self.hidden_size), 0))
-            rows.append(Layer(f"{cell.title} decoder", (None, None, self.hidden_size), _count(cell)))
-        if decoder.attention is not None:
-            learned = _count(decoder.attention) + _count(decoder.combine)
-            name = f"Attention, {decoder.attention.score}"
-            rows.append(Layer(name, (None, None, self.hidden_size), learned))
-        if self.readout_dropout.p:
-            rows.append(Layer("Dropout", rows[-1].shape, 0))
-        rows.append(Layer("Linear", (None, None, self.readout.out_features), _count(self.readout)))
-        return rows
-
     def _starts(self, inputs: Tensor, state: NetworkState | None, lengths: Lengths | None = None) -> Sequence[State]:
         """What each cell starts from.
 
@@ -706,54 +680,8 @@ class Network(nn.Module):
         return torch.cat([statistic(name, hidden, valid, thresholds) for name in POOLED[self.readout_kind]], -1)
 
     def summary(self, length: int | None = None) -> list[Layer]:
-        """The layers in order, with every parameter in one of them; a layer of two directions is one row.
-
-        Args:
-            length: steps of a sequence, where all are alike.
-        """
-        size = (2 if self.bidirectional else 1) * self.hidden_size
-        cell = self.cells()[0].title
-        recurrent = f"Bidirectional {cell}" if self.bidirectional else cell
-        rows, initial = [], iter(self.initial)
-        if isinstance(self.encoder, nn.Embedding):
-            kind = "Embedding" if self.ngrams is None else "Embedding of tokens and n-grams"
-            rows.append(Layer(kind, (None, length, self.encoder.embedding_dim), _count(self.encoder)))
-        elif isinstance(self.encoder, nn.Linear):
-            rows.append(Layer("Linear", (None, length, self.encoder.out_features), _count(self.encoder)))
-        if self.token_dropout.p or self.embedding_dropout.p:
-            given = self.cells()[0].input_size if self.convolutions is None else self.convolutions.features
-            width = rows[-1].shape[-1] if rows else given
-            rows.append(Layer("Dropout", (None, length, width), 0))
-        if self.convolutions is not None:
-            steps = None if length is None else -(-length // self.convolutions.stride)
-            kind = "Causal convolutions" if self.convolutions.causal else "Convolutions"
-            rows.append(Layer(kind, (None, steps, self.convolutions.channels), _count(self.convolutions)))
-            length = steps
-        if self.steps is not None:
-            rows.append(Layer("Transposed", (None, self.channels, self.steps), 0))
-            length = self.channels
-        for number, layer in enumerate(self.layers):
-            if number and self.dropout.p:
-                rows.append(Layer("Dropout", (None, length, size), 0))
-            states = [cell.initial_state(1) for cell in layer] if self.initial else []  # type: ignore[attr-defined]
-            parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
-            learned = sum(part.numel() for part in islice(initial, parts))
-            rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
-        read = self.readout.in_features - self._channels
-        if self.readout_kind != "every" and self.decoder is None:
-            rows.append(Layer(POOLING[self.readout_kind], (None, read), 0))
-        if self.readout_dropout.p and self.decoder is None:
-            rows.append(Layer("Dropout", rows[-1].shape, 0))
-        if self.beside is not None:
-            kind = "Convolutions beside, mean" if self._channels else "N-grams beside, linear"
-            rows.append(Layer(kind, (None, self._channels or self.readout.out_features), _count(self.beside)))
-        if self.decoder is not None:
-            return [*rows, *self._decoder_summary(self.decoder)]
-        shape = (None, length) if self.readout_kind == "every" else (None,)
-        tied = isinstance(self.encoder, nn.Embedding) and self.encoder.weight is self.readout.weight
-        own = self.readout.bias.numel() if tied else _count(self.readout)
-        rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, self.readout.out_features), own))
-        return rows
+        """See :func:`rnnlab.summary.summary`."""
+        return summary(self, length)
 
 
 def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, tie_embeddings: bool) -> None:
@@ -811,7 +739,3 @@ def _longest(input: InputSpec, target: TargetSpec) -> int:
     if input.vocabulary is not None or input.length is None:
         raise InputError("model.transpose=true is for features of sequences whose longest length is known")
     return input.length
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

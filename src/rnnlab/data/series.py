@@ -1,4 +1,7 @@
-"""The contract of time series: windows, splits by time, scaling, and what forecasts are held against."""
+"""The contract of time series: windows, splits by time, scaling, and what forecasts are held against.
+
+In one file, since each of these is computed from the others when it is first asked for.
+"""
 
 import logging
 from abc import abstractmethod

@@ -2,7 +2,9 @@
 
 Nothing in such a directory is trusted to be what its name says: a link leads
 elsewhere, a FIFO never answers, a device never ends. Files are read and
-written here, and only regular files that are where they seem to be.
+written here, and only regular files that are where they seem to be: both in one
+file, since what is looked at before a file is read is looked at before it is
+replaced.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""The contract of an objective."""
+"""The contract of an objective.
+
+In one file: what an objective says, and the steps, epochs and optimizer that follow from it.
+"""
 
 import inspect
 import math

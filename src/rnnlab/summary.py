@@ -1,0 +1,99 @@
+"""The layers of a network as they are read before training."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from rnnlab.decoder import Decoder
+from rnnlab.pooling import POOLING
+
+if TYPE_CHECKING:
+    from rnnlab.network import Network
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of the summary that is read before training: ``shape`` of the output, with ``None`` where it varies."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    parameters: int
+
+
+def summary(network: "Network", length: int | None = None) -> list[Layer]:
+    """The layers in order, with every parameter in one of them; a layer of two directions is one row.
+
+    Args:
+        network: of any kind.
+        length: steps of a sequence, where all are alike.
+    """
+    size = (2 if network.bidirectional else 1) * network.hidden_size
+    cell = network.cells()[0].title
+    recurrent = f"Bidirectional {cell}" if network.bidirectional else cell
+    rows, initial = [], iter(network.initial)
+    if isinstance(network.encoder, nn.Embedding):
+        kind = "Embedding" if network.ngrams is None else "Embedding of tokens and n-grams"
+        rows.append(Layer(kind, (None, length, network.encoder.embedding_dim), _count(network.encoder)))
+    elif isinstance(network.encoder, nn.Linear):
+        rows.append(Layer("Linear", (None, length, network.encoder.out_features), _count(network.encoder)))
+    if network.token_dropout.p or network.embedding_dropout.p:
+        given = network.cells()[0].input_size if network.convolutions is None else network.convolutions.features
+        width = rows[-1].shape[-1] if rows else given
+        rows.append(Layer("Dropout", (None, length, width), 0))
+    if network.convolutions is not None:
+        steps = None if length is None else -(-length // network.convolutions.stride)
+        kind = "Causal convolutions" if network.convolutions.causal else "Convolutions"
+        rows.append(Layer(kind, (None, steps, network.convolutions.channels), _count(network.convolutions)))
+        length = steps
+    if network.steps is not None:
+        rows.append(Layer("Transposed", (None, network.channels, network.steps), 0))
+        length = network.channels
+    for number, layer in enumerate(network.layers):
+        if number and network.dropout.p:
+            rows.append(Layer("Dropout", (None, length, size), 0))
+        states = [cell.initial_state(1) for cell in layer] if network.initial else []  # type: ignore[attr-defined]
+        parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
+        learned = sum(part.numel() for part in islice(initial, parts))
+        rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
+    read = network.readout.in_features - network._channels
+    if network.readout_kind != "every" and network.decoder is None:
+        rows.append(Layer(POOLING[network.readout_kind], (None, read), 0))
+    if network.readout_dropout.p and network.decoder is None:
+        rows.append(Layer("Dropout", rows[-1].shape, 0))
+    if network.beside is not None:
+        kind = "Convolutions beside, mean" if network._channels else "N-grams beside, linear"
+        rows.append(Layer(kind, (None, network._channels or network.readout.out_features), _count(network.beside)))
+    if network.decoder is not None:
+        return [*rows, *_of_decoder(network, network.decoder)]
+    shape = (None, length) if network.readout_kind == "every" else (None,)
+    tied = isinstance(network.encoder, nn.Embedding) and network.encoder.weight is network.readout.weight
+    own = network.readout.bias.numel() if tied else _count(network.readout)
+    rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, network.readout.out_features), own))
+    return rows
+
+
+def _of_decoder(network: "Network", decoder: Decoder) -> list[Layer]:
+    """The rows of the decoder, and of what leads to it."""
+    rows = []
+    if bridged := _count(network.bridge):
+        rows.append(Layer("Bridge, linear", (None, network.hidden_size), bridged))
+    embedding = decoder.embedding
+    rows.append(Layer("Embedding of the target", (None, None, embedding.embedding_dim), _count(embedding)))
+    for number, cell in enumerate(decoder.cells()):
+        if number and decoder.dropout.p:
+            rows.append(Layer("Dropout", (None, None, network.hidden_size), 0))
+        rows.append(Layer(f"{cell.title} decoder", (None, None, network.hidden_size), _count(cell)))
+    if decoder.attention is not None:
+        learned = _count(decoder.attention) + _count(decoder.combine)
+        name = f"Attention, {decoder.attention.score}"
+        rows.append(Layer(name, (None, None, network.hidden_size), learned))
+    if network.readout_dropout.p:
+        rows.append(Layer("Dropout", rows[-1].shape, 0))
+    rows.append(Layer("Linear", (None, None, network.readout.out_features), _count(network.readout)))
+    return rows
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
