@@ -10,6 +10,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+import tomllib
 import yaml
 from conftest import packages
 from packaging.requirements import Requirement
@@ -354,3 +355,10 @@ def test_the_wheel_brings_its_configs_and_works_anywhere(tmp_path: Path) -> None
     trained = run(elsewhere, sys.executable, "-m", "rnnlab", "train", *tiny, PYTHONPATH=str(site))
     assert trained.returncode == 0, trained.stderr
     assert (elsewhere / "run" / "metrics.json").exists()
+
+
+def test_what_mutation_testing_changes_is_there() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        settings = tomllib.load(file)["tool"]["mutmut"]
+    listed = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
+    assert not [pattern for pattern in listed if not list(ROOT.glob(pattern))]
