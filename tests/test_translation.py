@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from rnnlab import load
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.commands import predict as predict_command
 from rnnlab.data.number_words import NumberWords, in_words
-from rnnlab.decoding import greedy
+from rnnlab.decoding import Search, beam_search, greedy
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.directory import RunDirectory
@@ -151,6 +153,68 @@ def test_a_decoder_of_another_cell_gets_a_linear_bridge() -> None:
     )
 
 
+# ---- searches ----------------------------------------------------------------------------------------
+
+
+def brute_force(net: Network, inputs: Tensor, longest: int, search: Search) -> list[tuple[list[int], float]]:
+    """Every sequence of at most so many tokens, the end left out, with the logarithm of its probability."""
+    found = []
+    for length in range(longest + 1):
+        told = torch.tensor([[*tokens, 5] for tokens in product(range(5), repeat=length)])
+        logs = net.teach(inputs.expand(len(told), -1), told)[0].log_softmax(-1)
+        scores = logs.gather(2, told[..., None]).sum((1, 2)).tolist()
+        found += zip(told[:, :-1].tolist(), scores, strict=True)
+    return sorted(found, key=lambda each: -search.ranked(each[1], len(each[0]) + 1))
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("options", KINDS[:3], ids=str)
+def test_a_beam_as_broad_as_there_are_sequences_finds_what_brute_force_finds(
+    options: dict[str, Any], penalty: float
+) -> None:
+    net = network(**options)
+    search = Search(31, 5, penalty)  # 1 + 5 + 25 sequences
+    found = beam_search(net, INPUTS, LENGTHS, 5, 2, search)
+    for row, length in enumerate(LENGTHS.tolist()):
+        best = brute_force(net, INPUTS[row : row + 1, :length], 2, search)[:5]
+        assert [each.tokens for each in found[row]] == [tokens for tokens, _ in best]
+        assert [each.score for each in found[row]] == pytest.approx([score for _, score in best])
+
+
+@pytest.mark.parametrize("penalty", [0.0, 2.0])
+@pytest.mark.parametrize("options", KINDS, ids=str)
+def test_a_beam_of_1_is_greedy(options: dict[str, Any], penalty: float) -> None:
+    net = network(**options)
+    said = greedy(net, INPUTS, LENGTHS, 5, 6)
+    for row, own in enumerate(beam_search(net, INPUTS, LENGTHS, 5, 6, Search(1, 1, penalty))):
+        (only,) = own
+        tokens = said.tokens[row][said.tokens[row] != IGNORED].tolist()
+        assert only.tokens == tokens
+        assert only.score == pytest.approx(float(said.score[row]))
+        assert only.alignment == ([] if said.weights is None else said.weights[row].argmax(-1)[: len(tokens)].tolist())
+
+
+def test_a_broader_beam_finds_nothing_worse_here_and_blocks_what_comes_again() -> None:
+    net = network()
+    narrow, broad = (beam_search(net, INPUTS, LENGTHS, 5, 6, Search(beam)) for beam in (1, 50))
+    assert all(b[0].score >= a[0].score - 1e-9 for a, b in zip(narrow, broad, strict=True))
+    for own in beam_search(net, INPUTS, LENGTHS, 5, 8, Search(20, 20, no_repeat=2)):
+        for each in own:
+            pairs = list(zip(each.tokens, each.tokens[1:], strict=False))
+            assert len(pairs) == len(set(pairs))
+    for own in beam_search(net, INPUTS, LENGTHS, 5, 4, Search(5, 5, no_repeat=1)):
+        assert all(len(each.tokens) == len(set(each.tokens)) for each in own)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"beam": 0}, "beam=0"), ({"beam": 2, "nbest": 3}, "nbest=3 is more"), ({"length_penalty": -1.0}, "-1.0")],
+)
+def test_a_search_that_cannot_be_is_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Search(**options)
+
+
 # ---- scores ------------------------------------------------------------------------------------------
 
 
@@ -225,7 +289,17 @@ def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path) -> None:
     assert {"test/exact_match", "test/character_error_rate", "test/accuracy", "baseline/exact_match"} <= set(metrics)
     model = load(path)
     table = model.predict(["three hundred twelve", "forty"])
-    assert table.columns == ["sequence", "prediction", "score"] and len(table) == 2
+    assert table.columns == ["sequence", "prediction", "score", "alignment"] and len(table) == 2
+    best = model.predict(["three hundred twelve", "forty"], beam=4, nbest=3)  # type: ignore[call-arg]
+    assert best["rank"].to_list() == [1, 2, 3] * 2 and best["sequence"].to_list() == [0] * 3 + [1] * 3
+    assert best["score"].to_list()[:3] == sorted(best["score"].to_list()[:3], reverse=True)
+    file, out = tmp_path / "new.txt", tmp_path / "said.csv"
+    file.write_text("three hundred twelve\nforty\n")
+    searched = ["--beam", "4", "--nbest", "3", "--length-penalty", "0.5"]
+    assert predict_command.main([str(path), "--input", str(file), "--output", str(out), *searched]) == 0
+    assert out.read_text().splitlines()[0] == "sequence,rank,prediction,score,alignment"
+    assert len(out.read_text().splitlines()) == 7
+    assert predict_command.main([str(path), "--input", str(file), "--nbest", "3", "--beam", "2"]) == 1
     assert re.fullmatch(r"[\d<>unk]*", table["prediction"][0])
     rows = list(model.stream(["three hundred twelve\n", "forty\n"]))
     assert [row["prediction"] for row in rows] == table["prediction"].to_list()

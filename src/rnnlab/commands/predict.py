@@ -33,6 +33,9 @@ from rnnlab.use.options import check_device, check_output, check_positive
 if TYPE_CHECKING:
     from rnnlab.use.predictor import TrainedRun
 
+SEARCH = ("beam", "nbest", "length_penalty")
+"""Options of a search for what is said."""
+
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
@@ -52,6 +55,11 @@ def main(arguments: list[str]) -> int:
         "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
     )
     options.add_argument("--batch-size", metavar="N", type=int, default=256, help="sequences side by side (256)")
+    options.add_argument("--beam", metavar="N", type=int, help="of a search for what is said (1: greedy)")
+    options.add_argument("--nbest", metavar="N", type=int, help="so many of what it finds, the best first (1)")
+    options.add_argument(
+        "--length-penalty", metavar="X", type=float, help="above 0 the search prefers longer sequences (0)"
+    )
     add_device(options)
     options.add_argument("--describe", action="store_true", help="say what the run reads, with an example")
     options.add_argument("--force", action="store_true", help="overwrite the output")
@@ -76,6 +84,8 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         find(given.input)
     check_positive("horizon", given.horizon)
     check_positive("batch-size", given.batch_size)
+    check_positive("beam", given.beam)
+    check_positive("nbest", given.nbest)
     check_device(given.device)
     if given.output != "-":
         check_output(Path(given.output), given.force)
@@ -92,6 +102,9 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     write = _output(given)
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
     model.choose_threads(1 if given.stream else given.batch_size)
+    wished = {name: value for name in SEARCH if (value := getattr(given, name)) is not None}
+    if wished:
+        model.searching(**wished)
     if given.describe:
         print(model.describe())
     elif given.stream:
@@ -118,9 +131,11 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
                 f"--output {given.output} and --stream: a stream is printed as it comes (> {given.output})"
             )
     if not is_new:
-        for name in ("steps", "horizon", "format"):
+        for name in ("steps", "horizon", "format", *SEARCH):
             if getattr(given, name):
-                raise InputError(f"--{name} is for new data: give --input FILE, or - for the standard input")
+                raise InputError(
+                    f"--{name.replace('_', '-')} is for new data: give --input FILE, or - for the standard input"
+                )
         if given.device not in ("cpu", "auto") and not given.describe:
             raise InputError(f"--device {given.device} is for new data (--input FILE): the CPU predicts test data")
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rnnlab.decoding import Said, greedy
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Instrument, Picture
 from rnnlab.instruments.subject import Subject, at_rest
-from rnnlab.spec import IGNORED
+from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.sequence_scores import errors
 from rnnlab.tasks.translation import Translation
 
@@ -53,7 +54,7 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
     with at_rest(subject.network):
         for index in torch.arange(min(LOOKED_AT, subject.size)).split(4 * subject.data.batch_size):
             batch = subject.take(index)
-            said = task.say(batch)
+            said = _said(task, batch)
             wrong, _ = errors(said.tokens, task.truth(batch))
             long = (said.tokens != IGNORED).sum(1)
             found += zip(wrong.tolist(), said.score.tolist(), long.tolist(), index.tolist(), strict=True)
@@ -64,24 +65,28 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
 
 def _example(subject: Subject, task: Translation, number: int) -> Example:
     batch = subject.one(number)
-    said = task.say(batch)
+    said = _said(task, batch)
     wrong, _ = errors(said.tokens, task.truth(batch))
     tokens = said.tokens[0][said.tokens[0] != IGNORED].tolist()
     names = style.names(task.spec)
     weights = np.zeros((0, 0)) if said.weights is None else style.array(said.weights[0])
     ended = len(weights) > len(tokens)
-    assert task.spec.target.end is not None
     read = subject.token_names
     return Example(
         number,
         [read[token] for token in batch.inputs[0].tolist()] if read else [str(k) for k in range(batch.inputs.shape[1])],
-        [names[token] for token in tokens] + [names[task.spec.target.end]] * ended,
+        [names[token] for token in tokens] + [names[task.end]] * ended,
         task.written(batch.targets)[0],
         task.written(said.tokens)[0],
         int(wrong[0]),
         float(said.score[0]),
         weights,
     )
+
+
+def _said(task: Translation, batch: Batch) -> Said:
+    """The most probable token at each step, with the attention's weights."""
+    return greedy(task.network, batch.inputs, batch.lengths, task.end, task.max_length)
 
 
 class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):

@@ -1,6 +1,6 @@
 """A sequence of its own length for each sequence that is read."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from rnnlab.decoding import Said, greedy
+from rnnlab.decoding import Hypothesis, Said, Search, beam_search, greedy, stacked
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.shapes import Fraction, PositiveInt, Share
+from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
 from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Truth, errors, right
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task, token_loss
@@ -24,10 +24,11 @@ NEVER = -1
 class Translation(Task):
     """Encoder and decoder: cross-entropy of each token in nats, when the true ones before it are told.
 
-    What it says by itself is the most probable token at each step (greedy), and
-    is held against the truth: ``exact_match``, the share of the sequences that
-    are right from the first token to the last, and the error rate
-    (``character_error_rate``, ``word_error_rate`` …), which decides: tokens to
+    What it says by itself is the most probable token at each step (greedy), or
+    the best that a search finds (``beam``), and is held against the truth:
+    ``exact_match``, the share of the sequences that are right from the first
+    token to the last, and the error rate (``character_error_rate``,
+    ``word_error_rate`` …), which decides: tokens to
     mend, of all that were asked for. ``accuracy`` is the share of the tokens
     that are right when all true ones before them are told. Where an input has
     several right answers each counts as right.
@@ -48,6 +49,8 @@ class Translation(Task):
         teacher_forcing_end: see there.
         max_length: tokens after which what it says is cut; ``None``: twice as many as the longest target of the
             training split has.
+        beam: of the search for what it says (:class:`rnnlab.decoding.Search`); 1 is greedy.
+        length_penalty: above 0 the search prefers longer sequences (Y. Wu et al. 2016, equation 14).
 
     Raises:
         InputError: the schedule has no end, or an end and no schedule.
@@ -70,6 +73,8 @@ class Translation(Task):
         teacher_forcing_schedule: Literal["constant", "linear", "exponential"] = "constant",
         teacher_forcing_end: Share | None = None,
         max_length: PositiveInt | None = None,
+        beam: PositiveInt = 1,
+        length_penalty: NonNegativeFloat = 0.0,
     ) -> None:
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.label_smoothing = label_smoothing
@@ -89,6 +94,7 @@ class Translation(Task):
         self.max_length = max_length or 2 * (spec.target.longest or 1)
         frequencies = torch.tensor(spec.token_frequencies or [1 / spec.target.size] * spec.target.size)
         self.register_buffer("log_frequencies", frequencies.log(), persistent=False)
+        self.search = Search(beam, 1, length_penalty)
         self._updates: int | None = None
         if any(number != NEVER for number in self.copies):
             self.scores["copy_input"] = Scores(self.metrics())
@@ -141,9 +147,19 @@ class Translation(Task):
 
     def say(self, batch: Batch) -> Said:
         """What it says of a batch by itself."""
-        end = self.spec.target.end
-        assert end is not None
-        return greedy(self.network, batch.inputs, batch.lengths, end, self.max_length)
+        if self.search.beam > 1:
+            return stacked(self.searched(batch, self.search), batch.inputs.device)
+        return greedy(self.network, batch.inputs, batch.lengths, self.end, self.max_length)
+
+    @property
+    def end(self) -> int:
+        """The token that ends a sequence."""
+        assert self.spec.target.end is not None
+        return self.spec.target.end
+
+    def searched(self, batch: Batch, search: Search) -> list[list[Hypothesis]]:
+        """What a search finds for each sequence of a batch, the best first."""
+        return beam_search(self.network, batch.inputs, batch.lengths, self.end, self.max_length, search)
 
     def answer(self, batch: Batch) -> Any:
         """An :class:`rnnlab.tasks.sequence_scores.Answer`."""
@@ -221,19 +237,18 @@ class Translation(Task):
 
     # ---- what it says, in words ---------------------------------------------------------------------
 
-    @cached_property
-    def written(self) -> Callable[[Tensor], list[str]]:
-        """Makes texts of ``(batch, steps)`` tokens."""
+    def written(self, tokens: Tensor) -> list[str]:
+        """The texts of ``(batch, steps)`` tokens."""
+        return self.texts(tokens.tolist())
+
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The same of tokens in lists; what is behind the last and the end are left out."""
         target = self.spec.target
         names, joint = target.names, " " if target.unit == "word" or not target.names else ""
-
-        def write(tokens: Tensor) -> list[str]:
-            rows = [[number for number in row if number != IGNORED and number != target.end] for row in tokens.tolist()]
-            if target.unit == "byte":
-                return [bytes(row).decode(errors="replace") for row in rows]
-            return [joint.join(names[number] if names else str(number) for number in row) for row in rows]
-
-        return write
+        kept = [[number for number in row if number not in (IGNORED, target.end)] for row in rows]
+        if target.unit == "byte":
+            return [bytes(row).decode(errors="replace") for row in kept]
+        return [joint.join(names[number] if names else str(number) for number in row) for row in kept]
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         said = self.say(batch)

@@ -86,6 +86,14 @@ class TrainedRun(ABC):
         columns = list(self.task.said(torch.zeros(1, self.networks[0].readout.out_features)))
         return columns if len(columns) <= LISTED else [*columns[:LISTED], f"… ({len(columns)} columns)"]
 
+    def searching(self, beam: int = 1, nbest: int = 1, length_penalty: float = 0.0) -> None:
+        """From now on what is said is searched for so; see :class:`rnnlab.decoding.Search`.
+
+        Raises:
+            InputError: this run says nothing that could be searched for.
+        """
+        raise InputError("--beam, --nbest and --length-penalty are for runs that say sequences of their own length")
+
     # ---- predicting -------------------------------------------------------------------------------
 
     def predict(
