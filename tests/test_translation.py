@@ -299,7 +299,7 @@ def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path) -> None:
     assert predict_command.main([str(path), "--input", str(file), "--output", str(out), *searched]) == 0
     assert out.read_text().splitlines()[0] == "sequence,rank,prediction,score,alignment"
     assert len(out.read_text().splitlines()) == 7
-    assert predict_command.main([str(path), "--input", str(file), "--nbest", "3", "--beam", "2"]) == 1
+    assert predict_command.main([str(path), "--input", str(file), "--nbest", "3", "--beam", "2"]) == 2
     assert re.fullmatch(r"[\d<>unk]*", table["prediction"][0])
     rows = list(model.stream(["three hundred twelve\n", "forty\n"]))
     assert [row["prediction"] for row in rows] == table["prediction"].to_list()
