@@ -27,7 +27,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import find
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
-from rnnlab.use.members import members
+from rnnlab.use.members import members, runs_of_folds
 from rnnlab.use.options import check_device, check_output, check_positive
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def main(arguments: list[str]) -> int:
     add_format(options)
     options.add_argument("--output", metavar="FILE", default="-", help=".csv, .jsonl or .parquet (default: - for CSV)")
     options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")
+    options.add_argument(
+        "--out-of-fold",
+        action="store_true",
+        help="of a sweep over data.fold: what each run says of the fold that it was not trained on",
+    )
     options.add_argument("--steps", action="store_true", help="a prediction at each step, as if it were the last")
     options.add_argument(
         "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
@@ -89,6 +94,10 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     check_device(given.device)
     if given.output != "-":
         check_output(Path(given.output), given.force)
+    if given.out_of_fold:
+        if is_new or given.describe or overrides or len(places) > 1:
+            raise InputError("--out-of-fold is of one sweep's own test data: leave --input, --stream and overrides out")
+        return predict_folds(places[0], given)
     runs = members(places, quiet=True)
     if not is_new and not given.describe:
         return predict_test(runs, overrides, given)
@@ -154,6 +163,23 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
     write = _output(given)
     loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], trusting(given.allow, overrides))
     write(predictions(join(loaded) if len(loaded) > 1 else loaded[0]))
+    return 0
+
+
+def predict_folds(sweep: str, given: Namespace) -> int:
+    """Predicts the test data of each fold by the run that was not trained on it.
+
+    Raises:
+        InputError: as :func:`predict`, or the sweep has no folds.
+    """
+    runs = runs_of_folds(sweep)
+    load_execution()
+    from rnnlab.runs.ensemble import Member, load
+    from rnnlab.use.prediction import out_of_fold
+
+    write = _output(given)
+    loaded = ((fold, seed, load([Member(run, run.config)], given.allow)[0]) for fold, seed, run in runs)
+    write(out_of_fold(loaded))
     return 0
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.split import SPLITS, Sample, SplitName
+from rnnlab.data.splitting import check_folds
+from rnnlab.data.splitting import cut as cut_in_folds
 from rnnlab.data.strata import stratified_order
 from rnnlab.extras import need
-from rnnlab.shapes import AutoSize, Fraction, PositiveInt
+from rnnlab.shapes import AutoSize, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 SIDE, WHITE, DIGITS = 8, 16.0, 10
@@ -38,6 +40,8 @@ class Digits(LabelledFeatures):
         order: ``pixels``, 64 steps; or ``rows``, 8 steps.
         permute: one and the same permutation, drawn from ``seed``, for the pixels of all digits.
         num_samples: in the three splits, at most; ``None`` for all.
+        folds: parts of which one is the test, for cross-validation; ``None``: the test is a share.
+        fold: which of them is tested, from 0.
         seed: of the splits and the permutation.
         scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
         moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
@@ -50,10 +54,13 @@ class Digits(LabelledFeatures):
     permute: bool = False
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     test_fraction: Fraction = 0.2
+    folds: PositiveInt | None = None
+    fold: NonNegativeInt = 0
     batch_size: AutoSize = "auto"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         need("datasets", "sklearn", "data=digits")
+        check_folds(self.folds, self.fold)
         super().__post_init__()
 
     @cached_property
@@ -71,13 +78,19 @@ class Digits(LabelledFeatures):
     def _parts(self) -> dict[SplitName, np.ndarray]:
         """Which digits are in a split, in an order whose every start is stratified."""
         labels = self._pictures[1]
-        order = stratified_order(labels, (self.seed, len(SPLITS)))
+        seed = (self.seed, len(SPLITS))
+        if self.folds is not None:
+            pieces = cut_in_folds(len(labels), (self.val_fraction, 0), seed, labels, None, self.folds, self.fold)
+            return dict(zip(SPLITS, pieces, strict=True))
+        order = stratified_order(labels, seed)
         val, test = (round(share * len(order)) for share in (self.val_fraction, self.test_fraction))
         cut = np.split(order, [len(order) - val - test, len(order) - test])
         return {
-            split: members[stratified_order(labels[members], (self.seed, len(SPLITS)))]
-            for split, members in zip(SPLITS, cut, strict=True)
+            split: members[stratified_order(labels[members], seed)] for split, members in zip(SPLITS, cut, strict=True)
         }
+
+    def places(self, split: SplitName) -> np.ndarray:
+        return self._parts[split][: self.size(split)]
 
     def size(self, split: SplitName) -> int:
         there = len(self._parts[split])

@@ -102,6 +102,12 @@ class SequenceData(LightningDataModule, ABC):
         }
         return held_out.get(split, self.num_samples - sum(held_out.values()))
 
+    def places(self, split: SplitName) -> np.ndarray | None:
+        """``(sequences,)`` where each sequence of a split stands in the whole data, from 0; ``None`` where it is drawn,
+        or a part of a longer series.
+        """
+        return None
+
     @property
     def batches_per_pass(self) -> int:
         """Training batches of one pass over the data; told without loading it."""

@@ -5,6 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnlab.data.strata import rarest_class, stratified_order
+from rnnlab.errors import InputError
+
+
+def check_folds(folds: int | None, fold: int) -> None:
+    """Refuses a fold that is not there.
+
+    Raises:
+        InputError: naming both.
+    """
+    if folds is not None and not fold < folds > 1:
+        raise InputError(f"data.folds={folds} and data.fold={fold}: at least 2 folds, counted from 0")
 
 
 def cut(

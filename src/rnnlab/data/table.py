@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
-from rnnlab.data.splitting import cut
+from rnnlab.data.splitting import check_folds, cut
 from rnnlab.data.table_columns import MissingValues, Rows, TableColumns, as_read, moments_of_numbers
 from rnnlab.data.table_reader import TableReader
 from rnnlab.errors import InputError, nearest
@@ -221,8 +221,7 @@ class Table(LabelledFeatures):
     def __post_init__(self) -> None:
         if self.path is not None and not self.target:
             raise InputError(f"data.target is missing: give the column of {self.path} that is to be predicted")
-        if self.folds is not None and not self.fold < self.folds > 1:
-            raise InputError(f"data.folds={self.folds} and data.fold={self.fold}: at least 2 folds, counted from 0")
+        check_folds(self.folds, self.fold)
         if self.elapsed and self.path is not None and self.time is None:
             raise InputError("data.elapsed=true needs the column of the times: data.time=COLUMN")
         if self.val_fraction + self.test_fraction < 1:
@@ -624,6 +623,9 @@ class Table(LabelledFeatures):
         pieces = cut(len(train), (val, test), seed, None if labels is None else labels[train], inner)
         taken = {split: train[piece] for split, piece in zip(SPLITS, pieces, strict=True)}
         return found | {split: taken[split] for split in SPLITS if split == "train" or split in missing}
+
+    def places(self, split: SplitName) -> np.ndarray:
+        return self._parts[split][: self.size(split)]
 
     @property
     def _parts(self) -> dict[SplitName, np.ndarray]:

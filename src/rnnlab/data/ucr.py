@@ -12,6 +12,7 @@ import numpy as np
 from rnnlab.data.feature_reader import FeatureReader, patched
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.split import SPLITS, Sample, SplitName
+from rnnlab.data.splitting import check_folds
 from rnnlab.data.strata import stratified_order
 from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
@@ -92,8 +93,7 @@ class UCR(LabelledFeatures):
             raise InputError(f"data.name={self.name} and data.path={self.path}: give one of them")
         if self.test_path is not None and self.path is None:
             raise InputError(f"data.test_path={self.test_path} is for one's own data: give data.path too")
-        if self.folds is not None and not self.fold < self.folds > 1:
-            raise InputError(f"data.folds={self.folds} and data.fold={self.fold}: at least 2 folds, counted from 0")
+        check_folds(self.folds, self.fold)
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
         if self.patch == "auto":  # type: ignore[comparison-overlap]
@@ -188,6 +188,10 @@ class UCR(LabelledFeatures):
     def size(self, split: SplitName) -> int:
         there = len(self._parts[split][1])
         return there if self.num_samples is None else min(there, super().size(split))
+
+    def places(self, split: SplitName) -> np.ndarray | None:
+        # a test file of its own is another whole
+        return self._parts[split][1][: self.size(split)] if self.folds is not None else None
 
     @property
     def measured(self) -> int:

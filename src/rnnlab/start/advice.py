@@ -234,7 +234,9 @@ def _trend(found: Series) -> str:
 
 
 def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
-    yield "data", f"{found.examples} with a class each: {_extent(found, found.examples)}"
+    many = f"{sum(found.classes.values()):,} " if found.data == "table" else ""
+    rows = "rows" if found.data == "table" else found.examples
+    yield "data", f"{many}{found.examples} with a class each: {_extent(found, rows)}"
     if found.columns:
         yield "columns", _columns(found.columns)
     if found.text.columns:

@@ -150,7 +150,7 @@ def _rows_with_a_class(table: Seen) -> Step | None:
     labels = table.frame.select(known_text(found.label)).to_series().to_list()
     sequences = [row[: len(row) - at_end(np.isnan(row))][:, None] for row in values]
     kept = [(sequence, name) for sequence, name in zip(sequences, labels, strict=True) if len(sequence) and name]
-    return Step(f"{found.why}: as a .ts file", _ts(kept, table.path.stem))
+    return Step(f"{found.described}: as a .ts file", _ts(kept, table.path.stem))
 
 
 def _steps_with_a_class(table: Seen) -> Step | None:
@@ -165,7 +165,7 @@ def _steps_with_a_class(table: Seen) -> Step | None:
     for rows in found.groups(table):
         sorted_rows = np.array(rows)[np.argsort(order[rows], kind="stable")]
         kept.append((values[sorted_rows], classes[rows[0]]))
-    return Step(f"{found.why}: as a .ts file", _ts(kept, table.path.stem))
+    return Step(f"{found.described}: as a .ts file", _ts(kept, table.path.stem))
 
 
 def _ts(sequences: Sequence[tuple[np.ndarray, str]], name: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -17,7 +17,22 @@ from rnnlab.start.seen import Seen
 
 SIDE_BY_SIDE = 8
 """Columns from which a row may be a whole sequence."""
-STEPS = ("step", "t", "time", "frame", "index", "timestamp", "sample", "position", "order")
+STEPS = (
+    "step",
+    "t",
+    "time",
+    "frame",
+    "index",
+    "timestamp",
+    "sample",
+    "position",
+    "order",
+    "hour",
+    "minute",
+    "second",
+    "day",
+    "visit",
+)
 """Names of the column that numbers the steps of a sequence."""
 SEQUENCES = (
     "sequence", "sequence_id", "seq", "case", "case_id", "trial", "recording", "sample", "sample_id", "window", *NAMES,
@@ -46,6 +61,11 @@ class Sequences:
     why: str
     sequence: str | None = None
     step: str | None = None
+
+    @property
+    def described(self) -> str:
+        """Why, and what the channels are."""
+        return self.why if self.sequence is None else f"{self.why}, {listed(self.features)} its channels"
 
     def groups(self, table: Seen) -> list[list[int]]:
         """The rows of each sequence, in the order of the file."""
@@ -82,6 +102,7 @@ def labelled_sequences(table: Seen) -> Labelled | None:
         group = _group(table, found)
         if group:
             keys["data.group"] = group
+            found = replace(found, features=tuple(name for name in found.features if name != group))
         others = {found.label, found.sequence, group, keys.get("data.time")}
         left = [column for column in table.profile.columns if column.name not in others
                 and lower(column.name) not in UNNAMED]  # fmt: skip
@@ -106,7 +127,7 @@ def labelled_sequences(table: Seen) -> Labelled | None:
     return Labelled(
         path=table.path, form=table.form, extent=table.sample.extent, data="table", classes=dict(classes.most_common()),
         lengths=spread(lengths), channels=channels, columns=table.profile.columns, odd=tuple(odd), keys=keys,
-        label=Choice((found.label,), found.why),
+        label=Choice((found.label,), found.described),
     )  # fmt: skip
 
 
@@ -204,7 +225,7 @@ def steps_with_a_class(table: Seen) -> Sequences | None:
         )
         if not features:
             continue
-        why = f"each '{column.name}' is a sequence of rows, its class in '{label}', {listed(features)} its channels"
+        why = f"each '{column.name}' is a sequence of rows, its class in '{label}'"
         return Sequences(label, features, why, column.name, step)
     return None
 

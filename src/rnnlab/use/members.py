@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.errors import InputError, one_line, visible
-from rnnlab.runs.comparison import compare
+from rnnlab.runs.comparison import Group, compare
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import DEPTH, find_runs, is_sweep
 from rnnlab.shell import pasted
@@ -61,6 +61,48 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     Raises:
         InputError: none is done, or its runs are of different data and so cannot be ranked.
     """
+    group, several = _best_group(sweep)
+    best, folds = group.counted, group.folds
+    if len(folds) > 1:
+        # each fold was trained up to another time, and only the last one knows all that is known
+        best = [run for run in best if run.fold == folds[-1]]
+    out = sys.stderr if quiet else sys.stdout
+    if several > 1:
+        name = f"{group.name} ({len(best)} runs)"
+        print(f"{sweep}: of {several} configurations the best on validation is {visible(name)}", file=out)
+    if len(folds) > 1:
+        print(f"{sweep}: of {len(folds)} folds the last one", file=out)
+    return [RunDirectory(run.path) for run in best]
+
+
+def runs_of_folds(sweep: str) -> list[tuple[int, int, RunDirectory]]:
+    """Fold, seed and run of each of the finished runs of a sweep's best configuration, by its own (validation) score.
+
+    Raises:
+        InputError: its runs are no folds, or not all folds are done.
+    """
+    if not is_sweep(sweep):
+        raise InputError(f"--out-of-fold: {sweep} is no sweep: rnnlab train -m … data.folds=5 'data.fold=range(5)'")
+    group, several = _best_group(sweep)
+    number = group.counted[0].config.get("data.folds")
+    if not number:
+        raise InputError(f"--out-of-fold: {sweep} has no folds: rnnlab train -m … data.folds=5 'data.fold=range(5)'")
+    missing = sorted(set(range(int(number))).difference(group.folds))
+    if missing:
+        raise InputError(
+            f"--out-of-fold: fold {missing[0]} of {number} is not done in {sweep}: {pasted('resume', Path(sweep))}"
+        )
+    if several > 1:
+        print(f"{sweep}: of {several} configurations the best on validation is {visible(group.name)}", file=sys.stderr)
+    return [(run.fold or 0, run.seed, RunDirectory(run.path)) for run in group.counted]
+
+
+def _best_group(sweep: str) -> tuple[Group, int]:
+    """The best configuration of a sweep, and how many are ranked.
+
+    Raises:
+        InputError: none is done, or its runs are of different data and so cannot be ranked.
+    """
     boards = compare(find_runs([sweep], DEPTH).records)
     if len(boards) > 1:
         kinds = ", ".join(f"{board.data} by {board.task}" for board in boards)
@@ -68,14 +110,4 @@ def best_seeds(sweep: str, quiet: bool = False) -> list[RunDirectory]:
     ranked = [group for board in boards for group in board.groups if group.rank is not None]
     if not ranked:
         raise InputError(f"{sweep} holds no run that is done: {pasted('report', Path(sweep))}")
-    best, folds = ranked[0].counted, ranked[0].folds
-    if len(folds) > 1:
-        # each fold was trained up to another time, and only the last one knows all that is known
-        best = [run for run in best if run.fold == folds[-1]]
-    if len(ranked) > 1:
-        name = f"{ranked[0].name} ({len(best)} runs)"
-        out = sys.stderr if quiet else sys.stdout
-        print(f"{sweep}: of {len(ranked)} configurations the best on validation is {visible(name)}", file=out)
-    if len(folds) > 1:
-        print(f"{sweep}: of {len(folds)} folds the last one", file=sys.stderr if quiet else sys.stdout)
-    return [RunDirectory(run.path) for run in best]
+    return ranked[0], len(ranked)

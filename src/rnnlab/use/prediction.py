@@ -1,7 +1,7 @@
 """What a trained run says of the test data, sequence by sequence."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +21,25 @@ def predictions(run: Run) -> Iterator[pl.DataFrame]:
         with torch.inference_mode():
             rows, columns = run.task.predictions(batch)
         yield pl.DataFrame({"sequence": numbers[rows].numpy(), **columns})
+
+
+def out_of_fold(runs: Iterable[tuple[int, int, Run]]) -> Iterator[pl.DataFrame]:
+    """The tables of several runs below each other, each of its own test data.
+
+    Args:
+        runs: the fold, the seed, and the run.
+
+    Returns:
+        A table a batch: the ``fold``, the ``seed``, and the columns of :func:`predictions`; ``sequence`` is its place
+        in the whole data, from 0, where the data knows it.
+    """
+    for fold, seed, run in runs:
+        places = run.data.places("test")
+        for said in predictions(run):
+            table = said
+            if places is not None:
+                table = said.with_columns(sequence=pl.Series(places[said["sequence"].to_numpy()]))
+            yield table.select(pl.lit(fold).alias("fold"), pl.lit(seed).alias("seed"), pl.all())
 
 
 def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
