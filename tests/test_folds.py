@@ -15,7 +15,7 @@ from rnnlab.data.table import make_up
 @pytest.mark.needs("datasets")
 def test_each_digit_is_tested_once() -> None:
     tested = [Digits(folds=4, fold=fold) for fold in range(4)]
-    assert sorted(place for data in tested for place in data.places("test").tolist()) == list(range(1797))
+    assert sorted(place for data in tested for place in data.numbers_in_whole("test").tolist()) == list(range(1797))
     for data in tested:
         counts = [data.split("test").targets.tolist().count(digit) for digit in range(10)]
         assert max(counts) - min(counts) <= 4

@@ -89,7 +89,7 @@ class Digits(LabelledFeatures):
             split: members[stratified_order(labels[members], seed)] for split, members in zip(SPLITS, cut, strict=True)
         }
 
-    def places(self, split: SplitName) -> np.ndarray:
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray:
         return self._parts[split][: self.size(split)]
 
     def size(self, split: SplitName) -> int:

@@ -102,7 +102,7 @@ class SequenceData(LightningDataModule, ABC):
         }
         return held_out.get(split, self.num_samples - sum(held_out.values()))
 
-    def places(self, split: SplitName) -> np.ndarray | None:
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
         """``(sequences,)`` where each sequence of a split stands in the whole data, from 0; ``None`` where it is drawn,
         or a part of a longer series.
         """

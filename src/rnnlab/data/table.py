@@ -624,7 +624,7 @@ class Table(LabelledFeatures):
         taken = {split: train[piece] for split, piece in zip(SPLITS, pieces, strict=True)}
         return found | {split: taken[split] for split in SPLITS if split == "train" or split in missing}
 
-    def places(self, split: SplitName) -> np.ndarray:
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray:
         return self._parts[split][: self.size(split)]
 
     @property

@@ -189,7 +189,7 @@ class UCR(LabelledFeatures):
         there = len(self._parts[split][1])
         return there if self.num_samples is None else min(there, super().size(split))
 
-    def places(self, split: SplitName) -> np.ndarray | None:
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
         # a test file of its own is another whole
         return self._parts[split][1][: self.size(split)] if self.folds is not None else None
 

@@ -34,7 +34,7 @@ def out_of_fold(runs: Iterable[tuple[int, int, Run]]) -> Iterator[pl.DataFrame]:
         in the whole data, from 0, where the data knows it.
     """
     for fold, seed, run in runs:
-        places = run.data.places("test")
+        places = run.data.numbers_in_whole("test")
         for said in predictions(run):
             table = said
             if places is not None:
