@@ -52,6 +52,12 @@ def plain_text(state: Any) -> str:
     return json.dumps(state, sort_keys=True, default=str)
 
 
+def test_more_sequences_than_memory_holds_are_refused_before_they_are_drawn() -> None:
+    data = make(next(config for config in CONFIGS if config.stem == "sine"), num_samples=10**12)
+    with pytest.raises(InputError, match=r"data\.num_samples=10{12}: the .* of train need about .* GB"):
+        data.split("train")
+
+
 def draws(data: SequenceData) -> bool:
     """Whether its samples are drawn at all, and not read or computed."""
     rng = np.random.default_rng(0)

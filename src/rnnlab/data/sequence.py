@@ -17,9 +17,12 @@ from rnnlab.data.reader import Reader
 from rnnlab.data.split import SPLITS, Sample, Split, SplitName, stack
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
+from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.shapes import AutoSize, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, valid_steps
 
+MANY = 100_000
+"""Sequences of a split: of more it is first asked whether memory holds them."""
 Range = Annotated[Sequence[float], Len(2, 2)]
 """The low and the high end of what is drawn evenly; both alike for a value that is fixed."""
 
@@ -119,11 +122,24 @@ class SequenceData(LightningDataModule, ABC):
         return ceil(self.size("val"), EVALUATION_FACTOR * self.batch_size)
 
     def load(self, split: SplitName) -> Split:
-        """All sequences of a split, stacked and padded."""
-        number = SPLITS.index(split)
-        return stack(
-            [self.sample(np.random.default_rng((self.seed, number, i)), split, i) for i in range(self.size(split))]
-        )
+        """All sequences of a split, stacked and padded.
+
+        Raises:
+            InputError: they are more than memory holds.
+        """
+        number, count = SPLITS.index(split), self.size(split)
+
+        def drawn(i: int) -> Sample:
+            return self.sample(np.random.default_rng((self.seed, number, i)), split, i)
+
+        if count > MANY:  # before hours are spent on drawing them
+            needed = 2 * count * sum(np.asarray(part).nbytes for part in drawn(0) if part is not None)
+            if needed > machine_memory():
+                raise InputError(
+                    f"data.num_samples={self.num_samples}: the {count:,} sequences of {split} need about "
+                    f"{gigabytes(needed)} of memory, and this machine has {gigabytes(machine_memory())}: take fewer"
+                )
+        return stack([drawn(i) for i in range(count)])
 
     def split(self, split: SplitName) -> Split:
         """A split, loaded at the first call and kept."""
