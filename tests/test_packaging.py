@@ -10,7 +10,6 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-import tomllib
 import yaml
 from conftest import packages
 from packaging.requirements import Requirement
@@ -358,7 +357,6 @@ def test_the_wheel_brings_its_configs_and_works_anywhere(tmp_path: Path) -> None
 
 
 def test_what_mutation_testing_changes_is_there() -> None:
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        settings = tomllib.load(file)["tool"]["mutmut"]
-    listed = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
-    assert not [pattern for pattern in listed if not list(ROOT.glob(pattern))]
+    settings = (ROOT / "pyproject.toml").read_text().partition("[tool.mutmut]")[2].partition("\n[tool.")[0]
+    listed = re.findall(r'^  "((?:src|tests)/.*)",$', settings, re.MULTILINE)
+    assert len(listed) > 40 and not [pattern for pattern in listed if not list(ROOT.glob(pattern))]

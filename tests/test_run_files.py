@@ -17,6 +17,7 @@ import yaml
 from rnnlab.errors import InputError
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.spec import InputSpec
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import State, Status
@@ -533,3 +534,19 @@ def test_a_config_that_is_written_can_be_read_again(tmp_path: Path, monkeypatch:
 def test_a_verdict_that_is_no_mapping_is_damage(said: Any, tmp_path: Path) -> None:
     content = json.dumps({"state": "done", "verdict": said})
     assert refused(status.read, tmp_path / "status.json", content).startswith("verdict must be a mapping, and is ")
+
+
+def test_only_a_directory_is_opened_as_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for name in ("pipe", "file"):  # opening the pipe would wait for whoever writes into it
+        with pytest.raises(NotADirectoryError):
+            files._directory(tmp_path / name)
+
+
+def test_what_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(Damaged) as caught:
+        _ = RunDirectory(tmp_path).config
+    assert str(caught.value) == f"{tmp_path / 'config.yaml'} is damaged: it is not there"
+    with pytest.raises(ValueError, match="^an input has either features or a vocabulary$"):
+        InputSpec()
