@@ -548,5 +548,5 @@ def test_what_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Damaged) as caught:
         _ = RunDirectory(tmp_path).config
     assert str(caught.value) == f"{tmp_path / 'config.yaml'} is damaged: it is not there"
-    with pytest.raises(ValueError, match="^an input has either features or a vocabulary$"):
+    with pytest.raises(ValueError, match=r"^an input has either features or a vocabulary$"):
         InputSpec()
