@@ -17,6 +17,11 @@ MODELS = {
     "layer_norm_lstm, the loop": ("layer_norm_lstm", "LayerNormLSTM", "reference"),
 }
 
+OF_TORCH = {"gru": "GRU", "rnn": "RNN", "lstm": "LSTM"}
+TORCHS = "torch.nn"
+"""In place of a backend: the layer that torch.nn has."""
+LIMIT = 1.2
+
 
 def measure(quick: bool = False) -> Result:
     """One process a case: a forward and a backward pass."""
@@ -40,6 +45,13 @@ def measure(quick: bool = False) -> Result:
                 5 * beside <= before,
             )
         )
+    for name, kind in OF_TORCH.items():
+        ours, theirs = (_child(name, kind, backend, steps, False) for backend in ("derived", TORCHS))
+        ratio = ours["memory"] / theirs["memory"]
+        numbers[f"{name}, against nn.{kind}"] = {"ours": ours, "rival's": theirs}
+        promise = f"{name}: at most {LIMIT} of the memory of nn.{kind}"
+        figure = f"{ratio:.2f}: {ours['memory'] / 1e6:,.0f} of {theirs['memory'] / 1e6:,.0f} MB"
+        verdicts.append(Verdict(promise, figure, ratio <= LIMIT))
     return Result(
         "memory",
         f"What does model.recompute=true save? One layer, {HIDDEN} units, batch {BATCH}, one thread, one process each.",
@@ -73,7 +85,10 @@ def child(module: str, kind: str, backend: str, steps: int, recompute: bool) -> 
         return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     torch.manual_seed(0)
-    layer = cell(module, kind)(FEATURES, HIDDEN, backend=backend)
+    if backend == TORCHS:
+        layer = getattr(torch.nn, kind)(FEATURES, HIDDEN, batch_first=True)
+    else:
+        layer = cell(module, kind)(FEATURES, HIDDEN, backend=backend)
     # what is loaded at first use is no part of the question
     layer(torch.randn(BATCH, 20, FEATURES))[0].sum().backward()
     x = torch.randn(BATCH, steps, FEATURES)

@@ -77,7 +77,10 @@ def said(what: str) -> Iterator[None]:
 
 def layers(device: str, small: bool, left: Callable[[], float]) -> None:
     """Forward and backward passes: ours, torch's kernel where it has one, and the loop."""
-    print(f"{'layer':32} {'plan':>8} {'graphs':>8} {'torch':>8} {'loop':>8}   plan/loop  plan/torch  largest error")
+    print(
+        f"{'layer':32} {'plan':>8} {'graphs':>8} {'torch':>8} {'loop':>8}   plan/loop  plan/torch  largest error  "
+        "choose"
+    )
     kinds = {**OF_TORCH, **{name: (name, kind) for name, kind in LOOPS.items()}}
     if small:
         kinds = {name: kinds[name] for name in ("gru", "lem")}
@@ -113,12 +116,21 @@ def _layer(name: str, kind: Any, of_torch: bool, hidden: int, device: str, small
     torchs = milliseconds(lambda: _pass(rival, x), device, small) if of_torch else None
     looped = milliseconds(lambda: _pass(loop, x), device, small)
     error = largest_error(plan, loop, x)
+    choice = chosen(with_graphs, torchs, looped)
     print(
         f"{name:32} {without_graphs:8.2f} {with_graphs if captured else float('nan'):8.2f} "
         f"{float('nan') if torchs is None else torchs:8.2f} {looped:8.2f}   {with_graphs / looped:9.2f}  "
-        f"{float('nan') if torchs is None else with_graphs / torchs:10.2f}  {error:.1e}",
+        f"{float('nan') if torchs is None else with_graphs / torchs:10.2f}  {error:13.1e}  {choice}",
         flush=True,
     )
+
+
+def chosen(plan: float, torchs: float | None, loop: float) -> str:
+    """The value of ``model.cell.backend`` that is fastest: ``auto`` where that already is what it means on a GPU."""
+    if torchs is None:  # auto is the plan
+        return "auto" if plan <= loop else "reference"
+    ways = {"auto": torchs, "derived": plan, "reference": loop}  # auto is torch's kernel
+    return min(ways, key=lambda way: ways[way])
 
 
 def _pass(layer: Any, x: Any) -> None:

@@ -243,6 +243,41 @@ def test_what_padding_holds_is_harmless_to_an_input_layer() -> None:
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_recomputed_step_draws_what_it_drew(backend: str) -> None:
+    class Dropping(Own):
+        def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            return super().step(nn.functional.dropout(x, 0.5), state)
+
+    cell, found = Dropping(FEATURES, HIDDEN).double(), []
+    cell.backend = backend
+    for run in (cell, lambda x: recomputed(cell, x)):
+        torch.manual_seed(0)
+        output = run(inputs(time=9))[0]
+        after = torch.rand(3)
+        torch.manual_seed(1)
+        gradients = torch.autograd.grad(output.square().sum(), list(cell.parameters()))
+        found.append((output, after, gradients, torch.rand(3)))
+    close(*found)
+
+
+def test_a_recomputed_step_computes_in_the_precision_of_before() -> None:
+    seen = []
+
+    class Asking(Own):
+        def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+            return super().step(x, state)
+
+    cell, x = Asking(FEATURES, HIDDEN), inputs(time=9).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = recomputed(cell, x)[0]
+    before = set(seen)
+    seen.clear()
+    output.float().sum().backward()
+    assert before == set(seen) == {(True, torch.bfloat16)}
+
+
 def test_a_piece_of_padding_alone_is_recomputed() -> None:
     network = Network(InputSpec(features=2), TargetSpec("value", 1), LSTM, hidden_size=4, recompute=True).double()
     x = inputs(time=9).requires_grad_()

@@ -1,5 +1,6 @@
 """Layers derived from ``step``: they are the loop, whatever the step does, or they leave it to the loop."""
 
+import copy
 import ctypes
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -394,6 +396,110 @@ def test_a_changed_attribute_mode_or_buffer_is_followed() -> None:
     ):
         change()
         close([layer(cell)(x)[0]], [cell.unroll(x)[0]])
+
+
+class Settings:
+    """Somebody's object, of which nobody is told that it changes."""
+
+    __slots__ = ("speed",)
+
+    def __init__(self) -> None:
+        self.speed = 0.5
+
+
+SETTINGS, FACTORS, ARRAY = Settings(), [1.0], np.ones(1)
+
+
+def squashed(h: Tensor) -> Tensor:
+    """A function that a step calls."""
+    return (h * FACTORS[0]).tanh()
+
+
+def test_what_a_step_reads_from_elsewhere_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    speed = 1.0
+
+    class Reading(Own):
+        def __init__(self, features: int, hidden: int) -> None:
+            super().__init__(features, hidden)
+            self.array, self.slots = np.ones(1), Settings()
+
+        @property
+        def factor(self) -> float:
+            return float(ARRAY[0])
+
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            inner = lambda: SETTINGS.speed  # noqa: E731
+            h = self.of_x(x) + self.slots.speed * squashed(self.of_h(h)) * float(self.array[0])
+            return h.sin() * speed + inner() + self.factor
+
+    def change(name: str, value: Any) -> None:
+        nonlocal speed
+        if name == "closure":
+            speed = value
+        elif name == "slots":
+            cell.slots.speed = value
+        elif name == "settings":
+            SETTINGS.speed = value
+        else:
+            {"list": FACTORS, "array": ARRAY, "own array": cell.array}[name][0] = value
+
+    cell, x = made(Reading), inputs()
+    before = layer(cell)(x)[0]
+    for name in "closure", "slots", "settings", "list", "array", "own array":
+        for value in 0.25, 1.0:
+            change(name, value)
+            output = layer(cell)(x)[0]
+            close([output], [cell.unroll(x)[0]])
+            assert not torch.equal(output, before), name
+            before = output
+    assert not caplog.records
+
+
+def test_training_and_evaluation_are_told_apart() -> None:
+    class Moody(Own):
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return super().update(x, h) * (2 if self.training else 1) + F.dropout(h, 0.5, self.of_h.training)
+
+    cell, x = made(Moody), inputs()
+    for mode in True, False, True, False:
+        cell.train(mode)
+        runs = []
+        for run in layer(cell), cell.unroll:
+            torch.manual_seed(0)
+            runs.append(results(run, cell, x, some_state(cell), LENGTHS))
+        close(*runs)
+    cell.of_h.train()  # a module inside alone
+    outputs = []
+    for run in layer(cell), cell.unroll:
+        torch.manual_seed(0)
+        outputs.append(run(x)[0])
+    close(outputs[:1], outputs[1:])
+
+
+def test_weights_that_are_computed_from_others() -> None:
+    cell, x = made(Own), inputs()
+    nn.utils.parametrizations.weight_norm(cell.of_h)
+    close(results(cell, cell, x, some_state(cell), LENGTHS), results(cell.unroll, cell, x, some_state(cell), LENGTHS))
+    cell = made(Own)
+    nn.utils.parametrizations.spectral_norm(cell.of_h)  # which changes its buffers at each step
+    outputs = []
+    for backend in "auto", "reference":
+        twin = copy.deepcopy(cell)
+        twin.backend = backend
+        outputs.append(twin(x)[0])
+    close(outputs[:1], outputs[1:])
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_gradients_asked_for_under_autocast_are_those_outside(backend: str) -> None:
+    cell, x = GRU(FEATURES, HIDDEN), inputs().float()
+    cell.backend = backend
+    found = []
+    for enabled in False, True:
+        loss = cell(x, None, LENGTHS)[0].square().sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(loss, list(cell.parameters())))
+    assert all(map(torch.equal, *found))
 
 
 class Watched(Tensor):

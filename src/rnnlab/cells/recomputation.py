@@ -11,6 +11,8 @@ reentry keeps the graph, whose nodes alone are most of what a loop of small
 steps takes; with reentry it knows no ``torch.autograd.grad``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isqrt
 from typing import Any
 
@@ -50,13 +52,18 @@ class _Segments(Function):
         parts = rest[: len(rest) - len(names)]
         outputs: list[Tensor] = []
         starts: list[Tensor] = []
+        ctx.draws = []
         for number, segment in enumerate(x.split(size, 1)):
             # a copy, since a state may be a view of all states of the segment before
             parts = tuple(part.clone() for part in parts)
             starts += parts
+            before = _random_state(x)
             output, state = cell(segment, _state(parts, cell), _valid(lengths, number, segment, size))
             parts = state if isinstance(state, tuple) else (state,)
             outputs.append(output)
+            drew = not all(map(torch.equal, before, _random_state(x)))
+            ctx.draws.append(before if drew else None)
+        ctx.autocast = _autocast(x)
         ctx.save_for_backward(x, lengths, *rest[len(rest) - len(names) :], *starts)
         ctx.cell, ctx.names, ctx.size, ctx.parts = cell, names, size, len(parts)
         return torch.cat(outputs, 1), *(part.clone() for part in parts)
@@ -84,7 +91,7 @@ class _Segments(Function):
                 part.detach().requires_grad_()
                 for part in starts[number * number_of_parts : (number + 1) * number_of_parts]
             ]
-            with torch.enable_grad():
+            with torch.enable_grad(), _drawn_again(ctx.draws[number], x), torch.autocast(**ctx.autocast):
                 arguments = (segment, _state(tuple(parts), cell), _valid(lengths, number, segment, size))
                 output, state = functional_call(cell, leaves, arguments)
             results = [output, *(state if isinstance(state, tuple) else (state,))]
@@ -96,6 +103,35 @@ class _Segments(Function):
             if grad_x is not None:
                 grad_x[:, number * size : number * size + segment.shape[1]] = found[-1]
         return None, None, None, None, grad_x, *later, *(grads.get(name) for name in names)
+
+
+def _random_state(x: Tensor) -> list[Tensor]:
+    """Of the generators that a step may draw from."""
+    if torch._C._len_torch_dispatch_stack():  # somebody looks on who makes no numbers
+        return []
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(x.device)] if x.is_cuda else [])]
+
+
+@contextmanager
+def _drawn_again(before: list[Tensor] | None, x: Tensor) -> Iterator[None]:
+    """The numbers that were drawn from a state on are drawn once more, and nobody else's."""
+    if before is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        torch.set_rng_state(before[0])
+        if x.is_cuda:
+            torch.cuda.set_rng_state(before[1], x.device)
+        yield
+
+
+def _autocast(x: Tensor) -> dict[str, Any]:
+    """How the forward pass computes, for the second one, which may be computed outside its context."""
+    kind = x.device.type
+    return {
+        "device_type": kind, "dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind),
+        "cache_enabled": False,  # of weights that are leaves of this segment alone
+    }  # fmt: skip
 
 
 def _state(parts: tuple[Tensor, ...], cell: Cell[Any]) -> State:

@@ -377,6 +377,9 @@ class _Layer(Function):
     @staticmethod
     def backward(ctx: Any, direct: Tensor | None, *last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, lengths, *rest = ctx.saved_tensors
+        if torch.is_autocast_enabled(x.device.type):  # the pass there ran outside
+            with torch.autocast(x.device.type, enabled=False):
+                return _Layer.backward(ctx, direct, *last)
         eager: Eager = ctx.derived
         count = len(eager.trace.states)
         if torch.is_grad_enabled() or any(map(is_batched, (direct, *last))):

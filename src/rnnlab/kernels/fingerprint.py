@@ -1,22 +1,29 @@
 """Whatever a cell's ``step`` may read beside its tensors: a layer is derived anew where it changes."""
 
+import sys
 import types
+from collections import deque
+from contextlib import suppress
+from functools import lru_cache
 from operator import is_
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 _OWN = frozenset(nn.Module().__dict__)
 """What every module has of its own."""
 _SIMPLE = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
+_DECORATORS = ("jaxtyping", "beartype", "functools", "contextlib")
+_CONTAINERS = (tuple, list, dict, set, frozenset, deque)
 DEPTH = 4
 """Of objects in objects."""
 
 
 def fingerprint(cell: nn.Module, alive: list[Any]) -> Any:
-    """Equal for cells that compute the same from equal parameters: classes, modes, attributes, shapes, and the numbers
-    that their methods read from their modules.
+    """Equal for cells that compute the same from equal parameters: classes, modes, attributes, shapes, and what their
+    methods, and the functions that these call, read from their modules and closures.
 
     Args:
         cell: whose step is run.
@@ -40,27 +47,87 @@ def _of_module(name: str, module: nn.Module, alive: list[Any]) -> Any:
 
 
 def _globals(kind: type, alive: list[Any]) -> Any:
-    """The values of names that the methods of a class read from their modules, and the methods themselves."""
+    """What the methods of a class, and the functions that they call, read from their modules and closures, and the
+    functions themselves.
+    """
     found = []
-    for function in _methods(kind):
+    for function in _functions(kind):
         alive.append(function)
-        names = function.__globals__
-        read = [name for name in function.__code__.co_names if name in names]
-        simple = [(name, names[name]) for name in read if isinstance(names[name], _SIMPLE)]
-        found.append((id(function.__code__), *simple))
+        values = [(key, _frozen(value, alive, DEPTH)) for _, key, value in _read(function) if not _is_fixed_name(value)]
+        found.append((id(function.__code__), *values))
     return tuple(found)
+
+
+def _functions(kind: type) -> list[types.FunctionType]:
+    """The methods of a class, and the functions that they name."""
+    found: dict[types.FunctionType, None] = dict.fromkeys(_methods(kind))
+    queue = list(found)
+    while queue:
+        function = queue.pop()
+        # what a decorator stands around is read, the decorator's own affairs are not
+        for value in [getattr(function, "__wrapped__", None), *(value for _, _, value in _read(function))]:
+            if isinstance(value, types.FunctionType) and value not in found and not _is_known(value.__module__):
+                found[value] = None
+                queue.append(value)
+    return list(found)
 
 
 def _methods(kind: type) -> list[types.FunctionType]:
     if kind.__module__.startswith("torch."):
         return []
-    return [
-        value
-        for each in kind.__mro__
-        if not each.__module__.startswith(("torch.", "typing", "abc", "builtins"))
-        for value in vars(each).values()
-        if isinstance(value, types.FunctionType)
-    ]
+    found = []
+    for each in kind.__mro__:
+        if each.__module__.startswith(("torch.", "typing", "abc", "builtins")):
+            continue
+        found += [_behind(value) for value in vars(each).values()]
+    return [function for function in found if isinstance(function, types.FunctionType)]
+
+
+def _behind(value: Any) -> Any:
+    """What stands behind a property, a static method, a class method."""
+    if isinstance(value, types.FunctionType):
+        return value
+    found = (getattr(value, name, None) for name in ("fget", "__func__", "func"))
+    return next((each for each in found if each is not None), None)
+
+
+def _read(function: types.FunctionType) -> list[tuple[Any, str, Any]]:
+    """What a function reads by name: where it stands, the name, and the value."""
+    space, names = function.__globals__, _names(function.__code__)
+    found: list[tuple[Any, str, Any]] = []
+    if space.get("__name__", "").split(".")[0] in _DECORATORS:
+        return found
+    for name in names:
+        if name in space:
+            value = space[name]
+            found.append((space, name, value))
+            if isinstance(value, types.ModuleType) and not _is_known(value.__name__):
+                inner = vars(value)
+                found += [(inner, each, inner[each]) for each in names if each in inner]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # nothing is in it yet
+            found.append((cell, "cell_contents", cell.cell_contents))
+    return found
+
+
+@lru_cache(1000)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    """The names that a function's code reads, with those of the functions within it."""
+    inner = [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return tuple(dict.fromkeys([*code.co_names, *(name for each in inner for name in _names(each))]))
+
+
+def _is_known(module: str | None) -> bool:
+    """Whether it is of a package whose functions nobody changes while they run."""
+    root = (module or "builtins").split(".")[0]
+    return root in ("torch", "numpy", "rnnlab") or root in sys.stdlib_module_names
+
+
+def _is_fixed_name(value: Any) -> bool:
+    """Whether a name's value stays as it is for as long as it is the same object."""
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
+        return True
+    return _is_known(type(value).__module__) and not isinstance(value, (*_SIMPLE, *_CONTAINERS, Tensor, np.ndarray))
 
 
 def _frozen(value: Any, alive: list[Any], depth: int) -> Any:
@@ -70,18 +137,27 @@ def _frozen(value: Any, alive: list[Any], depth: int) -> Any:
     if isinstance(value, Tensor):
         alive.append(value)
         return "tensor", id(value), value._version
-    if depth and isinstance(value, (tuple, list)):
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return "array", value.shape, value.dtype.str, value.tobytes()
+    if depth and isinstance(value, (tuple, list, deque)):
         return type(value).__name__, *(_frozen(part, alive, depth - 1) for part in value)
+    if depth and isinstance(value, (set, frozenset)):
+        return type(value).__name__, *sorted(map(repr, value))
     if depth and isinstance(value, dict):
         return "dict", *((repr(key), _frozen(part, alive, depth - 1)) for key, part in value.items())
     alive.append(value)
     inner = getattr(value, "__dict__", None)
+    slots = {
+        name: getattr(value, name, None)
+        for names in (vars(each).get("__slots__", ()) for each in type(value).__mro__ if not _is_known(each.__module__))
+        for name in ([names] if isinstance(names, str) else names)
+    }
     if (
         depth
-        and isinstance(inner, dict)
+        and (isinstance(inner, dict) or slots)
         and not isinstance(value, (type, types.FunctionType, types.ModuleType, nn.Module))
     ):
-        return id(value), _frozen(inner, alive, depth - 1)
+        return id(value), _frozen({**(inner or {}), **slots}, alive, depth - 1)
     return id(value)
 
 
@@ -107,6 +183,7 @@ class Watch:
         self._hooks: list[Any] = []
         self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
         self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._cells: list[tuple[Any, Any]] = []
         self._sizes: list[tuple[dict[str, Any], int]] = []
         kinds: dict[type, None] = {}
         for module in cell.modules():
@@ -125,12 +202,16 @@ class Watch:
         for each in classes:
             self._watch(vars(each))
         for kind in kinds:
-            for function in _methods(kind):
+            for function in _functions(kind):
                 self._codes.append((function, function.__code__))
                 names = function.__globals__
                 self._sizes.append((names, len(names)))
-                read = [name for name in function.__code__.co_names if isinstance(names.get(name), _SIMPLE)]
-                self._names += [(names, name, names[name]) for name in read if name in names]
+                for holder, name, value in _read(function):
+                    self.able &= _is_fixed(value) or _is_fixed_name(value)
+                    if isinstance(holder, dict):
+                        self._names.append((holder, name, value))
+                    else:
+                        self._cells.append((holder, value))
         self._sizes = list({id(names): (names, size) for names, size in self._sizes}.values())
 
     def _watch(self, values: Any) -> None:
@@ -150,6 +231,7 @@ class Watch:
             and all(len(names) == size for names, size in self._sizes)
             and all(function.__code__ is code for function, code in self._codes)
             and all(names.get(name) is value for names, name, value in self._names)
+            and all(cell.cell_contents is value for cell, value in self._cells)
         )
 
 

@@ -282,6 +282,9 @@ class _Layer(Function):
     @staticmethod
     def backward(ctx: Any, direct: Tensor | None, *last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, lengths, *rest = ctx.saved_tensors
+        if torch.is_autocast_enabled(x.device.type):  # the pass there ran outside
+            with torch.autocast(x.device.type, enabled=False):
+                return _Layer.backward(ctx, direct, *last)
         derived, layout, stacked = ctx.derived, ctx.layout, ctx.stacked
         if layout is None:
             return *[None] * 7, *last, *([None] * (len(rest) - len(last)))
