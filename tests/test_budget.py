@@ -9,6 +9,7 @@ import torch
 from conftest import compose
 
 from rnnlab.data.batches import Batches, BatchOrder, Divided
+from rnnlab.data.sine import Sine
 from rnnlab.data.split import Split
 from rnnlab.errors import InputError
 from rnnlab.runs.budget import LEAST_BETWEEN, MAX_STEPS, plan
@@ -116,3 +117,10 @@ def test_a_run_of_so_many_updates(train: Callable[..., Outcome]) -> None:
     outcome = train(*options, "trainer.max_steps=20", "trainer.steps_per_epoch=5")
     assert outcome.metrics["steps"] == 20
     assert [(row["epoch"], row["step"]) for row in outcome.directory.epochs] == [(1, 5), (2, 10), (3, 15), (4, 20)]
+
+
+@pytest.mark.parametrize(("trained_on", "batch"), [(999, 16), (1000, 32)])
+def test_few_sequences_come_in_small_batches(trained_on: int, batch: int) -> None:
+    data: Any = Sine(num_samples=trained_on + 20, val_fraction=10 / (trained_on + 20),
+                     test_fraction=10 / (trained_on + 20), batch_size="auto")  # type: ignore[arg-type]  # fmt: skip
+    assert (data.size("train"), data.batch_size) == (trained_on, batch)
