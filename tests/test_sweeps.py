@@ -785,7 +785,7 @@ def test_a_signal_before_the_training_ends_a_run_at_once(tmp_path: Path, monkeyp
         raise AssertionError
 
     directory = RunDirectory.claim(tmp_path / "run", compose(*TINY))
-    monkeypatch.setattr("rnnlab.runs.preparation.prepare", slow)
+    monkeypatch.setattr("rnnlab.runs.execution.prepare", slow)
     with pytest.raises(Interrupted):
         execute(directory, compose(*TINY))
     assert not reached and directory.status.state == "interrupted"

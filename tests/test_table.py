@@ -322,8 +322,10 @@ def test_sequences_without_a_target_may_be_left_out(tmp_path: Path) -> None:
 # ---- scores that go by ranks -----------------------------------------------------------------------------
 
 
+@pytest.mark.needs("datasets")
 def test_scores_of_rankings_are_those_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics
+
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(200, generator=generator).mul(20).round() / 20  # with ties
     there = torch.rand(200, generator=generator) < 0.3 + 0.4 * scores

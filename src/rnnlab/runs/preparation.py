@@ -215,10 +215,11 @@ def _begin_with(
     """
     transfer = None
     if config.get("init_from"):
-        place = (Path(base or "") / Path(config["init_from"]).expanduser()).absolute()
+        given = config["init_from"]
+        place = (Path(base or "") / Path(given).expanduser()).absolute()
         config["init_from"] = str(place)
         if not trained:
-            transfer = take(task, data, read_weights(place), config.get("init_parts"))
+            transfer = take(task, data, read_weights(place, given), config.get("init_parts"))
     parts, factors = config.get("freeze") or [], config.get("lr_factors") or {}
     if (parts or factors) and task.network.solver == "ridge":
         raise InputError(

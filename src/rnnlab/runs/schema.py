@@ -41,7 +41,7 @@ def is_plain(value: Any, annotation: Any = None) -> bool:
 
 def check_arguments(
     target: Any,
-    arguments: Mapping[str, Any],
+    arguments: Mapping[Any, Any],
     key: str,
     given: Mapping[str, Any] | None = None,
     complete: bool = True,
@@ -72,7 +72,7 @@ def check_arguments(
     }
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     hints = annotations(target)
-    for name, value in arguments.items():
+    for name, value in ((str(name), value) for name, value in arguments.items()):
         if name not in named and not takes_any:
             known = f" (known: {_list(named)})" if named else " (it takes none)"
             raise InputError(f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}")

@@ -85,13 +85,17 @@ class Weights:
     names: Sequence[str] = ()
 
 
-def read_weights(place: Path) -> Weights:
+def read_weights(place: Path, given: str | None = None) -> Weights:
     """The weights of a run's directory, of a checkpoint, or of a ``state_dict`` that ``torch.save`` wrote.
+
+    Args:
+        place: of the directory or the file.
+        given: as it was typed.
 
     Raises:
         InputError: there are none, or the file holds more than tensors and plain values.
     """
-    key = f"init_from={place}"
+    key = f"init_from={given or place}"
     if place.is_dir():
         if not is_there(place / STATUS):
             raise InputError(f"{key}: this directory is no run: give a run's, a checkpoint, or a state_dict in a file")
