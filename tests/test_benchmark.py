@@ -66,6 +66,7 @@ def test_the_table_has_ours_the_trivial_and_the_published() -> None:
     assert rows[2][-1] == "a paper"
 
 
+@pytest.mark.slow
 def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: str) -> int:
         return benchmark_command.main(["adding", "--dir", str(tmp_path), "--rows", "RNN,GRU", "--at", "50", *arguments])

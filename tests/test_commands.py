@@ -186,6 +186,7 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, capfd: pytest.Captur
     assert "cannot be written" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_from_any_directory(tmp_path: Path) -> None:
     done = rnnlab("train", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -180,6 +180,7 @@ def test_members_of_one_data_set_keep_it_in_memory_once(tmp_path: Path, monkeypa
 # ---- each its own end -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_stops_early_by_its_own_score(tmp_path: Path) -> None:
     members = [(*TINY, DOUBLE, f"optimizer.lr={rate}", "trainer.max_epochs=8", "early_stopping.patience=1")
                for rate in (0.003, 0.3, 1.0)]  # fmt: skip

@@ -147,7 +147,7 @@ def test_a_fleet_of_networks_equals_each_alone() -> None:
 @pytest.mark.parametrize(
     ("format", "bidirectional"),
     [
-        ("pt2", False),
+        pytest.param("pt2", False, marks=pytest.mark.slow),
         pytest.param("pt2", True, marks=pytest.mark.slow),
         pytest.param("onnx", False, marks=[pytest.mark.slow, pytest.mark.needs("export")]),
         pytest.param("onnx", True, marks=[pytest.mark.slow, pytest.mark.needs("export")]),
@@ -249,7 +249,8 @@ def test_a_fleet_of_networks_beside_n_grams_equals_each_alone() -> None:
         close(output, network(tokens, lengths=LENGTHS)[0])
 
 
-@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.needs("export")])])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.needs("export"))])
 def test_a_file_of_both_says_what_they_say(format: Any) -> None:
     network = beside(bidirectional=True, readout="mean").float()
     _, content = convert(network, torch.zeros(3, 5, dtype=torch.int64), format)
