@@ -377,3 +377,14 @@ def test_every_model_in_both_formats(model: str, data: str, formats: tuple[str, 
         assert export_command.main([str(run), "--format", format]) == 0
         about = json.loads((run / "export" / f"model.{format}.json").read_text())
         assert about["checked"]["largest_relative_error"] < ROUNDED_MORE.get(model, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.needs("export"))])
+@pytest.mark.parametrize("stride", [1, 3, 7])
+def test_convolutions_that_leave_steps_out_are_exported_for_any_length(stride: int, format: target.Format) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"encoder": "conv", "encoder_stride": stride, "bidirectional": True}
+    network = Network(InputSpec(features=3), TargetSpec("class", 2), GRU, hidden_size=4, readout="mean_max", **options)
+    verdict = checked(network.eval(), format, length=9)
+    assert verdict.holds and {case.time for case in verdict.cases} >= {2, 9}

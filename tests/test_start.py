@@ -499,6 +499,23 @@ def sequences_in_rows_without_a_header(folder: Path) -> Path:
 
 @case(
     Labelled,
+    keys={"data.target": "result", "data.sequence": "visit", "data.time": "day", "data.group": "patient"},
+    data="table",
+    classes={"sick": 20, "well": 20},
+    lengths=(5, 5, 5),
+    said="no patient torn apart",
+)
+def visits_of_patients(folder: Path) -> Path:
+    rows = [
+        (f"p{visit // 2}", f"v{visit}", day, round(70 + value, 1), "AB"[day % 2], ("well", "sick")[visit % 2])
+        for visit in range(40)
+        for day, value in enumerate(noise(5, visit))
+    ]
+    return csv(folder / "visits.csv", "patient,visit,day,pulse,ward,result", rows)
+
+
+@case(
+    Labelled,
     keys={"data.target": "activity", "data.sequence": "recording", "data.time": "step"},
     data="table",
     classes={"run": 12, "walk": 12},

@@ -86,6 +86,8 @@ class Convolutions(nn.Module):
             before = around if self.causal else around // 2
             x = F.pad(x.transpose(1, 2), (before, around - before))
             x = convolution(x).transpose(1, 2)
+            if torch.compiler.is_exporting():  # else the order in memory hangs on the number of steps
+                x = x.contiguous()
             if convolution.stride[0] > 1:
                 lengths = self.lengths(lengths)
             if self.batch_normalizations:

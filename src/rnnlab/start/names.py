@@ -32,6 +32,7 @@ TARGETS = (
 CLASSES = (
     "label", "labels", "class", "classes", "target", "category", "species", "sentiment", "intent", "topic", "language",
     "lang", "genre", "polarity", "activity", "y", "tag", "type", "spam", "emotion", "rating", "stars", "diagnosis",
+    "outcome", "result", "condition", "kind", "gesture",
 )  # fmt: skip
 """Names of a class."""
 TEXTS = (

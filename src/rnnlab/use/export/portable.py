@@ -77,6 +77,9 @@ class Portable(nn.Module):
         tensors = iter(state)
         states = [tuple(next(tensors) for _ in range(size)) for size in self._sizes]
         each = [parts[0] if alone else parts for parts, alone in zip(states, self._alone, strict=True)]
+        if self.network.stride > 1:  # a tracer tells one step behind the convolutions from several: so there are two
+            last = inputs.new_zeros((inputs.shape[0], self.network.stride, *inputs.shape[2:]))
+            inputs = torch.cat([inputs, last], 1)
         hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
         output = self.network.read(hidden, self.network.read_lengths(lengths))
         return (
