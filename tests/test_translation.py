@@ -19,6 +19,7 @@ from rnnlab import load
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.commands import export as export_command
 from rnnlab.commands import predict as predict_command
 from rnnlab.data.number_words import NumberWords, in_words
 from rnnlab.decoding import Search, beam_search, greedy
@@ -280,7 +281,7 @@ def test_a_rule_with_too_few_texts_says_so() -> None:
 # ---- a run -------------------------------------------------------------------------------------------
 
 
-def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path) -> None:
+def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = train("data=number_words", "model.hidden_size=8", "data.digits=3")
     path = outcome.directory.path
     figures = {file.stem for file in (path / "figures").glob("*.png")}
@@ -306,6 +307,9 @@ def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path) -> None:
     assert "prediction" in model.describe()
     again = evaluate(outcome.directory.config, outcome.directory)
     assert {name: again[name] for name in again} == pytest.approx({name: metrics[name] for name in again})
+    capsys.readouterr()
+    assert export_command.main([str(path), "--format", "pt2"]) == 2
+    assert "an answer of its own length is written step by step" in capsys.readouterr().err
 
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_one_never_stopped(

@@ -41,9 +41,14 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
 
     Raises:
         RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
-        InputError: the network reads sequences up to one length alone.
+        InputError: the network reads sequences up to one length alone, or answers by sequences of their own length.
     """
     network = run.task.network.cpu().eval()
+    if network.decoder is not None:
+        raise InputError(
+            f"{directory.path}: an answer of its own length is written step by step, and an exported file makes one "
+            "pass: use rnnlab predict, or rnnlab.load(RUN).predict"
+        )
     if network.transposed:
         raise InputError(
             f"model.transpose=true reads all steps at once, {network.longest} at most, and an exported file is for "
