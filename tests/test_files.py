@@ -416,3 +416,11 @@ def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> Non
 def test_the_header_of_a_stream_is_looked_at_before_its_rows(header: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         list(_stream_rows(iter([header]), "there", Dialect(), Columns(["y"])))
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_a_quotation_mark_that_stays_open_is_named_with_its_line(rows: int, tmp_path: Path) -> None:
+    (tmp_path / "open.csv").write_text("y\n" + "1\n" * rows + '"2\n' + "3\n" * rows)
+    with pytest.raises(InputError) as caught:
+        CSV(path=str(tmp_path / "open.csv"), target="y", length=2)
+    assert str(caught.value).endswith(f", line {rows + 2}: a quotation mark is opened here and never closed")

@@ -590,3 +590,12 @@ def test_no_text_of_a_run_controls_the_terminal(make: Make, tmp_path: Path, capf
     main([str(tmp_path / f"no{evil}")])
     said = "".join(capfd.readouterr())
     assert "\\x1b" in said and not set(said) & {"\x1b", "\x07", "\r"}
+
+
+def test_a_study_of_no_search_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "status.json").write_text('{"state": "interrupted"}')
+    assert main([str(tmp_path), "--study", "nope.db"]) == 2
+    assert capsys.readouterr().err == (
+        "rnnlab: --study nope.db: no search that was found is kept there: there is no search\n"
+    )

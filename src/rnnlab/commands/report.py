@@ -12,11 +12,11 @@ from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser
 from rnnlab.commands.verdict import print_verdict
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.console import console
 from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, compare, shown
 from rnnlab.runs.page import render
-from rnnlab.runs.records import find_runs
+from rnnlab.runs.records import Found, find_runs
 from rnnlab.runs.report import rows, write_leaderboard
 from rnnlab.runs.sweep_plan import Facts
 from rnnlab.shell import pasted, shown_path
@@ -51,6 +51,16 @@ def main(arguments: list[str]) -> int:
     return guarded(action)
 
 
+def _check_studies(studies: Sequence[str], found: Found) -> None:
+    """Refuses a place in which no search is kept that was found."""
+    searches = [(path, told.get("search") or {}) for path, told in found.sweeps]
+    kept = [str(search.get("storage") or path / "search.db") for path, search in searches if "study" in search]
+    for study in studies:
+        if study not in kept:
+            there = f" (one is kept in {kept[0]})" if kept else ": there is no search"
+            raise InputError(f"--study {study}: no search that was found is kept there{nearest(study, kept) or there}")
+
+
 def print_leaderboard(
     places: Sequence[str | Path],
     output: str | Path | None = None,
@@ -73,6 +83,7 @@ def print_leaderboard(
             are, such as on a full disk, what was found is printed before.
     """
     found = find_runs(places)
+    _check_studies(studies, found)
     home = Path(output or places[0]).absolute()
     table, page = home / "leaderboard.csv", home / "report.html"
     if home.exists() and not home.is_dir():

@@ -333,19 +333,26 @@ def _levels(column: pl.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def explain(content: Path | bytes, source: str, separator: str, quoted: bool = True) -> None:
-    """Finds the line with too many cells or of another encoding, which polars does not tell, in a second pass.
+    """Finds the line with too many cells, an open quotation mark or of another encoding, which polars does not tell, in
+    a second pass.
 
     Raises:
         InputError: naming it.
     """
-    width = 0
+    width, begins, ends = 0, 1, 0
     for number, cells in lines_of(content, source, separator, quoted):
+        begins, ends = ends + 1, number
         width = width or len(cells)
         if len(cells) > width:
             raise InputError(
                 f"{source}, line {number}: {len(cells)} cells, and the header has {width}: if the separator stands "
                 "within a cell, put it in quotation marks"
             )
+    if quoted:
+        with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+            open_at_the_end = sum(line.count(b'"') for line in file) % 2
+        if open_at_the_end:
+            raise InputError(f"{source}, line {begins}: a quotation mark is opened here and never closed")
 
 
 def lines_of(
