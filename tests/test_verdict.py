@@ -548,7 +548,8 @@ def test_a_run_is_judged_by_the_mean_of_its_sequences(name: str) -> None:
     run = prepare(compose(f"data={name}", "data.num_samples=60", "data.batch_size=7", "instruments=none"))
     task: Any = run.task
     batch = run.data.split("test").batch(slice(0, 7))
-    output = task(batch) if batch.origin is None else task.forecast(batch)
+    with torch.no_grad():
+        output = task.eval().answer(batch) if batch.origin is None else task.forecast(batch)
     scores, weights = task.judge(output, batch)
     assert scores.shape == weights.shape == (len(batch.inputs),)
     mean = (scores.double() * weights).sum() / weights.sum()
