@@ -377,8 +377,9 @@ class _Layer(Function):
     @staticmethod
     def backward(ctx: Any, direct: Tensor | None, *last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, lengths, *rest = ctx.saved_tensors
-        if torch.is_autocast_enabled(x.device.type):  # the pass there ran outside
-            with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # the pass there ran outside
+            with torch.autocast(kind, enabled=False):
                 return _Layer.backward(ctx, direct, *last)
         eager: Eager = ctx.derived
         count = len(eager.trace.states)
