@@ -14,7 +14,9 @@ from rnnlab.data.augmentation import Augmentation, Augmenter
 from rnnlab.data.batches import Batches, BatchOrder, ceil
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
-from rnnlab.data.split import SPLITS, Sample, Split, SplitName, stack
+from rnnlab.data.split import SPLITS, Split, stack
+from rnnlab.data.split import Sample as Sample  # a data set of one's own imports these two from here
+from rnnlab.data.split import SplitName as SplitName
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory
