@@ -93,10 +93,9 @@ class ErrorRate(Metric):
         return self.wrong / self.asked
 
 
-class ExactMatch(Metric):
-    """Share of the sequences that are right from the first token to the last."""
+class _Share(Metric):
+    """A part of a whole, both counted."""
 
-    higher_is_better = True
     right: Tensor
     count: Tensor
 
@@ -104,30 +103,26 @@ class ExactMatch(Metric):
         super().__init__()
         self.add_state("right", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        return self.right / self.count
+
+
+class ExactMatch(_Share):
+    """Share of the sequences that are right from the first token to the last."""
+
+    higher_is_better = True
 
     def update(self, answer: Answer, truth: Truth) -> None:
         self.right = self.right + right(answer.tokens, truth).sum()
         self.count = self.count + len(answer.tokens)
 
-    def compute(self) -> Tensor:
-        return self.right / self.count
 
-
-class TokenAccuracy(Metric):
+class TokenAccuracy(_Share):
     """Share of the tokens, the end among them, that are right when all true ones before them are known."""
 
     higher_is_better = True
-    right: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("right", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, answer: Answer, truth: Truth) -> None:
         self.right = self.right + (answer.scores.argmax(-1) == truth.targets).sum()
         self.count = self.count + (truth.targets != IGNORED).sum()
-
-    def compute(self) -> Tensor:
-        return self.right / self.count
