@@ -1,11 +1,9 @@
 """A sequence of its own length for each sequence that is read."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -14,14 +12,12 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Truth, errors, right
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task, token_loss
-
-NEVER = -1
-"""In place of a token that has no number of its own: no answer is equal to it."""
+from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy
+from rnnlab.tasks.sequence_task import NEVER, SequenceTask
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, token_loss
 
 
-class Translation(Task):
+class Translation(SequenceTask):
     """Encoder and decoder: cross-entropy of each token in nats, when the true ones before it are told.
 
     What it says by itself is the most probable token at each step (greedy), or
@@ -56,10 +52,7 @@ class Translation(Task):
         InputError: the schedule has no end, or an end and no schedule.
     """
 
-    target_kind = "sequence"
-    baseline_name = "most frequent output"
     training_scores = ("accuracy",)
-    sequence_score_name = "exact_match"
 
     def __init__(
         self,
@@ -107,15 +100,6 @@ class Translation(Task):
         found = (numbers.get(name, NEVER) for name in self.spec.input.names)
         return tuple(NEVER if number in special else number for number in found)
 
-    @property
-    def error_rate(self) -> str:
-        """What the error rate is called, by what a token is."""
-        return f"{self.spec.target.unit}_error_rate"
-
-    @property
-    def verdict_score(self) -> str:  # type: ignore[override]
-        return self.error_rate
-
     # ---- the objective --------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> Tensor:
@@ -151,12 +135,6 @@ class Translation(Task):
             return stacked(self.searched(batch, self.search), batch.inputs.device)
         return greedy(self.network, batch.inputs, batch.lengths, self.end, self.max_length)
 
-    @property
-    def end(self) -> int:
-        """The token that ends a sequence."""
-        assert self.spec.target.end is not None
-        return self.spec.target.end
-
     def searched(self, batch: Batch, search: Search) -> list[list[Hypothesis]]:
         """What a search finds for each sequence of a batch, the best first."""
         return beam_search(self.network, batch.inputs, batch.lengths, self.end, self.max_length, search)
@@ -177,38 +155,12 @@ class Translation(Task):
     def metrics(self) -> dict[str, Metric]:
         return {"exact_match": ExactMatch(), self.error_rate: ErrorRate(), "accuracy": TokenAccuracy()}
 
-    def compared(self, output: Any, batch: Batch) -> Any:
-        return output, self.truth(batch)
-
-    def truth(self, batch: Batch) -> Truth:
-        """All that is right; a token that has no number of its own never is."""
-        targets, target = batch.targets, self.spec.target
-        assert target.end is not None
-        references = targets[:, None]
-        if batch.others is not None:
-            others = batch.others
-            short = others.shape[2] - targets.shape[1]
-            first = F.pad(targets, (0, max(0, short)), value=IGNORED)[:, None]
-            references = torch.cat([first, F.pad(others, (0, max(0, -short)), value=IGNORED)], 1)
-        references = references.masked_fill(references == target.end, IGNORED)
-        if target.unknown is not None:
-            references = references.masked_fill(references == target.unknown, NEVER)
-        return Truth(targets, references)
-
-    def sequence_score(self, output: Any, batch: Batch) -> Tensor:
-        return right(output.tokens, self.truth(batch)).float()
-
-    def judge(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        wrong, asked = errors(output.tokens, self.truth(batch))
-        return wrong / asked, asked
-
     # ---- the simple predictors ----------------------------------------------------------------------
 
     def baseline(self, batch: Batch) -> Any:
         assert isinstance(self.log_frequencies, Tensor)
         scores = self.log_frequencies.expand(*batch.targets.shape, -1)
-        common = torch.tensor(self.spec.common_target or (NEVER,), device=batch.targets.device)
-        return Answer(scores, common.expand(len(batch.targets), -1))
+        return Answer(scores, self.common.to(batch.targets.device).expand(len(batch.targets), -1))
 
     def copied(self, batch: Batch) -> Answer:
         """The input again, in tokens of the target."""
@@ -236,19 +188,6 @@ class Translation(Task):
             self.log_scores({f"baseline/copy_input/{name}": value for name, value in kept.items()})
 
     # ---- what it says, in words ---------------------------------------------------------------------
-
-    def written(self, tokens: Tensor) -> list[str]:
-        """The texts of ``(batch, steps)`` tokens."""
-        return self.texts(tokens.tolist())
-
-    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """The same of tokens in lists; what is behind the last and the end are left out."""
-        target = self.spec.target
-        names, joint = target.names, " " if target.unit == "word" or not target.names else ""
-        kept = [[number for number in row if number not in (IGNORED, target.end)] for row in rows]
-        if target.unit == "byte":
-            return [bytes(row).decode(errors="replace") for row in kept]
-        return [joint.join(names[number] if names else str(number) for number in row) for row in kept]
 
     def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         said = self.say(batch)
