@@ -70,6 +70,7 @@ WORLD: dict[str, Callable[[], bool]] = {
     "node": lambda: which("node") is not None,
     "g++": lambda: which("g++") is not None,
     "lzma": lambda: find_spec("_lzma") is not None,
+    "av": lambda: find_spec("av") is not None,  # of the extra video
     # of the extra music, whose other package the extra datasets has, too
     "mido": lambda: find_spec("mido") is not None,
     "scipy": lambda: find_spec("scipy") is not None,

@@ -211,12 +211,13 @@ def test_its_yaml_says_what_it_is_and_agrees_with_the_code(config: Path) -> None
     assert lines[0].startswith("# "), "one line, which `rnnlab list data` prints"
     assert lines[1].startswith("# Needs: ") or not lines[1].startswith("#"), "and an extra that it needs"
     data, node = make(config), read(config)
+    frames = data.spec.target.frame is not None
     tasks = {
-        "values": ["multilabel"] if data.spec.target.binary else ["forecasting"],
+        "values": ["multilabel"] if data.spec.target.binary else ["next_frames" if frames else "forecasting"],
         "value": ["regression"],
         "class": ["classification"],
         "tokens": ["labelling", "language_modeling"],
-        "sequence": ["translation"],
+        "sequence": ["translation" if data.spec.input.frame is None else "captioning"],
     }[data.spec.target.kind]
     overrides = [entry for entry in OmegaConf.load(config)["defaults"] if "override /task@_global_.task" in entry]
     assert overrides in [[{"override /task@_global_.task": task}] for task in tasks]

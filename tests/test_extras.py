@@ -24,7 +24,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
 
 
-@pytest.mark.parametrize("name", ["airline", "digits", "economic", "sunspots", "ucr"])
+@pytest.mark.parametrize("name", ["airline", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"])
 def test_a_data_set_without_its_extra_says_what_to_install(name: str, bare: None) -> None:
     with pytest.raises(InputError, match=r"make install EXTRAS=datasets .*pip install 'rnnlab\[datasets\]'"):
         build(compose(f"data={name}")["data"], "data")

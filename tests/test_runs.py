@@ -36,7 +36,7 @@ FAMILIAR = ("sine", "tokens", "text")
 
 # A model sees of its data numbers or tokens, and is asked for a value, values, classes, tokens or a sequence: of each
 # kind there is one here. So each model is held against these, and each data set against two models.
-KINDS = (*FAMILIAR, "adding", "classification", "number_words")
+KINDS = (*FAMILIAR, "adding", "classification", "number_words", "glyph_captions")
 PRODUCT = [
     pytest.param(model, data, marks=() if model == "gru" or data == "sine" else pytest.mark.slow)
     for model in choices("model")

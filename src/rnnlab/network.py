@@ -22,9 +22,11 @@ from rnnlab.decoder import Bridge, Decoder, DecoderState
 from rnnlab.dropout import LayerDropout, drops, masked
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
+from rnnlab.image_encoder import ImageEncoder, image_encoder
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
 from rnnlab.ngrams import NGramClassifier, TokenEmbedding
+from rnnlab.places import PlaceReadout, placed, readout_of
 from rnnlab.pooling import POOLED, statistic
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -79,7 +81,7 @@ class Network(nn.Module):
             (or through a linear layer where ``embedding_size`` is given).
         target: what is predicted: at every step, or once for the sequence.
         cell: called with ``(input_size, hidden_size)`` for each layer and direction.
-        hidden_size: units of each layer and direction.
+        hidden_size: units of each layer and direction; of a cell with a state at every place of a frame, of each place.
         num_layers: layers on top of each other.
         bidirectional: each layer also reads the sequence from its own end; the
             outputs of both directions stand side by side.
@@ -110,7 +112,8 @@ class Network(nn.Module):
             gradients: for sequences of thousands of steps (:mod:`rnnlab.cells.recomputation`).
         encoder: of features, in front of the recurrence: ``none``, ``linear`` (a layer of ``embedding_size`` or
             ``hidden_size`` units at each step) or ``conv`` (:mod:`rnnlab.encoder`, of as many channels; tokens are
-            embedded first).
+            embedded first); of images ``conv2d``, which makes a vector of as many units of each
+            (:mod:`rnnlab.image_encoder`), and of whose places a decoder's attention chooses.
         encoder_stride: steps from one output of the convolutions to the next.
         beside: ``fcn``: what a fully convolutional network (:func:`rnnlab.encoder.fully_convolutional`) says of the
             whole sequence is read out together with the recurrence, whose input it reads, too. ``ngrams``: what a
@@ -160,7 +163,7 @@ class Network(nn.Module):
         initial_state: Literal["zero", "learned"] = "zero",
         tie_embeddings: bool = False,
         recompute: bool = False,
-        encoder: Literal["none", "linear", "conv"] = "none",
+        encoder: Literal["none", "linear", "conv", "conv2d"] = "none",
         encoder_stride: PositiveInt = 1,
         beside: Literal["none", "fcn", "ngrams"] = "none",
         transpose: bool = False,
@@ -191,7 +194,9 @@ class Network(nn.Module):
                 "use model.readout=auto"
             )
         self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
-        self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        cell, places = placed(cell, input, encoder == "none" and embedding_size is None and not transpose)
+        self.num_layers, self.bidirectional = num_layers, bidirectional
+        self.hidden_size = width = hidden_size * places
         self.recompute = recompute
         if token_dropout and input.vocabulary is None:
             raise InputError(
@@ -213,7 +218,10 @@ class Network(nn.Module):
                 )
         self.encoder: nn.Module = nn.Identity()
         size = input.features or 0
-        if input.vocabulary is not None:
+        if encoder == "conv2d":
+            size = embedding_size or hidden_size
+            self.encoder = image_encoder(input, size, self.decodes)
+        elif input.vocabulary is not None:
             size = embedding_size or hidden_size
             at_each = None if beside == "ngrams" else input.ngrams
             self.encoder = TokenEmbedding(input.vocabulary, size, at_each, input.buckets)
@@ -251,10 +259,10 @@ class Network(nn.Module):
         directions = 2 if bidirectional else 1
 
         def build(size: int) -> Cell[Any]:
-            return Zoneout(cell(size, hidden_size), zoneout) if zoneout else cell(size, hidden_size)
+            return Zoneout(cell(size, width), zoneout) if zoneout else cell(size, width)
 
         self.layers = nn.ModuleList(
-            nn.ModuleList(build(size if layer == 0 else directions * hidden_size) for _ in range(directions))
+            nn.ModuleList(build(size if layer == 0 else directions * width) for _ in range(directions))
             for layer in range(num_layers)
         )
         self.dropout = LayerDropout(dropout)
@@ -275,8 +283,8 @@ class Network(nn.Module):
                 for part in state if isinstance(state, tuple) else (state,):
                     self.initial.append(nn.Parameter(part.detach().clone()))
         pooled = len(POOLED.get(self.readout_kind, ("last",)))
-        self.units = directions * hidden_size
-        self.readout = nn.Linear(pooled * self.units + self._channels, target.size)
+        self.units = directions * width
+        self.readout = readout_of(pooled * self.units + self._channels, target, places)
         self.decoder: Decoder | None = None
         if self.decodes:
             if bridge == "auto":
@@ -294,7 +302,7 @@ class Network(nn.Module):
                 hidden_size,
                 lambda size: made(size, hidden_size),
                 num_layers,
-                self.units,
+                self.encoder.channels if isinstance(self.encoder, ImageEncoder) else self.units,
                 score,
                 input_feeding,
                 dropout,
@@ -426,12 +434,18 @@ class Network(nn.Module):
         """
         assert self.decoder is not None
         run = recomputed if self.recompute else Cell.__call__
-        hidden, final = self._layers(run, inputs, self._starts(inputs, None, lengths), lengths)
+        started = self._starts(inputs, None, lengths)
+        maps = self.encoder.maps(inputs, lengths) if isinstance(self.encoder, ImageEncoder) else None
+        hidden, final = self._layers(run, inputs, started, lengths, maps)
         inside = self.read_lengths(lengths)
         starts = [cell.initial_state(len(inputs)) for cell in self.decoder.cells()]
         cells = self.bridge(starts, final, self.pool(hidden, inside))
-        fed = hidden.new_zeros(len(inputs), self.hidden_size) if self.decoder.input_feeding else None
-        return self.decoder.memory(hidden, valid_steps(hidden, inside)), DecoderState(cells, fed)
+        fed = hidden.new_zeros(len(inputs), self.decoder.hidden_size) if self.decoder.input_feeding else None
+        valid = valid_steps(hidden, inside)
+        if isinstance(self.encoder, ImageEncoder) and maps is not None:
+            hidden = self.encoder.memory(maps)
+            valid = valid.repeat_interleave(hidden.shape[1] // valid.shape[1], 1)
+        return self.decoder.memory(hidden, valid), DecoderState(cells, fed)
 
     def teach(
         self, inputs: Inputs, targets: Tensor, lengths: Lengths | None = None, forced: float = 1.0
@@ -542,6 +556,7 @@ class Network(nn.Module):
         else:
             linear = self.encoder if isinstance(self.encoder, nn.Linear) else None
             features = self.cells()[0].input_size if linear is None else linear.in_features
+            features = self.encoder.features if isinstance(self.encoder, ImageEncoder) else features
             features = features if self.steps is None else self.channels
             features = features if self.convolutions is None else self.convolutions.features
             if inputs.dim() != 3 or inputs.shape[2] != features:
@@ -584,14 +599,19 @@ class Network(nn.Module):
         inputs: Inputs,
         starts: Sequence[State],
         lengths: Lengths | None = None,
+        maps: Tensor | None = None,
     ) -> tuple[Tensor, NetworkState]:
-        """The same, with the state in which each layer leaves each sequence, reading forwards, in any network."""
+        """The same, with the state in which each layer leaves each sequence, reading forwards, in any network; from the
+        maps of an image encoder where they are there already.
+        """
         cells = enumerate(zip(self.cells(), starts, strict=self.ngrams is None))
         before: Any = None if self.ngrams is None else starts[-1]
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
         if isinstance(self.encoder, TokenEmbedding):
             x = self.encoder(inputs, before, lambda rows: masked(self.token_dropout, rows, rows[..., :1]))
+        elif isinstance(self.encoder, ImageEncoder):
+            x = self.encoder(inputs, lengths) if maps is None else self.encoder.vectors(maps)
         else:
             x = self.encoder(inputs)
         x = masked(self.embedding_dropout, x, x[:, :1])
@@ -653,7 +673,8 @@ class Network(nn.Module):
         pooled = masked(self.readout_dropout, pooled, pooled[:, :1] if self.readout_kind == "every" else pooled)
         if beside is not None and self._channels:
             pooled, beside = torch.cat([pooled, beside], -1), None
-        if self.readout.out_features <= NARROW and is_stacked():
+        narrow = self.readout.out_features <= NARROW and not isinstance(self.readout, PlaceReadout)
+        if narrow and is_stacked():
             output = across_members(narrow_linear, pooled, self.readout.weight, self.readout.bias)
         else:
             output = self.readout(pooled)

@@ -97,6 +97,8 @@ class InputSpec:
     ``names`` are those of the tokens; empty where they have none, or nobody needs them.
     ``ngrams`` are the fewest and the most tokens of the n-grams that are read beside each token, by a hash
     below ``buckets`` (:mod:`rnnlab.ngrams`); ``None`` where none are.
+    ``frame`` are the channels, the height and the width of an image, whose pixels are the features of a step, row by
+    row and channel after channel; ``None`` where a step is no image.
     """
 
     features: int | None = None
@@ -106,8 +108,14 @@ class InputSpec:
     ngrams: Sequence[int] | None = None
     buckets: int = 0
     names: tuple[str, ...] = ()
+    frame: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        if self.frame is not None:
+            channels, height, width = self.frame
+            if self.features != channels * height * width:
+                raise ValueError(f"{self.features} features are no frame of {channels} x {height} x {width}")
+            object.__setattr__(self, "frame", (channels, height, width))  # a list, where it comes from a checkpoint
         if (self.features is None) == (self.vocabulary is None):
             raise ValueError("an input has either features or a vocabulary")
         if self.ngrams is not None:
@@ -142,6 +150,8 @@ class TargetSpec:
         Of a token of a ``sequence``: character, byte, word …
     longest
         Tokens of the longest ``sequence`` of the training split, its end included.
+    frame
+        Channels, height and width of an image whose pixels the ``values`` of a step are; ``None`` where they are none.
     """
 
     kind: Literal["values", "value", "class", "tokens", "sequence"]
@@ -153,6 +163,11 @@ class TargetSpec:
     unknown: int | None = None
     unit: str = "token"
     longest: int | None = None
+    frame: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frame is not None:  # a list, where it comes from a checkpoint
+            object.__setattr__(self, "frame", tuple(self.frame))
 
     @property
     def per_step(self) -> bool:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.image_encoder import ImageEncoder
+from rnnlab.places import PlaceReadout
 from rnnlab.pooling import POOLED, Pool
 
 if TYPE_CHECKING:
@@ -34,10 +36,15 @@ class NetworkStep:
             self._encode = partial(torch.embedding, encoder.weight)
         elif isinstance(encoder, nn.Linear):
             self._encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
+        elif isinstance(encoder, ImageEncoder):
+            self._encode = lambda x: encoder(x[:, None])[:, 0]
         self.steps = [_step_of(cell) for cell in network.cells()]
         self.pooled = POOLED.get(network.readout_kind, ())
         self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
-        self.weight, self.bias = network.readout.weight, network.readout.bias
+        readout = network.readout
+        self._read: Callable[[Tensor], Tensor] = partial(F.linear, weight=readout.weight, bias=readout.bias)
+        if isinstance(readout, PlaceReadout):
+            self._read = readout
 
     def __call__(self, x: Tensor, state: StepState) -> tuple[Tensor, StepState]:
         """``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
@@ -52,7 +59,7 @@ class NetworkStep:
         if self.pooled:
             pool = Pool.of(h, self.thresholds) if pool is None else pool.with_step(h, self.thresholds)
             h = torch.cat([pool.statistic(name) for name in self.pooled], -1)
-        return F.linear(h, self.weight, self.bias), (after, pool)
+        return self._read(h), (after, pool)
 
     def _encoded(self, x: Tensor, state: Sequence[Any]) -> Tensor:
         """``(batch, features)`` of a step, with the network's state before it."""

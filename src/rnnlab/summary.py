@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from rnnlab.decoder import Decoder
+from rnnlab.image_encoder import ImageEncoder
 from rnnlab.pooling import POOLING
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
         rows.append(Layer(kind, (None, length, network.encoder.embedding_dim), _count(network.encoder)))
     elif isinstance(network.encoder, nn.Linear):
         rows.append(Layer("Linear", (None, length, network.encoder.out_features), _count(network.encoder)))
+    elif isinstance(network.encoder, ImageEncoder):
+        rows.append(Layer("Convolutions of images", (None, length, network.encoder.size), _count(network.encoder)))
     if network.token_dropout.p or network.embedding_dropout.p:
         given = network.cells()[0].input_size if network.convolutions is None else network.convolutions.features
         width = rows[-1].shape[-1] if rows else given

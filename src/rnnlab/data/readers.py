@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnlab.data.feature_reader import FeatureReader
+from rnnlab.data.frame_reader import FrameReader
 from rnnlab.data.layout import Layout
 from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.reader import Reader
@@ -16,7 +17,10 @@ from rnnlab.data.token_reader import TokenReader
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 
-READERS = (FeatureReader, RollReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader, SeriesReader)
+READERS = (
+    FeatureReader, FrameReader, RollReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader,
+    SeriesReader,
+)  # fmt: skip
 
 
 def reader_from_plain(values: Mapping[str, Any]) -> Reader:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from rnnlab.decoding import Said, greedy
+from rnnlab.image_encoder import ImageEncoder
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Instrument, Picture
 from rnnlab.instruments.subject import Subject, at_rest
@@ -71,10 +72,15 @@ def _example(subject: Subject, task: Translation, number: int) -> Example:
     names = style.names(task.spec)
     weights = np.zeros((0, 0)) if said.weights is None else style.array(said.weights[0])
     ended = len(weights) > len(tokens)
-    read = subject.token_names
+    names_read = subject.token_names
+    read = [str(k) for k in range(batch.inputs.shape[1])]
+    if names_read:
+        read = [names_read[token] for token in batch.inputs[0].tolist()]
+    elif task.spec.input.frame is not None:
+        read = [f"image {subject.name_of(number)}"]
     return Example(
         number,
-        [read[token] for token in batch.inputs[0].tolist()] if read else [str(k) for k in range(batch.inputs.shape[1])],
+        read,
         [names[token] for token in tokens] + [names[task.end]] * ended,
         task.written(batch.targets)[0],
         task.written(said.tokens)[0],
@@ -110,6 +116,8 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
         decoder = subject.network.decoder
         if decoder is None or decoder.attention is None:
             return "the decoder has no attention (model.attention=none)"
+        if isinstance(subject.network.encoder, ImageEncoder):
+            return "the decoder looks at places of an image (instruments=attention_places)"
         return None
 
     def measure(self, subject: Subject) -> tuple[list[Example], list[Example]]:

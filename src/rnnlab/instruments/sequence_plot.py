@@ -1,6 +1,7 @@
 """One sequence drawn: lines of few features, a heat map of many, or tokens written into squares."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from torch import Tensor
 
 from rnnlab.data.corpus import UNKNOWN
 from rnnlab.instruments import style
+from rnnlab.instruments.instrument import some
+from rnnlab.instruments.montage import images, show
 from rnnlab.instruments.subject import Subject
 
 LINES_UP_TO = 6
 """More features than this are a heat map."""
+FRAMES = 10
+"""Of a sequence of frames that are drawn, at most."""
 LONGEST_TOKEN = 8
 SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵"}
 LETTER, LINE = 0.62, 1.15
@@ -43,6 +48,11 @@ def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, h
             style.dress(ax, y="token")
             ax.plot(times, values, "|" if len(names) > 60 else "o", color=style.BLUE, markersize=4)
             name_rows(ax, [shown(name) for name in names], height)
+        return None
+    frame = subject.task.spec.input.frame
+    if frame is not None and values.shape[1] == prod(frame):
+        numbers = some(len(values), FRAMES)
+        show(ax, [list(images(inputs[numbers], frame))], above=[str(number) for number in numbers])
         return None
     features = subject.feature_names
     if values.shape[1] > LINES_UP_TO:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rnnlab.data.frame_reader import FrameReader
 from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.reader import Reader
 from rnnlab.data.readers import reader_from_plain
@@ -26,7 +27,7 @@ from rnnlab.use.members import members
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, SequenceRun
 from rnnlab.use.series import SeriesRun
-from rnnlab.use.translation import TranslationRun
+from rnnlab.use.translation import CaptionRun, TranslationRun
 
 
 def load(place: str | Path | Sequence[str | Path], allow: Sequence[str] = (), device: str = "cpu") -> TrainedRun:
@@ -96,6 +97,8 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
             return LanguageRun
         case PairReader():
             return TranslationRun
+        case FrameReader() if spec.target.of_own_length:
+            return CaptionRun
         case TextReader():
             return LabelledTextRun
     return SequenceRun if spec.horizon is None else ContinuationRun

@@ -97,3 +97,10 @@ class TranslationRun(SequenceRun):
             which, columns = self._columns([text.inputs], horizon=None, steps=False)
             for row in range(len(which)):
                 yield {"sequence": text.name, **first_row({name: each[row:] for name, each in columns.items()})}
+
+
+class CaptionRun(TranslationRun):
+    """What is said of each image."""
+
+    def stream(self, lines: Iterable[str], name: str = "standard input") -> Iterator[dict[str, Any]]:
+        raise InputError("--stream: this run reads images, and no lines: give --input FOLDER")
