@@ -32,9 +32,21 @@ BATCH, TIME = 4, 8
 every_model = pytest.mark.parametrize("model", MODELS)
 both_directions = pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
 # a prediction a step is "auto" for values, a prediction a sequence has several ways to come about
-every_readout = pytest.mark.parametrize(
-    ("target", "readout"),
-    [(VALUES, "auto"), *((CLASS, readout) for readout in ("last", "mean", "max", "mean_max", "statistics", "vote"))],
+READOUTS = [
+    (VALUES, "auto"),
+    *((CLASS, readout) for readout in ("last", "mean", "max", "mean_max", "statistics", "vote")),
+]
+# What pools the steps knows nothing of the cell: every readout with one cell, every cell with two readouts, and the
+# rest of the product among the slow tests.
+every_model_and_readout = pytest.mark.parametrize(
+    ("model", "target", "readout"),
+    [
+        pytest.param(
+            model, target, readout, marks=() if model == "gru" or readout in ("auto", "mean_max") else pytest.mark.slow
+        )
+        for model in MODELS
+        for target, readout in READOUTS
+    ],
 )
 
 
@@ -66,9 +78,8 @@ def tensors(state: State) -> list[Tensor]:
 # ---- the laws -------------------------------------------------------------------------------------------
 
 
-@every_model
+@every_model_and_readout
 @both_directions
-@every_readout
 def test_padding_changes_nothing(model: str, bidirectional: bool, target: TargetSpec, readout: str) -> None:
     network = build(model, target=target, readout=readout, bidirectional=bidirectional)
     output, _ = network(features(), lengths=LENGTHS)
@@ -77,9 +88,8 @@ def test_padding_changes_nothing(model: str, bidirectional: bool, target: Target
         close(output[row : row + 1, :length] if target.per_step else output[row : row + 1], alone)
 
 
-@every_model
+@every_model_and_readout
 @both_directions
-@every_readout
 def test_no_gradient_comes_from_padding(model: str, bidirectional: bool, target: TargetSpec, readout: str) -> None:
     network = build(model, target=target, readout=readout, bidirectional=bidirectional)
     x = features().requires_grad_()
@@ -487,9 +497,8 @@ def test_a_zero_initial_state_has_no_parameters() -> None:
 # ---- the trace ------------------------------------------------------------------------------------------
 
 
-@every_model
+@every_model_and_readout
 @both_directions
-@every_readout
 def test_a_trace_predicts_what_forward_predicts(
     model: str, bidirectional: bool, target: TargetSpec, readout: str
 ) -> None:
