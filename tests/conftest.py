@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from importlib.util import find_spec
 from io import StringIO, TextIOBase
@@ -21,10 +22,6 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-import rnnlab.kernels.fingerprint
-import rnnlab.kernels.planning
-import rnnlab.kernels.printing
-import rnnlab.kernels.tracing
 from rnnlab.commands import list as list_command
 from rnnlab.commands.composition import create_hydra, plain, run_mode
 from rnnlab.configs import conf_directory
@@ -39,12 +36,15 @@ def leave_unchecked(module: ModuleType) -> None:
     """Takes the check of types off a compiler's small functions, which are called a hundred thousand times a kernel."""
     for owner in (module, *(value for value in vars(module).values() if isinstance(value, type))):
         for name, value in list(vars(owner).items()):
-            if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+            if isinstance(value, FunctionType) and value.__module__.startswith("rnnlab.kernels."):
                 setattr(owner, name, inspect.unwrap(value))
 
 
-for each in (rnnlab.kernels.fingerprint, rnnlab.kernels.planning, rnnlab.kernels.printing, rnnlab.kernels.tracing):
-    leave_unchecked(each)
+COMPILER = (
+    "expressions fingerprint llvm_math llvm_text nodes origins pieces planning printing schedule tile tracing".split()
+)
+for each in COMPILER:
+    leave_unchecked(import_module(f"rnnlab.kernels.{each}"))
 
 
 # ---- what some tests need --------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from rnnlab.commands.list import runs
 from rnnlab.kernels import native
 from rnnlab.kernels.layer import Derived
 from rnnlab.kernels.layout import dense, varying
-from rnnlab.kernels.tracing import NotDerivable
+from rnnlab.kernels.nodes import NotDerivable
 from rnnlab.runs.build import build
 
 BATCH, TIME, FEATURES, HIDDEN = 10, 9, 3, 6

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from rnnlab.cells.cell import Cell
-from rnnlab.kernels.layer import UnrollModule
+from rnnlab.kernels.loop import UnrollModule
 from rnnlab.runs.build import build
 from rnnlab.runs.preparation import prepare
 

@@ -2,7 +2,7 @@
 
 On a CPU :func:`derived` traces ``step`` (:mod:`~rnnlab.kernels.tracing`), plans two kernels and the products around
 them (:mod:`~rnnlab.kernels.planning`), compiles these (:mod:`~rnnlab.kernels.printing`,
-:mod:`~rnnlab.kernels.native`) and holds the result once against the loop (:mod:`~rnnlab.kernels.layer`). What PyTorch
+:mod:`~rnnlab.kernels.native`) and holds the result once against the loop (:mod:`~rnnlab.kernels.check`). What PyTorch
 has to look into, and what a kernel would get wrong, runs as the loop: see :func:`is_plain`.
 """
 
@@ -208,8 +208,11 @@ def run_stacked(
 
 def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | Eager | None":
     # nothing of it is imported before there is work
-    from rnnlab.kernels.layer import Derived, check
-    from rnnlab.kernels.tracing import NotDerivable
+    from rnnlab.kernels.check import check
+    from rnnlab.kernels.eager import Eager
+    from rnnlab.kernels.graphs import cuda_graph
+    from rnnlab.kernels.layer import Derived
+    from rnnlab.kernels.nodes import NotDerivable
 
     name, (dtype, device, eager, _) = cell.title, key
     found: Derived | Eager
@@ -217,10 +220,8 @@ def _derive(cell: Any, key: Any, named: dict[str, Tensor] | None) -> "Derived | 
         # in inference mode PyTorch hands out some operations whole, which the trace must see in parts
         with torch.inference_mode(False):
             if eager:
-                from rnnlab.kernels import eager as operations
-
-                capture = operations.cuda_graph if device.type == "cuda" else None
-                found = operations.Eager(cell, dtype, device, capture)
+                capture = cuda_graph if device.type == "cuda" else None
+                found = Eager(cell, dtype, device, capture)
                 check(found, cell, dtype, named, partial(found.apply, cell, None), device)
             else:
                 found = Derived(cell, dtype)

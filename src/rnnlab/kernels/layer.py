@@ -1,23 +1,27 @@
 """A layer derived from its cell's ``step``: the recurrence in compiled kernels, all else as products of PyTorch."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from rnnlab.kernels import native
-from rnnlab.kernels.layout import Layout, dense, varying, zero_padding
-from rnnlab.kernels.members import loop_of_members
-from rnnlab.kernels.planning import Plan, as_it_is, plan, width_of
-from rnnlab.kernels.printing import LIBRARY, print_kernel, tile_rows
-from rnnlab.kernels.program import CPU, Program, draw
+from rnnlab.kernels.layout import Layout, by_sequence, dense, last_states, of_members, rows_of, varying, with_zero_row
+from rnnlab.kernels.llvm_math import LIBRARY
+from rnnlab.kernels.loop import is_batched, through_the_loop
+from rnnlab.kernels.nodes import INPUT, PARAMETERS, Node, NotDerivable, Trace, needed
+from rnnlab.kernels.origins import width_of
+from rnnlab.kernels.pieces import as_it_is
+from rnnlab.kernels.planning import Plan, plan
+from rnnlab.kernels.printing import print_kernel, tile_rows
+from rnnlab.kernels.program import Program, draw
 from rnnlab.kernels.threads import share_out
-from rnnlab.kernels.tracing import INPUT, PARAMETERS, Node, NotDerivable, StepModule, Trace, needed, trace
+from rnnlab.kernels.tracing import trace
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 BLOCK_ROWS = 2048
@@ -25,9 +29,6 @@ BLOCK_ROWS = 2048
 BLOCK_NUMBERS, LEAST_ROWS = 2**20, 512
 """A step that hands out many numbers a row gets blocks of about so many of these, which caches hold, but no fewer rows:
 sums over rows are added up once a block."""
-TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-8}
-"""By how much a derived layer may differ from the loop when it is checked, relative to the largest number: many times
-the rounding, and far below any mistake."""
 
 
 class Derived:
@@ -234,9 +235,9 @@ class _Layer(Function):
             return x.new_zeros(*x.shape[:-1], derived.hidden), *(start.clone() for start in starts)
         env, handed = derived.of_parameters(tensors, stacked)
         given: dict[str, Any] = handed
-        env[found.x] = _rows_of(x, layout, stacked)
+        env[found.x] = rows_of(x, layout, stacked)
         for node, drawn in draws.items():
-            env[node] = _rows_of(drawn.transpose(0, 1).flatten(2), layout, stacked).view(-1, *node.tail)
+            env[node] = rows_of(drawn.transpose(0, 1).flatten(2), layout, stacked).view(-1, *node.tail)
         made = derived.on_rows(derived.of_inputs, env, layout.rows, stacked)
         of_inputs = dict(zip(derived.of_inputs.results, made, strict=True))
         for name, node in p.inputs.items():
@@ -247,9 +248,9 @@ class _Layer(Function):
             whole = x.new_empty(layout.total + members * layout.lanes + 1, width)
             flat = start.reshape(-1, width)
             if layout.first is not None:
-                given[f"start{number}"] = flat = _and_zero(flat)
+                given[f"start{number}"] = flat = with_zero_row(flat)
                 flat = flat.index_select(0, layout.first)
-            _of_members(whole, layout)[:, : layout.lanes] = flat.view(members, layout.lanes, width)
+            of_members(whole, layout)[:, : layout.lanes] = flat.view(members, layout.lanes, width)
             given[f"state{number}"] = whole
             states.append(whole)
         if p.output is None:
@@ -264,8 +265,8 @@ class _Layer(Function):
             for begin, end, _ in blocks:
                 derived.run("forward", begin, end, layout, given)
         rows_out = given["output"] if p.output is None else states[p.output]
-        output = _output(rows_out, layout, (*x.shape[:-1], derived.hidden), p.output is not None)
-        last = tuple(_last(whole, layout, start, stacked) for whole, start in zip(states, starts, strict=True))
+        output = by_sequence(rows_out, layout, (*x.shape[:-1], derived.hidden), p.output is not None)
+        last = tuple(last_states(whole, layout, start, stacked) for whole, start in zip(states, starts, strict=True))
         if saving:
             keep = {*derived.kept_inputs, *p.parameters, "saved", *(f"state{number}" for number in range(count))}
             ctx.given = {name: value for name, value in given.items() if name in keep}
@@ -309,7 +310,7 @@ class _Layer(Function):
                 carry[:] = ended.index_select(0, layout.final).view(members, 1, lanes, width)
             given[f"ended{number}"], given[f"begun{number}"] = ended, begun
         zeros = x.new_zeros(layout.total, derived.hidden) if direct is None else None
-        given["tangent"] = zeros if direct is None else _rows_of(direct, layout)
+        given["tangent"] = zeros if direct is None else rows_of(direct, layout)
         most = members * ctx.blocks[0][1] * lanes
         for name, node in p.edges.items():
             given[name] = x.new_empty(most, width_of(node))
@@ -327,7 +328,7 @@ class _Layer(Function):
                 env[node] = edge.view(*rows, *node.tail)
             for node in p.rows_for_after:
                 if node in found.states:
-                    whole = _of_members(given[f"state{found.states.index(node)}"], layout)[:, low:high]
+                    whole = of_members(given[f"state{found.states.index(node)}"], layout)[:, low:high]
                     env[node] = (whole if stacked else whole[0]).unflatten(-1, node.tail)
                 else:
                     env[node] = ctx.of_rows[node][:, low:high] if stacked else ctx.of_rows[node][low:high]
@@ -337,7 +338,7 @@ class _Layer(Function):
                 made = made[1:]
             # not in place: one may be a view of another
             sums = [torch.add(total, part) for total, part in zip(sums, made, strict=True)] if sums else list(made)
-        grad_x = None if grad_rows is None else _output(grad_rows, layout, x.shape)
+        grad_x = None if grad_rows is None else by_sequence(grad_rows, layout, x.shape)
         starts: list[Tensor | None] = []
         for number, start in enumerate(rest[:count]):
             if not ctx.needs_input_grad[7 + number]:
@@ -353,178 +354,3 @@ class _Layer(Function):
             # no two tensors get one and the same
             of_tensors.append(grad.clone() if grad is not None and after.grads.count(node) > 1 else grad)
         return *[None] * 6, grad_x, *starts, *of_tensors
-
-
-def through_the_loop(
-    ctx: Any, x: Tensor, lengths: Tensor | None, rest: Sequence[Tensor], direct: Tensor | None,
-    last: tuple[Tensor | None, ...],
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients that can be differentiated again, and batches of gradients: through the loop over ``step``."""
-    derived = ctx.derived
-    if derived.random:
-        raise RuntimeError(
-            "a step that draws random numbers has these derivatives only with model.cell.backend=reference"
-        )
-    count = len(derived.trace.states)
-    module = UnrollModule(ctx.cell)
-    names = [f"cell.{name.removeprefix('cell.')}" for name in derived.trace.names]
-    tensors = dict(zip(names, rest[count:], strict=True))
-    state = rest[0] if derived.single else tuple(rest[:count])
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        clean = zero_padding(x, lengths)
-        if ctx.stacked:
-            named = dict(zip((name.removeprefix("cell.") for name in names), rest[count:], strict=True))
-            results = loop_of_members(ctx.cell, clean, rest[:count], lengths, named, derived.single)
-        else:
-            output, after = functional_call(module, tensors, (clean, state, lengths))
-            results = (output, *((after,) if derived.single else after))
-    pairs = [
-        (result, grad)
-        for result, grad in zip(results, (direct, *last), strict=True)
-        if grad is not None and result.requires_grad
-    ]
-    inputs = [x, *rest]
-    wanted = [number for number, tensor in enumerate(inputs) if tensor.requires_grad]
-    if not pairs:
-        return (None,) * len(inputs)
-    outputs, grads = zip(*pairs, strict=True)
-    found = torch.autograd.grad(
-        outputs, [inputs[number] for number in wanted], grads, create_graph=again, allow_unused=True
-    )  # fmt: skip
-    by_number = dict(zip(wanted, found, strict=True))
-    return tuple(by_number.get(number) for number in range(len(inputs)))
-
-
-def is_batched(grad: Tensor | None) -> bool:
-    """Whether a gradient stands for many at once."""
-    functions = torch._C._functorch
-    return grad is not None and (functions.is_legacy_batchedtensor(grad) or functions.is_batchedtensor(grad))
-
-
-class UnrollModule(StepModule):
-    """A cell whose ``forward`` is the loop."""
-
-    def forward(self, x: Tensor, state: State | None, lengths: Tensor | None = None) -> Any:
-        return self.cell._unroll(x, state, lengths)  # type: ignore[operator]
-
-
-# ---- rows ---------------------------------------------------------------------------------------------------------
-
-
-def _rows_of(x: Tensor, layout: Layout, stacked: bool = False) -> Tensor:
-    """``(…, batch, time, width)`` to ``(rows, width)``, or ``(members, rows, width)``."""
-    if layout.places is not None:
-        rows = x.reshape(-1, x.shape[-1]).index_select(0, layout.places)
-    else:
-        rows = x.transpose(-3, -2).reshape(layout.total, x.shape[-1])
-    return rows.view(layout.members, layout.rows, -1) if stacked else rows
-
-
-def _of_members(states: Tensor, layout: Layout) -> Tensor:
-    """``(members, rows, width)`` of a buffer of states."""
-    return states[:-1].view(layout.members, layout.rows + layout.lanes, states.shape[1])
-
-
-def _output(rows: Tensor, layout: Layout, shape: tuple[int, ...], states: bool = False) -> Tensor:
-    """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding;
-    or the states after all steps.
-    """
-    places = layout.state_of if states else layout.row_of
-    if places is not None:
-        rows[-1].zero_()
-        return rows.index_select(0, places).view(shape)
-    if states:
-        by_time = _of_members(rows, layout)[:, layout.lanes :]
-        by_time = by_time.unflatten(1, (layout.steps, layout.lanes))
-    else:
-        by_time = rows[:-1].view(layout.members, layout.steps, layout.lanes, -1)
-    return (by_time if len(shape) == 4 else by_time[0]).transpose(-3, -2)
-
-
-def _last(whole: Tensor, layout: Layout, start: Tensor, stacked: bool) -> Tensor:
-    """The state after each sequence's last step."""
-    if layout.after is None:
-        return _of_members(whole, layout)[:, layout.rows :].clone().view(start.shape)
-    found = whole.index_select(0, layout.after).view(start.shape)
-    if layout.begun is None:
-        return found
-    before = 2 if stacked else 1
-    return torch.where(layout.begun.view(*start.shape[:before], *[1] * (start.dim() - before)), found, start)
-
-
-def _and_zero(rows: Tensor) -> Tensor:
-    """The same rows and one of zeros."""
-    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-
-
-# ---- the check ------------------------------------------------------------------------------------------------------
-
-
-def check(
-    derived: Any, cell: Any, dtype: torch.dtype, named: dict[str, Tensor] | None = None,
-    run: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]] | None = None,
-    device: torch.device = CPU,
-) -> None:  # fmt: skip
-    """Holds a derived layer against the loop, in value and in gradient, over two blocks of steps.
-
-    Args:
-        derived: the layer.
-        cell: from which it was derived.
-        dtype: of its parameters.
-        named: values of its parameters and buffers, where they aren't the cell's own.
-        run: takes x, the parts of the state and the tensors through it.
-        device: on which.
-
-    Raises:
-        NotDerivable: they differ.
-    """
-    batch, time = 3, 5
-    rows = 3 * dense(batch, time).lanes
-    run = run or (lambda x, parts, tensors: derived.apply(cell, None, x, parts, tensors, rows))
-    names = [name.removeprefix("cell.") for name in derived.trace.names]
-    trained = {name for name, _ in cell.named_parameters()}
-    named = named or {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
-        generator = torch.Generator().manual_seed(1)
-
-        def noise(*shape: int) -> Tensor:
-            return torch.randn(*shape, dtype=dtype, generator=generator).to(device)
-
-        tensors = []
-        for name in names:
-            value = named[name].detach().to(device, copy=True)
-            if value.dtype == dtype and name in trained:
-                value = (value + 0.03 * noise(*value.shape)).requires_grad_()
-            tensors.append(value)
-        x = noise(batch, time, cell.input_size).requires_grad_()
-        with torch.no_grad():
-            torch.manual_seed(2)
-            own = {f"cell.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}
-            first = functional_call(StepModule(cell), own, (x, None))
-            start = functional_call(UnrollModule(cell), own, (noise(batch, 2, cell.input_size), first))[1]
-        parts = [part.clone().requires_grad_() for part in ((start,) if derived.single else start)]
-        wanted = [tensor for tensor in (x, *parts, *tensors) if tensor.requires_grad]
-        weights: list[Tensor] = []
-        results = []
-        for kind in ("derived", "loop"):
-            torch.manual_seed(3)
-            if kind == "derived":
-                output, *last = run(x, parts, tensors)
-            else:
-                state = parts[0] if derived.single else tuple(parts)
-                output, after = functional_call(UnrollModule(cell), own, (x, state))
-                last = [after] if derived.single else list(after)
-            every = [output, *last]
-            weights = weights or [noise(*each.shape) for each in every]
-            loss = sum((each * weight).sum() for each, weight in zip(every, weights, strict=True) if each.requires_grad)
-            grads: Sequence[Tensor | None] = [None] * len(wanted)
-            if isinstance(loss, Tensor):
-                grads = torch.autograd.grad(loss, wanted, allow_unused=True)
-            results.append([*every, *grads])
-    for ours, expected in zip(*results, strict=True):
-        one, other = (torch.zeros(()) if each is None else each.detach() for each in (ours, expected))
-        bound = TOLERANCE[dtype] * (float(other.abs().nan_to_num().max()) + 1e-3)
-        one, other = torch.broadcast_tensors(one, other)
-        if not torch.allclose(one, other, rtol=0, atol=bound, equal_nan=True):
-            raise NotDerivable("its kernel computes something else: it reads or changes what PyTorch does not see")

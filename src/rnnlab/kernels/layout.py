@@ -206,3 +206,52 @@ def _layout(lengths: np.ndarray, time: int, lanes: int, lane: np.ndarray, begin:
         to(after), None if len(used) == none else to(length > 0), to(first), to(final),
         to(idle) if len(idle) else None, to(np.flatnonzero(unset)) if unset.any() else None,
     )  # fmt: skip
+
+
+# ---- values between batches and rows ------------------------------------------------------------------------------
+
+
+def rows_of(x: Tensor, layout: Layout, stacked: bool = False) -> Tensor:
+    """``(…, batch, time, width)`` to ``(rows, width)``, or ``(members, rows, width)``."""
+    if layout.places is not None:
+        rows = x.reshape(-1, x.shape[-1]).index_select(0, layout.places)
+    else:
+        rows = x.transpose(-3, -2).reshape(layout.total, x.shape[-1])
+    return rows.view(layout.members, layout.rows, -1) if stacked else rows
+
+
+def of_members(states: Tensor, layout: Layout) -> Tensor:
+    """``(members, rows, width)`` of a buffer of states."""
+    return states[:-1].view(layout.members, layout.rows + layout.lanes, states.shape[1])
+
+
+def by_sequence(rows: Tensor, layout: Layout, shape: tuple[int, ...], states: bool = False) -> Tensor:
+    """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding;
+    or the states after all steps.
+    """
+    places = layout.state_of if states else layout.row_of
+    if places is not None:
+        rows[-1].zero_()
+        return rows.index_select(0, places).view(shape)
+    if states:
+        by_time = of_members(rows, layout)[:, layout.lanes :]
+        by_time = by_time.unflatten(1, (layout.steps, layout.lanes))
+    else:
+        by_time = rows[:-1].view(layout.members, layout.steps, layout.lanes, -1)
+    return (by_time if len(shape) == 4 else by_time[0]).transpose(-3, -2)
+
+
+def last_states(whole: Tensor, layout: Layout, start: Tensor, stacked: bool) -> Tensor:
+    """The state after each sequence's last step."""
+    if layout.after is None:
+        return of_members(whole, layout)[:, layout.rows :].clone().view(start.shape)
+    found = whole.index_select(0, layout.after).view(start.shape)
+    if layout.begun is None:
+        return found
+    before = 2 if stacked else 1
+    return torch.where(layout.begun.view(*start.shape[:before], *[1] * (start.dim() - before)), found, start)
+
+
+def with_zero_row(rows: Tensor) -> Tensor:
+    """The same rows and one of zeros."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])

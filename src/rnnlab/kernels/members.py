@@ -88,7 +88,7 @@ def loop_of_members(
         single: whether the state is a tensor and no tuple.
         randomness: as ``torch.func.vmap`` has it.
     """
-    from rnnlab.kernels.layer import UnrollModule
+    from rnnlab.kernels.loop import UnrollModule
 
     module = UnrollModule(cell)
 

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rnnlab.kernels.printing import LIBRARY, Machine
-from rnnlab.kernels.tracing import NotDerivable
+from rnnlab.kernels.llvm_math import LIBRARY
+from rnnlab.kernels.llvm_text import Machine
+from rnnlab.kernels.nodes import NotDerivable
 
 KEPT = 1000
 """Entries of the cache on disk; the oldest make room."""

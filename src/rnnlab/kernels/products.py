@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.kernels import native
-from rnnlab.kernels.printing import Machine, Text
+from rnnlab.kernels.llvm_text import Machine, Text
 from rnnlab.kernels.threads import share_out
 
 BLOCK = 256

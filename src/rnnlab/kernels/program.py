@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.func import vmap
 
-from rnnlab.kernels.planning import is_multiple
+from rnnlab.kernels.nodes import Node, map_leaves
+from rnnlab.kernels.origins import is_multiple
 from rnnlab.kernels.products import rows_times, sum_of_products
-from rnnlab.kernels.tracing import Node, map_leaves
 
 aten: Any = torch.ops.aten
 CPU = torch.device("cpu")

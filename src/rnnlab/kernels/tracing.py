@@ -6,8 +6,6 @@ other, the operations that are independent of the state then also run on the row
 projections before the recurrence, the gradients of the parameters after it.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,98 +13,23 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rnnlab.kernels.decompositions import decompositions
+from rnnlab.kernels.nodes import (
+    BACKWARD,
+    INPUT,
+    PARAMETERS,
+    STATE,
+    Node,
+    NotDerivable,
+    Trace,
+    leaves_of,
+    map_leaves,
+    name_of,
+    needed,
+)
 from rnnlab.shapes import State
 
 aten: Any = torch.ops.aten
-
-PARAMETERS, INPUT, STATE, BACKWARD = range(4)
-"""What a value depends on, each including those before it: parameters and constants; x; the state; the gradient that
-comes from later steps."""
-
-
-class NotDerivable(Exception):
-    """``step`` is left to the loop; the message says what stands in the way, and the way out where there is one."""
-
-
-class Node:
-    """A value of the trace.
-
-    Attributes:
-        op: the operation that makes it; ``input``, ``constant``, ``full`` (a tensor of one number), or ``item`` (one of
-            several results).
-        args: with nodes in place of tensors.
-        kwargs: likewise.
-        shape: of the trace, where the batch has ``marker`` rows.
-        dtype: of the value.
-        kind: PARAMETERS, INPUT, STATE or BACKWARD.
-        number: the place in the list of all nodes.
-        value: of a constant the tensor, of ``full`` the number.
-        random: whether new numbers are drawn for it at each step.
-    """
-
-    __slots__ = ("args", "dtype", "kind", "kwargs", "number", "op", "random", "shape", "value")
-
-    def __init__(
-        self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tuple[int, ...], dtype: torch.dtype | None,
-        kind: int, number: int, value: Any = None, random: bool = False,
-    ) -> None:  # fmt: skip
-        self.op, self.args, self.kwargs, self.shape, self.dtype = op, args, kwargs, shape, dtype
-        self.kind, self.number, self.value, self.random = kind, number, value, random
-
-    @property
-    def tail(self) -> tuple[int, ...]:
-        """The shape without the batch."""
-        return self.shape[1:]
-
-    def inputs(self) -> list["Node"]:
-        """The nodes among the arguments."""
-        return [node for node in _leaves((self.args, tuple(self.kwargs.values()))) if isinstance(node, Node)]
-
-    def __repr__(self) -> str:
-        return f"%{self.number}"
-
-
-@dataclass
-class Trace:
-    """The operations of a step and of its vector-Jacobian product.
-
-    Attributes:
-        nodes: in the order in which they were made.
-        marker: rows of the batch.
-        names: of the parameters and buffers, in the order of ``tensors``.
-        tensors: their nodes.
-        x: the input's node.
-        states: of the state before the step.
-        tangent: gradient with respect to the output.
-        tangents: gradient with respect to each part of the state after the step.
-        output: of the step.
-        new_states: the state after the step.
-        grad_tensors: gradients; ``None`` where there is none.
-        grad_x: likewise.
-        grad_states: likewise.
-        single: whether the state is a tensor and no tuple.
-    """
-
-    marker: int
-    names: list[str]
-    single: bool
-    nodes: list[Node] = field(default_factory=list)
-    tensors: list[Node] = field(default_factory=list)
-    x: Node = None  # type: ignore[assignment]
-    states: list[Node] = field(default_factory=list)
-    tangent: Node = None  # type: ignore[assignment]
-    tangents: list[Node] = field(default_factory=list)
-    output: Node = None  # type: ignore[assignment]
-    new_states: list[Node] = field(default_factory=list)
-    grad_tensors: list[Node | None] = field(default_factory=list)
-    grad_x: Node | None = None
-    grad_states: list[Node | None] = field(default_factory=list)
-
-    @property
-    def random(self) -> list[Node]:
-        """The nodes for which numbers are drawn at each step, in the order of drawing."""
-        used = needed([self.output, *self.new_states])
-        return [node for node in self.nodes if node.random and node in used]
 
 
 class StepModule(nn.Module):
@@ -212,38 +135,8 @@ def _check_rows(found: Trace) -> None:
             raise NotDerivable(f"{name_of(node.op)} mixes the rows of a batch: a step must treat each row by itself")
 
 
-def needed(roots: Iterable[Node | None]) -> set[Node]:
-    """The nodes from which the roots are made, and they themselves."""
-    seen: set[Node] = set()
-    stack = [root for root in roots if root is not None]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(node.inputs())
-    return seen
-
-
-def name_of(op: Any) -> str:
-    """An operation as its users call it."""
-    return f"torch.{op.overloadpacket.__name__}" if hasattr(op, "overloadpacket") else str(op)
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:160]
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, (tuple, list)):
-        return [leaf for part in value for leaf in _leaves(part)]
-    return [value]
-
-
-def map_leaves(function: Any, value: Any) -> Any:
-    """``function`` of everything in nested tuples and lists."""
-    if isinstance(value, (tuple, list)):
-        return type(value)([map_leaves(function, part) for part in value])
-    return function(value)
 
 
 # ---- recording -------------------------------------------------------------------------------------------------
@@ -349,7 +242,7 @@ class _Recorder(TorchDispatchMode):
         random = torch.Tag.nondeterministic_seeded in func.tags
         if random and packet in (aten.rand_like, aten.randn_like):
             given = (self._new("full", (), {}, args[0], PARAMETERS, value=0.0), *given[1:])  # its shape alone matters
-        inputs = [leaf for leaf in _leaves((given, tuple(named.values()))) if isinstance(leaf, Node)]
+        inputs = [leaf for leaf in leaves_of((given, tuple(named.values()))) if isinstance(leaf, Node)]
         kind = max((node.kind for node in inputs), default=PARAMETERS)
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         if kind == PARAMETERS and any(isinstance(each, Tensor) and self.trace.marker in each.shape for each in results):
@@ -385,7 +278,7 @@ class _Recorder(TorchDispatchMode):
         before = self.node(target)
         args = (before, *map_leaves(self.node, args[1:]))
         named = {name: map_leaves(self.node, value) for name, value in kwargs.items()}
-        inputs = [leaf for leaf in _leaves((args, tuple(named.values()))) if isinstance(leaf, Node)]
+        inputs = [leaf for leaf in leaves_of((args, tuple(named.values()))) if isinstance(leaf, Node)]
         random = torch.Tag.nondeterministic_seeded in func.tags
         kind = max(node.kind for node in inputs)
         if kind == PARAMETERS and self.trace.marker in target.shape:
@@ -423,47 +316,3 @@ def _functional(func: Any) -> Any:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-_TABLE: dict[Any, Any] = {}
-
-
-def decompositions() -> dict[Any, Any]:
-    """Operations that are written down as others, from those that no kernel has to know."""
-    if not _TABLE:
-        from torch._decomp import get_decompositions
-
-        wanted = """
-            sigmoid_backward tanh_backward threshold_backward gelu gelu_backward silu silu_backward hardtanh
-            hardtanh_backward hardsigmoid hardsigmoid_backward hardswish hardswish_backward leaky_relu
-            leaky_relu_backward elu elu_backward softplus softplus_backward log_sigmoid_forward log_sigmoid_backward
-            _softmax _softmax_backward_data _log_softmax _log_softmax_backward_data native_layer_norm_backward
-            addcmul addcdiv lerp rsub slice_backward select_backward masked_fill mish mish_backward logaddexp
-            _fused_rms_norm _fused_rms_norm_backward std var var_mean logsumexp glu glu_backward softshrink hardshrink
-            celu selu square frac addmv mv dot native_group_norm native_group_norm_backward xlogy hypot unfold_backward
-            squeeze_copy trace linalg_vector_norm norm unsqueeze_copy threshold _prelu_kernel _prelu_kernel_backward
-        """.split()  # fmt: skip
-        packets = [getattr(aten, name) for name in wanted if hasattr(aten, name)]
-        _TABLE.update(get_decompositions(packets))
-        _TABLE[aten.native_layer_norm.default] = _layer_norm
-        _TABLE[aten.addcmul.default] = lambda a, b, c, value=1: a + (b * c if value == 1 else value * (b * c))
-        _TABLE[aten.lerp.Tensor] = lambda a, b, weight: a + weight * (b - a)
-        _TABLE[aten.lerp.Scalar] = lambda a, b, weight: a + weight * (b - a)
-        for op in [op for op in _TABLE if op._schema.arguments and op._schema.is_mutable]:
-            del _TABLE[op]
-    return _TABLE
-
-
-def _layer_norm(
-    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    axes = list(range(x.dim() - len(shape), x.dim()))
-    mean = x.mean(axes, keepdim=True)
-    centered = x - mean
-    rstd = ((centered * centered).mean(axes, keepdim=True) + eps).rsqrt()
-    normed = centered * rstd
-    if weight is not None:
-        normed = normed * weight
-    if bias is not None:
-        normed = normed + bias
-    return normed, mean, rstd
