@@ -193,6 +193,11 @@ class Network(nn.Module):
                 f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
                 "use model.readout=auto"
             )
+        if target.kind == "aligned" and solver == "ridge":
+            raise InputError(
+                "model.solver=ridge solves a readout by least squares, and which step is to say what nobody tells: use "
+                "model.solver=gradient"
+            )
         self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
         cell, places = placed(cell, input, encoder == "none" and embedding_size is None and not transpose)
         self.num_layers, self.bidirectional = num_layers, bidirectional
@@ -245,9 +250,11 @@ class Network(nn.Module):
             self.beside = _classifier(input, target, solver)
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
-            check_stride(encoder_stride, target.per_step)
+            # what is said somewhere, and at no certain step, may hang on what follows
+            at_each = target.per_step and target.kind != "aligned"
+            check_stride(encoder_stride, at_each)
             channels = embedding_size or hidden_size
-            self.convolutions = Convolutions(size, channels, encoder_stride, causal=target.per_step)
+            self.convolutions = Convolutions(size, channels, encoder_stride, causal=at_each)
             size = channels
         elif encoder_stride > 1:
             raise InputError(f"model.encoder_stride={encoder_stride} is for model.encoder=conv")

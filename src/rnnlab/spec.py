@@ -134,7 +134,9 @@ class TargetSpec:
         real numbers for the whole sequence. ``class``: one of ``size`` classes
         for the whole sequence. ``tokens``: one of ``size`` tokens at every step
         whose target is not ``IGNORED``. ``sequence``: as many of ``size``
-        tokens as there are, the last of them ``end``.
+        tokens as there are, the last of them ``end``. ``aligned``, of what a
+        network puts out alone: at each of its steps, however many it makes of
+        those of the input, one of ``size`` tokens, the ``blank`` among them.
     names
         Of the values, the classes or the tokens; empty where they have none.
     blank
@@ -154,7 +156,7 @@ class TargetSpec:
         Channels, height and width of an image whose pixels the ``values`` of a step are; ``None`` where they are none.
     """
 
-    kind: Literal["values", "value", "class", "tokens", "sequence"]
+    kind: Literal["values", "value", "class", "tokens", "sequence", "aligned"]
     size: int
     names: tuple[str, ...] = ()
     blank: int | None = None
@@ -171,12 +173,12 @@ class TargetSpec:
 
     @property
     def per_step(self) -> bool:
-        return self.kind in ("values", "tokens")
+        return self.kind in ("values", "tokens", "aligned")
 
     @property
     def categorical(self) -> bool:
         """Whether it is made of classes or tokens, each one of ``size``."""
-        return self.kind in ("class", "tokens", "sequence")
+        return self.kind in ("class", "tokens", "sequence", "aligned")
 
     @property
     def classifies(self) -> bool:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, visible
 from rnnlab.signals import unmasked
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi")
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi", "audio")
 """Of data of one's own."""
 
 

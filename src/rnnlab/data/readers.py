@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rnnlab.data.audio_reader import AudioReader
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.frame_reader import FrameReader
 from rnnlab.data.layout import Layout
@@ -19,7 +20,7 @@ from rnnlab.files.frequency import Frequency
 
 READERS = (
     FeatureReader, FrameReader, RollReader, TableReader, TokenReader, TextReader, CorpusReader, PairReader,
-    SeriesReader,
+    SeriesReader, AudioReader,
 )  # fmt: skip
 
 

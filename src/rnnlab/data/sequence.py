@@ -277,11 +277,11 @@ def check_range(key: str, bounds: Range) -> None:
         raise InputError(f"{key}={list(bounds)}: the low end comes first, and may not be above the high end")
 
 
-def check_lengths(min_length: int, length: int) -> None:
-    """Refuses a shortest sequence that is longer than the longest.
+def check_lengths(min_length: int, length: int, name: str = "length") -> None:
+    """Refuses a shortest sequence that is longer than the longest, by the name of the key.
 
     Raises:
         InputError: naming the keys.
     """
     if min_length > length:
-        raise InputError(f"data.min_length={min_length} may not be above data.length={length}, the longest sequence")
+        raise InputError(f"data.min_{name}={min_length} may not be above data.{name}={length}, the longest sequence")

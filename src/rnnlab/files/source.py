@@ -16,10 +16,11 @@ from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, cells_of, is_number
 from rnnlab.files.table import decode_whole, explain, first_line, scan_csv
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi", "frames"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi", "frames", "audio"]
 SUFFIXES: dict[str, Format] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
     ".pq": "parquet", ".txt": "text", ".text": "text", ".ts": "ts", ".mat": "mat", ".mid": "midi", ".midi": "midi",
+    ".wav": "audio", ".flac": "audio", ".ogg": "audio",
 }  # fmt: skip
 
 

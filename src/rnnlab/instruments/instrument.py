@@ -101,8 +101,8 @@ class Instrument(ABC, Generic[M]):
         """Why it shows nothing of a subject; ``None`` where it does. By what it needs, and by :meth:`missing`."""
         if self.along_time and subject.network.transposed:
             return "the network reads all steps at once (model.transpose=true)"
-        if subject.network.decodes and not self.of_sequences:
-            return "what is said is a sequence of its own length, by a decoder"
+        if subject.task.spec.target.of_own_length and not self.of_sequences:
+            return "what is said is a sequence of its own length"
         reason = self.missing(subject)
         if reason is None and self.needs_truth and subject.unanswered:
             return f"it needs the truth: {subject.unanswered}"

@@ -47,6 +47,12 @@ class Ensemble(nn.Module):
         self.bidirectional = any(member.bidirectional for member in members)
         self.streams = all(member.streams for member in members) and set(self.patches) == {1}
 
+    def read_lengths(self, lengths: Lengths | None) -> Lengths | None:
+        """As :meth:`rnnlab.network.Network.read_lengths`, of members that make as many steps."""
+        first = self.members[0]
+        assert isinstance(first, Network)
+        return first.read_lengths(lengths)
+
     def forward(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
     ) -> tuple[Tensor, NetworkState]:

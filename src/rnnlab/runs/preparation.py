@@ -177,6 +177,7 @@ def prepare(
         scheduler=scheduler,
         monitor=monitor,
     )
+    task.check_data(data)
     transfer = _begin_with(config, task, data, trained, base)
     if monitor not in task.monitorable():
         known = task.monitorable()

@@ -1,6 +1,6 @@
 """Scores of sequences that are said, held against those that were asked for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -126,3 +126,63 @@ class TokenAccuracy(_Share):
     def update(self, answer: Answer, truth: Truth) -> None:
         self.right = self.right + (answer.scores.argmax(-1) == truth.targets).sum()
         self.count = self.count + (truth.targets != IGNORED).sum()
+
+
+class WordErrorRate(Metric):
+    """Words to mend, of all that were asked for, where a token is a character; as
+    :class:`torchmetrics.text.WordErrorRate` has it.
+
+    Args:
+        space: the token between two words.
+    """
+
+    higher_is_better = False
+    wrong: Tensor
+    asked: Tensor
+
+    def __init__(self, space: int) -> None:
+        super().__init__()
+        self.space = space
+        self.add_state("wrong", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("asked", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, answer: Answer, truth: Truth) -> None:
+        wrong, asked = word_errors(answer.tokens, truth, self.space)
+        self.wrong = self.wrong + wrong.sum()
+        self.asked = self.asked + asked.sum()
+
+    def compute(self) -> Tensor:
+        return self.wrong / self.asked
+
+
+def word_errors(said: Tensor, truth: Truth, space: int) -> tuple[Tensor, Tensor]:
+    """As :func:`errors`, of words: what stands between two ``space`` tokens."""
+    numbers: dict[tuple[int, ...], int] = {}
+
+    def words(rows: Tensor) -> Tensor:
+        found = []
+        for row in rows.tolist():
+            parts: list[list[int]] = [[]]
+            for token in row:
+                if token == space:
+                    parts.append([])
+                elif token != IGNORED:
+                    parts[-1].append(token)
+            found.append([numbers.setdefault(tuple(part), len(numbers)) for part in parts if part])
+        most = max(1, *map(len, found)) if found else 1
+        return torch.tensor([[*row, *[IGNORED] * (most - len(row))] for row in found], device=rows.device)
+
+    references = words(truth.references.flatten(0, 1)).view(*truth.references.shape[:2], -1)
+    return errors(words(said), Truth(truth.targets, references))
+
+
+class BlankShare(_Share):
+    """Share of the steps at which the blank is most probable, of what has ``blanks`` and ``lengths`` of each sequence
+    (:class:`rnnlab.tasks.transcription.Aligned`).
+    """
+
+    higher_is_better = None
+
+    def update(self, answer: Any, truth: Truth) -> None:
+        self.right = self.right + answer.blanks.sum()
+        self.count = self.count + answer.lengths.sum()

@@ -121,6 +121,8 @@ class Task(LightningModule, ABC):
     """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
     verdict_score: str = "loss"
     """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
+    alone: ClassVar[str] = ""
+    """Why a fleet does not train it with others; empty where it may."""
     loss_name: str | None = None
     """The score that is the loss itself under its usual name, such as the mse of unscaled data: one number."""
     sequence_score_name: ClassVar[str] = "accuracy"
@@ -201,6 +203,13 @@ class Task(LightningModule, ABC):
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
         """What a trivial predictor would put out, in the shape of the network's output."""
+
+    def check_data(self, data: Any) -> None:
+        """Refuses data that it is for by its kind, and whose sequences cannot be learned from, before a training.
+
+        Raises:
+            InputError: naming the key.
+        """
 
     def weight(self, batch: Batch) -> Tensor | int:
         """How many elements the mean of :meth:`loss` is over: what it counts for in the mean over a split."""
