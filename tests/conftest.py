@@ -73,6 +73,8 @@ WORLD: dict[str, Callable[[], bool]] = {
     "av": lambda: find_spec("av") is not None,  # of the extra video
     # of the extra music, whose other package the extra datasets has, too
     "mido": lambda: find_spec("mido") is not None,
+    # of the extra speech
+    "soundfile": lambda: find_spec("soundfile") is not None,
     "scipy": lambda: find_spec("scipy") is not None,
     "slurm-cluster": slurm_answers,
 }

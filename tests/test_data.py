@@ -217,7 +217,7 @@ def test_its_yaml_says_what_it_is_and_agrees_with_the_code(config: Path) -> None
         "value": ["regression"],
         "class": ["classification"],
         "tokens": ["labelling", "language_modeling"],
-        "sequence": ["translation" if data.spec.input.frame is None else "captioning"],
+        "sequence": ["translation", "transcription"] if data.spec.input.frame is None else ["captioning"],
     }[data.spec.target.kind]
     overrides = [entry for entry in OmegaConf.load(config)["defaults"] if "override /task@_global_.task" in entry]
     assert overrides in [[{"override /task@_global_.task": task}] for task in tasks]

@@ -55,6 +55,7 @@ def _numbers(rows: list[Batch], spec: DataSpec, title: str) -> Figure:
     says = {
         "values": "the target at each step is red", "value": "the target is one number for the whole sequence",
         "class": "the target is the class of the whole sequence", "tokens": "the target is a token at each step",
+        "sequence": "the target stands on the left: it has a length of its own",
     }  # fmt: skip
     subtitle = f"Training sequences as the network sees them; {says[spec.target.kind]}."
     fig = style.figure(title, subtitle, 8.6, 0.5 + 1.5 * len(rows))
@@ -66,6 +67,10 @@ def _numbers(rows: list[Batch], spec: DataSpec, title: str) -> Figure:
         label = ""
         if spec.target.kind == "class":
             label = f"class: {_name(spec, int(batch.targets[0]))}"
+        elif spec.target.kind == "sequence":
+            joint = " " if spec.target.unit == "word" else ""
+            said = [int(token) for token in batch.targets[0] if int(token) not in (IGNORED, spec.target.end)]
+            label = joint.join(_name(spec, token) for token in said)
         elif spec.target.kind == "value":
             label = "target: " + ", ".join(style.short(float(value)) for value in batch.targets[0])
         last = number == len(rows) - 1

@@ -251,10 +251,10 @@ class Network(nn.Module):
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
             # what is said somewhere, and at no certain step, may hang on what follows
-            at_each = target.per_step and target.kind != "aligned"
-            check_stride(encoder_stride, at_each)
+            at_certain = target.per_step and target.kind != "aligned"
+            check_stride(encoder_stride, at_certain)
             channels = embedding_size or hidden_size
-            self.convolutions = Convolutions(size, channels, encoder_stride, causal=at_each)
+            self.convolutions = Convolutions(size, channels, encoder_stride, causal=at_certain)
             size = channels
         elif encoder_stride > 1:
             raise InputError(f"model.encoder_stride={encoder_stride} is for model.encoder=conv")

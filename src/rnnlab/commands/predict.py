@@ -65,6 +65,12 @@ def main(arguments: list[str]) -> int:
     options.add_argument(
         "--length-penalty", metavar="X", type=float, help="above 0 the search prefers longer sequences (0)"
     )
+    options.add_argument(
+        "--language-model", metavar="RUN", help="of task=language_modeling: chooses among what a search finds"
+    )
+    options.add_argument(
+        "--language-weight", metavar="X", type=float, default=0.5, help="of its logarithmic probability (0.5)"
+    )
     add_device(options)
     options.add_argument("--describe", action="store_true", help="say what the run reads, with an example")
     options.add_argument("--force", action="store_true", help="overwrite the output")
@@ -114,6 +120,9 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     wished = {name: value for name in SEARCH if (value := getattr(given, name)) is not None}
     if wished:
         model.searching(**wished)
+    if given.language_model is not None:
+        language = [Member(run, run.config) for run in members([given.language_model], quiet=True)]
+        model.rescoring(open_runs(language, given.allow, given.device), given.language_weight)
     if given.describe:
         print(model.describe())
     elif given.stream:
@@ -132,6 +141,8 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
     if is_new and overrides:
         raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
     if given.stream:
+        if given.language_model is not None:
+            raise InputError("--language-model and --stream: what is said at once is not searched for; leave one out")
         for name in ("steps", "horizon", "format"):
             if getattr(given, name):
                 raise InputError(f"--{name} and --stream: a stream has one prediction a line, and tells JSON by itself")
@@ -140,7 +151,7 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
                 f"--output {given.output} and --stream: a stream is printed as it comes (> {given.output})"
             )
     if not is_new:
-        for name in ("steps", "horizon", "format", *SEARCH):
+        for name in ("steps", "horizon", "format", "language_model", *SEARCH):
             if getattr(given, name):
                 raise InputError(
                     f"--{name.replace('_', '-')} is for new data: give --input FILE, or - for the standard input"
@@ -198,16 +209,19 @@ def stream(model: "TrainedRun", place: str) -> None:
     Raises:
         InputError: a line cannot be read.
     """
-    name = "standard input" if place == "-" else f"--input {place}"
-    lines = _lines(place, name)
-    first = next(lines, None)
-    if first is None:
-        raise InputError(f"{name} is empty")
-    as_json = first.lstrip()[:1] in ("{", "[")
+    rows, as_json = model.stream_of(place), False
+    if rows is None:
+        name = "standard input" if place == "-" else f"--input {place}"
+        lines = _lines(place, name)
+        first = next(lines, None)
+        if first is None:
+            raise InputError(f"{name} is empty")
+        as_json = first.lstrip()[:1] in ("{", "[")
+        rows = model.stream(itertools.chain([first], lines), name)
     out = csv.writer(sys.stdout, lineterminator="\n")
     header: list[str] = []
     try:
-        for row in model.stream(itertools.chain([first], lines), name):
+        for row in rows:
             if as_json:
                 print(json.dumps({key: _finite(value) for key, value in row.items()}, ensure_ascii=False), flush=True)
                 continue

@@ -98,10 +98,8 @@ class AudioReader(Reader):
             raise InputError(f"{source.name} has no column '{PATH}', which names the files: {', '.join(frame.columns)}")
         folder = Path() if source.path is None else source.path.parent
         for row in frame.iter_rows(named=True):
-            text = row.get(TEXT)
-            yield self._given(str(row[PATH]), folder / str(row[PATH]))._replace(
-                truth=None if text is None else str(text)
-            )
+            truth = None if row.get(TEXT) is None else str(row[TEXT])
+            yield self._given(str(row[PATH]), folder / str(row[PATH]))._replace(truth=truth)
 
     def _given(self, name: str, path: Path) -> Given:
         return Given(name, self.heard(read_sound(path, str(path)), str(path)))

@@ -23,11 +23,11 @@ RATE = 8000
 
 @dataclass(kw_only=True, eq=False)
 class DialTones(TranscribedFeatures):
-    """Keys of a telephone, each the sum of two tones, with pauses between, in white noise; the text is what was dialled.
+    """Keys of a telephone, each the sum of two tones, with pauses between, in white noise; the text is what was keyed.
 
     ::
 
-        0.9 seconds of 5 5 #      inputs (88, 40)   the energy in 40 bands, 100 times a second     target (4,)  5 5 # <end>
+        0.9 seconds of 5 5 #   inputs (88, 40)  the energy in 40 bands, 100 times a second   target (4,)  5 5 # <end>
 
     Which two tones belong to a key is ITU-T Recommendation Q.23. How long keys and pauses are, how loud each tone is
     and how loud the noise varies. Nothing is downloaded: a sound is a pure function of the seed.
@@ -74,9 +74,9 @@ class DialTones(TranscribedFeatures):
     def sound(self, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
         """``(samples,)`` at 8,000 a second, and the numbers of the keys."""
         keys = rng.integers(len(KEYS), size=int(rng.integers(self.min_keys, self.keys + 1)))
-        parts = [np.zeros(int(RATE * rng.uniform(*self.pause)))]
+        parts = [np.zeros(int(RATE * drawn(rng, self.pause)))]
         for key in keys:
-            time = np.arange(int(RATE * rng.uniform(*self.tone))) / RATE
+            time = np.arange(int(RATE * drawn(rng, self.tone))) / RATE
             row, column = divmod(int(key), len(HIGH))
             phases, levels = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.7, 1.0, 2)
             tones = (LOW[row], HIGH[column])
@@ -86,9 +86,9 @@ class DialTones(TranscribedFeatures):
                     for level, hertz, phase in zip(levels, tones, phases, strict=True)
                 )
             )
-            parts.append(np.zeros(int(RATE * rng.uniform(*self.pause))))
+            parts.append(np.zeros(int(RATE * drawn(rng, self.pause))))
         wave = np.concatenate(parts)
-        noise = 10 ** (-rng.uniform(*self.snr) / 20)
+        noise = 10 ** (-drawn(rng, self.snr) / 20)
         loudest = 2 + 4 * 10 ** (-self.snr[0] / 20)
         return (wave + noise * rng.standard_normal(len(wave))) / loudest, keys.tolist()
 
@@ -103,3 +103,9 @@ class DialTones(TranscribedFeatures):
     @property
     def reader(self) -> AudioReader:  # type: ignore[override]
         return AudioReader.of(self)
+
+
+def drawn(rng: np.random.Generator, bounds: Range) -> float:
+    """Evenly between a low and a high end."""
+    low, high = bounds
+    return float(rng.uniform(low, high))

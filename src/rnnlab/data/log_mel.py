@@ -39,7 +39,7 @@ class LogMel:
     def __post_init__(self) -> None:
         if not 2 <= self.step <= self.size:
             raise InputError(
-                f"data.hop={self.hop}: from one frame to the next there are {self.step} samples, and must be at least 2 "
+                f"data.hop={self.hop}: from one frame to the next there are {self.step} samples; at least 2 are needed "
                 f"and at most the {self.size} of data.window={self.window}"
             )
         if empty := int((self.filters.sum(0) == 0).sum()):
@@ -67,7 +67,7 @@ class LogMel:
     def filters(self) -> Tensor:
         """``(frequencies, bands)`` triangles that overlap by half, evenly spread over the mel scale."""
         highest = self.rate / 2
-        edges = _hertz(np.linspace(0, float(_mel(np.array(highest))), self.bands + 2))
+        edges = _hertz(np.linspace(0, 2595 * np.log10(1 + highest / 700), self.bands + 2))
         frequencies = np.linspace(0, highest, self.points // 2 + 1)[:, None]
         rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
         falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
@@ -87,9 +87,6 @@ class LogMel:
         return (energy @ self.filters + FLOOR).log().numpy()
 
 
-def _mel(hertz: np.ndarray) -> np.ndarray:
-    return 2595 * np.log10(1 + hertz / 700)
-
-
 def _hertz(mel: np.ndarray) -> np.ndarray:
+    """Of mel = 2595 log10(1 + hertz / 700)."""
     return np.asarray(700 * (10 ** (mel / 2595) - 1))

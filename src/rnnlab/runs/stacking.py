@@ -48,8 +48,8 @@ def hindrance(run: Run) -> str | None:
     for part in ("freeze", "lr_factors"):
         if run.config.get(part):
             return f"{part}: the steps of all parameters of a fleet are alike"
-    if task.alone:
-        return f"task {task.title}: {task.alone}"
+    if task.no_fleet:
+        return f"task {task.title}: {task.no_fleet}"
     for name in OF_A_STEP:
         if getattr(type(task), name) is not getattr(Task, name):
             return f"task {task.title} has a {name} of its own"

@@ -1,6 +1,6 @@
 """Scores of sequences that are said, held against those that were asked for."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,25 @@ class Answer(NamedTuple):
 
     scores: Tensor
     tokens: Tensor
+
+
+class Aligned(NamedTuple):
+    """What a network says step by step, and what that comes to.
+
+    scores
+        ``(batch, steps, size)`` of each token, the blank among them.
+    tokens
+        ``(batch, said)`` what is said, ``IGNORED`` behind the last of each.
+    blanks
+        ``(batch,)`` steps at which the blank is most probable.
+    lengths
+        ``(batch,)`` valid steps.
+    """
+
+    scores: Tensor
+    tokens: Tensor
+    blanks: Tensor
+    lengths: Tensor
 
 
 class Truth(NamedTuple):
@@ -84,7 +103,7 @@ class ErrorRate(Metric):
         self.add_state("wrong", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("asked", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, answer: Answer, truth: Truth) -> None:
+    def update(self, answer: Answer | Aligned, truth: Truth) -> None:
         wrong, asked = errors(answer.tokens, truth)
         self.wrong = self.wrong + wrong.sum()
         self.asked = self.asked + asked.sum()
@@ -113,7 +132,7 @@ class ExactMatch(_Share):
 
     higher_is_better = True
 
-    def update(self, answer: Answer, truth: Truth) -> None:
+    def update(self, answer: Answer | Aligned, truth: Truth) -> None:
         self.right = self.right + right(answer.tokens, truth).sum()
         self.count = self.count + len(answer.tokens)
 
@@ -146,7 +165,7 @@ class WordErrorRate(Metric):
         self.add_state("wrong", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("asked", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, answer: Answer, truth: Truth) -> None:
+    def update(self, answer: Answer | Aligned, truth: Truth) -> None:
         wrong, asked = word_errors(answer.tokens, truth, self.space)
         self.wrong = self.wrong + wrong.sum()
         self.asked = self.asked + asked.sum()
@@ -177,12 +196,10 @@ def word_errors(said: Tensor, truth: Truth, space: int) -> tuple[Tensor, Tensor]
 
 
 class BlankShare(_Share):
-    """Share of the steps at which the blank is most probable, of what has ``blanks`` and ``lengths`` of each sequence
-    (:class:`rnnlab.tasks.transcription.Aligned`).
-    """
+    """Share of the steps at which the blank is most probable (:class:`rnnlab.tasks.transcription.Transcription`)."""
 
     higher_is_better = None
 
-    def update(self, answer: Any, truth: Truth) -> None:
+    def update(self, answer: Aligned, truth: Truth) -> None:
         self.right = self.right + answer.blanks.sum()
         self.count = self.count + answer.lengths.sum()

@@ -121,7 +121,7 @@ class Task(LightningModule, ABC):
     """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
     verdict_score: str = "loss"
     """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
-    alone: ClassVar[str] = ""
+    no_fleet: ClassVar[str] = ""
     """Why a fleet does not train it with others; empty where it may."""
     loss_name: str | None = None
     """The score that is the loss itself under its usual name, such as the mse of unscaled data: one number."""

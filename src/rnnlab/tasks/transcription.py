@@ -1,6 +1,6 @@
 """What was said or written in a long input, without knowing where: CTC."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,31 +11,12 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
-from rnnlab.tasks.sequence_scores import BlankShare, ErrorRate, ExactMatch, WordErrorRate
+from rnnlab.tasks.sequence_scores import Aligned, BlankShare, ErrorRate, ExactMatch, WordErrorRate
 from rnnlab.tasks.sequence_task import SequenceTask
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, mean_probability
 
 FULL = 0.9
 """Share of the steps at which the trivial predictor says a token, at most."""
-
-
-class Aligned(NamedTuple):
-    """What a network says step by step, and what that comes to.
-
-    scores
-        ``(batch, steps, size)`` of each token, the blank among them.
-    tokens
-        ``(batch, said)`` what is said, ``IGNORED`` behind the last of each.
-    blanks
-        ``(batch,)`` steps at which the blank is most probable.
-    lengths
-        ``(batch,)`` valid steps.
-    """
-
-    scores: Tensor
-    tokens: Tensor
-    blanks: Tensor
-    lengths: Tensor
 
 
 class Transcription(SequenceTask):
@@ -60,7 +41,7 @@ class Transcription(SequenceTask):
     """
 
     training_scores = ("blank_share",)
-    alone = "torch's loss of CTC takes one network at a time"
+    no_fleet = "torch's loss of CTC takes one network at a time"
 
     def __init__(
         self,
@@ -95,15 +76,15 @@ class Transcription(SequenceTask):
             lengths = split.lengths
             if lengths is None:
                 lengths = torch.full((len(split),), split.inputs.shape[1])
-            steps = self.network.read_lengths(lengths)
+            steps = self.read_lengths(lengths)
             needed = ctc.steps_needed(self.labels(split.targets))
             short = torch.nonzero(needed > steps)[:, 0].tolist()
             if short:
                 first = short[0]
                 raise InputError(
                     f"task=transcription: sequence {first} of {name} has {int(steps[first])} steps of the network and "
-                    f"its target needs {int(needed[first])}, one a {self.spec.target.unit} and a blank between two that "
-                    f"are alike; so have {len(short):,} of {len(split):,}: give longer inputs (data.hop and "
+                    f"its target needs {int(needed[first])}, one a {self.spec.target.unit}, a blank between two "
+                    f"alike; so have {len(short):,} of {len(split):,}: give longer inputs (data.hop and "
                     "model.encoder_stride make them shorter), or task=translation"
                 )
 
@@ -118,7 +99,12 @@ class Transcription(SequenceTask):
         lengths = batch.lengths
         if lengths is None:
             lengths = torch.full((len(batch.inputs),), batch.inputs.shape[1], device=batch.inputs.device)
-        return self.network.read_lengths(lengths)
+        return self.read_lengths(lengths)
+
+    def read_lengths(self, lengths: Tensor) -> Tensor:
+        """``(batch,)`` steps of the network, of those of its inputs."""
+        read = self.network.read_lengths(lengths)
+        return lengths if read is None else read
 
     def weight(self, batch: Batch) -> Tensor:
         return (self.labels(batch.targets) != IGNORED).sum().clamp_min(1)

@@ -74,6 +74,16 @@ class LanguageRun(SequenceRun):
         }
         return columns | self.task.said(last)
 
+    def log_probabilities(self, texts: Sequence[str]) -> list[float]:
+        """The logarithm of the probability of each text as a line by itself, its end included where the model has seen
+        ends of lines.
+        """
+        start = self._beginning()
+        end = self.reader.encoder.numbers("\n")
+        end = end if end[0] == start[0] else end[:0]
+        numbers = [np.concatenate([start, self.reader.encoder.numbers(text), end]) for text in texts]
+        return [float(self._columns([each], None, False)[1]["log_probability"][0]) for each in numbers]
+
     def stream(self, lines: Iterable[str], name: str = "standard input") -> Iterator[dict[str, Any]]:
         before: Tensor | None = None
         state: Any = None

@@ -94,6 +94,18 @@ class TrainedRun(ABC):
         """
         raise InputError("--beam, --nbest and --length-penalty are for runs that say sequences of their own length")
 
+    def rescoring(self, language: "TrainedRun", weight: float) -> None:
+        """From now on a language model has a say in what is said.
+
+        Args:
+            language: a run of ``task=language_modeling``.
+            weight: of the logarithm of its probability.
+
+        Raises:
+            InputError: this run transcribes nothing.
+        """
+        raise InputError("--language-model is for runs of task=transcription")
+
     # ---- predicting -------------------------------------------------------------------------------
 
     def predict(
@@ -214,6 +226,15 @@ class TrainedRun(ABC):
             with torch.inference_mode():
                 said = first_row(self._said(arrival, output))
             yield {**self._stream_labels(arrival, number), **said}
+
+    def stream_of(self, place: str) -> Iterator[dict[str, Any]] | None:
+        """The rows of a stream that is no text, from a file or from the standard input for ``-``; ``None`` where the
+        run reads lines.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return None
 
     def _state_key(self, arrival: Arrival) -> Any:
         """Steps with the same key carry one state: of sequences the last one alone goes on."""

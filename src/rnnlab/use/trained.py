@@ -22,11 +22,13 @@ from rnnlab.runs.preparation import build_network, prepare
 from rnnlab.runs.trainer import find_device
 from rnnlab.spec import DataSpec, InputSpec
 from rnnlab.tasks.task import Task
+from rnnlab.tasks.transcription import Transcription
 from rnnlab.use.language import LanguageRun
 from rnnlab.use.members import members
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, SequenceRun
 from rnnlab.use.series import SeriesRun
+from rnnlab.use.transcription import TranscriptionRun
 from rnnlab.use.translation import CaptionRun, TranslationRun
 
 
@@ -78,7 +80,7 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
             check_learned(readers[0].plain(), reader.plain(), runs[0], run)
         tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
-    kind = kind_of(readers[0], tasks[0].spec)
+    kind = TranscriptionRun if isinstance(tasks[0], Transcription) else kind_of(readers[0], tasks[0].spec)
     return kind(tasks, readers, runs[0].config)
 
 
@@ -101,6 +103,8 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
             return CaptionRun
         case TextReader():
             return LabelledTextRun
+    if spec.target.of_own_length:
+        return TranslationRun
     return SequenceRun if spec.horizon is None else ContinuationRun
 
 

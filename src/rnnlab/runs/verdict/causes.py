@@ -24,6 +24,10 @@ PERFECT = 0.99
 """A share of right answers from which on more of them are not asked for."""
 
 
+ONLY_BLANKS = 0.999
+"""Share of the steps that are blank from which on nothing is said."""
+
+
 @dataclass(frozen=True)
 class Cause:
     """What was seen, and what to do about it."""
@@ -39,6 +43,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         done = (is_share(score) and network > PERFECT) or is_scheduled(evidence)
         return [cause for cause in (_still_falling(evidence),) if cause and not done]
     found: list[Callable[[], Cause | None]] = [
+        lambda: _only_blanks(evidence),
         lambda: _longer_test(evidence),
         lambda: _season(evidence, best),
         lambda: _trend(evidence),
@@ -129,6 +134,20 @@ def _nothing_learned(evidence: Evidence, state: Judgement) -> Cause | None:
     advice += [more if few else None, rates(evidence), shorter(evidence), more]
     advice.append(models(evidence))
     return Cause("training, too, stayed at chance", tuple(advice))
+
+
+def _only_blanks(evidence: Evidence) -> Cause | None:
+    """Every training of CTC begins by saying nothing, and leaves that by itself, or does not."""
+    if not evidence.metrics.get("test/blank_share", 0.0) > ONLY_BLANKS:
+        return None
+    advice: list[Advice | None] = [longer(evidence, 5)]
+    rate = evidence.config.get("optimizer.lr")
+    if isinstance(rate, (int, float)) and rate > 0:
+        advice.append(again(evidence, "Does a larger learning rate leave it?", f"optimizer.lr={3 * rate:.1g}"))
+    if evidence.config.get("model.encoder") == "none":
+        advice.append(again(evidence, "Do convolutions in front help it out?", "model.encoder=conv"))
+    seen = "it says nothing but blanks, at every step (the blank collapse of CTC): it has not begun to say tokens yet"
+    return Cause(seen, tuple(advice))
 
 
 def _unstable(evidence: Evidence) -> Cause | None:

@@ -1,0 +1,265 @@
+"""CTC: its loss and searches against brute force, its laws, its data, and what a run with it can do."""
+
+import io
+import math
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from conftest import compose
+from torch import Tensor
+
+from rnnlab import ctc, load
+from rnnlab.cells.gru import GRU
+from rnnlab.commands import predict as predict_command
+from rnnlab.data.dial_tones import HIGH, KEYS, LOW, RATE, DialTones
+from rnnlab.data.log_mel import LogMel
+from rnnlab.errors import InputError, Interrupted
+from rnnlab.network import Network
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.evaluation import evaluate
+from rnnlab.runs.execution import Outcome
+from rnnlab.runs.preparation import prepare
+from rnnlab.runs.verdict.causes import causes_of
+from rnnlab.runs.verdict.evidence import Evidence
+from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
+from rnnlab.store.verdict import Judgement
+from rnnlab.tasks.sequence_scores import Truth, word_errors
+from rnnlab.tasks.transcription import Transcription
+
+Train = Callable[..., Outcome]
+BLANK = 2
+SPEC = DataSpec(
+    InputSpec(features=3), TargetSpec("sequence", 4, ("a", "b", " ", "<end>"), end=3, unit="character"), 9,
+    token_frequencies=(0.3, 0.2, 0.2, 0.3), common_target=(0, 1),
+)  # fmt: skip
+
+
+def task(**options: Any) -> Transcription:
+    torch.manual_seed(0)
+    network = Network(SPEC.input, Transcription.output(SPEC), GRU, **{"hidden_size": 5, **options})
+    return Transcription(network, SPEC).double().eval()
+
+
+def sequences_of(log_probs: Tensor) -> dict[tuple[int, ...], float]:
+    """The logarithm of the probability of every sequence, path by path."""
+    found: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        said = [token for k, token in enumerate(path) if token != BLANK and (not k or path[k - 1] != token)]
+        found[tuple(said)] += math.exp(sum(float(log_probs[k, token]) for k, token in enumerate(path)))
+    return {said: math.log(probability) for said, probability in found.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_loss_and_search_are_those_of_all_paths_one_by_one(seed: int) -> None:
+    scores = 2 * torch.randn(1, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    lengths = torch.tensor([5])
+    log_probs = ctc.log_probabilities(scores, lengths)[0]
+    every = sequences_of(log_probs)
+    for said, expected in every.items():
+        target = torch.tensor([[*said, IGNORED]])
+        loss = ctc.negative_log_likelihood(scores, lengths, target, BLANK)
+        assert float(-loss) == pytest.approx(expected, abs=1e-9)
+    ranked = sorted(every, key=lambda said: -every[said])
+    assert ctc.prefix_beam_search(log_probs.tolist(), BLANK, 1000) == ranked
+    assert ctc.prefix_beam_search(log_probs.tolist(), BLANK, 20)[0] == ranked[0]
+    path = ctc.best_path(scores, lengths, BLANK).tokens[0]
+    best = log_probs.argmax(-1).tolist()
+    said = [token for k, token in enumerate(best) if token != BLANK and (not k or best[k - 1] != token)]
+    assert path[path != IGNORED].tolist() == said
+
+
+def test_a_beam_of_one_is_greedy_where_the_network_is_sure() -> None:
+    """Else it need not be: a search adds the paths of a prefix up, and greedy looks at one path."""
+    path = [0, 0, 2, 0, 1, 1, 2, 2, 1]
+    scores = 50 * torch.nn.functional.one_hot(torch.tensor([path]), 3).double()
+    lengths = torch.tensor([len(path)])
+    (found,) = ctc.prefix_beam_search(ctc.log_probabilities(scores, lengths)[0].tolist(), BLANK, 1)
+    assert list(found) == ctc.best_path(scores, lengths, BLANK).tokens[0].tolist() == [0, 0, 1, 1]
+    # two paths that say a are together more probable than the one that says nothing
+    unsure = torch.tensor([[[0.4, 0.0, 0.6], [0.4, 0.0, 0.6]]]).double().log()
+    assert ctc.best_path(unsure, torch.tensor([2]), BLANK).tokens.tolist() == [[IGNORED]]
+    assert ctc.prefix_beam_search(unsure[0].tolist(), BLANK, 3)[0] == (0,)
+
+
+def test_a_stream_says_what_the_best_path_says_and_where() -> None:
+    scores = torch.randn(3, 40, 4, generator=torch.Generator().manual_seed(1))
+    path = ctc.best_path(scores, torch.tensor([40, 40, 40]), BLANK)
+    for row in range(3):
+        greedy = ctc.Greedy(BLANK)
+        said = [(step, token) for step, best in enumerate(scores[row].argmax(-1).tolist())
+                if (token := greedy(best)) is not None]  # fmt: skip
+        kept = path.tokens[row] != IGNORED
+        assert said == list(zip(path.steps[row][kept].tolist(), path.tokens[row][kept].tolist(), strict=True))
+
+
+def test_how_many_steps_a_target_needs() -> None:
+    targets = torch.tensor([[0, 0, 1, IGNORED], [0, 1, 0, 1], [IGNORED] * 4, [1, 1, 1, 1]])
+    assert ctc.steps_needed(targets).tolist() == [4, 4, 0, 7]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True, "num_layers": 2}, {"encoder": "conv", "encoder_stride": 2}]
+)
+def test_padding_on_either_side_changes_nothing(options: dict[str, Any]) -> None:
+    made = task(**options)
+    generator = torch.Generator().manual_seed(2)
+    one, two = (torch.randn(1, n, 3, generator=generator, dtype=torch.float64) for n in (9, 6))
+    targets = torch.tensor([[0, 1, 0, 3], [1, 3, IGNORED, IGNORED]])
+    padded = torch.full((2, 11, 3), math.nan, dtype=torch.float64)
+    padded[0, :9], padded[1, :6] = one[0], two[0]
+    wide = torch.cat([targets, torch.full((2, 3), IGNORED)], 1)
+    together = Batch(padded, wide, torch.tensor([9, 6]))
+    alone = [Batch(one, targets[:1]), Batch(two, targets[1:, :2])]
+    answers, whole = [made.answer(batch) for batch in alone], made.answer(together)
+    losses = [made.loss(answer, batch) * made.weight(batch) for answer, batch in zip(answers, alone, strict=True)]
+    torch.testing.assert_close(made.loss(whole, together) * made.weight(together), sum(losses))
+    for row, answer in enumerate(answers):
+        said = whole.tokens[row]
+        assert said[said != IGNORED].tolist() == answer.tokens[0][answer.tokens[0] != IGNORED].tolist()
+    gradients = []
+    for batches in (alone, [together]):
+        made.zero_grad()
+        sum(made.loss(made(batch), batch) * made.weight(batch) for batch in batches).backward()  # type: ignore[union-attr]
+        gradients.append([p.grad.clone() for p in made.network.parameters() if p.grad is not None])
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_baseline_knows_how_frequent_each_token_is() -> None:
+    frequencies = task().frequencies(torch.tensor([9, 1]))
+    torch.testing.assert_close(frequencies.sum(1), torch.ones(2))
+    torch.testing.assert_close(frequencies[0, :3], torch.tensor([0.3, 0.2, 0.2]) / 0.3 / 9)
+    assert float(frequencies[1, 3]) == pytest.approx(0.1)
+
+
+def test_words_are_counted_between_spaces() -> None:
+    truth = torch.tensor([[0, 1, 2, 1, 2, 0], [0, 2, 1, IGNORED, IGNORED, IGNORED]])
+    said = torch.tensor([[0, 1, 2, 2, 0, IGNORED], [0, 2, 1, 2, IGNORED, IGNORED]])
+    wrong, asked = word_errors(said, Truth(truth, truth[:, None]), 2)
+    assert wrong.tolist() == [1, 0] and asked.tolist() == [3, 2]
+
+
+def test_a_readout_in_closed_form_knows_no_ctc() -> None:
+    with pytest.raises(InputError, match=r"model.solver=ridge solves a readout by least squares"):
+        task(solver="ridge")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=number_words", "task=transcription"], r"sequence \d+ of train has \d+ steps of the network"),
+        (["data=dial_tones", "data.hop=0.0001"], r"data.hop=0.0001: from one frame to the next there are 1 samples"),
+        (["data=dial_tones", "data.hop=0.1"], r"data.hop=0.1: .* at most the 256 of data.window=0.032"),
+        (["data=dial_tones", "data.bands=400"], r"data.bands=400: \d+ of the bands lie between two frequencies"),
+        (["data=dial_tones", "data.tone=[0.2,0.1]"], r"data.tone=\[0.2, 0.1\]: the low end comes first"),
+        (["data=dial_tones", "data.min_keys=9"], r"data.min_keys=9 may not be above data.keys=7"),
+        (["data=dial_tones", "model=esn", "model.solver=ridge"], r"model.solver=ridge solves a readout"),
+        (["data=dial_tones", "model.encoder=conv", "model.encoder_stride=60"], r"so have [\d,]+ of 32: give longer"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_named_before_training(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare(compose(*overrides, "data.num_samples=40", "trainer.accelerator=cpu"))
+
+
+def test_only_blanks_are_named_with_what_helps() -> None:
+    evidence = Evidence(
+        metrics={"test/blank_share": 1.0}, config={"optimizer.lr": 0.001, "model.encoder": "none"}, steps=10, budget=10
+    )
+    causes = causes_of(evidence, Judgement.NOT_BETTER, "character_error_rate", 1.0, "most frequent output")
+    (cause,) = (cause for cause in causes if "the blank collapse of CTC" in cause.seen)
+    words = [word for advice in cause.advice if advice for word in advice.words]
+    assert "optimizer.lr=0.003" in words and "model.encoder=conv" in words
+
+
+# ---- sounds ------------------------------------------------------------------------------------------
+
+
+def test_bands_are_where_the_tone_is_and_frames_know_no_later_ones() -> None:
+    ear = LogMel(RATE, 40, 0.032)
+    time = np.arange(RATE) / RATE
+    features = ear(np.sin(2 * np.pi * 1000 * time))
+    assert features.shape == (ear.frames(RATE), 40)
+    centre = ear.filters[:, int(features.mean(0).argmax())].argmax() * RATE / 2 / (ear.points // 2)
+    assert abs(float(centre) - 1000) < 100
+    noise = np.random.default_rng(0).standard_normal(RATE)
+    np.testing.assert_allclose(ear(noise[:4000]), ear(noise)[: ear.frames(4000)])
+    assert len(ear(noise[:10])) == 1
+
+
+def test_a_key_is_the_sum_of_its_two_tones() -> None:
+    data = DialTones(num_samples=30, snr=(60, 60), keys=1, min_keys=1, tone=(0.2, 0.2), pause=(0.05, 0.05))
+    for number in range(5):
+        wave, (key,) = data.sound(np.random.default_rng(number))
+        spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)), 8 * RATE))
+        row, column = divmod(key, 3)
+        low, high = (np.argmax(spectrum[8 * start : 8 * end]) / 8 + start for start, end in ((600, 1050), (1100, 1700)))
+        assert abs(low - LOW[row]) < 3 and abs(high - HIGH[column]) < 3 and KEYS[key] in "0123456789*#"
+
+
+# ---- runs --------------------------------------------------------------------------------------------
+
+SHORT = (
+    "data=dial_tones", "data.num_samples=60", "data.batch_size=16", "model.hidden_size=8", "model.bidirectional=false",
+    "instruments=none",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_one_never_stopped(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = (*SHORT, "trainer.max_epochs=3", "model.dropout=0.2", "model.num_layers=2")
+
+    def scores(directory: RunDirectory) -> dict[str, float]:
+        return {name: value for name, value in directory.metrics.items() if not name.startswith("seconds")}
+
+    whole = train(*overrides).directory
+    step, reached = Transcription.training_step, []
+
+    def stop(self: Transcription, batch: Batch, batch_idx: int) -> Tensor:
+        if (self.current_epoch, batch_idx) == (1, 2) and not reached:
+            reached.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Transcription, "training_step", stop)
+    with pytest.raises(Interrupted):
+        train(*overrides)
+    directory = RunDirectory.open(tmp_path / "run1")
+    train(*overrides, resume=directory)
+    assert scores(directory) == scores(whole)
+
+
+@pytest.mark.slow
+def test_a_run_predicts_its_test_data_new_data_and_a_stream_alike(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = train(*SHORT, "trainer.max_epochs=8", "optimizer.lr=0.02")
+    scores = {"test/character_error_rate", "test/exact_match", "test/blank_share", "baseline/loss"}
+    assert scores <= outcome.metrics.keys()
+    assert evaluate(outcome.directory, outcome.directory.config)["test/loss"] == outcome.metrics["test/loss"]
+    model = load(outcome.directory.path)
+    assert "sounds of 8,000 samples a second" in model.describe()
+    data = DialTones(num_samples=60, batch_size=16)
+    sounds = [data.sound(np.random.default_rng((0, 2, i)))[0] for i in range(data.size("test"))]
+    table = model.predict(sounds)
+    assert table.columns == ["sequence", "prediction", "score", "alignment"]
+    best = model.predict(sounds, beam=4, nbest=2)
+    assert best["rank"].to_list() == [1, 2] * len(sounds)
+    assert (best.filter(pl.col("rank") == 1)["score"].to_numpy() >= table["score"].to_numpy() - 1e-4).all()
+    raw = io.BytesIO((sounds[0] * 2**15).astype("<i2").tobytes())
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": io.BufferedReader(raw)}))  # type: ignore[arg-type]
+    assert predict_command.main([str(outcome.directory.path), "--stream"]) == 0
+    said = [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    again = model.predict((sounds[0] * 2**15).astype("<i2") / 2**15)["prediction"][0]
+    assert "".join(said) == again
