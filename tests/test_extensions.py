@@ -193,6 +193,7 @@ def test_mlflow_goes_on_in_its_own_run(train: Train, tmp_path: Path, monkeypatch
             "+callbacks.x._target_=torch.nn.Identity",
             "callbacks.x._target_=torch.nn.Identity: a Callback is needed here",
         ),
+        ("callbacks=timer callbacks.timer.duration=long", "callbacks.timer: `Timer(duration='long')` is not a valid"),
         ("+callbacks.x=3", "callbacks.x=3: this is a config with keys of its own"),
         ("+logger.x._target_=torch.nn.Identity", "logger.x._target_=torch.nn.Identity: a Logger is needed here"),
         ("tags=[,]", "tags"),
@@ -203,7 +204,7 @@ def test_mlflow_goes_on_in_its_own_run(train: Train, tmp_path: Path, monkeypatch
 )
 def test_bad_input_is_one_line(override: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        status = train_command.main([*TINY, *SMALL, override, f"hydra.run.dir={tmp_path / 'run'}"])
+        status = train_command.main([*TINY, *SMALL, *override.split(), f"hydra.run.dir={tmp_path / 'run'}"])
     except SystemExit as end:
         status = int(end.code or 0)
     said = capsys.readouterr().err.strip().splitlines()

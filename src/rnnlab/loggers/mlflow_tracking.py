@@ -71,6 +71,10 @@ class MLflow(MadeForRun, MLFlowLogger):
         runs = self._mlflow_client.search_runs([known.experiment_id], f"tags.`rnnlab.id` = '{name}'", max_results=1)
         return str(runs[0].info.run_id) if runs else None
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        # MLflow takes no @ in a name
+        super().log_metrics({name.replace("@", "_at_"): value for name, value in metrics.items()}, step)
+
     def finish(self, metrics: Mapping[str, Any], figures: Sequence[Path], config: Path) -> None:
         """See :class:`rnnlab.loggers.logger.RunLogger`."""
         self.log_metrics({name: value for name, value in metrics.items() if isinstance(value, int | float)})

@@ -15,6 +15,8 @@ from rnnlab.runs.statistics import Estimate, Paired, estimate, holm, paired
 from rnnlab.store.verdict import Judgement
 from rnnlab.student import LEVEL
 
+NAMELESS = ("data", "task", "logger")
+"""Choices that tell no configurations of a board apart."""
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
 
 
@@ -212,7 +214,10 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
         items = {
             name: float(value) if type(value) is int else value
             for name, value in record.config.items()
-            if name not in bound and not _follows_seed(record, name) and not (name == FOLD and record.fold is not None)
+            if name not in bound
+            and not _follows_seed(record, name)
+            and not (name == FOLD and record.fold is not None)
+            and not name.startswith("logger.")  # who is told of a run changes nothing in it
         }
         group = groups.setdefault(json.dumps(items, sort_keys=True, default=str), Group([]))
         group.runs.append(record)
@@ -277,13 +282,13 @@ def _name(groups: Sequence[Group], bound: set[str]) -> list[str]:
     of the code, the other keys of the config that differ are added.
     """
     firsts = [group.runs[0] for group in groups]
-    choices = list(dict.fromkeys(group for run in firsts for group in run.choices if group not in ("data", "task")))
+    choices = list(dict.fromkeys(group for run in firsts for group in run.choices if group not in NAMELESS))
     overridden = dict.fromkeys(key for group in groups for run in group.runs for key in _overridden(run))
     keys: dict[str, list[Any]] = {}
     for choice in choices:
         keys[choice] = [run.choices.get(choice) for run in firsts]
     for key in overridden:
-        if key in choices or key in bound or not any(key in run.config for run in firsts):
+        if key in (*choices, *bound) or key.startswith("logger.") or not any(key in run.config for run in firsts):
             continue
         keys[key] = [run.config.get(key) for run in firsts]
     keys = {key: values for key, values in keys.items() if len(set(map(_identity, values))) > 1}

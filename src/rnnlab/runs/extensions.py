@@ -29,7 +29,10 @@ def build_callbacks(config: Mapping[str, Any], allow: Iterable[str] | None = Non
     """
     built = []
     for name, node in _named(config, "callbacks").items():
-        callback = build_one(Callback, node, f"callbacks.{name}", allow)
+        try:
+            callback = build_one(Callback, node, f"callbacks.{name}", allow)
+        except MisconfigurationException as error:
+            raise InputError(f"callbacks.{name}: {one_line(error)}") from error
         for hook in BEFORE_TRAINING:
             setattr(callback, hook, partial(_one_line_where_refused, f"callbacks.{name}", getattr(callback, hook)))
         built.append(callback)
