@@ -139,10 +139,10 @@ def test_bad_input_is_an_error_of_one_line() -> None:
 )  # fmt: skip
 def test_a_value_stays_what_it_is(value: Any) -> None:
     (line,) = as_overrides([], {"+data.tried": value})
-    from rnnlab.api import _one_at_a_time
+    from rnnlab.api import one_at_a_time
     from rnnlab.commands.train import Command
 
-    with _one_at_a_time:
+    with one_at_a_time:
         config = Command.compose([line]).config
     from omegaconf import OmegaConf
 

@@ -41,6 +41,9 @@ PART = re.compile(
 SMALL = {"trainer.max_epochs": 1, "trainer.max_steps": 20, "trainer.accelerator": "cpu", "data.num_samples": 60,
          "instruments": "none", "hydra.sweeper.n_trials": 2}  # fmt: skip
 
+# extras of which no config tells, and what shows that they are needed
+BY_WORD = {"sklearn": "rnnlab.sklearn", "keras": ".weights.h5"}
+
 
 @dataclass(frozen=True)
 class Block:
@@ -65,6 +68,7 @@ class Block:
         found = {needed_by_choices()[word] for word in words if word in needed_by_choices()}
         if re.search(r"rnnlab export (?!.*pt2)|RUN/export/", self.text) and self.language in ("sh", "python"):
             found.add("export")
+        found |= {extra for extra, word in BY_WORD.items() if word in self.text}
         return set() if self.reason else found
 
 

@@ -46,6 +46,8 @@ def __getattr__(name: str) -> "Any":
     # ``from rnnlab import load`` imports torch; ``import rnnlab``, and so ``rnnlab --help``, does not
     import importlib
 
+    if name == "sklearn":  # rnnlab.sklearn.SequenceClassifier after `import rnnlab` alone
+        return importlib.import_module("rnnlab.sklearn")
     module = _NAMES.get(name) or (_classes().get(name) if name[:1].isupper() else None)
     if module is None:
         raise AttributeError(f"module 'rnnlab' has no attribute '{name}'")

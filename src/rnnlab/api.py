@@ -27,7 +27,7 @@ from rnnlab.results import Run, Sweep
 from rnnlab.shell import standing_for
 from rnnlab.signals import unmasked
 
-_one_at_a_time = threading.RLock()
+one_at_a_time = threading.RLock()
 """Random numbers, Hydra's config and the threads of torch belong to the process: a further call waits."""
 
 
@@ -207,7 +207,7 @@ def _as_a_command(verb: str, lines: Sequence[str], config_dir: str | Path | None
     """What a process of its own would give to a command, and take away with it."""
     chosen = [] if config_dir is None else ["--config-dir", str(config_dir)]
     root = logging.getLogger()
-    with _one_at_a_time, standing_for(["rnnlab", *verb.split(), *chosen, *lines]):
+    with one_at_a_time, standing_for(["rnnlab", *verb.split(), *chosen, *lines]):
         level, handlers, errors = root.level, list(root.handlers), os.environ.get("HYDRA_FULL_ERROR")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print, and exit
         try:

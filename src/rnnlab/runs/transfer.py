@@ -13,6 +13,7 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.checkpoint import DAMAGED, read_checkpoint, read_tensors
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.keras_weights import SUFFIXES, read_keras
 from rnnlab.store.files import is_there
 from rnnlab.store.status import STATUS
 from rnnlab.tasks.task import Task
@@ -86,7 +87,7 @@ class Weights:
 
 
 def read_weights(place: Path, given: str | None = None) -> Weights:
-    """The weights of a run's directory, of a checkpoint, or of a ``state_dict`` that ``torch.save`` wrote.
+    """The weights of a run's directory, of a checkpoint, of a ``state_dict`` that ``torch.save`` wrote, or of Keras.
 
     Args:
         place: of the directory or the file.
@@ -111,6 +112,8 @@ def read_weights(place: Path, given: str | None = None) -> Weights:
         tokens = reader.get("vocabulary") or ()
         names = (spec.get("target") or {}).get("names") or ()
         return Weights(str(place), _ours(tensors), tokens if isinstance(tokens, list | tuple) else (), names)
+    if place.suffix in SUFFIXES:
+        return Weights(str(place), read_keras(place, key))
     try:
         tensors = read_tensors(place)
     except DAMAGED as error:

@@ -16,6 +16,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import Format
 from rnnlab.network import Network
 from rnnlab.runs.ensemble import Ensemble, patch_of
+from rnnlab.runs.keras_weights import keras_weights, write_keras
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.transfer import torch_names
 from rnnlab.spec import DataSpec
@@ -191,6 +192,23 @@ class TrainedRun(ABC):
         if len(self.networks) > 1:
             raise InputError("these are several runs: load one of them")
         return torch_names(self.networks[0])
+
+    def keras_weights(self) -> list[list[np.ndarray]]:
+        """For each recurrent layer what ``set_weights`` of Keras' ``LSTM``, ``GRU`` or ``SimpleRNN`` takes, of a
+        ``Bidirectional`` both directions.
+
+        Raises:
+            InputError: as :meth:`torch_weights`.
+        """
+        return keras_weights(self.torch_weights())
+
+    def save_keras(self, path: str | Path) -> None:
+        """Writes the weights for Keras' ``load_weights`` (``*.weights.h5``) or ``set_weights`` (``*.npz``).
+
+        Raises:
+            InputError: as :meth:`torch_weights`, or the file cannot be written.
+        """
+        write_keras(Path(path), self.torch_weights(), self.networks[0])
 
     def choose_threads(self, batch_size: int) -> None:
         """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""

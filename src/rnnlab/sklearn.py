@@ -1,0 +1,445 @@
+"""rnnlab as estimators of scikit-learn: in pipelines, ``cross_val_score`` and ``GridSearchCV``.
+
+::
+
+    from rnnlab.sklearn import SequenceClassifier
+
+    SequenceClassifier(model="lstm", random_state=0).fit(X, y).predict_proba(X_new)
+
+Each fit is a run as ``rnnlab train data=table`` makes it, in a temporary directory; of it the weights stay.
+"""
+
+import contextlib
+import copy
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from rnnlab import api
+from rnnlab.errors import InputError, Interrupted
+from rnnlab.extras import missing
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import (
+        check_array,
+        check_consistent_length,
+        check_is_fitted,
+        check_random_state,
+        column_or_1d,
+        validate_data,
+    )
+except ImportError as error:
+    raise missing("sklearn", "sklearn", "rnnlab.sklearn") from error
+
+
+class BadSequences(InputError, ValueError):
+    """What is no sequences; a ValueError, as scikit-learn expects it."""
+
+
+class _SequenceEstimator(BaseEstimator):
+    """What both have in common: how sequences are read, and how a run is made of them."""
+
+    model: str
+    hidden_size: int | None
+    num_layers: int | None
+    max_steps: int | Literal["auto"]
+    learning_rate: float | None
+    validation_fraction: float
+    overrides: Sequence[str]
+    random_state: Any
+    verbose: bool
+
+    def _read(self, x: Any, fitting: bool, of_any_length: bool = False) -> list[np.ndarray]:
+        """``(time, features)`` of each sequence.
+
+        Raises:
+            BadSequences: they have no steps, differ in their features, or hold what is no finite number.
+            ValueError: scikit-learn's own, of arrays.
+        """
+        if isinstance(x, list | tuple) and len(x) and isinstance(x[0], list | tuple):
+            with contextlib.suppress(ValueError):  # of lists of different lengths
+                x = np.asarray(x)
+        dimensions = 1 if isinstance(x, list | tuple) else np.asarray(x).ndim
+        if dimensions == 1 and isinstance(x, list | tuple | np.ndarray) and len(x) and np.ndim(x[0]):
+            sequences = [_sequence(number, one) for number, one in enumerate(x)]
+        elif dimensions == 3:
+            array = check_array(x, allow_nd=True, dtype=np.float64, input_name="X", estimator=self)
+            sequences = list(array)
+        else:
+            # in an array of two dimensions a column is a step, whose number is the same at fit and predict
+            if fitting or hasattr(self, "_steps"):
+                array = validate_data(self, X=x, dtype=np.float64, reset=fitting)
+            else:
+                array = check_array(x, dtype=np.float64, input_name="X", estimator=self)
+            sequences = list(array[:, :, None])
+        features = sequences[0].shape[1]
+        expected = features if fitting else self._features
+        for number, sequence in enumerate(sequences):
+            if sequence.shape[1] != expected:
+                raise BadSequences(
+                    f"sequence {number} has {sequence.shape[1]} features a step, and {expected} are expected"
+                )
+        if fitting:
+            self._features = features
+            self.__dict__.pop("_steps", None)
+            if dimensions == 2 and not of_any_length:
+                self._steps = sequences[0].shape[0]
+            else:
+                self.n_features_in_ = features
+                self.__dict__.pop("feature_names_in_", None)
+        return sequences
+
+    def _train(self, table: pl.DataFrame, lines: Sequence[str]) -> None:
+        """Trains a run on a table and keeps what it learned.
+
+        Raises:
+            InputError: in one line, naming the key.
+            RunFailed: the training could not go on.
+        """
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+            seed = check_random_state(seed).randint(2**31)
+        keys = {
+            "model": self.model, "model.hidden_size": self.hidden_size, "model.num_layers": self.num_layers,
+            "optimizer.lr": self.learning_rate, "trainer.max_steps": self.max_steps, "seed": int(seed),
+        }  # fmt: skip
+        typed = api.as_overrides([], {name: value for name, value in keys.items() if value is not None})
+        if isinstance(self.overrides, str):
+            raise BadSequences(f"overrides={self.overrides!r}: give a list of overrides, such as ['model.dropout=0.2']")
+        with TemporaryDirectory(prefix="rnnlab-") as home, _alone(self.verbose):
+            from rnnlab.runs.build import to_allow
+            from rnnlab.runs.directory import RunDirectory
+            from rnnlab.runs.ensemble import Member
+            from rnnlab.runs.execution import execute
+            from rnnlab.use.trained import open_runs
+
+            config = copy.deepcopy(_composed((*DEFAULTS, *lines, *typed, *self.overrides)))
+            config["data"]["path"] = str(Path(home) / TABLE)
+            table.write_parquet(config["data"]["path"])
+            directory = RunDirectory.claim(Path(home) / "run", config)
+            outcome = execute(directory, config, quiet=not self.verbose)
+            self.n_iter_ = int(outcome.metrics["steps"])
+            self._run = open_runs([Member(directory, directory.config)], to_allow(config))
+
+    def _held_out(self, codes: np.ndarray) -> np.ndarray:
+        """Which sequences a fit validates on: the same share of each class; none where there are too few."""
+        if not 0 <= self.validation_fraction < 1:
+            raise BadSequences(f"validation_fraction={self.validation_fraction}: at least 0 and below 1")
+        rng = np.random.default_rng(0)
+        order = rng.permutation(len(codes))
+        order = order[np.argsort(codes[order], kind="stable")]
+        _, firsts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+        shares = [
+            first + np.arange(int(size * self.validation_fraction)) for first, size in zip(firsts, sizes, strict=True)
+        ]
+        return order[np.concatenate(shares)]
+
+    def _table(
+        self, sequences: Sequence[np.ndarray], targets: Mapping[str, np.ndarray], strata: np.ndarray
+    ) -> pl.DataFrame:
+        """A row a step, with the targets of its sequence and the split that it is in.
+
+        A run has a test, and here scikit-learn tests: what it validates on stands there again.
+        """
+        every = np.arange(len(sequences))
+        held = self._held_out(strata)
+        trained = np.setdiff1d(every, held)
+        if not len(held):
+            held = trained
+        which = np.concatenate([trained, held, held])
+        parts = np.repeat(["train", "val", "test"], [len(trained), len(held), len(held)])
+        lengths = [len(sequences[number]) for number in which]
+        steps = np.concatenate([sequences[number] for number in which])
+        return pl.DataFrame({
+            "sequence": np.repeat(np.arange(len(which)), lengths),
+            "part": np.repeat(parts, lengths),
+            **{f"x{feature}": steps[:, feature] for feature in range(steps.shape[1])},
+            **{name: np.repeat(values[which], lengths) for name, values in targets.items()},
+        })  # fmt: skip
+
+    def _inputs(self) -> str:
+        return f"data.features=[{','.join(f'x{feature}' for feature in range(self._features))}]"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_run")
+
+
+class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
+    """A recurrent network that tells classes of sequences apart.
+
+    Args:
+        model: a name of ``rnnlab list models``.
+        hidden_size: units of a layer; ``None``: as the model has them.
+        num_layers: layers; ``None``: as the model has them.
+        max_steps: updates; ``"auto"``: as many as ``rnnlab train`` makes, some 2,000.
+        learning_rate: ``None``: as the optimizer has it.
+        validation_fraction: share of each class by which the best weights are chosen; 0: those of the end are taken.
+        class_weight: ``None``, ``"balanced"``, or a weight for each class, by class.
+        overrides: any other keys, as on the command line: ``["model.dropout=0.2", "data.scaling=per_sequence"]``.
+        random_state: the seed.
+        verbose: print what the run prints.
+
+    Attributes:
+        classes_: in order.
+        n_features_in_: columns of a table of sequences, else features of a step.
+        n_iter_: updates that were made.
+    """
+
+    def __init__(
+        self,
+        model: str = "gru",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        max_steps: int | Literal["auto"] = 300,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.1,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        overrides: Sequence[str] = (),
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model, self.hidden_size, self.num_layers = model, hidden_size, num_layers
+        self.max_steps, self.learning_rate, self.validation_fraction = max_steps, learning_rate, validation_fraction
+        self.class_weight, self.overrides, self.random_state, self.verbose = (
+            class_weight,
+            overrides,
+            random_state,
+            verbose,
+        )
+
+    def fit(self, X: Any, y: Any) -> "SequenceClassifier":  # noqa: N803  (scikit-learn's name)
+        """Trains on sequences and their classes.
+
+        Args:
+            X: ``(sequences, time)``, ``(sequences, time, features)``, or a list of arrays of any length.
+            y: ``(sequences,)``.
+
+        Raises:
+            ValueError: they are no sequences, or one class is all there is.
+            InputError: a key cannot work.
+        """
+        if y is None:
+            raise BadSequences("requires y to be passed, but the target y is None")
+        sequences = self._read(X, fitting=True)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(sequences, y)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise BadSequences(f"y has one class ({self.classes_[0]}), and a classifier tells at least two apart")
+        # class 10 comes after 9, whatever the classes are called
+        table = self._table(sequences, {"y": codes}, codes)
+        weights = self.class_weight
+        if isinstance(weights, Mapping):
+            unknown = [name for name in weights if name not in self.classes_]
+            if unknown:
+                raise BadSequences(
+                    f"class_weight: {unknown[0]!r} is no class of y ({', '.join(map(str, self.classes_))})"
+                )
+            weights = f"[{','.join(str(float(weights.get(name, 1))) for name in self.classes_.tolist())}]"
+        lines = ["data=table", "data.target=y", *TABLE_KEYS, self._inputs()]
+        self._train(table, [*lines, f"task.class_weights={weights or 'none'}"])
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """``(sequences, classes)`` probabilities, in the order of ``classes_``."""
+        check_is_fitted(self)
+        said = self._run.predict(self._read(X, fitting=False))
+        return said.select(f"p({number})" for number in range(len(self.classes_))).to_numpy().astype(np.float64)
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """``(sequences,)`` classes."""
+        probabilities = self.predict_proba(X)
+        found: np.ndarray = self.classes_[probabilities.argmax(1)]
+        return found
+
+
+class SequenceForecaster(RegressorMixin, _SequenceEstimator):
+    """A recurrent network that says numbers of sequences: what follows each of them, or what ``y`` holds.
+
+    Args:
+        model: a name of ``rnnlab list models``.
+        horizon: without ``y``, steps ahead.
+        hidden_size: units of a layer; ``None``: as the model has them.
+        num_layers: layers; ``None``: as the model has them.
+        max_steps: updates; ``"auto"``: as many as ``rnnlab train`` makes.
+        learning_rate: ``None``: as the optimizer has it.
+        validation_fraction: share by which the best weights are chosen: of the sequences, without ``y`` of the steps.
+        overrides: any other keys, as on the command line.
+        random_state: the seed.
+        verbose: print what the run prints.
+
+    Attributes:
+        n_features_in_: columns of a table of sequences, else features of a step.
+        n_iter_: updates that were made.
+    """
+
+    def __init__(
+        self,
+        model: str = "gru",
+        horizon: int = 1,
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        max_steps: int | Literal["auto"] = 300,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.1,
+        overrides: Sequence[str] = (),
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model, self.horizon, self.hidden_size, self.num_layers = model, horizon, hidden_size, num_layers
+        self.max_steps, self.learning_rate, self.validation_fraction = max_steps, learning_rate, validation_fraction
+        self.overrides, self.random_state, self.verbose = overrides, random_state, verbose
+
+    def fit(self, X: Any, y: Any = None) -> "SequenceForecaster":  # noqa: N803
+        """Trains on sequences.
+
+        Args:
+            X: ``(sequences, time)``, ``(sequences, time, features)``, or a list of arrays of any length.
+            y: ``(sequences,)`` or ``(sequences, values)`` numbers; ``None``: each sequence is a series, and its
+                windows are continued by ``horizon`` steps, as ``data=csv`` does.
+
+        Raises:
+            ValueError: they are no sequences, or no numbers.
+            InputError: a key cannot work, or a series is too short.
+        """
+        sequences = self._read(X, fitting=True, of_any_length=y is None)
+        if y is None:
+            self._fit_series(sequences)
+            return self
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        check_consistent_length(sequences, y)
+        self._shape = y.shape[1:]
+        targets = {f"y{number}": column for number, column in enumerate(y.reshape(len(y), -1).T)}
+        table = self._table(sequences, targets, np.zeros(len(y), np.int64))
+        target = f"data.target=[{','.join(targets)}]"
+        self._train(table, ["data=table", "task=regression", target, *TABLE_KEYS, self._inputs()])
+        return self
+
+    def _fit_series(self, sequences: Sequence[np.ndarray]) -> None:
+        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
+            raise BadSequences(f"horizon={self.horizon!r}: a number of steps, at least 1")
+        shortest = min(map(len, sequences))
+        # a window for validation and one for the test, which scikit-learn makes by itself
+        share = max(self.validation_fraction, (self.horizon + 1) / shortest)
+        if shortest < 2 * self.horizon + 3 or share + (self.horizon + 1) / shortest >= 1:
+            raise BadSequences(
+                f"a series of {shortest} steps is too short for horizon={self.horizon}: give longer ones, or what "
+                "follows each as y"
+            )
+        self._shape = None
+        lines = [
+            "data=csv", "data.series=series", f"data.target=[{','.join(self._channels)}]",
+            f"data.horizon={self.horizon}",
+            f"data.val_fraction={share:.6f}", f"data.test_fraction={(self.horizon + 1) / shortest:.6f}",
+        ]  # fmt: skip
+        self._train(self._series(sequences), lines)
+
+    @property
+    def _channels(self) -> list[str]:
+        return [f"x{feature}" for feature in range(self._features)]
+
+    def _series(self, sequences: Sequence[np.ndarray]) -> pl.DataFrame:
+        values = np.concatenate(sequences)
+        names = np.repeat([f"s{number}" for number in range(len(sequences))], list(map(len, sequences)))
+        return pl.DataFrame({"series": names, **{name: values[:, k] for k, name in enumerate(self._channels)}})
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """What was learned of each sequence, in the shape of ``y``; without ``y``, what comes after its end:
+        ``(sequences, horizon)``, of several features ``(sequences, horizon, features)``.
+        """
+        check_is_fitted(self)
+        sequences = self._read(X, fitting=False)
+        if self._shape is None:
+            said = self._run.predict(self._series(sequences), horizon=self.horizon)
+            found = said.select(f"{name} predicted" for name in self._channels).to_numpy().astype(np.float64)
+            found = found.reshape(len(sequences), self.horizon, self._features)
+            return found[..., 0] if self._features == 1 else found
+        said = self._run.predict(sequences)
+        columns = [name for name in said.columns if name.endswith(" predicted")]
+        return said.select(columns).to_numpy().astype(np.float64).reshape(len(sequences), *self._shape)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+        """R² of the predictions; without ``y``, of the last ``horizon`` steps of each sequence by those before."""
+        if y is None:
+            sequences = self._read(X, fitting=False)
+            X = [sequence[: -self.horizon] for sequence in sequences]  # noqa: N806
+            y = np.stack([sequence[-self.horizon :].ravel() for sequence in sequences])
+            from sklearn.metrics import r2_score
+
+            return float(r2_score(y, self.predict(X).reshape(y.shape), sample_weight=sample_weight))
+        return float(super().score(X, y, sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+
+TABLE = "table.parquet"
+DEFAULTS = (
+    "trainer=cpu", "trainer.progress=none", "instruments=none", "trainer.checkpoint_seconds=600", f"data.path={TABLE}",
+)  # fmt: skip
+"""Nobody looks at the directory of such a run."""
+TABLE_KEYS = ("data.sequence=sequence", "data.split_column=part")
+
+
+@lru_cache(maxsize=64)
+def _composed(lines: tuple[str, ...]) -> dict[str, Any]:
+    """The config of a fit, which a search makes again and again."""
+    return api.compose(*lines)
+
+
+def _sequence(number: int, values: Any) -> np.ndarray:
+    """``(time, features)`` of one sequence of a list."""
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadSequences(f"sequence {number} is no array of numbers ({error})") from None
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size:
+        raise BadSequences(f"sequence {number} has the shape {np.shape(values)}: (time,) or (time, features) is needed")
+    if not np.isfinite(array).all():
+        step = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise BadSequences(f"sequence {number}, step {step}: NaN or inf is no number that a network can read")
+    return array
+
+
+@contextlib.contextmanager
+def _alone(verbose: bool) -> Iterator[None]:
+    """One fit at a time in a process, whose random numbers, threads and log are as before when it is over."""
+    before = random.getstate()
+    try:
+        import torch  # imports may change it, too
+        from lightning.pytorch.utilities.seed import isolate_rng
+
+        log = logging.getLogger("rnnlab")
+        with api.one_at_a_time, isolate_rng():
+            level, threads = log.level, torch.get_num_threads()
+            if not verbose:
+                log.setLevel(logging.ERROR)
+            try:
+                yield
+            finally:
+                log.setLevel(level)
+                torch.set_num_threads(threads)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    finally:
+        random.setstate(before)
