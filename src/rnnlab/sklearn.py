@@ -57,6 +57,8 @@ class _SequenceEstimator(BaseEstimator):
     overrides: Sequence[str]
     random_state: Any
     verbose: bool
+    _features: int
+    _steps: int
 
     def _read(self, x: Any, fitting: bool, of_any_length: bool = False) -> list[np.ndarray]:
         """``(time, features)`` of each sequence.
@@ -243,7 +245,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
             raise BadSequences(f"y has one class ({self.classes_[0]}), and a classifier tells at least two apart")
         # class 10 comes after 9, whatever the classes are called
         table = self._table(sequences, {"y": codes}, codes)
-        weights = self.class_weight
+        weights: Any = self.class_weight
         if isinstance(weights, Mapping):
             unknown = [name for name in weights if name not in self.classes_]
             if unknown:
@@ -331,8 +333,9 @@ class SequenceForecaster(RegressorMixin, _SequenceEstimator):
         return self
 
     def _fit_series(self, sequences: Sequence[np.ndarray]) -> None:
-        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
-            raise BadSequences(f"horizon={self.horizon!r}: a number of steps, at least 1")
+        horizon: Any = self.horizon
+        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+            raise BadSequences(f"horizon={horizon!r}: a number of steps, at least 1")
         shortest = min(map(len, sequences))
         # a window for validation and one for the test, which scikit-learn makes by itself
         share = max(self.validation_fraction, (self.horizon + 1) / shortest)

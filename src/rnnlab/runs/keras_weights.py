@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ def _arrays(path: Path, key: str) -> Iterator[tuple[str, np.ndarray]]:
                 with np.load(file, allow_pickle=False) as archive:
                     yield from ((name, _numbers(archive[name], name, key)) for name in archive.files)
                 return
-            content: io.IOBase = file
+            content: IO[bytes] = file
             if path.suffix == ".keras":
                 with zipfile.ZipFile(file) as archive:
                     if archive.getinfo(INSIDE).file_size > LARGEST:
@@ -132,7 +133,7 @@ def _arrays(path: Path, key: str) -> Iterator[tuple[str, np.ndarray]]:
         raise InputError(f"{key}: it cannot be read as weights of Keras ({one_line(error)[:200]})") from None
 
 
-def _of_hdf5(content: io.IOBase, key: str) -> Iterator[tuple[str, np.ndarray]]:
+def _of_hdf5(content: IO[bytes], key: str) -> Iterator[tuple[str, np.ndarray]]:
     need("keras", "h5py", f"{key} (HDF5)")
     import h5py
 
