@@ -132,7 +132,7 @@ def test_in_single_precision_it_is_the_same_within_rounding(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["classification", "adding", "parity"])
+@pytest.mark.parametrize("data", ["classification", "adding", "parity", "moving_shapes", "next_shapes"])
 def test_classes_values_and_tokens_of_sequences_of_any_length(data: str, tmp_path: Path) -> None:
     shorter = ["data.min_length=5"] if data == "classification" else []
     members = [(*CLASSES, DOUBLE, f"data={data}", *shorter, f"seed={k}") for k in range(2)]

@@ -45,6 +45,8 @@ class Forecast(Instrument["list[Paths] | list[Span]"]):
         self.sequences, self.values, self.steps = sequences, values, steps
 
     def missing(self, subject: Subject) -> str | None:
+        if subject.task.spec.target.frame is not None:
+            return "frames are drawn as such (instruments=predicted_frames)"
         return None if subject.task.forecasts else "nothing is forecast: the target is no series of values"
 
     def measure(self, subject: Subject) -> "list[Paths] | list[Span]":

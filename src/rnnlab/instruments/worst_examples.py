@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.instrument import Instrument, Picture, Table
-from rnnlab.instruments.sequence_plot import draw_input, shown, text_of
+from rnnlab.instruments.instrument import Instrument, Picture, Table, some
+from rnnlab.instruments.montage import images, show
+from rnnlab.instruments.sequence_plot import FRAMES, draw_input, shown, text_of
 from rnnlab.instruments.subject import Answer, Subject
 from rnnlab.spec import IGNORED
 from rnnlab.tasks.forecast_scores import Cases
@@ -154,6 +155,11 @@ def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -
         blank = task.spec.target.blank
         signs = ["·" if number == blank else shown(name) for number, name in enumerate(names)]
         return _tokens(ax, output[0], batch.targets[0], signs)
+    if target.frame is not None:
+        steps = some(batch.inputs.shape[1], FRAMES)
+        rows = [list(images(part[0, steps], target.frame)) for part in (batch.targets, task.point(output))]
+        show(ax, rows, ("truth", "predicted"))
+        return "", ""
     if target.per_step:
         _values(ax, subject, output, batch)
         return "", ""
