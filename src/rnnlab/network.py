@@ -178,6 +178,7 @@ class Network(nn.Module):
         super().__init__()
         self.solver, self.penalty = solver, penalty
         self.decodes = target.of_own_length
+        self.continues = target.frame is not None and target.frame == input.frame and solver == "gradient"
         if self.decodes:
             _check_decodable(readout, beside, transpose, solver, tie_embeddings)
         else:
@@ -425,7 +426,11 @@ class Network(nn.Module):
                 "this network says a sequence of its own length, token by token: rnnlab.decoding has how (greedy)"
             )
         hidden, state = self.hidden(inputs, state, lengths)
-        return self.read(hidden, self.read_lengths(lengths)), state
+        return self.onto(inputs, self.read(hidden, self.read_lengths(lengths))), state
+
+    def onto(self, inputs: Tensor, output: Tensor) -> Tensor:
+        """Of the next frames it is the change of each pixel that is read out; of all else what is predicted itself."""
+        return inputs + output if self.continues else output
 
     # ---- a target of its own length -----------------------------------------------------------------
 
@@ -517,7 +522,8 @@ class Network(nn.Module):
             return cell.unroll(x, start, lengths, record=states[-1])
 
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
-        return Trace(self.read(hidden, self.read_lengths(lengths)), states, starts, read)
+        output = self.onto(inputs, self.read(hidden, self.read_lengths(lengths)))
+        return Trace(output, states, starts, read)
 
     def _starts(self, inputs: Tensor, state: NetworkState | None, lengths: Lengths | None = None) -> Sequence[State]:
         """What each cell starts from.

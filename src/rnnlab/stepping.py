@@ -38,6 +38,7 @@ class NetworkStep:
             self._encode = partial(F.linear, weight=encoder.weight, bias=encoder.bias)
         elif isinstance(encoder, ImageEncoder):
             self._encode = lambda x: encoder(x[:, None])[:, 0]
+        self._onto = network.onto
         self.steps = [_step_of(cell) for cell in network.cells()]
         self.pooled = POOLED.get(network.readout_kind, ())
         self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
@@ -59,7 +60,7 @@ class NetworkStep:
         if self.pooled:
             pool = Pool.of(h, self.thresholds) if pool is None else pool.with_step(h, self.thresholds)
             h = torch.cat([pool.statistic(name) for name in self.pooled], -1)
-        return self._read(h), (after, pool)
+        return self._onto(x, self._read(h)), (after, pool)
 
     def _encoded(self, x: Tensor, state: Sequence[Any]) -> Tensor:
         """``(batch, features)`` of a step, with the network's state before it."""

@@ -17,7 +17,8 @@ class NextFrames(Forecasting):
 
     Scores are ``mse``, ``mae`` and ``r2`` of the next frame, and ``rollout/mse``
     of the frames after the end of the sequence, where the network reads its own
-    frames; ``rollout/mse@k`` of the k-th. The trivial predictor is persistence:
+    frames; ``rollout/mse@k`` of the k-th. What the network reads out is by how much
+    each pixel changes (:meth:`rnnlab.network.Network.onto`). The trivial predictor is persistence:
     the last frame stands still.
 
     Raises:

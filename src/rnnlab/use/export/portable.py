@@ -81,7 +81,7 @@ class Portable(nn.Module):
             last = inputs.new_zeros((inputs.shape[0], self.network.stride, *inputs.shape[2:]))
             inputs = torch.cat([inputs, last], 1)
         hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
-        output = self.network.read(hidden, self.network.read_lengths(lengths))
+        output = self.network.onto(inputs, self.network.read(hidden, self.network.read_lengths(lengths)))
         return (
             output if self.base is None else self.base(output, *history),
             *[part for state in after for part in parts(state)],
