@@ -50,7 +50,9 @@ def test_the_list_marks_what_needs_an_extra(capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     marks = dict(re.findall(r"^  (\w+) .* \[needs: (\w+)", printed, re.MULTILINE))
     assert marks == {
-        **dict.fromkeys(["airline", "digits", "economic", "sunspots", "ucr"], "datasets"),
+        **dict.fromkeys(
+            ["airline", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"], "datasets"
+        ),
         **dict.fromkeys(["air_passengers", "italy_power_demand", "japanese_vowels", "series"], "datasets"),
         **dict.fromkeys(["lstm_fcn", "ucr_folds"], "datasets"),
         "mlflow": "mlflow",

@@ -1,5 +1,7 @@
 """Images and frames: what networks make of them, where they come from, and what is refused."""
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from rnnlab.data.frames import Frames
 from rnnlab.data.moving import put
 from rnnlab.data.moving_shapes import MovingShapes
 from rnnlab.decoding import Search, beam_search, greedy
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, Interrupted
 from rnnlab.files.images import Clip, Look, read_clip
 from rnnlab.image_encoder import ImageEncoder
 from rnnlab.network import Network
 from rnnlab.places import PlaceReadout
-from rnnlab.spec import InputSpec, TargetSpec
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import Outcome
+from rnnlab.spec import Batch, InputSpec, TargetSpec
+from rnnlab.tasks.task import Task
 
 FRAME = (2, 6, 5)
 INPUT = InputSpec(features=60, frame=FRAME)
@@ -346,3 +351,40 @@ def test_which_table_has_the_captions(tmp_path: Path) -> None:
         Captions(path=str(tmp_path))
     with pytest.raises(InputError, match="has no column 'text'"):
         Captions(path=str(tmp_path), table="captions.csv", caption_column="text")
+
+
+# ---- runs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("data=moving_shapes", "model.dropout=0.2", "model.num_layers=2"),
+        ("data=next_shapes", "model=conv_lstm", "model.hidden_size=2"),
+        ("data=glyph_captions", "model.readout_dropout=0.2"),
+    ],
+    ids=["motion", "next frames", "captions"],
+)
+def test_a_run_that_was_stopped_goes_on_as_one_never_stopped(
+    overrides: tuple[str, ...], train: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(directory: RunDirectory) -> dict[str, float]:
+        return {name: value for name, value in directory.metrics.items() if not name.startswith("seconds")}
+
+    options = ("model.hidden_size=6", *overrides, "instruments=none", "trainer.max_epochs=2")
+    whole = train(*options).directory
+    step, reached = Task.training_step, []
+
+    def stop(self: Task, batch: Batch, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (1, 1) and not reached:
+            reached.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Task, "training_step", stop)
+    with pytest.raises(Interrupted):
+        train(*options)
+    directory = RunDirectory.open(tmp_path / "run1")
+    train(*options, resume=directory)
+    assert scores(directory) == scores(whole)

@@ -233,14 +233,13 @@ def _image(path: Path) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(path)
-        if max(image.size) > LARGEST:
-            raise InputError(
-                f"{path} is {image.size[0]} x {image.size[1]} pixels, and at most {LARGEST} a side are read"
-            )
-        image.load()
+            image = Image.open(file)
+            if max(image.size) > LARGEST:
+                width, height = image.size
+                raise InputError(f"{path} is {width} x {height} pixels, and at most {LARGEST} a side are read")
+            image.load()
     except UnidentifiedImageError:
         raise InputError(f"{path} is no image, whatever its name says") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnlab.data.corpus import UNKNOWN
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import some
-from rnnlab.instruments.montage import images, show
+from rnnlab.instruments.montage import images
 from rnnlab.instruments.subject import Subject
 
 LINES_UP_TO = 6
@@ -51,8 +51,7 @@ def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, h
         return None
     frame = subject.task.spec.input.frame
     if frame is not None and values.shape[1] == prod(frame):
-        numbers = some(len(values), FRAMES)
-        show(ax, [list(images(inputs[numbers], frame))], above=[str(number) for number in numbers])
+        _frames(ax, inputs, frame, width, height)
         return None
     features = subject.feature_names
     if values.shape[1] > LINES_UP_TO:
@@ -74,6 +73,21 @@ def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, h
         label = style.cut(name) if values.shape[1] > 1 else None
         ax.plot(times, column, color=colour, linewidth=1.3, label=label)
     return None
+
+
+def _frames(ax: Axes, inputs: Tensor, frame: Sequence[int], width: float, height: float) -> None:
+    """Frames at their times, as large as there is room; of many some."""
+    time, numbers = len(inputs), some(len(inputs), FRAMES)
+    style.dress(ax, grid=False)
+    shape = frame[2] / frame[1]
+    wide = min(0.95 * width / len(numbers), height * shape)  # inches
+    half_wide, half_tall = wide * time / width / 2, wide / shape / height / 2
+    for number, image in zip(numbers, images(inputs[numbers], frame), strict=True):
+        place = (number - half_wide, number + half_wide, 0.5 - half_tall, 0.5 + half_tall)
+        ax.imshow(image, extent=place, aspect="auto", interpolation="nearest")
+    ax.set_xlim(-0.5, time - 0.5)
+    ax.set_ylim(0, 1)
+    ax.set_yticks([])
 
 
 def write(ax: Axes, symbols: Sequence[str], width: float) -> bool:
