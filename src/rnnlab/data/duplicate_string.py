@@ -1,19 +1,15 @@
 """A string, twice."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import ClassVar
 
 import numpy as np
-from annotated_types import Ge
 
-from rnnlab.data.diagnostic import Diagnostic, LengthRange, answer_after
-from rnnlab.data.split import Sample
-from rnnlab.shapes import PositiveInt
-from rnnlab.spec import DataSpec, InputSpec, TargetSpec
+from rnnlab.data.string_problem import StringProblem
 
 
 @dataclass(kw_only=True, eq=False)
-class DuplicateString(Diagnostic):
+class DuplicateString(StringProblem):
     """A string is read, and then said twice.
 
     ::
@@ -34,21 +30,7 @@ class DuplicateString(Diagnostic):
         symbols: different ones, all as likely.
     """
 
-    num_samples: PositiveInt = 2000
-    length: PositiveInt = 10
-    min_length: PositiveInt | None = 1
-    test_length: LengthRange | None = (11, 20)
-    symbols: Annotated[int, Ge(2)] = 2
+    steps_a_symbol: ClassVar[int] = 3
 
-    @property
-    def spec(self) -> DataSpec:
-        return DataSpec(
-            input=InputSpec(vocabulary=self.symbols + 1),
-            target=TargetSpec("tokens", self.symbols),
-            length=3 * self.longest,
-            note=self.repetition_note,
-        )
-
-    def example(self, rng: np.random.Generator, length: int) -> Sample:
-        string = rng.integers(self.symbols, size=length)
-        return answer_after(string, np.tile(string, 2), cue=self.symbols)
+    def answer(self, string: np.ndarray) -> np.ndarray:
+        return np.tile(string, 2)

@@ -1,6 +1,7 @@
 """What a fact of a run's file must be: each function returns it, or says in a ``ValueError`` what it must be."""
 
 import math
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -56,3 +57,25 @@ def truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
+
+
+def checked(facts: Mapping[str, Any], checks: Mapping[str, Callable[[Any], Any]], complaint: str) -> dict[str, Any]:
+    """The facts that there are checks for, each as its check returns it.
+
+    Args:
+        facts: by name; ``None`` stands for none.
+        checks: by name.
+        complaint: of a wrong one, with ``{name}``, ``{error}`` and ``{value}``.
+
+    Raises:
+        ValueError: the complaint.
+    """
+    values: dict[str, Any] = {}
+    for name, check in checks.items():
+        value = facts.get(name)
+        if value is not None:
+            try:
+                values[name] = check(value)
+            except ValueError as error:
+                raise ValueError(complaint.format(name=name, error=error, value=repr(str(value)[:60]))) from None
+    return values

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rnnlab.store import json_text
-from rnnlab.store.facts import Word, line, number, one_of, text, texts, truth
+from rnnlab.store.facts import Word, checked, line, number, one_of, text, texts, truth
 from rnnlab.store.files import Damaged
 from rnnlab.store.verdict import Verdict
 
@@ -124,14 +124,7 @@ class Status:
         Raises:
             ValueError: it says no state, or a fact is of a wrong type.
         """
-        values: dict[str, Any] = {}
-        for name, check in _CHECKS.items():
-            value = facts.get(name)
-            if value is not None:
-                try:
-                    values[name] = check(value)
-                except ValueError as error:
-                    raise ValueError(f"{name} {error}, and is {str(value)[:60]!r}") from None
+        values = checked(facts, _CHECKS, "{name} {error}, and is {value}")
         if "state" not in values:
             raise ValueError("it names no state")
         return cls(**values, facts=dict(facts))

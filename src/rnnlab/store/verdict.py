@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from rnnlab.errors import one_line
-from rnnlab.store.facts import Word, line, number, one_of, texts, truth
+from rnnlab.store.facts import Word, checked, line, number, one_of, texts, truth
 
 MOST_COMMANDS = 3
 VERBS = ("train", "resume", "evaluate", "inspect", "report")
@@ -89,14 +89,7 @@ class Verdict:
             return facts
         if not isinstance(facts, Mapping):
             raise ValueError("must be a mapping")
-        values: dict[str, Any] = {}
-        for name, check in _CHECKS.items():
-            value = facts.get(name)
-            if value is not None:
-                try:
-                    values[name] = check(value)
-                except ValueError as error:
-                    raise ValueError(f"has a {name} that {error}") from None
+        values = checked(facts, _CHECKS, "has a {name} that {error}")
         for name in ("state", "text"):
             if name not in values:
                 raise ValueError(f"has no {name}")
