@@ -24,6 +24,7 @@ NAMES = (
     "report",
     "predict",
     "generate",
+    "sequences",
     "export",
     "end_to_end",
     "memory_scores",

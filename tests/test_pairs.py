@@ -9,6 +9,8 @@ import pytest
 
 from rnnlab import load
 from rnnlab.data.pairs import Pairs
+from rnnlab.data.place_names import PlaceNames
+from rnnlab.data.pronunciation import Pronunciation
 from rnnlab.errors import InputError
 from rnnlab.runs.execution import Outcome
 from rnnlab.spec import IGNORED
@@ -104,6 +106,99 @@ def test_bad_files_are_one_line(tmp_path: Path, name: str, text: str, options: d
     assert "\n" not in str(error.value)
 
 
+PO = (
+    """msgid ""
+msgstr "Content-Type: text/plain; charset=UTF-8\\nPlural-Forms: nplurals=2; plural=(n != 1);\\n"
+
+"""
+    + "".join(f'msgid "word{i}"\nmsgstr "drow{i}"\n\n' for i in range(28))
+    + """msgid "one file"
+msgid_plural "many files"
+msgstr[0] "une"
+msgstr[1] "plusieurs"
+
+#, fuzzy
+msgid "guessed"
+msgstr "unchecked"
+
+msgid "open"
+msgstr ""
+"""
+)
+
+
+@pytest.mark.needs("pairs")
+def test_catalogues_hold_what_is_translated(tmp_path: Path) -> None:
+    data = pairs(tmp_path, "fr.po", PO)
+    assert len(data._answers) == 30
+    assert data._answers["one file"] == ["une"] and data._answers["many files"] == ["plusieurs"]
+    import polib
+
+    polib.pofile(str(tmp_path / "fr.po")).save_as_mofile(str(tmp_path / "fr.mo"))
+    assert Pairs(path=str(tmp_path / "fr.mo"))._answers == data._answers
+    for name, content in (
+        ("a.po", b"msgid\nno\n"),
+        ("a.mo", b"not one"),
+        ("b.mo", bytes.fromhex("de120495") + b"x" * 40),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name} (is no catalogue of gettext|: there is no pair)"):
+            told(Pairs(path=str(tmp_path / name)))
+    with pytest.raises(InputError, match=r"data\.source_column=eng: the catalogue"):
+        told(Pairs(path=str(tmp_path / "fr.po"), source_column="eng"))
+
+
+def test_more_pairs_leave_those_of_fewer_where_they_are(tmp_path: Path) -> None:
+    few, many = (pairs(tmp_path, "a.tsv", TSV, num_samples=number) for number in (15, 28))
+    for split in ("train", "val", "test"):
+        assert told(few, split) <= told(many, split)
+    assert sum(many.size(split) for split in ("train", "val", "test")) == 28  # type: ignore[arg-type]
+
+
+def test_a_batch_is_padded_to_its_own_longest_on_both_sides(tmp_path: Path) -> None:
+    lines = "".join(f"{'a' * (i + 1)}\t{'b' * (40 - i)}\n" for i in range(40))
+    split = pairs(tmp_path, "a.tsv", lines).split("train")
+    assert split.lengths is not None and split.target_lengths is not None and split.others is None
+    index = split.lengths.argsort()[:3]
+    batch = split.batch(index)
+    assert batch.lengths is not None and batch.inputs.shape == (3, int(batch.lengths.max()))
+    assert batch.targets.shape == (3, int(split.target_lengths[index].max()))
+    assert ((batch.targets == IGNORED).sum(1) == batch.targets.shape[1] - split.target_lengths[index]).all()
+
+
+def test_the_dictionary_says_what_most_often_stands_at_the_place_of_a_token(tmp_path: Path) -> None:
+    text = "".join(f"one two {k}\tuno dos\n" for k in range(20)) + "".join(f"two {k}\tdos\n" for k in range(20))
+    data = pairs(tmp_path, "a.tsv", text, unit="word", target_unit="word")
+    spec = data.spec
+    meant = {spec.input.names[k]: spec.target.names[v] for k, v in enumerate(spec.dictionary) if v >= 0}
+    assert meant["one"] == "uno" and meant["two"] == "dos"
+    assert spec.dictionary[0] == -1  # nobody reads <unk> in training
+
+
+@pytest.mark.needs("pairs")
+def test_words_and_names_of_the_packages() -> None:
+    spoken = Pronunciation(num_samples=300)
+    assert spoken.spec.target.unit == "phoneme" and "AA" in spoken.spec.target.names
+    assert not any(name[-1].isdigit() for name in spoken.spec.target.names)
+    assert any(name[-1].isdigit() for name in Pronunciation(num_samples=300, stress=True).spec.target.names)
+    with pytest.raises(InputError, match=r"data\.language=ukk: pycountry has no such language; did you mean '"):
+        PlaceNames(language="ukk")
+    assert "Гібралтар" in str(PlaceNames(language="uk")._answers["Gibraltar"])
+
+
+def test_a_dictionary_of_ones_own_and_a_line_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "words.dict"
+    file.write_text(
+        ";;; by me\n" + "".join(f"w{'a' * k}  W AH{k % 3}  # a word\n" for k in range(1, 30)) + "WA(2) W EY1\n"
+    )
+    data = Pronunciation(path=str(file))
+    assert sum(data.size(split) for split in ("train", "val", "test")) in (29, 30)  # type: ignore[arg-type]
+    assert "1 texts have several right answers" in data.note
+    file.write_text("word w er d\n")
+    with pytest.raises(InputError, match=r"words\.dict, line 1: 'word w er d' is no word with its phonemes"):
+        told(Pronunciation(path=str(file)))
+
+
 def test_shared_tokens_have_one_number(tmp_path: Path) -> None:
     ours, theirs = pairs(tmp_path, "a.tsv", TSV, shared_vocabulary=True).encoders
     assert ours.vocabulary == theirs.vocabulary
@@ -114,6 +209,7 @@ def test_a_run_on_pairs_of_bytes_and_words(train: Train, tmp_path: Path) -> None
     file.write_text("".join(f"n{i}\tnumber {i % 5}\nn{i}\tthe {i % 5}\n" for i in range(40)))
     outcome = train("data=pairs", f"data.path={file}", "data.num_samples=null", "data.unit=byte",
                     "data.target_unit=word", "model.hidden_size=8", "instruments=none")  # fmt: skip
-    assert "test/word_error_rate" in outcome.metrics
+    names = {"test/word_error_rate", "test/bleu", "test/chrf", "baseline/dictionary/bleu", "baseline/dictionary/chrf"}
+    assert names <= set(outcome.metrics)
     file.unlink()  # the run knows its vocabulary
     assert len(load(outcome.directory.path).predict(["n7", "n8"])) == 2

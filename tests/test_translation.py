@@ -1,8 +1,10 @@
 """Sequences to sequences: the decoder, its laws, and what a run with one can do."""
 
+import json
 import re
 import signal
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -21,21 +23,28 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.commands import export as export_command
 from rnnlab.commands import predict as predict_command
+from rnnlab.data.addition import Addition
 from rnnlab.data.number_words import NumberWords, in_words
+from rnnlab.data.split import SPLITS
 from rnnlab.decoding import Search, beam_search, greedy
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.ensemble import Member, Speakers, evaluate_together
 from rnnlab.runs.evaluation import evaluate
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.preparation import prepare
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
-from rnnlab.tasks.sequence_scores import Truth, edit_distance, errors
+from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth, edit_distance, errors
+from rnnlab.tasks.task import mean_probability
 from rnnlab.tasks.translation import Translation
+from rnnlab.tasks.writing import Writer
+from rnnlab.use.export import decoding
+from rnnlab.use.export.check import Steps
 
 Train = Callable[..., Outcome]
-INPUT = InputSpec(vocabulary=7)
-TARGET = TargetSpec("sequence", 6, end=5, longest=5)
+INPUT = InputSpec(vocabulary=7, names=("?", *"abcxyz"))
+TARGET = TargetSpec("sequence", 6, ("?", *"cbay", "<end>"), end=5, longest=5, unknown=0)
 INPUTS = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [3, 0, 0, 0]])
 LENGTHS = torch.tensor([4, 2, 1])
 TARGETS = torch.tensor([[1, 2, 5, IGNORED], [3, 5, IGNORED, IGNORED], [4, 1, 2, 5]])
@@ -45,6 +54,9 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "dot", "input_feeding": True},
     {"attention": "none", "bridge": "linear"},
     {"bridge": "none", "input_feeding": True, "num_layers": 2},
+    {"coverage": True, "pointer": True},
+    {"attention": "general", "coverage": True, "input_feeding": True},
+    {"attention": "dot", "pointer": True},
 ]
 
 
@@ -126,9 +138,77 @@ def test_a_decoder_that_is_told_nothing_true_hears_itself() -> None:
         assert free[row].argmax(-1)[: len(own)].tolist() == own.tolist()
 
 
+def test_a_pointer_gives_what_it_looks_at_its_probability() -> None:
+    net = network(attention="dot", pointer=True)
+    assert net.decoder is not None and net.decoder.gate is not None
+    torch.testing.assert_close(
+        net.teach(INPUTS, TARGETS, LENGTHS)[0].exp().sum(-1), torch.ones(3, 4, dtype=torch.float64)
+    )
+    # a, b, c and y have a number on both sides; a gate that is shut copies all that it can
+    assert net.copies.tolist() == [-1, 3, 2, 1, -1, 4, -1]
+    net.decoder.gate.weight.data.zero_()
+    net.decoder.gate.bias.data.fill_(-40)
+    scores, weights = net.teach(INPUTS, TARGETS, LENGTHS)
+    assert weights is not None
+    looked = weights[0]  # reads a, b, c, x; x cannot be said, and what looks at it is left to the decoder's own words
+    torch.testing.assert_close(scores[0, :, [3, 2, 1]].exp() - looked[:, :3], _own(net, looked)[:, [3, 2, 1]])
+
+
+def _own(net: Network, looked: Tensor) -> Tensor:
+    """What is left to the decoder's own words where a pointer copies all that it can, of the first sequence."""
+    net = deepcopy(net)
+    assert net.decoder is not None
+    net.decoder.gate = None
+    scores = net.teach(INPUTS, TARGETS, LENGTHS)[0][0]
+    return scores.softmax(-1) * looked[:, 3:]
+
+
+def test_coverage_knows_where_the_decoder_has_looked() -> None:
+    net = network(coverage=True)
+    memory, state = net.encode(INPUTS, LENGTHS)
+    total = torch.zeros(3, 4, dtype=torch.float64)
+    before = torch.full((3,), 6)
+    for _ in range(3):
+        _, state, weights = net.say(before, state, memory)
+        assert weights is not None and state.covered is not None
+        total = total + weights
+        torch.testing.assert_close(state.covered, total)
+        before = torch.ones(3, dtype=torch.int64)
+    blind = state._replace(covered=torch.zeros(3, 4, dtype=torch.float64))
+    assert not torch.allclose(net.say(before, state, memory)[0], net.say(before, blind, memory)[0])
+
+
+@pytest.mark.slow
+def test_a_pointer_copies_what_the_same_decoder_without_one_still_mistakes() -> None:
+    """After 150 updates on strings of 8 letters at random."""
+    wrong = {}
+    for pointer in (False, True):
+        torch.manual_seed(0)
+        net = Network(InputSpec(vocabulary=21, names=("?", *"abcdefghijklmnopqrst")),
+                      TargetSpec("sequence", 21, (*"abcdefghijklmnopqrst", "<end>"), end=20), GRU, hidden_size=32,
+                      bidirectional=True, pointer=pointer)  # fmt: skip
+        optimizer = torch.optim.Adam(net.parameters(), 0.01)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(150):
+            letters = torch.randint(0, 20, (32, 8), generator=generator)
+            targets = torch.nn.functional.pad(letters, (0, 1), value=20)
+            loss = torch.nn.functional.cross_entropy(
+                net.teach(letters + 1, targets)[0].flatten(0, 1), targets.flatten()
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        letters = torch.randint(0, 20, (200, 8), generator=generator)
+        said = greedy(net.eval(), letters + 1, None, 20, 8).tokens
+        wrong[pointer] = float((said[:, :8] != letters[:, : said.shape[1]]).float().mean())
+    assert wrong[True] < 0.005 < wrong[False], wrong
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"attention": "none", "coverage": True}, "model.coverage=true is of an attention"),
+        ({"attention": "none", "pointer": True}, "model.pointer=true is of an attention"),
         ({"attention": "dot", "bidirectional": True}, "model.attention=dot multiplies"),
         ({"attention": "none", "bridge": "none"}, "model.attention=none and model.bridge=none"),
         ({"solver": "ridge"}, "model.solver=ridge: the target of this data"),
@@ -139,6 +219,13 @@ def test_a_decoder_that_is_told_nothing_true_hears_itself() -> None:
 def test_what_no_decoder_can_be_is_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         network(**options)
+
+
+def test_a_pointer_with_nothing_to_copy_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"model\.pointer=true copies tokens that were read, and none"):
+        Network(InputSpec(vocabulary=3, names=("?", "q", "r")), TARGET, GRU, pointer=True)
+    with pytest.raises(InputError, match=r"model\.coverage=true is of a decoder"):
+        Network(INPUT, TargetSpec("class", 3), GRU, coverage=True)
 
 
 def test_options_of_a_decoder_where_there_is_none_are_one_line() -> None:
@@ -169,7 +256,7 @@ def brute_force(net: Network, inputs: Tensor, longest: int, search: Search) -> l
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-@pytest.mark.parametrize("options", KINDS[:3], ids=str)
+@pytest.mark.parametrize("options", [*KINDS[:3], KINDS[5]], ids=str)
 def test_a_beam_as_broad_as_there_are_sequences_finds_what_brute_force_finds(
     options: dict[str, Any], penalty: float
 ) -> None:
@@ -253,7 +340,45 @@ def test_each_of_several_right_answers_counts() -> None:
     assert [int(part) for part in errors(rows("xyw"), truth)] == [1, 3]
 
 
+def test_bleu_and_chrf_count_words_and_take_any_right_answer() -> None:
+    writer = Writer(("<unk>", *"abcdefgh"), "word", None)
+    said = torch.tensor([[1, 2, 3, 4, 5, IGNORED], [8, 7, 6, 5, 4, 3]])
+    other = said.flip(1).roll(-1, 1)
+    both = Truth(said, torch.stack([other, said], 1))
+    for metric in (Bleu(writer), ChrF(writer)):
+        metric.update(Answer(torch.zeros(0), said), both)
+        assert float(metric.compute()) == pytest.approx(1)
+        metric.reset()
+        metric.update(Answer(torch.zeros(0), said), Truth(other, torch.where(other > 0, -1, other)[:, None]))
+        assert float(metric.compute()) == 0
+    assert writer.texts([[1, -1, IGNORED]]) == ["a \ufffd"]
+    assert not Writer(tuple("0123456789"), "character", None).prose
+
+
 # ---- data --------------------------------------------------------------------------------------------
+
+
+def test_no_sum_comes_twice_and_splits_share_none() -> None:
+    data = Addition(num_samples=5000)
+    names = data.encoders[0].vocabulary
+    sums = []
+    for split in SPLITS:
+        samples = (data.sample(np.random.default_rng(i), split, i) for i in range(data.size(split)))
+        sums += [tuple(sorted("".join(names[k] for k in each.inputs.tolist()).split("+"))) for each in samples]
+    assert len(set(sums)) == len(sums) == 5000
+    with pytest.raises(
+        InputError, match=r"data\.num_samples=6000: of the 5,050 sums of data\.digits=2 train has 4,040"
+    ):
+        Addition(num_samples=6000)
+
+
+@pytest.mark.needs("pairs")
+def test_numbers_in_words_of_other_languages() -> None:
+    data = NumberWords(language="de", num_samples=30)
+    assert data.words(312) == "dreihundertzwölf"
+    assert data.spec.target.unit == "character" and not (data.split("test").inputs == 0).all()
+    with pytest.raises(InputError, match=r"data\.language=dx: num2words has no such language"):
+        NumberWords(language="dx")
 
 
 def test_numbers_in_words() -> None:
@@ -285,9 +410,11 @@ def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path, capsys: p
     outcome = train("data=number_words", "model.hidden_size=8", "data.digits=3")
     path = outcome.directory.path
     figures = {file.stem for file in (path / "figures").glob("*.png")}
-    assert {"attention_maps", "said_examples", "loss_curves", "accuracy_curves"} <= figures
+    drawn = {"attention_maps", "attention_over_training", "said_examples"}
+    assert drawn | {"loss_curves", "accuracy_curves"} <= figures
     metrics = outcome.metrics
     assert {"test/exact_match", "test/character_error_rate", "test/accuracy", "baseline/exact_match"} <= set(metrics)
+    assert "baseline/dictionary/character_error_rate" in metrics and "test/bleu" not in metrics
     model = load(path)
     table = model.predict(["three hundred twelve", "forty"])
     assert table.columns == ["sequence", "prediction", "score", "alignment"] and len(table) == 2
@@ -308,8 +435,63 @@ def test_a_run_says_answers_to_new_texts(train: Train, tmp_path: Path, capsys: p
     again = evaluate(outcome.directory.config, outcome.directory)
     assert {name: again[name] for name in again} == pytest.approx({name: metrics[name] for name in again})
     capsys.readouterr()
-    assert export_command.main([str(path), "--format", "pt2"]) == 2
-    assert "an answer of its own length is written step by step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("search", [Search(1), Search(4, 4)])
+def test_networks_say_together_what_their_mean_probability_says(search: Search) -> None:
+    one, other = network(), network(LSTM, attention="dot", input_feeding=True, num_layers=2)
+    alike, both = Speakers([one, one], mean_probability), Speakers([one, other], mean_probability)
+    alone, twice = (beam_search(each, INPUTS, LENGTHS, 5, 3, search) for each in (one, alike))
+    for ours, theirs in zip(alone, twice, strict=True):
+        assert [each.tokens for each in ours] == [each.tokens for each in theirs]
+        assert [each.score for each in ours] == pytest.approx([each.score for each in theirs])
+    for row, length in enumerate(LENGTHS.tolist()):
+        for found in beam_search(both, INPUTS, LENGTHS, 5, 3, search)[row]:
+            told, inputs = torch.tensor([[*found.tokens, 5]]), INPUTS[row : row + 1, :length]
+            logs = [net.teach(inputs, told)[0].log_softmax(-1) for net in (one, other)]
+            mean = mean_probability(torch.stack(logs)).gather(2, told[..., None])[0, :, 0]
+            assert found.score == pytest.approx(float(mean.sum()))
+    said = greedy(both, INPUTS, LENGTHS, 5, 3)
+    assert said.weights is not None and said.weights.shape[2] == 4
+
+
+@pytest.mark.slow
+def test_seeds_predict_together(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [train("data=number_words", "model.hidden_size=8", "data.digits=3", f"seed={seed}", "data.seed=0",
+                  "instruments=none").directory for seed in (0, 1)]  # fmt: skip
+    table = load([run.path for run in runs]).predict(["forty two", "nine"], beam=3, nbest=2)  # type: ignore[call-arg]
+    assert table["sequence"].to_list() == [0, 0, 1, 1]
+    scores = evaluate_together([Member(run, run.config) for run in runs])
+    assert 0 < scores.ensemble["test/loss"] <= scores.mean("test/loss")
+    assert predict_command.main([*(str(run.path) for run in runs), "--output", str(tmp_path / "said.csv")]) == 0
+    assert (tmp_path / "said.csv").read_text().startswith("sequence,truth,prediction,score,alignment\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, KINDS[1], KINDS[4], KINDS[5], KINDS[3]], ids=str)
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.needs("export"))])
+def test_the_files_of_an_encoder_and_a_decoder_say_what_the_network_says(format: Any, options: dict[str, Any]) -> None:
+    for cell in (GRU, LSTM):
+        net = network(cell, **options).float()
+        contents = decoding.converted(net, format)
+        read, say = (
+            decoding.served(part, format, net, step) for part, step in zip(contents, (False, True), strict=True)
+        )
+        verdict = decoding.compared(net, read, say, Steps(torch.arange(40) % 7))
+        assert verdict.holds, verdict
+
+
+@pytest.mark.slow
+@pytest.mark.needs("export")
+def test_a_run_is_exported_as_two_files(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    path = train("data=number_words", "model.hidden_size=8", "data.digits=3", "instruments=none").directory.path
+    assert export_command.main([str(path)]) == 0
+    names = {file.name for file in (path / "export").iterdir()}
+    assert names == {"model.onnx", "model.decoder.onnx", "model.onnx.json"}
+    told = json.loads((path / "export" / "model.onnx.json").read_text())
+    assert told["decoder"]["file"] == "model.decoder.onnx" and told["postprocessing"]["end"] == 11
+    assert told["preprocessing"]["unit"] == "word"
+    assert export_command.main([str(path)]) == 2
 
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_one_never_stopped(

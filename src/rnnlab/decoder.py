@@ -8,7 +8,15 @@
 I. Sutskever, O. Vinyals & Q. V. Le, "Sequence to sequence learning with neural
 networks" (2014); M.-T. Luong, H. Pham & C. D. Manning, "Effective approaches to
 attention-based neural machine translation" (2015), equations 5 and section 3.3
-(input feeding).
+(input feeding). With coverage the attention knows where it has looked before; with a pointer a step copies a token that
+was read, or says one of its own:
+
+    P(w) = p P_own(w) + (1 - p) Σ_{i: token i is w} a_ti        p = σ(w h_t + b)
+
+A. See, P. J. Liu & C. D. Manning, "Get to the point: summarization with
+pointer-generator networks" (2017), equations 8 to 11. There p is of the context,
+the state and the token before; here of h_t, which holds the first two. What
+looks at a token that cannot be said counts for P_own.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,15 +41,19 @@ class DecoderState(NamedTuple):
         The state of each layer.
     fed
         ``(batch, hidden)`` the attentional vector of the step before; ``None`` without input feeding.
+    covered
+        ``(batch, time)`` how much attention each step of the memory has had; ``None`` without coverage.
     """
 
     cells: tuple[State, ...]
     fed: Tensor | None
+    covered: Tensor | None = None
 
     def select(self, rows: Tensor) -> "DecoderState":
         """Of these sequences alone, ``(rows,)`` numbers of them, some perhaps several times."""
         cells = tuple(map_state(lambda part: part.index_select(0, rows), state) for state in self.cells)
-        return DecoderState(cells, None if self.fed is None else self.fed.index_select(0, rows))
+        fed, covered = (None if part is None else part.index_select(0, rows) for part in (self.fed, self.covered))
+        return DecoderState(cells, fed, covered)
 
 
 class Bridge(nn.Module):
@@ -110,6 +122,8 @@ class Decoder(nn.Module):
         input_feeding: each step also reads the attentional vector of the step before.
         dropout: share of the units dropped between layers.
         embedding_dropout: share of the channels of the embedding that are dropped, the same at all steps.
+        coverage: the attention knows how much it has looked at each step before.
+        pointer: a step may copy a token that was read.
     """
 
     def __init__(
@@ -124,8 +138,11 @@ class Decoder(nn.Module):
         input_feeding: bool,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        coverage: bool = False,
+        pointer: bool = False,
     ) -> None:
         super().__init__()
+        self.coverage = coverage
         self.start, self.hidden_size, self.input_feeding = tokens, hidden_size, input_feeding
         self.embedding = nn.Embedding(tokens + 1, embedding_size)
         first = embedding_size + (hidden_size if input_feeding else 0)
@@ -133,16 +150,41 @@ class Decoder(nn.Module):
         self.dropout, self.embedding_dropout = LayerDropout(dropout), LayerDropout(embedding_dropout)
         self.attention: Attention | None = None
         if attention is not None:
-            self.attention = Attention(attention, hidden_size, memory_size)
+            self.attention = Attention(attention, hidden_size, memory_size, coverage)
             self.combine = nn.Linear(memory_size + hidden_size, hidden_size)
+        self.gate = nn.Linear(hidden_size, 1) if pointer else None
 
     def cells(self) -> list[Cell[Any]]:
         """The first layer's first."""
         return list(self.layers)  # type: ignore[arg-type]
 
-    def memory(self, hidden: Tensor, valid: Tensor) -> Memory:
+    def memory(self, hidden: Tensor, valid: Tensor, copies: Tensor | None = None) -> Memory:
         """What was read, ready to be attended to; see :class:`rnnlab.attention.Memory`."""
-        return Memory(hidden, valid, hidden if self.attention is None else self.attention.keys(hidden))
+        return Memory(hidden, valid, hidden if self.attention is None else self.attention.keys(hidden), copies)
+
+    def start_state(self, cells: tuple[State, ...], memory: Memory) -> DecoderState:
+        """The state before the first token, of that of the layers."""
+        fed = memory.hidden.new_zeros(len(memory.hidden), self.hidden_size) if self.input_feeding else None
+        return DecoderState(cells, fed, torch.zeros_like(memory.hidden[..., 0]) if self.coverage else None)
+
+    def pointed(self, scores: Tensor, output: Tensor, weights: Tensor | None, memory: Memory) -> Tensor:
+        """The logarithm of the probability of each token where a step may copy one; else the scores as they are.
+
+        Args:
+            scores: ``(batch, steps, tokens)`` that the decoder says by itself.
+            output: ``(batch, steps, hidden)`` the attentional vectors.
+            weights: ``(batch, steps, time)`` of the attention.
+            memory: what was read.
+        """
+        if self.gate is None or weights is None or memory.copies is None:
+            return scores
+        copied = self.gate(output).neg().sigmoid() * weights.masked_fill((memory.copies < 0)[:, None], 0)
+        tokens = memory.copies.clamp_min(0)[:, None].expand_as(copied)
+        by_token = torch.zeros_like(scores).scatter_add(-1, tokens, copied)
+        # never quite 1: a token that was not read stays possible, and the logarithm a number
+        left = (1 - copied.sum(-1, keepdim=True)).clamp_min(torch.finfo(scores.dtype).eps)
+        own = scores.log_softmax(-1) + left.log()
+        return torch.logaddexp(own, by_token.clamp_min(torch.finfo(scores.dtype).tiny).log())
 
     def forward(
         self,
@@ -151,7 +193,7 @@ class Decoder(nn.Module):
         memory: Memory,
         run: Callable[..., tuple[Tensor, State]],
         forced: float = 1.0,
-        say: Callable[[Tensor], Tensor] | None = None,
+        say: Callable[[Tensor, Tensor | None], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Every step, told what was said before it (teacher forcing): all of them at once where no step needs to know
         what came of the one before.
@@ -164,7 +206,8 @@ class Decoder(nn.Module):
             forced: share of the true tokens that it is told; in place of each other one the one that it finds most
                 probable itself (S. Bengio et al., "Scheduled sampling for sequence prediction with recurrent neural
                 networks", 2015).
-            say: the scores ``(batch, tokens)`` of an attentional vector, where ``forced`` is below 1.
+            say: the scores ``(batch, tokens)`` of an attentional vector and the weights beside it, where ``forced`` is
+                below 1.
 
         Returns:
             The attentional vectors ``(batch, steps, hidden)``, and the weights of the attention
@@ -176,7 +219,7 @@ class Decoder(nn.Module):
                 torch.ones(len(tokens), 1, self.embedding.embedding_dim, device=tokens.device,
                            dtype=self.embedding.weight.dtype)
             )  # fmt: skip
-        if self.input_feeding or forced < 1:
+        if self.input_feeding or self.coverage or forced < 1:
             outputs: list[Tensor] = []
             weights: list[Tensor | None] = []
             before = tokens[:, 0]
@@ -184,7 +227,7 @@ class Decoder(nn.Module):
                 if step:
                     before = tokens[:, step]
                     if forced < 1 and say is not None:
-                        own = say(outputs[-1].detach()).argmax(-1)
+                        own = say(outputs[-1].detach(), weights[-1]).argmax(-1)
                         told = torch.rand(len(tokens), device=tokens.device) < forced
                         before = torch.where(told, before, own)
                 output, state, weight = self.step(before, state, memory, kept)
@@ -215,17 +258,20 @@ class Decoder(nn.Module):
         for layer, (cell, before) in enumerate(zip(self.cells(), state.cells, strict=True)):
             x, new = cell.step(self.dropout(x) if layer else x, before)
             after.append(new)
-        output, weights = self._attend(x[:, None], memory)
+        output, weights = self._attend(x[:, None], memory, state.covered)
+        covered = state.covered
+        if covered is not None and weights is not None:
+            covered = covered + weights[:, 0]
         return (
             output[:, 0],
-            DecoderState(tuple(after), output[:, 0] if self.input_feeding else None),
+            DecoderState(tuple(after), output[:, 0] if self.input_feeding else None, covered),
             None if weights is None else weights[:, 0],
         )
 
-    def _attend(self, x: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+    def _attend(self, x: Tensor, memory: Memory, covered: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         if self.attention is None:
             return x, None
-        context, weights = self.attention(x, memory)
+        context, weights = self.attention(x, memory, covered)
         return self.combine(torch.cat([context, x], -1)).tanh(), weights
 
 

@@ -1,16 +1,28 @@
 """What a network with a decoder says by itself: token by token, until the end."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.errors import InputError
-from rnnlab.network import Network
 from rnnlab.shapes import Inputs, Lengths
 from rnnlab.spec import IGNORED
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """A network with a decoder, or several that decode together (:class:`rnnlab.runs.ensemble.Speakers`)."""
+
+    decoder: Any
+
+    def encode(self, inputs: Inputs, lengths: Lengths | None = None) -> tuple[Any, Any]:
+        """What was read, and the state before the first token: see :meth:`rnnlab.network.Network.encode`."""
+
+    def say(self, tokens: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any, Tensor | None]:
+        """One step: see :meth:`rnnlab.network.Network.say`."""
 
 
 class Said(NamedTuple):
@@ -30,7 +42,7 @@ class Said(NamedTuple):
 
 
 @torch.no_grad()
-def greedy(network: Network, inputs: Inputs, lengths: Lengths | None, end: int, longest: int) -> Said:
+def greedy(network: Speaker, inputs: Inputs, lengths: Lengths | None, end: int, longest: int) -> Said:
     """The most probable token at each step, until it is the end, which comes after ``longest`` tokens at last.
 
     Args:
@@ -40,7 +52,6 @@ def greedy(network: Network, inputs: Inputs, lengths: Lengths | None, end: int, 
         end: the token that ends a sequence.
         longest: tokens of a sequence, at most.
     """
-    assert network.decoder is not None
     memory, state = network.encode(inputs, lengths)
     before = torch.full((len(inputs),), network.decoder.start, device=inputs.device)
     score = memory.hidden.new_zeros(len(inputs))
@@ -120,7 +131,7 @@ class Hypothesis(NamedTuple):
 
 @torch.no_grad()
 def beam_search(
-    network: Network, inputs: Inputs, lengths: Lengths | None, end: int, longest: int, search: Search
+    network: Speaker, inputs: Inputs, lengths: Lengths | None, end: int, longest: int, search: Search
 ) -> list[list[Hypothesis]]:
     """The most probable sequences that a search of limited breadth finds, of each input the best first.
 
@@ -137,7 +148,6 @@ def beam_search(
         longest: see there.
         search: its breadth, and how sequences are ordered.
     """
-    assert network.decoder is not None
     size, beam, device = len(inputs), search.beam, inputs.device
     memory, state = network.encode(inputs, lengths)
     every = torch.arange(size, device=device).repeat_interleave(beam)

@@ -131,6 +131,10 @@ class Network(nn.Module):
             so slower.
         bridge: from the encoder's end to the decoder's start (:class:`rnnlab.decoder.Bridge`): ``copy``, ``linear`` or
             ``none``; ``auto`` is ``copy``, and ``linear`` where the decoder's cell is another one.
+        coverage: the decoder's attention knows how much it has looked at each step before
+            (:mod:`rnnlab.attention`): step by step, and so slower.
+        pointer: a step of the decoder may copy a token that was read (:mod:`rnnlab.decoder`), where both sides have
+            tokens of one name.
         decoder_cell: as ``cell``, of the decoder; ``None`` for the same one. It has as many layers as the encoder and
             reads forwards.
         linear: ``ridge`` or ``none``: whether the network learns what a linear forecast leaves over. The data fits that
@@ -142,6 +146,8 @@ class Network(nn.Module):
 
     thresholds: Tensor
     quantiles: Tensor
+    copies: Tensor
+    """``(vocabulary,)`` of each token of the input the one of the target that is the same, -1 where there is none."""
 
     def __init__(
         self,
@@ -174,6 +180,8 @@ class Network(nn.Module):
         input_feeding: bool = False,
         bridge: Literal["auto", "copy", "linear", "none"] = "auto",
         decoder_cell: CellFactory | None = None,
+        coverage: bool = False,
+        pointer: bool = False,
     ) -> None:
         super().__init__()
         self.solver, self.penalty = solver, penalty
@@ -183,6 +191,7 @@ class Network(nn.Module):
             _check_decodable(readout, beside, transpose, solver, tie_embeddings)
         else:
             given = {"attention": attention, "input_feeding": input_feeding, "bridge": bridge}
+            given |= {"coverage": coverage, "pointer": pointer}
             for name, value in given.items():
                 if value not in ("auto", False):
                     raise InputError(
@@ -303,6 +312,13 @@ class Network(nn.Module):
                     "model.attention=none and model.bridge=none: the decoder would know nothing of what was read: give "
                     "one of them another value"
                 )
+            for name, wished in (("coverage", coverage), ("pointer", pointer)):
+                if wished and score is None:
+                    raise InputError(
+                        f"model.{name}=true is of an attention: use model.attention=additive, general or dot"
+                    )
+            if pointer:
+                self.register_buffer("copies", _copies(input, target, encoder_stride), persistent=False)
             made = decoder_cell or cell
             self.decoder = Decoder(
                 target.size,
@@ -315,6 +331,8 @@ class Network(nn.Module):
                 input_feeding,
                 dropout,
                 embedding_dropout,
+                coverage,
+                pointer,
             )
             self.bridge = Bridge(bridge, self.decoder.cells(), self.units)
             self.readout = nn.Linear(hidden_size, target.size)
@@ -452,12 +470,13 @@ class Network(nn.Module):
         inside = self.read_lengths(lengths)
         starts = [cell.initial_state(len(inputs)) for cell in self.decoder.cells()]
         cells = self.bridge(starts, final, self.pool(hidden, inside))
-        fed = hidden.new_zeros(len(inputs), self.decoder.hidden_size) if self.decoder.input_feeding else None
         valid = valid_steps(hidden, inside)
         if isinstance(self.encoder, ImageEncoder) and maps is not None:
             hidden = self.encoder.memory(maps)
             valid = valid.repeat_interleave(hidden.shape[1] // valid.shape[1], 1)
-        return self.decoder.memory(hidden, valid), DecoderState(cells, fed)
+        copies = None if self.decoder.gate is None else self.copies[inputs]
+        memory = self.decoder.memory(hidden, valid, copies)
+        return memory, self.decoder.start_state(cells, memory)
 
     def teach(
         self, inputs: Inputs, targets: Tensor, lengths: Lengths | None = None, forced: float = 1.0
@@ -478,8 +497,15 @@ class Network(nn.Module):
         start = torch.full_like(targets[:, :1], self.decoder.start)
         before = torch.cat([start, targets[:, :-1].clamp_min(0)], 1)
         run = recomputed if self.recompute else Cell.__call__
-        said, weights = self.decoder(before, state, memory, run, forced, self.readout)
-        return self.readout(masked(self.readout_dropout, said, said[:, :1])), weights
+        decoder = self.decoder
+
+        def say(output: Tensor, weight: Tensor | None) -> Tensor:
+            weight = None if weight is None else weight[:, None]
+            return decoder.pointed(self.readout(output)[:, None], output[:, None], weight, memory)[:, 0]
+
+        said, weights = decoder(before, state, memory, run, forced, say)
+        said = masked(self.readout_dropout, said, said[:, :1])
+        return decoder.pointed(self.readout(said), said, weights, memory), weights
 
     def say(self, tokens: Tensor, state: DecoderState, memory: Memory) -> tuple[Tensor, DecoderState, Tensor | None]:
         """The scores ``(batch, size)`` of what comes after ``(batch,)`` tokens, the state after them, and the weights
@@ -487,7 +513,10 @@ class Network(nn.Module):
         """
         assert self.decoder is not None
         said, state, weights = self.decoder.step(tokens, state, memory)
-        return self.readout(said), state, weights
+        scores = self.readout(said)
+        if self.decoder.gate is not None and weights is not None:
+            scores = self.decoder.pointed(scores[:, None], said[:, None], weights[:, None], memory)[:, 0]
+        return scores, state, weights
 
     # ---- what is predicted at each step, or once ----------------------------------------------------
 
@@ -737,6 +766,25 @@ def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, ti
                 f"model.{name}={str(value).lower()}: the target of this data is a sequence of its own length, which a "
                 f"decoder says token by token: use model.{name}={str(usual).lower()}"
             )
+
+
+def _copies(input: InputSpec, target: TargetSpec, stride: int) -> Tensor:
+    """``(vocabulary,)`` of each token of the input the one of the target that has its name, -1 where there is none.
+
+    Raises:
+        InputError: there is none at all, or an output of the encoder is of several tokens.
+    """
+    special = {target.end, target.unknown}
+    numbers = {name: number for number, name in enumerate(target.names) if number not in special}
+    copies = torch.tensor([numbers.get(name, -1) for name in input.names], dtype=torch.int64)
+    if not (copies >= 0).any():
+        raise InputError(
+            "model.pointer=true copies tokens that were read, and none of this data's can be said: use "
+            "model.pointer=false"
+        )
+    if stride > 1:
+        raise InputError(f"model.pointer=true with model.encoder_stride={stride}: what is copied is a step by itself")
+    return copies
 
 
 def _classifier(input: InputSpec, target: TargetSpec, solver: str) -> NGramClassifier:

@@ -286,6 +286,9 @@ class DataSpec:
         baseline; empty where there is no such baseline.
     common_target
         The tokens of the most frequent ``sequence`` of the training split, without its end.
+    dictionary
+        For each token of the input the one of a ``sequence`` that in the training split stands most often at its place,
+        -1 where it is never read; empty where no input is held against it.
     target_mean
         Of each ``value``, on the network's scale, for the constant baseline;
         0 by default. Of labels (``TargetSpec.binary``) how often each is there.
@@ -315,6 +318,7 @@ class DataSpec:
     class_frequencies: tuple[float, ...] = ()
     token_frequencies: tuple[float, ...] = ()
     common_target: tuple[int, ...] = ()
+    dictionary: tuple[int, ...] = ()
     target_mean: tuple[float, ...] = ()
     streamed: bool = False
     unit: str = ""

@@ -90,8 +90,10 @@ def _of_decoder(network: "Network", decoder: Decoder) -> list[Layer]:
         rows.append(Layer(f"{cell.title} decoder", (None, None, network.hidden_size), _count(cell)))
     if decoder.attention is not None:
         learned = _count(decoder.attention) + _count(decoder.combine)
-        name = f"Attention, {decoder.attention.score}"
+        name = f"Attention, {decoder.attention.score}" + ", coverage" * decoder.coverage
         rows.append(Layer(name, (None, None, network.hidden_size), learned))
+    if decoder.gate is not None:
+        rows.append(Layer("Pointer", (None, None, 1), _count(decoder.gate)))
     if network.readout_dropout.p:
         rows.append(Layer("Dropout", rows[-1].shape, 0))
     rows.append(Layer("Linear", (None, None, network.readout.out_features), _count(network.readout)))

@@ -140,7 +140,7 @@ def _type(size: int) -> type[np.generic]:
     return np.uint8 if size <= 2**8 else np.int16 if size <= 2**15 else np.int32
 
 
-def check_vocabulary(vocabulary: Sequence[str], unit: Unit) -> tuple[str, ...]:
+def check_vocabulary(vocabulary: Sequence[str], unit: str) -> tuple[str, ...]:
     """A vocabulary that was handed in, as a tuple.
 
     Raises:

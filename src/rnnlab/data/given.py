@@ -119,6 +119,9 @@ def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int =
         return _of_continuations(found, source, spec, spec.horizon, common)
     inputs = [each.inputs for each in found]
     targets: list[Any] = [np.zeros(target.size, np.float32)] * len(inputs)
+    if target.of_own_length:
+        assert target.end is not None
+        targets = [np.array([target.end])] * len(inputs)
     if target.per_step:
         shapes = [(len(each),) if target.categorical else (len(each), target.size) for each in inputs]
         targets = [np.zeros(shape, np.int64 if target.categorical else np.float32) for shape in shapes]

@@ -1,5 +1,6 @@
 """Pairs of texts, read from files."""
 
+import struct
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Literal
 import polars as pl
 
 from rnnlab.data.corpus import find_files, read_text
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, nearest, one_line
+from rnnlab.extras import need
 from rnnlab.files.source import SUFFIXES, Source
 
-TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+CATALOGUES = (".po", ".mo")
 HEADERS = (("source", "target"), ("input", "output"), ("src", "tgt"), ("question", "answer"), ("text", "target"))
 """Names of two columns by which a first row is known to be a header."""
 GROWTH = 45
@@ -25,8 +27,9 @@ def read_pairs(
     """Each pair, in the order of the files; lines with nothing on them are left out.
 
     Args:
-        path: a table, whose name says its format (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``); a text file whose
-            lines have two texts, or more, with a tabulator between; or, with ``target_path``, a text a line.
+        path: a table, whose name says its format (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``); a catalogue of
+            messages and their translations (``.po``, ``.mo``); a text file whose lines have two texts, or more, with a
+            tabulator between; or, with ``target_path``, a text a line.
         target_path: what is to be said, a text a line, beside each line of ``path``.
         source_column: of a table, by name; ``None`` for the first one.
         target_column: likewise, for the second one.
@@ -42,7 +45,12 @@ def read_pairs(
         yield from _parallel(path, target_path)
         return
     suffix = path.suffix.lower()
-    if suffix in (".jsonl", ".ndjson", ".parquet"):
+    if suffix in CATALOGUES:
+        for key, name in (("source_column", source_column), ("target_column", target_column)):
+            if name is not None:
+                raise InputError(f"data.{key}={name}: the catalogue {path} has no columns; leave it null")
+        yield from _of_catalogue(path, suffix)
+    elif suffix in (".jsonl", ".ndjson", ".parquet"):
         source = Source(str(path), SUFFIXES[suffix], path.read_bytes(), path)
         frame = source.frame()
         yield from _of_frame(path, frame, source_column, target_column)
@@ -149,3 +157,24 @@ def _of_lines(
                 + (", with a tabulator between" if suffix != ".csv" else "")
             )
         yield from _checked(path, f"line {number}", row[ours], row[theirs])
+
+
+def _of_catalogue(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
+    """The messages of gettext that are translated; of one that counts its first and its last form. What is marked as
+    fuzzy is left out, since nobody has checked it.
+    """
+    need("pairs", "polib", f"data.path={path}", "lines with a tabulator between need nothing")
+    import polib
+
+    try:
+        entries = list(polib.pofile(str(path)) if suffix == ".po" else polib.mofile(str(path)))
+    except (OSError, ValueError, LookupError, ArithmeticError, EOFError, struct.error) as error:
+        raise InputError(f"data.path={path} is no catalogue of gettext: {one_line(error)[:100]}") from None
+    for number, entry in enumerate(entries, 1):
+        if entry.obsolete or "fuzzy" in entry.flags:
+            continue
+        forms = list(entry.msgstr_plural.values())
+        pairs = [(entry.msgid, forms[0]), (entry.msgid_plural, forms[-1])] if forms else [(entry.msgid, entry.msgstr)]
+        for source, target in pairs:
+            if source.strip() and target.strip():
+                yield from _checked(path, f"message {number}", source, target)

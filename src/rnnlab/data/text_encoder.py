@@ -9,13 +9,17 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.data.corpus import UNKNOWN, Unit
+from rnnlab.data.corpus import UNKNOWN
 from rnnlab.data.words import words
 from rnnlab.errors import InputError
 
 Normalization = Literal["none", "NFC", "NFKC", "ascii"]
 """Forms of Unicode (Standard Annex 15), or ``ascii``: NFD, of which only ASCII is kept, so that ``é`` is ``e``, and a
 letter without an ASCII letter in it is gone."""
+
+
+PairUnit = Literal["character", "byte", "word", "phoneme"]
+"""As :data:`rnnlab.data.corpus.Unit`, or ``phoneme``: whatever stands between spaces."""
 
 
 def normalize(text: str, form: Normalization, lower: bool = False) -> str:
@@ -27,8 +31,10 @@ def normalize(text: str, form: Normalization, lower: bool = False) -> str:
     return (text.lower() if lower else text).strip()
 
 
-def tokens(text: str, unit: Unit) -> Sequence[str]:
-    """A text's characters or words; its bytes, as Latin-1 shows them."""
+def tokens(text: str, unit: PairUnit) -> Sequence[str]:
+    """A text's characters, words or phonemes; its bytes, as Latin-1 shows them."""
+    if unit == "phoneme":
+        return text.split()
     if unit == "word":
         return words(text)
     return encoded(text).decode("latin-1") if unit == "byte" else text
@@ -53,7 +59,7 @@ class TextEncoder:
     """Numbers texts as they were numbered in training.
 
     Attributes:
-        vocabulary: what each number stands for. Characters and words have ``<unk>`` as number 0, bytes are all 256.
+        vocabulary: what each number stands for. All but bytes have ``<unk>`` as number 0, bytes are all 256.
         unit: of a token.
         normalization: see :data:`Normalization`.
         lower: whether capitals count as small letters.
@@ -61,7 +67,7 @@ class TextEncoder:
     """
 
     vocabulary: tuple[str, ...]
-    unit: Unit
+    unit: PairUnit
     normalization: Normalization = "NFC"
     lower: bool = False
     max_length: int | None = None
@@ -89,7 +95,7 @@ class TextEncoder:
         return {token: number for number, token in enumerate(self.vocabulary)}
 
 
-def build_vocabulary(texts: Iterable[str], unit: Unit, min_count: int = 1) -> tuple[str, ...]:
+def build_vocabulary(texts: Iterable[str], unit: PairUnit, min_count: int = 1) -> tuple[str, ...]:
     """``<unk>``, then by name each character or word that is in the texts so often; or all 256 bytes."""
     if unit == "byte":
         return tuple(map(chr, range(256)))

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from rnnlab.data.corpus import UNKNOWN, Unit
+from rnnlab.data.corpus import UNKNOWN
 from rnnlab.data.reader import Given, Reader, check_class
-from rnnlab.data.text_encoder import Normalization, TextEncoder, tokens
+from rnnlab.data.text_encoder import Normalization, PairUnit, TextEncoder, tokens
 from rnnlab.errors import InputError
 from rnnlab.files.source import (
     Format,
@@ -44,7 +44,7 @@ class TextReader(Reader):
     formats: ClassVar[tuple[Format, ...]] = ("text", "csv", "tsv", "jsonl", "parquet")
     unnamed: ClassVar[Format] = "text"
     vocabulary: tuple[str, ...]
-    unit: Unit = "character"
+    unit: PairUnit = "character"
     normalization: Normalization = "none"
     lower: bool = False
     max_length: int | None = None

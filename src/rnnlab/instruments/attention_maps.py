@@ -1,9 +1,11 @@
 """Where a decoder looks while it says each token."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rnnlab.decoding import Said, greedy
 from rnnlab.image_encoder import ImageEncoder
@@ -48,7 +50,9 @@ class Example:
 
 
 def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]]:
-    """The worst and the best: most tokens to mend, then least sure; and right, the longest first, then the surest."""
+    """The worst and the best: most tokens to mend, then least sure; and right, the longest first, then the surest. Of
+    texts to which nobody knows the right answer all count as right.
+    """
     task = subject.task
     assert isinstance(task, Translation)
     found: list[tuple[int, float, int, int]] = []
@@ -56,7 +60,7 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
         for index in torch.arange(min(LOOKED_AT, subject.size)).split(4 * subject.data.batch_size):
             batch = subject.take(index)
             said = _said(task, batch)
-            wrong, _ = errors(said.tokens, task.truth(batch))
+            wrong = _wrong(subject, task, said, batch)
             long = (said.tokens != IGNORED).sum(1)
             found += zip(wrong.tolist(), said.score.tolist(), long.tolist(), index.tolist(), strict=True)
         worst = sorted((each for each in found if each[0]), key=lambda each: (-each[0], each[1]))[:shown]
@@ -67,7 +71,7 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
 def _example(subject: Subject, task: Translation, number: int) -> Example:
     batch = subject.one(number)
     said = _said(task, batch)
-    wrong, _ = errors(said.tokens, task.truth(batch))
+    wrong = _wrong(subject, task, said, batch)
     tokens = said.tokens[0][said.tokens[0] != IGNORED].tolist()
     names = style.names(task.spec)
     weights = np.zeros((0, 0)) if said.weights is None else style.array(said.weights[0])
@@ -90,6 +94,13 @@ def _example(subject: Subject, task: Translation, number: int) -> Example:
     )
 
 
+def _wrong(subject: Subject, task: Translation, said: Said, batch: Batch) -> Tensor:
+    """``(batch,)`` tokens to mend; none, where nobody knows what is right."""
+    if subject.unanswered:
+        return torch.zeros(len(said.tokens), dtype=torch.int64, device=said.tokens.device)
+    return errors(said.tokens, task.truth(batch))[0]
+
+
 def _said(task: Translation, batch: Batch) -> Said:
     """The most probable token at each step, with the attention's weights."""
     return greedy(task.network, batch.inputs, batch.lengths, task.end, task.max_length)
@@ -101,7 +112,6 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
     Above, the examples with the most tokens to mend; below, the longest of those that are right.
     """
 
-    needs_truth = True
     of_sequences = True
     rank = 65
     title = "Where the decoder looks"
@@ -125,11 +135,13 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
 
     def draw(self, subject: Subject, measured: tuple[list[Example], list[Example]]) -> Picture:
         worst, best = measured
-        rows = [(name, part) for name, part in (("worst", worst), ("right", best)) if part]
+        right = "said" if subject.unanswered else "right"
+        rows = [(name, part) for name, part in (("worst", worst), (right, best)) if part]
+        which = "the longest" if subject.unanswered else "the worst and the longest right"
         fig = style.figure(
             "Where the decoder looks",
-            f"share of the attention on each token that was read, for each that was said; the worst and the longest "
-            f"right of {min(LOOKED_AT, subject.size):,} {subject.called} sequences",
+            f"share of the attention on each token that was read, for each that was said; {which} of "
+            f"{min(LOOKED_AT, subject.size):,} {subject.called} sequences",
             width=3.6 * SHOWN + 1.0,
             height=4.0 * len(rows),
         )
@@ -139,8 +151,8 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
             for ax, example in zip(row, part, strict=False):
                 style.dress(ax, grid=False)
                 image = ax.imshow(example.weights, cmap=style.SHARES, vmin=0, vmax=1, aspect="auto")
-                _name(ax.set_xticks, example.read, rotation=90)
-                _name(ax.set_yticks, example.said, rotation=0)
+                label_tokens(ax.set_xticks, example.read, rotation=90)
+                label_tokens(ax.set_yticks, example.said, rotation=0)
                 ax.tick_params(length=0)
                 title = f"{name}: {style.cut(example.answer, 30)}"
                 if example.wrong:
@@ -153,7 +165,8 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
         return Picture(fig)
 
 
-def _name(set_ticks: object, names: list[str], rotation: float) -> None:
+def label_tokens(set_ticks: object, names: Sequence[str], rotation: float) -> None:
+    """Names the tokens on an axis; of many each second one, or third."""
     every = -(-len(names) // NAMED)
     assert callable(set_ticks)
     set_ticks(

@@ -59,11 +59,11 @@ class SaidExamples(Instrument[tuple[list[Example], list[Example]]]):
             verdict = f"{example.wrong} to mend" if example.wrong else "right"
             ax.text(1, line + 0.54, verdict, color=style.QUIET, ha="right", **look)
         rows = [
-            (name, e.number, joint.join(e.read), e.truth, e.answer, e.wrong, e.score)
+            (name, e.number, joint.join(e.read), e.truth, e.answer, e.wrong, e.score, _alignment(e))
             for name, part in (("worst", worst), ("right", best))
             for e in part
         ]
-        columns = ("which", "sequence", "read", "truth", "said", "to mend", "log probability")
+        columns = ("which", "sequence", "read", "truth", "said", "to mend", "log probability", "alignment")
         return Picture(fig, Table(columns, rows))
 
 
@@ -80,6 +80,14 @@ def _said(ax: Axes, y: float, example: Example) -> None:
     for colour, which in ((style.INK, False), (style.VERMILION, True)):
         shown = "".join(letter if is_wrong == which else " " for letter, is_wrong in zip(said, wrong, strict=True))
         ax.text(0, y, style.plain(shown), color=colour, weight="bold" if which else "normal", **look)
+
+
+def _alignment(example: Example) -> str:
+    """For each token that was said the one that was read that has most of the attention."""
+    if not example.weights.size:
+        return ""
+    looked = example.weights.argmax(-1)
+    return ", ".join(f"{said}←{example.read[place]}" for said, place in zip(example.said, looked, strict=False))
 
 
 def marked(truth: Sequence[str], said: Sequence[str]) -> list[tuple[str, bool]]:

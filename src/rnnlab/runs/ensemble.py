@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +37,6 @@ class Ensemble(nn.Module):
         self, members: Sequence[Network], combine: Callable[[Tensor], Tensor], patches: Sequence[int] = ()
     ) -> None:
         super().__init__()
-        if any(member.decodes for member in members):
-            raise InputError(
-                "runs that say sequences of their own length do not predict together: name one of them, not several"
-            )
         self.members = nn.ModuleList(members)
         self.combine = combine
         self.patches = patches or [1] * len(members)
@@ -84,6 +80,77 @@ class Ensemble(nn.Module):
             outputs.append(output)
             after += final
         return self.combine(torch.stack(outputs)), tuple(after)
+
+
+class AllOf(NamedTuple):
+    """What each member has read, or the state of each decoder."""
+
+    parts: tuple[Any, ...]
+
+    @property
+    def hidden(self) -> Tensor:
+        """That of the first one's memory."""
+        hidden: Tensor = self.parts[0].hidden
+        return hidden
+
+    def select(self, rows: Tensor) -> "AllOf":
+        """Of these sequences alone, some perhaps several times."""
+        return AllOf(tuple(part.select(rows) for part in self.parts))
+
+
+class Speakers(nn.Module):
+    """Networks with decoders in the place of one: at each step they say what they find probable together.
+
+    Args:
+        members: networks for the same data, which may differ in everything else.
+        combine: as of :class:`Ensemble`.
+    """
+
+    streams = False
+
+    def __init__(self, members: Sequence[Network], combine: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.members, self.combine = list(members), combine
+        self.modules_of_members = nn.ModuleList(members)
+        self.decoder = members[0].decoder
+
+    def encode(self, inputs: Inputs, lengths: Lengths | None = None) -> tuple[AllOf, AllOf]:
+        """As :meth:`rnnlab.network.Network.encode`."""
+        memories, states = zip(*(member.encode(inputs, lengths) for member in self.members), strict=True)
+        return AllOf(memories), AllOf(states)
+
+    def say(self, tokens: Tensor, state: AllOf, memory: AllOf) -> tuple[Tensor, AllOf, Tensor | None]:
+        """As :meth:`rnnlab.network.Network.say`."""
+        told = [
+            member.say(tokens, own, read)
+            for member, own, read in zip(self.members, state.parts, memory.parts, strict=True)
+        ]
+        scores, after, weights = zip(*told, strict=True)
+        return self.combine(torch.stack(scores)), AllOf(after), mean_attention(weights)
+
+    def teach(
+        self, inputs: Inputs, targets: Tensor, lengths: Lengths | None = None, forced: float = 1.0
+    ) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`rnnlab.network.Network.teach`."""
+        scores, weights = zip(*(member.teach(inputs, targets, lengths, forced) for member in self.members), strict=True)
+        return self.combine(torch.stack(scores)), mean_attention(weights)
+
+
+def mean_attention(weights: Sequence[Tensor | None]) -> Tensor | None:
+    """The mean of several attentions; ``None`` where one has none, or they look at other steps."""
+    kept = [each for each in weights if each is not None]
+    if len(kept) < len(weights) or len({each.shape for each in kept}) > 1:
+        return None
+    return torch.stack(kept).mean(0)
+
+
+def together(
+    members: Sequence[Network], combine: Callable[[Tensor], Tensor], patches: Sequence[int] = ()
+) -> Ensemble | Speakers:
+    """Several networks in the place of one."""
+    if all(member.decodes for member in members):
+        return Speakers(members, combine)
+    return Ensemble(members, combine, patches)
 
 
 def in_patches(inputs: Tensor, lengths: Lengths | None, patch: int) -> tuple[Tensor, Lengths | None]:
@@ -205,7 +272,7 @@ def join(runs: Sequence[Run]) -> Run:
         runs[0].data = single_steps(runs[0].data)
     else:
         patches = []
-    task.network = Ensemble(networks, task.combine, patches)  # type: ignore[assignment]
+    task.network = together(networks, task.combine, patches)  # type: ignore[assignment]
     return runs[0]
 
 

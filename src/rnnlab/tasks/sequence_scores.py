@@ -5,8 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.text import BLEUScore, CHRFScore
 
 from rnnlab.spec import IGNORED
+from rnnlab.tasks.writing import Writer
 
 
 class Answer(NamedTuple):
@@ -203,3 +205,35 @@ class BlankShare(_Share):
     def update(self, answer: Aligned, truth: Truth) -> None:
         self.right = self.right + answer.blanks.sum()
         self.count = self.count + answer.lengths.sum()
+
+
+class Bleu(BLEUScore):
+    """BLEU of up to four words, from 0 to 1 (K. Papineni et al., "BLEU: a method for automatic evaluation of machine
+    translation", 2002), by torchmetrics, of all sequences together; a word is what stands between spaces.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def update(self, answer: Answer, truth: Truth) -> None:  # type: ignore[override]
+        super().update(*_written(self.writer, answer, truth))
+
+
+class ChrF(CHRFScore):
+    """chrF, from 0 to 1: the F-score of n-grams of up to six characters, recall counting twice as much (M. Popović,
+    "chrF: character n-gram F-score for automatic MT evaluation", 2015), by torchmetrics.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__(n_word_order=0)
+        self.writer = writer
+
+    def update(self, answer: Answer, truth: Truth) -> None:  # type: ignore[override]
+        super().update(*_written(self.writer, answer, truth))
+
+
+def _written(writer: Writer, answer: Answer, truth: Truth) -> tuple[list[str], list[list[str]]]:
+    """What is said, and all that is right, as texts."""
+    references = [list(dict.fromkeys(writer.texts(rows))) for rows in truth.references.tolist()]
+    return writer.texts(answer.tokens.tolist()), references

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import Metric
 
 from rnnlab.spec import IGNORED, Batch
-from rnnlab.tasks.sequence_scores import Truth, errors, right
+from rnnlab.tasks.sequence_scores import Bleu, ChrF, Truth, errors, right
 from rnnlab.tasks.task import Task
+from rnnlab.tasks.writing import Writer
 
 NEVER = -1
 """In place of a token that has no number of its own: no answer is equal to it."""
@@ -53,6 +55,11 @@ class SequenceTask(Task):
     def answer(self, batch: Batch) -> Any:
         """What is scored of a batch; its ``tokens`` are ``(batch, said)``, ``IGNORED`` behind the last."""
 
+    def scores_of_prose(self) -> dict[str, Metric]:
+        """BLEU and chrF, where what is said is made of words."""
+        writer = Writer.of(self.spec.target)
+        return {"bleu": Bleu(writer), "chrf": ChrF(writer)} if writer.prose else {}
+
     def compared(self, output: Any, batch: Batch) -> Any:
         return output, self.truth(batch)
 
@@ -85,9 +92,4 @@ class SequenceTask(Task):
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """The same of tokens in lists; what is behind the last and the end are left out."""
-        target = self.spec.target
-        names, joint = target.names, " " if target.unit == "word" or not target.names else ""
-        kept = [[number for number in row if number not in (IGNORED, target.end)] for row in rows]
-        if target.unit == "byte":
-            return [bytes(row).decode(errors="replace") for row in kept]
-        return [joint.join(names[number] if names else str(number) for number in row) for row in kept]
+        return Writer.of(self.spec.target).texts(rows)

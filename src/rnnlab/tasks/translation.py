@@ -1,5 +1,6 @@
 """A sequence of its own length for each sequence that is read."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,7 +15,10 @@ from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
 from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy
 from rnnlab.tasks.sequence_task import NEVER, SequenceTask
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, token_loss
+from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, mean_probability, token_loss
+
+PROBABLE = ("loss", "accuracy")
+"""Scores of who says how probable each token is."""
 
 
 class Translation(SequenceTask):
@@ -29,10 +33,14 @@ class Translation(SequenceTask):
     that are right when all true ones before them are told. Where an input has
     several right answers each counts as right.
 
+    Where texts are made of words, ``bleu`` and ``chrf`` stand beside them
+    (:class:`rnnlab.tasks.sequence_scores.Bleu`).
+
     The trivial predictor says the most frequent sequence of the training split;
     its loss is that of one who knows how frequent each token is. Beside it
-    stands ``copy_input``, which says the input again, where the target has
-    tokens of the same name.
+    stand ``copy_input``, which says the input again, where the target has
+    tokens of the same name, and ``dictionary``, which says for each token of
+    the input the one that in the training split stands most often at its place.
 
     Args:
         label_smoothing: share of the probability spread evenly over all tokens (Szegedy et al. 2016, section 7);
@@ -89,8 +97,14 @@ class Translation(SequenceTask):
         self.register_buffer("log_frequencies", frequencies.log(), persistent=False)
         self.search = Search(beam, 1, length_penalty)
         self._updates: int | None = None
-        if any(number != NEVER for number in self.copies):
-            self.scores["copy_input"] = Scores(self.metrics())
+        for name in self.tables:
+            self.scores[name] = Scores(self.metrics())
+
+    @cached_property
+    def tables(self) -> dict[str, tuple[int, ...]]:
+        """Of each simple predictor that says a token for each that it reads, by name: which token it says."""
+        tables = {"copy_input": self.copies, "dictionary": self.spec.dictionary}
+        return {name: table for name, table in tables.items() if any(number != NEVER for number in table)}
 
     @cached_property
     def copies(self) -> tuple[int, ...]:
@@ -146,6 +160,9 @@ class Translation(SequenceTask):
     def apart(self, batch: Batch) -> Any:
         return self.answer(batch)
 
+    def combine(self, outputs: Tensor) -> Tensor:
+        return mean_probability(outputs)
+
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """``(batch, steps)`` the tokens that it says, ``IGNORED`` behind the last of each."""
         return self.say(batch).tokens
@@ -153,7 +170,8 @@ class Translation(SequenceTask):
     # ---- scores -----------------------------------------------------------------------------------
 
     def metrics(self) -> dict[str, Metric]:
-        return {"exact_match": ExactMatch(), self.error_rate: ErrorRate(), "accuracy": TokenAccuracy()}
+        scores = {"exact_match": ExactMatch(), self.error_rate: ErrorRate(), "accuracy": TokenAccuracy()}
+        return {**scores, **self.scores_of_prose()}
 
     # ---- the simple predictors ----------------------------------------------------------------------
 
@@ -162,10 +180,9 @@ class Translation(SequenceTask):
         scores = self.log_frequencies.expand(*batch.targets.shape, -1)
         return Answer(scores, self.common.to(batch.targets.device).expand(len(batch.targets), -1))
 
-    def copied(self, batch: Batch) -> Answer:
-        """The input again, in tokens of the target."""
-        table = torch.tensor(self.copies, device=batch.inputs.device)
-        tokens = table[batch.inputs]
+    def by_token(self, table: Sequence[int], batch: Batch) -> Answer:
+        """What a predictor says that has a token of the target for each of the input."""
+        tokens = torch.tensor(table, device=batch.inputs.device)[batch.inputs]
         if batch.lengths is not None:
             steps = torch.arange(tokens.shape[1], device=tokens.device)
             tokens = tokens.masked_fill(steps >= batch.lengths[:, None], IGNORED)
@@ -174,18 +191,17 @@ class Translation(SequenceTask):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         super().test_step(batch, batch_idx)
-        if "copy_input" in self.scores:
-            self._test(self.scores["copy_input"], "copy_input", self.copied(batch), batch)
+        for name, table in self.tables.items():
+            self._test(self.scores[name], name, self.by_token(table, batch), batch)
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        if "copy_input" in self.scores:
-            scores = self.scores["copy_input"]
+        for name in self.tables:
+            scores = self.scores[name]
             assert isinstance(scores, Scores)
-            found = scores.compute()
-            # who copies knows no probabilities
-            kept = {name: found[name] for name in ("exact_match", self.error_rate)}
-            self.log_scores({f"baseline/copy_input/{name}": value for name, value in kept.items()})
+            # who has a table knows no probabilities
+            kept = {score: value for score, value in scores.compute().items() if score not in PROBABLE}
+            self.log_scores({f"baseline/{name}/{score}": value for score, value in kept.items()})
 
     # ---- what it says, in words ---------------------------------------------------------------------
 
@@ -194,5 +210,25 @@ class Translation(SequenceTask):
         return torch.arange(len(batch.targets)), {"truth": self.written(batch.targets), **self.columns(said)}
 
     def columns(self, said: Said) -> dict[str, Any]:
-        """The table of what was said: texts, and the logarithm of the probability of each."""
-        return {"prediction": self.written(said.tokens), "score": said.score.numpy(force=True)}
+        """The table of what was said: texts, the logarithm of the probability of each, and where it attends, for each
+        token that is said the number of the one that was read that has most of the attention.
+        """
+        columns = {"prediction": self.written(said.tokens), "score": said.score.numpy(force=True)}
+        if said.weights is not None:
+            counts = (said.tokens != IGNORED).sum(1).tolist()
+            rows = zip(said.weights.argmax(-1).tolist(), counts, strict=True)
+            columns["alignment"] = [" ".join(map(str, row[:count])) for row, count in rows]
+        return columns
+
+    def reading(self) -> dict[str, Any]:
+        target = self.spec.target
+        return {
+            "kind": "sequence",
+            "unit": target.unit,
+            "names": list(target.names),
+            "start": target.size,
+            "end": target.end,
+            "max_length": self.max_length,
+            "rule": "the decoder is told start, then what it says, until that is end, max_length tokens at most; each "
+            "token is its place in names",
+        }

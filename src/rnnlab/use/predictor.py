@@ -15,7 +15,7 @@ from rnnlab.data.reader import Arrival, Reader
 from rnnlab.errors import InputError
 from rnnlab.files.source import Format
 from rnnlab.network import Network
-from rnnlab.runs.ensemble import Ensemble, patch_of
+from rnnlab.runs.ensemble import patch_of, together
 from rnnlab.runs.keras_weights import keras_weights, write_keras
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.transfer import torch_names
@@ -55,7 +55,7 @@ class TrainedRun(ABC):
         self.device = next(self.task.network.parameters()).device
         combine = self.task.combine
         if len(tasks) > 1:
-            self.task.network = Ensemble(self.networks, combine, self._patches)  # type: ignore[assignment]
+            self.task.network = together(self.networks, combine, self._patches)  # type: ignore[assignment]
         self._stepper: Stepper | None = None
 
     @property

@@ -30,8 +30,7 @@ class TranslationRun(SequenceRun):
 
     @property
     def _attends(self) -> bool:
-        decoder = self.networks[0].decoder
-        return decoder is not None and decoder.attention is not None
+        return all(each.decoder is not None and each.decoder.attention is not None for each in self.networks)
 
     def searching(self, beam: int = 1, nbest: int = 1, length_penalty: float = 0.0) -> None:
         self.search = Search(beam if beam > 1 else nbest, nbest, length_penalty)

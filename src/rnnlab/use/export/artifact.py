@@ -11,12 +11,14 @@ from torch import Tensor
 
 from rnnlab import __version__
 from rnnlab.errors import InputError, RunFailed
+from rnnlab.network import Network
 from rnnlab.pooling import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.preparation import Run
 from rnnlab.store import json_text
 from rnnlab.store.files import replace_all
 from rnnlab.store.times import now
+from rnnlab.use.export import decoding
 from rnnlab.use.export.base import History, base_of
 from rnnlab.use.export.check import Steps, Verdict, check
 from rnnlab.use.export.formats import OPSET, convert, input_names, output_names, serve
@@ -41,14 +43,11 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
 
     Raises:
         RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
-        InputError: the network reads sequences up to one length alone, or answers by sequences of their own length.
+        InputError: the network reads sequences up to one length alone.
     """
     network = run.task.network.cpu().eval()
     if network.decoder is not None:
-        raise InputError(
-            f"{directory.path}: an answer of its own length is written step by step, and an exported file makes one "
-            "pass: use rnnlab predict, or rnnlab.load(RUN).predict"
-        )
+        return _export_decoder(run, directory, target, network)
     if network.transposed:
         raise InputError(
             f"model.transpose=true reads all steps at once, {network.longest} at most, and an exported file is for "
@@ -73,14 +72,58 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
     return verdict
 
 
-def describe(
-    run: Run, directory: RunDirectory, target: Target, portable: Portable, content: bytes, verdict: Verdict
-) -> dict[str, Any]:
-    """All that a server needs to know, as plain values."""
+def _export_decoder(run: Run, directory: RunDirectory, target: Target, network: Network) -> Verdict:
+    """The same of a network that answers by sequences of their own length, as two files.
+
+    Raises:
+        InputError: the network reads no tokens.
+        RunFailed: as :func:`export`.
+    """
+    if network.convolutions is not None or run.data.spec.input.vocabulary is None:
+        raise InputError(
+            f"{directory.path}: a decoder is exported with an encoder of tokens alone (model.encoder=none): use rnnlab "
+            "predict"
+        )
+    contents = decoding.converted(network, target.format)
+    read = decoding.served(contents[0], target.format, network, step=False)
+    say = decoding.served(contents[1], target.format, network, step=True)
+    verdict = decoding.compared(network, read, say, Steps.of(run.data))
+    if not verdict.holds:
+        raise RunFailed(
+            f"the exported files are not the run: they differ by {verdict.relative:.1e} of the largest value, where "
+            f"{verdict.limit:.1e} is rounding; nothing is written"
+        )
+    memories, states = decoding.names(network)
+    said = ["log_probabilities", "attention", *(f"next_{name}" for name in states)]
+    described = {
+        **origin(run, directory, target),
+        "encoder": {
+            "file": target.path.name,
+            "sha256": hashlib.sha256(contents[0]).hexdigest(),
+            "inputs": ["inputs (batch, time) int64: numbers of tokens", "lengths (batch,) int64: valid tokens of each"],
+            "outputs": [*memories, *states],
+        },
+        "decoder": {
+            "file": target.decoder.name,
+            "sha256": hashlib.sha256(contents[1]).hexdigest(),
+            "inputs": ["tokens (batch,) int64: what was said last, start at first", *memories, *states],
+            "outputs": said,
+        },
+        "preprocessing": preprocessing(run.data),
+        "postprocessing": postprocessing(run.task, run.data),
+        "checked": checked(verdict),
+    }
+    text = json_text.dump(described, indent=1, ascii_only=False) + "\n"
+    inside = directory.path if target.path.parent == directory.path / "export" else None
+    files: dict[Path, str | bytes] = {target.path: contents[0], target.decoder: contents[1], target.description: text}
+    replace_all(files, inside=inside)
+    return verdict
+
+
+def origin(run: Run, directory: RunDirectory, target: Target) -> dict[str, Any]:
+    """What is exported, whence and with what."""
     return {
-        "file": target.path.name,
         "format": target.format,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "created": now(),
         "run": {
             "name": directory.path.name,
@@ -92,16 +135,32 @@ def describe(
             "data": type(run.data).__name__,
         },
         "versions": versions(target.format),
+    }
+
+
+def checked(verdict: Verdict) -> dict[str, Any]:
+    """At which sizes a file was held against its run, and how far it was from it."""
+    return {
+        "sizes": [[case.batch, case.time] for case in verdict.cases],
+        "largest_error": verdict.absolute,
+        "largest_relative_error": verdict.relative,
+    }
+
+
+def describe(
+    run: Run, directory: RunDirectory, target: Target, portable: Portable, content: bytes, verdict: Verdict
+) -> dict[str, Any]:
+    """All that a server needs to know, as plain values."""
+    return {
+        "file": target.path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        **origin(run, directory, target),
         "inputs": _inputs(run, portable),
         "outputs": _outputs(run, portable),
         "streaming": portable.streams,
         "preprocessing": preprocessing(run.data),
         "postprocessing": postprocessing(run.task, run.data),
-        "checked": {
-            "sizes": [[case.batch, case.time] for case in verdict.cases],
-            "largest_error": verdict.absolute,
-            "largest_relative_error": verdict.relative,
-        },
+        "checked": checked(verdict),
     }
 
 

@@ -56,23 +56,28 @@ def convert(network: Network, inputs: Tensor, format: Format, base: Base | None 
         RunFailed: it cannot be converted; with what the converter says.
     """
     try:
-        with _quiet():
-            portable = Portable(network, _for_onnx if format == "onnx" else OverTime, base)
+        with quiet():
+            portable = Portable(network, serving_cell(format), base)
             program = trace(portable, inputs)
             content = to_onnx(program, portable) if format == "onnx" else to_pt2(program)
     # a tracer, on somebody's own cell, may say anything
     except Exception as error:
         cell = network.cells()[0].title
-        raise RunFailed(f"a network of {cell} cannot be exported to {format}: {_reason(error)}") from error
+        raise RunFailed(f"a network of {cell} cannot be exported to {format}: {reason(error)}") from error
     return portable, content
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What was first wrong: converters wrap it in advice for their own developers."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__
+
+
+def serving_cell(format: Format) -> Callable[[Cell[Any]], Cell[Any]]:
+    """What makes of a cell one that a format can hold."""
+    return _for_onnx if format == "onnx" else OverTime
 
 
 def _for_onnx(cell: Cell[Any]) -> Cell[Any]:
@@ -90,12 +95,12 @@ def trace(portable: Portable, inputs: Tensor) -> ExportedProgram:
         before = portable.base.linear.order - 1
         shapes += (tuple({0: batch, 1: time + before if name == "values" else time} for name in portable.base.names),)
     program = torch.export.export(portable, arguments, dynamic_shapes=shapes[: len(arguments)], strict=False)
-    _forget_source(program)
+    forget_source(program)
     return program
 
 
-def _forget_source(program: ExportedProgram) -> None:
-    # a file to be served elsewhere names no path of the machine that made it
+def forget_source(program: ExportedProgram) -> None:
+    """A file to be served elsewhere names no path of the machine that made it."""
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
@@ -123,17 +128,25 @@ def to_onnx(program: ExportedProgram, portable: Portable) -> bytes:
         input_names=input_names(portable), output_names=output_names(portable),
     )  # fmt: skip
     assert converted is not None
-    model = converted.model_proto
-    batch, time = (size.dim_param for size in model.graph.input[0].type.tensor_type.shape.dim[:2])
-    _tidy(model.graph, {batch: "batch", time: "time"})
+    content: bytes = tidied(converted.model_proto).SerializeToString()
+    return content
+
+
+def tidied(model: Any) -> Any:
+    """An ONNX model whose sizes have names, without notes on whose file an operation comes from; of the inputs one of
+    the first two has a batch and a time.
+    """
+    shaped = next(each for each in model.graph.input if len(each.type.tensor_type.shape.dim) > 1)
+    batch, time = (size.dim_param for size in shaped.type.tensor_type.shape.dim[:2])
+    _tidy(model.graph, {name: meaning for name, meaning in ((batch, "batch"), (time, "time")) if name})
     for function in model.functions:
         _tidy_nodes(function.node, {})
-    return model.SerializeToString()
+    return model
 
 
 def _tidy(graph: Any, sizes: dict[str, str]) -> None:
     """Gives sizes their names, and leaves out notes on whose file an operation comes from."""
-    pattern = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in sizes))
+    pattern = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in sizes) or "(?!)")
     for value in (*graph.input, *graph.output, *graph.value_info):
         del value.metadata_props[:]
         for size in value.type.tensor_type.shape.dim:
@@ -153,7 +166,7 @@ def _tidy_nodes(nodes: Any, sizes: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what converters say to their developers: of packages that are not there, of names that will change."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "onnxscript", "onnx_ir")
@@ -196,7 +209,7 @@ class Pt2Served:
     """By ``torch.export.load``."""
 
     def __init__(self, content: bytes) -> None:
-        with _quiet():
+        with quiet():
             self.module = torch.export.load(io.BytesIO(content)).module()
 
     def __call__(

@@ -5,6 +5,7 @@ from typing import Any
 
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.layout import Layout
+from rnnlab.data.pair_data import PairData
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
 from rnnlab.data.table import Table
@@ -41,6 +42,16 @@ def _(data: TextClassification) -> dict[str, Any]:
         "normalization": encoder.normalization,
         "lower": encoder.lower,
         "max_length": encoder.max_length,
+    }
+
+
+@preprocessing.register
+def _(data: PairData) -> dict[str, Any]:
+    encoder, _ = data.encoders
+    rule = "the text is normalized and stripped of spaces around it; each token of it is its place in vocabulary"
+    return _text(encoder.unit, encoder.vocabulary, rule) | {
+        "normalization": encoder.normalization,
+        "lower": encoder.lower,
     }
 
 

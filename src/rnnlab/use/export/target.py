@@ -27,6 +27,11 @@ class Target:
     format: Format
 
     @property
+    def decoder(self) -> Path:
+        """Of a step of the decoder, where the network has one: the other file then holds the encoder."""
+        return self.path.with_suffix(f".decoder{self.path.suffix}")
+
+    @property
     def description(self) -> Path:
         """Of the JSON beside it, named after the whole of it: both formats may stand in one directory."""
         return self.path.with_name(f"{self.path.name}.json")
@@ -55,7 +60,7 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
     for package in PACKAGES if chosen == "onnx" else ():
         need("export", package, "--format onnx", "--format pt2 needs nothing more")
     target = Target(run / "export" / f"model.{chosen}" if output is None else Path(output), chosen)
-    for path in (target.path, target.description):
+    for path in (target.path, target.decoder, target.description):
         if path.exists() and not force:
             raise InputError(f"{path} exists, and nothing is overwritten: give another --output FILE, or --force")
     if output is not None and not target.path.parent.is_dir():

@@ -1,0 +1,172 @@
+"""``python -m benchmarks.sequences``: tokens a second of an encoder and decoder, against the same network by hand."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.measurement import Result, Verdict, publish
+from rnnlab.cells.gru import GRU
+from rnnlab.decoding import Search, beam_search
+from rnnlab.network import Network
+from rnnlab.spec import IGNORED, InputSpec, TargetSpec
+
+WORDS, BATCH, READ, SAID, BEAM = 2000, 32, 20, 20, 8
+SIZES = (64, 256)
+"""Hidden units, and of the embeddings."""
+LIMIT = 1.1
+"""Of the time of the loop by hand."""
+
+
+class ByHand(nn.Module):
+    """Bidirectional GRU, additive attention, GRU: as a person writes them with torch.nn; Luong's order of steps."""
+
+    def __init__(self, words: int, size: int) -> None:
+        super().__init__()
+        self.read, self.said = nn.Embedding(words, size), nn.Embedding(words + 1, size)
+        self.encoder = nn.GRU(size, size, batch_first=True, bidirectional=True)
+        self.decoder = nn.GRU(size, size, batch_first=True)
+        self.of_memory, self.of_query = nn.Linear(2 * size, size, bias=False), nn.Linear(size, size)
+        self.weigh, self.combine = nn.Linear(size, 1, bias=False), nn.Linear(3 * size, size)
+        self.readout = nn.Linear(size, words)
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        memory, final = self.encoder(self.read(inputs))
+        return memory, self.of_memory(memory), final[:1].contiguous()
+
+    def forward(self, tokens: Tensor, memory: Tensor, keys: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        said, state = self.decoder(self.said(tokens), state)
+        scores = self.weigh((self.of_query(said)[:, :, None] + keys[:, None]).tanh()).squeeze(-1)
+        context = scores.softmax(-1) @ memory
+        return self.readout(self.combine(torch.cat([context, said], -1)).tanh()), state
+
+    @torch.no_grad()
+    def search(self, inputs: Tensor, end: int, longest: int, beam: int) -> Tensor:
+        """The sequences of a beam search, as long as the longest."""
+        batch, words = len(inputs), self.readout.out_features
+        memory, keys, state = self.encode(inputs)
+        memory, keys = (part.repeat_interleave(beam, 0) for part in (memory, keys))
+        state = state.repeat_interleave(beam, 1)
+        tokens = torch.full((batch * beam, 1), words)
+        scores = torch.full((batch, beam), -torch.inf)
+        scores[:, 0] = 0
+        said = torch.empty(batch, beam, 0, dtype=torch.int64)
+        ended = torch.zeros(batch, beam, dtype=torch.bool)
+        for _ in range(longest):
+            output, state = self(tokens, memory, keys, state)
+            logs = output[:, -1].log_softmax(-1).view(batch, beam, words)
+            stay = torch.full_like(logs, -torch.inf)
+            stay[..., end] = 0
+            total = scores[..., None] + torch.where(ended[..., None], stay, logs)
+            scores, chosen = total.flatten(1).topk(beam)
+            parent, token = torch.div(chosen, words, rounding_mode="floor"), chosen % words
+            ended = ended.gather(1, parent) | (token == end)
+            said = torch.cat([said.gather(1, parent[..., None].expand_as(said)), token[..., None]], 2)
+            if ended.all():
+                break
+            rows = (torch.arange(batch)[:, None] * beam + parent).flatten()
+            state, tokens = state[:, rows], token.view(-1, 1)
+        return said
+
+
+def measure(quick: bool) -> Result:
+    """Training steps and searches of both, in turn."""
+    rounds = 3 if quick else 15
+    rows, ratios, numbers = [], [], {}
+    for size in SIZES[: 1 if quick else None]:
+        for what, (hand, ours) in (("training", training(size, rounds)), ("beam of 8", searching(size, rounds))):
+            ratios.append(ours / hand)
+            tokens = BATCH * SAID
+            rows.append(
+                [f"{what}, {size} units", f"{tokens / hand:,.0f}", f"{tokens / ours:,.0f}", f"{ours / hand:.2f}"]
+            )
+            numbers[f"{what} {size}"] = {"by hand": tokens / hand, "rnnlab": tokens / ours}
+    return Result(
+        "sequences",
+        f"Tokens a second that are said, in training (loss, gradients, clipping, Adam) and by a beam search of {BEAM}, "
+        f"of {BATCH} texts of {READ} words each, {WORDS:,} different ones, one thread: a bidirectional GRU, "
+        "additive attention and a GRU, against the same network by hand (nn.GRU, nn.Linear, torch.optim.Adam).",
+        ["step", "by hand", "rnnlab", "time, rnnlab / by hand"],
+        rows,
+        [Verdict(f"at most {LIMIT} of the time by hand", f"{max(ratios):.2f}", max(ratios) <= LIMIT)],
+        [],
+        numbers,
+    )
+
+
+def network(size: int) -> Network:
+    """Ours."""
+    torch.manual_seed(0)
+    names = tuple(map(str, range(WORDS)))
+    target = TargetSpec("sequence", WORDS, names, end=0, longest=SAID)
+    return Network(InputSpec(vocabulary=WORDS), target, GRU, size, bidirectional=True)
+
+
+def texts() -> tuple[Tensor, Tensor]:
+    """Inputs, and targets that end."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(1, WORDS, (BATCH, READ), generator=generator)
+    targets = torch.randint(1, WORDS, (BATCH, SAID), generator=generator)
+    targets[:, -1] = 0
+    return inputs, targets
+
+
+def training(size: int, rounds: int) -> tuple[float, float]:
+    """Seconds of a step by hand, and of ours."""
+    inputs, targets = texts()
+    ours, hand = network(size), ByHand(WORDS, size)
+    before = torch.cat([torch.full((BATCH, 1), WORDS), targets[:, :-1]], 1)
+
+    def by_hand() -> Tensor:
+        output, _ = hand(before, *hand.encode(inputs))
+        return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    def of_ours() -> Tensor:
+        return F.cross_entropy(ours.teach(inputs, targets)[0].flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    return in_turn(rounds, *(partial(update, loss, net, torch.optim.Adam(net.parameters())) for loss, net in
+                             ((by_hand, hand), (of_ours, ours))))  # fmt: skip
+
+
+def update(loss: Callable[[], Tensor], net: nn.Module, optimizer: Any) -> None:
+    """A step of training."""
+    optimizer.zero_grad()
+    loss().backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimizer.step()
+
+
+def searching(size: int, rounds: int) -> tuple[float, float]:
+    """Seconds of a search by hand, and of ours: none of both finds an end before it must."""
+    inputs, _ = texts()
+    ours, hand = network(size).eval(), ByHand(WORDS, size).eval()
+    for readout in (ours.readout, hand.readout):
+        readout.bias.data[0] = -50
+    search = Search(BEAM)
+    return in_turn(
+        rounds,
+        lambda: hand.search(inputs, 0, SAID, BEAM),
+        lambda: beam_search(ours, inputs, None, 0, SAID - 1, search),
+    )
+
+
+def in_turn(rounds: int, *calls: Callable[[], Any]) -> tuple[float, float]:
+    """The median seconds of each of two, after a first round that warms up."""
+    torch.set_num_threads(1)
+    seconds: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):
+        for call, taken in zip(calls, seconds, strict=True):
+            started = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - started)
+    hand, ours = (median(taken[1:]) for taken in seconds)
+    return hand, ours
+
+
+if __name__ == "__main__":
+    publish(measure(quick=False), quick=False)
