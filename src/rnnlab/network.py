@@ -25,7 +25,7 @@ from rnnlab.errors import InputError
 from rnnlab.image_encoder import ImageEncoder, image_encoder
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
-from rnnlab.ngrams import NGramClassifier, TokenEmbedding
+from rnnlab.ngrams import NGramClassifier, NGramRegression, TokenEmbedding
 from rnnlab.places import PlaceReadout, placed, readout_of
 from rnnlab.pooling import POOLED, statistic
 from rnnlab.shapes import Fraction, HiddenSequence, Inputs, Lengths, PositiveFloat, PositiveInt, State
@@ -44,6 +44,7 @@ USUAL = {
     "model.encoder=conv": "model.encoder=none",
     "model.beside=fcn": "model.beside=none",
     "model.beside=ngrams": "model.beside=none",
+    "model.beside=ngram_regression": "model.beside=none",
     "model.transpose=true": "model.transpose=false",
 }
 """Of the options by which a network reads several steps at once what it is without them."""
@@ -118,7 +119,9 @@ class Network(nn.Module):
         beside: ``fcn``: what a fully convolutional network (:func:`rnnlab.encoder.fully_convolutional`) says of the
             whole sequence is read out together with the recurrence, whose input it reads, too. ``ngrams``: what a
             linear classifier says of the tokens and n-grams of a text (:class:`rnnlab.ngrams.NGramClassifier`) is added
-            to what the recurrence says, which then reads tokens alone.
+            to what the recurrence says, which then reads tokens alone. ``ngram_regression``: the same classifier is
+            fitted first, by logistic regression (:class:`rnnlab.ngrams.NGramRegression`), and the recurrence learns
+            what it leaves over, from a readout of zeros.
         transpose: the recurrence reads the features one after the other, each at all steps at once ("dimension
             shuffle": Karim et al. 2018, arXiv 1709.05206), and zeros beyond the end of a sequence.
         solver: ``gradient``; or ``ridge``: the readout in closed form, by ridge regression
@@ -171,7 +174,7 @@ class Network(nn.Module):
         recompute: bool = False,
         encoder: Literal["none", "linear", "conv", "conv2d"] = "none",
         encoder_stride: PositiveInt = 1,
-        beside: Literal["none", "fcn", "ngrams"] = "none",
+        beside: Literal["none", "fcn", "ngrams", "ngram_regression"] = "none",
         transpose: bool = False,
         solver: Literal["gradient", "ridge"] = "gradient",
         penalty: PositiveFloat | Literal["auto"] = "auto",
@@ -238,7 +241,7 @@ class Network(nn.Module):
             self.encoder = image_encoder(input, size, self.decodes)
         elif input.vocabulary is not None:
             size = embedding_size or hidden_size
-            at_each = None if beside == "ngrams" else input.ngrams
+            at_each = None if beside.startswith("ngram") else input.ngrams
             self.encoder = TokenEmbedding(input.vocabulary, size, at_each, input.buckets)
             self.encoder.weight.data.mul_(embedding_scale)
             if encoder == "linear":
@@ -256,8 +259,8 @@ class Network(nn.Module):
             )
         if beside == "fcn":
             self.beside = fully_convolutional(size)
-        if beside == "ngrams":
-            self.beside = _classifier(input, target, solver)
+        if beside == "ngrams" or beside == "ngram_regression":
+            self.beside = _classifier(beside, input, target, solver)
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
             # what is said somewhere, and at no certain step, may hang on what follows
@@ -302,6 +305,9 @@ class Network(nn.Module):
         pooled = len(POOLED.get(self.readout_kind, ("last",)))
         self.units = directions * width
         self.readout = readout_of(pooled * self.units + self._channels, target, places)
+        if isinstance(self.beside, NGramRegression):
+            for parameter in self.readout.parameters():
+                nn.init.zeros_(parameter)
         self.decoder: Decoder | None = None
         if self.decodes:
             if bridge == "auto":
@@ -363,7 +369,8 @@ class Network(nn.Module):
         if self.convolutions is not None:
             return "model.encoder=conv"
         if self.beside is not None:
-            return f"model.beside={'fcn' if self._channels else 'ngrams'}"
+            regression = isinstance(self.beside, NGramRegression)
+            return f"model.beside={'fcn' if self._channels else 'ngram_regression' if regression else 'ngrams'}"
         return None if self.steps is None else "model.transpose=true"
 
     @property
@@ -787,24 +794,30 @@ def _copies(input: InputSpec, target: TargetSpec, stride: int) -> Tensor:
     return copies
 
 
-def _classifier(input: InputSpec, target: TargetSpec, solver: str) -> NGramClassifier:
+def _classifier(beside: str, input: InputSpec, target: TargetSpec, solver: str) -> NGramClassifier:
     """What stands beside the recurrence of a network over tokens.
 
     Raises:
-        InputError: the data has no n-grams, or nothing is learned by gradients.
+        InputError: the data has no n-grams or no classes, or nothing is learned by gradients.
     """
     if input.vocabulary is None:
-        raise InputError("model.beside=ngrams is for tokens, and the input of this data is features: use none or fcn")
+        raise InputError(
+            f"model.beside={beside} is for tokens, and the input of this data is features: use none or fcn"
+        )
     if input.ngrams is None:
         raise InputError(
-            "model.beside=ngrams needs to know which n-grams: give data.ngrams=[2,2] for pairs, or [2,5], and so on"
+            f"model.beside={beside} needs to know which n-grams: give data.ngrams=[2,2] for pairs, or [2,5], and so on"
         )
     if solver == "ridge":
         raise InputError(
-            "model.beside=ngrams learns by gradients, and model.solver=ridge solves the readout alone: use "
-            "model.beside=none"
+            f"model.beside={beside}: beside it the recurrence learns by gradients, and model.solver=ridge solves the "
+            "readout alone: use model.beside=none"
         )
-    return NGramClassifier(input.vocabulary, target.size, input.ngrams, input.buckets)
+    if beside == "ngrams":
+        return NGramClassifier(input.vocabulary, target.size, input.ngrams, input.buckets)
+    if not target.classifies:
+        raise InputError(f"model.beside={beside} is for one class a text, and this data has none: use ngrams")
+    return NGramRegression(input.vocabulary, target.size, input.ngrams, input.buckets)
 
 
 def _longest(input: InputSpec, target: TargetSpec) -> int:

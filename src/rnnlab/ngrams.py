@@ -23,6 +23,8 @@ MULTIPLIER = 506_952_114
 """2³² over the golden ratio, modulo the above (D. Knuth, "The Art of Computer Programming" 3 (1998), section 6.4)."""
 RATE = 16.0
 """By which the weights of n-grams that stand beside a network are multiplied, and so learn the faster."""
+FOLDS = 5
+"""Parts of the training texts, each of which has a regression that was fitted without it."""
 
 
 class TokenEmbedding(nn.Embedding):
@@ -138,15 +140,72 @@ class NGramClassifier(nn.Module):
             lengths: ``(batch,)`` valid tokens of each text, at least one; ``None`` where all are.
             drop: dropout of rows ``(…, classes)``, before they are summed.
         """
+        rows = F.embedding(self.places(tokens), self.weight)
+        rows = rows if drop is None else drop(rows)
+        return RATE * self._total(rows, lengths)
+
+    def places(self, tokens: Tokens) -> Tensor:
+        """``(batch, time, 1 + lengths of n-grams)`` the rows of each token and of the n-grams that end with it."""
         before = tokens.new_full((tokens.shape[0], self.ngrams[1] - 1), self.vocabulary)
-        places = ngram_rows(tokens, before, self.ngrams, self.buckets) + self.vocabulary
-        rows = F.embedding(torch.cat([tokens[:, :, None], places], 2), self.weight)
-        rows = (rows if drop is None else drop(rows)).sum(2)
-        number: Tensor | int = tokens.shape[1]
+        rows = ngram_rows(tokens, before, self.ngrams, self.buckets) + self.vocabulary
+        return torch.cat([tokens[:, :, None], rows], 2)
+
+    def _total(self, rows: Tensor, lengths: Lengths | None) -> Tensor:
+        """``(batch, time, terms, classes)`` to their sum over the terms of valid steps, by the root of how many."""
+        terms = rows.shape[2]
+        rows = rows.sum(2)
+        number: Tensor | int = rows.shape[1]
         if lengths is not None:
             rows = rows.masked_fill((torch.arange(rows.shape[1], device=rows.device) >= lengths[:, None])[..., None], 0)
             number = lengths[:, None].to(rows)
-        return RATE * rows.sum(1) / (number * (1 + places.shape[2])) ** 0.5
+        return rows.sum(1) / (number * terms) ** 0.5
+
+
+class NGramRegression(NGramClassifier):
+    """The same classifier, fitted before training by logistic regression, and never changed by a gradient.
+
+    A regression on rare n-grams knows the texts that it was fitted to by heart, and a recurrence that learned what it
+    leaves of them would learn nothing. So there are :data:`FOLDS` further ones, each fitted without the texts of one
+    fold, and in training a text is told what that of its fold says, as in stacked generalisation (D. Wolpert (1992)).
+    In evaluation the one that was fitted to all texts speaks. Which fold a text is in follows from its tokens alone, so
+    that equal texts are in one, whatever their order and however often one comes.
+
+    Attributes:
+        weight: ``(vocabulary + buckets, classes)``, all zero until it is fitted (:mod:`rnnlab.tasks.ngram_fit`).
+        held_out: ``(folds, vocabulary + buckets, classes)``.
+    """
+
+    held_out: Tensor
+
+    def __init__(self, vocabulary: int, classes: int, ngrams: Sequence[int], buckets: int) -> None:
+        super().__init__(vocabulary, classes, ngrams, buckets)
+        self.weight.requires_grad_(False)
+        self.bias = nn.Parameter(torch.zeros(classes), requires_grad=False)
+        self.register_buffer("held_out", torch.zeros(FOLDS, *self.weight.shape))
+        self.register_buffer("held_out_bias", torch.zeros(FOLDS, classes))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it was."""
+        return bool(self.weight.any())
+
+    def forward(
+        self, tokens: Tokens, lengths: Lengths | None = None, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """As :meth:`NGramClassifier.forward`; nothing is dropped."""
+        places = self.places(tokens)
+        if not self.training:
+            return self._total(F.embedding(places, self.weight), lengths) + self.bias
+        folds = self.folds(places, lengths)
+        rows = F.embedding(places + (folds * len(self.weight))[:, None, None], self.held_out.flatten(0, 1))
+        return self._total(rows, lengths) + self.held_out_bias[folds]
+
+    def folds(self, places: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """``(batch,)`` the fold of each text, of the ``places`` of its tokens and n-grams."""
+        sums = places.sum(2)
+        if lengths is not None:
+            sums = sums.masked_fill(torch.arange(sums.shape[1], device=sums.device) >= lengths[:, None], 0)
+        return sums.sum(1) % FOLDS
 
 
 def ngram_rows(tokens: Tokens, before: Tensor, ngrams: Sequence[int], buckets: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from rnnlab.data.sequence import SequenceData
+from rnnlab.ngrams import NGramRegression
 from rnnlab.runs.preparation import Run
 from rnnlab.runs.recorder import random_state
 from rnnlab.runs.stack import check_together
@@ -58,6 +59,8 @@ def hindrance(run: Run) -> str | None:
             return f"data {type(data).__name__} serves its batches in its own way"
     if any(isinstance(module, nn.BatchNorm1d) for module in task.network.modules()):
         return "batch normalisation (model.beside=fcn) keeps means of the batches that one network has seen"
+    if isinstance(task.network.beside, NGramRegression):
+        return "model.beside=ngram_regression: each run fits it by itself"
     if any(getattr(cell, "backend", None) == "torch" for cell in task.network.cells()):
         return "model.cell.backend=torch: torch's own kernels run one network at a time"
     optimizer = task.optimizer_factory(list(task.network.parameters()))

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from rnnlab.errors import InputError
 from rnnlab.network import Network
+from rnnlab.ngrams import NGramRegression
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import Batch, DataSpec
 from rnnlab.tasks.task import SOFTMAX, OptimizerFactory, SchedulerFactory, Task, mean_probability, named
@@ -78,6 +79,8 @@ class Classification(Task):
             raise InputError(
                 "task.class_weights: a readout in closed form (model.solver=ridge) weighs all classes alike"
             )
+        if weights is not None and isinstance(network.beside, NGramRegression):
+            raise InputError("task.class_weights: model.beside=ngram_regression weighs all classes alike: use ngrams")
         mean = None if weights is None else (weights * frequencies).sum() / frequencies.sum()
         self.register_buffer("mean_weight", mean, persistent=False)
 

@@ -19,11 +19,13 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
+from rnnlab.ngrams import NGramRegression
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
 from rnnlab.tasks.closed_form import solve
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
 from rnnlab.tasks.distribution import Distribution
 from rnnlab.tasks.forecast_scores import Cases
+from rnnlab.tasks.ngram_fit import fit_ngrams
 from rnnlab.tasks.score_by_length import ScoreByLength
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -335,21 +337,34 @@ class Task(LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         if self.network.solver == "ridge":
             self.log_scores(self._solve("train"))
+        beside = self.network.beside
+        if isinstance(beside, NGramRegression) and not beside.fitted:
+            self.log_scores(self._fit_ngrams(beside))
+
+    def _fit_ngrams(self, beside: NGramRegression) -> dict[str, float]:
+        """Fits what the recurrence learns beside; its scores on the folds left out."""
+        regression = fit_ngrams(beside, self._batches("train"))
+        loss, accuracy = regression.loss, regression.accuracy
+        return {
+            "ngrams/penalty": regression.penalty,
+            "ngrams/left_out_loss": loss,
+            "ngrams/left_out_accuracy": accuracy,
+        }
 
     def _solve(self, *splits: str) -> dict[str, float]:
         """Finds the readout in closed form, on some splits of the data; the scores of the regression."""
+        training = self.network.training
+        ridge = solve(self.network, self.spec.target, self._batches(*splits))
+        self.network.train(training)
+        return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)}
+
+    def _batches(self, *splits: str) -> Callable[[], Iterable[Batch]]:
+        """Gives the batches of some splits of the data, in its order, at each call."""
         data = data_of(self.trainer)
         loaders: list[Any] = (
             [self.trainer.train_dataloader] if data is None else [data.in_order(each) for each in splits]
         )
-
-        def batches() -> Iterable[Batch]:
-            return (self.transfer(batch) for loader in loaders for batch in loader)
-
-        training = self.network.training
-        ridge = solve(self.network, self.spec.target, batches)
-        self.network.train(training)
-        return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)}
+        return lambda: (self.transfer(batch) for loader in loaders for batch in loader)
 
     def transfer(self, batch: Batch) -> Batch:
         return batch.map(lambda part: part.to(self.device))
