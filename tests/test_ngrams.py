@@ -1,6 +1,7 @@
 """N-grams beside each token: what they read, and that every way through a network reads the same."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import rnnlab
 from rnnlab.cells.gru import GRU
 from rnnlab.errors import InputError
 from rnnlab.network import Network
-from rnnlab.ngrams import RATE, NGramClassifier, TokenEmbedding
+from rnnlab.ngrams import FOLDS, RATE, NGramClassifier, NGramRegression, TokenEmbedding
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.fleet import Fleet, FleetRun
 from rnnlab.runs.recorder import StopSignals
-from rnnlab.spec import InputSpec, TargetSpec
+from rnnlab.spec import Batch, InputSpec, TargetSpec
+from rnnlab.tasks.ngram_fit import Regression, fit_ngrams
 from rnnlab.use.export.check import Steps, check
 from rnnlab.use.export.formats import convert, serve
 from rnnlab.use.stepper import Stepper
@@ -263,7 +265,7 @@ def test_a_file_of_both_says_what_they_say(format: Any) -> None:
         (InputSpec(features=2), TargetSpec("class", 2), {}, "is for tokens"),
         (InputSpec(vocabulary=9), TargetSpec("class", 2), {}, r"which n-grams: give data\.ngrams=\[2,2\]"),
         (InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5), TargetSpec("tokens", 9), {}, "a prediction at each step"),
-        (InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5), TargetSpec("class", 2), {"solver": "ridge"}, "learns by"),
+        (InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5), TargetSpec("class", 2), {"solver": "ridge"}, "learns"),
     ],
     ids=["features", "no n-grams", "each step", "ridge"],
 )  # fmt: skip
@@ -272,6 +274,84 @@ def test_n_grams_beside_what_knows_none_are_one_line(
 ) -> None:
     with pytest.raises(InputError, match=f"^model.beside=ngrams .*{said}"):
         Network(input, target, GRU, hidden_size=4, beside="ngrams", **options)
+
+
+# ---- a regression that is fitted first -------------------------------------------------------------------
+
+
+def texts(rows: int = 300) -> Batch:
+    """Of which token 1 tells the class mostly, and nothing else does."""
+    drawn = torch.Generator().manual_seed(0)
+    tokens = torch.randint(2, VOCABULARY, (rows, TIME), generator=drawn)
+    targets = torch.arange(rows) % 2
+    told = (torch.rand(rows, generator=drawn) < 0.9) == (targets == 1)
+    tokens[told, 0] = 1
+    return Batch(tokens, targets, torch.randint(1, TIME + 1, (rows,), generator=drawn))
+
+
+def fitted(batch: Batch, pieces: int = 1) -> tuple[NGramRegression, Regression]:
+    classifier = NGramRegression(VOCABULARY, 2, (2, 3), 40).double()
+    rows = torch.arange(len(batch.targets)).tensor_split(pieces)
+    return classifier, fit_ngrams(
+        classifier, lambda: (batch.map(partial(torch.index_select, dim=0, index=some)) for some in rows)
+    )
+
+
+def test_a_regression_on_n_grams_finds_what_tells_and_tells_held_out_texts() -> None:
+    batch = texts()
+    classifier, found = fitted(batch)
+    assert classifier.fitted and 0.8 < found.accuracy < 0.95
+    assert found.loss < 0.5  # of a guess 0.69
+    said = classifier.eval()(batch.inputs, batch.lengths).argmax(1)
+    assert (said == batch.targets).double().mean() > 0.85
+    in_pieces, _ = fitted(batch, pieces=7)
+    close(in_pieces.weight, classifier.weight, 1e-9)
+
+
+def test_in_training_a_text_is_told_what_the_regression_without_its_fold_says() -> None:
+    batch = texts()
+    classifier, _ = fitted(batch)
+    folds = classifier.folds(classifier.places(batch.inputs), batch.lengths)
+    assert folds.bincount(minlength=FOLDS).min() > 30
+    told = classifier.train()(batch.inputs, batch.lengths)
+    # another class of one text changes what is said of the texts of other folds, and of its own fold nothing
+    other = batch._replace(targets=batch.targets.clone())
+    other.targets[5] = 1 - other.targets[5]
+    changed = fitted(other)[0].train()(batch.inputs, batch.lengths)
+    close(changed[folds == folds[5]], told[folds == folds[5]])
+    assert not torch.allclose(changed[folds != folds[5]], told[folds != folds[5]])
+    # equal texts are in one fold, whatever stands behind their end
+    padded = torch.nn.functional.pad(batch.inputs, (0, 3), value=2)
+    assert torch.equal(classifier.folds(classifier.places(padded), batch.lengths), folds)
+    close(classifier(padded, batch.lengths), told)
+
+
+def test_the_recurrence_begins_with_what_the_regression_says() -> None:
+    network = beside(beside="ngram_regression")
+    classifier = network.beside
+    assert isinstance(classifier, NGramRegression)
+    close(network(drawn(), lengths=LENGTHS)[0], classifier(drawn(), LENGTHS))
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+    input = InputSpec(vocabulary=9, ngrams=(2, 2), buckets=5)
+    with pytest.raises(InputError, match=r"^model.beside=ngram_regression is for one class a text"):
+        Network(input, TargetSpec("value", 2), GRU, hidden_size=4, beside="ngram_regression")
+    with pytest.raises(InputError, match=r"^model.beside=ngram_regression needs to know which n-grams"):
+        Network(InputSpec(vocabulary=9), TargetSpec("class", 2), GRU, hidden_size=4, beside="ngram_regression")
+
+
+@pytest.mark.slow
+def test_a_run_beside_a_regression_goes_on_exactly(tmp_path: Path) -> None:
+    overrides = ("data=text_classification", "data.num_samples=300", "data.ngrams=[2,3]", "data.ngram_buckets=512",
+                 "model.beside=ngram_regression", "model.hidden_size=5", "trainer.accelerator=cpu",
+                 "instruments=none", "trainer.progress=none", "trainer.max_steps=null")  # fmt: skip
+    whole, cut = (RunDirectory.claim(tmp_path / name) for name in ("whole", "cut"))
+    execute(whole, compose(*overrides, "trainer.max_epochs=3"), quiet=True)
+    execute(cut, compose(*overrides, "trainer.max_epochs=1"), quiet=True)
+    execute(cut, cut.config, resume=True, longer={"trainer.max_epochs": 3}, quiet=True)
+    assert cut.metrics["test/loss"] == whole.metrics["test/loss"]
+    assert whole.epochs[0]["ngrams/left_out_accuracy"] > 0
+    expected = rnnlab.load(whole.path).predict("Krupla\ngriskra\n")
+    assert rnnlab.load(cut.path).predict("Krupla\ngriskra\n").equals(expected)
 
 
 # ---- runs --------------------------------------------------------------------------------------------

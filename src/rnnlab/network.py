@@ -810,7 +810,7 @@ def _classifier(beside: str, input: InputSpec, target: TargetSpec, solver: str) 
         )
     if solver == "ridge":
         raise InputError(
-            f"model.beside={beside}: beside it the recurrence learns by gradients, and model.solver=ridge solves the "
+            f"model.beside={beside} is for a recurrence that learns by gradients, and model.solver=ridge solves the "
             "readout alone: use model.beside=none"
         )
     if beside == "ngrams":

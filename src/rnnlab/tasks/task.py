@@ -343,13 +343,9 @@ class Task(LightningModule, ABC):
 
     def _fit_ngrams(self, beside: NGramRegression) -> dict[str, float]:
         """Fits what the recurrence learns beside; its scores on the folds left out."""
-        regression = fit_ngrams(beside, self._batches("train"))
-        loss, accuracy = regression.loss, regression.accuracy
-        return {
-            "ngrams/penalty": regression.penalty,
-            "ngrams/left_out_loss": loss,
-            "ngrams/left_out_accuracy": accuracy,
-        }
+        found = fit_ngrams(beside, self._batches("train"))
+        scores = {"penalty": found.penalty, "left_out_loss": found.loss, "left_out_accuracy": found.accuracy}
+        return {f"ngrams/{name}": value for name, value in scores.items()}
 
     def _solve(self, *splits: str) -> dict[str, float]:
         """Finds the readout in closed form, on some splits of the data; the scores of the regression."""
