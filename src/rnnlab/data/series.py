@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data import autoregression
+from rnnlab.data import autoregression, smoothing
 from rnnlab.data import linear as linear_part
 from rnnlab.data.calendar import Calendar
 from rnnlab.data.layout import Base, Layout, WindowScaling
@@ -155,8 +155,8 @@ class SeriesData(SequenceData):
 
     unit = ""
     """Of the targets."""
-    rivals: ClassVar[tuple[str, ...]] = ("ridge",)
-    """The linear part alone is a part of the run that is judged."""
+    rivals: ClassVar[tuple[str, ...]] = ("ridge", "ets")
+    """The linear part alone is a part of the run that is judged; exponential smoothing there is not always."""
     short_series: ClassVar[ShortSeries] = "error"
     """Whether a series with fewer rows than a window needs is an error, or left out."""
 
@@ -628,6 +628,30 @@ class SeriesData(SequenceData):
         """The targets in their own units, not a number where unknown."""
         values = self.panel.values[rows, ..., : self._targets]
         return values if self.unknown is None else np.where(self.unknown[rows, ..., : self._targets], np.nan, values)
+
+    def classical(self) -> dict[str, dict[str, float]]:
+        """The scores on the test windows, by name, of forecasts by classical statistics: exponential smoothing
+        (:mod:`rnnlab.data.smoothing`), of one series without missing values, where statsmodels is installed.
+        """
+        _, origins = self.places("test")
+        if len(self.panel.names) > 1 or self._targets > 1 or self.unknown is not None or not smoothing.is_there():
+            return {}
+        first = max(0, int(origins.min()) + 1 - smoothing.MOST_ROWS)
+        if (int(origins.max()) - first) + len(origins) * self.horizon > smoothing.MOST_FORECASTS:
+            return {}
+        values = self.panel.values[first:, 0].astype(float)
+        log = self.spec.scaling.log
+        seen = np.log(values) if log else values
+        form = smoothing.fit_smoothing(seen[: int(origins.min()) + 1 - first], self._season or 1)
+        if form is None:
+            return {}
+        said = form.forecast(seen, origins - first, self.horizon)
+        truth = values[origins[:, None] - first + np.arange(1, self.horizon + 1)]
+        errors = np.abs((np.exp(said) if log else said) - truth)
+        scores = {"mae": float(errors.mean()), "mase": float(errors.mean() / self.naive_errors[0, 0])}
+        if truth.all():
+            scores["mape"] = float(100 * (errors / np.abs(truth)).mean())
+        return {"ets": scores}
 
     def _scaled(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
         """``(batch, steps, columns)`` of ``(batch, steps)`` rows of ``(batch,)`` series; 0, the mean, where unknown.

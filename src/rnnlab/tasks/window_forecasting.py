@@ -19,7 +19,7 @@ from rnnlab.tasks.forecast_scores import (
     symmetric_percentage_error,
 )
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import Scores
+from rnnlab.tasks.task import Scores, data_of
 
 
 class WindowForecasting(Forecasting):
@@ -150,3 +150,6 @@ class WindowForecasting(Forecasting):
         super().on_test_epoch_end()
         for name, scores in self.reference_scores.items():
             self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})
+        data = data_of(self.trainer)
+        for name, values in (data.classical() if hasattr(data, "classical") else {}).items():
+            self.log_scores({f"baseline/{name}/{key}": value for key, value in values.items()})

@@ -1,0 +1,50 @@
+"""Exponential smoothing beside a network's forecasts."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, compose
+
+from rnnlab.data.smoothing import Smoothing, fit_smoothing
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.execution import execute
+
+
+def test_the_state_goes_on_from_origin_to_origin() -> None:
+    form = Smoothing(0.5, 0.5, 1.0, 0.5, (10.0, 1.0), (2.0, -2.0))
+    values = np.array([13.0, 10.0])
+    # 13 is as expected: level 11, trend 1, seasons (2, -2); 10 then too, level 12
+    assert form.forecast(values, np.array([0, 1]), 3).tolist() == [[10, 15, 12], [15, 12, 17]]
+    # two more than expected: half of them is level, half of that trend, and half of them season
+    assert form.forecast(np.array([15.0]), np.array([0]), 2).tolist() == [[12 + 1.5 - 2, 12 + 3 + 3]]
+    damped = Smoothing(0.5, 0.0, 0.5, 0.0, (0.0, 4.0), (0.0,))
+    assert damped.forecast(np.array([2.0]), np.array([0]), 2).tolist() == [[3, 3.5]]
+
+
+@pytest.mark.needs("datasets")
+def test_it_forecasts_a_season_and_a_trend_as_statsmodels_does() -> None:
+    from statsmodels.tsa.holtwinters import ExponentialSmoothing
+
+    time = np.arange(96)
+    values = 50 + 0.3 * time + 5 * np.sin(time * math.tau / 12) + np.random.default_rng(0).normal(0, 0.5, 96)
+    form = fit_smoothing(values, 12)
+    assert form is not None and len(form.seasons) == 12
+    (said,) = form.forecast(values, np.array([95]), 11)  # the twelfth step statsmodels has from the season before
+    ahead = np.arange(96, 107)
+    assert np.abs(said - (50 + 0.3 * ahead + 5 * np.sin(ahead * math.tau / 12))).mean() < 0.5
+    model = ExponentialSmoothing(
+        values, trend="add", damped_trend=form.damping < 1, seasonal="add", seasonal_periods=12,
+        initialization_method="heuristic",
+    )  # fmt: skip
+    np.testing.assert_allclose(said, model.fit().forecast(11), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("datasets")
+def test_a_run_on_a_series_has_it_beside(tmp_path: Path) -> None:
+    directory = RunDirectory.claim(tmp_path / "run")
+    execute(directory, compose(*TINY[1:], "data=airline", "instruments=none"), quiet=True)
+    assert 0 < directory.metrics["baseline/ets/mae"] < directory.metrics["baseline/mae"]
+    assert {"baseline/ets/mase", "baseline/ets/mape"} < set(directory.metrics)
