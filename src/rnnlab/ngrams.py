@@ -176,6 +176,7 @@ class NGramRegression(NGramClassifier):
     """
 
     held_out: Tensor
+    held_out_bias: Tensor
 
     def __init__(self, vocabulary: int, classes: int, ngrams: Sequence[int], buckets: int) -> None:
         super().__init__(vocabulary, classes, ngrams, buckets)

@@ -155,7 +155,7 @@ class _Problem:
             self.bias.grad = excess.sum(0)
             return F.cross_entropy(scores, self.texts.labels) + penalty / 2 / number * self.v.square().sum()
 
-        optimizer.step(loss)  # type: ignore[arg-type]
+        optimizer.step(loss)
         weight = torch.zeros(self.shape, dtype=torch.float64)
         weight[self.rows] = self.ratios * self.v
         return weight, self.bias.clone()
