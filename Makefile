@@ -3,12 +3,15 @@
 BIN := .venv/bin
 # The ready comparison of `make sweep`.
 SWEEP ?= model=rnn,irnn,lstm,gru,min_gru,lru data=sine,classification seed=0,1,2 hydra/launcher=local
+# What `make notebook` opens, and what there is.
+NB ?= story
+notebooks = $(patsubst docs/%.ipynb,%,$(wildcard docs/*.ipynb))
 # Where `make report` and `make tensorboard` look.
 DIR ?= outputs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train sweep evaluate tensorboard report test test-all fuzz lint format typecheck check mutants bench peers docs clean
+.PHONY: help install train sweep evaluate tensorboard report test test-all fuzz lint format typecheck check mutants bench peers docs notebook clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -92,6 +95,14 @@ docs: ## the site of docs/ in build/site
 	@$(MAKE) --silent --no-print-directory .venv/installed EXTRAS=docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 	@echo "build/site/index.html"
+
+# Copies, so that what you try out and what they show is yours.
+notebook: ## the notebooks of docs/ in a browser, as copies in outputs/notebooks: NB=own_series
+	@[ -e 'docs/$(NB).ipynb' ] || { echo "NB=$(NB): no such notebook; there are $(notebooks)"; exit 2; }
+	@$(MAKE) --silent --no-print-directory .venv/installed EXTRAS=notebook
+	@mkdir -p outputs/notebooks && for file in docs/*.ipynb; do \
+	  copy=outputs/notebooks/$${file##*/}; [ -e "$$copy" ] || cp "$$file" "$$copy"; done
+	@$(BIN)/jupyter lab 'outputs/notebooks/$(NB).ipynb' $(ARGS)
 
 clean: ## away with caches and build results; outputs/ stays
 	@rm -rf build dist mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,11 +1,11 @@
-"""What mkdocs asks while it builds: the pages of cells, data and tasks, their pictures, and the notebook."""
+"""What mkdocs asks while it builds: the pages of cells, data and tasks, their pictures, and the notebooks."""
 
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from mkdocs.structure.files import File, Files
-from pagemaker import cells, choices, data, recurrence, scores, story, tasks
+from pagemaker import cells, choices, data, notebooks, recurrence, scores, tasks
 
 SECTIONS = {"model": ("Cells", "cells", cells), "data": ("Data", "data", data), "task": ("Tasks", "tasks", tasks)}
 
@@ -48,7 +48,7 @@ def made() -> Iterator[tuple[str, str | bytes]]:
     yield "plan/gru.png", png(recurrence.plan())
     for picture in sorted(scores.RESULTS.parent.glob("*.png")):
         yield f"measured/{picture.name}", picture.read_bytes()
-    yield from story.files()
+    yield from notebooks.files()
 
 
 def png(figure: Any) -> bytes:

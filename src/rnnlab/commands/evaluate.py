@@ -1,7 +1,7 @@
 """``rnnlab evaluate RUN… [key=value …]``: weights on their test data, or on other data; several runs together."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from rnnlab.commands.arguments import (
 )
 from rnnlab.commands.changed import override
 from rnnlab.errors import InputError
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store import json_text
 from rnnlab.store.files import replace
 from rnnlab.store.times import now
-from rnnlab.use.members import members
+from rnnlab.use.members import members, runs_by_fold
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +29,8 @@ def main(arguments: list[str]) -> int:
     options = parser(
         "evaluate",
         "Tests a run's best weights, with the run's own config or some of it changed; of several runs, or of the best "
-        "configuration of a sweep with all its seeds, each one and all of them together.",
+        "configuration of a sweep with all its seeds, each one and all of them together; of a sweep over folds, each "
+        "part by the runs that have not seen it.",
     )
     add_runs(options)
     options.add_argument(
@@ -49,6 +51,8 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     if not places:
         raise InputError(f"evaluate: name a run directory ({pasted('evaluate', '--help')})")
     allow = trusting(allow, overrides)
+    if len(places) == 1 and (folds := runs_by_fold(places[0])):
+        return evaluate_folds(places[0], folds, overrides, allow)
     runs = members(places)
     configs = [override(run.config, overrides) for run in runs]
     load_execution()
@@ -82,6 +86,43 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
             "members": {str(run.path): scores for run, scores in zip(runs, together.members, strict=True)},
         }
         home = Path(places[0])
+    return _keep(home, kept)
+
+
+def evaluate_folds(
+    sweep: str, folds: Mapping[int, Sequence[RunDirectory]], overrides: list[str], allow: list[str]
+) -> int:
+    """The ensemble of the folds of a sweep: each part of the data is predicted by the runs that have not seen it, the
+    seeds of a fold together. Prints mean and interval over the folds and keeps them in the sweep's directory.
+
+    Raises:
+        InputError: as :func:`evaluate`.
+    """
+    load_execution()
+    from rnnlab.commands.outcome import folds_table
+    from rnnlab.instruments.console import console
+    from rnnlab.runs.ensemble import Member, evaluate_together
+    from rnnlab.runs.evaluation import evaluate as test
+
+    scores = {}
+    for fold, runs in folds.items():
+        configs = [override(run.config, overrides) for run in runs]
+        if len(runs) == 1:
+            scores[fold] = test(configs[0], runs[0], allow)
+        else:
+            together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
+            scores[fold] = together.ensemble
+    seeds = max(map(len, folds.values()))
+    changed = f" with {' '.join(overrides)}" if overrides else ""
+    title = (
+        f"Test of {len(folds)} folds of {sweep}, each by {'a run' if seeds == 1 else f'{seeds} seeds together'} that "
+    )
+    console().print(folds_table(scores, f"{title}{'has' if seeds == 1 else 'have'} not seen it{changed}"))
+    kept = {"overrides": overrides, "folds": {str(fold): of_fold for fold, of_fold in scores.items()}}
+    return _keep(Path(sweep), kept)
+
+
+def _keep(home: Path, kept: Mapping[str, Any]) -> int:
     folder = home / "evaluations"
     file = folder / f"{now().replace(':', '-')}.json"
     try:

@@ -11,6 +11,7 @@ from rnnlab.commands.verdict import print_verdict
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.execution import Outcome
+from rnnlab.runs.statistics import estimate
 from rnnlab.shell import pasted, shown_path
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
 from rnnlab.use.export.check import Case
@@ -153,6 +154,30 @@ def ensemble_table(together: Together, title: str) -> Table:
             f"{value:.4g}",
             gain,
             "" if baseline is None else f"{baseline:.4g}",
+        )
+    return table
+
+
+def folds_table(scores: Mapping[int, Mapping[str, float]], title: str) -> Table:
+    """Test scores of each fold, their mean and its 95 % interval (Student), and the mean baseline."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for name in ("Score", "Mean", "95 % interval", *(f"Fold {fold}" for fold in scores), "Baseline"):
+        table.add_column(name, justify="left" if name == "Score" else "right")
+    first = next(iter(scores.values()))
+    the_loss = same_as_loss(first)
+    for name in first:
+        if not name.startswith("test/") or (name == "test/loss" and the_loss is not None):
+            continue
+        plain = name.removeprefix("test/")
+        values = [of_fold[name] for of_fold in scores.values() if name in of_fold]
+        whole = estimate(values)
+        baseline = estimate([row[f"baseline/{plain}"] for row in scores.values() if f"baseline/{plain}" in row])
+        table.add_row(
+            f"{plain} (the loss)" if plain == the_loss else plain,
+            f"{whole.mean:.4g}",
+            f"{whole.low:.4g} … {whole.high:.4g}",
+            *(f"{of_fold[name]:.4g}" if name in of_fold else "" for of_fold in scores.values()),
+            "" if not baseline.n else f"{baseline.mean:.4g}",
         )
     return table
 

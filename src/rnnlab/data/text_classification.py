@@ -20,6 +20,7 @@ from rnnlab.data.naive_bayes import naive_bayes
 from rnnlab.data.packed import Packed
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, Split, SplitName
+from rnnlab.data.splitting import check_folds, cut
 from rnnlab.data.strata import Balance, balanced, quotas, rarest_class, share_out
 from rnnlab.data.text_encoder import (
     Normalization,
@@ -31,7 +32,7 @@ from rnnlab.data.text_encoder import (
 from rnnlab.data.text_reader import TextReader
 from rnnlab.data.word_lists import read_word_lists
 from rnnlab.errors import InputError, nearest
-from rnnlab.shapes import FilePath, NGrams, PositiveInt
+from rnnlab.shapes import FilePath, NGrams, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 INVENTED = 6000
@@ -99,6 +100,8 @@ class TextClassification(SequenceData):
         vocabulary: what each token number stands for, ``<unk>`` first; ``None`` for what the training split has.
             A trained run hands in its own.
         classes: what each class number stands for; ``None`` for what there is. A trained run hands in its own.
+        folds: parts of which one is the test, for cross-validation; ``None``: the test is a share.
+        fold: which of them is tested, from 0.
 
     Raises:
         InputError: the texts cannot be read, or there are too few of a class.
@@ -124,8 +127,18 @@ class TextClassification(SequenceData):
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     vocabulary: Sequence[str] | None = None
     classes: Sequence[str] | None = None
+    folds: PositiveInt | None = None
+    fold: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
+        check_folds(self.folds, self.fold)
+        if self.folds is not None and self._is_invented:
+            raise InputError(
+                f"data.folds={self.folds}: the invented languages are drawn by rule, and another data.seed draws "
+                "others; give texts of yours, data.path=FOLDER"
+            )
+        if self.folds is not None and self.num_samples is not None:
+            raise InputError(f"data.folds={self.folds} are of all texts: leave data.num_samples={self.num_samples} out")
         for name in ("val_fraction", "test_fraction"):
             if not getattr(self, name):
                 raise InputError(f"data.{name}=0 leaves no text for {name.split('_')[0]}: give it a share")
@@ -217,6 +230,14 @@ class TextClassification(SequenceData):
         strata = [np.flatnonzero(homes == k) for k in range(homes.max() + 1)]
         sizes = [int(entries[stratum].sum()) for stratum in strata]
         self._check_sizes([len(stratum) for stratum in strata])
+        whole = Texts([text for (text, _), n in zip(counts, times, strict=True) for _ in range(n)], labels)
+        if self.folds is not None:
+            seed, classes = (self.seed, len(SPLITS)), labels if self.stratify else None
+            pieces = cut(len(labels), (self.val_fraction, 0), seed, classes, groups, self.folds, self.fold)
+            self._places = {split: np.sort(piece) for split, piece in zip(SPLITS, pieces, strict=True)}
+            parts = {split: whole.take(places) for split, places in self._places.items()}
+            self._check_parts(parts)
+            return parts
         shares = sizes if self.num_samples is None else quotas(sizes, self.num_samples, len(SPLITS))
         split_of, rng = np.full(len(entries), -1), self._rng("split")
         for stratum, share in zip(strata, shares, strict=True):
@@ -225,10 +246,17 @@ class TextClassification(SequenceData):
                 (0, 2, 1), share_out(stratum, entries[stratum], share, fractions, rng), strict=True
             ):
                 split_of[members] = part
-        whole = Texts([text for (text, _), n in zip(counts, times, strict=True) for _ in range(n)], labels)
-        parts = {split: whole.take(np.flatnonzero(split_of[groups] == n)) for n, split in enumerate(SPLITS)}
+        self._places = {split: np.flatnonzero(split_of[groups] == n) for n, split in enumerate(SPLITS)}
+        parts = {split: whole.take(places) for split, places in self._places.items()}
         self._check_parts(parts)
         return parts
+
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
+        """Among the texts as they were read, class by class, each once (``duplicates=drop``)."""
+        if self._is_invented or (split == "train" and self.balance != "none"):
+            return None
+        _ = self._shared
+        return self._places[split]
 
     def _rng(self, purpose: Literal["split", "balance"]) -> np.random.Generator:
         # 0, 1 and 2 are those of samples, 3 that of the order of batches

@@ -97,6 +97,23 @@ def runs_of_folds(sweep: str) -> list[tuple[int, int, RunDirectory]]:
     return [(run.fold or 0, run.seed, RunDirectory(run.path)) for run in group.counted]
 
 
+def runs_by_fold(place: str) -> dict[int, list[RunDirectory]]:
+    """The finished runs of the folds of a sweep's best configuration, by fold; empty where these are no parts of which
+    each is tested by runs that have not seen it: one run, no folds, or spans of time.
+    """
+    if not is_sweep(place):
+        return {}
+    group, several = _best_group(place)
+    if len(group.folds) < 2 or "data.val_start" in group.counted[0].config:
+        return {}
+    if several > 1:
+        print(f"{place}: of {several} configurations the best on validation is {visible(group.name)}")
+    found: dict[int, list[RunDirectory]] = {fold: [] for fold in group.folds}
+    for run in group.counted:
+        found[run.fold or 0].append(RunDirectory(run.path))
+    return found
+
+
 def _best_group(sweep: str) -> tuple[Group, int]:
     """The best configuration of a sweep, and how many are ranked.
 
