@@ -13,6 +13,7 @@ from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import predict as predict_command
 from rnnlab.commands import train as train_command
 from rnnlab.data.digits import Digits
+from rnnlab.data.piano_roll import PianoRoll
 from rnnlab.data.table import make_up
 from rnnlab.data.text_classification import TextClassification
 from rnnlab.errors import InputError
@@ -79,3 +80,19 @@ def test_each_text_is_tested_once_and_is_in_one_fold_with_all_its_classes(tmp_pa
             TextClassification(path=str(tmp_path), **wrong)
     with pytest.raises(InputError, match="drawn by rule"):
         TextClassification(folds=2)
+
+
+def test_each_piece_of_music_is_tested_once(tmp_path: Path) -> None:
+    rows = [f"p{piece},{step},{60 + piece}" for piece in range(9) for step in range(5)]
+    (tmp_path / "music.csv").write_text("\n".join(["sequence,step,note", *rows]))
+    folds = [PianoRoll(path=str(tmp_path / "music.csv"), folds=3, fold=fold) for fold in range(3)]
+    places = [data.numbers_in_whole("test") for data in folds]
+    assert sorted(np.concatenate([each for each in places if each is not None]).tolist()) == list(range(9))
+    assert [data.size("test") for data in folds] == [3, 3, 3]
+    (tmp_path / "parts.csv").write_text("\n".join(
+        ["sequence,step,note,split", *(f"{row},{('train', 'val', 'test')[int(row[1]) % 3]}" for row in rows)]
+    ))  # fmt: skip
+    with pytest.raises(InputError, match="has its own train, validation and test parts"):
+        PianoRoll(path=str(tmp_path / "parts.csv"), folds=3)
+    with pytest.raises(InputError, match="this music is made"):
+        PianoRoll(folds=3)

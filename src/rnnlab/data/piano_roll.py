@@ -9,9 +9,10 @@ import numpy as np
 from rnnlab.data.roll_reader import RollReader
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, SplitName
+from rnnlab.data.splitting import check_folds, cut
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import KEYS, LOWEST, NAMES, read
-from rnnlab.shapes import AutoSize, FilePath, PositiveInt
+from rnnlab.shapes import AutoSize, FilePath, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 MADE = 400
@@ -52,9 +53,11 @@ class PianoRoll(SequenceData):
         length: steps of a piece that is made; of a file's, the pieces of training are cut into parts of at most so
             many, and those held out stay whole.
         num_samples: pieces in the three splits, at most; ``None`` for all of a file, or 400 made ones.
+        folds: parts of a file's pieces, of which one is the test, for cross-validation; ``None``: the test is a share.
+        fold: which of them is tested, from 0.
 
     Raises:
-        InputError: there is no music at the path.
+        InputError: there is no music at the path, or it has parts of its own and is to be folded.
     """
 
     path: FilePath | None = None
@@ -62,6 +65,22 @@ class PianoRoll(SequenceData):
     length: PositiveInt = 64
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     batch_size: AutoSize = 16
+    folds: PositiveInt | None = None
+    fold: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds, self.fold)
+        if self.folds is not None and self.path is None:
+            raise InputError(
+                f"data.folds={self.folds}: this music is made, and another data.seed makes more; give data.path=…"
+            )
+        super().__post_init__()
+
+    def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
+        if self.folds is None or split == "train":  # which is cut
+            return None
+        _ = self._pieces
+        return self._places[split]
 
     @cached_property
     def _pieces(self) -> dict[SplitName, list[np.ndarray]]:
@@ -69,12 +88,23 @@ class PianoRoll(SequenceData):
         assert self.path is not None
         found = read(Path(self.path).expanduser(), self.steps_per_beat)
         pieces: dict[SplitName, list[np.ndarray]] = {split: found.get(split, []) for split in SPLITS}
-        if None in found:
+        if self.folds is not None:
+            if None not in found:
+                raise InputError(
+                    f"data.folds={self.folds}: data.path={self.path} has its own train, validation and test parts"
+                )
+            shared = found[None]
+            parts = cut(
+                len(shared), (self.val_fraction, 0), (self.seed, len(SPLITS)), None, None, self.folds, self.fold
+            )
+            self._places = dict(zip(SPLITS, parts, strict=True))
+            pieces = {split: [shared[number] for number in part] for split, part in self._places.items()}
+        elif None in found:
             shared = found[None]
             order = np.random.default_rng((self.seed, len(SPLITS))).permutation(len(shared))
             ends = [round(share * len(order)) for share in (self._training_share, 1 - self.test_fraction)]
-            parts = zip(SPLITS, np.split(order, ends), strict=True)
-            pieces = {split: [shared[number] for number in part] for split, part in parts}
+            shares = zip(SPLITS, np.split(order, ends), strict=True)
+            pieces = {split: [shared[number] for number in part] for split, part in shares}
         empty = [split for split in SPLITS if not pieces[split]]
         if empty:
             raise InputError(f"data.path={self.path} leaves no piece for {empty[0]}: give more, or other fractions")
