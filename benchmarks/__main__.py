@@ -21,6 +21,7 @@ NAMES = (
     "tables",
     "sweeps",
     "fleet",
+    "doors",
     "report",
     "predict",
     "generate",

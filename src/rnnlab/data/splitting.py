@@ -33,6 +33,8 @@ def cut(
 
         folds=3 fold=1      part 0 | part 1 | part 2      test: part 1; the end of the others: validation
 
+    Folds that differ by a few sequences train on as many: some leave one or two out.
+
     Args:
         size: how many sequences there are.
         fractions: shares for validation and for the test; with folds, of what is not tested the first one alone.
@@ -52,8 +54,10 @@ def cut(
         train, held, tested = _pieces(order, weights, [1 - val - test, val, test])
     else:
         pieces = _pieces(order, weights, [1 / folds] * folds)
-        tested = pieces.pop(fold)
-        train, held = _pieces(np.concatenate(pieces), weights, [1 - val, val])
+        tested = pieces[fold]
+        shared = [_pieces(np.concatenate(pieces[:out] + pieces[out + 1 :]), weights, [1 - val, val])
+                  for out in range(folds)]  # fmt: skip
+        train, held = shared[fold]
     members = np.argsort(groups, kind="stable")
     starts = np.concatenate([[0], np.cumsum(weights)])
 
@@ -62,7 +66,18 @@ def cut(
             return np.zeros(0, np.int64)
         return np.concatenate([members[starts[unit] : starts[unit + 1]] for unit in units])
 
-    return of(train), of(held), of(tested)
+    if folds is None:
+        return of(train), of(held), of(tested)
+    alike = [_alike([int(weights[part].sum()) for part in parts]) for parts in zip(*shared, strict=True)]
+    return of(train)[: alike[0]], of(held)[: alike[1]], of(tested)
+
+
+def _alike(sizes: Sequence[int]) -> int | None:
+    """How many sequences each fold takes of a part, so that all train on as many and a fleet stacks them; ``None``,
+    all of its own, where that would cost more than a fiftieth, as where groups are large.
+    """
+    least = min(sizes)
+    return least if max(sizes) - least <= max(1, max(sizes) // 50) else None
 
 
 def _pieces(order: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
