@@ -54,10 +54,14 @@ def test_parts_are_stratified_and_tear_no_group_apart(folds: int | None, grouped
     labels = rng.choice(3, 400, p=[0.6, 0.3, 0.1])
     groups = rng.integers(0, 120, 400) if grouped else None
     groups = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    tested = []
+    tested, sizes = [], set()
     for fold in range(folds or 1):
         parts = cut(400, (0.2, 0.25), (7,), labels, groups, folds, fold)
-        assert sorted(np.concatenate(parts)) == list(range(400))
+        there = np.concatenate(parts).tolist()
+        assert len(set(there)) == len(there)
+        # folds leave out a few, so as to train on as many as each other
+        assert len(there) == 400 if folds is None else len(there) >= 390
+        sizes.add((len(parts[0]), len(parts[1])))
         tested.append(parts[2])
         for part, share in zip(parts, (0.55, 0.2, 0.25) if folds is None else (0.6, 0.15, 0.25), strict=True):
             assert len(part) == pytest.approx(400 * share, abs=4 if groups is None else 12)
@@ -68,6 +72,7 @@ def test_parts_are_stratified_and_tear_no_group_apart(folds: int | None, grouped
             assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
     if folds:
         assert sorted(np.concatenate(tested)) == list(range(400))
+        assert grouped or len(sizes) == 1
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:
