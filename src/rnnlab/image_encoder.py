@@ -13,6 +13,7 @@ attention" (2015), arXiv 1502.03044.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,6 +37,7 @@ class ImageEncoder(nn.Module):
         frame: channels, height and width.
         size: of the vector.
         side: places of the longer side of the map, at most.
+        places: each has a learned position, which :meth:`memory` adds to what is there.
 
     Attributes:
         features: numbers of a frame.
@@ -43,7 +45,7 @@ class ImageEncoder(nn.Module):
         places: rows and columns of the map.
     """
 
-    def __init__(self, frame: Sequence[int], size: int, side: int = VECTOR_SIDE) -> None:
+    def __init__(self, frame: Sequence[int], size: int, side: int = VECTOR_SIDE, places: bool = False) -> None:
         super().__init__()
         before, height, width = frame
         self.frame, self.features, self.size = (before, height, width), before * height * width, size
@@ -56,6 +58,8 @@ class ImageEncoder(nn.Module):
         self._add(before, channels, 1)
         self.channels, self.places = channels, (height, width)
         self.linear = nn.Linear(channels * height * width, size)
+        # of a place, which knows by itself what is there, and not where it is
+        self.positions = nn.Parameter(0.1 * torch.randn(height * width, channels)) if places else None
 
     def _add(self, before: int, channels: int, stride: int) -> None:
         self.convolutions.append(nn.Conv2d(before, channels, 3, stride, padding=1))
@@ -79,8 +83,9 @@ class ImageEncoder(nn.Module):
         return F.relu(self.linear(maps.flatten(2)))
 
     def memory(self, maps: Tensor) -> Tensor:
-        """``(batch, time * places, channels)``: every place of every frame, row by row."""
-        return maps.flatten(3).transpose(2, 3).flatten(1, 2)
+        """``(batch, time * places, channels)``: every place of every frame, row by row, and where it is."""
+        places = maps.flatten(3).transpose(2, 3)
+        return (places if self.positions is None else places + self.positions).flatten(1, 2)
 
 
 def image_encoder(input: InputSpec, size: int, decodes: bool) -> ImageEncoder:
@@ -95,4 +100,4 @@ def image_encoder(input: InputSpec, size: int, decodes: bool) -> ImageEncoder:
             f"model.encoder=conv2d is for images and frames (data=moving_shapes, say), and the input of this data is "
             f"{kind}: use model.encoder=none{'' if input.vocabulary is not None else ', linear'} or conv"
         )
-    return ImageEncoder(input.frame, size, MEMORY_SIDE if decodes else VECTOR_SIDE)
+    return ImageEncoder(input.frame, size, MEMORY_SIDE if decodes else VECTOR_SIDE, places=decodes)

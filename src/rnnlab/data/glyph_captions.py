@@ -1,7 +1,8 @@
 """Letters and what Unicode calls them."""
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,10 +36,12 @@ class GlyphCaptions(CaptionData):
     Attributes:
         frame_size: pixels of a side of the image.
         fonts: how many of the fonts, from the first.
+        min_letters: letters whose name has a word that fewer letters have are left out.
     """
 
     frame_size: PositiveInt = 32
     fonts: PositiveInt = 4
+    min_letters: PositiveInt = 5
 
     @cached_property
     def examples(self) -> list[Captioned]:
@@ -52,7 +55,7 @@ class GlyphCaptions(CaptionData):
             file = str(folder / f"{font}.ttf")
             there, pen = set(FT2Font(file).get_charmap()), ImageFont.truetype(file, round(self.frame_size * 0.66))
             letters = [chr(code) for start, end in BLOCKS for code in range(start, end) if code in there]
-            pictures += [(letter, drawn(letter, pen, self.frame_size)) for letter in letters if named(letter)]
+            pictures += [(letter, drawn(letter, pen, self.frame_size)) for letter in usual(letters, self.min_letters)]
         alike: dict[bytes, set[str]] = defaultdict(set)
         for letter, picture in pictures:
             alike[picture.tobytes()].add(letter)
@@ -76,6 +79,13 @@ class GlyphCaptions(CaptionData):
     @property
     def about(self) -> str:
         return f"{len({example.captions[0] for example in self.examples}):,} letters in {self.fonts} fonts"
+
+
+def usual(letters: Sequence[str], least: int) -> list[str]:
+    """The letters of the alphabets whose every word in their name at least so many letters have."""
+    names = {letter: unicodedata.name(letter).split() for letter in letters if named(letter)}
+    counts = Counter(word for words in names.values() for word in words)
+    return [letter for letter, words in names.items() if min(counts[word] for word in words) >= least]
 
 
 def named(letter: str) -> bool:
