@@ -1,50 +1,18 @@
-"""Sequences of tokens that are to be said: what a data set tells of them, and how several right ones are stacked."""
+"""Sequences of tokens that are to be said: several right ones, stacked."""
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnlab.data.text_encoder import TextEncoder
-from rnnlab.spec import IGNORED, TargetSpec
-
-END = "<end>"
-"""The name of the token that ends a target."""
+from rnnlab.spec import IGNORED
 
 
 def ended(encoder: TextEncoder, text: str) -> np.ndarray:
     """``(steps,)`` tokens of a text that is normalized, and the end."""
     return np.append(encoder.numbers(text), len(encoder.vocabulary))
-
-
-def target_facts(encoder: TextEncoder, targets: Tensor) -> dict[str, Any]:
-    """``target``, ``token_frequencies`` and ``common_target`` of a :class:`rnnlab.spec.DataSpec`.
-
-    Args:
-        encoder: of what is said.
-        targets: ``(sequences, steps)`` of the training split.
-    """
-    names = (*encoder.vocabulary, END)
-    # one more of each, so that none is 0
-    counts = np.bincount(targets[targets >= 0].numpy(), minlength=len(names)) + 1
-    common = Counter(tuple(row) for row in targets.tolist()).most_common(1)[0][0]
-    target = TargetSpec(
-        "sequence",
-        len(names),
-        names,
-        end=len(names) - 1,
-        unknown=None if encoder.unit == "byte" else 0,
-        unit=encoder.unit,
-        longest=targets.shape[1],
-    )
-    return {
-        "target": target,
-        "token_frequencies": tuple((counts / counts.sum()).tolist()),
-        "common_target": tuple(number for number in common if 0 <= number < len(names) - 1),
-    }
 
 
 def further(encoder: TextEncoder, answers: Sequence[Sequence[str]]) -> Tensor | None:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rnnlab.data.answers import ended, further, target_facts
+from rnnlab.data.answers import ended, further
 from rnnlab.data.corpus import check_vocabulary
 from rnnlab.data.frame_reader import FrameReader
+from rnnlab.data.said_targets import of_targets
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, Split, SplitName
 from rnnlab.data.splitting import cut
@@ -120,7 +121,7 @@ class CaptionData(SequenceData, ABC):
             length=1,
             step_unit="frame",
             note=self.note,
-            **target_facts(self.encoder, self.split("train").targets),
+            **of_targets(self.split("train").targets, self.encoder.vocabulary, "word", 0),
         )
 
     @property
