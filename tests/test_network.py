@@ -352,7 +352,7 @@ def test_dropout_that_cannot_be_is_refused() -> None:
 PARALLEL = {"gilr", "lru", "min_gru", "min_lstm", "mlstm", "qrnn", "rg_lru", "s4d", "s5"}
 REFUSED = {
     "recurrent_dropout": PARALLEL | {"esn", "cfc", "indrnn", "unicornn"},  # no matrix from one state to the next
-    "zoneout": {"esn", "lru", "mlstm", "s4d", "s5", "slstm"},
+    "zoneout": {"conv_lstm", "esn", "lru", "mlstm", "s4d", "s5", "slstm"},
 }
 """Models that can't be regularized so."""
 
