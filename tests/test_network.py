@@ -203,7 +203,10 @@ FOR_SHORT_SEQUENCES: dict[str, dict[str, Any]] = {
 }
 
 
-@every_model
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(model, marks=() if model in ("rnn", "gru", "lstm") else pytest.mark.slow) for model in MODELS],
+)
 def test_it_overfits_one_batch(model: str) -> None:
     options = {**config(model).cell, **FOR_SHORT_SEQUENCES.get(model, {})}
     network = build(model, hidden_size=24, cell=options).float()

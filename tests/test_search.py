@@ -438,7 +438,7 @@ def test_a_search_trains_its_trials_in_fleets(
 def study(place: Path, name: str = "rnnlab") -> Any:
     import optuna
 
-    from rnnlab.search.optuna_search import quiet, storage_at
+    from rnnlab.search.study import quiet, storage_at
 
     with quiet():
         return optuna.load_study(study_name=name, storage=storage_at(str(place)))
@@ -691,8 +691,9 @@ def test_what_a_lost_process_had_is_taken_over(
     optuna: Any, instant: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rnnlab.search import optuna_search
+    from rnnlab.search import study as study_file
 
-    monkeypatch.setattr(optuna_search, "HEARTBEAT", 1)
+    monkeypatch.setattr(study_file, "HEARTBEAT", 1)
     place = tmp_path / "shared.db"
     shared = [*OPTUNA, f"hydra.sweeper.storage={place}", "hydra.sweeper.n_trials=2", LR]
 
@@ -732,7 +733,8 @@ def test_what_a_lost_process_had_is_taken_over(
 
 @pytest.mark.parametrize("kind", ["file", "url"])
 def test_searches_that_begin_at_once_open_one_study(kind: str, optuna: Any, tmp_path: Path) -> None:
-    from rnnlab.search.optuna_search import OptunaSearch, quiet, storage_at
+    from rnnlab.search.optuna_search import OptunaSearch
+    from rnnlab.search.study import quiet, storage_at
 
     file = tmp_path / "shared.db"
     place, sampler = (str(file), "grid") if kind == "file" else (f"sqlite:///{file}", "tpe")

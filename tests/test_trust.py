@@ -75,7 +75,7 @@ def a_launcher_that_is_none(path: Path, *_: Any) -> list[str]:
 
 def a_searcher_that_is_none(path: Path, facts: dict[str, Any], _: Any) -> list[str]:
     facts["search"] = {}
-    return ["hydra.sweeper._target_=rnnlab.search.optuna_search.storage_at", f"+hydra.sweeper.place={path}/owned"]
+    return ["hydra.sweeper._target_=rnnlab.search.study.storage_at", f"+hydra.sweeper.place={path}/owned"]
 
 
 def a_line_of_the_shell(path: Path, *_: Any) -> list[str]:

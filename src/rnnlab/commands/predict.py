@@ -236,7 +236,7 @@ def stream(model: "TrainedRun", place: str) -> None:
 
 
 def _lines(place: str, name: str) -> Iterator[str]:
-    from rnnlab.files.table import decode
+    from rnnlab.files.lines import decode
 
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if place == "-" else open(place, "rb") as source:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rnnlab.data.words import words
 from rnnlab.errors import InputError
+from rnnlab.files.lines import no_text
 from rnnlab.files.memory import gigabytes, machine_memory
-from rnnlab.files.table import no_text
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"

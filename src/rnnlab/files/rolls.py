@@ -11,8 +11,9 @@ import polars as pl
 from rnnlab.errors import InputError
 from rnnlab.extras import need
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.lines import explain, first_line
 from rnnlab.files.source import existing, grouped, numbers
-from rnnlab.files.table import explain, first_line, scan_csv
+from rnnlab.files.table import scan_csv
 
 KEYS = 88
 LOWEST = 21

@@ -14,7 +14,8 @@ import polars as pl
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, cells_of, is_number
-from rnnlab.files.table import decode_whole, explain, first_line, scan_csv
+from rnnlab.files.lines import decode_whole, explain, first_line
+from rnnlab.files.table import scan_csv
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "ts", "mat", "midi", "frames", "audio"]
 SUFFIXES: dict[str, Format] = {

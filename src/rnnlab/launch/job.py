@@ -112,7 +112,7 @@ def _pruning(status: Status, directory: RunDirectory) -> dict[str, Any]:
     if not status.pruning:
         return {}
     try:
-        from rnnlab.search.optuna_search import Report
+        from rnnlab.search.study import Report
 
         return {"prune": Report(status.pruning, directory.path)}
     except Exception as error:  # noqa: BLE001 (Optuna is not here, or the study is not: the run needs neither)

@@ -37,7 +37,7 @@ def draw(place: str, study_name: str, monitor: str) -> dict[str, Any]:
     Raises:
         InputError: Optuna is not installed, or there is no such study.
     """
-    from rnnlab.search.optuna_search import need_optuna, quiet, storage_at
+    from rnnlab.search.study import need_optuna, quiet, storage_at
 
     need_optuna()
     import optuna

@@ -8,7 +8,7 @@ import polars as pl
 
 from rnnlab.files import times
 from rnnlab.files.dialect import Dialect, cells_of, is_number
-from rnnlab.files.table import first_line
+from rnnlab.files.lines import first_line
 from rnnlab.start.columns import profile
 from rnnlab.start.sample import Sample
 

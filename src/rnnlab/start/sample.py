@@ -8,8 +8,9 @@ import polars as pl
 
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.lines import explain, first_line
 from rnnlab.files.source import Source
-from rnnlab.files.table import PARQUET, explain, first_line, scan_csv
+from rnnlab.files.table import PARQUET, scan_csv
 from rnnlab.start.description import Extent
 
 WHOLE = 1 << 25
