@@ -427,7 +427,7 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
             missing.add(view.name)
     expected = set() if model in WITH_GATES else {"gates_over_time", "gate_saturation"}
     expected |= set() if data.spec.input.vocabulary else {"embedding_neighbours"}
-    expected |= {"attention_maps", "said_examples"}  # of sequences that are answered by sequences
+    expected |= {"attention_maps", "said_examples", "posteriors"}  # of sequences that are answered by sequences
     assert missing == expected | ({"calibration"} if data.spec.target.kind == "values" else set())
 
 

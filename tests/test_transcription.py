@@ -20,8 +20,11 @@ from torch import Tensor
 from rnnlab import ctc, load
 from rnnlab.cells.gru import GRU
 from rnnlab.commands import predict as predict_command
+from rnnlab.data.augmentation import Augmentation
 from rnnlab.data.dial_tones import HIGH, KEYS, LOW, RATE, DialTones
 from rnnlab.data.log_mel import LogMel
+from rnnlab.data.speech import Speech
+from rnnlab.data.split import SPLITS
 from rnnlab.errors import InputError, Interrupted
 from rnnlab.network import Network
 from rnnlab.runs.directory import RunDirectory
@@ -263,3 +266,95 @@ def test_a_run_predicts_its_test_data_new_data_and_a_stream_alike(
     said = [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]]
     again = model.predict((sounds[0] * 2**15).astype("<i2") / 2**15)["prediction"][0]
     assert "".join(said) == again
+
+
+# ---- speech of one's own -----------------------------------------------------------------------------
+
+
+def sounds(folder: Path, number: int, rate: int = 8000) -> list[Path]:
+    """Files with half a second or so of a key's tones."""
+    import soundfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"s{k}-1-{k}.wav" for k in range(number)]
+    for k, path in enumerate(paths):
+        time = np.arange(rate // 2 + 40 * k) / rate
+        noise = 0.05 * np.random.default_rng(k).standard_normal(len(time))
+        soundfile.write(path, 0.3 * np.sin(2 * np.pi * LOW[k % 4] * time) + noise, rate)
+    return paths
+
+
+def write_table(folder: Path, rows: list[str]) -> Path:
+    table = folder / "table.csv"
+    table.write_text("path,text,speaker,split\n" + "\n".join(rows) + "\n")
+    return table
+
+
+@pytest.mark.needs("soundfile")
+def test_speech_is_read_in_the_three_usual_forms(tmp_path: Path) -> None:
+    lj, libri = tmp_path / "lj", tmp_path / "libri" / "1" / "2"
+    names = [path.stem for path in sounds(lj / "wavs", 12)]
+    (lj / "metadata.csv").write_text("".join(f"{name}|Raw {k}|tone {k % 4}\n" for k, name in enumerate(names)))
+    sounds(libri, 12)
+    (libri / "1-2.trans.txt").write_text("".join(f"{name} TONE {k % 4}\n" for k, name in enumerate(names)))
+    rows = [f"wavs/{name}.wav,tone {k % 4},s{k % 3}," for k, name in enumerate(names)]
+    options: dict[str, Any] = {"val_fraction": 0.2, "test_fraction": 0.2}
+    found = [Speech(path=str(path), **options) for path in (lj, tmp_path / "libri", write_table(lj, rows))]
+    for data in found:
+        assert data.spec.input.features == 40 and data.ear.rate == 8000
+        assert sum(data.size(name) for name in SPLITS) == 12
+        assert set(data.tokens) >= {"<unk>", " ", "t", "o", "n", "e"}
+    assert torch.equal(found[0].split("test").inputs, found[1].split("test").inputs)
+    by_speaker = Speech(path=str(lj / "table.csv"), split_by="speaker", scaling="per_speaker", **options)
+    speakers = [{each.speaker for each in by_speaker._parts[name]} for name in SPLITS]
+    assert sum(map(len, speakers)) == len(set().union(*speakers)) == 3
+    means = torch.cat([row[:n] for row, n in zip(by_speaker.split("test").inputs,
+                                                  by_speaker.split("test").lengths, strict=True)])  # fmt: skip
+    assert means.mean(0).abs().max() < 1e-4
+    fixed = write_table(
+        lj, [f"wavs/{name}.wav,tone,,{('train', 'dev', 'test')[k % 3]}" for k, name in enumerate(names)]
+    )
+    assert [Speech(path=str(fixed)).size(name) for name in SPLITS] == [4, 4, 4]
+
+
+@pytest.mark.needs("soundfile")
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["wavs/s0-1-0.wav,,a,"], r"row 1: s0-1-0.wav has no transcript"),
+        (["wavs/none.wav,one,a,"], r"row 1: there is no file .*none.wav"),
+        (["wavs/s0-1-0.wav,one,a,trian"], r"row 1: split 'trian' is none of train"),
+        (["wavs/s0-1-0.wav,one,a,train", "wavs/s1-1-1.wav,one,a,"], r"row 2: no split, and other rows have one"),
+        (["wavs/s0-1-0.wav,one,a,"], r"no sound is left for (train|val|test), of 1 sounds"),
+        (["broken.wav,one,a,train", "broken.wav,a,a,val", "broken.wav,b,a,test"], r"broken.wav is no sound"),
+        (["empty.wav,one,a,train", "empty.wav,a,a,val", "empty.wav,b,a,test"], r"empty.wav holds no sound"),
+        (["wavs/s0-1-0.wav,a,a,train", "fast.wav,a,a,val", "fast.wav,b,a,test"], r"fast.wav has 16,000 samples"),
+    ],
+)  # fmt: skip
+def test_wrong_sounds_are_named(tmp_path: Path, rows: list[str], message: str) -> None:
+    import soundfile
+
+    sounds(tmp_path / "wavs", 2)
+    (tmp_path / "broken.wav").write_text("no sound at all")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    soundfile.write(tmp_path / "fast.wav", np.zeros(16000), 16000)
+    with pytest.raises(InputError, match=message):
+        _ = Speech(path=str(write_table(tmp_path, rows))).spec
+
+
+def test_a_folder_without_transcripts_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no transcripts: a folder has a metadata.csv .* it has 0 tables"):
+        Speech(path=str(tmp_path))
+    with pytest.raises(InputError, match=r"there is no such file or folder"):
+        Speech(path=str(tmp_path / "none"))
+
+
+def test_masks_hide_neighbours_and_leave_lengths_alone() -> None:
+    data = DialTones(num_samples=40, augmentation=Augmentation(feature_masking=0.3, step_masking=0.2), bucket=False)
+    loader = data.train_dataloader()
+    plain = [data.split("train").batch(index) for index in loader.rest()]
+    changed = list(loader)
+    before, after = plain[0], changed[0]
+    hidden = (after.inputs == 0) & (before.inputs != 0)
+    assert hidden.any() and torch.equal(after.inputs[~hidden], before.inputs[~hidden])
+    assert before.lengths is not None and after.lengths is not None and torch.equal(before.lengths, after.lengths)

@@ -17,6 +17,7 @@ from rnnlab.files.source import Format, Source, as_numbers, brief, find, is_tabl
 
 if TYPE_CHECKING:
     from rnnlab.data.dial_tones import DialTones
+    from rnnlab.data.speech import Speech
 
 PATH, TEXT = "path", "text"
 """The columns of a table that name a file, and tell what is said in it."""
@@ -47,11 +48,12 @@ class AudioReader(Reader):
     own_moments: bool = False
 
     @classmethod
-    def of(cls, data: "DialTones") -> "AudioReader":
+    def of(cls, data: "DialTones | Speech") -> "AudioReader":
         """The reader of a data set of sounds, by its scaling."""
         ear = data.ear
         shift, scale = (tuple(part.tolist()) for part in data.scale) if data.scaling == "standard" else ((), ())
-        own = data.scaling == "per_sequence"
+        # nobody tells who speaks in a new sound
+        own = data.scaling in ("per_sequence", "per_speaker")
         return cls(ear.rate, ear.bands, ear.window, ear.hop, shift, scale, own)
 
     @cached_property
@@ -98,8 +100,10 @@ class AudioReader(Reader):
             raise InputError(f"{source.name} has no column '{PATH}', which names the files: {', '.join(frame.columns)}")
         folder = Path() if source.path is None else source.path.parent
         for row in frame.iter_rows(named=True):
-            truth = None if row.get(TEXT) is None else str(row[TEXT])
-            yield self._given(str(row[PATH]), folder / str(row[PATH]))._replace(truth=truth)
+            text = row.get(TEXT)
+            yield self._given(str(row[PATH]), folder / str(row[PATH]))._replace(
+                truth=None if text is None else str(text)
+            )
 
     def _given(self, name: str, path: Path) -> Given:
         return Given(name, self.heard(read_sound(path, str(path)), str(path)))

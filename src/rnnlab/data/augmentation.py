@@ -30,7 +30,10 @@ class Augmentation:
     time series classification using convolutional neural networks" (2016),
     though here the test reads whole sequences; token masking is the blank
     noising of Z. Xie et al., "Data noising as smoothing in neural network
-    language models" (2017), arXiv 1703.02573.
+    language models" (2017), arXiv 1703.02573; feature and step masking are
+    those of D. S. Park et al., "SpecAugment: a simple data augmentation method
+    for automatic speech recognition" (2019), arXiv 1904.08779, where a masked
+    number is 0, the mean of scaled features.
 
     Attributes:
         jitter: standard deviation of Gaussian noise on every input, in standard deviations of its feature
@@ -42,6 +45,8 @@ class Augmentation:
             the last step stay in place.
         warp_knots: how often within a sequence the speed may turn.
         window: share of its steps that a sequence keeps, anywhere in it.
+        feature_masking: share of the features, next to each other, that are masked in a sequence, at most; twice.
+        step_masking: share of the steps, next to each other, that are masked in a sequence, at most; twice.
         token_masking: share of the tokens that are replaced by ``mask_token``; targets are not.
         mask_token: the number of a token; ``None`` for the data's own ``<unk>``.
     """
@@ -51,6 +56,8 @@ class Augmentation:
     time_warping: NonNegativeFloat = 0.0
     warp_knots: PositiveInt = 4
     window: Share = 1.0
+    feature_masking: Fraction = 0.0
+    step_masking: Fraction = 0.0
     token_masking: Fraction = 0.0
     mask_token: NonNegativeInt | None = None
 
@@ -58,7 +65,7 @@ class Augmentation:
     def changes(self) -> dict[str, float]:
         """What is switched on, and how far."""
         off = Augmentation()
-        names = ("jitter", "scaling", "time_warping", "window", "token_masking")
+        names = ("jitter", "scaling", "time_warping", "window", "feature_masking", "step_masking", "token_masking")
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(off, name)}
 
     def check(self, spec: DataSpec) -> None:
@@ -70,7 +77,7 @@ class Augmentation:
         tokens, target = spec.input.vocabulary is not None, spec.target
         for name, value in self.changes.items():
             option = f"data.augmentation.{name}={value}"
-            if tokens and name in ("jitter", "scaling", "time_warping"):
+            if tokens and name in ("jitter", "scaling", "time_warping", "feature_masking", "step_masking"):
                 raise InputError(f"{option} is for real features, and this data's inputs are tokens: leave it at 0")
             if not tokens and name == "token_masking":
                 raise InputError(f"{option} is for tokens, and this data's inputs are real features: leave it at 0")
@@ -83,6 +90,8 @@ class Augmentation:
             continues = spec.horizon is not None and target.size == spec.input.features
             if name == "scaling" and not (target.categorical or (target.per_step and continues)):
                 raise InputError(f"{option} would change this data's answers, which are no later inputs: leave it at 0")
+            if name == "step_masking" and target.per_step:
+                raise InputError(f"{option} hides steps whose answers are asked for: leave it at 0")
             if name == "token_masking":
                 self._check_mask(spec)
 
@@ -135,6 +144,14 @@ class Augmenter:
             assert self.deviation is not None
             noise = options.jitter * self.deviation * torch.randn(inputs.shape, generator=generator)
             inputs = inputs + noise * valid_steps(inputs, lengths)[..., None]
+        if options.feature_masking:
+            size = inputs.shape[2]
+            hidden = masked(torch.full((len(inputs),), size), size, options.feature_masking, generator)
+            inputs = inputs.masked_fill(hidden[:, None], 0)
+        if options.step_masking:
+            full = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
+            hidden = masked(full, inputs.shape[1], options.step_masking, generator)
+            inputs = inputs.masked_fill(hidden[..., None], 0)
         if options.token_masking:
             token = self.spec.input.unknown if options.mask_token is None else options.mask_token
             assert token is not None
@@ -158,6 +175,17 @@ def sliced(
         return cut, None
     padding = ~valid_steps(cut, kept)
     return cut.masked_fill(padding if cut.dim() == 2 else padding[..., None], 0), kept
+
+
+def masked(sizes: Tensor, most: int, share: float, generator: torch.Generator) -> Tensor:
+    """``(batch, most)`` true in two stretches of the first ``sizes`` places, each up to ``share`` of them wide."""
+    hidden = torch.zeros(len(sizes), most, dtype=torch.bool)
+    place = torch.arange(most)
+    for _ in range(2):
+        width = (torch.rand(len(sizes), generator=generator) * (share * sizes + 1)).long()
+        start = (torch.rand(len(sizes), generator=generator) * (sizes - width + 1)).long()
+        hidden |= (place >= start[:, None]) & (place < (start + width)[:, None])
+    return hidden
 
 
 def warped(

@@ -19,11 +19,11 @@ class DigitLines(TranscribedFeatures):
 
     ::
 
-        a line of 3 1 2          inputs (31, 8)   one column of eight pixels a step      target (4,)  3 1 2 <end>
+        a line of 3 1 2          inputs (31, 8)   a column of eight pixels a step        target (4,)  3 1 2 <end>
 
-    The digits are those of :class:`rnnlab.data.digits.Digits` (scikit-learn, 1,797 pictures of 8 × 8 pixels), in
-    varying number and with varying space around each; where it is below 0 neighbours overlap, and the darker pixel
-    counts. No picture of a test line is in a training line.
+    A column is read from below. The digits are those of :class:`rnnlab.data.digits.Digits` (scikit-learn, 1,797
+    pictures of 8 × 8 pixels), in varying number and with varying space around each; where it is below 0 neighbours
+    overlap, and the darker pixel counts. No picture of a test line is in a training line.
 
     Attributes:
         digits: of the longest line.
@@ -66,7 +66,7 @@ class DigitLines(TranscribedFeatures):
             part = line[:, start : start + SIDE]
             np.maximum(part, pictures[number], out=part)
         line += self.noise * rng.standard_normal(line.shape)
-        return line.T, labels[chosen].tolist()
+        return line[::-1].T, labels[chosen].tolist()
 
     @property
     def tokens(self) -> tuple[str, ...]:

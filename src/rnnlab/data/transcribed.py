@@ -11,6 +11,7 @@ import numpy as np
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.said_targets import of_targets
 from rnnlab.data.split import SPLITS, Sample, SplitName
+from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec
 
 
@@ -21,9 +22,8 @@ class TranscribedFeatures(LabelledFeatures):
     A data set says in ``heard`` what both are, and in ``tokens`` of what texts are made.
     """
 
-    unit: ClassVar[str] = "character"
     step_unit: ClassVar[str] = "step"
-    num_samples: int = 3000
+    num_samples: PositiveInt = 3000
 
     @abstractmethod
     def heard(self, rng: np.random.Generator, split: SplitName, index: int) -> tuple[np.ndarray, Sequence[int]]:
@@ -33,6 +33,16 @@ class TranscribedFeatures(LabelledFeatures):
     @abstractmethod
     def tokens(self) -> tuple[str, ...]:
         """What each number stands for."""
+
+    @property
+    def target_unit(self) -> str:
+        """Of a token."""
+        return "character"
+
+    @property
+    def unknown(self) -> int | None:
+        """The token that stands for all that have none of their own; ``None`` where there is none."""
+        return None
 
     @property
     def note(self) -> str:
@@ -51,5 +61,5 @@ class TranscribedFeatures(LabelledFeatures):
             length=max(self.split(split).inputs.shape[1] for split in SPLITS),
             step_unit=self.step_unit,
             note=self.note,
-            **of_targets(train.targets, self.tokens, self.unit, None),
+            **of_targets(train.targets, self.tokens, self.target_unit, self.unknown),
         )
