@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.files.lines import decode_whole
 from rnnlab.files.source import open_source
-from rnnlab.files.table import decode_whole
 
 LJSPEECH, LIBRISPEECH = "metadata.csv", "*.trans.txt"
 PATHS = ("path", "file", "filename", "wav", "audio", "audio_filepath")
