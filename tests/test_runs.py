@@ -84,6 +84,9 @@ def test_every_experiment_runs(experiment: str, train: Train, tmp_path: Path) ->
             file.parent.mkdir(exist_ok=True)
             file.write_text("\n".join(f"it is {name} number {number}" for number in range(40)))
         overrides = [f"data.path={tmp_path / 'reviews'}"]
+    if experiment in ("german_cases", "translation"):
+        (tmp_path / "pairs.tsv").write_text("".join(f"noun{k} n\tnoun{k}s nouns{k}\n" for k in range(60)))
+        overrides = [f"data.path={tmp_path / 'pairs.tsv'}"]
     assert train(f"experiment={experiment}", "instruments=none", *overrides).metrics["steps"] > 0
     text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     for heading in ("Question:", "Command:", "Minutes:", "Expected:"):

@@ -164,7 +164,9 @@ class Decoder(nn.Module):
 
     def start_state(self, cells: tuple[State, ...], memory: Memory) -> DecoderState:
         """The state before the first token, of that of the layers."""
-        fed = memory.hidden.new_zeros(len(memory.hidden), self.hidden_size) if self.input_feeding else None
+        # len() would fix the batch of an exported file
+        batch = memory.hidden.shape[0]
+        fed = memory.hidden.new_zeros(batch, self.hidden_size) if self.input_feeding else None
         return DecoderState(cells, fed, torch.zeros_like(memory.hidden[..., 0]) if self.coverage else None)
 
     def pointed(self, scores: Tensor, output: Tensor, weights: Tensor | None, memory: Memory) -> Tensor:

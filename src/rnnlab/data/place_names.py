@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -62,8 +63,12 @@ class PlaceNames(ListedPairs):
                 f"data.language={self.language}: pycountry has no such language{nearest(self.language, known)} (it has "
                 f"{', '.join(known)})"
             )
-        for catalogue in CATALOGUES:
-            file = folder / self.language / "LC_MESSAGES" / f"{catalogue}.mo"
-            if file.is_file():
-                pairs = read_pairs(file, None, None, None, "auto")
-                yield from ((name, written) for name, written in pairs if name != written)
+        yield from catalogued(folder / self.language / "LC_MESSAGES")
+
+
+@lru_cache(maxsize=4)
+def catalogued(folder: Path) -> tuple[tuple[str, str], ...]:
+    """The names of a language's catalogues that it writes otherwise, read once in a process."""
+    paths = [folder / f"{name}.mo" for name in CATALOGUES]
+    pairs = [pair for path in paths if path.is_file() for pair in read_pairs(path, None, None, None, "auto")]
+    return tuple((name, written) for name, written in pairs if name != written)

