@@ -126,7 +126,15 @@ def test_sizes_types_and_devices_that_do_not_fit_are_refused(model: str) -> None
             with pytest.raises(InputError, match=said):
                 run(wrong, None, None)
         for said, wrong in wrong_states.items():
-            if "4.?" not in said or model not in ("lru", "s5", "s4d", "mlstm", "qrnn"):  # of other sizes
+            if "4.?" not in said or model not in (
+                "lru",
+                "s5",
+                "s4d",
+                "mlstm",
+                "qrnn",
+                "s6",
+                "delta_net",
+            ):  # of other sizes
                 with pytest.raises(InputError, match=said):
                     run(x, wrong, None)
         for said, wrong in lengths.items():

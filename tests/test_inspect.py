@@ -106,7 +106,7 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
 
 WITH_GATES = (
     "gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm", "mogrifier_lstm",
-    "slstm", "lem", "cfc",
+    "slstm", "lem", "cfc", "s6", "delta_net",
 )  # fmt: skip
 
 

@@ -352,10 +352,10 @@ def test_dropout_that_cannot_be_is_refused() -> None:
         build("gru", readout_dropout=0.2, solver="ridge")
 
 
-PARALLEL = {"gilr", "lru", "min_gru", "min_lstm", "mlstm", "qrnn", "rg_lru", "s4d", "s5"}
+PARALLEL = {"gilr", "lru", "min_gru", "min_lstm", "mlstm", "qrnn", "rg_lru", "s4d", "s5", "s6", "delta_net"}
 REFUSED = {
     "recurrent_dropout": PARALLEL | {"esn", "cfc", "indrnn", "unicornn"},  # no matrix from one state to the next
-    "zoneout": {"conv_lstm", "esn", "lru", "mlstm", "s4d", "s5", "slstm"},
+    "zoneout": {"conv_lstm", "esn", "lru", "mlstm", "s4d", "s5", "s6", "slstm", "delta_net"},
 }
 """Models that can't be regularized so."""
 

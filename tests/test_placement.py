@@ -18,7 +18,7 @@ from rnnlab.runs.build import build
 from rnnlab.runs.preparation import prepare
 
 BATCH, TIME, FEATURES, HIDDEN = 4, 7, 3, 8
-INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5")
+INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5", "s6", "delta_net")
 """Where there is no GPU, PyTorch can't index a fake tensor on one, as a step of these does: see below for these."""
 
 

@@ -43,6 +43,11 @@ class Harmless:
 
 
 Name = Annotated[str, Harmless()]
+Names = Annotated[Sequence[Name], Len(1, 1000)]
+Sizes = Annotated[Sequence[PositiveInt], Len(1, 1000)]
+"""Of each of several layers."""
+Window = Annotated[int, Ge(2), Le(64)]
+"""Steps that a short convolution sees, the step itself among them."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 from rnnlab.ranges import AutoSize as AutoSize
 from rnnlab.ranges import FilePath as FilePath
 from rnnlab.ranges import Fraction as Fraction
+from rnnlab.ranges import Names as Names
 from rnnlab.ranges import NGrams as NGrams
 from rnnlab.ranges import NonNegativeFloat as NonNegativeFloat
 from rnnlab.ranges import NonNegativeInt as NonNegativeInt
@@ -28,6 +29,8 @@ from rnnlab.ranges import OnDisk as OnDisk
 from rnnlab.ranges import PositiveFloat as PositiveFloat
 from rnnlab.ranges import PositiveInt as PositiveInt
 from rnnlab.ranges import Share as Share
+from rnnlab.ranges import Sizes as Sizes
+from rnnlab.ranges import Window as Window
 
 Inputs = Shaped[Tensor, "B T ..."]
 """Features ``(batch, time, features)`` or token numbers ``(batch, time)``."""

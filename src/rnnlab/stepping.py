@@ -17,6 +17,7 @@ from rnnlab.pooling import POOLED, Pool
 if TYPE_CHECKING:
     from rnnlab.network import Network
 
+NOTHING_DROPPED = nn.Identity()
 StepState = tuple[list[Any], Pool | None]
 """The network's state, and what is read out so far (``None`` where the last step alone is, and before the first)."""
 
@@ -40,6 +41,7 @@ class NetworkStep:
             self._encode = lambda x: encoder(x[:, None])[:, 0]
         self._onto = network.onto
         self.steps = [_step_of(cell) for cell in network.cells()]
+        self.blocks: Sequence[Any] = list(network.blocks) or [None] * len(self.steps)
         self.pooled = POOLED.get(network.readout_kind, ())
         self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
         readout = network.readout
@@ -52,8 +54,13 @@ class NetworkStep:
         before, pool = state
         after: list[Any] = []
         h = self._encoded(x, before)
-        for step, own in zip(self.steps, before, strict=self.ngrams is None):
-            h, new = step(h, own)
+        for block, step, own in zip(self.blocks, self.steps, before, strict=self.ngrams is None):
+            if block is None:
+                h, new = step(h, own)
+            else:
+                past, read = block.before(h)
+                read, new = step(read, own)
+                h = block.after(past, read, NOTHING_DROPPED)
             after.append(new)
         if self.ngrams is not None:
             after.append(self.ngrams.after(x[:, None], before[-1], None))

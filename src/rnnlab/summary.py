@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -30,9 +30,6 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
         network: of any kind.
         length: steps of a sequence, where all are alike.
     """
-    size = (2 if network.bidirectional else 1) * network.hidden_size
-    cell = network.cells()[0].title
-    recurrent = f"Bidirectional {cell}" if network.bidirectional else cell
     rows, initial = [], iter(network.initial)
     if isinstance(network.encoder, nn.Embedding):
         kind = "Embedding" if network.ngrams is None else "Embedding of tokens and n-grams"
@@ -42,7 +39,7 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
     elif isinstance(network.encoder, ImageEncoder):
         rows.append(Layer("Convolutions of images", (None, length, network.encoder.size), _count(network.encoder)))
     if network.token_dropout.p or network.embedding_dropout.p:
-        given = network.cells()[0].input_size if network.convolutions is None else network.convolutions.features
+        given = network.width if network.convolutions is None else network.convolutions.features
         width = rows[-1].shape[-1] if rows else given
         rows.append(Layer("Dropout", (None, length, width), 0))
     if network.convolutions is not None:
@@ -54,20 +51,25 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
         rows.append(Layer("Transposed", (None, network.channels, network.steps), 0))
         length = network.channels
     for number, layer in enumerate(network.layers):
-        if number and network.dropout.p:
-            rows.append(Layer("Dropout", (None, length, size), 0))
+        if number and network.dropout.p and network.block == "plain":
+            rows.append(Layer("Dropout", (None, length, rows[-1].shape[-1]), 0))
         states = [cell.initial_state(1) for cell in layer] if network.initial else []  # type: ignore[attr-defined]
         parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
         learned = sum(part.numel() for part in islice(initial, parts))
-        rows.append(Layer(recurrent, (None, length, size), _count(layer) + learned))
-    read = network.readout.in_features - network._channels
+        around = _count(network.blocks[number]) if network.blocks else 0
+        first: Any = next(layer.children())
+        size = network.widths[number]
+        rows.append(Layer(_name(network, first.title), (None, length, size), _count(layer) + learned + around))
+    read = network.readout.in_features - network.beside_channels
     if network.readout_kind != "every" and network.decoder is None:
         rows.append(Layer(POOLING[network.readout_kind], (None, read), 0))
     if network.readout_dropout.p and network.decoder is None:
         rows.append(Layer("Dropout", rows[-1].shape, 0))
     if network.beside is not None:
-        kind = "Convolutions beside, mean" if network._channels else "N-grams beside, linear"
-        rows.append(Layer(kind, (None, network._channels or network.readout.out_features), _count(network.beside)))
+        kind = "Convolutions beside, mean" if network.beside_channels else "N-grams beside, linear"
+        rows.append(
+            Layer(kind, (None, network.beside_channels or network.readout.out_features), _count(network.beside))
+        )
     if network.decoder is not None:
         return [*rows, *_of_decoder(network, network.decoder)]
     shape = (None, length) if network.readout_kind == "every" else (None,)
@@ -75,6 +77,14 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
     own = network.readout.bias.numel() if tied else _count(network.readout)
     rows.append(Layer("Linear, tied" if tied else "Linear", (*shape, network.readout.out_features), own))
     return rows
+
+
+def _name(network: "Network", cell: str) -> str:
+    """Of a layer: its cell, and what is around it."""
+    name = f"Bidirectional {cell}" if network.bidirectional else cell
+    name += "" if network.merge == "concat" else f", {network.merge}"
+    name += "" if network.short_conv is None else f", convolution of {network.short_conv}"
+    return name if network.block == "plain" else f"{name}, {network.block}"
 
 
 def _of_decoder(network: "Network", decoder: Decoder) -> list[Layer]:

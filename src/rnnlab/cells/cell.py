@@ -34,7 +34,7 @@ class Cell(nn.Module, ABC, Generic[S]):
 
     backend: str = "auto"
     """``reference`` is always the loop over ``step``; ``eager`` on a CPU, too, what runs on a GPU."""
-    separable: ClassVar[bool] = True
+    separable: bool = True
     """Whether each number of the state means the same whatever the others are, so that it may be kept while they move
     on (:mod:`rnnlab.cells.zoneout`)."""
     takes_padding: ClassVar[bool] = True

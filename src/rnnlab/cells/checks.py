@@ -176,3 +176,13 @@ def _name(cell: "Cell[Any]") -> str:
 
 def _shape(x: Tensor) -> str:
     return str(tuple(x.shape))
+
+
+def check_heads(num_heads: int, hidden_size: int) -> None:
+    """Raises InputError where the units can't be shared out among the heads."""
+    if hidden_size % num_heads:
+        nearest = min((n for n in range(1, hidden_size + 1) if hidden_size % n == 0), key=lambda n: abs(n - num_heads))
+        raise InputError(
+            f"model.cell.num_heads={num_heads} must divide model.hidden_size={hidden_size}: "
+            f"the nearest that does is {nearest}"
+        )

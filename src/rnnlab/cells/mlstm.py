@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
-from rnnlab.errors import InputError
+from rnnlab.cells.checks import check_heads
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
 
@@ -70,14 +70,7 @@ class MLSTM(Cell[MLSTMState]):
         chunk_size: PositiveInt = 64,
         backend: Literal["auto", "reference"] = "auto",
     ) -> None:
-        if hidden_size % num_heads:
-            nearest = min(
-                (n for n in range(1, hidden_size + 1) if hidden_size % n == 0), key=lambda n: abs(n - num_heads)
-            )
-            raise InputError(
-                f"model.cell.num_heads={num_heads} must divide model.hidden_size={hidden_size}: "
-                f"the nearest that does is {nearest}"
-            )
+        check_heads(num_heads, hidden_size)
         super().__init__(input_size, hidden_size)
         self.num_heads, self.forget_gate, self.chunk_size, self.backend = num_heads, forget_gate, chunk_size, backend
         self.weight_ih = nn.Parameter(torch.randn(4 * hidden_size, input_size) * (2 / (5 * input_size)) ** 0.5)

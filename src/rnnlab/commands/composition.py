@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.hydra_internals import ROOT, Hydra
+from rnnlab.commands.mixed_layers import with_cells
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
@@ -119,19 +120,25 @@ def job_name(number: Any, overrides: str) -> str:
     return f"{number}_{readable}"[:120].rstrip("_,.-") if readable else str(number)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: DictConfig, model: str | None = None) -> dict[str, Any]:
     """What a run is: resolved, without what is Hydra's or the sweep's around it, plain containers only.
+
+    Args:
+        config: as it was composed.
+        model: the choice of that name; by default as Hydra's part of the config has it.
 
     Raises:
         InputError: an interpolation leads nowhere or a mandatory value is missing.
     """
+    if model is None:
+        model = OmegaConf.select(config, "hydra.runtime.choices.model")
     try:
         if any(name in config for name in NOT_OF_A_RUN):
             config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in NOT_OF_A_RUN])
         container = hydra_internals.mapping(config, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(_resolution(error)) from None
-    return {str(name): value for name, value in container.items() if name != RECIPE}
+    return with_cells({str(name): value for name, value in container.items() if name != RECIPE}, model)
 
 
 class Composer:
@@ -178,7 +185,7 @@ class Composer:
             str(group): choice for group, choice in base.hydra.runtime.choices.items() if not group.startswith("hydra/")
         }
         own = tuple(str(override.input_line) for override in parsed)
-        return Job(number, name, own, plain(config), choices)
+        return Job(number, name, own, plain(config, choices.get("model")), choices)
 
     def parse(self, override: str) -> Override:
         """Parses an override, once."""

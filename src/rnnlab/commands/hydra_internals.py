@@ -52,6 +52,11 @@ def create(search_path: ConfigSearchPath) -> Hydra:
     return Hydra.create_main_hydra2(task_name=ROOT, config_search_path=search_path)
 
 
+def current_loader() -> ConfigLoader:
+    """Of the Hydra that :func:`create` made last."""
+    return GlobalHydra.instance().config_loader()
+
+
 def parse(hydra: Hydra, overrides: Sequence[str]) -> list[Override]:
     """Overrides in Hydra's grammar, parsed."""
     return OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))

@@ -211,7 +211,8 @@ class HiddenStates(Instrument[States]):
     ) -> None:
         style.dress(ax, style.time_label(task.spec), "unit (sorted)", "activation of each unit", grid=False)
         hidden = task.network.hidden_size
-        groups = [slice(0, hidden), slice(hidden, None)] if task.network.bidirectional else [slice(None)]
+        apart = task.network.bidirectional and task.network.apart
+        groups = [slice(0, hidden), slice(hidden, None)] if apart else [slice(None)]
         order = np.concatenate([np.arange(states.shape[1])[group][components.order(group)] for group in groups])
         bound = float(np.abs(states).max()) or 1.0
         signed = states.min() < 0

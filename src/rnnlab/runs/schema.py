@@ -76,11 +76,18 @@ def check_arguments(
         if name not in named and not takes_any:
             known = f" (known: {_list(named)})" if named else " (it takes none)"
             raise InputError(f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}")
-        if name in hints and (built or not (isinstance(value, Mapping) and TARGET in value)):
+        if name in hints and (built or not _is_config(value)):
             check_value(value, hints[name], _join(key, name))
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
     if complete and missing:
         raise InputError(f"{_join(key, missing[0])} is missing: give {_join(key, missing[0])}=…")
+
+
+def _is_config(value: Any) -> bool:
+    """Whether it stands for what it builds, or for several of them."""
+    if isinstance(value, list):
+        return any(map(_is_config, value))
+    return isinstance(value, Mapping) and TARGET in value
 
 
 def check_value(value: Any, annotation: Any, key: str) -> None:

@@ -26,7 +26,7 @@ EMBEDDINGS = re.compile(r"(?:.*\.)?(?:emb|embed|embedding|embeddings|encoder|wor
 HEADS = re.compile(
     r"(?:.*\.)?(?:readout|fc|linear|head|out|output|decoder|dense|classifier|proj|projection)\.(weight|bias)$"
 )
-ROOTS = ("layers.", "convolutions.", "beside.", "initial.", "readout.")
+ROOTS = ("layers.", "blocks.", "convolutions.", "beside.", "initial.", "readout.")
 """How the names of weights of a network of ours begin."""
 ALIASES = {"encoder": ("encoder", "convolutions"), "convolutions": ("convolutions",)}
 """Parts that stand for others, too: whatever is in front of the recurrence is its encoder."""

@@ -317,8 +317,10 @@ def _failed(instrument: Instrument[Any], error: Exception) -> str:
 def _about(inspected: Inspected, subject: Subject, brief: bool = False) -> list[tuple[str, str]]:
     """What a reader should know first."""
     network, metrics, status = subject.network, subject.metrics, inspected.directory.status
-    layers = f"{network.num_layers} layer{'s' if network.num_layers > 1 else ''} of {network.hidden_size}"
-    cell = f"{network.cells()[0].title}, {'bidirectional, ' if network.bidirectional else ''}{layers} units"
+    sizes = dict.fromkeys(network.sizes)
+    layers = f"{network.num_layers} layer{'s' if network.num_layers > 1 else ''} of {', '.join(map(str, sizes))}"
+    titles = " and ".join(dict.fromkeys(cell.title for cell in network.cells()))
+    cell = f"{titles}, {'bidirectional, ' if network.bidirectional else ''}{layers} units"
     parameters = sum(parameter.numel() for parameter in network.parameters())
     monitor = str(inspected.config.get("monitor", "val/loss"))
     test = monitor.replace("val/", "test/", 1)
