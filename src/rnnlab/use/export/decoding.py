@@ -52,7 +52,7 @@ class Reading(nn.Module):
         network = self.network
         assert network.decoder is not None
         starts = network.initial_state(inputs.shape[0])
-        hidden, final = network._layers(Cell.__call__, inputs, starts, lengths)  # as Network.encode, unchecked
+        hidden, final = network.run_layers(Cell.__call__, inputs, starts, lengths)  # as Network.encode, unchecked
         cells = [cell.initial_state(inputs.shape[0]) for cell in network.decoder.cells()]
         state = network.bridge(cells, final, network.pool(hidden, lengths))
         copies = None if network.decoder.gate is None else network.copies[inputs]
