@@ -481,7 +481,10 @@ def test_a_page_that_holds_all_it_shows(train: Train, capsys: pytest.CaptureFixt
     assert "memory: the gradient" in out
     assert "left out: Embeddings (the input is real numbers" in out
     folder = place / "inspect"
-    assert {file.name for file in folder.iterdir()} == {"gradient_by_lag.png", "index.html", "inspect.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "gradient_by_lag.png", "gradient_by_lag.csv", "index.html", "inspect.json",
+    }  # fmt: skip
+    assert (folder / "gradient_by_lag.csv").read_text().startswith("weights,")
     page = (folder / "index.html").read_text()
     assert "data:image/png;base64," in page
     assert "http://" not in page and "https://" not in page and "<script" not in page

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject
+from rnnlab.spec import valid_steps
 
 BINS = 15
 """As many as C. Guo et al. (2017) take."""
@@ -52,7 +53,7 @@ class Reliability:
 class Calibration(Instrument[Reliability]):
     """Claimed probabilities beside frequencies.
 
-    For classes and tokens: a reliability diagram and the expected calibration
+    For classes, tokens and labels: a reliability diagram and the expected calibration
     error over 15 bins of the confidence in what is decided (C. Guo, G. Pleiss,
     Y. Sun & K. Weinberger, "On calibration of modern neural networks", 2017,
     arXiv 1706.04599, equation 3). For a normal distribution: the probability
@@ -73,7 +74,8 @@ class Calibration(Instrument[Reliability]):
         return subject.task.no_probability or None
 
     def measure(self, subject: Subject) -> Reliability:
-        if not subject.task.spec.target.categorical:
+        target = subject.task.spec.target
+        if not (target.categorical or target.binary):
             return _of_forecasts(subject)
         confidence, right = _decisions(subject)
         return reliability(style.array(confidence), style.array(right))
@@ -168,6 +170,15 @@ def _decisions(subject: Subject) -> tuple[Tensor, Tensor]:
     confidences, rights = [], []
     for answer in subject.answers:
         output, targets = answer.output, answer.batch.targets
+        if target.binary:
+            if target.per_step:
+                valid = valid_steps(answer.batch.inputs, answer.batch.lengths)
+                output, targets = output[valid], targets[valid]
+            # of each label that which is more probable, that it is there or that it is not
+            there = output.sigmoid().flatten()
+            confidences.append(there.maximum(1 - there))
+            rights.append(((there > 0.5) == (targets.flatten() > 0.5)).to(there.dtype))
+            continue
         if target.per_step:
             asked = target.asked(targets)
             output, targets = output[asked], targets[asked]

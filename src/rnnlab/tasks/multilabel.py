@@ -125,6 +125,10 @@ class MultiLabel(Task):
         self.thresholds.copy_(torch.tensor(odds))
         return {f"threshold/{name}": p for name, p in zip(self._names, chosen, strict=True)}
 
+    @property
+    def no_probability(self) -> str:
+        return ""
+
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         self.log_scores({f"baseline/{name}/loss": nats for name, nats in self.other_baselines().items()})

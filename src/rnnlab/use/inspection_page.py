@@ -1,8 +1,10 @@
 """The files of an inspection: its pictures, its numbers, and one page that asks no network and runs no script."""
 
 import base64
+import csv
 import hashlib
 import html
+import io
 import math
 import shutil
 import tempfile
@@ -74,8 +76,8 @@ def render(inspection: Inspection, command: str) -> str:
 <section class="card answer">{_facts(inspection)}{_pairs(inspection.about)}</section>
 {"".join(map(_section, inspection.shown))}
 {_left_out(inspection)}
-<p class="quiet small">Made by <code>{html.escape(command)}</code>, rnnlab {__version__}. The pictures lie beside
-this page as PNGs, and all numbers in inspect.json.</p>
+<p class="quiet small">Made by <code>{html.escape(command)}</code>, rnnlab {__version__}. Beside this page lie the
+pictures as PNGs, their tables as CSVs, and all numbers in inspect.json.</p>
 </main>
 </body>
 </html>
@@ -141,9 +143,9 @@ def _brief(title: str) -> str:
 
 
 def write(inspection: Inspection, page: str, folder: Path, inside: Path | None = None) -> list[str]:
-    """Writes the pictures, the numbers and the page: all together where the folder is new, else one by one.
+    """Writes pictures, their tables, the numbers and the page: all together where the folder is new, else one by one.
 
-    Of what an earlier inspection has left there it takes away pictures that this one does not have.
+    Of what an earlier inspection has left there it takes away pictures and tables that this one does not have.
 
     Args:
         inspection: what was looked at.
@@ -158,6 +160,7 @@ def write(inspection: Inspection, page: str, folder: Path, inside: Path | None =
         InputError: it cannot be written.
     """
     files: dict[str, bytes] = {f"{each.name}.png": each.png for each in inspection.shown}
+    files |= {f"{each.name}.csv": _csv(each.table) for each in inspection.shown if each.table and each.table.rows}
     numbers = {
         "title": inspection.title,
         "about": dict(inspection.about),
@@ -194,10 +197,19 @@ def write(inspection: Inspection, page: str, folder: Path, inside: Path | None =
     return list(files)
 
 
+def _csv(table: Table) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    return text.getvalue().encode()
+
+
 def _written_before(folder: Path) -> set[str]:
-    """Pictures that an earlier inspection says it wrote."""
+    """Pictures and tables that an earlier inspection says it wrote."""
     try:
         names = json_text.read(folder / NUMBERS, NUMBERS_BYTES)["files"]
-        return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+        names = [name for name in names if isinstance(name, str) and name == Path(name).name]
+        return {name for name in names if name.endswith((".png", ".csv"))}
     except (OSError, InputError, KeyError, TypeError):
         return set()
