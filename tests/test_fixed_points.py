@@ -47,7 +47,7 @@ def bistable(factor: float) -> Subject:
 
 def test_two_bistable_units_have_four_stable_points_four_saddles_and_one_that_is_left_both_ways() -> None:
     subject = bistable(2.0)
-    measured = FixedPointSearch(starts=96).measure(subject)
+    measured = FixedPointSearch(starts=192).measure(subject)
     assert measured.unstable.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     # h = tanh(2 h) beside 0, found by iterating it
     h = 1.0

@@ -96,7 +96,7 @@ class FixedPointSearch(Instrument[FixedPoints]):
         "With one such direction they part the basins of two stable ones."
     )
 
-    def __init__(self, starts: PositiveInt = 192) -> None:
+    def __init__(self, starts: PositiveInt = 256) -> None:
         self.starts = starts
 
     def missing(self, subject: Subject) -> str | None:
@@ -261,13 +261,13 @@ def find(step: Step, seen: Tensor, starts: int) -> tuple[Tensor, int]:
 
 
 def _starts(seen: Tensor, number: int) -> Tensor:
-    """States of the trajectories, two thirds as they are, the others halfway between two of them."""
+    """States of the trajectories, half of them as they are, half in the middle of two of them, where saddles lie."""
     random = torch.Generator().manual_seed(0)
 
     def drawn(count: int) -> Tensor:
         return seen[torch.randint(len(seen), (count,), generator=random).to(seen.device)]
 
-    between = number // 3
+    between = number // 2
     return torch.cat([drawn(number - between), (drawn(between) + drawn(between)) / 2])
 
 
@@ -372,8 +372,8 @@ class _Axes:
 
     def draw(self, ax: Axes, x: int, y: int, title: str = "") -> None:
         """The ways, the points and their modes in two of the components."""
-        names = [f"component {k + 1} ({self.explained[k]:.0%})" for k in (x, y)]
-        style.dress(ax, *names, title=title)
+        across, up = (f"component {k + 1} ({self.explained[k]:.0%})" for k in (x, y))
+        style.dress(ax, across, up, title)
         plane = self.directions[[x, y]]
         for number, path in enumerate(self.measured.paths):
             label = "ways of the state" if number == 0 else None
@@ -391,8 +391,9 @@ class _Axes:
                 ax.plot(*ends.T, color=style.VERMILION, linewidth=1.6, label=label, zorder=3)
                 label = "_"
         look: dict[str, Any] = {"zorder": 4, "linewidths": 1.4}
-        ax.scatter(*points[unstable > 0].T, marker="x", s=34, color=style.VERMILION, label="unstable", **look)
-        ax.scatter(*points[unstable == 0].T, marker="o", s=44, color=style.BLUE, label="stable", **look)
+        leaving, staying = points[unstable > 0], points[unstable == 0]
+        ax.scatter(leaving[:, 0], leaving[:, 1], marker="x", s=34, color=style.VERMILION, label="unstable", **look)
+        ax.scatter(staying[:, 0], staying[:, 1], marker="o", s=44, color=style.BLUE, label="stable", **look)
 
 
 def _eigenvalues(ax: Axes, measured: FixedPoints) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -203,7 +204,7 @@ class PermutationImportance(Instrument[Importances]):
             width=6.6 if one else 10.5,
             height=max(3.4, 0.27 * len(columns.names) + 1.0),
         )
-        axes = list(np.atleast_1d(fig.subplots(1, 1 if one else 2)))
+        axes = fig.subplots(1, 1 if one else 2, squeeze=False)[0]
         if not one:
             _bars(axes[0], columns, measured)
         _profile(axes[-1], spans, measured, subject)
@@ -222,14 +223,21 @@ class PermutationImportance(Instrument[Importances]):
             width=10.5 if alike else 7.4,
             height=max(3.6, (0.1 + 0.13 * len(measured)) * len(names) + 1.0),
         )
-        axes = list(np.atleast_1d(fig.subplots(1, 2 if alike else 1)))
+        axes = fig.subplots(1, 2 if alike else 1, squeeze=False)[0]
         right = style.dress(axes[-1], _axis(first), first.label)
         left = style.dress(axes[0], first.label) if alike else None
         order = first.columns.order[::-1]
         for number, ((name, each), colour) in enumerate(
             zip(measured.items(), style.colours(len(measured)), strict=True)
         ):
-            look = {"color": colour, "marker": "o", "markersize": 3.5, "label": name, "capsize": 2.0, "elinewidth": 1.0}
+            look: dict[str, Any] = {
+                "color": colour,
+                "marker": "o",
+                "markersize": 3.5,
+                "label": name,
+                "capsize": 2.0,
+                "elinewidth": 1.0,
+            }
             right.errorbar(each.spans.at, each.spans.mean, each.spans.half, linewidth=1.6, **look)
             if left is not None:
                 places = np.arange(len(names)) - 0.6 * (number / max(1, len(measured) - 1) - 0.5)

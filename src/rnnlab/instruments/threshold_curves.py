@@ -192,8 +192,8 @@ def curve(name: str, claimed: Tensor, there: Tensor, chosen: float | None = None
     by_threshold = torch.stack([thresholds, precision[:-1], recall[:-1], f1[:-1]])
     auroc, average = float(binary_auroc(claimed, truth)), float(binary_average_precision(claimed, truth))
     # without the point that torchmetrics adds, of a precision of 1 where nothing is said
-    lines = (torch.stack([false, true]), torch.stack([recall[:-1], precision[:-1]]), by_threshold)
-    return Curve(name, int(truth.sum()), auroc, average, *map(_thinned, lines), chosen)
+    roc, line = torch.stack([false, true]), torch.stack([recall[:-1], precision[:-1]])
+    return Curve(name, int(truth.sum()), auroc, average, _thinned(roc), _thinned(line), _thinned(by_threshold), chosen)
 
 
 def _thinned(line: Tensor) -> np.ndarray:
