@@ -250,7 +250,7 @@ def test_a_run_predicts_its_test_data_new_data_and_a_stream_alike(
     outcome = train(*SHORT, "trainer.max_epochs=8", "optimizer.lr=0.02")
     scores = {"test/character_error_rate", "test/exact_match", "test/blank_share", "baseline/loss"}
     assert scores <= outcome.metrics.keys()
-    assert evaluate(outcome.directory, outcome.directory.config)["test/loss"] == outcome.metrics["test/loss"]
+    assert evaluate(outcome.directory.config, outcome.directory)["test/loss"] == outcome.metrics["test/loss"]
     model = load(outcome.directory.path)
     assert "sounds of 8,000 samples a second" in model.describe()
     data = DialTones(num_samples=60, batch_size=16)

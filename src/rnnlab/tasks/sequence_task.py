@@ -44,10 +44,9 @@ class SequenceTask(Task):
         assert self.spec.target.end is not None
         return self.spec.target.end
 
-    @property
-    def common(self) -> Tensor:
+    def common(self, device: torch.device) -> Tensor:
         """``(tokens,)`` the most frequent sequence of the training split, without its end."""
-        return torch.tensor(self.spec.common_target or (NEVER,))
+        return torch.tensor(self.spec.common_target or (NEVER,), device=device)
 
     # ---- scores ---------------------------------------------------------------------------------------
 

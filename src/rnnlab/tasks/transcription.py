@@ -179,7 +179,7 @@ class Transcription(SequenceTask):
 
     def baseline(self, batch: Batch) -> Any:
         lengths = self.steps(batch)
-        tokens = self.common.to(lengths.device).expand(len(lengths), -1)
+        tokens = self.common(lengths.device).expand(len(lengths), -1)
         steps = int(lengths.max())
         scores = self.frequencies(lengths).log()[:, None].expand(-1, steps, -1)
         return Aligned(scores, tokens, self._blanks(scores, lengths), lengths)

@@ -179,7 +179,7 @@ class Translation(SequenceTask):
     def baseline(self, batch: Batch) -> Any:
         assert isinstance(self.log_frequencies, Tensor)
         scores = self.log_frequencies.expand(*batch.targets.shape, -1)
-        return Answer(scores, self.common.to(batch.targets.device).expand(len(batch.targets), -1))
+        return Answer(scores, self.common(batch.targets.device).expand(len(batch.targets), -1))
 
     def by_token(self, table: Sequence[int], batch: Batch) -> Answer:
         """What a predictor says that has a token of the target for each of the input."""
