@@ -10,12 +10,15 @@ import torch
 from conftest import TINY, compose
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
-from torch import nn
+from torch import Tensor, nn
 
+import rnnlab
 from rnnlab.commands.outcome import score_table
+from rnnlab.data.classification import Classification as WaveClasses
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs.preparation import Run, prepare
 from rnnlab.spec import Batch
+from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecast_scores import MeanScore, absolute_error, squared_error
 
 # what Lightning says to whoever makes a Trainer by hand, and what it calls that torch has deprecated
@@ -164,3 +167,38 @@ def test_a_square_that_single_precision_cannot_hold_counts() -> None:
         scores[name] = float(mean.compute())
     assert scores["mae"] == pytest.approx(1e22, rel=1e-5)
     assert scores["mse"] == pytest.approx(2e44, rel=1e-5)
+
+
+class Mine(nn.Module):
+    """A network of one's own: at each step, or at the end."""
+
+    def __init__(self, features: int, size: int, per_step: bool) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.GRU(features, 4, batch_first=True), nn.Linear(4, size)
+        self.per_step = per_step
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        hidden = self.rnn(x)[0]
+        return self.out(hidden if self.per_step else hidden[:, -1])
+
+
+def test_a_module_of_ones_own_is_trained_and_tested_by_lightnings_own_trainer() -> None:
+    for data, kind in ((rnnlab.Sine(num_samples=20, length=8), rnnlab.Forecasting),
+                       (WaveClasses(num_samples=40), Classification)):  # fmt: skip
+        spec = data.spec
+        features, per_step = spec.input.features or 0, spec.target.per_step
+        task = kind(rnnlab.Wrapped(Mine(features, spec.target.size, per_step), spec), spec)
+        before = task.network.module.out.weight.clone()
+        mine = trainer(max_epochs=1)
+        mine.fit(task, data)
+        assert not torch.equal(before, task.network.module.out.weight)
+        assert "test/loss" in mine.test(task, data, verbose=False)[0]
+        size = spec.target.size
+        for wrong, line in (
+            (Mine(features, size + 1, per_step), rf"Mine puts out \(.*{size + 1}\) for inputs .*, and this data needs"),
+            (Mine(features + 1, size, per_step), r"Mine cannot read inputs \("),
+            (Mine(features, size, not per_step), r"Mine puts out"),
+        ):
+            with pytest.raises(InputError, match=line) as refused:
+                trainer(max_epochs=1).fit(kind(rnnlab.Wrapped(wrong, spec), spec), data)
+            assert "\n" not in str(refused.value)

@@ -282,7 +282,7 @@ BAD = {
     "no number": ({"x": (55, "oops")}, {"features": ["x"], "categories": []}, r"column 'x'|row 56"),
     "no target": ({}, {"target": None}, r"data.target is missing"),
     "folds": ({}, {"folds": 3, "fold": 3}, r"data.folds=3 and data.fold=3"),
-    "words for numbers": ({}, {"objective": "value"}, r"data.target=y: it holds words \('a'\), and task=regression"),
+    "words for numbers": ({}, {"objective": "value"}, r"it holds words \('a' in row 1\), and task=regression"),
     "no labels": ({}, {"objective": "labels", "target": "x", "features": ["g"]}, r"'x'"),
     "time is a feature": ({}, {"features": ["t"]}, r"column 't' is data.time, and cannot be read as a feature too"),
     "steps": ({}, {"sequence": None, "time": None, "steps": "q*"}, r"data.steps=q\*: no column of numbers"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rnnlab.results import Run as Run
     from rnnlab.results import Sweep as Sweep
     from rnnlab.use.trained import load as load
+    from rnnlab.wrapped import Wrapped as Wrapped
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ _NAMES = {
     **dict.fromkeys(("DataSpec", "InputSpec", "TargetSpec"), "rnnlab.spec"),
     "Cell": "rnnlab.cells.cell",
     "Network": "rnnlab.network",
+    "Wrapped": "rnnlab.wrapped",
     "load": "rnnlab.use.trained",
 }
 

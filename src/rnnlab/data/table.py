@@ -472,8 +472,9 @@ class Table(LabelledFeatures):
     def _check_numbers(self) -> None:
         for name in self._targets:
             if not self._is_numeric(name):
-                cell = self._head[name].drop_nulls()
-                word = f" ('{str(cell[0])[:40]}')" if len(cell) else ""
+                cells = enumerate(self._head[name].cast(str), 1)
+                words = [(row, cell) for row, cell in cells if cell is not None and not is_number(cell)]
+                word = f" ('{words[0][1][:40]}' in row {words[0][0]})" if words else ""
                 raise InputError(
                     f"data.target={name}: it holds words{word}, and task={TASKS[self.kind]} needs numbers"
                     f"{' (0 or 1)' if self.kind == 'labels' else ''}: task=classification predicts one class a "
