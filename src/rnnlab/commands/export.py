@@ -21,13 +21,20 @@ def main(arguments: list[str]) -> int:
     options.add_argument("run", metavar="RUN", help="a run directory, or a sweep's: its best run")
     options.add_argument("--format", metavar="FORMAT", help="onnx (default) or pt2, torch.export's")
     options.add_argument("--output", metavar="FILE", help="*.onnx or *.pt2 (default: RUN/export/model.onnx)")
+    options.add_argument(
+        "--int8",
+        action="store_true",
+        help="weights as whole numbers of 8 bits, in ONNX; says what that costs on the test data",
+    )
     options.add_argument("--force", action="store_true", help="replace the files")
     add_allow(options)
     given = options.parse_args(arguments)
-    return guarded(lambda: export(given.run, given.format, given.output, given.force, given.allow))
+    return guarded(lambda: export(given.run, given.format, given.output, given.force, given.allow, given.int8))
 
 
-def export(place: str, format: str | None, output: str | None, force: bool, allow: list[str]) -> int:
+def export(
+    place: str, format: str | None, output: str | None, force: bool, allow: list[str], int8: bool = False
+) -> int:
     """Exports, and prints what was tried.
 
     Raises:
@@ -36,7 +43,7 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
     """
     directory = best(members([place]))
     config = directory.config
-    target = choose_target(directory.path, format, output, force)
+    target = choose_target(directory.path, format, output, force, int8)
     if directory.status.state != "done":
         print(f"rnnlab: {place} is {directory.status.state}: exporting its best weights so far", file=sys.stderr)
     load_execution()
@@ -54,6 +61,8 @@ def export(place: str, format: str | None, output: str | None, force: bool, allo
         f"Largest error {verdict.absolute:.1e}, {verdict.relative:.1e} of the largest value "
         f"(at most {verdict.limit:.0e})"
     )
+    if verdict.loss is not None:
+        out.print(f"With 8 bits: {verdict.loss}", markup=False)
     out.print(", ".join(f"{name} {number}" for name, number in versions(target.format).items()))
     size = target.path.stat().st_size
     out.say("File       ", f"{shown_path(target.path.absolute())} ({size / 1024:,.0f} KB)")

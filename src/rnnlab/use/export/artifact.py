@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rnnlab.use.export import decoding
 from rnnlab.use.export.base import History, base_of
 from rnnlab.use.export.check import Steps, Verdict, check
 from rnnlab.use.export.formats import OPSET, convert, input_names, output_names, serve
+from rnnlab.use.export.int8 import compress, quantize
 from rnnlab.use.export.portable import Portable
 from rnnlab.use.export.processing import postprocessing, preprocessing
 from rnnlab.use.export.target import PACKAGES, Target
@@ -43,7 +45,7 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
 
     Raises:
         RunFailed: the network cannot be converted, or the file does not say what the run says; nothing is written.
-        InputError: the network reads sequences up to one length alone.
+        InputError: the network reads sequences up to one length alone, or has no matrix that 8 bits are worth.
     """
     network = run.task.network.cpu().eval()
     if network.decoder is not None:
@@ -56,7 +58,11 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
     steps = Steps.of(run.data)
     # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
     base = base_of(run.task, run.data)
+    loss = quantize(run.task, run.data) if target.int8 else None
     portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format, base)
+    before = len(content)
+    if loss is not None:
+        content = compress(content)
     history = None if base is None else History.of(base, run.data)
     verdict = check(serve(content, target.format), network, steps, run.data.spec.length, history)
     if not verdict.holds:
@@ -65,20 +71,26 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
             f"{verdict.limit:.1e} is rounding; nothing is written"
         )
     described = describe(run, directory, target, portable, content, verdict)
+    if loss is not None:
+        described["int8"] = {**loss.plain(), "bytes": {"float32": before, "int8": len(content)}}
     text = json_text.dump(described, indent=1, ascii_only=False) + "\n"
     # what the run directory holds may lead elsewhere; a place that the user names may do so
     inside = directory.path if target.path.parent == directory.path / "export" else None
     replace_all({target.path: content, target.description: text}, inside=inside)
-    return verdict
+    return replace(verdict, loss=None if loss is None else f"{loss}; {before:,} bytes before, {len(content):,} now")
 
 
 def _export_decoder(run: Run, directory: RunDirectory, target: Target, network: Network) -> Verdict:
     """The same of a network that answers by sequences of their own length, as two files.
 
     Raises:
-        InputError: the network reads no tokens.
+        InputError: the network reads no tokens, or 8 bits are asked for.
         RunFailed: as :func:`export`.
     """
+    if target.int8:
+        raise InputError(
+            f"--int8: {directory.path} answers by sequences, and its two files hold 32 bits: leave it out"
+        )
     if network.convolutions is not None or run.data.spec.input.vocabulary is None:
         raise InputError(
             f"{directory.path}: a decoder is exported with an encoder of tokens alone (model.encoder=none): use rnnlab "

@@ -54,9 +54,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All cases together."""
+    """All cases together.
+
+    Attributes:
+        cases: of each size.
+        loss: what rounded weights cost, in words; ``None`` where none are.
+    """
 
     cases: list[Case]
+    loss: str | None = None
 
     @property
     def absolute(self) -> float:

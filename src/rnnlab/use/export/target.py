@@ -21,10 +21,12 @@ class Target:
     Attributes:
         path: of the network, ``*.onnx`` or ``*.pt2``.
         format: of it.
+        int8: its matrices are whole numbers of 8 bits.
     """
 
     path: Path
     format: Format
+    int8: bool = False
 
     @property
     def decoder(self) -> Path:
@@ -37,7 +39,7 @@ class Target:
         return self.path.with_name(f"{self.path.name}.json")
 
 
-def choose_target(run: Path, format: str | None, output: str | None, force: bool) -> Target:
+def choose_target(run: Path, format: str | None, output: str | None, force: bool, int8: bool = False) -> Target:
     """The target of a run's export, which can be written.
 
     Args:
@@ -45,6 +47,7 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
         format: ``None``: what the name of ``output`` says, or ONNX.
         output: of the network's file.
         force: whether files may be replaced.
+        int8: whether matrices are to be whole numbers of 8 bits.
 
     Raises:
         InputError: there is no such format, its packages are not installed, the name says another one, or files exist.
@@ -57,9 +60,12 @@ def choose_target(run: Path, format: str | None, output: str | None, force: bool
         raise InputError(f"{key}: no format '{named}'{nearest(named, FORMATS)} (there are {', '.join(FORMATS)})")
     if output is not None and suffix != chosen:
         raise InputError(f"--output {output}: a file of --format {chosen} is named *.{chosen}")
+    if int8 and chosen != "onnx":
+        raise InputError(f"--int8 and {key}: whole numbers of 8 bits go into an ONNX file: use --format onnx")
     for package in PACKAGES if chosen == "onnx" else ():
         need("export", package, "--format onnx", "--format pt2 needs nothing more")
-    target = Target(run / "export" / f"model.{chosen}" if output is None else Path(output), chosen)
+    name = "model.int8.onnx" if int8 else f"model.{chosen}"
+    target = Target(run / "export" / name if output is None else Path(output), chosen, int8)
     for path in (target.path, target.decoder, target.description):
         if path.exists() and not force:
             raise InputError(f"{path} exists, and nothing is overwritten: give another --output FILE, or --force")
