@@ -88,9 +88,7 @@ def _export_decoder(run: Run, directory: RunDirectory, target: Target, network: 
         RunFailed: as :func:`export`.
     """
     if target.int8:
-        raise InputError(
-            f"--int8: {directory.path} answers by sequences, and its two files hold 32 bits: leave it out"
-        )
+        raise InputError(f"--int8: {directory.path} answers by sequences, and its two files hold 32 bits: leave it out")
     if network.convolutions is not None or run.data.spec.input.vocabulary is None:
         raise InputError(
             f"{directory.path}: a decoder is exported with an encoder of tokens alone (model.encoder=none): use rnnlab "
