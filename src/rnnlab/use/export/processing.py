@@ -1,13 +1,16 @@
 """What stands before and behind a network, as plain values: how its inputs are made, and how its outputs are read."""
 
+from dataclasses import asdict
 from functools import singledispatch
 from typing import Any
 
+from rnnlab.data.dial_tones import DialTones
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.layout import Layout
 from rnnlab.data.pair_data import PairData
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
+from rnnlab.data.speech import Speech
 from rnnlab.data.table import Table
 from rnnlab.data.text import Text
 from rnnlab.data.text_classification import TextClassification
@@ -59,6 +62,16 @@ def _text(unit: str, vocabulary: tuple[str, ...], rule: str) -> dict[str, Any]:
     if unit == "byte":
         return {"kind": "text", "unit": unit, "vocabulary": None, "unknown": None, "rule": "bytes of UTF-8 as they are"}
     return {"kind": "text", "unit": unit, "vocabulary": list(vocabulary), "unknown": 0, "rule": rule}
+
+
+@preprocessing.register(DialTones)
+@preprocessing.register(Speech)
+def _sound(data: DialTones | Speech) -> dict[str, Any]:
+    rule = (
+        "frames of window seconds (Hann), the energy in bands of the mel scale, log(energy + 1e-6), then (x - shift) / "
+    )
+    rule += "scale of each band; with own_moments by the mean and the standard deviation of the sound itself"
+    return {"kind": "sound", **asdict(data.reader), "rule": rule}
 
 
 @preprocessing.register
