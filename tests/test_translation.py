@@ -450,7 +450,7 @@ def test_networks_say_together_what_their_mean_probability_says(search: Search) 
             told, inputs = torch.tensor([[*found.tokens, 5]]), INPUTS[row : row + 1, :length]
             logs = [net.teach(inputs, told)[0].log_softmax(-1) for net in (one, other)]
             mean = mean_probability(torch.stack(logs)).gather(2, told[..., None])[0, :, 0]
-            assert found.score == pytest.approx(float(mean.sum()))
+            assert found.score == pytest.approx(float(mean.sum().detach()))
     said = greedy(both, INPUTS, LENGTHS, 5, 3)
     assert said.weights is not None and said.weights.shape[2] == 4
 
