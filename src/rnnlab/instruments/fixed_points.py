@@ -335,7 +335,8 @@ def _double(part: Tensor) -> Tensor:
 
 
 def _weights(network: Network) -> int:
-    return sum(parameter.numel() for parameter in network.layers.parameters())
+    # a reservoir's are no parameters, and cost as much
+    return 1 + sum(weights.numel() for weights in (*network.layers.parameters(), *network.layers.buffers()))
 
 
 def _flat(state: Sequence[State]) -> Tensor:
