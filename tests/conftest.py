@@ -131,8 +131,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what tests need, and skips those that can't run here; what is exhaustive is slow."""
+    """Marks what tests need, and skips those that can't run here; what is exhaustive is slow, as is what is not among
+    the few of a test that has very many parameters.
+    """
     for item in items:
+        few = item.get_closest_marker("few")
+        if few and not set(few.args) & set(re.split(r"[-\[\]]", item.name)):
+            item.add_marker("slow")
         if item.get_closest_marker("exhaustive"):
             item.add_marker("slow")
         marked = {str(need) for mark in item.iter_markers("needs") for need in mark.args}

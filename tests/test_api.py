@@ -70,6 +70,7 @@ def test_a_run_is_to_look_at_and_to_use() -> None:
     assert again.history["epoch"].to_list() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_its_pictures_are_shown_inline() -> None:
     run = rnnlab.train(**{**SMALL, "instruments": "default"})
     html = run.plot("loss_curves")._repr_html_()
@@ -79,6 +80,7 @@ def test_its_pictures_are_shown_inline() -> None:
         run.plot("loss_curvs")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_over_lists() -> None:
     sweep = rnnlab.sweep(model=["rnn", "gru"], seed=range(2), **SMALL)
     assert [run.state for run in sweep.runs] == ["done"] * 4

@@ -80,6 +80,7 @@ def gradients(output: Tensor, state: State, wanted: list[Tensor]) -> tuple[Tenso
 
 @every_model
 @with_and_without_lengths
+@pytest.mark.few("gru", "lstm", "rnn", "lru", "s6", "delta_net", "mlstm", "qrnn", "conv_lstm")
 def test_forward_is_unroll(model: str, lengths: Tensor | None) -> None:
     cell = build(model)
     x = inputs().requires_grad_()
@@ -173,6 +174,7 @@ FEWER_WEIGHTS = {"cfc": {"backbone_units": 3}}
 
 @every_model
 @pytest.mark.parametrize("path", ["forward", "unroll"])
+@pytest.mark.few("rnn", "min_gru", "lru")
 def test_gradients_agree_with_finite_differences(model: str, path: str) -> None:
     cell = build(model, 2, 2, **FEWER_WEIGHTS.get(model, {}))
     layer = cell if path == "forward" else _Unroll(cell)
@@ -266,6 +268,7 @@ REMEMBERING: dict[str, dict[str, Any]] = {"esn": {"leak_rate": 1.0, "input_scali
 
 
 @every_model
+@pytest.mark.few("gru", "lru")
 def test_it_remembers_the_first_input(model: str) -> None:
     """The class is the sign of the first step; noise a tenth its size follows."""
     span, hidden = SPAN.get(model, 10), 32

@@ -80,7 +80,9 @@ def test_what_a_trained_run_hands_in_it_hands_on(config: Path) -> None:
 
 @every_data_set
 def test_a_sample_depends_on_nothing_but_seed_split_and_index(config: Path) -> None:
-    few, many = make(config), make(config, num_samples=90)
+    # features of sounds are scaled by moments of the training part, which is another one here
+    raw = {"scaling": "none"} if config.stem in ("dial_tones", "speech") else {}
+    few, many = make(config, **raw), make(config, num_samples=90, **raw)
     for number, name in enumerate(SPLITS):
         for i in reversed(range(0, few.size(name), 4)):
             alone = stack([few.sample(np.random.default_rng((few.seed, number, i)), name, i)])

@@ -28,7 +28,9 @@ def layer(cell: Any, **options: Any) -> Any:
     return lambda x, state=None, lengths=None: found(cell, x, state, lengths)
 
 
-@pytest.mark.parametrize("name", choices("model"))
+# the step of a convolutional LSTM moves places into the batch, and is left to the loop
+@pytest.mark.parametrize("name", [name for name in choices("model") if name != "conv_lstm"])
+@pytest.mark.few("rnn", "gru", "layer_norm_lstm")
 def test_it_is_the_loop(name: str) -> None:
     cell = made(build(compose(f"model={name}")["model"]["cell"], "model.cell"))
     x, state = inputs(), some_state(cell)

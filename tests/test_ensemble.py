@@ -53,6 +53,7 @@ def test_real_values_are_averaged(train: Train) -> None:
 @pytest.mark.parametrize(
     "data", ["sine", "classification", "adding", "reverse_string", "text", "text_classification", "csv"]
 )
+@pytest.mark.few("classification", "adding")
 def test_twice_the_same_member_is_that_member(data: str, train: Train) -> None:
     outcome = train(f"data={data}", "model.hidden_size=8", "instruments=none")
     together = evaluate_together(members(outcome, outcome))
@@ -111,6 +112,7 @@ def test_members_may_meet_their_training_data_in_their_own_way(tmp_path: Path) -
         assert str(caught.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_a_sweep_predicts_by_the_seeds_of_its_best_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

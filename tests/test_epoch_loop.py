@@ -39,6 +39,7 @@ def equal(ours: Any, theirs: Any) -> bool:
 
 
 @pytest.mark.parametrize("job", JOBS)
+@pytest.mark.few("lengths", "truncated", "clipped by value")
 def test_it_is_lightnings_own_way_to_the_last_bit(
     job: str, train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
 
 
-@pytest.mark.parametrize("name", ["airline", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"])
+@pytest.mark.parametrize(
+    "name", ["airline", "digit_lines", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"]
+)
 def test_a_data_set_without_its_extra_says_what_to_install(name: str, bare: None) -> None:
     with pytest.raises(InputError, match=r"make install EXTRAS=datasets .*pip install 'rnnlab\[datasets\]'"):
         build(compose(f"data={name}")["data"], "data")
@@ -51,8 +53,10 @@ def test_the_list_marks_what_needs_an_extra(capsys: pytest.CaptureFixture[str]) 
     marks = dict(re.findall(r"^  (\w+) .* \[needs: (\w+)", printed, re.MULTILINE))
     assert marks == {
         **dict.fromkeys(
-            ["airline", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"], "datasets"
+            ["airline", "digit_lines", "digits", "economic", "moving_digits", "next_digits", "sunspots", "ucr"],
+            "datasets",
         ),
+        **dict.fromkeys(["place_names", "pronunciation"], "pairs"),
         **dict.fromkeys(["air_passengers", "italy_power_demand", "japanese_vowels", "series"], "datasets"),
         **dict.fromkeys(["lstm_fcn", "ucr_folds"], "datasets"),
         "mlflow": "mlflow",

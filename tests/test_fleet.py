@@ -88,6 +88,7 @@ SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "lru",
 
 
 @pytest.mark.parametrize("model", ["gru", *SLOWER])
+@pytest.mark.slow
 def test_every_epoch_is_that_of_each_alone_in_double_precision(model: str, tmp_path: Path) -> None:
     shared = (*TINY, DOUBLE, f"model={model}", "model.num_layers=2", "trainer.max_epochs=2")
     varied = ("seed=0 optimizer.lr=0.01 model.dropout=0.3", "seed=1 optimizer.lr=0.001 model.dropout=0.0",
@@ -206,6 +207,7 @@ def test_a_member_that_blows_up_fails_alone(tmp_path: Path) -> None:
     assert str(raised[1]) == str(failure.value) and "learning rate 1e+06" in str(raised[1])
 
 
+@pytest.mark.slow
 def test_stopped_within_an_epoch_and_resumed_together_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = [(*TINY, DOUBLE, f"seed={k}", "model.dropout=0.4", "model.num_layers=2") for k in range(3)]
     stop = StopSignals()

@@ -95,6 +95,7 @@ def random_state(cell: Any, batch: int = 2) -> Any:
 
 
 @pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.few("gru", "lstm", "cfc", "lru", "s6")
 def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
     cell = cell_of(model)
     gates = cell.gates(torch.randn(2, 3), random_state(cell))
@@ -106,7 +107,7 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
 
 WITH_GATES = (
     "gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm", "mogrifier_lstm",
-    "slstm", "lem", "cfc", "s6", "delta_net",
+    "slstm", "lem", "cfc", "s6", "delta_net", "conv_lstm",
 )  # fmt: skip
 
 

@@ -560,6 +560,7 @@ def drawn(task: Task, data: SequenceData) -> Iterator[tuple[Instrument[Any], Fig
             yield instrument, drawing(instrument, task, data, [{**row, "baseline/loss": 1.2} for row in HISTORY])
 
 
+@pytest.mark.slow
 def test_figures_can_be_read(world: tuple[Task, SequenceData]) -> None:
     """Every plot's axes are named, and no plot, legend or headline covers another or leaves the figure."""
     for instrument, figure in drawn(*world):

@@ -373,6 +373,7 @@ def test_the_backend_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # the yaml of a cell of one's own need not say it
 @pytest.mark.parametrize("name", [name for name in choices("model") if runs(CONF / "model" / f"{name}.yaml")])
+@pytest.mark.few("gru", "lstm", "lru", "cfc")
 def test_what_the_list_says_of_how_a_model_runs_is_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(Derived, "__call__", lambda self, cell, *given: seen.append(cell) or cell._unroll(*given))

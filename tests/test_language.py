@@ -266,6 +266,7 @@ STOPPED = (
 
 
 @pytest.mark.parametrize("ngrams", ["null", pytest.param("[2,4]", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_run_stopped_in_the_middle_of_a_text_ends_as_one_never_stopped(
     ngrams: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

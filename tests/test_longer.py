@@ -58,6 +58,7 @@ def assert_same(one: RunDirectory, other: RunDirectory) -> None:
     ],
     ids=["epochs", "plateau", "steps"],
 )  # fmt: skip
+@pytest.mark.few("steps")
 def test_a_longer_run_is_as_if_it_had_been_so_long_from_the_start(
     before: list[str], after: list[str], begin: Train
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_longer_run_is_as_if_it_had_been_so_long_from_the_start(
     assert_same(run, begin("whole", *(each for each in before if each.partition("=")[0] not in after[0]), *after))
 
 
+@pytest.mark.slow
 def test_epochs_stay_as_long_as_they_were_where_more_steps_would_cut_others(
     begin: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_patience_may_be_given_to_a_run_that_had_none(begin: Train) -> None:
     assert len(run.epochs) == 3 and run.config["early_stopping"]["patience"] == 2
 
 
+@pytest.mark.slow
 def test_who_was_stopped_early_needs_more_patience(begin: Train, capfd: pytest.CaptureFixture[str]) -> None:
     impatient = ("optimizer.lr=0.5", "trainer.max_epochs=9", "early_stopping.patience=1")
     run = begin("run", *impatient)
@@ -173,6 +176,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.slow
 def test_who_is_cut_short_draws_the_masks_that_it_would_have_drawn(
     how: str, begin: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

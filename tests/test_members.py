@@ -87,6 +87,7 @@ def stacked(made: list[Cell[Any]], x: Tensor, lengths: Tensor | None = None) -> 
 
 @pytest.mark.parametrize("with_lengths", [False, True])
 @pytest.mark.parametrize("name", choices("model"))
+@pytest.mark.few("gru", "lstm", "rnn", "cfc", "lru")
 def test_all_members_together_are_each_of_them(name: str, with_lengths: bool) -> None:
     made = cells(name)
     torch.manual_seed(1)

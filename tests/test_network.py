@@ -125,6 +125,7 @@ def test_step_by_step_it_predicts_what_it_predicts_at_once(model: str) -> None:
 @every_model
 @both_directions
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+@pytest.mark.few("rnn", "gru", "lru", "mogrifier_lstm")
 def test_recomputation_changes_no_value_and_no_gradient(
     model: str, bidirectional: bool, lengths: Tensor | None
 ) -> None:
@@ -224,6 +225,7 @@ def test_it_overfits_one_batch(model: str) -> None:
 
 @every_model
 @both_directions
+@pytest.mark.few("gru", "lstm", "lru", "cfc")
 def test_a_fleet_of_networks_equals_each_alone(model: str, bidirectional: bool) -> None:
     options = {"bidirectional": bidirectional, "initial_state": "learned", "cell": {"backend": "reference"}}
     members = [build(model, **options) for _ in range(2)]
@@ -362,6 +364,7 @@ REFUSED = {
 
 @every_model
 @pytest.mark.parametrize("key", REFUSED)
+@pytest.mark.few("gru", "lstm", "qrnn", "lru")
 def test_what_is_dropped_in_a_recurrence_is_the_same_on_every_path_or_refused(model: str, key: str) -> None:
     options: dict[str, Any] = {"bidirectional": True, "num_layers": 1}
     if model in REFUSED[key]:
@@ -520,6 +523,7 @@ def puts_out_its_memory(model: str) -> bool:
 
 @pytest.mark.parametrize("model", list(filter(puts_out_its_memory, MODELS)))
 @both_directions
+@pytest.mark.few("rnn", "gru")
 def test_gradients_of_traced_states_agree_with_finite_differences(
     model: str, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,9 @@ from rnnlab.runs.build import build
 from rnnlab.runs.preparation import prepare
 
 BATCH, TIME, FEATURES, HIDDEN = 4, 7, 3, 8
-INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5", "s6", "delta_net")
-"""Where there is no GPU, PyTorch can't index a fake tensor on one, as a step of these does: see below for these."""
+INDEXED = ("lru", "mlstm", "qrnn", "s4d", "s5", "s6", "delta_net", "conv_lstm")
+"""Where there is no GPU, PyTorch can't index a fake tensor on one, nor convolve it, as a step of these does: see below
+for these."""
 
 
 def on_gpu(value: Any) -> Any:
@@ -93,6 +94,7 @@ def parameters_may_change_their_class() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", choices("model"))
+@pytest.mark.few("gru", "lstm", "lru", "mlstm")
 def test_a_cell_is_elsewhere_what_it_is_on_the_cpu(name: str) -> None:
     cell = build(compose(f"model={name}")["model"]["cell"], "model.cell")(FEATURES, HIDDEN)
     x, lengths = torch.randn(BATCH, TIME, FEATURES), torch.tensor([7, 1, 0, 4])

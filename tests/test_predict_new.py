@@ -153,6 +153,7 @@ FORECASTS = {
 
 
 @pytest.mark.parametrize("kind", FORECASTS)
+@pytest.mark.few("recursive")
 def test_a_forecast_at_the_end_of_new_series_is_that_of_the_test(kind: str, runs: Runs) -> None:
     path = runs("data=csv", "data.length=14", *FORECASTS[kind])
     expected, data = test_table(path)

@@ -46,6 +46,7 @@ PRODUCT = [
 
 
 @pytest.mark.parametrize(("model", "data"), PRODUCT)
+@pytest.mark.few("classification", "lstm", "lru", "mlstm", "conv_lstm", "s6")
 def test_every_model_works_with_every_kind_of_data(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
@@ -76,6 +77,7 @@ EXPERIMENTS = [
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.few("adding", "an_bn", "duplicate_string", "addition", "parity", "sine_rollout")
 def test_every_experiment_runs(experiment: str, train: Train, tmp_path: Path) -> None:
     overrides = []
     if experiment == "sentiment":  # whose texts do not come with a package
@@ -119,6 +121,7 @@ PLANS = [
 
 
 @pytest.mark.parametrize(("optimizer", "scheduler"), PLANS)
+@pytest.mark.few("one_cycle", "plateau")
 def test_every_optimizer_with_every_scheduler(optimizer: str, scheduler: str, train: Train) -> None:
     outcome = train(f"optimizer={optimizer}", f"scheduler={scheduler}", "model.hidden_size=4", "instruments=none")
     assert math.isfinite(outcome.metrics["train/loss"])

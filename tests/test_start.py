@@ -691,6 +691,7 @@ def first_overrides(found: Description) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.few("one_series", "decimal_comma", "long_form", "wide_panel", "groups_of_digits")
 def test_a_file_with_a_quirk(name: str, tmp_path: Path) -> None:
     given = CASES[name]
     found = look(given.make(tmp_path))

@@ -359,6 +359,7 @@ def test_a_sweep_resumes_what_is_left_and_is_extended(tmp_path: Path, capfd: pyt
     assert by_overrides(scores(path)) == by_overrides(scores(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_before_its_jobs_were_written_down_is_planned_anew(tmp_path: Path) -> None:
     path = tmp_path / "s"
     assert train(path, "seed=0,1") == 0

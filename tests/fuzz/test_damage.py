@@ -45,6 +45,7 @@ def bare(runs: dict[str, Path], tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_report_of_hundreds_of_damaged_runs_shows_the_others(
     bare: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ MODULES = {"resume": resume, "evaluate": evaluate, "predict": predict, "generate
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.few("predict", "generate")
 def test_every_verb_says_in_a_line_what_is_damaged(
     verb: str, runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
+@pytest.mark.few("text", "words")
 def test_bad_training_files(kind: str, tmp_path: Path) -> None:
     content, name, choices = FILES[kind]
     file = tmp_path / name

@@ -58,6 +58,11 @@ def run_kernel(
     kernel: Kernel, weights: Weights, x: Features, state: S, lengths: Lengths | None
 ) -> tuple[HiddenSequence, S]:
     """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # as derived kernels do: oneDNN has no LSTM in bfloat16 on processors without AVX-512, and raises
+        dtype = weights[0].dtype
+        with torch.autocast("cpu", enabled=False):
+            return run_kernel(kernel, weights, x.to(dtype), map_state(lambda part: part.to(dtype), state), lengths)
     # the kernels' states have a leading axis of layers; a learned state is expanded, and cuDNN takes no such view
     start = map_state(lambda part: part[None].contiguous(), state)
     if x.is_cuda:
