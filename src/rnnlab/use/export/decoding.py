@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from rnnlab.attention import Memory
-from rnnlab.cells.cell import Cell
+from rnnlab.cells.cell import Cell, map_state
 from rnnlab.decoder import DecoderState
 from rnnlab.errors import RunFailed
 from rnnlab.network import Network
@@ -51,13 +51,20 @@ class Reading(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         network = self.network
         assert network.decoder is not None
-        starts = network.initial_state(inputs.shape[0])
+        # of one sequence and then of all: a tracer's size is no int, which initial_state takes
+        starts = for_all(network.initial_state(1), inputs)
         hidden, final = network.run_layers(Cell.__call__, inputs, starts, lengths)  # as Network.encode, unchecked
-        cells = [cell.initial_state(inputs.shape[0]) for cell in network.decoder.cells()]
+        cells = for_all([cell.initial_state(1) for cell in network.decoder.cells()], inputs)
         state = network.bridge(cells, final, network.pool(hidden, lengths))
         copies = None if network.decoder.gate is None else network.copies[inputs]
         memory = network.decoder.memory(hidden, valid_steps(hidden, lengths), copies)
         return (*memory_parts(memory), *state_parts(network.decoder.start_state(state, memory)))
+
+
+def for_all(states: Sequence[Any], inputs: Tensor) -> list[Any]:
+    """States of one sequence as those of a batch."""
+    rows = inputs.shape[0]
+    return [map_state(lambda part: part.expand(rows, *part.shape[1:]), state) for state in states]
 
 
 class Saying(nn.Module):
