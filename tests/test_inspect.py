@@ -428,7 +428,15 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
             missing.add(view.name)
     expected = set() if model in WITH_GATES else {"gates_over_time", "gate_saturation"}
     expected |= set() if data.spec.input.vocabulary else {"embedding_neighbours"}
-    expected |= {"attention_maps", "said_examples", "posteriors"}  # of sequences that are answered by sequences
+    # of sequences that are answered by sequences, of images and of videos
+    expected |= {
+        "attention_maps",
+        "said_examples",
+        "error_by_length",
+        "posteriors",
+        "attention_places",
+        "predicted_frames",
+    }
     assert missing == expected | ({"calibration"} if data.spec.target.kind == "values" else set())
 
 
