@@ -13,6 +13,11 @@ from rnnlab.store.verdict import Judgement
 EXCEPT = {
     "random": "there is nothing to learn",
     "csv": "it needs a path",
+    "glyph_captions": "it takes many minutes, and hardly names letters that it has not seen (docs/pages/pictures.md)",
+    "captions": "without a path it is glyph_captions",
+    "frames": "without a path it is moving_shapes",
+    "video": "without a path it is next_shapes",
+    "speech": "without a path it is dial_tones",
 }
 
 FEW = ("airline", "economic", "sunspots")
