@@ -42,7 +42,7 @@ SMALL = {"trainer.max_epochs": 1, "trainer.max_steps": 20, "trainer.accelerator"
          "instruments": "none", "hydra.sweeper.n_trials": 2}  # fmt: skip
 
 # extras of which no config tells, and what shows that they are needed
-BY_WORD = {"sklearn": "rnnlab.sklearn", "keras": ".weights.h5"}
+BY_WORD = {"sklearn": "rnnlab.sklearn", "keras": ".weights.h5", "speech": "call.wav"}
 
 
 @dataclass(frozen=True)
