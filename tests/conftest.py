@@ -70,14 +70,12 @@ WORLD: dict[str, Callable[[], bool]] = {
     "node": lambda: which("node") is not None,
     "g++": lambda: which("g++") is not None,
     "lzma": lambda: find_spec("_lzma") is not None,
-    "av": lambda: find_spec("av") is not None,  # of the extra video
-    # of the extra music, whose other package the extra datasets has, too
-    "mido": lambda: find_spec("mido") is not None,
-    # of the extra speech
-    "soundfile": lambda: find_spec("soundfile") is not None,
-    "scipy": lambda: find_spec("scipy") is not None,
     "slurm-cluster": slurm_answers,
 }
+
+# Packages that a test needs alone, of an extra that has others, or whose packages another extra has, too.
+OF_AN_EXTRA = {"av": "video", "mido": "music", "scipy": "music", "soundfile": "speech"}
+WORLD |= {package: (lambda name=package: find_spec(name) is not None) for package in OF_AN_EXTRA}
 
 
 @cache
@@ -163,7 +161,7 @@ def skipped_for_other_reasons(config: pytest.Config) -> list[str]:
     names = allowed.split(",")
     reasons = {f"needs {name}" for name in names} | {f"needs the extra {name}" for name in names}
     if "extras" in names:
-        reasons |= {f"needs the extra {name}" for name in packages()}
+        reasons |= {f"needs the extra {name}" for name in packages()} | {f"needs {name}" for name in OF_AN_EXTRA}
     skipped = [(report.nodeid, str(report.longrepr[2])) for report in reporter.stats.get("skipped", ())]
     return [f"{test}: {why}" for test, why in skipped if why.removeprefix("Skipped: ") not in reasons]
 

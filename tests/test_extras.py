@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import compose, needed_by_choices, packages
+from conftest import OF_AN_EXTRA, compose, needed_by_choices, packages
 
 from rnnlab.commands import list as list_command
 from rnnlab.commands import train as train_command
@@ -68,6 +68,10 @@ def test_the_list_marks_what_needs_an_extra(capsys: pytest.CaptureFixture[str]) 
     assert set(marks.values()) <= packages().keys()
 
 
+def test_packages_that_tests_need_alone_are_of_the_extra_that_is_named() -> None:
+    assert {package for package, extra in OF_AN_EXTRA.items() if package in packages()[extra]} == OF_AN_EXTRA.keys()
+
+
 def test_no_test_is_skipped_but_by_the_mark_needs() -> None:
     skips = re.compile(r"importorskip|skipif|pytest\.skip|mark\.skip|unittest\.skip")
     files = [file for file in HERE.rglob("*.py") if file.name not in ("conftest.py", Path(__file__).name)]
@@ -75,14 +79,16 @@ def test_no_test_is_skipped_but_by_the_mark_needs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("may_skip", "status"), [("extras,gpu", 1), ("node", 0)])
-def test_a_skip_that_is_not_allowed_fails_the_session(may_skip: str, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("need", "may_skip", "status"), [("node", "extras,gpu", 1), ("node", "node", 0), ("soundfile", "extras,gpu", 0)]
+)
+def test_a_skip_that_is_not_allowed_fails_the_session(need: str, may_skip: str, status: int, tmp_path: Path) -> None:
     shutil.copy(HERE / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = needs\n", encoding="utf-8")
     (tmp_path / "test_it.py").write_text(
         "import conftest, pytest\n"
-        "conftest.WORLD.update(node=lambda: False)\n"
-        "@pytest.mark.needs('node')\ndef test_needs(): pass\n"
+        f"conftest.WORLD.update({need}=lambda: False)\n"
+        f"@pytest.mark.needs('{need}')\ndef test_needs(): pass\n"
         "def test_runs(): pass\n",
         encoding="utf-8",
     )
