@@ -52,6 +52,17 @@ def test_a_run_begins_with_the_weights_of_another(source: Path) -> None:
     assert run.transfer.taken == ("readout.weight", "readout.bias")
 
 
+@pytest.mark.parametrize(
+    "around", [["model.zoneout=0.1"], ["model.short_conv=2"], ["model.zoneout=0.1", "model.short_conv=2"]]
+)
+def test_what_is_wrapped_around_a_cell_hides_no_weight(around: list[str], source: Path) -> None:
+    other = state_of(source)
+    run = begun(f"init_from={source}", *around)
+    weights = {name: weight for name, weight in run.task.network.state_dict().items() if name.endswith("weight_hh")}
+    assert weights and all(torch.equal(weight, other["layers.0.0.weight_hh"]) for weight in weights.values())
+    assert all(name.rpartition(".")[2] in ("kernel", "kernel_bias") for name in run.transfer.new)
+
+
 def test_classes_and_tokens_are_taken_by_name(source: Path) -> None:
     shapes = "data.shapes=[square,sine]"
     run = begun(f"init_from={source}", shapes)

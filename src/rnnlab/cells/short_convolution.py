@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.wrapper import WrappedCell
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, Step
 
 
-class Convolved(Cell[Any]):
+class Convolved(WrappedCell):
     """A cell that reads a convolution of its input; the state is the cell's, and behind it the last inputs.
 
     Weights and biases start uniform in ±1/√k, as those of ``nn.Conv1d`` with as many groups as features.
@@ -30,24 +31,15 @@ class Convolved(Cell[Any]):
     """
 
     def __init__(self, cell: Cell[Any], steps: int) -> None:
-        super().__init__(cell.input_size, cell.hidden_size)
-        self.cell, self.steps, self.separable = cell, steps, cell.separable
+        super().__init__(cell)
+        self.steps = steps
         self.several = isinstance(cell.initial_state(1), tuple)
         """Whether the cell's state is a tuple."""
         self.kernel = nn.Parameter(torch.empty(steps, cell.input_size).uniform_(-(steps**-0.5), steps**-0.5))
         self.kernel_bias = nn.Parameter(torch.empty(cell.input_size).uniform_(-(steps**-0.5), steps**-0.5))
 
-    @property
-    def backend(self) -> str:
-        return self.cell.backend
-
-    @backend.setter
-    def backend(self, backend: str) -> None:
-        self.cell.backend = backend
-
-    @property
-    def title(self) -> str:
-        return self.cell.title
+    def inner(self, state: Any) -> Any:
+        return state[:-1] if self.several else state[0]
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         window = self.kernel.new_zeros(batch_size, self.steps - 1, self.input_size)
@@ -55,7 +47,7 @@ class Convolved(Cell[Any]):
 
     def step(self, x: Step, state: tuple[Tensor, ...]) -> tuple[Hidden, tuple[Tensor, ...]]:
         seen = torch.cat([state[-1], x[:, None]], 1)
-        output, new = self.cell.step(self._convolved(seen.unbind(1)), self._own(state))
+        output, new = self.cell.step(self._convolved(seen.unbind(1)), self.inner(state))
         return output, self._with_window(new, seen[:, 1:])
 
     def _forward(
@@ -63,7 +55,7 @@ class Convolved(Cell[Any]):
     ) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
         time, seen = x.shape[1], torch.cat([state[-1], x], 1)
         u = self._convolved([seen[:, j : j + time] for j in range(self.steps)])
-        output, new = self.cell(u, self._own(state), lengths)
+        output, new = self.cell(u, self.inner(state), lengths)
         if lengths is None:
             window = seen[:, time:]
         else:
@@ -71,15 +63,9 @@ class Convolved(Cell[Any]):
             window = seen.gather(1, steps[..., None].expand(-1, -1, self.input_size))
         return output, self._with_window(new, window)
 
-    def memory(self, state: tuple[Tensor, ...]) -> Tensor:
-        return self.cell.memory(self._own(state))
-
     def gates(self, x: Step, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
         seen = torch.cat([state[-1], x[:, None]], 1)
-        return self.cell.gates(self._convolved(seen.unbind(1)), self._own(state))
-
-    def recurrent_weights(self) -> dict[str, Tensor]:
-        return self.cell.recurrent_weights()
+        return self.cell.gates(self._convolved(seen.unbind(1)), self.inner(state))
 
     def _convolved(self, seen: Sequence[Tensor]) -> Tensor:
         """Of the window's inputs ``(…, features)``, the oldest first."""
@@ -87,10 +73,6 @@ class Convolved(Cell[Any]):
         for weight, x in zip(self.kernel.unbind(0), seen, strict=True):
             u = torch.addcmul(u, x, weight)
         return u
-
-    def _own(self, state: tuple[Tensor, ...]) -> Any:
-        """The cell's part of the state."""
-        return state[:-1] if self.several else state[0]
 
     @staticmethod
     def _with_window(state: State, window: Tensor) -> tuple[Tensor, ...]:

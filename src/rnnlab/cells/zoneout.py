@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.wrapper import WrappedCell
 from rnnlab.errors import InputError
 from rnnlab.shapes import Hidden, State, Step
 
 
-class Zoneout(Cell[Any]):
+class Zoneout(WrappedCell):
     """A cell under zoneout.
 
     Args:
@@ -51,25 +52,10 @@ class Zoneout(Cell[Any]):
                 "use model.readout_dropout, or another model"
             )
         width = sum(zoned) * cell.hidden_size
-        super().__init__(cell.input_size + (width if drawn else 0), cell.hidden_size)
-        self.cell, self.share, self.drawn, self.zoned = cell, share, drawn, zoned
+        super().__init__(cell, width if drawn else 0)
+        self.share, self.drawn, self.zoned = share, drawn, zoned
         self.width = width
         """Of the masks of one step."""
-
-    @property
-    def backend(self) -> str:
-        return self.cell.backend
-
-    @backend.setter
-    def backend(self, backend: str) -> None:
-        self.cell.backend = backend
-
-    @property
-    def title(self) -> str:
-        return self.cell.title
-
-    def initial_state(self, batch_size: int) -> State:
-        return self.cell.initial_state(batch_size)
 
     def step(self, x: Step, state: State) -> tuple[Hidden, State]:
         x, moves = self._split(x)
@@ -94,14 +80,8 @@ class Zoneout(Cell[Any]):
         x, *moves = x.split([self.cell.input_size, *[self.hidden_size] * sum(self.zoned)], -1)
         return x, iter(moves)
 
-    def memory(self, state: State) -> Tensor:
-        return self.cell.memory(state)
-
     def gates(self, x: Step, state: State) -> dict[str, Tensor]:
         return self.cell.gates(self._split(x)[0], state)
-
-    def recurrent_weights(self) -> dict[str, Tensor]:
-        return self.cell.recurrent_weights()
 
 
 def with_masks(x: Tensor, moves: Tensor) -> Tensor:

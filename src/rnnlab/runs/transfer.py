@@ -140,8 +140,8 @@ def _ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _plain(name: str) -> str:
-    """The name of a cell's weight, without what zoneout wraps around it."""
-    return re.sub(r"^(layers\.\d+\.\d+\.)cell\.", r"\1", name)
+    """The name of a cell's weight, without what is wrapped around it: zoneout, a short convolution, or both."""
+    return re.sub(r"^(layers\.\d+\.\d+\.)(?:cell\.)+", r"\1", name)
 
 
 def torch_names(network: nn.Module) -> dict[str, Tensor]:
