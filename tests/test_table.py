@@ -147,13 +147,36 @@ def test_texts_are_hashed(tmp_path: Path) -> None:
         Table(path=path, target="y")
 
 
-def test_the_time_since_the_last_step_is_a_feature(tmp_path: Path) -> None:
+def test_the_time_since_the_step_before_is_told(tmp_path: Path) -> None:
     path = write(tmp_path, {
         "s": [k // 3 for k in range(60)], "y": [("a", "b")[k // 3 % 2] for k in range(60)], "x": [1.0, 2.0, 3.0] * 20,
         "t": ["2024-01-01 00:00:00", "2024-01-01 00:00:10", "2024-01-01 00:01:00"] * 20,
     })  # fmt: skip
-    data = Table(path=path, target="y", sequence="s", time="t", elapsed=True, scaling="none")
+    for scaling in ("none", "standard", "per_sequence"):
+        data = Table(path=path, target="y", sequence="s", time="t", elapsed=True, scaling=scaling)
+        got = data.sample(np.random.default_rng(0), "train", 0).inputs[:, 1]
+        np.testing.assert_allclose(got, [1, 10 / 30, 50 / 30], rtol=1e-6)  # in medians, and 1 where nobody knows
+        assert (data.spec.input.features, data.spec.input.elapsed) == (2, 1)
+        assert "1 = 30 seconds" in data.spec.note
+    # as a run has it that was trained before there were cells that know times: a number like others
+    old = {**data.state_dict()["encoding"], "elapsed_unit": None}
+    data = Table(path=path, target="y", sequence="s", time="t", elapsed=True, scaling="none", encoding=old)
     np.testing.assert_array_equal(data.sample(np.random.default_rng(0), "train", 0).inputs[:, 1], [0, 10, 50])
+    assert data.spec.input.elapsed is None
+
+
+def test_the_time_since_the_step_before_is_handed_to_a_step(tmp_path: Path) -> None:
+    path = write(tmp_path, {
+        "s": [k // 3 for k in range(60)], "y": [("a", "b")[k // 3 % 2] for k in range(60)], "x": [1.0, 2.0, 3.0] * 20,
+        "t": [0, 2, 8] * 20,
+    })  # fmt: skip
+    reader = Table(path=path, target="y", sequence="s", time="t", elapsed=True, scaling="none").reader
+    assert [reader.step({"x": 5.0, "elapsed": time})[1] for time in (None, 2, 8)] == [1, 0.5, 2]
+    for wrong in (0, -1, "soon"):
+        with pytest.raises(InputError, match="is no time since the step before"):
+            reader.step({"x": 5.0, "elapsed": wrong})
+    with pytest.raises(InputError, match="give 'elapsed' too"):
+        reader.step({"x": 5.0})
 
 
 def test_a_row_may_be_a_sequence(tmp_path: Path) -> None:
@@ -290,6 +313,8 @@ BAD = {
     "target twice": ({}, {"target": ["y", "y"]}, r"column 'y' is named twice"),
     "target is a feature": ({}, {"features": ["x", "y"]}, r"would give the answer away"),
     "two targets": ({}, {"target": ["y", "g"]}, r"one column tells a class"),
+    "elapsed without times": ({}, {"elapsed": True, "time": None}, r"data.elapsed=true needs .* data.time"),
+    "elapsed of a row": ({}, {"elapsed": True, "sequence": None}, r"data.elapsed=true is of a table with a row a step"),
     "no file": ({}, {"path": "nothing.csv"}, r"there is no such file"),
 }
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.checks import check_like
 from rnnlab.dropout import LayerDropout, masked
+from rnnlab.elapsed import apart, strided, without
 from rnnlab.encoder import Convolutions, check_stride, fully_convolutional
 from rnnlab.errors import InputError
 from rnnlab.image_encoder import ImageEncoder, image_encoder
@@ -49,6 +50,7 @@ class Front(nn.Module):
         solver: of the readout.
         token_dropout: share of the tokens that are dropped.
         embedding_dropout: share of the channels that are dropped.
+        reads_elapsed: the first layer knows what to do with the time since the step before.
 
     Raises:
         InputError: one of them does not fit the data, or another one.
@@ -68,6 +70,7 @@ class Front(nn.Module):
         solver: str,
         token_dropout: float,
         embedding_dropout: float,
+        reads_elapsed: bool = False,
     ) -> None:
         super().__init__()
         if token_dropout and input.vocabulary is None:
@@ -76,7 +79,15 @@ class Front(nn.Module):
                 "model.embedding_dropout"
             )
         self.encoder: nn.Module = nn.Identity()
-        size = input.features or 0
+        size = self.features = input.features or 0
+        """Of a step of the input, where it is no token."""
+        self.elapsed = input.elapsed
+        # what stands beside the cell, and knows no times, reads it as a feature
+        self.drops_elapsed = reads_elapsed and encoder != "conv" and beside != "fcn" and not transpose
+        size -= self.drops_elapsed and self.elapsed is not None
+        as_they_are = encoder == "none" and embedding_size is None and not transpose and not target.of_own_length
+        self.masks = without(input.masks, self.elapsed if self.drops_elapsed else None) if as_they_are else []
+        """Of the features that the first layer reads, as :attr:`rnnlab.spec.InputSpec.masks`."""
         if encoder == "conv2d":
             size = embedding_size or width
             self.encoder = image_encoder(input, size, target.of_own_length)
@@ -172,13 +183,7 @@ class Front(nn.Module):
                     f"and is {inputs.dtype} of the shape {tuple(inputs.shape)}"
                 )
             return
-        features = self.width if self.steps is None else self.channels
-        if self.convolutions is not None:
-            features = self.convolutions.features
-        elif isinstance(self.encoder, nn.Linear):
-            features = self.encoder.in_features
-        elif isinstance(self.encoder, ImageEncoder):
-            features = self.encoder.features
+        features = self.features
         if inputs.dim() != 3 or inputs.shape[2] != features:
             raise InputError(
                 f"the input of this network must have the shape (batch, time, {features}), "
@@ -193,7 +198,7 @@ class Front(nn.Module):
 
     def read_in(
         self, inputs: Inputs, before: Any, lengths: Lengths | None, maps: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, Lengths | None]:
+    ) -> tuple[Tensor, Tensor | None, Lengths | None, Tensor | None]:
         """From the input to what the first layer reads.
 
         Args:
@@ -204,8 +209,12 @@ class Front(nn.Module):
 
         Returns:
             ``(batch, time, width)``; ``(batch, channels)`` of what stands beside the recurrence, ``None`` for nothing;
-            and the valid steps of the first.
+            the valid steps of the first; and ``(batch, time, 1)`` the time since the step before, ``None`` where nobody
+            knows.
         """
+        elapsed = None
+        if self.elapsed is not None:
+            inputs, elapsed = apart(inputs, self.elapsed, self.drops_elapsed)
         if isinstance(self.encoder, nn.Linear):  # whose weights' gradient must not meet what padding holds
             inputs = zero_padding(inputs, lengths)
         if isinstance(self.encoder, TokenEmbedding):
@@ -222,12 +231,14 @@ class Front(nn.Module):
             beside = self.beside(inputs, lengths, lambda rows: masked(self.token_dropout, rows, rows[..., :1]))
         if self.convolutions is not None:
             x = self.convolutions(x, lengths)
+            elapsed = None if elapsed is None else strided(elapsed, lengths, self.stride)
             lengths = self.convolutions.lengths(lengths)
         if self.steps is not None:
+            elapsed = None
             x = zero_padding(x, lengths)
             x = F.pad(x, (0, 0, 0, self.steps - x.shape[1])).transpose(1, 2)
             lengths = None
-        return x, beside, lengths
+        return x, beside, lengths, elapsed
 
 
 def _classifier(beside: str, input: InputSpec, target: TargetSpec, solver: str) -> NGramClassifier:

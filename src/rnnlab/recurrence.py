@@ -12,6 +12,7 @@ from rnnlab.cells.recurrent_dropout import RecurrentDropout
 from rnnlab.cells.short_convolution import Convolved
 from rnnlab.cells.zoneout import Zoneout, with_masks
 from rnnlab.dropout import LayerDropout, drops
+from rnnlab.elapsed import to_the_next, told
 from rnnlab.errors import InputError
 from rnnlab.front import Front
 from rnnlab.shapes import Inputs, Lengths, State
@@ -69,17 +70,20 @@ class Recurrence(Front):
         self.units = widths[-1]
         """Of each step of the hidden sequence."""
 
-        def build(factory: CellFactory, given: int, size: int) -> Cell[Any]:
-            cell = factory(given, size)
+        def build(factory: CellFactory, given: int, size: int, masks: Sequence[Sequence[int]]) -> Cell[Any]:
+            factory, more = told(factory, self.elapsed is not None and not self.transposed, masks)
+            cell = factory(given + more, size)
             if short_conv is not None:
                 cell = Convolved(cell, short_conv)
             return Zoneout(cell, zoneout) if zoneout else cell
 
         given = [self.width, *widths[:-1]]
         read = given if block == "plain" else widths  # by the cells, which a block's own layer is in front of
+        # nothing but a plain stack hands the first layer the features of the data as they are
+        masks = self.masks if block == "plain" and short_conv is None else ()
         self.layers = nn.ModuleList(
-            nn.ModuleList(build(factory, inside, size) for _ in range(directions))
-            for factory, inside, size in zip(cells, read, sizes, strict=True)
+            nn.ModuleList(build(factory, inside, size, () if number else masks) for _ in range(directions))
+            for number, (factory, inside, size) in enumerate(zip(cells, read, sizes, strict=True))
         )
         self.blocks = nn.ModuleList(
             Block(block, before, width) for before, width in zip(given, widths, strict=True) if block != "plain"
@@ -163,7 +167,7 @@ class Recurrence(Front):
         """
         cells = enumerate(zip(self.cells(), starts, strict=self.ngrams is None))
         before: Any = None if self.ngrams is None else starts[-1]
-        x, beside, inside = self.read_in(inputs, before, lengths, maps)
+        x, beside, inside, elapsed = self.read_in(inputs, before, lengths, maps)
         final: list[State] = []
         for layer in range(self.num_layers):
             block: Any = self.blocks[layer] if self.blocks else None
@@ -172,12 +176,14 @@ class Recurrence(Front):
             elif layer:
                 x = self.dropout(x)
             number, (cell, start) = next(cells)
-            output, last = self._regularized(run, number, cell, x, start, inside)
+            read = x if elapsed is None or not cell.elapsed else torch.cat([x, elapsed], -1)
+            output, last = self._regularized(run, number, cell, read, start, inside)
             final.append(last)
             if self.bidirectional:
                 number, (cell, start) = next(cells)
-                backward, _ = self._regularized(run, number, cell, reverse_valid(x, inside), start, inside)
-                output = merged(self.merge, output, reverse_valid(backward, inside))
+                read = x if elapsed is None or not cell.elapsed else torch.cat([x, to_the_next(elapsed, inside)], -1)
+                behind, _ = self._regularized(run, number, cell, reverse_valid(read, inside), start, inside)
+                output = merged(self.merge, output, reverse_valid(behind, inside))
             x = output if block is None else block.after(past, output, self.dropout, inside)
         if beside is not None:
             x = torch.cat([x, beside[:, None].expand(-1, x.shape[1], -1)], -1)

@@ -99,6 +99,10 @@ class InputSpec:
     below ``buckets`` (:mod:`rnnlab.ngrams`); ``None`` where none are.
     ``frame`` are the channels, the height and the width of an image, whose pixels are the features of a step, row by
     row and channel after channel; ``None`` where a step is no image.
+    ``elapsed`` is the feature that is the time since the step before, from 0, in units of the usual one of the training
+    part; 1 at the first step of a sequence, since nobody knows. ``None`` where steps are equally far apart
+    (:mod:`rnnlab.elapsed`).
+    ``masks`` are pairs of features: a value, and what is 1 where it is missing and the last known one stands for it.
     """
 
     features: int | None = None
@@ -109,8 +113,13 @@ class InputSpec:
     buckets: int = 0
     names: tuple[str, ...] = ()
     frame: Sequence[int] | None = None
+    elapsed: int | None = None
+    masks: Sequence[Sequence[int]] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "masks", tuple((value, mask) for value, mask in self.masks))
+        if self.elapsed is not None and not 0 <= self.elapsed < (self.features or 0):
+            raise ValueError(f"feature {self.elapsed} of {self.features} is no time since the step before")
         if self.frame is not None:
             channels, height, width = self.frame
             if self.features != channels * height * width:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
+from rnnlab.elapsed import apart
 from rnnlab.image_encoder import ImageEncoder
 from rnnlab.places import PlaceReadout
 from rnnlab.pooling import POOLED, Pool
@@ -41,6 +42,8 @@ class NetworkStep:
             self._encode = lambda x: encoder(x[:, None])[:, 0]
         self._onto = network.onto
         self.steps = [_step_of(cell) for cell in network.cells()]
+        self._elapsed, self._drops_elapsed = network.elapsed, network.drops_elapsed
+        self._timed = [cell.elapsed for cell in network.cells()]
         self.blocks: Sequence[Any] = list(network.blocks) or [None] * len(self.steps)
         self.pooled = POOLED.get(network.readout_kind, ())
         self.thresholds = network.thresholds if network.readout_kind == "statistics" else None
@@ -53,13 +56,16 @@ class NetworkStep:
         """``(batch, features)`` or ``(batch,)`` tokens, to ``(batch, size)`` and the next state."""
         before, pool = state
         after: list[Any] = []
-        h = self._encoded(x, before)
-        for block, step, own in zip(self.blocks, self.steps, before, strict=self.ngrams is None):
+        features, elapsed = x, None
+        if self._elapsed is not None:
+            features, elapsed = apart(x, self._elapsed, self._drops_elapsed)
+        h = self._encoded(features, before)
+        for block, step, timed, own in zip(self.blocks, self.steps, self._timed, before, strict=self.ngrams is None):
             if block is None:
-                h, new = step(h, own)
+                h, new = step(h if not timed or elapsed is None else torch.cat([h, elapsed], -1), own)
             else:
                 past, read = block.before(h)
-                read, new = step(read, own)
+                read, new = step(read if not timed or elapsed is None else torch.cat([read, elapsed], -1), own)
                 h = block.after(past, read, NOTHING_DROPPED)
             after.append(new)
         if self.ngrams is not None:

@@ -79,6 +79,20 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
     return rows
 
 
+def elapsed_in_words(network: "Network") -> str:
+    """What becomes of the time since the step before; empty where nobody knows it."""
+    if network.elapsed is None:
+        return ""
+    told = list(dict.fromkeys(cell.title for cell in network.cells() if cell.elapsed))
+    others = list(dict.fromkeys(cell.title for cell in network.cells() if not cell.elapsed))
+    parts = [f"{' and '.join(told)} {'know' if len(told) > 1 else 'knows'} how far apart steps are"] if told else []
+    if not network.drops_elapsed:
+        around = network.convolutions is not None or network.beside_channels
+        who = "the convolutions" if around else " and ".join(others)
+        parts.append(f"log(1 + the time since the step before) is a feature for {who}")
+    return "; ".join(parts)
+
+
 def _name(network: "Network", cell: str) -> str:
     """Of a layer: its cell, and what is around it."""
     name = f"Bidirectional {cell}" if network.bidirectional else cell

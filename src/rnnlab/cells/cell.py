@@ -37,6 +37,14 @@ class Cell(nn.Module, ABC, Generic[S]):
     separable: bool = True
     """Whether each number of the state means the same whatever the others are, so that it may be kept while they move
     on (:mod:`rnnlab.cells.zoneout`)."""
+    uses_elapsed: ClassVar[bool] = False
+    """Whether it knows what to do with the time since the step before. Such a class has an argument ``elapsed``, false
+    by default, which the network says of its data: the last feature is that time (:meth:`_since`)."""
+    uses_masks: ClassVar[bool] = False
+    """Whether it knows what to do with features that are missing. Such a class has an argument ``masks``, as
+    :attr:`rnnlab.spec.InputSpec.masks`."""
+    elapsed: bool = False
+    """Whether the last feature is the time since the step before."""
     takes_padding: ClassVar[bool] = True
     """Whether ``_forward`` takes an input that holds anything on padding, not-a-number included. A class with a
     ``_forward`` of its own that doesn't say so is handed zeros there."""
@@ -134,6 +142,10 @@ class Cell(nn.Module, ABC, Generic[S]):
         :attr:`takes_padding`.
         """
         return run(self, x, state, lengths)
+
+    def _since(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The other features ``(…, features)``, and the time ``(…, 1)`` since the step before: 1 where nobody told."""
+        return (x[..., :-1], x[..., -1:]) if self.elapsed else (x, 1.0)
 
     # ---- what an observer asks ------------------------------------------------------------------
 

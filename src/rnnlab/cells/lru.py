@@ -1,7 +1,7 @@
 """The linear recurrent unit.
 
     λ   = exp(-exp(nu) + i exp(theta))      complex, |λ| < 1 whatever nu is
-    h_t = λ ⊙ h_{t-1} + exp(gamma) ⊙ (B x_t)    complex
+    h_t = λ^τ_t ⊙ h_{t-1} + exp(gamma) ⊙ (B x_t)    complex; τ_t is the time since the step before, or 1
     y_t = φ(Re(C h_t) + D x_t)              φ = GELU or the identity
 
 A. Orvieto et al., "Resurrecting recurrent neural networks for long sequences"
@@ -9,11 +9,12 @@ A. Orvieto et al., "Resurrecting recurrent neural networks for long sequences"
 wide as its output and a diagonal D; where the two differ, D is a matrix. Its
 network puts a gated layer, a skip connection and a norm around each of these;
 here φ alone is in the cell, since stacked linear recurrences without it are
-one linear map.
+one linear map. The paper's steps are equally far apart; where they are not, λ^τ
+is what a step of length 1 says of one of length τ.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -44,12 +45,14 @@ class LRU(Cell[ComplexState]):
         max_phase: the argument of λ starts uniform in [0, max_phase); small for long sequences.
         activation: φ.
         backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
+        elapsed: the last feature is the time since the step before, in usual steps; the network says it of its data.
 
     Raises:
         InputError: the radii are no ring within the unit circle.
     """
 
     separable = False  # two tensors are one complex number
+    uses_elapsed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class LRU(Cell[ComplexState]):
         max_phase: PositiveFloat = 2 * math.pi,
         activation: Literal["gelu", "none"] = "gelu",
         backend: Literal["auto", "reference"] = "auto",
+        elapsed: bool = False,
     ) -> None:
         if not radius_min < radius_max < 1:
             raise InputError(
@@ -68,23 +72,25 @@ class LRU(Cell[ComplexState]):
                 "must satisfy 0 ≤ radius_min < radius_max < 1"
             )
         super().__init__(input_size, hidden_size)
-        self.activation, self.backend = activation, backend
+        self.activation, self.backend, self.elapsed = activation, backend, elapsed
+        features = input_size - elapsed
         self.state_size = units = state_size or hidden_size
         radius = (torch.rand(units) * (radius_max**2 - radius_min**2) + radius_min**2).sqrt()
         self.nu = nn.Parameter((-radius.log()).log())
         self.theta = nn.Parameter((torch.rand(units) * max_phase).clamp_min(1e-6).log())
         # so that white noise gives states of variance 1
         self.gamma = nn.Parameter((1 - radius**2).sqrt().log())
-        self.weight_ih = nn.Parameter(torch.randn(units, 2, input_size) / (2 * input_size) ** 0.5)
+        self.weight_ih = nn.Parameter(torch.randn(units, 2, features) / (2 * features) ** 0.5)
         self.weight_ho = nn.Parameter(torch.randn(hidden_size, units, 2) / units**0.5)
-        self.weight_io = nn.Parameter(initial_feedthrough(input_size, hidden_size))
+        self.weight_io = nn.Parameter(initial_feedthrough(features, hidden_size))
 
     def initial_state(self, batch_size: int) -> ComplexState:
         zeros = self.nu.new_zeros(batch_size, self.state_size)
         return zeros, zeros
 
     def step(self, x: Step, state: ComplexState) -> tuple[Hidden, ComplexState]:
-        real, imaginary = self.eigenvalues()
+        x, elapsed = self._since(x)
+        real, imaginary = self.eigenvalues(elapsed)
         b = self._drive(x)
         re, im = state
         re, im = real * re - imaginary * im + b[..., 0], real * im + imaginary * re + b[..., 1]
@@ -93,14 +99,15 @@ class LRU(Cell[ComplexState]):
     def _forward(
         self, x: Features, state: ComplexState, lengths: Lengths | None
     ) -> tuple[HiddenSequence, ComplexState]:
-        a, drive = torch.complex(*map(wide, self.eigenvalues())), as_complex(self._drive(x))
+        x, elapsed = self._since(x)
+        a, drive = torch.complex(*map(wide, self.eigenvalues(elapsed))), as_complex(self._drive(x))
         h, last = diagonal_recurrence(a, drive, torch.complex(*map(wide, state)), lengths)
         output = self._output(torch.view_as_real(h).to(x.dtype), x)
         return zero_padding(output, lengths), (last.real.to(state[0]), last.imag.to(state[0]))
 
-    def eigenvalues(self) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part of λ, each ``(units,)``."""
-        radius, phase = (-self.nu.exp()).exp(), self.theta.exp()
+    def eigenvalues(self, elapsed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of λ^τ, each ``(units,)``, or ``(…, units)`` of ``(…, 1)`` times."""
+        radius, phase = (-self.nu.exp() * elapsed).exp(), self.theta.exp() * elapsed
         return radius * phase.cos(), radius * phase.sin()
 
     def _drive(self, x: Tensor) -> Tensor:

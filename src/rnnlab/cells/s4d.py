@@ -1,7 +1,7 @@
 """The diagonal state space layer, which trains in parallel over time.
 
     u_t  = V x_t + b_v                                        (hidden,)
-    ā_hn = exp(Δ_h λ_hn),    b̄_hn = (ā_hn - 1)/λ_hn           zero-order hold
+    ā_hn = exp(Δ_h τ_t λ_hn),    b̄_hn = (ā_hn - 1)/λ_hn       zero-order hold
     s_t  = ā ⊙ s_{t-1} + b̄ ⊙ u_t                              complex (hidden, N/2): every u has states of its own
     y_t  = GELU(2 Re Σ_n C_hn s_thn + D ⊙ u_t)                (hidden,)
     out  = W_a y_t + b_a                                      or that ⊙ σ(W_g y_t + b_g), a gated linear unit
@@ -9,13 +9,15 @@
 A. Gu, A. Gupta, K. Goel & C. Ré, "On the parameterization and initialization
 of diagonal state space models" (2022), arXiv 2206.11893: section 3 and listing 1
 the recurrence, section 4 the initial λ, of each conjugate pair one. B is 1, since
-only its product with C counts. V stands for the encoder of the paper's
+only its product with C counts. τ_t is the time since the step before, 1 where
+steps are equally far apart, as in the paper. V stands for the encoder of the paper's
 network, whose norm and skip connection around the layer are not in the cell. It is trained as a convolution
-(section 2 there), in about a third of the time that all the states take.
+(section 2 there), in about a third of the time that all the states take; where τ_t
+varies it is none, and all the states are computed.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -47,12 +49,14 @@ class S4D(Cell[S4DState]):
         step_max: … to here: a unit remembers about 2/Δ steps.
         mixing: ``glu``, or ``linear`` without the gate.
         backend: ``reference`` is the loop over ``step``, ``auto`` the parallel form.
+        elapsed: the last feature is the time since the step before, in usual steps; the network says it of its data.
 
     Raises:
         InputError: N is odd, or the steps are no range.
     """
 
     separable = False  # two tensors are one complex number
+    uses_elapsed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -64,12 +68,13 @@ class S4D(Cell[S4DState]):
         step_max: PositiveFloat = 0.1,
         mixing: Literal["glu", "linear"] = "glu",
         backend: Literal["auto", "reference"] = "auto",
+        elapsed: bool = False,
     ) -> None:
         check_pairs(state_size)
         if step_min > step_max:
             raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
         super().__init__(input_size, hidden_size)
-        self.mixing, self.backend = mixing, backend
+        self.mixing, self.backend, self.elapsed = mixing, backend, elapsed
         shape = hidden_size, state_size // 2
         n = torch.arange(state_size // 2)
         phase = math.pi * n if eigenvalues == "lin" else state_size / math.pi * (state_size / (2 * n + 1) - 1)
@@ -79,7 +84,7 @@ class S4D(Cell[S4DState]):
         self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(hidden_size))
         self.weight_ho = nn.Parameter(torch.randn(*shape, 2) / 2**0.5)  # C
         self.skip = nn.Parameter(torch.randn(hidden_size))  # D
-        self.encoder = nn.Linear(input_size, hidden_size)
+        self.encoder = nn.Linear(input_size - elapsed, hidden_size)
         self.mix = nn.Linear(hidden_size, 2 * hidden_size if mixing == "glu" else hidden_size)
 
     def initial_state(self, batch_size: int) -> S4DState:
@@ -87,8 +92,10 @@ class S4D(Cell[S4DState]):
         return zeros, zeros
 
     def step(self, x: Step, state: S4DState) -> tuple[Hidden, S4DState]:
+        x, elapsed = self._since(x)
         u = self.encoder(x)
-        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).to(u.dtype).unbind(-1) for each in self._discretized())
+        factors = self._discretized(elapsed)
+        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).to(u.dtype).unbind(-1) for each in factors)
         re, im = state
         re, im = (
             a_re * re - a_im * im + s_re * u[..., None],
@@ -97,17 +104,24 @@ class S4D(Cell[S4DState]):
         return self._output(self._read(re, im), u), (re, im)
 
     def _forward(self, x: Features, state: S4DState, lengths: Lengths | None) -> tuple[HiddenSequence, S4DState]:
-        u = self.encoder(x)
-        way = self._recurrence if is_stacked() else self._convolution
-        read, (re, im) = way(wide(u), (wide(state[0]), wide(state[1])), lengths)
+        x, elapsed = self._since(x)
+        u, start = self.encoder(x), (wide(state[0]), wide(state[1]))
+        if self.elapsed or is_stacked():
+            read, (re, im) = self._recurrence(wide(u), elapsed, start, lengths)
+        else:
+            read, (re, im) = self._convolution(wide(u), start, lengths)
         return zero_padding(self._output(read.to(u.dtype), u), lengths), (re.to(state[0]), im.to(state[1]))
 
-    def _recurrence(self, u: Tensor, start: S4DState, lengths: Tensor | None) -> tuple[Tensor, S4DState]:
-        """What is read of all states, and the last state: in a stack of members, where nobody can look at lengths."""
-        a, scale = self._discretized()
+    def _recurrence(
+        self, u: Tensor, elapsed: Tensor | float, start: S4DState, lengths: Tensor | None
+    ) -> tuple[Tensor, S4DState]:
+        """What is read of all states, and the last state: where steps vary, and in a stack of members, where nobody can
+        look at lengths.
+        """
+        a, scale = self._discretized(elapsed)
         drive = (scale * u[..., None]).flatten(2)
-        s, last = diagonal_recurrence(a.flatten(), drive, torch.complex(*start).flatten(1), lengths)
-        s, last = s.unflatten(-1, a.shape), last.unflatten(-1, a.shape)
+        s, last = diagonal_recurrence(a.flatten(-2), drive, torch.complex(*start).flatten(1), lengths)
+        s, last = s.unflatten(-1, a.shape[-2:]), last.unflatten(-1, a.shape[-2:])
         return self._read(s.real, s.imag), (last.real, last.imag)
 
     def _convolution(self, u: Tensor, start: S4DState, lengths: Tensor | None) -> tuple[Tensor, S4DState]:
@@ -140,9 +154,10 @@ class S4D(Cell[S4DState]):
         """2 Re Σ_n C s: what each unit's states have to say, before the skip and the mixing."""
         return self._read(*state)
 
-    def _discretized(self) -> tuple[Tensor, Tensor]:
-        """ā and b̄, each complex ``(hidden, N/2)``."""
-        a = self._exponent().exp()
+    def _discretized(self, elapsed: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """ā and b̄, each complex ``(hidden, N/2)``, or ``(…, hidden, N/2)`` of ``(…, 1)`` times."""
+        elapsed = elapsed[..., None] if isinstance(elapsed, Tensor) else elapsed
+        a = (self._exponent() * elapsed).exp()
         return a, (a - 1) / self._eigenvalue()
 
     def _eigenvalue(self) -> Tensor:

@@ -33,39 +33,43 @@ class Convolved(WrappedCell):
     def __init__(self, cell: Cell[Any], steps: int) -> None:
         super().__init__(cell)
         self.steps = steps
+        features = self.features = cell.input_size - cell.elapsed
         self.several = isinstance(cell.initial_state(1), tuple)
         """Whether the cell's state is a tuple."""
-        self.kernel = nn.Parameter(torch.empty(steps, cell.input_size).uniform_(-(steps**-0.5), steps**-0.5))
-        self.kernel_bias = nn.Parameter(torch.empty(cell.input_size).uniform_(-(steps**-0.5), steps**-0.5))
+        self.kernel = nn.Parameter(torch.empty(steps, features).uniform_(-(steps**-0.5), steps**-0.5))
+        self.kernel_bias = nn.Parameter(torch.empty(features).uniform_(-(steps**-0.5), steps**-0.5))
 
     def inner(self, state: Any) -> Any:
         return state[:-1] if self.several else state[0]
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        window = self.kernel.new_zeros(batch_size, self.steps - 1, self.input_size)
+        window = self.kernel.new_zeros(batch_size, self.steps - 1, self.features)
         return self._with_window(self.cell.initial_state(batch_size), window)
 
     def step(self, x: Step, state: tuple[Tensor, ...]) -> tuple[Hidden, tuple[Tensor, ...]]:
+        x, elapsed = self._since(x)
         seen = torch.cat([state[-1], x[:, None]], 1)
-        output, new = self.cell.step(self._convolved(seen.unbind(1)), self.inner(state))
+        output, new = self.cell.step(self._read(self._convolved(seen.unbind(1)), elapsed), self.inner(state))
         return output, self._with_window(new, seen[:, 1:])
 
     def _forward(
         self, x: Features, state: tuple[Tensor, ...], lengths: Lengths | None
     ) -> tuple[HiddenSequence, tuple[Tensor, ...]]:
+        x, elapsed = self._since(x)
         time, seen = x.shape[1], torch.cat([state[-1], x], 1)
         u = self._convolved([seen[:, j : j + time] for j in range(self.steps)])
-        output, new = self.cell(u, self.inner(state), lengths)
+        output, new = self.cell(self._read(u, elapsed), self.inner(state), lengths)
         if lengths is None:
             window = seen[:, time:]
         else:
             steps = lengths[:, None] + torch.arange(self.steps - 1, device=x.device)
-            window = seen.gather(1, steps[..., None].expand(-1, -1, self.input_size))
+            window = seen.gather(1, steps[..., None].expand(-1, -1, self.features))
         return output, self._with_window(new, window)
 
     def gates(self, x: Step, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        x, elapsed = self._since(x)
         seen = torch.cat([state[-1], x[:, None]], 1)
-        return self.cell.gates(self._convolved(seen.unbind(1)), self.inner(state))
+        return self.cell.gates(self._read(self._convolved(seen.unbind(1)), elapsed), self.inner(state))
 
     def _convolved(self, seen: Sequence[Tensor]) -> Tensor:
         """Of the window's inputs ``(…, features)``, the oldest first."""
@@ -73,6 +77,11 @@ class Convolved(WrappedCell):
         for weight, x in zip(self.kernel.unbind(0), seen, strict=True):
             u = torch.addcmul(u, x, weight)
         return u
+
+    @staticmethod
+    def _read(u: Tensor, elapsed: Tensor | float) -> Tensor:
+        """What the cell reads: the time since the step before as it is."""
+        return torch.cat([u, elapsed], -1) if isinstance(elapsed, Tensor) else u
 
     @staticmethod
     def _with_window(state: State, window: Tensor) -> tuple[Tensor, ...]:

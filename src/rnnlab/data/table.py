@@ -22,9 +22,10 @@ from rnnlab.data.table_columns import MissingValues, Rows, TableColumns, as_read
 from rnnlab.data.table_reader import TableReader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, is_number
+from rnnlab.files.frequency import time_in_words
 from rnnlab.files.table import first_rows, read, tabulate
 from rnnlab.shapes import AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
-from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, Scaling, TargetSpec
+from rnnlab.spec import IGNORED, Batch, DataSpec, Scaling, TargetSpec
 
 TargetKind = Literal["class", "labels", "value", "steps"]
 KINDS: dict[str, TargetKind] = {
@@ -66,6 +67,8 @@ class Given(NamedTuple):
         How many groups there are.
     left_out
         Sequences without a target.
+    dated
+        Whether the times are dates.
     """
 
     features: np.ndarray
@@ -78,6 +81,7 @@ class Given(NamedTuple):
     missing: float
     group_count: int
     left_out: int
+    dated: bool
 
 
 class FlatSplit(CutOnDemand):
@@ -160,7 +164,7 @@ class Table(LabelledFeatures):
         split_column: that says ``train``, ``val`` or ``test``; ``None``: shares are drawn.
         missing: what becomes of numbers that are missing: see :class:`rnnlab.data.table_columns.TableColumns`.
         unlabelled: a sequence without a target is an ``error``, or ``drop`` leaves it out.
-        elapsed: the time since the last step is a feature.
+        elapsed: the network reads the time since the step before (:mod:`rnnlab.elapsed`).
         sort: rows of a sequence by time, rather than to refuse what is out of order.
         separator: between the cells of a CSV: one character, or ``tab``; ``None``: recognised by the header.
         decimal: between a number and its decimals, ``.`` or ``,``.
@@ -224,6 +228,10 @@ class Table(LabelledFeatures):
         check_folds(self.folds, self.fold)
         if self.elapsed and self.path is not None and self.time is None:
             raise InputError("data.elapsed=true needs the column of the times: data.time=COLUMN")
+        if self.elapsed and self.path is not None and self.sequence is None:
+            raise InputError(
+                "data.elapsed=true is of a table with a row a step: data.sequence=COLUMN names the sequence of each"
+            )
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
         super().__post_init__()
@@ -428,8 +436,9 @@ class Table(LabelledFeatures):
         if self.encoding is None:
             columns = self._fitted(columns, rows, members["train"])
         features = columns.encode(rows, self._source)
+        dated = rows.times is not None and rows.times.dtype.kind == "M"
         return Given(features, rows.starts, targets, parts is not None, members, names, columns, missing, group_count,
-                     left_out)  # fmt: skip
+                     left_out, dated)  # fmt: skip
 
     def _check_labelled(self, labelled: np.ndarray, rows: Rows) -> int:
         """How many sequences have no target, where that may be."""
@@ -465,7 +474,8 @@ class Table(LabelledFeatures):
         if self.missing == "mask":
             unknown = np.isnan(rows.numbers).any(0)
             masked = [name for number, name in enumerate(columns.numbers) if unknown[number]]
-        return replace(columns, categories=levels, masked=masked)
+        unit = columns.usual_step(rows, train) if columns.elapsed else None
+        return replace(columns, categories=levels, masked=masked, elapsed_unit=unit)
 
     # ---- targets ----------------------------------------------------------------------------------
 
@@ -752,7 +762,7 @@ class Table(LabelledFeatures):
                 mean, deviation = self._target_scale
                 more["scaling"] = Scaling(tuple(mean.tolist()), tuple(deviation.tolist()))
         return DataSpec(
-            input=InputSpec(features=len(given.columns.features)),
+            input=given.columns.input,
             target=target,
             length=int(np.diff(given.starts).max()),
             note=self._note(),
@@ -784,6 +794,8 @@ class Table(LabelledFeatures):
             facts.append(f"the test is {how} {self.test_fraction:.0%}")
         if given.group_count:
             facts.append(f"no {self._roles['group']} in two splits")
+        if (unit := given.columns.elapsed_unit) is not None and given.columns.elapsed:
+            facts.append(f"each step with the time since the one before, 1 = {time_in_words(unit, given.dated)}")
         if given.missing:
             facts.append(f"{given.missing:.1%} of the numbers missing")
         if given.left_out:

@@ -12,6 +12,7 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.panel import Columns, Table, carry_forward, show
+from rnnlab.spec import InputSpec
 
 MissingValues = Literal["error", "forward", "mask"]
 SHOWN = 12
@@ -79,7 +80,9 @@ class TableColumns:
         missing: what becomes of a number that is missing: an ``error``; ``forward``: the last one that is known, and
             before there is one the mean of training; ``mask``: that, and a feature says so.
         masked: columns of numbers with such a feature.
-        elapsed: the time since the last step is a feature, in seconds of dates.
+        elapsed: the time since the step before is a feature, in seconds of dates.
+        elapsed_unit: by which that time is divided, and which it is at the first step of a sequence: the usual time
+            from a step to the next in training; ``None``: of a run that took it for a number like others, 0 at first.
         sort: rows of a sequence are sorted by time, rather than refused.
         written: the dialect of the file, as :meth:`rnnlab.files.dialect.Dialect.plain` gives it.
     """
@@ -95,6 +98,7 @@ class TableColumns:
     missing: MissingValues = "error"
     masked: Sequence[str] = ()
     elapsed: bool = False
+    elapsed_unit: float | None = None
     sort: bool = False
     written: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,7 +114,15 @@ class TableColumns:
     @property
     def scaled(self) -> int:
         """Features that are numbers of the file, and scaled: they stand first."""
-        return len(self.numbers) + self.elapsed
+        return len(self.numbers) + (self.elapsed and self.elapsed_unit is None)
+
+    @property
+    def input(self) -> InputSpec:
+        """Of what the network reads."""
+        there = len(self.numbers)
+        at = there if self.elapsed and self.elapsed_unit is not None else None
+        masks = [(self.numbers.index(name), there + self.elapsed + k) for k, name in enumerate(self.masked)]
+        return InputSpec(features=len(self.features), elapsed=at, masks=masks)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -235,7 +247,7 @@ class TableColumns:
         unknown = self._fill(numbers, rows, source, carried)
         parts = [numbers]
         if self.elapsed and rows.times is not None:
-            parts.append(self._elapsed(rows)[:, None])
+            parts.append(self.read_elapsed(self.steps_between(rows))[:, None])
         if self.masked:
             parts.append(unknown[:, [self.numbers.index(name) for name in self.masked]])
         for name, levels in self.categories.items():
@@ -263,11 +275,25 @@ class TableColumns:
             carried[:] = numbers[-1]
         return unknown
 
-    def _elapsed(self, rows: Rows) -> np.ndarray:
+    def usual_step(self, rows: Rows, sequences: np.ndarray) -> float:
+        """The median time from a step to the next in ``(sequences,)`` of them, in seconds of dates; 1 without any."""
+        steps = self.steps_between(rows)
+        inside = np.zeros(len(rows.names), bool)
+        inside[sequences] = True
+        inside = np.repeat(inside, np.diff(rows.starts))
+        inside[rows.starts[:-1]] = False
+        return float(np.median(steps[inside])) if inside.any() else 1.0
+
+    def steps_between(self, rows: Rows) -> np.ndarray:
+        """``(rows,)`` time since the step before, in seconds of dates; 0 at the first one of a sequence."""
         assert rows.times is not None
         steps = np.diff(rows.times.astype(np.int64), prepend=rows.times[:1].astype(np.int64)).astype(np.float64)
         steps[rows.starts[:-1]] = 0
         return steps / 1e6 if rows.times.dtype.kind == "M" else steps
+
+    def read_elapsed(self, steps: np.ndarray) -> np.ndarray:
+        """What the network reads of times since the step before, which are 0 at the first step of a sequence."""
+        return steps if self.elapsed_unit is None else np.where(steps > 0, steps / self.elapsed_unit, 1.0)
 
     def _one_value(self, column: np.ndarray, rows: Rows, name: str, source: str) -> None:
         """Spreads the value of each sequence over its rows, in place."""

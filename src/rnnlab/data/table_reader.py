@@ -1,5 +1,6 @@
 """How a run that was trained on a table of sequences reads new ones."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -110,7 +111,22 @@ class TableReader(FeatureReader):
             if not isinstance(cells, Sequence) or isinstance(cells, str) or len(cells) != len(self.columns.cells):
                 raise InputError(f"the step: {brief(x)} is no row of {', '.join(self.columns.cells)}")
             x = dict(zip(self.columns.cells, cells, strict=True))
-        return self._row_of([x], "the step", None, 0.0)
+        return self._row_of([x], "the step", None, self._told(x) if self.columns.elapsed else 0.0)
+
+    @staticmethod
+    def _told(x: Mapping[str, Any]) -> float:
+        """The time since the step before that a caller tells, 0 at the first step."""
+        if "elapsed" not in x:
+            raise InputError(
+                "the step: give 'elapsed' too, the time since the step before (in seconds where times are dates), and "
+                "None for the first step of a sequence"
+            )
+        elapsed = x["elapsed"]
+        if elapsed is None:
+            return 0.0
+        if isinstance(elapsed, str) or not 0 < elapsed < math.inf:
+            raise InputError(f"the step: elapsed={elapsed!r} is no time since the step before: a number above 0")
+        return float(elapsed)
 
     def _row_of(self, row: list[Mapping[str, Any]], place: str, carried: np.ndarray | None, elapsed: float) -> Any:
         columns = replace(self.columns, sequence=None, time=None, static=())
@@ -125,7 +141,7 @@ class TableReader(FeatureReader):
             rows = replace(rows, times=np.zeros(1, np.int64))
         values = columns.encode(rows, place, carried)
         if columns.elapsed:
-            values[:, len(columns.numbers)] = elapsed
+            values[:, len(columns.numbers)] = columns.read_elapsed(np.array([elapsed]))
         return self._read(values, rows.starts)[0]
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:

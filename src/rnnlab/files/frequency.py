@@ -105,6 +105,15 @@ class Frequency:
         return cls(**values)
 
 
+def time_in_words(time: float, dated: bool) -> str:
+    """How long a time is: in seconds of dates, a number of something else."""
+    if not dated:
+        return f"{time:g}"
+    unit = next((unit for unit in (DAY, DAY // 24, DAY // 1440) if time * 10**6 >= unit), 10**6)
+    number = f"{time * 10**6 / unit:.3g}"
+    return f"{number} {NAMES[unit]}{'s' if number != '1' else ''}"
+
+
 def weekdays(days: np.ndarray) -> np.ndarray:
     """0 for Monday to 6 for Sunday."""
     return (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday

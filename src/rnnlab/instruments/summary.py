@@ -7,6 +7,7 @@ from rich.table import Table
 
 from rnnlab.data.sequence import SequenceData
 from rnnlab.instruments.console import console
+from rnnlab.summary import elapsed_in_words
 from rnnlab.tasks.task import Task
 
 
@@ -39,6 +40,8 @@ def print_summary(
     )
     if spec.note:
         out.print(f"       {spec.note}", style="yellow")
+    if said := elapsed_in_words(task.network):
+        out.say("Times ", said)
     frozen = sum(p.numel() for p in task.network.parameters() if not p.requires_grad)
     for line in begun:
         out.say("Init  ", line)

@@ -20,6 +20,7 @@ class OverTime(Cell[Any]):
 
     def __init__(self, cell: Cell[Any]) -> None:
         super().__init__(cell.input_size, cell.hidden_size)
+        self.elapsed = cell.elapsed
         self._graph = graph = StepGraph(cell)
         zero = cell.initial_state(1)
         self._one = isinstance(zero, Tensor)

@@ -1,0 +1,258 @@
+"""The time since the step before: the laws of every cell that uses it, and its way through a network."""
+
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from test_cells import BATCH, FEATURES, HIDDEN, LENGTHS, MODELS, TIME, close, config, gradients, inputs, parts, rows
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from rnnlab.cells.cell import Cell, map_state
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.lru import LRU
+from rnnlab.elapsed import says, strided, to_the_next
+from rnnlab.network import Network
+from rnnlab.spec import InputSpec, TargetSpec
+from rnnlab.stepping import NetworkStep
+from rnnlab.summary import elapsed_in_words
+
+TIMED = [model for model in MODELS if says(instantiate(config(model).cell), "uses_elapsed")]
+LINEAR = ["lru", "s5", "s4d"]
+
+every_timed_model = pytest.mark.parametrize("model", TIMED)
+
+
+def timed(model: str, **options: Any) -> Cell[Any]:
+    """The model's cell in float64, told that the last feature is the time since the step before."""
+    torch.manual_seed(0)
+    return instantiate(config(model).cell, elapsed=True, **options)(FEATURES + 1, HIDDEN).double()
+
+
+def steps(time: int = TIME) -> Tensor:
+    """``(batch, time, 1)`` times, some of them short, some long."""
+    rng = torch.Generator().manual_seed(7)
+    return (2 * torch.randn(BATCH, time, 1, dtype=torch.float64, generator=rng) - 0.5).exp()
+
+
+def some_state(cell: Cell[Any]) -> Any:
+    rng = torch.Generator().manual_seed(2)
+    return map_state(lambda zero: torch.rand(zero.shape, dtype=zero.dtype, generator=rng), cell.initial_state(BATCH))
+
+
+def test_those_that_say_so() -> None:
+    assert set(TIMED) >= {"cfc", "lem", "lru", "s5", "s4d"}
+
+
+# ---- cells -----------------------------------------------------------------------------------------------
+
+
+@every_timed_model
+def test_steps_of_length_1_are_steps(model: str) -> None:
+    cell = timed(model)
+    torch.manual_seed(0)
+    plain = instantiate(config(model).cell)(FEATURES, HIDDEN).double()
+    assert {name: p.shape for name, p in plain.named_parameters()} == {n: p.shape for n, p in cell.named_parameters()}
+    cell.load_state_dict(plain.state_dict())  # an old checkpoint's
+    ones = torch.cat([inputs(), torch.ones(BATCH, TIME, 1, dtype=torch.float64)], -1)
+    for lengths in (None, LENGTHS):
+        ours, theirs = cell(ones, some_state(cell), lengths), plain(inputs(), some_state(plain), lengths)
+        close(ours[0], theirs[0])
+        close(ours[1], theirs[1])
+
+
+@every_timed_model
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+def test_forward_is_unroll(model: str, lengths: Tensor | None) -> None:
+    cell = timed(model)
+    x = torch.cat([inputs(), steps()], -1).requires_grad_()
+    start = map_state(Tensor.requires_grad_, some_state(cell))
+    wanted = [x, *parts(start), *cell.parameters()]
+    fast, reference = cell(x, start, lengths), cell.unroll(x, start, lengths)
+    close(fast[0], reference[0])
+    close(fast[1], reference[1])
+    ours, theirs = gradients(*fast, wanted), gradients(*reference, wanted)
+    close(ours, theirs, 1e-11)
+    assert ours[0][..., -1].any()  # the times count
+
+
+@every_timed_model
+def test_padding_changes_nothing_and_chunks_are_the_whole(model: str) -> None:
+    cell = timed(model)
+    x = torch.cat([inputs(), steps()], -1)
+    padded = x.clone()
+    padded[torch.arange(TIME) >= LENGTHS[:, None]] = torch.nan
+    output, final = cell(padded, some_state(cell), LENGTHS)
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone, state = cell(x[row : row + 1, :length], rows(some_state(cell), slice(row, row + 1)))
+        close(output[row : row + 1, :length], alone)
+        close(rows(final, slice(row, row + 1)), state)
+    first, state = cell(x[:, :4], some_state(cell))
+    second, _ = cell(x[:, 4:], state)
+    close(torch.cat([first, second], 1), cell(x, some_state(cell))[0])
+
+
+@every_timed_model
+def test_no_time_and_much_time_are_finite(model: str) -> None:
+    cell = timed(model).float()
+    x = torch.cat([inputs(), steps()], -1).float()
+    x[:, 2, -1], x[:, 5, -1], x[:, 7, :-1] = 0, 1e6, 50
+    x.requires_grad_()
+    output, final = cell(x)
+    found = torch.autograd.grad(output.sum() + sum(part.sum() for part in parts(final)), [x, *cell.parameters()])
+    assert output.isfinite().all() and all(grad.isfinite().all() for grad in found)
+
+
+@pytest.mark.parametrize("model", LINEAR)
+def test_two_steps_without_input_are_one_of_their_sum(model: str) -> None:
+    cell = timed(model)
+    start = some_state(cell)
+    if model == "s4d":  # the bias of what stands in front of the recurrence is an input
+        cell.encoder.bias.data.zero_()
+    nothing = torch.zeros(BATCH, FEATURES, dtype=torch.float64)
+    a, b = steps()[:, 0], steps()[:, 1]
+    _, between = cell.step(torch.cat([nothing, a], -1), start)
+    _, after = cell.step(torch.cat([nothing, b], -1), between)
+    _, once = cell.step(torch.cat([nothing, a + b], -1), start)
+    close(after, once)
+
+
+@every_timed_model
+def test_members_are_single_cells(model: str) -> None:
+    members = [timed(model) for _ in range(2)]
+    for parameter in members[1].parameters():
+        parameter.data.mul_(0.5)
+    stacked, _ = stack_module_state(members)
+    x = torch.cat([inputs(), steps()], -1)
+    both = torch.stack([x, x.flip(0)])
+
+    def one(parameters: dict[str, Tensor], x: Tensor) -> Any:
+        return functional_call(members[0], parameters, (x, None, LENGTHS))
+
+    outputs, _ = vmap(one)(stacked, both)
+    for number, member in enumerate(members):
+        close(outputs[number], member(both[number], None, LENGTHS)[0])
+
+
+# ---- networks ----------------------------------------------------------------------------------------------
+
+AT = 1
+"""The feature that is the time."""
+
+
+def network(model: str = "lru", target: TargetSpec | None = None, **options: Any) -> Network:
+    torch.manual_seed(0)
+    spec = InputSpec(features=FEATURES + 1, elapsed=AT)
+    kind = instantiate(config(model).cell)
+    return Network(spec, target or TargetSpec("values", 2), kind, HIDDEN, **options).double().eval()
+
+
+def given(time: int = TIME) -> Tensor:
+    x = inputs(time)
+    return torch.cat([x[..., :AT], steps(time), x[..., AT:]], -1)
+
+
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"num_layers": 2},
+    {"short_conv": 3},
+    {"zoneout": 0.1, "model": "cfc"},
+    {"block": "gated_mlp", "num_layers": 2},
+    {"embedding_size": 6},
+    {"model": "gru"},
+    {"cells": [GRU, LRU]},
+]
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+def test_a_network_goes_step_by_step(options: dict[str, Any]) -> None:
+    net = network(**options)
+    x = given()
+    whole, _ = net(x)
+    step, state = NetworkStep(net), (net.initial_state(BATCH), None)
+    outputs = []
+    for x_t in x.unbind(1):
+        output, state = step(x_t, state)
+        outputs.append(output)
+    close(torch.stack(outputs, 1), whole)
+    assert sum(parameter.numel() for parameter in net.parameters()) == sum(row.parameters for row in net.summary(TIME))
+    x[:, 3, AT] += 1
+    changed, _ = net(x)
+    close(changed[:, :3], whole[:, :3])
+    assert (changed[:, 3:] != whole[:, 3:]).any()
+
+
+def test_every_layer_is_told() -> None:
+    net = network(num_layers=2, bidirectional=True)
+    assert all(cell.elapsed for cell in net.cells())
+    assert [cell.input_size for cell in net.cells()] == [FEATURES + 1] * 2 + [2 * HIDDEN + 1] * 2
+    assert elapsed_in_words(net) == "LRU knows how far apart steps are"
+    mixed = network(cells=[GRU, LRU])
+    assert [cell.elapsed for cell in mixed.cells()] == [False, True]
+    assert "a feature for GRU" in elapsed_in_words(mixed)
+    assert elapsed_in_words(Network(InputSpec(features=3), TargetSpec("values", 1), GRU, 4)) == ""
+
+
+def test_who_knows_no_times_reads_their_logarithm_as_a_feature() -> None:
+    net = network("gru")
+    torch.manual_seed(0)
+    plain = Network(InputSpec(features=FEATURES + 1), TargetSpec("values", 2), GRU, HIDDEN).double().eval()
+    x = given()
+    x[..., AT] = x[..., AT].log1p()
+    close(net(given())[0], plain(x)[0])
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+def test_who_reads_from_the_end_is_told_the_gap_to_the_next_step(lengths: Tensor | None) -> None:
+    """A sequence and its times turned around, and both directions exchanged: the same, turned around."""
+    net = network(bidirectional=True)
+    forward, backward = net.cells()
+    net.readout.weight.data[:, HIDDEN:] = net.readout.weight[:, :HIDDEN]
+    backward.load_state_dict(forward.state_dict())
+    x = given()
+    for row, length in enumerate([TIME] * BATCH if lengths is None else lengths.tolist()):
+        times = x[row, :length, AT]
+        times[0] = 1  # of the first step nobody knows
+        alone = net(x[row : row + 1, :length])[0]
+        turned = x[row : row + 1, :length].flip(1)
+        turned[0, :, AT] = torch.cat([times.new_ones(1), times[1:].flip(0)])
+        close(net(turned)[0].flip(1), alone)
+        close(net(x, lengths=lengths)[0][row, :length], alone[0])
+
+
+def test_the_gap_to_the_next_step() -> None:
+    times = torch.tensor([[1.0, 2, 3, 4], [1, 5, 9, 9]])[..., None]
+    assert to_the_next(times, torch.tensor([4, 2]))[..., 0].tolist()[0] == [2, 3, 4, 1]
+    assert to_the_next(times, torch.tensor([4, 2]))[1, :2, 0].tolist() == [5, 1]
+
+
+def test_convolutions_leave_out_steps_and_no_time() -> None:
+    times = torch.tensor([[1.0, 2, 3, 4, 5, 6, 7]])[..., None]
+    assert strided(times, None, 3)[0, :, 0].tolist() == [1, 3, 6]  # 2 + 3 + 4 and 5 + 6 + 7, in thirds
+    one = TargetSpec("class", 2)
+    net = network(target=one, encoder="conv", encoder_stride=3, bidirectional=True)
+    x, lengths = given(12), torch.tensor([12, 5, 9, 1])
+    together = net(x, lengths=lengths)[0]
+    for row, length in enumerate(lengths.tolist()):
+        close(net(x[row : row + 1, :length])[0][0], together[row])
+
+
+def test_times_below_0_are_none() -> None:
+    net, x = network(), given()
+    x[:, 4, AT] = -3
+    assert net(x)[0].isfinite().all()
+    later = x.clone()
+    later[:, 4, AT] = 0
+    close(net(x)[0], net(later)[0])
+
+
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.needs("export"))])
+@pytest.mark.slow
+def test_it_is_exported(format: Any) -> None:
+    from rnnlab.use.export.check import Steps, check
+    from rnnlab.use.export.formats import convert, serve
+
+    net = network().float()
+    _, content = convert(net, torch.ones(3, 5, FEATURES + 1), format)
+    check(serve(content, format), net, Steps(torch.rand(101, FEATURES + 1)), 6)
