@@ -245,7 +245,7 @@ class TableColumns:
             elif name in words:
                 words[name] = self._one_word(words[name], rows, name, source)
         unknown = self._fill(numbers, rows, source, carried)
-        parts = [numbers]
+        parts: list[np.ndarray] = [numbers]
         if self.elapsed and rows.times is not None:
             parts.append(self.read_elapsed(self.steps_between(rows))[:, None])
         if self.masked:
@@ -255,7 +255,9 @@ class TableColumns:
         for name in self.texts:
             texts = hashed(rows.levels.get(name, ()), self.buckets)
             parts.append(_lookup(texts, words[name]))
-        return np.concatenate([part.astype(np.float32) for part in parts], 1)
+        found = np.empty((len(numbers), sum(part.shape[1] for part in parts)), np.float32)
+        np.concatenate(parts, 1, out=found, casting="unsafe")
+        return found
 
     def _fill(self, numbers: np.ndarray, rows: Rows, source: str, carried: np.ndarray | None) -> np.ndarray:
         """Puts the last known value in place of what is missing; ``(rows, numbers)`` true where it was."""
@@ -334,10 +336,11 @@ def _refuse(rows: Rows, source: str, name: str, first: int, second: int, one: st
 
 def as_read(values: np.ndarray, moments: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
     """Scaled features, 0 where a number is not known: the mean of training."""
-    if moments is not None:
-        mean, deviation = moments
-        values = (values - mean) / deviation
-    return np.nan_to_num(values, copy=False).astype(np.float32)
+    found = np.empty(values.shape, np.float32)
+    mean, deviation = moments or (np.zeros(values.shape[1]), np.ones(values.shape[1]))
+    for column in range(values.shape[1]):  # what is computed in double precision is never all of a large table
+        found[:, column] = np.nan_to_num((values[:, column] - mean[column]) / deviation[column])
+    return found
 
 
 def moments_of_numbers(values: np.ndarray, scaled: int) -> tuple[np.ndarray, np.ndarray]:

@@ -161,7 +161,8 @@ def tabulate(
     frame, rows, empty = _without_empty_lines(frame, columns.time is not None)
     if not frame.height:
         raise InputError(f"{source} has a header and no rows")
-    table = Table(np.empty((frame.height, len(columns.numbers))), rows=rows, empty=empty)
+    # a column after the other, each of which is forgotten where it came from: never is all of it there twice
+    table = Table(np.empty((frame.height, len(columns.numbers)), order="F"), rows=rows, empty=empty)
     if written is not None:
         table.times = written.read(frame[written.name], table)
     if columns.series is not None:
@@ -169,7 +170,7 @@ def tabulate(
     for name in columns.words:
         table.words[name], table.levels[name] = _levels(frame[name])
     for number, name in enumerate(columns.numbers):
-        table.values[:, number] = frame[name].to_numpy()  # not a number where there is none
+        table.values[:, number] = frame.drop_in_place(name).to_numpy()  # not a number where there is none
     return table
 
 
@@ -287,7 +288,9 @@ class _Times:
         some = lazy.select(self.raw.alias(self.name)).head(100).collect()[self.name].drop_nulls()
         self.expression = self.raw
         counted = some.len() and is_number(some[0]) and (dated is False or times.looks_counted(some))
-        if some.len() and (dialect.time_format or not counted):
+        if counted and not dialect.time_format:
+            self.expression = self.raw.cast(pl.Int64, strict=False)
+        elif some.len():
             forms = times.forms_of(some[0], dialect)
             # of two meanings the whole column decides
             if forms and (len(forms) == 1 or dialect.time_format):
@@ -296,7 +299,7 @@ class _Times:
 
     def read(self, column: pl.Series, table: Table) -> np.ndarray:
         """``(rows,)`` of the rows of a table."""
-        if self.raw is not None and (self.form is None or column.null_count()):
+        if self.raw is not None and (self.expression is not self.raw and column.null_count()):
             column = self.lazy.select(self.raw.alias(self.name)).collect(engine="streaming")[self.name]
             if table.rows is not None:
                 column = column.gather(table.rows - 1)
