@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -71,8 +72,13 @@ def test_no_data_is_of_another_kind(data: str) -> None:
 
 
 LONG_EXPERIMENTS = ("character_model", "sine_rollout")
+HEARD = ("spoken_digits",)
 EXPERIMENTS = [
-    pytest.param(name, marks=pytest.mark.slow if name in LONG_EXPERIMENTS else ()) for name in choices("experiment")
+    pytest.param(
+        name,
+        marks=pytest.mark.slow if name in LONG_EXPERIMENTS else pytest.mark.needs("soundfile") if name in HEARD else (),
+    )
+    for name in choices("experiment")
 ]
 
 
@@ -89,10 +95,24 @@ def test_every_experiment_runs(experiment: str, train: Train, tmp_path: Path) ->
     if experiment in ("german_cases", "translation"):
         (tmp_path / "pairs.tsv").write_text("".join(f"noun{k} n\tnoun{k}s nouns{k}\n" for k in range(60)))
         overrides = [f"data.path={tmp_path / 'pairs.tsv'}"]
+    if experiment in HEARD:
+        overrides = [f"data.path={_spoken(tmp_path)}"]
     assert train(f"experiment={experiment}", "instruments=none", *overrides).metrics["steps"] > 0
     text = (Path(__file__).parents[1] / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     for heading in ("Question:", "Command:", "Minutes:", "Expected:"):
         assert f"# {heading} " in text
+
+
+def _spoken(folder: Path) -> Path:
+    """Thirty sounds, and the table of what is said in them."""
+    import soundfile
+
+    rows = ["path,text,split"]
+    for k in range(30):
+        soundfile.write(folder / f"{k}.wav", 0.1 * np.random.default_rng(k).standard_normal(3000), 8000)
+        rows.append(f"{k}.wav,one two,{('train', 'val', 'test')[k % 3]}")
+    (folder / "spoken.csv").write_text("\n".join(rows))
+    return folder / "spoken.csv"
 
 
 @pytest.mark.parametrize(

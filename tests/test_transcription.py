@@ -1,5 +1,6 @@
 """CTC: its loss and searches against brute force, its laws, its data, and what a run with it can do."""
 
+import importlib.util
 import io
 import math
 import signal
@@ -22,6 +23,7 @@ from rnnlab.cells.gru import GRU
 from rnnlab.commands import predict as predict_command
 from rnnlab.data.augmentation import Augmentation
 from rnnlab.data.dial_tones import HIGH, KEYS, LOW, RATE, DialTones
+from rnnlab.data.feature_reader import Moments
 from rnnlab.data.log_mel import LogMel
 from rnnlab.data.speech import Speech
 from rnnlab.data.split import SPLITS
@@ -39,6 +41,7 @@ from rnnlab.tasks.sequence_scores import Truth, word_errors
 from rnnlab.tasks.transcription import Transcription
 
 Train = Callable[..., Outcome]
+ROOT = Path(__file__).parents[1]
 BLANK = 2
 SPEC = DataSpec(
     InputSpec(features=3), TargetSpec("sequence", 4, ("a", "b", " ", "<end>"), end=3, unit="character"), 9,
@@ -315,6 +318,83 @@ def test_speech_is_read_in_the_three_usual_forms(tmp_path: Path) -> None:
         lj, [f"wavs/{name}.wav,tone,,{('train', 'dev', 'test')[k % 3]}" for k, name in enumerate(names)]
     )
     assert [Speech(path=str(fixed)).size(name) for name in SPLITS] == [4, 4, 4]
+
+
+@pytest.mark.needs("soundfile")
+@pytest.mark.parametrize("scaling", ["standard", "per_speaker", "per_sequence", "none"])
+def test_features_that_are_not_kept_are_the_same_again(tmp_path: Path, scaling: Any) -> None:
+    names = [path.name for path in sounds(tmp_path, 9)]
+    table = write_table(tmp_path, [f"{name},tone {k % 2},s{k % 2}," for k, name in enumerate(names)])
+    kept, anew, some = (
+        Speech(path=str(table), scaling=scaling, cache=cache, val_fraction=0.2, test_fraction=0.2)
+        for cache in (1.0, 0.0, 30e-6)
+    )
+    for split in SPLITS:
+        batch, again = (data.split(split).batch(slice(None)) for data in (kept, anew))
+        assert torch.equal(batch.inputs, again.inputs) and torch.equal(batch.targets, again.targets)
+        for index, row in enumerate(batch.inputs):
+            one = kept.sample(np.random.default_rng(0), split, index)
+            assert torch.equal(row[: len(one.inputs)], torch.from_numpy(one.inputs).float())
+            assert batch.targets[index].tolist()[: len(one.target)] == one.target.tolist()  # type: ignore[arg-type]
+    assert kept.spec == anew.spec == some.spec
+    sizes = [sum(part.nbytes for part in data.features._kept.values()) for data in (kept, anew, some)]
+    assert sizes[1] == 0 < sizes[2] <= 30_000 < sizes[0]
+
+
+def test_moments_of_parts_are_those_of_the_whole() -> None:
+    values = np.random.default_rng(0).normal((3, -1e4, 0), (2, 1e-1, 0), (60, 3))
+    found = Moments.together([Moments.of(part) for part in np.split(values, (5, 6, 40))])
+    assert found.steps == 60
+    for part, whole in zip(found.scale, (values.mean(0), [values[:, 0].std(), values[:, 1].std(), 1.0]), strict=True):
+        assert part == pytest.approx(whole, rel=1e-9)
+
+
+ESPEAK = """#!/bin/sh
+# says what the program says of itself; for a sound it notes the command
+case "$1" in
+--version) echo "eSpeak NG text-to-speech: 9.9  Data at: here" ;;
+--voices=en) echo "ACCENTS" ;;
+--voices=variant) echo "TIMBRES" ;;
+*) echo "$@" > "${10}" ;;
+esac
+"""
+
+
+def test_no_voice_of_the_synthetic_digits_is_in_two_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("spoken_digits", ROOT / "docs" / "spoken_digits.py")
+    assert spec is not None and spec.loader is not None
+    spoken = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(spoken)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+
+    def ended(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["spoken_digits.py", *arguments])
+        return int(spoken.main())
+
+    assert ended(str(tmp_path / "a")) == 2  # there is no such program
+    program = tmp_path / "bin" / "espeak-ng"
+    voices = {
+        what: " ".join(name for split in spoken.VOICES.values() for name in split[what])
+        for what in ("accent", "timbre")
+    }
+    for timbres, status in ((voices["timbre"].replace("m8", "m9"), 2), (voices["timbre"], 0)):
+        program.write_text(ESPEAK.replace("ACCENTS", voices["accent"]).replace("TIMBRES", timbres))
+        program.chmod(0o755)
+        assert ended(str(tmp_path / "a"), "--files", "40") == status
+    assert ended(str(tmp_path / "a")) == 2  # it is there
+    assert ended(str(tmp_path / "b"), "--files", "40") == 0
+    table, again = (pl.read_csv(tmp_path / name / "manifest.csv") for name in "ab")
+    assert table.equals(again)
+    assert table["split"].value_counts(sort=True).rows() == [("train", 30), ("test", 6), ("val", 4)]
+    assert table["text"].str.split(" ").list.len().is_between(3, 7).all()
+    assert (tmp_path / "a" / table["path"][7]).read_text().split()[-1] == table["text"][7].split()[-1]
+    for what in ("accent", "timbre", "rate", "pitch"):
+        several = [set(split[what]) for split in spoken.VOICES.values()]
+        assert sum(map(len, several)) == len(set().union(*several)), what
+    for split, speaker in zip(table["split"], table["speaker"], strict=True):
+        accent, timbre = speaker.split("+")
+        assert accent in spoken.VOICES[split]["accent"] and timbre in spoken.VOICES[split]["timbre"]
 
 
 @pytest.mark.needs("soundfile")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -192,12 +192,50 @@ class FeatureReader(StepReader):
         return steps[0]._replace(inputs=patched(inputs, self.patch)[0], labels=steps[-1].labels)
 
 
+class Moments(NamedTuple):
+    """What is known of the channels of some steps, enough for their mean and deviation, alone or beside others.
+
+    steps
+        How many.
+    mean
+        ``(channels,)``.
+    variance
+        ``(channels,)``.
+    largest
+        ``(channels,)`` absolute value.
+    """
+
+    steps: int
+    mean: np.ndarray
+    variance: np.ndarray
+    largest: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Moments":
+        """Of ``(steps, channels)``."""
+        return cls(len(values), values.mean(0), values.var(0), np.abs(values).max(0))
+
+    @classmethod
+    def together(cls, parts: Sequence["Moments"]) -> "Moments":
+        """Of all steps of several parts (T. F. Chan, G. H. Golub & R. J. LeVeque, "Updating formulae and a pairwise
+        algorithm for computing sample variances" (1979), equation 2.1).
+        """
+        counts, means, variances, largest = (np.array(part) for part in zip(*parts, strict=True))
+        mean = counts @ means / counts.sum()
+        variance = counts @ (variances + (means - mean) ** 2) / counts.sum()
+        return cls(int(counts.sum()), mean, variance, largest.max(0))
+
+    @property
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel; 1 for a channel that stands still."""
+        deviation = np.sqrt(self.variance)
+        # what rounding leaves of a constant is no spread
+        return self.mean, np.where(deviation <= 1e-7 * self.largest, 1.0, deviation)
+
+
 def moments_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still."""
-    deviation = values.std(0)
-    # what rounding leaves of a constant is no spread
-    still = deviation <= 1e-7 * np.abs(values).max(0)
-    return values.mean(0), np.where(still, 1.0, deviation)
+    return Moments.of(values).scale
 
 
 def patched(values: np.ndarray, patch: int) -> np.ndarray:

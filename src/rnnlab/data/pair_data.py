@@ -10,7 +10,7 @@ import torch
 from rnnlab.data.pair_reader import PairReader
 from rnnlab.data.said_targets import of_targets
 from rnnlab.data.sequence import SequenceData
-from rnnlab.data.split import SPLITS, Sample, Split
+from rnnlab.data.split import SPLITS, Sample
 from rnnlab.data.text_encoder import TextEncoder
 from rnnlab.spec import Batch, DataSpec, InputSpec, valid_steps
 
@@ -47,7 +47,7 @@ class PairData(SequenceData, ABC):
             input=InputSpec(
                 vocabulary=len(ours.vocabulary), unknown=None if ours.unit == "byte" else 0, names=ours.vocabulary
             ),
-            length=max(longest(split) for split in map(self.split, SPLITS)),
+            length=max(split.longest for split in map(self.split, SPLITS)),
             dictionary=dictionary(np.concatenate(beside), len(ours.vocabulary), size),
             step_unit=ours.unit,
             note=self.note,
@@ -87,8 +87,3 @@ def dictionary(codes: np.ndarray, vocabulary: int, size: int) -> tuple[int, ...]
     best = np.full(vocabulary, -1)
     best[pairs[order] // size] = pairs[order] % size
     return tuple(best.tolist())
-
-
-def longest(split: Split) -> int:
-    """Tokens of the longest sequence of a split; of one that is packed nothing is padded for that."""
-    return split.inputs.shape[1] if split.lengths is None else int(split.lengths.max())

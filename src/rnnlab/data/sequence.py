@@ -222,7 +222,8 @@ class SequenceData(LightningDataModule, ABC):
         deviation = None
         if augmentation.jitter:
             split = self.split("train")
-            every = ceil(len(split), ENOUGH_TO_MEASURE)  # all of them, cut from one long series, may not fit in memory
+            # all of them, cut from one long series or of many files, may not fit in memory
+            every = max(ceil(len(split), ENOUGH_TO_MEASURE), ceil(len(split) * split.longest, STEPS_TO_MEASURE))
             some = split.batch(torch.arange(0, len(split), every))
             deviation = some.inputs[valid_steps(some.inputs, some.lengths)].std(0, correction=0)
         rank = self.trainer.global_rank if self.trainer else 0
@@ -264,6 +265,8 @@ SMALL_BATCH, USUAL_BATCH = 16, 32
 EVALUATION_FACTOR = 4
 # Training sequences, evenly spread, that tell the standard deviation of a feature.
 ENOUGH_TO_MEASURE = 10_000
+# Steps in them, with their padding.
+STEPS_TO_MEASURE = 2_000_000
 
 
 def check_range(key: str, bounds: Range) -> None:

@@ -14,13 +14,14 @@ from rnnlab.data.audio_reader import AudioReader
 from rnnlab.data.dial_tones import KEYS, RATE, DialTones
 from rnnlab.data.feature_reader import moments_of
 from rnnlab.data.log_mel import LogMel
-from rnnlab.data.split import SPLITS, Sample, SplitName
+from rnnlab.data.sounds import Heard, Sounds
+from rnnlab.data.split import SPLITS, Sample, Split, SplitName
 from rnnlab.data.text_encoder import Normalization, TextEncoder, build_vocabulary, normalize
 from rnnlab.data.transcribed import TranscribedFeatures
 from rnnlab.errors import InputError
-from rnnlab.files.sound import check_rate, read_sound
+from rnnlab.files.sound import measure
 from rnnlab.files.transcripts import Utterance, read_utterances
-from rnnlab.shapes import FilePath, PositiveFloat, PositiveInt
+from rnnlab.shapes import FilePath, NonNegativeFloat, PositiveFloat, PositiveInt
 
 BUILT_IN = 1000
 """Sounds without a path, where nobody says how many."""
@@ -35,8 +36,8 @@ class Speech(TranscribedFeatures):
         clip7.wav | seven three    inputs (182, 40)  the energy in 40 bands     target (12,)  s e v e n … <end>
 
     A table has the columns ``path`` and ``text``, and may have ``speaker`` and ``split`` (``train``, ``val``,
-    ``test``). Without a path the sounds are those of ``data=dial_tones``. Features are computed once and held in
-    memory. Characters or words that the training split has not are ``<unk>``, which is never right.
+    ``test``). Without a path the sounds are those of ``data=dial_tones``. Every file is read once before training, and
+    named where it cannot be. Characters or words that the training split has not are ``<unk>``, which is never right.
 
     Attributes:
         path: a folder or a table; ``None`` for dial tones.
@@ -51,6 +52,7 @@ class Speech(TranscribedFeatures):
         hop: seconds from one frame to the next.
         scaling: ``standard``, each band by its mean and standard deviation in the training part; ``per_speaker`` or
             ``per_sequence``, by those of all that the speaker says in its split, or of the sound itself; or ``none``.
+        cache: gigabytes of features that are kept in memory (10 hours: 0.6); others are computed for each batch anew.
         num_samples: sounds in the three splits together, at most; ``None`` for all.
         vocabulary: what each token number stands for; ``None`` for what the training split has. A trained run hands in
             its own.
@@ -72,11 +74,11 @@ class Speech(TranscribedFeatures):
     window: Annotated[float, Gt(0), Le(1)] = 0.032
     hop: Annotated[float, Gt(0), Le(1)] = 0.01
     scaling: Literal["standard", "per_speaker", "per_sequence", "none"] = "standard"  # type: ignore[assignment]
+    cache: NonNegativeFloat = 2.0
     num_samples: PositiveInt | None = None  # type: ignore[assignment]
     vocabulary: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        self._heard: dict[Path, np.ndarray] = {}
         if self.path is None and self.unit == "word":
             raise InputError("data.unit=word: without data.path=PATH the texts are telephone numbers, key by key")
         super().__post_init__()
@@ -124,7 +126,7 @@ class Speech(TranscribedFeatures):
         assert self.max_seconds is not None
         most = self.max_seconds / self.hop
         for split in SPLITS:
-            kept = [each for each in parts[split] if len(self._features(each.path)) <= most]
+            kept = [each for each in parts[split] if self.features.frames(each.path) <= most]
             if not kept:
                 raise InputError(f"data.max_seconds={self.max_seconds}: every sound of {split} is longer: give more")
             parts[split] = kept
@@ -145,15 +147,13 @@ class Speech(TranscribedFeatures):
             rate = RATE
             if self.path is not None:
                 first = read_utterances(Path(self.path), f"data.path={self.path}")[0]
-                rate = read_sound(first.path, str(first.path)).rate
+                rate = measure(first.path, str(first.path))[1]
         return LogMel(rate, self.bands, self.window, self.hop)
 
-    def _features(self, path: Path) -> np.ndarray:
-        if path not in self._heard:
-            sound = read_sound(path, str(path))
-            check_rate(sound.rate, self.ear.rate, str(path))
-            self._heard[path] = self.ear(sound.samples).astype(np.float32)
-        return self._heard[path]
+    @cached_property
+    def features(self) -> Heard:
+        """Of each file."""
+        return Heard(self.ear, self.cache * 1e9)
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -176,14 +176,39 @@ class Speech(TranscribedFeatures):
             wave, keys = self._tones.sound(rng)
             return self.ear(wave), keys
         utterance = self._parts[split][index]
-        return self._features(utterance.path).astype(np.float64), self.encoder.numbers(self._text(utterance)).tolist()
+        return self.features(utterance.path).astype(np.float64), self.encoder.numbers(self._text(utterance)).tolist()
+
+    def load(self, split: SplitName) -> Split:
+        if self.path is None:
+            return super().load(split)
+        utterances = self._parts[split][: self.size(split)]
+        paths = [utterance.path for utterance in utterances]
+        self.features.moments(paths)  # whatever cannot be read is named now
+        texts = [np.array([*self.encoder.numbers(self._text(each)), len(self.tokens)]) for each in utterances]
+        return Sounds(self.features, paths, texts, [self._scale_of(split, each) for each in utterances])
+
+    @cached_property
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.moments is not None or self.path is None:
+            return super().scale
+        return self.features.moments([each.path for each in self._parts["train"][: self.measured]]).scale
+
+    def _scale_of(self, split: SplitName, utterance: Utterance) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and deviation of each band by which a file is scaled; ``None`` for as it is."""
+        match self.scaling:
+            case "standard":
+                return self.scale
+            case "per_speaker":
+                return self._speakers[split, utterance.speaker]
+            case "per_sequence":
+                return self.features.moments([utterance.path]).scale
+        return None
 
     def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
-        if self.scaling != "per_speaker" or self.path is None:
+        if self.path is None:
             return super().sample(rng, split, index)
-        found = self.unscaled(rng, split, index)
-        mean, deviation = self._speakers[split, self._parts[split][index].speaker]
-        return found._replace(inputs=(found.inputs - mean) / deviation)
+        found, scale = self.unscaled(rng, split, index), self._scale_of(split, self._parts[split][index])
+        return found if scale is None else found._replace(inputs=(found.inputs - scale[0]) / scale[1])
 
     def as_read(self, values: np.ndarray) -> np.ndarray:
         if self.scaling == "per_speaker":  # who is alone with one sound
@@ -194,11 +219,11 @@ class Speech(TranscribedFeatures):
     @cached_property
     def _speakers(self) -> dict[tuple[SplitName, str], tuple[np.ndarray, np.ndarray]]:
         """Mean and deviation of each band over all that each speaker says in a split."""
-        said: dict[tuple[SplitName, str], list[np.ndarray]] = defaultdict(list)
+        said: dict[tuple[SplitName, str], list[Path]] = defaultdict(list)
         for split in SPLITS:
             for utterance in self._parts[split]:
-                said[split, utterance.speaker].append(self._features(utterance.path))
-        return {name: moments_of(np.concatenate(parts).astype(np.float64)) for name, parts in said.items()}
+                said[split, utterance.speaker].append(utterance.path)
+        return {name: self.features.moments(paths).scale for name, paths in said.items()}
 
     # ---- what it says of itself -----------------------------------------------------------------------
 

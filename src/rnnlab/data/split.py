@@ -43,6 +43,11 @@ class Split:
         return len(self.inputs)
 
     @property
+    def longest(self) -> int:
+        """Steps of its longest sequence; where sequences are cut on demand, none is for that."""
+        return self.inputs.shape[1] if self.lengths is None else int(self.lengths.max())
+
+    @property
     def sizes(self) -> Tensor | None:
         """``(sequences,)`` by which sequences of like size stand side by side: their lengths, and among those of one
         length the lengths of their targets; ``None`` where all are alike.

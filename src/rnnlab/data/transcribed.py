@@ -57,8 +57,8 @@ class TranscribedFeatures(LabelledFeatures):
     def spec(self) -> DataSpec:
         train = self.split("train")
         return DataSpec(
-            input=InputSpec(features=train.inputs.shape[2]),
-            length=max(self.split(split).inputs.shape[1] for split in SPLITS),
+            input=InputSpec(features=train.batch(slice(1)).inputs.shape[2]),
+            length=max(self.split(split).longest for split in SPLITS),
             step_unit=self.step_unit,
             note=self.note,
             **of_targets(train.targets, self.tokens, self.target_unit, self.unknown),

@@ -30,13 +30,7 @@ def read_sound(place: Path | bytes, name: str) -> Sound:
             number.
     """
     with _open(place, name) as file:
-        if not file.frames:
-            raise InputError(f"{name} holds no sound: it has 0 samples")
-        if file.frames > LONGEST * file.samplerate:
-            raise InputError(
-                f"{name} holds {file.frames / file.samplerate:,.0f} seconds, and files of up to {LONGEST:,} are read "
-                "whole: cut it, or use rnnlab predict --stream"
-            )
+        _check_frames(file, name)
         try:
             samples = file.read(dtype="float64", always_2d=True).mean(1)
         except RuntimeError as error:
@@ -44,6 +38,27 @@ def read_sound(place: Path | bytes, name: str) -> Sound:
     if not np.isfinite(samples).all():
         raise InputError(f"{name}: sample {int(np.argmin(np.isfinite(samples)))} is no finite number")
     return Sound(samples, file.samplerate)
+
+
+def measure(path: Path, name: str) -> tuple[int, int]:
+    """How many samples a file has, and how many a second, by its header.
+
+    Raises:
+        InputError: soundfile is not installed; or it is no sound, holds none, or an hour of it.
+    """
+    with _open(path, name) as file:
+        _check_frames(file, name)
+        return file.frames, file.samplerate
+
+
+def _check_frames(file: Any, name: str) -> None:
+    if not file.frames:
+        raise InputError(f"{name} holds no sound: it has 0 samples")
+    if file.frames > LONGEST * file.samplerate:
+        raise InputError(
+            f"{name} holds {file.frames / file.samplerate:,.0f} seconds, and files of up to {LONGEST:,} are read "
+            "whole: cut it, or use rnnlab predict --stream"
+        )
 
 
 def blocks(path: Path, name: str, size: int) -> tuple[int, Iterator[np.ndarray]]:
