@@ -13,8 +13,8 @@ from rnnlab.commands import evaluate as evaluate_command
 from rnnlab.commands import predict as predict_command
 from rnnlab.commands import train as train_command
 from rnnlab.data.digits import Digits
+from rnnlab.data.hospital import hospital_stays
 from rnnlab.data.piano_roll import PianoRoll
-from rnnlab.data.table import make_up
 from rnnlab.data.text_classification import TextClassification
 from rnnlab.errors import InputError
 
@@ -32,7 +32,7 @@ def test_out_of_fold_predictions_are_of_all_sequences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make_up(12).write_csv("stays.csv")
+    hospital_stays(12).write_csv("stays.csv")
     options = [word for word in TINY if "num_samples" not in word]
     assert train_command.main([
         "-m", "data=table", "data.path=stays.csv", "data.target=outcome", "data.sequence=stay", "data.group=patient",

@@ -11,10 +11,11 @@ import torch
 from conftest import TINY, compose
 
 import rnnlab
+from rnnlab.data.hospital import hospital_stays
 from rnnlab.data.readers import reader_from_plain
 from rnnlab.data.split import SPLITS
 from rnnlab.data.splitting import cut
-from rnnlab.data.table import Table, make_up
+from rnnlab.data.table import Table
 from rnnlab.data.table_columns import hashed
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
@@ -30,7 +31,7 @@ LONG = {"target": "outcome", "sequence": "stay", "time": "hour", "group": "patie
 @pytest.fixture(scope="module")
 def stays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stays") / "stays.csv"
-    make_up(40).write_csv(path)
+    hospital_stays(40).write_csv(path)
     return path
 
 
@@ -76,7 +77,7 @@ def test_parts_are_stratified_and_tear_no_group_apart(folds: int | None, grouped
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:
-    frame = make_up(40).with_columns(
+    frame = hospital_stays(40).with_columns(
         pl.col("patient").replace_strict({f"p{k:03}": ("train", "test")[k % 4 == 0] for k in range(40)}).alias("part")
     )
     data = Table(path=write(tmp_path, frame), split_column="part", **LONG)
@@ -106,7 +107,7 @@ def test_rows_become_features(stays: Path) -> None:
 
 
 def test_features_by_default_are_all_that_are_left(tmp_path: Path) -> None:
-    frame = make_up(40).drop("days", "fever", "infection", "state")
+    frame = hospital_stays(40).drop("days", "fever", "infection", "state")
     data = Table(path=write(tmp_path, frame, "t.parquet"), **{**LONG, "features": None})
     assert set(data.reader.features) == {"pulse", "temperature", "age", "ward=A", "ward=B", "ward=C"}
 
@@ -290,6 +291,21 @@ def small(**changes: Any) -> dict[str, Any]:
     return {name: [str(cell) for cell in cells] for name, cells in columns.items()}
 
 
+@pytest.mark.parametrize("between", [";", "|", ","])
+def test_labels_may_be_listed_in_a_column(between: str, tmp_path: Path) -> None:
+    cells = ("a", f"b{between} a", "none", f"{between}c", "-")
+    columns = small() | {"y": [cells[k // 3 % 5] for k in range(60)]}
+    given: dict[str, Any] = {"path": write(tmp_path, columns), "sequence": "s", "time": "t", "objective": "labels"}
+    data = Table(target="y", **given)
+    assert data.spec.target.names == ("a", "b", "c") and data.spec.target.binary
+    order = np.concatenate([data.numbers_in_whole(split) for split in SPLITS])
+    targets = torch.cat([data.split(split).targets for split in SPLITS])[np.argsort(order)]
+    assert targets[:5].tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert data.state_dict()["classes"] == ["a", "b", "c"]
+    with pytest.raises(InputError, match=r"row 4: label 'b' is none of data.classes .*a, c"):
+        Table(target="y", classes=["a", "c"], **given).spec  # noqa: B018
+
+
 BAD = {
     "no column": ({}, {"target": "yy"}, r"data.target=yy: .* has no such column; did you mean 'y'"),
     "no group": ({}, {"group": "gg"}, r"data.group=gg: .* no such column"),
@@ -307,6 +323,7 @@ BAD = {
     "folds": ({}, {"folds": 3, "fold": 3}, r"data.folds=3 and data.fold=3"),
     "words for numbers": ({}, {"objective": "value"}, r"it holds words \('a' in row 1\), and task=regression"),
     "no labels": ({}, {"objective": "labels", "target": "x", "features": ["g"]}, r"'x'"),
+    "one of two is words": ({}, {"objective": "labels", "target": ["x", "y"]}, r"data.target=y: it holds words"),
     "time is a feature": ({}, {"features": ["t"]}, r"column 't' is data.time, and cannot be read as a feature too"),
     "steps": ({}, {"sequence": None, "time": None, "steps": "q*"}, r"data.steps=q\*: no column of numbers"),
     "no steps": ({}, {"sequence": None, "time": None}, r"which rows or columns are the steps"),

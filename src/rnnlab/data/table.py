@@ -15,11 +15,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rnnlab.data.hospital import MADE_UP, hospital_stays
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
 from rnnlab.data.splitting import check_folds, cut
 from rnnlab.data.table_columns import MissingValues, Rows, TableColumns, as_read, moments_of_numbers
 from rnnlab.data.table_reader import TableReader
+from rnnlab.data.table_target import MOST_CLASSES, TASKS, TableTarget, TargetKind, natural, word_of_each
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, is_number
 from rnnlab.files.frequency import time_in_words
@@ -27,16 +29,13 @@ from rnnlab.files.table import first_rows, read, tabulate
 from rnnlab.shapes import AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, Scaling, TargetSpec
 
-TargetKind = Literal["class", "labels", "value", "steps"]
 KINDS: dict[str, TargetKind] = {
     "Classification": "class", "MultiLabel": "labels", "Regression": "value", "Labelling": "steps",
     "class": "class", "labels": "labels", "value": "value", "steps": "steps",
 }  # fmt: skip
 """What each objective reads the target as."""
-TASKS = {"class": "classification", "labels": "multilabel", "value": "regression", "steps": "labelling"}
 MOST_LEVELS = 50
 """Different words up to which a column is one of categories."""
-MOST_CLASSES = 1000
 NUMBERED = re.compile(r"^(.*?)[ _.-]?(\d+)$")
 UNNAMED = ("column 1", "unnamed: 0", "index")
 """Columns that a program wrote without being asked: the number of the row."""
@@ -143,8 +142,8 @@ class Table(LabelledFeatures):
     all steps (a static column) is read at each of them.
 
     What the target is follows from the task: one class a sequence (``task=classification``, the default), several
-    labels that are there or not (``task=multilabel``, a column of 0 and 1 each), one number or several
-    (``task=regression``), or a label at each step (``task=labelling``).
+    labels that are there or not (``task=multilabel``, a column of 0 and 1 each, or one that lists them), one number or
+    several (``task=regression``), or a label at each step (``task=labelling``).
 
     Without ``path`` the table is made up: stays of patients in a hospital.
 
@@ -256,7 +255,7 @@ class Table(LabelledFeatures):
 
     @cached_property
     def _made_up(self) -> pl.DataFrame:
-        return make_up()
+        return hospital_stays()
 
     @cached_property
     def _targets(self) -> list[str]:
@@ -399,17 +398,31 @@ class Table(LabelledFeatures):
         return named
 
     @cached_property
-    def given(self) -> Given:
-        """The whole table, sequence by sequence."""
-        columns = self._unfitted
-        numeric = self.kind in ("value", "labels")
-        if numeric:
-            self._check_numbers()
-        elif len(self._targets) > 1:
+    def _target(self) -> TableTarget:
+        """What is made of the columns that are predicted."""
+        odd = [name for name in self._targets if not self._is_numeric(name)]
+        listed = self.kind == "labels" and len(odd) == len(self._targets) == 1
+        if self.kind in ("class", "steps") and len(self._targets) > 1:
             raise InputError(
                 f"data.target={self._targets}: one column tells a class; several are task=multilabel (0 and 1 each) or "
                 "task=regression (numbers)"
             )
+        if odd and self.kind in ("value", "labels") and not listed:
+            cells = enumerate(self._head[odd[0]].cast(str), 1)
+            words = [(row, cell) for row, cell in cells if cell is not None and not is_number(cell)]
+            word = f" ('{words[0][1][:40]}' in row {words[0][0]})" if words else ""
+            raise InputError(
+                f"data.target={odd[0]}: it holds words{word}, and task={TASKS[self.kind]} needs numbers"
+                f"{' (0 or 1)' if self.kind == 'labels' else ''}: task=classification predicts one class a "
+                "sequence, task=labelling a label at each step"
+            )
+        return TableTarget(self.kind, self._targets, self._source, listed, self.classes)
+
+    @cached_property
+    def given(self) -> Given:
+        """The whole table, sequence by sequence."""
+        columns = self._unfitted
+        numeric = self._target.numeric
         words = [name for name in (self._roles["group"], self._roles["split_column"]) if name]
         words += [] if numeric else self._targets
         wanted = columns.wanted(self._targets if numeric else (), words)
@@ -419,7 +432,7 @@ class Table(LabelledFeatures):
             table = read(Path(self.path).expanduser(), wanted, self._dialect)
         rows = columns.rows(table, self._source)
         del table
-        targets, names, labelled = self._target_of(rows)
+        targets, names, labelled = self._target.of(rows)
         groups = self._word_of(rows, "group")
         parts = self._parts_of(rows, groups)
         left_out = self._check_labelled(labelled, rows)
@@ -464,7 +477,7 @@ class Table(LabelledFeatures):
         levels: dict[str, list[str]] = {}
         for name in columns.categories:
             there = np.unique(rows.words[name][seen])
-            levels[name] = sorted((rows.levels[name][code] for code in there if code >= 0), key=_natural)
+            levels[name] = sorted((rows.levels[name][code] for code in there if code >= 0), key=natural)
             if len(levels[name]) > MOST_CLASSES:
                 raise InputError(
                     f"data.categories={name}: {len(levels[name]):,} different words, more than {MOST_CLASSES:,}: "
@@ -477,85 +490,6 @@ class Table(LabelledFeatures):
         unit = columns.usual_step(rows, train) if columns.elapsed else None
         return replace(columns, categories=levels, masked=masked, elapsed_unit=unit)
 
-    # ---- targets ----------------------------------------------------------------------------------
-
-    def _check_numbers(self) -> None:
-        for name in self._targets:
-            if not self._is_numeric(name):
-                cells = enumerate(self._head[name].cast(str), 1)
-                words = [(row, cell) for row, cell in cells if cell is not None and not is_number(cell)]
-                word = f" ('{words[0][1][:40]}' in row {words[0][0]})" if words else ""
-                raise InputError(
-                    f"data.target={name}: it holds words{word}, and task={TASKS[self.kind]} needs numbers"
-                    f"{' (0 or 1)' if self.kind == 'labels' else ''}: task=classification predicts one class a "
-                    "sequence, task=labelling a label at each step"
-                )
-
-    def _target_of(self, rows: Rows) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        """Targets, their names, and which sequences have one."""
-        firsts = rows.starts[:-1]
-        if self.kind in ("class", "steps"):
-            name = self._targets[0]
-            codes, levels = rows.words[name], rows.levels[name]
-            names = self._class_names(rows, name)
-            number = {level: names.index(level) if level in names else -1 for level in levels}
-            order = np.array([*(number[level] for level in levels), IGNORED])
-            if self.kind == "steps":
-                return order[codes], names, np.add.reduceat(codes >= 0, firsts) > 0
-            one = _one_of_each(codes.astype(np.float64), codes < 0, rows, name, self._source, levels)
-            return order[np.nan_to_num(one, nan=-1).astype(np.int64)], names, ~np.isnan(one)
-        count = len(self._targets)
-        values = rows.numbers[:, -count:]
-        columns = [
-            _one_of_each(values[:, number], np.isnan(values[:, number]), rows, name, self._source)
-            for number, name in enumerate(self._targets)
-        ]
-        targets = np.stack(columns, 1)
-        if self.kind == "labels":
-            odd = np.argwhere(~(np.isnan(targets) | np.isin(targets, (0, 1))))
-            if len(odd):
-                sequence, number = odd[0].tolist()
-                raise InputError(
-                    f"{self._source}, row {rows.places[rows.starts[sequence]]}, column '{self._targets[number]}': "
-                    f"{targets[sequence, number]:g} is no label: each is 0 or 1; task=regression predicts numbers"
-                )
-        return targets, tuple(self._targets), ~np.isnan(targets).any(1)
-
-    def _class_names(self, rows: Rows, name: str) -> tuple[str, ...]:
-        levels = rows.levels[name]
-        if self.classes is not None:
-            unknown = [level for level in levels if level not in self.classes]
-            if unknown:
-                place = rows.places[int(np.argmax(rows.words[name] == levels.index(unknown[0])))]
-                raise InputError(
-                    f"{self._source}, row {place}: class '{unknown[0]}' is none of data.classes"
-                    f"{nearest(unknown[0], self.classes)} ({', '.join(self.classes)})"
-                )
-            return tuple(self.classes)
-        numbers = [level for level in levels if is_number(level)]
-        others = [level for level in levels if not is_number(level)]
-        if numbers and others:
-            first, second = (
-                (level, rows.places[int(np.argmax(rows.words[name] == levels.index(level)))])
-                for level in (numbers[0], others[0])
-            )
-            hint = f"data.missing_values=['{second[0]}'] takes it for none, "
-            raise InputError(
-                f"data.target={name}: labels of two kinds: {first[0]} in row {first[1]} and '{second[0]}' in row "
-                f"{second[1]}: {hint if len(others) == 1 else ''}data.classes=[…] names all where both are meant"
-            )
-        if len(levels) < 2:
-            what = f"is '{levels[0]}' everywhere" if levels else "is empty"
-            raise InputError(f"data.target={name}: it {what}: there is nothing to tell apart")
-        if len(levels) > MOST_CLASSES or (
-            numbers and len(levels) > 20 and any(float(level) % 1 for level in numbers) and self.kind == "class"
-        ):
-            raise InputError(
-                f"data.target={name}: {len(levels):,} different values, such as {levels[0]}, are no classes: "
-                "task=regression predicts numbers"
-            )
-        return tuple(sorted(levels, key=_natural))
-
     # ---- splits -----------------------------------------------------------------------------------
 
     def _word_of(self, rows: Rows, key: str) -> np.ndarray | None:
@@ -563,8 +497,7 @@ class Table(LabelledFeatures):
         name = self._roles[key]
         if name is None:
             return None
-        codes, levels = rows.words[name], rows.levels[name]
-        one = _one_of_each(codes.astype(np.float64), codes < 0, rows, name, self._source, levels)
+        one = word_of_each(rows, name, self._source)
         empty = np.flatnonzero(np.isnan(one))
         if len(empty):
             first = int(empty[0])
@@ -700,7 +633,7 @@ class Table(LabelledFeatures):
         given, columns = self.given, self.given.columns
         encoding = {name: _plain(getattr(columns, name)) for name in columns.__dataclass_fields__}
         state: dict[str, Any] = {"encoding": encoding, "scaling": self.scaling}
-        if self.kind in ("class", "steps"):
+        if not self._target.numeric:
             state["classes"] = list(given.names)
         if self.kind == "value":
             state["targets_scaled"] = [part.tolist() for part in self._target_scale]
@@ -804,81 +737,7 @@ class Table(LabelledFeatures):
         return made_up + "; ".join(facts)
 
 
-def _one_of_each(
-    values: np.ndarray, missing: np.ndarray, rows: Rows, name: str, source: str, levels: Sequence[str] | None = None
-) -> np.ndarray:
-    """``(sequences,)`` the one value of each sequence, not a number where it has none.
-
-    Raises:
-        InputError: a sequence has two.
-    """
-    firsts = rows.starts[:-1]
-    low = np.minimum.reduceat(np.where(missing, np.inf, values), firsts)
-    high = np.maximum.reduceat(np.where(missing, -np.inf, values), firsts)
-    torn = np.flatnonzero(low < high)
-    if len(torn):
-        first = int(torn[0])
-        inside = np.arange(rows.starts[first], rows.starts[first + 1])
-        inside = inside[~missing[inside]]
-        one, other = inside[0], inside[np.argmax(values[inside] != values[inside[0]])]
-        said = [f"{values[row]:g}" if levels is None else levels[int(values[row])] for row in (one, other)]
-        raise InputError(
-            f"{source}: sequence '{rows.names[first]}' has two values in column '{name}': '{said[0]}' in row "
-            f"{rows.places[one]} and '{said[1]}' in row {rows.places[other]}; task=labelling predicts a label at each "
-            "step"
-        )
-    return np.where(np.isfinite(low), low, np.nan)
-
-
-def _natural(word: str) -> tuple[bool, float, str]:
-    """Numbers by their size, words by the alphabet."""
-    return (False, float(word), word) if is_number(word) else (True, 0.0, word)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-MADE_UP: dict[TargetKind, Sequence[str]] = {
-    "class": ["outcome"], "value": ["days"], "labels": ["fever", "infection"], "steps": ["state"],
-}  # fmt: skip
-"""The targets of the made-up table."""
-
-
-def make_up(patients: int = 150) -> pl.DataFrame:
-    """Stays of patients: a pulse and a temperature every few hours, a ward, an age, and how it ended.
-
-    A fever rises to a peak and falls again; it ends at ``home`` where it falls before the end, and on a ``ward`` else.
-    ``state`` is whether the temperature has passed its peak so far; ``days`` is that of the peak.
-    """
-    rng = np.random.default_rng(0)
-    columns: dict[str, list[Any]] = {
-        name: [] for name in (
-            "patient", "stay", "hour", "pulse", "temperature", "ward", "age", "outcome", "days", "fever", "infection",
-            "state",
-        )
-    }  # fmt: skip
-    stay = 0
-    for patient in range(patients):
-        age = int(rng.integers(20, 90))
-        for _ in range(rng.integers(1, 4)):
-            steps = int(rng.integers(10, 25))
-            hours = np.cumsum(rng.integers(2, 7, steps))
-            peak, height = rng.uniform(0.2, 1.3) * hours[-1], rng.uniform(0.3, 3)
-            temperature = 37 + height * np.exp(-(((hours - peak) / 25) ** 2)) + rng.normal(0, 0.1, steps)
-            pulse = 70 + 10 * (temperature - 37) + 0.1 * age + rng.normal(0, 3, steps)
-            infection = bool(rng.random() < 0.4)
-            pulse += 12 * infection * np.arange(steps) / steps
-            rows: dict[str, Any] = {
-                "patient": f"p{patient:03}", "stay": stay, "hour": hours.tolist(), "pulse": pulse.round(1).tolist(),
-                "temperature": temperature.round(2).tolist(), "ward": "ABC"[int(rng.integers(3))], "age": age,
-                "outcome": "home" if peak < 0.75 * hours[-1] else "ward", "days": round(float(peak) / 24, 2),
-                "fever": int(height > 1.5), "infection": int(infection),
-                "state": np.where(hours < peak, "rising", "falling").tolist(),
-            }  # fmt: skip
-            for name, cells in rows.items():
-                columns[name] += cells if isinstance(cells, list) else [cells] * steps
-            stay += 1
-    return pl.DataFrame(columns)
