@@ -18,7 +18,7 @@ from rnnlab.errors import InputError
 from rnnlab.runs.checkpoint import AtomicCheckpointIO
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.spec import InputSpec
-from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
+from rnnlab.store import config_file, files, json_text, lock, metrics_files, open_directory, status
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import State, Status
 
@@ -371,7 +371,7 @@ def test_what_the_system_refuses_is_told_by_its_whole_path(tmp_path: Path, monke
                     refuse(name) if flags & os.O_CREAT else opened(name, flags, *rest, **more)))  # fmt: skip
             else:
                 patched.setattr(os, call, refuse)
-            patched.setattr(files, "_DESCRIPTORS", True)
+            patched.setattr(open_directory, "DESCRIPTORS", True)
             with pytest.raises(PermissionError) as caught:
                 if call == "unlink":
                     (tmp_path / "f").touch()
@@ -541,7 +541,7 @@ def test_only_a_directory_is_opened_as_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("pipe", "file"):  # opening the pipe would wait for whoever writes into it
         with pytest.raises(NotADirectoryError):
-            files._directory(tmp_path / name)
+            open_directory._directory(tmp_path / name)
 
 
 def test_what_is_not_there_is_said_so(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, execute
-from rnnlab.store import files, lock
+from rnnlab.store import files, lock, open_directory
 from rnnlab.store.files import Damaged, LogFile, append, read_bytes, replace
 
 Train = Callable[..., Outcome]
@@ -293,7 +293,7 @@ def test_files_are_opened_for_what_they_are(tmp_path: Path) -> None:
     replace(tmp_path / "link", "8")  # takes the link's place
     assert [(tmp_path / name).read_bytes() for name in ("file", "new", "link")] == [b"123456", b"7", b"8"]
     with pytest.raises(InputError, match="must be a directory"):
-        files.folder(tmp_path, "file")
+        open_directory.folder(tmp_path, "file")
     handler = LogFile(tmp_path / "log")
     handler.stream.write("half a character: \udc80\n")
     handler.close()
@@ -318,7 +318,7 @@ def test_a_directory_that_becomes_a_link_at_the_last_moment_is_not_followed(swap
             with pytest.raises(InputError, match="checkpoints is a link, and must be a directory"):
                 write()
     else:
-        with files.placed(file, inside=run) as place:
+        with open_directory.placed(file, inside=run) as place:
             swap()
             os.close(place.beside("temporary").open(os.O_CREAT | os.O_WRONLY))
             place.beside("temporary").move(place)
@@ -352,12 +352,14 @@ def test_a_folder_is_not_left_for_files_that_cannot_be_written(tmp_path: Path, m
 
 
 def test_a_folder_is_made_or_there_and_nothing_else_is_one(tmp_path: Path) -> None:
-    assert [files.folder(tmp_path, "a") for _ in range(2)] == [tmp_path / "a"] * 2 and (tmp_path / "a").is_dir()
+    assert [open_directory.folder(tmp_path, "a") for _ in range(2)] == [tmp_path / "a"] * 2 and (
+        tmp_path / "a"
+    ).is_dir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     for name, what in (("file", "a file"), ("link", "a link")):
         with pytest.raises(InputError, match=f"{name} is {what}, and must be a directory"):
-            files.folder(tmp_path, name)
+            open_directory.folder(tmp_path, name)
 
 
 def test_who_holds_a_lock_that_cannot_be_read_is_another_process(tmp_path: Path) -> None:

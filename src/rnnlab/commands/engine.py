@@ -33,7 +33,7 @@ from rnnlab.runs.schema import TARGET, shown
 from rnnlab.runs.sweep import SweepDirectory
 from rnnlab.runs.sweep_plan import Job
 from rnnlab.shell import allowing, command_line, pasted, shown_path
-from rnnlab.store.files import is_there
+from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS
 
 KEPT_FOR_RESUME = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.subdir", "sweep.")

@@ -31,8 +31,9 @@ from rnnlab.errors import InputError
 from rnnlab.shell import pasted
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
 from rnnlab.store.config_file import CONFIG
-from rnnlab.store.files import Damaged, is_there, replace
+from rnnlab.store.files import Damaged, replace
 from rnnlab.store.metrics_files import EPOCHS, METRICS
+from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS, State, Status
 from rnnlab.store.times import now
 

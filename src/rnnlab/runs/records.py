@@ -18,8 +18,8 @@ from rnnlab.runs.sweep import COMMAND, SweepDirectory
 from rnnlab.runs.sweep_plan import Facts
 from rnnlab.store import status
 from rnnlab.store.config_file import CONFIG, read_flat
-from rnnlab.store.files import is_there
 from rnnlab.store.metrics_files import EPOCHS, METRICS, read_epochs, read_metrics
+from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS, State, Status
 
 READERS = 8

@@ -14,7 +14,7 @@ from rnnlab.errors import InputError, nearest
 from rnnlab.runs.checkpoint import DAMAGED, read_checkpoint, read_tensors
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.keras_weights import SUFFIXES, read_keras
-from rnnlab.store.files import is_there
+from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS
 from rnnlab.tasks.task import Task
 

@@ -1,10 +1,8 @@
-"""Opening files in a directory that somebody else may have made.
+"""Reading and replacing files in a directory that somebody else may have made.
 
 Nothing in such a directory is trusted to be what its name says: a link leads
-elsewhere, a FIFO never answers, a device never ends. Files are read and
-written here, and only regular files that are where they seem to be: both in one
-file, since what is looked at before a file is read is looked at before it is
-replaced.
+elsewhere, a FIFO never answers, a device never ends. Only regular files that
+are where they seem to be (:mod:`rnnlab.store.open_directory`) are read and written.
 """
 
 import contextlib
@@ -14,11 +12,11 @@ import re
 import secrets
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from rnnlab.errors import InputError, one_line
+from rnnlab.store.open_directory import SAFELY, Place, is_there, kind, naming, placed
 
 try:
     import fcntl
@@ -27,10 +25,6 @@ except ImportError:  # Windows
 
 UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """A temporary file of :func:`replacing`, and the name that it was to get."""
-
-
-# what a system does not have asks for nothing
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class Damaged(InputError):
@@ -52,14 +46,14 @@ def open_regular(path: Path) -> IO[bytes]:
         OSError: it cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+        descriptor = os.open(path, os.O_RDONLY | SAFELY)
     except FileNotFoundError:
         raise
     except OSError:
-        if (what := _kind(path)) is not None:
+        if (what := kind(path)) is not None:
             raise Damaged(path, f"it is {what}, and must be a regular file") from None
         raise
-    what = _kind(descriptor)
+    what = kind(descriptor)
     if what is not None:
         os.close(descriptor)
         raise Damaged(path, f"it is {what}, and must be a regular file")
@@ -99,26 +93,6 @@ def read_text(path: Path, limit: int) -> str:
         raise Damaged(path, f"it is no UTF-8 at byte {error.start}") from None
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is anything of this name, a link that leads nowhere included."""
-    return os.path.lexists(path)
-
-
-def _kind(place: Path | int) -> str | None:
-    """What something is that is no regular file."""
-    try:
-        return _kind_of(os.fstat(place).st_mode if isinstance(place, int) else os.lstat(place).st_mode)
-    except OSError:
-        return None
-
-
-def _kind_of(mode: int) -> str | None:
-    if stat.S_ISREG(mode):
-        return None
-    kinds = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"))
-    return next((name for is_one, name in kinds if is_one(mode)), "a device or a socket")
-
-
 def endless(path: Path | str) -> str | None:
     """What something is, links followed, that can be read only once or never ends; ``None`` for all else."""
     kinds = (
@@ -136,130 +110,6 @@ def endless(path: Path | str) -> str | None:
 
 # ---- writing --------------------------------------------------------------------------------------
 
-_DESCRIPTORS = {os.open, os.mkdir, os.rename, os.rmdir, os.unlink, os.stat} <= os.supports_dir_fd
-"""Whether a file can be named by an open directory. Elsewhere (Windows) it is named by its path."""
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """What the system refuses in the block is told by its whole path, not by its name in an open directory."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-class Place:
-    """A name in an open directory: whatever takes the place of that directory's path meanwhile, this one is meant."""
-
-    def __init__(self, path: Path, directory: int | None) -> None:
-        self.path, self.directory = path, directory
-
-    @property
-    def name(self) -> Path | str:
-        return self.path if self.directory is None else self.path.name
-
-    def open(self, flags: int, mode: int = 0o666) -> int:
-        """A descriptor; links are not followed."""
-        with _naming(self.path):
-            return os.open(self.name, flags | _SAFELY, mode, dir_fd=self.directory)
-
-    def kind(self) -> str | None:
-        """What is there that is no regular file."""
-        try:
-            return _kind_of(os.stat(self.name, dir_fd=self.directory, follow_symlinks=False).st_mode)
-        except OSError:
-            return None
-
-    def beside(self, name: str) -> "Place":
-        return Place(self.path.with_name(name), self.directory)
-
-    def move(self, to: "Place") -> None:
-        """Takes the place of another in the same directory."""
-        with _naming(to.path):
-            os.replace(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
-
-    def remove(self) -> None:
-        """Takes the name away, if it is there."""
-        with contextlib.suppress(FileNotFoundError), _naming(self.path):
-            os.unlink(self.name, dir_fd=self.directory)
-
-    def refused(self, what: str) -> InputError:
-        return InputError(f"{self.path} is {what}, and nothing is written through it: move it away")
-
-
-@contextlib.contextmanager
-def placed(path: Path, inside: Path | None = None, make: bool = True) -> Iterator[Place]:
-    """The place of a file, its directory held open.
-
-    Args:
-        path: of the file.
-        inside: a directory above it, which may be reached by a link, and by default is the file's own. What lies
-            between the two may be no link, be it that it became one a moment ago.
-        make: whether what lies between is made where it is missing, and taken away again where the block fails.
-
-    Raises:
-        InputError: a directory between is a link, or no directory.
-        OSError: the directory cannot be opened, or one between cannot be made.
-    """
-    root = path.parent if inside is None else inside
-    if not _DESCRIPTORS:
-        for part in path.parent.relative_to(root).parts:
-            root = folder(root, part) if make else root / part
-        yield Place(path, None)
-        return
-    with contextlib.ExitStack() as stack:
-        directory = _directory(root)
-        stack.callback(os.close, directory)
-        for part in path.parent.relative_to(root).parts:
-            root = root / part
-            made = False
-            if make:
-                with contextlib.suppress(FileExistsError), _naming(root):
-                    os.mkdir(part, dir_fd=directory)
-                    made = True
-            try:
-                with _naming(root):
-                    below = _directory(part, os.O_NOFOLLOW, directory)
-            except OSError:
-                what = Place(root, directory).kind()
-                if what == "a directory" or not is_there(root):
-                    raise
-                raise InputError(f"{root} is {what or 'a file'}, and must be a directory: move it away") from None
-            if made:
-                stack.push(partial(_take_back, part, directory))
-            stack.callback(os.close, below)
-            directory = below
-        yield Place(path, directory)
-
-
-def _directory(path: Path | str, flags: int = 0, inside: int | None = None) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags, dir_fd=inside)
-
-
-def _take_back(name: str, directory: int, failed: type[BaseException] | None, *_: object) -> None:
-    """Removes a directory that was made for a file which could not be written, unless something else is in it."""
-    if failed is not None:
-        with contextlib.suppress(OSError):
-            os.rmdir(name, dir_fd=directory)
-
-
-def folder(root: Path, name: str) -> Path:
-    """A directory inside another, made where there is none.
-
-    Raises:
-        InputError: it is a link, or no directory: what is written there would land elsewhere.
-        OSError: it cannot be made.
-    """
-    with placed(root / name) as place:
-        with contextlib.suppress(FileExistsError), _naming(place.path):
-            os.mkdir(place.name, dir_fd=place.directory)
-        what = place.kind()
-    if what != "a directory":
-        raise InputError(f"{root / name} is {what or 'a file'}, and must be a directory: move it away")
-    return root / name
-
 
 def open_to_append(path: Path) -> int:
     """A descriptor of a file that is written at its end, made where there is none; links are not followed.
@@ -275,7 +125,7 @@ def open_to_append(path: Path) -> int:
             if (what := place.kind()) is not None:
                 raise place.refused(what) from None
             raise
-        if (what := _kind(descriptor)) is not None:
+        if (what := kind(descriptor)) is not None:
             os.close(descriptor)
             raise place.refused(what)
         return descriptor
@@ -368,7 +218,7 @@ def _temporary(place: Place) -> tuple[Place, int]:
     """A new file beside another, with the rights that the user's files have, and its descriptor."""
     while True:
         temporary = place.beside(f".{place.path.name}.{secrets.token_hex(4)}")
-        with contextlib.suppress(FileExistsError), _naming(place.path):
+        with contextlib.suppress(FileExistsError), naming(place.path):
             return temporary, temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
@@ -403,7 +253,7 @@ def _is_abandoned(place: Place) -> bool:
     except OSError:
         return False
     try:
-        return _kind(descriptor) is None and take(descriptor)
+        return kind(descriptor) is None and take(descriptor)
     finally:
         os.close(descriptor)
 
@@ -454,17 +304,17 @@ def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) 
         InputError: something of these names is a link, or not what it must be.
     """
     for name in files:
-        if is_there(directory / name) and (what := _kind(directory / name)) is not None:
+        if is_there(directory / name) and (what := kind(directory / name)) is not None:
             raise InputError(f"{directory / name} is {what}, and nothing is written through it: move it away")
     for name in folders:
         if not is_there(directory / name):
             continue
-        what = _kind(directory / name)
+        what = kind(directory / name)
         if what != "a directory":
             raise InputError(f"{directory / name} is {what or 'a file'}, and must be a directory: move it away")
         with os.scandir(directory / name) as scan:
             entries = list(scan)
         for entry in entries:
             if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-                raise InputError(f"{entry.path} is {_kind(Path(entry.path))}, and nothing is written through it: "
+                raise InputError(f"{entry.path} is {kind(Path(entry.path))}, and nothing is written through it: "
                                  "move it away")  # fmt: skip

@@ -151,7 +151,7 @@ def write(inspection: Inspection, page: str, folder: Path, inside: Path | None =
         inspection: what was looked at.
         page: the HTML of it.
         folder: where they go.
-        inside: see :func:`rnnlab.store.files.placed`.
+        inside: see :func:`rnnlab.store.open_directory.placed`.
 
     Returns:
         The names of the files.
