@@ -11,7 +11,7 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
 from rnnlab.data.flip_flop import FlipFlop
-from rnnlab.instruments import fixed_points
+from rnnlab.instruments import fixed_point_search
 from rnnlab.instruments.fixed_points import FixedPoints, FixedPointSearch
 from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
@@ -21,7 +21,7 @@ from rnnlab.tasks.forecasting import Forecasting
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Newton's method does the rest."""
-    monkeypatch.setattr(fixed_points, "STEPS", 40)
+    monkeypatch.setattr(fixed_point_search, "STEPS", 40)
 
 
 def subject_of(cell: Any, data: FlipFlop, **options: Any) -> Subject:

@@ -13,7 +13,8 @@ from rnnlab.cells.rnn import RNN
 from rnnlab.data.remember_first import RememberFirst
 from rnnlab.data.sequence import Sample, SequenceData, SplitName
 from rnnlab.data.sine import Sine
-from rnnlab.instruments.importance import Importances, PermutationImportance, _columns, _spans
+from rnnlab.instruments.exchanges import columns_of, spans_of
+from rnnlab.instruments.importance import Importances, PermutationImportance
 from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
@@ -108,10 +109,10 @@ def test_a_column_is_all_of_its_features() -> None:
     names: list[tuple[str, ...]] = [("age", "ward=A", "ward=B"), ("age +0", "age +1", "pulse is missing")]
     for given, expected in zip(names, [{"age": [0], "ward": [1, 2]}, {"age": [0, 1], "pulse": [2]}], strict=True):
         subject.__class__ = type("Named", (Subject,), {"feature_names": given})
-        assert _columns(subject) == expected
+        assert columns_of(subject) == expected
 
 
 def test_spans_cover_all_steps() -> None:
-    assert _spans(5, 20) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
-    assert _spans(7, 3) == [(0, 3), (3, 6), (6, 7)]
-    assert _spans(7, 3, from_end=True) == [(0, 1), (1, 4), (4, 7)]
+    assert spans_of(5, 20) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    assert spans_of(7, 3) == [(0, 3), (3, 6), (6, 7)]
+    assert spans_of(7, 3, from_end=True) == [(0, 1), (1, 4), (4, 7)]

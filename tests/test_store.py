@@ -352,9 +352,8 @@ def test_a_folder_is_not_left_for_files_that_cannot_be_written(tmp_path: Path, m
 
 
 def test_a_folder_is_made_or_there_and_nothing_else_is_one(tmp_path: Path) -> None:
-    assert [open_directory.folder(tmp_path, "a") for _ in range(2)] == [tmp_path / "a"] * 2 and (
-        tmp_path / "a"
-    ).is_dir()
+    assert [open_directory.folder(tmp_path, "a") for _ in range(2)] == [tmp_path / "a"] * 2
+    assert (tmp_path / "a").is_dir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     for name, what in (("file", "a file"), ("link", "a link")):

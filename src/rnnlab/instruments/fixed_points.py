@@ -1,7 +1,7 @@
 """States at which a network stands still, and where it goes from there."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from rnnlab.cells.cell import map_state
 from rnnlab.instruments import style
+from rnnlab.instruments.fixed_point_search import STEPS, Step, find, flat
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject, walk
 from rnnlab.network import Network
-from rnnlab.shapes import PositiveInt, State
+from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch, valid_steps
 
 SEQUENCES, DRAWN = 64, 24
@@ -26,13 +26,6 @@ LARGEST = 512
 EFFORT = 3e10
 """Multiplications that the search may cost: some seconds of one processor core."""
 FEWEST = 16
-STEPS, NEWTON = 500, 12
-STILL = 1e-9
-"""The speed, as a share of the size of the trajectories, below which a state stands still."""
-APART = 1e-3
-"""The distance, likewise, from which two fixed points are two."""
-REACH = 1.5
-"""How far beyond the trajectories a fixed point may lie to have to do with them."""
 LISTED = 40
 MODES = 3
 """Unstable directions that are drawn of each."""
@@ -106,7 +99,7 @@ class FixedPointSearch(Instrument[FixedPoints]):
             return f"the network reads {how}, and has no state that is carried from step to step"
         if network.ngrams is not None:
             return "the tokens before each step are a part of the state (n-grams), which has no derivative"
-        size, weights = _flat(network.initial_state(1)).shape[1], _weights(network)
+        size, weights = flat(network.initial_state(1)).shape[1], _weights(network)
         if size > LARGEST:
             return f"a state of {size:,} numbers is too large for its Jacobian (at most {LARGEST:,})"
         if FEWEST * 6 * weights * STEPS > EFFORT:
@@ -194,119 +187,6 @@ class FixedPointSearch(Instrument[FixedPoints]):
 # ---- one step ------------------------------------------------------------------------------------------
 
 
-class Step:
-    """The step of a network whose input stays the same, of states as rows ``(batch, n)``.
-
-    Args:
-        network: in double precision and evaluation.
-        x: ``(1, 1, features)``, or ``(1, 1)`` of a token.
-    """
-
-    def __init__(self, network: Network, x: Tensor) -> None:
-        self.network, self.x = network, x
-        self._like = network.initial_state(1)
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """The states one step later."""
-        return _flat(self._step(states)[1])
-
-    def output(self, states: Tensor) -> Tensor:
-        """``(batch, size)`` what the network says at this step."""
-        with torch.no_grad():
-            said = self._step(states)[0]
-        return said.reshape(len(states), said.shape[-1])
-
-    def _step(self, states: Tensor) -> tuple[Tensor, Any]:
-        inputs = self.x.expand(len(states), *self.x.shape[1:])
-        return self.network(inputs, _unflat(states, self._like))
-
-    def jacobian(self, states: Tensor) -> Tensor:
-        """``(batch, n, n)`` row i, column j is ∂F_i / ∂h_j."""
-        batch, size = states.shape
-        with torch.inference_mode(False), torch.enable_grad():
-            copies = states.detach().repeat_interleave(size, 0).requires_grad_()
-            rows = torch.eye(size, dtype=states.dtype, device=states.device).repeat(batch, 1)
-            after = self(copies)
-            (gradient,) = torch.autograd.grad(after, copies, rows, allow_unused=True, materialize_grads=True)
-        return gradient.view(batch, size, size)
-
-
-def find(step: Step, seen: Tensor, starts: int) -> tuple[Tensor, int]:
-    """Fixed points near the ``(states, n)`` that were seen.
-
-    Returns:
-        ``(points, n)``, each once, and how many of the starts ended at one.
-    """
-    center = seen.mean(0)
-    size = float((seen - center).square().sum(1).mean().sqrt()) or 1.0
-    states = _starts(seen, starts)
-    with torch.inference_mode(False), torch.enable_grad():
-        states = states.clone().requires_grad_()
-        optimizer = torch.optim.Adam([states], lr=0.05 * size / max(1, states.shape[1]) ** 0.5)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-        for _ in range(STEPS):
-            speed = (step(states) - states).square().sum() / 2
-            # each state has its own speed, so that the sum moves each by itself
-            (states.grad,) = torch.autograd.grad(speed, states)
-            optimizer.step()
-            schedule.step()
-    near = states.detach()
-    points = _newton(step, near)
-    with torch.no_grad():
-        speeds = (step(points) - points).norm(dim=1)
-    farthest = (seen - center).norm(dim=1).max()
-    kept = (speeds < STILL * size) & ((points - center).norm(dim=1) <= REACH * farthest)
-    points, speeds = points[kept], speeds[kept]
-    return _unique(points[speeds.argsort()], APART * size), int(kept.sum())
-
-
-def _starts(seen: Tensor, number: int) -> Tensor:
-    """States of the trajectories, half of them as they are, half in the middle of two of them, where saddles lie."""
-    random = torch.Generator().manual_seed(0)
-
-    def drawn(count: int) -> Tensor:
-        return seen[torch.randint(len(seen), (count,), generator=random).to(seen.device)]
-
-    between = number // 2
-    return torch.cat([drawn(number - between), (drawn(between) + drawn(between)) / 2])
-
-
-@torch.no_grad()
-def _newton(step: Step, states: Tensor) -> Tensor:
-    """Each state after Newton's method for F(h) - h = 0; where that makes it faster, it stays."""
-    speeds = (step(states) - states).norm(dim=1)
-    eye = torch.eye(states.shape[1], dtype=states.dtype, device=states.device)
-    for _ in range(NEWTON):
-        moving = speeds > torch.finfo(states.dtype).eps * 10
-        if not moving.any():
-            break
-        some = states[moving]
-        # what doesn't move at all in some direction, as a line of fixed points, has no inverse
-        jacobian = step.jacobian(some) - eye
-        move = torch.linalg.lstsq(jacobian, (step(some) - some)[..., None], driver=_driver(some)).solution[..., 0]
-        tried = some - move
-        after = (step(tried) - tried).norm(dim=1)
-        better = after < speeds[moving]
-        states[moving] = torch.where(better[:, None], tried, some)
-        speeds[moving] = torch.where(better, after, speeds[moving])
-        if not better.any():
-            break
-    return states
-
-
-def _driver(like: Tensor) -> str:
-    return "gelsy" if like.device.type == "cpu" else "gels"
-
-
-def _unique(points: Tensor, apart: float) -> Tensor:
-    """Of points that are nearer than that to each other the first."""
-    kept: list[Tensor] = []
-    for point in points:
-        if all(float((point - other).norm()) > apart for other in kept):
-            kept.append(point)
-    return torch.stack(kept) if kept else points[:0]
-
-
 def trajectories(network: Network, batch: Batch) -> list[Tensor]:
     """Of each sequence the ``(time, n)`` states of all cells before each of its steps, the first left out."""
     walks = walk(network, batch)
@@ -337,21 +217,6 @@ def _double(part: Tensor) -> Tensor:
 def _weights(network: Network) -> int:
     # a reservoir's are no parameters, and cost as much
     return 1 + sum(weights.numel() for weights in (*network.layers.parameters(), *network.layers.buffers()))
-
-
-def _flat(state: Sequence[State]) -> Tensor:
-    parts = [part for each in state for part in ((each,) if isinstance(each, Tensor) else each)]
-    return torch.cat([part.flatten(1) for part in parts], 1)
-
-
-def _unflat(flat: Tensor, like: Sequence[State]) -> tuple[State, ...]:
-    sizes = [part[0].numel() for each in like for part in ((each,) if isinstance(each, Tensor) else each)]
-    parts = iter(flat.split(sizes, 1))
-
-    def shaped(part: Tensor) -> Tensor:
-        return next(parts).reshape(len(flat), *part.shape[1:])
-
-    return tuple(map_state(shaped, each) for each in like)
 
 
 # ---- drawing -------------------------------------------------------------------------------------------

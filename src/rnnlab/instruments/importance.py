@@ -1,9 +1,7 @@
 """What the score loses where a column of the input, or a span of its steps, is shuffled."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,23 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from rnnlab.instruments import style
+from rnnlab.instruments.exchanges import (
+    SPANS,
+    TOKENS,
+    Shuffle,
+    columns_of,
+    exchange_columns,
+    exchange_steps,
+    exchange_token,
+    read_again,
+    span_name,
+    spans_of,
+    tokens_of,
+)
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
-from rnnlab.instruments.sequence_plot import shown
 from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
-from rnnlab.spec import Batch, valid_steps
+from rnnlab.spec import Batch
 from rnnlab.student import t_quantile
 from rnnlab.tasks.direction import direction
 from rnnlab.tasks.task import Task
@@ -27,15 +37,7 @@ FEWEST, MOST = 50, 1000
 """Sequences."""
 ONE_BY_ONE = 50
 """Sequences of a task that scores them one by one."""
-COLUMNS, SPANS, TOKENS = 24, 20, 12
-"""Columns and spans of steps that are told apart, at most, and the most frequent tokens."""
 AT_ONCE = 256
-ENCODED = re.compile(r"(=.*| #\d+| is missing)$")
-"""What the name of a feature has behind that of its column: a level, a bucket of a text's words, a mask."""
-PATCHED = re.compile(r" \+\d+$")
-
-Shuffle = Callable[[Tensor, Tensor], Tensor]
-"""Of ``(batch, time, …)`` inputs and those of other sequences: the inputs with one part from the others."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,8 @@ class PermutationImportance(Instrument[Importances]):
         from_now = subject.task.forecasts
         split = subject.data.split(subject.split)
         steps = split.batch(slice(0, 1)).inputs.shape[1] if split.lengths is None else int(split.lengths.max())
-        spans = _spans(steps, SPANS, from_now)
-        columns = {} if tokens else _columns(subject)
+        spans = spans_of(steps, SPANS, from_now)
+        columns = {} if tokens else columns_of(subject)
         parts = (TOKENS if tokens else len(columns)) + len(spans)
         most = max(FEWEST, min(MOST, EFFORT // (steps * parts * self.repeats)))
         if type(subject.task).judge is Task.judge:
@@ -149,11 +151,13 @@ class PermutationImportance(Instrument[Importances]):
         batch = subject.take(torch.from_numpy(every))
         shuffles: dict[str, Shuffle]
         if tokens:
-            shuffles = {name: _without(token, name_of_all) for token, name, name_of_all in _tokens(subject, batch)}
+            shuffles = {
+                name: exchange_token(token, name_of_all) for token, name, name_of_all in tokens_of(subject, batch)
+            }
         else:
-            shuffles = {name: _column(features) for name, features in columns.items()}
-        names = [_span_name(span, steps, from_now) for span in spans]
-        shuffles_of_steps = [_steps(span) for span in spans]
+            shuffles = {name: exchange_columns(features) for name, features in columns.items()}
+        names = [span_name(span, steps, from_now) for span in spans]
+        shuffles_of_steps = [exchange_steps(span) for span in spans]
         before, weight = _worse(subject, batch)
         differences = self._differences(subject, batch, before, [*shuffles.values(), *shuffles_of_steps])
         of = [_importance(part, weight) for part in differences.unbind(1)]
@@ -183,7 +187,7 @@ class PermutationImportance(Instrument[Importances]):
             order = torch.randperm(len(inputs), generator=random)
             donor = torch.empty_like(order)
             donor[order] = order.roll(1)
-            others = _wrapped(inputs[donor.to(inputs.device)], batch.lengths, donor)
+            others = read_again(inputs[donor.to(inputs.device)], batch.lengths, donor)
             found.append(
                 torch.stack(
                     [
@@ -258,85 +262,6 @@ class PermutationImportance(Instrument[Importances]):
 
 
 # ---- what is shuffled --------------------------------------------------------------------------------
-
-
-def _columns(subject: Subject) -> dict[str, list[int]]:
-    """The features of each column of the input: of one that is encoded in several all of them.
-
-    Neighbouring columns stand together where there are too many.
-    """
-    number = subject.task.spec.input.features or 0
-    names = subject.feature_names or tuple(f"feature {k}" for k in range(number))
-    bases = [PATCHED.sub("", name) for name in names]
-    columns = [ENCODED.sub("", name) for name in bases]
-    found: dict[str, list[int]] = {}
-    for k, name in enumerate(columns):
-        found.setdefault(name, []).append(k)
-    if len(found) <= COLUMNS:
-        return found
-    keys = list(found)
-    together = {}
-    for first, last in _spans(len(keys), COLUMNS):
-        name = keys[first] if last == first + 1 else f"{keys[first]} … {keys[last - 1]}"
-        together[name] = [k for key in keys[first:last] for k in found[key]]
-    return together
-
-
-def _spans(number: int, most: int, from_end: bool = False) -> list[tuple[int, int]]:
-    """First and last (exclusive) of at most so many spans, equally wide but for that at the far end."""
-    width = -(-number // most)
-    ends = sorted({*range(number, 0, -width), 0} if from_end else {*range(0, number, width), number})
-    return list(pairwise(ends))
-
-
-def _span_name(span: tuple[int, int], steps: int, from_now: bool) -> str:
-    first, last = span[0], span[1] - 1
-    if from_now:
-        first, last = first - steps + 1, last - steps + 1
-    return f"{first}" if first == last else f"{first} to {last}"
-
-
-def _tokens(subject: Subject, batch: Batch) -> Iterator[tuple[int, str, Tensor]]:
-    """The most frequent tokens, their names, and all tokens that are read, as often as they are."""
-    read = batch.inputs[valid_steps(batch.inputs, batch.lengths)]
-    for token in torch.bincount(read.flatten()).argsort(descending=True, stable=True)[:TOKENS].tolist():
-        if bool((read == token).any()):
-            yield token, f"'{shown(subject.token_names[token])}'", read
-
-
-def _column(features: list[int]) -> Shuffle:
-    def shuffle(inputs: Tensor, others: Tensor) -> Tensor:
-        inputs[..., features] = others[..., features]
-        return inputs
-
-    return shuffle
-
-
-def _steps(span: tuple[int, int]) -> Shuffle:
-    def shuffle(inputs: Tensor, others: Tensor) -> Tensor:
-        inputs[:, slice(*span)] = others[:, slice(*span)]
-        return inputs
-
-    return shuffle
-
-
-def _without(token: int, read: Tensor) -> Shuffle:
-    def shuffle(inputs: Tensor, others: Tensor) -> Tensor:
-        # drawn by a generator that begins anew for each token: tokens are exchanged alike in all of them
-        random = torch.Generator().manual_seed(int(others.sum()))
-        drawn = read[torch.randint(len(read), inputs.shape, generator=random).to(read.device)]
-        return torch.where(inputs == token, drawn, inputs)
-
-    return shuffle
-
-
-def _wrapped(others: Tensor, lengths: Tensor | None, donor: Tensor) -> Tensor:
-    """The donors' inputs, each read again from its start where it ends: there is no padding in them."""
-    if lengths is None:
-        return others
-    times = torch.arange(others.shape[1], device=others.device) % lengths[donor.to(lengths.device)][:, None]
-    rows = torch.arange(len(others), device=others.device)[:, None]
-    return others[rows, times]
 
 
 # ---- how much worse ----------------------------------------------------------------------------------
