@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from rnnlab.data.csv import CSV
-from rnnlab.data.linear import candidate_orders
+from rnnlab.data.linear_fit import candidate_orders
 
 FILE = Path(__file__).with_name("decisions.json")
 AUTO: dict[str, Any] = {"length": None, "log": None, "window_scaling": None, "linear": None, "calendar": None}

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from rnnlab.cells.gru import GRU
-from rnnlab.data import linear
+from rnnlab.data import linear_fit
 from rnnlab.data.csv import CSV
 from rnnlab.data.layout import Layout
-from rnnlab.data.linear import other_features
+from rnnlab.data.linear import Linear, other_features
 from rnnlab.data.series import suggested_calendar
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
@@ -90,12 +90,12 @@ def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
     data = csv(written(tmp_path, monthly()), log=False)
     training = data._training
     scaled = training.scaled(False)
-    candidate = linear.Candidate(log=False, order=5, level=True, calendar=("month",), covariates=False)
-    part = linear.fit(training, scaled, candidate, 3, alpha=2.0)
+    candidate = linear_fit.Candidate(log=False, order=5, level=True, calendar=("month",), covariates=False)
+    part = linear_fit.fit(training, scaled, candidate, 3, alpha=2.0)
     assert part is not None
     start, end = training.parts[0]
     rows = np.arange(start + 4, end - 3)
-    x = linear._design(training, scaled, candidate, 3, rows, 0)
+    x = linear_fit._design(training, scaled, candidate, 3, rows, 0)
     y = np.stack([scaled[rows + h, 0] - scaled[rows, 0] for h in (1, 2, 3)], 1)
     z = (x - x.mean(0)) / x.std(0)
     system = np.concatenate([z, np.sqrt(2.0) * np.eye(z.shape[1])])
@@ -104,7 +104,7 @@ def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
     times = training.times[None, rows + 1]
     found = part.forecast(scaled[None], rows, times, training.columns, 3)[0, :, :, 0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
-    again = linear.Linear.from_plain(part.plain()).forecast(scaled[None], rows, times, training.columns, 3)
+    again = Linear.from_plain(part.plain()).forecast(scaled[None], rows, times, training.columns, 3)
     assert np.array_equal(again[0, :, :, 0], found)
 
 
@@ -115,12 +115,12 @@ def test_more_features_than_origins_give_the_solution_of_the_same_equations(unkn
     x[:, 3] = 5.0  # which never changes
     known = np.ones(y.shape, bool)
     known[2, 1] = not unknown
-    normal = linear._Normal(x, y, known)
+    normal = linear_fit._Normal(x, y, known)
     weights, constant = normal.solve(0.5)
     deviation = np.where(x.std(0) > 0, x.std(0), np.inf)
     z = (x - x.mean(0)) / deviation
     filled = np.where(known, y, 0.0)
-    for _ in range(linear.IMPUTATIONS if unknown else 1):
+    for _ in range(linear_fit.IMPUTATIONS if unknown else 1):
         mean = filled.mean(0)
         solution = np.linalg.solve(z.T @ z + 0.5 * np.eye(30), z.T @ (filled - mean))
         filled = np.where(known, y, z @ solution + mean)
@@ -164,13 +164,13 @@ def test_the_mean_of_candidates_forecasts_the_mean_of_their_forecasts(tmp_path: 
     training = data._training
     scaled = training.scaled(False)
     candidates = [
-        linear.Candidate(False, 5, True, ("month",), False),
-        linear.Candidate(False, 13, False, (), True),
-        linear.Candidate(False, 9, False, ("month",), True),
+        linear_fit.Candidate(False, 5, True, ("month",), False),
+        linear_fit.Candidate(False, 13, False, (), True),
+        linear_fit.Candidate(False, 9, False, ("month",), True),
     ]
-    parts = [linear.fit(training, scaled, candidate, 3, 1.0) for candidate in candidates]
+    parts = [linear_fit.fit(training, scaled, candidate, 3, 1.0) for candidate in candidates]
     assert all(part is not None for part in parts)
-    mean = linear._mean(parts, [(candidate, 1.0) for candidate in candidates])  # type: ignore[arg-type]
+    mean = linear_fit._mean(parts, [(candidate, 1.0) for candidate in candidates])  # type: ignore[arg-type]
     at = np.arange(20, 100)
     times = training.times[None, at + 1]
     said = [part.forecast(scaled[None], at, times, training.columns, 3) for part in parts if part is not None]
@@ -374,7 +374,7 @@ def test_the_calendar_has_the_cycles_of_which_there_are_two(
 
 def test_candidates_have_a_season_among_their_lags() -> None:
     for seasons, horizon in (((12,), 6), ((24, 168), 24), ((4,), 2)):
-        orders = linear.candidate_orders(seasons, horizon)
+        orders = linear_fit.candidate_orders(seasons, horizon)
         assert all(season + 1 in orders for season in seasons) and all(a < b for a, b in pairwise(orders))
 
 
@@ -512,10 +512,10 @@ def test_a_peer_is_scored_on_the_windows_of_the_test(tmp_path: Path) -> None:
         peer("darts_rnn", str(program))(data, 0)
 
 
-def training(values: np.ndarray) -> linear.Training:
+def training(values: np.ndarray) -> linear_fit.Training:
     """A series of ``(rows,)`` values that is all training part."""
     moments = np.zeros((1, 1)), np.ones((1, 1))
-    return linear.Training(
+    return linear_fit.Training(
         values[:, None], None, np.arange(len(values)), [(0, len(values))], Columns(("y",)), lambda log: moments
     )
 
@@ -523,31 +523,33 @@ def training(values: np.ndarray) -> linear.Training:
 def test_a_series_without_deviation_has_no_level_to_keep() -> None:
     for values, kept in ((np.ones(30), False), (np.tile([0.0, 1.0], 15), True), (np.arange(30.0), False)):
         part = training(values)
-        assert linear.keeps_level(part, part.scaled(False)) is kept
+        assert linear_fit.keeps_level(part, part.scaled(False)) is kept
 
 
 @pytest.mark.parametrize("rows", [46, 47, 60, 61, 84, 85])
 def test_lags_that_leave_no_half_of_the_series_to_fit_are_not_tried(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: set[int] = set()
 
-    def score(part: linear.Training, scaled: np.ndarray, candidate: linear.Candidate, horizon: int) -> list[Any]:
+    def score(
+        part: linear_fit.Training, scaled: np.ndarray, candidate: linear_fit.Candidate, horizon: int
+    ) -> list[Any]:
         tried.add(candidate.order)
         return [(1.0, 0.5)]
 
-    monkeypatch.setattr(linear, "_scores", score)
-    linear.choose(training(np.arange(rows, dtype=float)), 5, [12], [False], ())
+    monkeypatch.setattr(linear_fit, "_scores", score)
+    linear_fit.choose(training(np.arange(rows, dtype=float)), 5, [12], [False], ())
     assert tried == {order for order in (1, 3, 5, 9, 13, 18, 25, 37) if 2 * (order + 5) < rows}
 
 
 def test_twelve_windows_are_the_fewest_that_are_fitted() -> None:
-    candidate = linear.Candidate(False, 3, False, (), False)
-    for rows, fitted in ((linear.FEWEST + 2 + 2, True), (linear.FEWEST + 2 + 1, False)):
+    candidate = linear_fit.Candidate(False, 3, False, (), False)
+    for rows, fitted in ((linear_fit.FEWEST + 2 + 2, True), (linear_fit.FEWEST + 2 + 1, False)):
         part = training(np.random.default_rng(0).normal(size=rows))
-        assert (linear.fit(part, part.scaled(False), candidate, 2, 1.0) is not None) is fitted
+        assert (linear_fit.fit(part, part.scaled(False), candidate, 2, 1.0) is not None) is fitted
 
 
 def test_a_linear_part_is_in_double_precision_whatever_its_numbers_are_written_as() -> None:
     values = {"constant": [[0]], "weights": [[[1]]], "others": [], "shape": [1, 0, 1], "calendar": [],
               "covariates": False, "chosen": ""}  # fmt: skip
-    part = linear.Linear.from_plain(values)
+    part = Linear.from_plain(values)
     assert {array.dtype for array in (part.constant, part.weights, part.others)} == {np.dtype(np.float64)}

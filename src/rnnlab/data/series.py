@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.data import autoregression, smoothing
-from rnnlab.data import linear as linear_part
+from rnnlab.data import linear_fit as linear_part
 from rnnlab.data.calendar import Calendar
 from rnnlab.data.layout import Base, Layout, WindowScaling
 from rnnlab.data.linear import Linear
