@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +11,11 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Features
 from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
-from rnnlab.student import doubt
+from rnnlab.tasks.calibration import correct
 from rnnlab.tasks.distribution import DECILES, LOSSES, POINT_CLAIMS_NOTHING, Level, Score, build_distribution
+from rnnlab.tasks.forecast_columns import ForecastColumns
 from rnnlab.tasks.forecast_scores import Cases, squared_error
+from rnnlab.tasks.rollout import closed_loop
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
 
 
@@ -154,12 +155,7 @@ class Forecasting(_BuiltForData):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
-        """How much of what the network adds to a fitted forecast is worth adding, and what its quantiles lack.
-
-        The share, ``gain``, is the least-squares one on the validation part, from 0 to 1, shrunk by how unsure it is
-        that anything is gained there: by 1 - (chance / gain)² (after W. James & C. Stein, 1961), where chance is the
-        gain that a t test takes for none (:func:`rnnlab.student.doubt`), and to 0 below it. Both go into the readout.
-        """
+        """See :func:`rnnlab.tasks.calibration.correct`."""
         moves = self.conformal and self.distribution.conforms
         if not (self.spec.residual or moves):
             return {}
@@ -169,30 +165,11 @@ class Forecasting(_BuiltForData):
             forecasts.append(output[scored].double())
             truths.append(batch.targets[scored].double())
         forecast, truth = torch.cat(forecasts), torch.cat(truths)
-        known = truth.isfinite()
-        corrected: dict[str, float] = {}
-        weight, bias = self.network.readout.weight, self.network.readout.bias
-        if self.spec.residual:
-            gain = self._gain(self.distribution.point(forecast), truth.where(known, 0.0), known)
-            for part in (weight, bias):
-                self.distribution.shrink(part.view(self.distribution.parameters, -1), gain)
-            self.distribution.shrink(forecast.movedim(-1, 0), gain)
-            corrected["gain" if self.spec.residual == "ridge" else f"gain/{self.spec.residual}"] = gain
-        if moves:
-            corrected["conformal"] = self.distribution.conform(bias, forecast, truth, known)
-        return corrected
+        return correct(self.network.readout, self.distribution, self.spec, forecast, truth, moves)
 
     def scored_steps(self, batch: Batch) -> Tensor:
         """``(batch, time)`` the steps whose forecasts are scored."""
         return valid_steps(batch.inputs, batch.lengths)
-
-    def _gain(self, point: Tensor, truth: Tensor, known: Tensor) -> float:
-        """Of ``(n, size)`` forecasts in the order of time, held against 0, which is the base's."""
-        point = point.where(known, 0.0)
-        gain = float(((truth * point).sum() / point.square().sum().clamp_min(1e-12)).clamp(0, 1))
-        better = (truth.square() - (truth - gain * point).square()).sum(1)
-        gained, chance = doubt(better.tolist(), self.spec.steps_ahead or 1)
-        return gain * (1 - (chance / gained) ** 2) if gained > chance else 0.0
 
     # ---- scores ---------------------------------------------------------------------------------
 
@@ -245,14 +222,8 @@ class Forecasting(_BuiltForData):
         return "" if self.distribution.levels else POINT_CLAIMS_NOTHING
 
     def reading(self) -> dict[str, Any]:
-        spec, names = self.spec, list(self.spec.target.labels)
-        return {
-            "kind": "values",
-            "names": names,
-            "unit": spec.unit,
-            **self.distribution.reading(),
-            **spec.scaling.reading(),
-        }
+        told = {"kind": "values", "names": list(self.spec.target.labels), "unit": self.spec.unit}
+        return told | self.distribution.reading() | self.spec.scaling.reading()
 
     # ---- tables ---------------------------------------------------------------------------------
 
@@ -260,49 +231,16 @@ class Forecasting(_BuiltForData):
         """A row for each step."""
         forecast, truth = self._every_step(self(batch), batch)
         rows, steps = valid_steps(batch.inputs, batch.lengths).nonzero(as_tuple=True)
-        return rows, {"step": steps.numpy(), **self.beside_truth(forecast[rows, steps], truth[rows, steps])}
+        return rows, {"step": steps.numpy(), **self.columns.beside_truth(forecast[rows, steps], truth[rows, steps])}
 
-    def beside_truth(self, forecast: Tensor, truth: Tensor) -> dict[str, Any]:
-        """The columns of ``(n, values, parameters)`` forecasts and what came, in units."""
-        columns: dict[str, Any] = {}
-        for value, name in enumerate(self.value_names(truth.shape[-1])):
-            columns[name] = truth[:, value].numpy()
-            columns |= self._column(name, forecast[:, value])
-        return columns
-
-    def value_names(self, values: int) -> list[str]:
-        """Of the first ``values`` numbers that are put out; direct forecasts name each value by its step ahead."""
-        names = self.spec.target.names or tuple(map(str, range(values)))
-        return [name.removesuffix(" +1") for name in names[:values]]
-
-    def _column(self, name: str, forecast: Tensor) -> dict[str, Any]:
-        """The columns of one value, of ``(n, parameters)`` in units."""
-        interval = self.distribution.interval(forecast[:, None], self.spec.scaling.log)
-        columns = {f"{name} predicted": shown_digits(self.distribution.point(forecast[:, None])[:, 0])}
-        for end, bound in zip(("low", "high"), interval or (), strict=False):
-            columns[f"{name} {end}{self.distribution.level}"] = shown_digits(bound[:, 0])
-        return columns
+    @property
+    def columns(self) -> ForecastColumns:
+        """How forecasts stand in a table."""
+        return ForecastColumns(self.distribution, self.spec)
 
     def said(self, output: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
-        """What the network says, as columns of a table; every quantile has a column of its own.
-
-        Args:
-            output: ``(n, size)``.
-            moments: ``(n, values)`` shift and scale of each number that is put out; ``None``: as the data's spec says.
-        """
-        forecast = self.distribution.split(output)
-        spec, values = self.spec.scaling, forecast[..., 0]
-        shift, scale = moments or tuple(values.new_tensor(each).expand_as(values) for each in (spec.shift, spec.scale))
-        forecast = self.distribution.in_units(forecast, shift, scale, spec.log)
-        columns: dict[str, Any] = {}
-        names = self.value_names(forecast.shape[1])
-        if forecast.shape[1] > 1 and len(names) == len(self.spec.target.names):
-            names = list(self.spec.target.names)
-        for value, name in enumerate(names):
-            columns |= self._column(name, forecast[:, value])
-            further = self.distribution.columns(forecast[:, value])
-            columns |= {f"{name} {which}": shown_digits(numbers) for which, numbers in further.items()}
-        return columns
+        """See :meth:`ForecastColumns.said`."""
+        return self.columns.said(output, moments)
 
     # ---- beyond the window ----------------------------------------------------------------------
 
@@ -341,32 +279,4 @@ class Forecasting(_BuiltForData):
         horizon = self.spec.horizon
         if horizon is None:
             raise InputError("this data's targets are no later inputs, so a prediction cannot be fed back")
-        was_training = self.network.training
-        self.network.eval()
-        output, state = self.network(inputs)
-        # what is predicted for the steps between the window and the first value of the rollout
-        known = list(output[:, -horizon:].unbind(1))
-        window = inputs
-        for step in range(steps):
-            x = self.point(known[step])[:, None]
-            if ahead is not None:
-                x = torch.cat([x, ahead[:, step : step + 1]], -1)
-            if not self.network.streams:  # has no state to carry: reads the moved window again
-                window = torch.cat([window[:, 1:], x], 1)
-                output = self.network(window)[0][:, -1:]
-            else:
-                output, state = self.network.step(x, state)
-            known.append(output[:, 0])
-        self.network.train(was_training)
-        return torch.stack(known, 1)
-
-
-def shown_digits(values: Tensor) -> np.ndarray:
-    """``(n,)`` numbers as they are shown: those in double precision, which their shift has, by ten digits."""
-    shown: np.ndarray = values.numpy(force=True)
-    if shown.dtype != np.float64:
-        return shown
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exponent = np.where((shown != 0) & np.isfinite(shown), np.floor(np.log10(np.abs(shown))), 0.0)
-    unit = 10.0 ** np.clip(9 - exponent, -300, 300)
-    return np.where(np.isfinite(shown), np.round(shown * unit) / unit, shown)
+        return closed_loop(self.network, self.point, inputs, horizon, steps, ahead)

@@ -101,7 +101,7 @@ class WindowForecasting(Forecasting):
         if cases is None:
             return super().predictions(batch)
         rows, ahead = torch.ones(cases.forecast.shape[:2]).nonzero(as_tuple=True)
-        columns = self.beside_truth(cases.forecast[rows, ahead], cases.truth[rows, ahead])
+        columns = self.columns.beside_truth(cases.forecast[rows, ahead], cases.truth[rows, ahead])
         return rows, {"ahead": (ahead + 1).numpy(), **columns}
 
     def forecast(self, batch: Batch) -> Tensor:
