@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,11 @@ class Search:
     def describe(self) -> None:
         """Says what is searched, and how."""
         out, searcher = console(), self.searcher
-        how = getattr(searcher, "sampler", "random")
         budget = [] if searcher.n_trials is None else [f"{searcher.n_trials} trials"]
         budget += [] if searcher.timeout is None else [f"{searcher.timeout:g} s"]
         seeds = f", {len(self.plan.seeds)} seeds each" if len(self.plan.seeds) > 1 else ""
-        pruner = f", pruned by {searcher.pruner}" if searcher.prunes else ""  # type: ignore[attr-defined]
-        out.print(f"search ({how}): {' or '.join(budget)}{seeds}{pruner}, over", markup=False)
+        pruner = f", pruned by {searcher.pruner}" if searcher.prunes else ""
+        out.print(f"search ({searcher.sampler}): {' or '.join(budget)}{seeds}{pruner}, over", markup=False)
         for line in self.plan.space.description():
             out.print(f"  {line}", markup=False, soft_wrap=True)
 
@@ -297,35 +297,26 @@ class Search:
 
     def facts(self) -> dict[str, Any]:
         """What ``sweep.json`` says of the search."""
-        place = getattr(self.searcher, "storage", None)
-        if place is not None:
-            self.leader.studies.append(str(_absolute(place)))
+        study = self.searcher.facts()
+        if study.get("storage"):
+            self.leader.studies.append(str(study["storage"]))
         return {
             "searcher": type(self.searcher).__name__,
             "space": self.plan.space.signature(),
             "seeds": self.plan.seeds,
-            **({"study": self.searcher.study_name, "storage": _absolute(place)} if hasattr(self.searcher, "study_name")
-               else {}),
-        }  # fmt: skip
+            **study,
+        }
 
     def print_trials(self) -> None:
         """The search, only looked at."""
-        from rnnlab.search.random_search import RandomSearch
-
         out = console()
         self.describe()
-        if isinstance(self.searcher, RandomSearch):
-            drawn = self.searcher.draws(self.plan.space)
-            trials = [each for _, each in zip(range(self.searcher.n_trials or SHOWN), drawn, strict=False)]
-            for number, settings in enumerate(trials[:SHOWN]):
-                out.print(f"  trial {number}: {' '.join(f'{k}={v}' for k, v in settings.items())}", markup=False)
-            if len(trials) > SHOWN:
-                out.print(f"  … and {len(trials) - SHOWN} more")
+        trials = list(islice(self.searcher.draws(self.plan.space), self.searcher.n_trials or SHOWN))
+        for number, settings in enumerate(trials[:SHOWN]):
+            out.print(f"  trial {number}: {' '.join(f'{k}={v}' for k, v in settings.items())}", markup=False)
+        if len(trials) > SHOWN:
+            out.print(f"  … and {len(trials) - SHOWN} more")
         out.print("checked; nothing is started (sweep.dry_run=true)")
-
-
-def _absolute(place: str | None) -> str | None:
-    return place if place is None or "://" in place else str(Path(place).expanduser().absolute())
 
 
 class _Watch(Watch):

@@ -11,10 +11,9 @@ run's end and its telling, finds what is missing when the sweep is resumed.
 import contextlib
 import os
 import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,16 +21,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rnnlab.errors import InputError
 from rnnlab.ranges import Name, PositiveFloat, PositiveInt
-from rnnlab.search import study
 from rnnlab.search.searcher import Ending, Objective, Searcher, Seed, Trial
 from rnnlab.search.space import Space
-from rnnlab.search.study import alone, make_pruner, need_optuna, quiet, storage_at, suggest
+from rnnlab.search.study import (
+    Heartbeat,
+    absolute,
+    alone,
+    hold_against,
+    make_pruner,
+    make_sampler,
+    need_optuna,
+    quiet,
+    storage_at,
+    suggest,
+    trial_id,
+)
 
 if TYPE_CHECKING:
     import optuna
 
 FILE = "search.db"
-OURS, SWEEP, SPACE = "rnnlab", "sweep", "space"
+SWEEP = "sweep"
+"""Note on a trial: whose it is."""
 RETRIED = "failed_trial"
 """Optuna's own note on a trial that repeats another one."""
 BEYOND = "beyond"
@@ -81,11 +92,9 @@ class OptunaSearch(Searcher):
         self.sampler, self.pruner, self.min_epochs = sampler, pruner, min_epochs
         self.startup_trials, self.storage, self.study_name = startup_trials, storage, study_name
         self._numbers: dict[int, int | None] = {}  # of the ledger's trials in the study
-        self._beating = threading.Event()
 
-    @property
-    def prunes(self) -> bool:  # type: ignore[override]
-        return self.pruner != "none"
+    def facts(self) -> dict[str, str | None]:
+        return {"study": self.study_name, "storage": None if self.storage is None else absolute(self.storage)}
 
     @property
     def preload(self) -> tuple[str, ...]:
@@ -95,14 +104,7 @@ class OptunaSearch(Searcher):
     def check(self, space: Space) -> None:
         if self.sampler != "grid":
             return
-        try:
-            size = sum(1 for _ in islice(space.grid(), MOST_IN_A_GRID + 1))
-        except InputError as error:
-            raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
-        if size > MOST_IN_A_GRID:
-            raise InputError(
-                f"hydra.sweeper.sampler=grid: more than {MOST_IN_A_GRID:,} settings; sampler=random tries some"
-            )
+        size = _grid_size(space)
         if self.n_trials is not None and self.n_trials < size:
             raise InputError(
                 f"hydra.sweeper.n_trials={self.n_trials}: the grid has {size} settings; n_trials=null tries them all"
@@ -116,8 +118,7 @@ class OptunaSearch(Searcher):
 
         self.space, self.sweep = space, f"{socket.gethostname()}:{sweep}"
         self._max_epochs = objective.max_epochs
-        place = self.storage or str(sweep / FILE)
-        self._place = place if "://" in place else str(Path(place).expanduser().absolute())
+        self._place = absolute(self.storage or str(sweep / FILE))
         self._is_own = self.storage is None
         if self._is_own and Path(self._place).is_symlink():
             raise InputError(f"{self._place} is a link: nothing is written where it leads; give hydra.sweeper.storage")
@@ -130,45 +131,16 @@ class OptunaSearch(Searcher):
                 storage=self._storage, study_name=self.study_name, direction=direction, load_if_exists=True,
                 pruner=make_pruner(self._pruner),
             )  # fmt: skip
+            self._heartbeat = Heartbeat(self.study, self._storage, self._mine)
             wanted = {"space": space.signature(), "monitor": objective.monitor, "mode": objective.mode,
                       "common": dict(objective.common)}  # fmt: skip
-            self._hold_against(wanted)
+            hold_against(self.study, self._place, wanted)
             if self.sampler == "grid":
                 self._enqueue_grid()
             for number in known:
                 self._take_up(number)
             self._adopted = self._orphans(set(known))
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
-
-    def _hold_against(self, wanted: Mapping[str, Any]) -> None:
-        """Refuses a study of something else.
-
-        Raises:
-            InputError: saying what differs.
-        """
-        there = self.study.user_attrs.get(OURS)
-        if there is None:
-            if self.study.get_trials(deepcopy=False):
-                raise InputError(
-                    f"hydra.sweeper.storage: the study '{self.study_name}' in {self._place} is none of rnnlab's: "
-                    "choose another hydra.sweeper.study_name"
-                )
-            self.study.set_user_attr(OURS, dict(wanted))
-            return
-        for what, ours in wanted.items():
-            theirs = there.get(what)
-            if theirs == ours:
-                continue
-            if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-                key = next(key for key in (*theirs, *ours) if theirs.get(key) != ours.get(key))
-                said = f"{key} is {theirs.get(key, 'not set')} there and {ours.get(key, 'not set')} here"
-            else:
-                said = f"{what} is {theirs} there and {ours} here"
-            raise InputError(
-                f"hydra.sweeper.storage: the study '{self.study_name}' in {self._place} is of another search: {said}; "
-                "choose another hydra.sweeper.study_name"
-            )
+        self._heartbeat.start()
 
     def _enqueue_grid(self) -> None:
         settings = list(self.space.grid())
@@ -178,17 +150,8 @@ class OptunaSearch(Searcher):
 
     def _sampler(self) -> "optuna.samplers.BaseSampler":
         """A new one for each trial, seeded by how many there are, so that a resumed search goes on as it would have."""
-        from optuna import samplers
-
         seed = (self.seed * 1_000_003 + len(self.study.get_trials(deepcopy=False))) % 2**32
-        if self.sampler == "tpe":
-            # a trial at work counts as a bad one meanwhile, so that several at a time do not all go to one place
-            return samplers.TPESampler(seed=seed, n_startup_trials=self.startup_trials, constant_liar=True)
-        if self.sampler == "cmaes":
-            return samplers.CmaEsSampler(
-                seed=seed, n_startup_trials=self.startup_trials, warn_independent_sampling=False
-            )
-        return samplers.RandomSampler(seed=seed)
+        return make_sampler(self.sampler, seed, self.startup_trials)
 
     # ---- asking -----------------------------------------------------------------------------------
 
@@ -204,7 +167,7 @@ class OptunaSearch(Searcher):
                 optuna.storages.fail_stale_trials(self.study)
             trials = self.study.get_trials(deepcopy=False)
             waiting = any(trial.state.name == "WAITING" for trial in trials)
-            begun = sum(_counts(trial) and trial.state.name != "WAITING" for trial in trials)
+            begun = _begun(trials)
             retries = any(trial.state.name == "WAITING" and not _counts(trial) for trial in trials)
             if not retries and self.n_trials is not None and begun >= self.n_trials:
                 return None
@@ -219,7 +182,7 @@ class OptunaSearch(Searcher):
                 self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 return None
             self._numbers[trial.number] = trial.number
-            self._record(trial._trial_id)
+            self._heartbeat.record(trial_id(trial))
             return Trial(trial.number, self.space.settings(partial(suggest, trial)))
 
     def exhausted(self) -> str:
@@ -238,7 +201,7 @@ class OptunaSearch(Searcher):
         trials = self.study.get_trials(deepcopy=False)
         if self.n_trials is None or not _counts(trials[number]):
             return False
-        return sum(_counts(trial) and trial.state.name != "WAITING" for trial in trials[:number]) >= self.n_trials
+        return _begun(trials[:number]) >= self.n_trials
 
     def _orphans(self, known: set[int]) -> list[Trial]:
         """Trials that were asked for and never written down, since who asked was killed."""
@@ -253,7 +216,7 @@ class OptunaSearch(Searcher):
             )  # fmt: skip
             if frozen.number in known or frozen.number in self._numbers.values() or not ours:
                 continue
-            trial = optuna.trial.Trial(self.study, frozen._trial_id)
+            trial = optuna.trial.Trial(self.study, trial_id(frozen))
             trial.set_user_attr(SWEEP, self.sweep)
             self.study.sampler = self._sampler()
             self._numbers[frozen.number] = frozen.number
@@ -291,15 +254,15 @@ class OptunaSearch(Searcher):
             last = chain[-1]
             self._numbers[number] = last.number
             if last.state == TrialState.WAITING:
-                if not self._storage.set_trial_state_values(last._trial_id, TrialState.RUNNING):
+                if not self._storage.set_trial_state_values(trial_id(last), TrialState.RUNNING):
                     self._numbers[number] = None
                     return
-                self._storage.set_trial_user_attr(last._trial_id, SWEEP, self.sweep)
+                self._storage.set_trial_user_attr(trial_id(last), SWEEP, self.sweep)
             elif last.user_attrs.get(SWEEP) != self.sweep:
                 self._numbers[number] = None
                 return
             if last.state in (TrialState.RUNNING, TrialState.WAITING):
-                self._record(last._trial_id)
+                self._heartbeat.record(trial_id(last))
 
     def again(self, number: int) -> None:
         """A trial that was told failed is tried once more: the study gets another one for it."""
@@ -321,7 +284,7 @@ class OptunaSearch(Searcher):
             )  # fmt: skip
             mine = [t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get("repeats") == number]
             self._numbers[number] = mine[-1].number
-            self._record(mine[-1]._trial_id)
+            self._heartbeat.record(trial_id(mine[-1]))
 
     # ---- what a run must know ---------------------------------------------------------------------
 
@@ -333,24 +296,35 @@ class OptunaSearch(Searcher):
         place = os.path.relpath(self._place, run) if self._is_own else self._place
         return {"storage": place, "study": self.study_name, "number": there, "pruner": self._pruner}
 
-    # ---- signs of life ----------------------------------------------------------------------------
-
-    def _record(self, trial_id: int) -> None:
-        with contextlib.suppress(AttributeError, NotImplementedError):
-            self._storage.record_heartbeat(trial_id)
-
-    def _beat(self) -> None:
-        while not self._beating.wait(study.HEARTBEAT):
-            with contextlib.suppress(Exception):  # a busy database: the next one will do
-                mine = {number for number in self._numbers.values() if number is not None}
-                for trial in self.study.get_trials(deepcopy=False):
-                    if trial.number in mine and trial.state.name == "RUNNING":
-                        self._record(trial._trial_id)
+    def _mine(self) -> set[int]:
+        return {number for number in self._numbers.values() if number is not None}
 
     def close(self) -> None:
-        self._beating.set()
+        self._heartbeat.stop()
 
 
 def _counts(trial: "optuna.trial.FrozenTrial") -> bool:
     """Whether it uses up the budget: a repeated one has done so already, and one beyond it never ran."""
     return RETRIED not in trial.system_attrs and BEYOND not in trial.user_attrs
+
+
+def _begun(trials: "Sequence[optuna.trial.FrozenTrial]") -> int:
+    """How much of the budget is used up."""
+    return sum(_counts(trial) and trial.state.name != "WAITING" for trial in trials)
+
+
+def _grid_size(space: Space) -> int:
+    """How many settings a space without intervals has.
+
+    Raises:
+        InputError: it has intervals, or too many settings.
+    """
+    try:
+        size = sum(1 for _ in islice(space.grid(), MOST_IN_A_GRID + 1))
+    except InputError as error:
+        raise InputError(f"hydra.sweeper.sampler=grid: {error}") from None
+    if size > MOST_IN_A_GRID:
+        raise InputError(
+            f"hydra.sweeper.sampler=grid: more than {MOST_IN_A_GRID:,} settings; sampler=random tries some"
+        )
+    return size

@@ -37,7 +37,6 @@ class RandomSearch(Searcher):
         self._drawn = self.draws(space)
 
     def draws(self, space: Space) -> Iterator[dict[str, str]]:
-        """The settings of all trials."""
         rng = random.Random(f"rnnlab {self.seed}")
         seen: set[str] = set()
         misses = 0

@@ -7,7 +7,7 @@ became of those, is the business of who asked.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,8 +86,23 @@ class Searcher(ABC):
             return f"hydra.sweeper.timeout={self.timeout:g} s are over; a longer hydra.sweeper.timeout goes on"
         return f"hydra.sweeper.n_trials={self.n_trials} are begun; a larger hydra.sweeper.n_trials adds more"
 
-    prunes = False
-    """Whether a run may be told that it is not worth going on."""
+    sampler: str = "random"
+    """What proposes settings."""
+    pruner: str = "none"
+    """What ends runs before their time."""
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a run may be told that it is not worth going on."""
+        return self.pruner != "none"
+
+    def draws(self, space: Space) -> Iterator[dict[str, str]]:
+        """The settings of all trials, as far as they can be told before the search begins."""
+        return iter(())
+
+    def facts(self) -> dict[str, str | None]:
+        """What ``sweep.json`` says of a study that several processes may share, its ``storage`` by an absolute path."""
+        return {}
 
     @property
     def preload(self) -> tuple[str, ...]:

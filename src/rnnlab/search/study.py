@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import os
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 60
 """Seconds; a trial without one for three times as long is given to another process of the same study."""
+OURS = "rnnlab"
+"""Note on a study: what it searches."""
 JOURNALS = (".log", ".journal")
 AGAIN = (0.05, 0.2, 0.8)
 """Seconds: Optuna's making of a database fails for the later one of two that do it at once, who then finds it made."""
@@ -27,6 +30,11 @@ AGAIN = (0.05, 0.2, 0.8)
 def need_optuna(package: str = "optuna") -> None:
     """Raises InputError where Optuna, or a package that one of its samplers uses, is not installed."""
     need("optuna", package, "hydra/sweeper=optuna", "hydra/sweeper=random needs nothing more")
+
+
+def absolute(place: str) -> str:
+    """The place of a study as it is seen from any directory: a file's whole path, a URL as it is."""
+    return place if "://" in place else str(Path(place).expanduser().absolute())
 
 
 @contextlib.contextmanager
@@ -107,6 +115,92 @@ def make_pruner(facts: Mapping[str, Any]) -> "optuna.pruners.BasePruner":
     return pruners.NopPruner()
 
 
+def make_sampler(name: str, seed: int, startup_trials: int) -> "optuna.samplers.BaseSampler":
+    """The sampler that a sweep chose; a grid is enqueued, and asks none."""
+    from optuna import samplers
+
+    if name == "tpe":
+        # a trial at work counts as a bad one meanwhile, so that several at a time do not all go to one place
+        return samplers.TPESampler(seed=seed, n_startup_trials=startup_trials, constant_liar=True)
+    if name == "cmaes":
+        return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False)
+    return samplers.RandomSampler(seed=seed)
+
+
+def hold_against(study: "optuna.Study", place: str, wanted: Mapping[str, Any]) -> None:
+    """Refuses a study of something else; one without trials becomes ours.
+
+    Args:
+        study: that was opened.
+        place: where it lies, for the message.
+        wanted: what the search is of, which is noted in the study.
+
+    Raises:
+        InputError: saying what differs.
+    """
+    there = study.user_attrs.get(OURS)
+    if there is None:
+        if study.get_trials(deepcopy=False):
+            raise InputError(
+                f"hydra.sweeper.storage: the study '{study.study_name}' in {place} is none of rnnlab's: "
+                "choose another hydra.sweeper.study_name"
+            )
+        study.set_user_attr(OURS, dict(wanted))
+        return
+    for what, ours in wanted.items():
+        theirs = there.get(what)
+        if theirs == ours:
+            continue
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            key = next(key for key in (*theirs, *ours) if theirs.get(key) != ours.get(key))
+            said = f"{key} is {theirs.get(key, 'not set')} there and {ours.get(key, 'not set')} here"
+        else:
+            said = f"{what} is {theirs} there and {ours} here"
+        raise InputError(
+            f"hydra.sweeper.storage: the study '{study.study_name}' in {place} is of another search: {said}; "
+            "choose another hydra.sweeper.study_name"
+        )
+
+
+def trial_id(trial: "optuna.Trial | optuna.trial.FrozenTrial") -> int:
+    """By which a storage knows a trial: Optuna has no public name for it."""
+    return trial._trial_id
+
+
+class Heartbeat:
+    """Signs of life of the trials that this process runs, without which another one takes them over.
+
+    Args:
+        study: of the trials.
+        storage: of the study, which may know no heartbeats.
+        mine: the numbers of the trials.
+    """
+
+    def __init__(self, study: "optuna.Study", storage: Any, mine: Callable[[], set[int]]) -> None:
+        self.study, self.storage, self.mine = study, storage, mine
+        self._stopped = threading.Event()
+
+    def record(self, trial: int) -> None:
+        """One of the trial that has this id."""
+        with contextlib.suppress(AttributeError, NotImplementedError):
+            self.storage.record_heartbeat(trial)
+
+    def start(self) -> None:
+        """Gives them from a thread, until :meth:`stop`."""
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(HEARTBEAT):
+            with contextlib.suppress(Exception):  # a busy database: the next one will do
+                mine = self.mine()
+                for trial in self.study.get_trials(deepcopy=False):
+                    if trial.number in mine and trial.state.name == "RUNNING":
+                        self.record(trial_id(trial))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
 def suggest(trial: "optuna.Trial", parameter: Parameter) -> Value:
     """A parameter's value, by Optuna's own means."""
     name, values = parameter.name, parameter.values
@@ -146,10 +240,11 @@ class Report:
             if not Path(place).exists():  # SQLite would make an empty one
                 raise InputError(f"{place} is not there")
         with quiet():
+            self._storage = storage_at(place)
             study = optuna.load_study(
-                study_name=facts["study"], storage=storage_at(place), pruner=make_pruner(facts["pruner"])
+                study_name=facts["study"], storage=self._storage, pruner=make_pruner(facts["pruner"])
             )
-            self._id = study.get_trials(deepcopy=False)[int(facts["number"])]._trial_id
+            self._id = trial_id(study.get_trials(deepcopy=False)[int(facts["number"])])
             self._trial = optuna.trial.Trial(study, self._id)
 
     def __call__(self, epoch: int, score: float) -> bool:
@@ -160,7 +255,7 @@ class Report:
         try:
             with quiet():
                 # a resumed run comes by epochs that it told of before
-                if epoch not in self._trial.study._storage.get_trial(self._id).intermediate_values:
+                if epoch not in self._storage.get_trial(self._id).intermediate_values:
                     self._trial.report(score, epoch)
                 return bool(self._trial.should_prune())
         except Exception as error:  # noqa: BLE001 (of the database, its driver, the file system)
