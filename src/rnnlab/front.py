@@ -116,7 +116,7 @@ class Front(nn.Module):
         self.convolutions: Convolutions | None = None
         if encoder == "conv":
             # what is said somewhere, and at no certain step, may hang on what follows
-            at_certain = target.per_step and target.kind != "aligned"
+            at_certain = target.per_step and target.kind != "aligned" and target.code is None
             check_stride(encoder_stride, at_certain)
             channels = embedding_size or width
             self.convolutions = Convolutions(size, channels, encoder_stride, causal=at_certain)

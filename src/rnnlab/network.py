@@ -204,9 +204,14 @@ class Network(Readout):
         )  # fmt: skip
         self.solver, self.penalty, self.recompute = solver, penalty, recompute
         self.decodes = target.of_own_length
-        self.continues = target.frame is not None and target.frame == input.frame and solver == "gradient"
-        self.readout_kind = "every" if target.per_step else "last" if readout == "auto" else readout
+        self.rebuilds = target.code is not None
+        changes = target.frame is not None and target.frame == input.frame and not self.rebuilds
+        self.continues = changes and solver == "gradient"
+        every = target.per_step and not self.rebuilds
+        self.readout_kind = "every" if every else "last" if readout == "auto" else readout
         self.build_readout(target, readout_dropout, tie_embeddings, made[-1][1])
+        if self.rebuilds:
+            self.build_rebuilder(target, of_layers[-1], sizes[-1])
         if self.decodes:
             size = embedding_size or sizes[-1]
             dropouts = (dropout, embedding_dropout)
@@ -239,7 +244,7 @@ class Network(Readout):
                 "this network says a sequence of its own length, token by token: rnnlab.decoding has how (greedy)"
             )
         hidden, state = self.hidden(inputs, state, lengths)
-        return self.onto(inputs, self.read(hidden, self.read_lengths(lengths))), state
+        return self.onto(inputs, self.made(inputs, hidden, lengths)), state
 
     def onto(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Of the next frames it is the change of each pixel that is read out; of all else what is predicted itself."""
@@ -276,7 +281,7 @@ class Network(Readout):
             return cell.unroll(x, start, lengths, record=states[-1])
 
         hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
-        output = self.onto(inputs, self.read(hidden, self.read_lengths(lengths)))
+        output = self.onto(inputs, self.made(inputs, hidden, lengths))
         return Trace(output, states, starts, read)
 
     def stack(

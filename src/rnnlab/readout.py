@@ -19,6 +19,7 @@ from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_li
 from rnnlab.ngrams import NGramRegression
 from rnnlab.places import PlaceReadout, readout_of
 from rnnlab.pooling import POOLED, statistic
+from rnnlab.rebuilding import Rebuilder
 from rnnlab.recurrence import CellFactory, NetworkState, Recurrence
 from rnnlab.shapes import HiddenSequence, Inputs, Lengths, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -31,6 +32,7 @@ class Readout(Recurrence):
         readout_kind: ``every`` for a prediction at each step, else what is pooled.
         readout: the linear layer.
         decoder: for a target of its own length.
+        rebuilder: for values that are made of a code of the whole sequence.
     """
 
     thresholds: Tensor
@@ -38,6 +40,7 @@ class Readout(Recurrence):
     readout: nn.Linear
     readout_dropout: LayerDropout
     decoder: Decoder | None
+    rebuilder: Rebuilder | None
     bridge: Bridge
     copies: Tensor
     """``(vocabulary,)`` of each token of the input the one of the target that is the same, -1 where there is none."""
@@ -51,7 +54,7 @@ class Readout(Recurrence):
             InputError: its weights can't be those of the embedding.
         """
         self.readout_dropout = LayerDropout(dropout)
-        self.decoder = None
+        self.decoder, self.rebuilder = None, None
         ends = 2 if self.bidirectional and not self.apart and self.readout_kind == "last" else 1
         pooled = len(POOLED.get(self.readout_kind, ("last",))) * ends
         self.readout = readout_of(pooled * self.units + self.beside_channels, target, places)
@@ -125,6 +128,35 @@ class Readout(Recurrence):
         )  # fmt: skip
         self.bridge = Bridge(bridge, self.decoder.cells(), summary)
         self.readout = nn.Linear(width, target.size)
+
+    def build_rebuilder(self, target: TargetSpec, cell: CellFactory, width: int) -> None:
+        """Puts a bottleneck and a decoding cell in front of the readout.
+
+        Args:
+            target: whose ``code`` is how many numbers are kept of a sequence.
+            cell: as the encoder's last layer has it.
+            width: units of it.
+        """
+        assert target.code is not None
+        # what is pooled of both ends
+        self.rebuilder = Rebuilder(self.readout.in_features, target.code, cell(target.code, width))
+        self.readout = nn.Linear(width, target.size)
+
+    def at_steps(self, inputs: Inputs, hidden: HiddenSequence, lengths: Lengths | None) -> Tensor:
+        """``(batch, time, units)`` that the prediction at each step is read out of."""
+        if self.rebuilder is None:
+            return hidden
+        run = recomputed if self.recompute else Cell.__call__
+        summary = self.pool(hidden, self.read_lengths(lengths))
+        return self.rebuilder(run, summary, inputs, lengths)  # type: ignore[no-any-return]
+
+    def made(self, inputs: Inputs, hidden: HiddenSequence, lengths: Lengths | None) -> Tensor:
+        """The prediction, of the hidden sequence."""
+        if self.rebuilder is None:
+            return self.read(hidden, self.read_lengths(lengths))
+        decoded = self.at_steps(inputs, hidden, lengths)
+        output: Tensor = self.readout(masked(self.readout_dropout, decoded, decoded[:, :1]))
+        return output
 
     def _tie(self) -> None:
         if not isinstance(self.encoder, nn.Embedding) or self.encoder.num_embeddings != self.readout.out_features:
@@ -202,6 +234,11 @@ class Readout(Recurrence):
             raise InputError(
                 f"{self.whole} reads several steps at once, and carries no state from one chunk to the next: use "
                 f"{USUAL[self.whole]}"
+            )
+        if self.rebuilder is not None and state is not None:
+            raise InputError(
+                "an autoencoder reads a whole sequence before it rebuilds a step of it, and carries no state from one "
+                "chunk to the next"
             )
         if state is None:
             return self.initial_state(len(inputs))
@@ -295,7 +332,9 @@ def check_options(
                     f"model.{name}={str(value).lower()} is of a decoder, for data whose target is a sequence of "
                     "its own length, such as data=number_words: leave it out"
                 )
-    if target.per_step and readout != "auto":
+    if target.code is not None:
+        _check_rebuildable(readout, beside, tie_embeddings)
+    elif target.per_step and readout != "auto":
         raise InputError(
             f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
             "use model.readout=auto"
@@ -313,6 +352,24 @@ def check_options(
             )
     if tie_embeddings and solver == "ridge":
         raise InputError("model.tie_embeddings=true: a readout in closed form (model.solver=ridge) has its own weights")
+
+
+def _check_rebuildable(readout: str, beside: str, tie_embeddings: bool) -> None:
+    """Refuses options that have no meaning where a sequence is rebuilt.
+
+    Raises:
+        InputError: naming the key.
+    """
+    refused = {"beside": (beside, "none"), "tie_embeddings": (tie_embeddings, False)}
+    if readout in ("statistics", "vote"):
+        refused["readout"] = (readout, "auto")
+    for name, (value, usual) in refused.items():
+        if value != usual:
+            raise InputError(
+                f"model.{name}={str(value).lower()}: task=reconstruction makes a code of the whole sequence (by "
+                f"model.readout=last, mean, max or mean_max), and rebuilds it from that: use "
+                f"model.{name}={str(usual).lower()}"
+            )
 
 
 def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, tie_embeddings: bool) -> None:

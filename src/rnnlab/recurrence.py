@@ -58,7 +58,7 @@ class Recurrence(Front):
         initial_state: Literal["zero", "learned"],
     ) -> None:
         super().__init__(**front)
-        self.decodes = False
+        self.decodes, self.rebuilds = False, False
         self.sizes, self.num_layers, self.bidirectional = tuple(sizes), len(sizes), bidirectional
         self.merge, self.block = merge, block
         self.hidden_size = sizes[-1]
@@ -111,7 +111,7 @@ class Recurrence(Front):
     @property
     def streams(self) -> bool:
         """Whether a state can be carried from one chunk of a sequence to the next."""
-        return not self.bidirectional and self.whole is None and not self.decodes
+        return not self.bidirectional and self.whole is None and not (self.decodes or self.rebuilds)
 
     @property
     def state_parts(self) -> int:

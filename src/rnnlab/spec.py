@@ -163,6 +163,9 @@ class TargetSpec:
         Tokens of the longest ``sequence`` of the training split, its end included.
     frame
         Channels, height and width of an image whose pixels the ``values`` of a step are; ``None`` where they are none.
+    code
+        Numbers that a network makes of the whole sequence, and of which alone it makes the ``values`` of all steps;
+        ``None`` where the values of a step are made of what was read.
     """
 
     kind: Literal["values", "value", "class", "tokens", "sequence", "aligned"]
@@ -175,6 +178,7 @@ class TargetSpec:
     unit: str = "token"
     longest: int | None = None
     frame: Sequence[int] | None = None
+    code: int | None = None
 
     def __post_init__(self) -> None:
         if self.frame is not None:  # a list, where it comes from a checkpoint
@@ -274,7 +278,8 @@ class DataSpec:
         Steps of its longest sequence.
     horizon
         For ``values`` that continue the input: the target at step t is the
-        input of step t + horizon. ``None`` where targets are no later inputs,
+        input of step t + horizon; with 0 it is the input itself, which is
+        to be rebuilt. ``None`` where targets are no later inputs,
         so that a prediction cannot be fed back.
     period
         Steps of one season, for the seasonal-naive baseline.

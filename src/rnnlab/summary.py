@@ -70,6 +70,13 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
         rows.append(
             Layer(kind, (None, network.beside_channels or network.readout.out_features), _count(network.beside))
         )
+    if network.rebuilder is not None:
+        cell = network.rebuilder.cell
+        bottleneck = network.rebuilder.bottleneck
+        rows.append(Layer("Linear, the code", (None, bottleneck.out_features), _count(bottleneck)))
+        rows.append(Layer(f"{cell.title} that rebuilds", (None, length, cell.hidden_size), _count(cell)))
+        rows.append(Layer("Linear", (None, length, network.readout.out_features), _count(network.readout)))
+        return rows
     if network.decoder is not None:
         return [*rows, *_of_decoder(network, network.decoder)]
     shape = (None, length) if network.readout_kind == "every" else (None,)

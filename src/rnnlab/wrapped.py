@@ -27,7 +27,7 @@ class Wrapped(Network):
         self.takes_lengths = "lengths" in inspect.signature(module.forward).parameters
         self.solver, self.encoder, self.layers = "gradient", nn.Identity(), nn.ModuleList()
         self.beside = self.convolutions = self.steps = None
-        self.decodes = False
+        self.decodes, self.rebuilds = False, False
         self.bidirectional = True  # its state is nobody's business: it is handed whole sequences
 
     def forward(

@@ -16,6 +16,7 @@ from rnnlab.files.source import (
     as_numbers,
     brief,
 )
+from rnnlab.spec import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,12 @@ class FeatureReader(StepReader):
         if self.patch == 1:
             return self.names
         return tuple(f"{name} +{step}" for step in range(self.patch) for name in self.names)
+
+    @property
+    def input_scaling(self) -> Scaling:
+        if self.own_moments or not self.shift:
+            return Scaling()
+        return Scaling(tuple(self.shift) * self.patch, tuple(self.scale) * self.patch)
 
     def describe(self) -> str:
         short = "" if self.names[0] == "f0" else " (or f0, f1, …)"

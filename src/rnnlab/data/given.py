@@ -160,7 +160,7 @@ def _of_continuations(
             f"{source.name}, sequence {short.name}: {len(short.inputs)} step{'s' * (len(short.inputs) > 1)}, and this "
             f"run forecasts {horizon} ahead: nothing is left to hold a forecast against"
         )
-    inputs = [each.inputs[:-horizon] for each in found]
+    inputs = [each.inputs[: len(each.inputs) - horizon] for each in found]
     targets = [each.inputs[horizon:, : spec.target.size] for each in found]
     return GivenData(given=_stacked(inputs, targets), **common)
 

@@ -25,6 +25,7 @@ from rnnlab.files.source import (
     table_source,
     value_of,
 )
+from rnnlab.spec import Scaling
 
 SEQUENCE, INPUTS, CLASS = "sequence", "inputs", "class"
 """The columns, or the keys of an object, that name a sequence, hold its steps, and tell its class where it is known."""
@@ -102,6 +103,18 @@ class Reader(ABC):
     def features(self) -> tuple[str, ...]:
         """Names of the features that the network reads; empty where it reads tokens."""
         return ()
+
+    @property
+    def measured(self) -> int:
+        """Features that are measured, the first ones; those behind them are told (a calendar, marks of what is
+        missing).
+        """
+        return len(self.features)
+
+    @property
+    def input_scaling(self) -> Scaling:
+        """What brings the measured features back to units; none where that hangs on the sequence."""
+        return Scaling()
 
     @abstractmethod
     def describe(self) -> str:

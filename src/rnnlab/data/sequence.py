@@ -177,6 +177,14 @@ class SequenceData(LightningDataModule, ABC):
             names[: spec.target.size] = spec.target.names or names[: spec.target.size]
         return FeatureReader(tuple(names), classes)
 
+    def as_measured(self) -> "SequenceData":
+        """The same data, read so that each measured feature stands for itself: as it is, by default.
+
+        Raises:
+            InputError: an option that was given says otherwise.
+        """
+        return self
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Of the features that the network reads, for labels; empty where they are tokens or nobody knows."""

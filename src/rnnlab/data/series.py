@@ -142,6 +142,7 @@ class SeriesData(SequenceData):
     trained: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        self._given = {name: getattr(self, name) for name in ("linear", "window_scaling", "log", "residual_of")}
         self._check_options()
         if self.val_fraction + self.test_fraction < 1:
             self._decide_what_is_read()
@@ -285,6 +286,22 @@ class SeriesData(SequenceData):
             return None
         numbers = [number for number in self._numbers(self.panel.names) if number is not None]
         return np.asarray(self.trained[key], np.float64)[numbers]
+
+    def as_measured(self) -> "SeriesData":
+        """Values as they are: no linear part, no logarithm, nothing taken off a window. Options that nobody gave are
+        decided anew.
+        """
+        plain = {"linear": ("none", None), "window_scaling": ("global", None), "log": (False, None),
+                 "residual_of": ("none",)}  # fmt: skip
+        for name, allowed in plain.items():
+            given = self._given[name]
+            if given not in allowed:
+                raise InputError(
+                    f"data.{name}={str(given).lower()}: an autoencoder rebuilds values as they are, not what is left "
+                    f"of them: use data.{name}={str(allowed[0]).lower()}"
+                )
+        undecided = {name: None for name in self._decided if name in ("calendar", "length")}
+        return replace(self, **undecided, **{name: allowed[0] for name, allowed in plain.items()})
 
     # ---- what nobody said -------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from rnnlab.files.frequency import Frequency, clock_changes
 from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange, carry_forward, show
 from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
+from rnnlab.spec import Scaling
 
 log = logging.getLogger("rnnlab")
 
@@ -135,6 +136,19 @@ class SeriesReader(Reader):
     def features(self) -> tuple[str, ...]:
         """In the order in which :meth:`window` has them."""
         return self.layout.features
+
+    @property
+    def measured(self) -> int:
+        return len(self.of.target) + len(self.of.past)
+
+    @property
+    def input_scaling(self) -> Scaling:
+        """Where all series are scaled alike, and targets are read as they are."""
+        shift, scale = (moments[:, : self.measured] for moments in self.moments)
+        layout = self.layout
+        if layout.log or layout.window_scaling != "global" or (shift != shift[0]).any() or (scale != scale[0]).any():
+            return Scaling()
+        return Scaling(tuple(shift[0].tolist()), tuple(scale[0].tolist()))
 
     # ---- in words -------------------------------------------------------------------------------
 

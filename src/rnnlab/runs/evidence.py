@@ -35,7 +35,8 @@ def evidence(
         budget: updates that were to be made.
     """
     spec = data.spec
-    ahead = spec.steps_ahead or 1
+    # steps that neighbouring windows are judged by in common
+    ahead = spec.length if spec.horizon == 0 else spec.steps_ahead or 1
     return Evidence(
         metrics=metrics,
         score=task.verdict_score,

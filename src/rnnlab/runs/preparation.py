@@ -12,6 +12,7 @@ import torch
 from annotated_types import Lt
 from lightning import Callback
 
+from rnnlab.data.rebuilt import rebuilt
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.instrument import Instrument
@@ -155,6 +156,8 @@ def prepare(
             raise InputError(f"ckpt_path={given}: there is no checkpoint {config['ckpt_path']}")
     origin = trained or (read_checkpoint(Path(config["ckpt_path"])) if config.get("ckpt_path") else {})
     data = build_one(SequenceData, numbered_as(config["data"], origin), "data", allow)
+    if getattr(locate(config["task"], "task", allow), "rebuilds", False):
+        data = rebuilt(data)
     if origin:
         say_what_is_learned_anew(data, origin)
     spec = as_learned(data.spec, origin)

@@ -125,6 +125,7 @@ class _Rows:
             valid = valid_steps(hidden, lengths)
             return hidden[valid], wanted[:, None].expand(-1, hidden.shape[1], -1)[valid]
         hidden, _ = network.hidden(batch.inputs, None, lengths)
+        hidden = network.at_steps(batch.inputs, hidden, lengths)
         if self.target.categorical:
             asked = batch.targets != IGNORED
             return hidden[asked], self._one_hot(batch.targets[asked])

@@ -110,6 +110,8 @@ class Task(LightningModule, ABC):
     """Further kinds that it is for."""
     forecasts: ClassVar[bool] = False
     """Whether it predicts what comes next, as ``distribution`` says."""
+    rebuilds: ClassVar[bool] = False
+    """Whether its targets are the inputs, whatever the data asks for (:func:`rnnlab.data.rebuilt.rebuilt`)."""
     distribution: Distribution
     """What is said of each value, where ``forecasts``."""
     scores: MutableMapping[str, Scores]

@@ -33,6 +33,11 @@ class Stepper:
                 f"this run reads several steps at once ({whole}), and carries no state from step to step: predict "
                 "whole sequences, without --stream and --steps"
             )
+        if any(network.rebuilds for network in networks):
+            raise InputError(
+                "this run reads a whole sequence before it rebuilds a step of it (task=reconstruction): predict whole "
+                "sequences, without --stream and --steps"
+            )
         if any(network.bidirectional for network in networks):
             raise InputError(
                 "this run reads each sequence from both its ends (model.bidirectional=true), so that it can say "

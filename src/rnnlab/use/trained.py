@@ -105,7 +105,7 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
             return LabelledTextRun
     if spec.target.of_own_length:
         return TranslationRun
-    return SequenceRun if spec.horizon is None else ContinuationRun
+    return ContinuationRun if spec.horizon else SequenceRun
 
 
 def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:

@@ -1,0 +1,53 @@
+"""From a few numbers, made of a whole sequence, back to each of its steps: the second half of an autoencoder.
+
+    c = W h_n + b                            the code: of the state in which the encoder leaves the sequence
+    s_1, …, s_n = cell(c, …, c)              a cell that reads the code at every step, and nothing else
+    x̂_{n+1-t} = V s_t + a                    the last step first
+
+N. Srivastava, E. Mansimov & R. Salakhutdinov, "Unsupervised learning of video representations using LSTMs" (2015),
+arXiv 1502.04681, section 2.1: the order is reversed, since the last step is what the encoder remembers best.
+P. Malhotra et al., "LSTM-based encoder-decoder for multi-sensor anomaly detection" (2016), arXiv 1607.00148. There the
+decoder also reads its own step before (or in training the true one). Here it does not (the "unconditioned" decoder of
+Srivastava et al.): a step is never told its neighbour, which it could copy, and all steps run at once by
+whatever executes the cell.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells.cell import Cell, reverse_valid
+from rnnlab.shapes import Lengths, State
+
+
+class Rebuilder(nn.Module):
+    """A bottleneck and a decoding cell behind it.
+
+    Args:
+        summary_size: of what the encoder says of a sequence.
+        code_size: numbers that are kept of it.
+        cell: that reads them at each step.
+    """
+
+    def __init__(self, summary_size: int, code_size: int, cell: Cell[Any]) -> None:
+        super().__init__()
+        self.bottleneck, self.cell = nn.Linear(summary_size, code_size), cell
+
+    def forward(
+        self, run: Callable[..., tuple[Tensor, State]], summary: Tensor, inputs: Tensor, lengths: Lengths | None
+    ) -> Tensor:
+        """``(batch, time, hidden)`` in the order of the input, from ``(batch, summary size)``.
+
+        Args:
+            run: ``run(cell, x, start, lengths)`` takes the cell over all steps.
+            summary: of each sequence.
+            inputs: ``(batch, time, …)`` that tell how many steps there are, and nothing else.
+            lengths: ``(batch,)`` valid steps of each.
+        """
+        code = self.bottleneck(summary)
+        # a number of steps would be fixed in an exported file
+        x = code[:, None] + torch.zeros_like(inputs[..., :1])
+        decoded, _ = run(self.cell, x, self.cell.initial_state(code.shape[0]), lengths)
+        return reverse_valid(decoded, lengths)
