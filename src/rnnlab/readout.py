@@ -148,7 +148,8 @@ class Readout(Recurrence):
             return hidden
         run = recomputed if self.recompute else Cell.__call__
         summary = self.pool(hidden, self.read_lengths(lengths))
-        return self.rebuilder(run, summary, inputs, lengths)  # type: ignore[no-any-return]
+        decoded: Tensor = self.rebuilder(run, summary, inputs, lengths)
+        return decoded
 
     def made(self, inputs: Inputs, hidden: HiddenSequence, lengths: Lengths | None) -> Tensor:
         """The prediction, of the hidden sequence."""

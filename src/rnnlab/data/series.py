@@ -291,7 +291,7 @@ class SeriesData(SequenceData):
         """Values as they are: no linear part, no logarithm, nothing taken off a window. Options that nobody gave are
         decided anew.
         """
-        plain = {"linear": ("none", None), "window_scaling": ("global", None), "log": (False, None),
+        plain: dict[str, tuple[Any, ...]] = {"linear": ("none", None), "window_scaling": ("global", None), "log": (False, None),
                  "residual_of": ("none",)}  # fmt: skip
         for name, allowed in plain.items():
             given = self._given[name]
@@ -300,8 +300,8 @@ class SeriesData(SequenceData):
                     f"data.{name}={str(given).lower()}: an autoencoder rebuilds values as they are, not what is left "
                     f"of them: use data.{name}={str(allowed[0]).lower()}"
                 )
-        undecided = {name: None for name in self._decided if name in ("calendar", "length")}
-        return replace(self, **undecided, **{name: allowed[0] for name, allowed in plain.items()})
+        options: dict[str, Any] = {name: None for name in self._decided if name in ("calendar", "length")}
+        return replace(self, **options | {name: allowed[0] for name, allowed in plain.items()})
 
     # ---- what nobody said -------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Portable(nn.Module):
             for direction, cell in enumerate(layer):
                 assert isinstance(cell, Cell)
                 layer[direction] = exchange(cell)
+        if self.network.rebuilder is not None:
+            self.network.rebuilder.cell = exchange(self.network.rebuilder.cell)
         # what it starts from is an input
         self.network.initial = nn.ParameterList()
         self.streams = network.streams
@@ -77,11 +79,12 @@ class Portable(nn.Module):
         tensors = iter(state)
         states = [tuple(next(tensors) for _ in range(size)) for size in self._sizes]
         each = [parts[0] if alone else parts for parts, alone in zip(states, self._alone, strict=True)]
+        steps = inputs
         if self.network.stride > 1:  # a tracer tells one step behind the convolutions from several: so there are two
             last = inputs.new_zeros((inputs.shape[0], self.network.stride, *inputs.shape[2:]))
             inputs = torch.cat([inputs, last], 1)
         hidden, after = self.network.stack(Cell.__call__, inputs, each, lengths)
-        output = self.network.onto(inputs, self.network.read(hidden, self.network.read_lengths(lengths)))
+        output = self.network.onto(steps, self.network.made(steps, hidden, lengths))
         return (
             output if self.base is None else self.base(output, *history),
             *[part for state in after for part in parts(state)],
