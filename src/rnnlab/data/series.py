@@ -291,8 +291,9 @@ class SeriesData(SequenceData):
         """Values as they are: no linear part, no logarithm, nothing taken off a window. Options that nobody gave are
         decided anew.
         """
-        plain: dict[str, tuple[Any, ...]] = {"linear": ("none", None), "window_scaling": ("global", None), "log": (False, None),
-                 "residual_of": ("none",)}  # fmt: skip
+        plain: dict[str, tuple[Any, ...]] = {
+            "linear": ("none", None), "window_scaling": ("global", None), "log": (False, None), "residual_of": ("none",),
+        }  # fmt: skip
         for name, allowed in plain.items():
             given = self._given[name]
             if given not in allowed:
