@@ -28,7 +28,7 @@ from rnnlab.files.source import find
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
 from rnnlab.use.members import members, runs_of_folds
-from rnnlab.use.options import check_device, check_output, check_positive
+from rnnlab.use.options import check_device, check_output, check_positive, check_share
 
 if TYPE_CHECKING:
     from rnnlab.use.predictor import TrainedRun
@@ -56,6 +56,14 @@ def main(arguments: list[str]) -> int:
         help="of a sweep over data.fold: what each run says of the fold that it was not trained on",
     )
     options.add_argument("--steps", action="store_true", help="a prediction at each step, as if it were the last")
+    options.add_argument(
+        "--anomalies",
+        action="store_true",
+        help="of a run that forecasts or rebuilds numbers: how unusual each step is, by its validation errors",
+    )
+    options.add_argument(
+        "--quantile", metavar="Q", type=float, help="of the validation scores, above which a step is an anomaly (0.99)"
+    )
     options.add_argument(
         "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
     )
@@ -125,6 +133,18 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         model.rescoring(open_runs(language, given.allow, given.device), given.language_weight)
     if given.describe:
         print(model.describe())
+    elif given.anomalies:
+        from rnnlab.anomalies.errors import QUANTILE
+
+        quantile = given.quantile or QUANTILE
+        tables, usual = model.anomalies_file(given.input, given.format, quantile), model.detector.usual
+        if usual.rank(quantile) > len(usual.scores):
+            print(
+                f"--quantile {quantile:g}: the validation part has {len(usual.scores)} scores, too few to tell it: the "
+                "threshold is the largest of them",
+                file=sys.stderr,
+            )
+        write(tables)
     elif given.stream:
         stream(model, given.input or "-")
     else:
@@ -140,10 +160,18 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
     """
     if is_new and overrides:
         raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
+    if given.quantile is not None:
+        if not given.anomalies:
+            raise InputError(f"--quantile {given.quantile:g} is of --anomalies: add that, or leave it out")
+        check_share("quantile", given.quantile)
+    if given.anomalies:
+        for name in ("steps", "horizon", "language_model", *SEARCH):
+            if getattr(given, name):
+                raise InputError(f"--{name.replace('_', '-')} and --anomalies: each step is looked at; leave one out")
     if given.stream:
         if given.language_model is not None:
             raise InputError("--language-model and --stream: what is said at once is not searched for; leave one out")
-        for name in ("steps", "horizon", "format"):
+        for name in ("steps", "horizon", "format", "anomalies"):
             if getattr(given, name):
                 raise InputError(f"--{name} and --stream: a stream has one prediction a line, and tells JSON by itself")
         if given.output != "-":
@@ -151,7 +179,7 @@ def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> 
                 f"--output {given.output} and --stream: a stream is printed as it comes (> {given.output})"
             )
     if not is_new:
-        for name in ("steps", "horizon", "format", "language_model", *SEARCH):
+        for name in ("steps", "horizon", "format", "language_model", "anomalies", *SEARCH):
             if getattr(given, name):
                 raise InputError(
                     f"--{name.replace('_', '-')} is for new data: give --input FILE, or - for the standard input"

@@ -292,8 +292,11 @@ class SeriesData(SequenceData):
         decided anew.
         """
         plain: dict[str, tuple[Any, ...]] = {
-            "linear": ("none", None), "window_scaling": ("global", None), "log": (False, None), "residual_of": ("none",),
-        }  # fmt: skip
+            "linear": ("none", None),
+            "window_scaling": ("global", None),
+            "log": (False, None),
+            "residual_of": ("none",),
+        }
         for name, allowed in plain.items():
             given = self._given[name]
             if given not in allowed:
@@ -528,6 +531,12 @@ class SeriesData(SequenceData):
     def training_parts(self) -> list[tuple[int, int]]:
         """First row and end of the training part of each series."""
         return [(int(start), int(end)) for start, end in zip(self.panel.starts, self._ends[:, 0], strict=False)]
+
+    def steps_of(self, split: SplitName) -> list[tuple[int, int]]:
+        """First row and end of a part of each series."""
+        ends = [self.panel.starts[:-1], *self._ends.T]
+        number = SPLITS.index(split)
+        return [(int(start), int(end)) for start, end in zip(ends[number], ends[number + 1], strict=True)]
 
     def origins_of(self, split: SplitName) -> tuple[np.ndarray, np.ndarray, int]:
         """The first origin and the number of origins of each series, and the steps between two."""

@@ -155,9 +155,7 @@ def prepare(
         if not trained and not Path(config["ckpt_path"]).is_file():
             raise InputError(f"ckpt_path={given}: there is no checkpoint {config['ckpt_path']}")
     origin = trained or (read_checkpoint(Path(config["ckpt_path"])) if config.get("ckpt_path") else {})
-    data = build_one(SequenceData, numbered_as(config["data"], origin), "data", allow)
-    if getattr(locate(config["task"], "task", allow), "rebuilds", False):
-        data = rebuilt(data)
+    data = data_of(config, origin, allow)
     if origin:
         say_what_is_learned_anew(data, origin)
     spec = as_learned(data.spec, origin)
@@ -251,6 +249,30 @@ def _check_origin(config: Mapping[str, Any], task: Task, origin: Mapping[str, An
             f"ckpt_path={path}: that training had {before} epochs, and this one is to have {epochs} in all: give "
             f"trainer.max_epochs={2 * before}, say"
         )
+
+
+def data_of(config: Mapping[str, Any], checkpoint: Mapping[str, Any], allow: Iterable[str] | None) -> SequenceData:
+    """The data of a config whose paths are absolute, as its objective asks for it.
+
+    Args:
+        config: plain containers.
+        checkpoint: whose numbering and scaling it has; empty for its own.
+        allow: see :func:`rnnlab.runs.build.build`.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    data: SequenceData = build_one(SequenceData, numbered_as(config["data"], checkpoint), "data", allow)
+    return rebuilt(data) if getattr(locate(config["task"], "task", allow), "rebuilds", False) else data
+
+
+def trained_data(config: Mapping[str, Any], checkpoint: Mapping[str, Any], allow: Iterable[str] | None) -> SequenceData:
+    """The data of a trained run alone, as it was when its weights were found.
+
+    Raises:
+        InputError: in one line, naming the key.
+    """
+    return data_of({**config, "data": with_absolute_paths(config["data"], "data", allow)}, checkpoint, allow)
 
 
 def build_data(config: Mapping[str, Any]) -> SequenceData:

@@ -57,6 +57,12 @@ class Distribution(ABC):
     def point(self, forecast: Tensor) -> Tensor:
         """``(…, size)`` the one number that stands for it, of ``(…, size, parameters)``."""
 
+    def deviation(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        """``(…, size)`` how far the truth is from ``(…, size, parameters)``, on the network's scale, where it is said
+        how sure the forecast is in that unit: itself by default.
+        """
+        return truth - self.point(forecast)
+
     @abstractmethod
     def around(self, center: Tensor, deviation: Tensor) -> Tensor:
         """``(…, size, parameters)`` as if errors about ``center`` were normal: how a simple predictor is scored."""
@@ -153,6 +159,9 @@ class Gaussian(Distribution):
     def point(self, forecast: Tensor) -> Tensor:
         return forecast[..., 0]
 
+    def deviation(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        return (truth - forecast[..., 0]) / self._deviation(forecast)
+
     def around(self, center: Tensor, deviation: Tensor) -> Tensor:
         raw = (deviation - LEAST_DEVIATION).clamp_min(1e-6).expm1().log()  # the inverse of softplus
         return torch.stack([center, torch.where(deviation > 20, deviation, raw).expand_as(center)], -1)
@@ -217,6 +226,18 @@ class Quantiles(Distribution):
 
     def point(self, forecast: Tensor) -> Tensor:
         return forecast.sort(-1).values[..., self.median]
+
+    def deviation(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        """In units of the way from the median to the outermost quantile on that side: beyond 1 it is exceeded."""
+        ordered = forecast.sort(-1).values
+        error = truth - ordered[..., self.median]
+        if self._low == self._high:
+            return error
+        above, below = (
+            ordered[..., self._high] - ordered[..., self.median],
+            ordered[..., self.median] - ordered[..., self._low],
+        )
+        return error / torch.where(error > 0, above, below).clamp_min(LEAST_DEVIATION)
 
     def around(self, center: Tensor, deviation: Tensor) -> Tensor:
         normal = [math.sqrt(2) * torch.erfinv(torch.tensor(2 * q - 1, dtype=torch.float64)).item() for q in self.levels]

@@ -218,6 +218,20 @@ class Forecasting(_BuiltForData):
         return forecast.transpose(-1, -2).flatten(-2)
 
     @property
+    def no_anomalies(self) -> str:
+        """Why; a form that forecasts windows has no such reason."""
+        if self.spec.horizon is None:
+            return "what this run says is no later input, so that new data does not tell how wrong it is"
+        if self.network.bidirectional or self.network.whole is not None:
+            return (
+                "this run reads the step that it forecasts (it reads in both directions): use model.bidirectional=false"
+            )
+        return ""
+
+    def deviation(self, output: Tensor, truth: Tensor) -> Tensor:
+        return self.distribution.deviation(self.distribution.split(output), truth)
+
+    @property
     def no_probability(self) -> str:
         return "" if self.distribution.levels else POINT_CLAIMS_NOTHING
 

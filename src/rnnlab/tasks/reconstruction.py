@@ -110,6 +110,10 @@ class Reconstruction(Task):
         return squares.double().sum(1) / steps.clamp_min(1), steps
 
     @property
+    def no_anomalies(self) -> str:
+        return ""
+
+    @property
     def no_probability(self) -> str:
         return POINT_CLAIMS_NOTHING
 

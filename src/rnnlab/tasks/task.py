@@ -311,6 +311,22 @@ class Task(LightningModule, ABC):
         return output
 
     @property
+    def no_anomalies(self) -> str:
+        """Why no step can be told to be out of the ordinary; empty where one can."""
+        return (
+            f"this run ({self.title}) neither forecasts nor rebuilds what it reads: train one with task=reconstruction"
+        )
+
+    def deviation(self, output: Tensor, truth: Tensor) -> Tensor:
+        """``(…, values)`` how far what came is from what the network says, on its own scale and by how sure it is.
+
+        Args:
+            output: ``(…, size)`` of the network.
+            truth: ``(…, values)`` on its scale.
+        """
+        return truth - self.point(output)
+
+    @property
     def no_probability(self) -> str:
         """Why the output states no probabilities; empty where it does."""
         return "" if self.spec.target.categorical else "this objective claims no probability"

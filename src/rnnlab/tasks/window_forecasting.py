@@ -85,6 +85,10 @@ class WindowForecasting(Forecasting):
         shift, scale, _ = batch.origin.scales.unbind(1)
         return self.distribution.in_units(forecast, shift, scale, self.spec.scaling.log)
 
+    @property
+    def no_anomalies(self) -> str:
+        return ""
+
     def baseline(self, batch: Batch) -> Tensor:
         return super().baseline(batch) if batch.origin is None else self.reference(batch, 0)
 

@@ -65,6 +65,16 @@ def check_positive(name: str, value: int | None) -> None:
         raise InputError(f"--{name} {value} must be at least 1")
 
 
+def check_share(name: str, value: float) -> None:
+    """Refuses a share that is none, or all.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if not 0 < value < 1:
+        raise InputError(f"--{name} {value:g} must be between 0 and 1, such as 0.99")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a language model writes: see :meth:`rnnlab.use.predictor.TrainedRun.generate`.

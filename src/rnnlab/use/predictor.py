@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,17 +12,20 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rnnlab.anomalies.deviations import Detector
+from rnnlab.anomalies.errors import QUANTILE
 from rnnlab.data.reader import Arrival, Reader
 from rnnlab.errors import InputError
 from rnnlab.files.source import Format
 from rnnlab.network import Network
-from rnnlab.runs.ensemble import patch_of, together
+from rnnlab.runs.ensemble import Member, patch_of, together
 from rnnlab.runs.keras_weights import keras_weights, write_keras
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.transfer import torch_names
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
-from rnnlab.use.options import Sampling, check_positive
+from rnnlab.use.anomalies import detector_of
+from rnnlab.use.options import Sampling, check_positive, check_share
 from rnnlab.use.stepper import Stepper, StepState
 
 BATCH_SIZE = 256
@@ -214,6 +218,64 @@ class TrainedRun(ABC):
         """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""
         sizes = [parameter.numel() for network in self.networks for parameter in network.parameters()]
         torch.set_num_threads(choose_threads("auto", batch_size, sizes))
+
+    # ---- anomalies -----------------------------------------------------------------------------------
+
+    members: Sequence[Member] = ()
+    """Where it was loaded from."""
+    allow: Sequence[str] = ()
+
+    def anomalies(self, x: Any, *, quantile: float = QUANTILE) -> pl.DataFrame:
+        """How far each step is from what the run expected, and whether that is out of the ordinary.
+
+        A run that forecasts is asked what it forecast of the step, an autoencoder (``task=reconstruction``) how it
+        rebuilds it. The error is told by those on the run's validation part
+        (:mod:`rnnlab.anomalies.errors`), which is read again for that.
+
+        Args:
+            x: as :meth:`predict`.
+            quantile: of the validation scores, above which a step is anomalous: of steps like those there a share of
+                ``1 - quantile`` is, too.
+
+        Returns:
+            A row a step: which it is, each column and ``NAME expected``, the ``score`` (about 1 for a usual error),
+            the ``threshold``, ``anomaly`` (yes or no) and, of several columns, ``NAME share``, what each has of the
+            squared score. Empty where nothing can be expected yet.
+
+        Raises:
+            InputError: the run neither forecasts nor rebuilds, its data is not there any more, or ``x`` is not what it
+                reads.
+        """
+        given = self.reader.open(x) if isinstance(x, Path) else x
+        tables = list(self.anomaly_tables(given, quantile))
+        if not tables:
+            raise InputError("there is no sequence to look at")
+        return pl.concat(tables)
+
+    def anomalies_file(
+        self, place: str, format: Format | None = None, quantile: float = QUANTILE
+    ) -> Iterator[pl.DataFrame]:
+        """The same of a file, or of the standard input for ``-``, table by table.
+
+        Raises:
+            InputError: as :meth:`anomalies`.
+        """
+        detector = self.detector
+        check_share("quantile", quantile)
+        return self._anomalies(self.reader.open(place, format), detector, quantile)
+
+    def anomaly_tables(self, x: Any, quantile: float) -> Iterator[pl.DataFrame]:
+        """The same of what :meth:`predict` takes, or of a source."""
+        check_share("quantile", quantile)
+        return self._anomalies(x, self.detector, quantile)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What is usual of the run's errors."""
+        return detector_of(self.task, list(self.members), self.allow)
+
+    def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
+        raise InputError("--anomalies: this run reads no sequences of numbers")
 
     # ---- a stream -----------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rnnlab.anomalies.deviations import Detector, of_sequences
 from rnnlab.data.reader import Given
 from rnnlab.data.text_reader import TextReader
 from rnnlab.errors import InputError
 from rnnlab.files.source import Source
 from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.use.anomalies import table
 from rnnlab.use.predictor import TrainedRun, first_row
 from rnnlab.use.stepper import each_step
 
@@ -77,6 +79,18 @@ class SequenceRun(TrainedRun):
         at = np.concatenate([np.arange(len(each)) for each in sequences])
         return which, {"step": at, **self.task.said(output[which, at])}
 
+    def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
+        sequences = self.reader.read(x) if isinstance(x, Source) else self.reader.take(x)
+        names = list(self.spec.target.labels)
+        while pool := list(islice(sequences, POOL)):
+            for given, deviations in zip(pool, of_sequences(self.task, [each.inputs for each in pool]), strict=True):
+                time = len(deviations.at)
+                labels = {
+                    "sequence": pl.Series([given.name] * time, strict=False),
+                    "step": np.arange(time),
+                }
+                yield table(labels, names, detector.score(deviations, quantile))
+
 
 class ContinuationRun(SequenceRun):
     """Forecasts of what comes after the end of each sequence, which are the network's own next inputs."""
@@ -103,6 +117,20 @@ class ContinuationRun(SequenceRun):
         which = np.repeat(np.arange(len(sequences)), number)
         ahead = np.tile(np.arange(1, number + 1), len(sequences))
         return which, {"ahead": ahead, **self.task.said(output.flatten(0, 1))}
+
+
+class RebuiltRun(SequenceRun):
+    """Each step of a sequence as it is rebuilt; longer sequences than those of training in pieces of their length."""
+
+    def _columns(
+        self, sequences: Sequence[np.ndarray], horizon: int | None, steps: bool
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        found = of_sequences(self.task, sequences)
+        which = np.repeat(np.arange(len(sequences)), [len(each) for each in sequences])
+        at = np.concatenate([np.arange(len(each)) for each in sequences])
+        rebuilt = np.concatenate([each.expected for each in found])
+        names = self.spec.target.labels
+        return which, {"step": at, **{f"{name} rebuilt": part for name, part in zip(names, rebuilt.T, strict=True)}}
 
 
 class LabelledTextRun(SequenceRun):

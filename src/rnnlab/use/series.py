@@ -9,11 +9,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rnnlab.anomalies.deviations import Detector, Deviations, of_history
 from rnnlab.data.reader import Arrival, Reader
 from rnnlab.data.series_reader import History, SeriesReader
 from rnnlab.files.panel import Columns
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
+from rnnlab.use.anomalies import table
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import batches
 
@@ -117,6 +119,10 @@ class SeriesRun(TrainedRun):
         labels["step"] = np.arange(history.now - len(output), history.now)
         return pl.DataFrame(labels | said)
 
+    def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
+        for labels, names, deviations in steps_of_series(self.task, self.reader, x):
+            yield table(labels, names, detector.score(deviations, quantile))
+
     def _said_at(self, shift: np.ndarray, scale: np.ndarray, output: Tensor) -> dict[str, Any]:
         """The columns of ``(n, size)`` outputs with the moments of each one's own steps ahead."""
         shift, scale = (np.array(self._put_out(each)) for each in (shift, scale))
@@ -138,6 +144,40 @@ class SeriesRun(TrainedRun):
     def _said(self, arrival: Arrival, output: Tensor) -> dict[str, Any]:
         assert arrival.shift is not None and arrival.scale is not None
         return self._said_at(arrival.shift[None], arrival.scale[None], output)
+
+
+class RebuiltSeriesRun(TrainedRun):
+    """Each step of a series, rebuilt by the window that ends with it."""
+
+    reader: SeriesReader
+
+    def _columns_said(self) -> list[str]:
+        return [f"{name} rebuilt" for name in self.spec.target.labels]
+
+    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
+        for labels, names, deviations in steps_of_series(self.task, self.reader, x):
+            rebuilt = {f"{name} rebuilt": part for name, part in zip(names, deviations.expected.T, strict=True)}
+            yield pl.DataFrame({**labels, **rebuilt}).fill_nan(None)
+
+    def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
+        for labels, names, deviations in steps_of_series(self.task, self.reader, x):
+            yield table(labels, names, detector.score(deviations, quantile))
+
+
+def steps_of_series(task: Task, reader: SeriesReader, x: Any) -> Iterator[tuple[dict[str, Any], list[str], Deviations]]:
+    """Of each series the columns that tell its steps, the names of what is expected, and how far each step is from it.
+
+    Raises:
+        InputError: as :meth:`rnnlab.data.series_reader.SeriesReader.histories`, or a series is too short.
+    """
+    of = reader.of
+    names = list(of.numbers[: reader.measured] if task.rebuilds else of.target)
+    histories, series = reader.histories(x)
+    for history, name in zip(histories, series, strict=True):
+        labels: dict[str, Any] = {of.series: [name] * history.now} if of.series else {}
+        if of.time and history.times is not None:
+            labels |= shown_times(history.times[: history.now], of)
+        yield {**labels, "step": np.arange(history.now)}, names, of_history(task, reader, history)
 
 
 def shown_times(times: np.ndarray, columns: Columns) -> dict[str, pl.Series]:

@@ -26,8 +26,8 @@ from rnnlab.tasks.transcription import Transcription
 from rnnlab.use.language import LanguageRun
 from rnnlab.use.members import members
 from rnnlab.use.predictor import TrainedRun
-from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, SequenceRun
-from rnnlab.use.series import SeriesRun
+from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, RebuiltRun, SequenceRun
+from rnnlab.use.series import RebuiltSeriesRun, SeriesRun
 from rnnlab.use.transcription import TranscriptionRun
 from rnnlab.use.translation import CaptionRun, TranslationRun
 
@@ -81,7 +81,9 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
         tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
     kind = TranscriptionRun if isinstance(tasks[0], Transcription) else kind_of(readers[0], tasks[0].spec)
-    return kind(tasks, readers, runs[0].config)
+    opened = kind(tasks, readers, runs[0].config)
+    opened.members, opened.allow = list(runs), allow
+    return opened
 
 
 def _step_of(task: Task, reader: Reader) -> InputSpec:
@@ -94,7 +96,7 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
     """What a run does with new data, by how it reads it."""
     match reader:
         case SeriesReader():
-            return SeriesRun
+            return RebuiltSeriesRun if spec.horizon == 0 else SeriesRun
         case CorpusReader():
             return LanguageRun
         case PairReader():
@@ -105,7 +107,9 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
             return LabelledTextRun
     if spec.target.of_own_length:
         return TranslationRun
-    return ContinuationRun if spec.horizon else SequenceRun
+    if spec.horizon == 0:
+        return RebuiltRun
+    return SequenceRun if spec.horizon is None else ContinuationRun
 
 
 def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
