@@ -349,7 +349,7 @@ def test_a_member_leaves_what_a_run_alone_leaves(tmp_path: Path) -> None:
         assert keys(mine) == keys(its)
         assert mine["loops"] == its["loops"]
     scalars = []
-    for path in (directory.tensorboard, other.tensorboard):
+    for path in (directory.path, other.path):
         events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
         assert events.Tags()["graph"]
         scalars.append({tag: [(each.step, each.value) for each in events.Scalars(tag)]

@@ -29,7 +29,7 @@ def test_scores_are_logged_as_by_lightnings_own_log(tmp_path: Path, monkeypatch:
         ours = {name: score for name, score in row.items() if f"own {name}" in row}
         assert {"train/loss", "val/mse", "gradient/norm", "lr"} <= set(ours)
         assert ours == {name: row[f"own {name}"] for name in ours}
-    events = EventAccumulator(str(directory.tensorboard)).Reload()
+    events = EventAccumulator(str(directory.path)).Reload()
     assert tag("val/mse") not in events.Tags()["scalars"], "it is val/loss once more"
     for name in ours.keys() - {"val/mse"}:
         tags = (tag(name), tag(f"own {name}"))
@@ -55,7 +55,7 @@ def test_the_score_that_is_the_loss_is_drawn_once(overrides: tuple[str, ...], tm
     outcome = execute(directory, config, quiet=True)
     once = same_as_loss(outcome.metrics)
     assert prepare(config).task.loss_name == once
-    drawn = EventAccumulator(str(directory.tensorboard)).Reload().Tags()["scalars"]
+    drawn = EventAccumulator(str(directory.path)).Reload().Tags()["scalars"]
     assert {"val/loss", "when done/test/loss"} <= set(drawn)
     for score in (name.removeprefix("val/") for name in outcome.metrics if name.startswith("val/")):
         shown = [f"val/{score}" in drawn, f"when done/test/{score}" in drawn, f"when done/best/val/{score}" in drawn]

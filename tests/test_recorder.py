@@ -17,6 +17,7 @@ from torch import nn
 
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs import directory as directory_module
+from rnnlab.runs import provenance as provenance_module
 from rnnlab.runs import recorder as recorder_module
 from rnnlab.runs.checkpoint import fit_weights, is_plain, read_checkpoint, snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
@@ -391,7 +392,7 @@ def test_what_was_left_cannot_always_be_cleared_away(tmp_path: Path, monkeypatch
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    started = directory_module._started
+    started = provenance_module.started
     assert started(None) is None and started(2**22 + 1) is None
     if sys.platform == "linux":
         assert started(os.getpid()) == started(os.getpid()) > 0  # type: ignore[operator]
@@ -404,11 +405,11 @@ def test_a_process_is_told_from_a_later_one_of_its_number(monkeypatch: pytest.Mo
 
     def told(text: str) -> int | None:
         (tmp_path / "stat").write_text(text)
-        monkeypatch.setattr(directory_module, "Path", lambda _: tmp_path / "stat")
+        monkeypatch.setattr(provenance_module, "Path", lambda _: tmp_path / "stat")
         try:
             return started(7)
         finally:
-            monkeypatch.setattr(directory_module, "Path", Path)
+            monkeypatch.setattr(provenance_module, "Path", Path)
 
     fields = " ".join(str(number) for number in range(4, 53))
     assert told(f"7 (python) S {fields}") == 22
@@ -418,8 +419,8 @@ def test_a_process_is_told_from_a_later_one_of_its_number(monkeypatch: pytest.Mo
 
 
 def test_elsewhere_than_on_linux_a_process_is_there_or_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(directory_module, "Path", lambda _: tmp_path / "no proc")
-    monkeypatch.setattr(directory_module.sys, "platform", "darwin")
+    monkeypatch.setattr(provenance_module, "Path", lambda _: tmp_path / "no proc")
+    monkeypatch.setattr(provenance_module.sys, "platform", "darwin")
     asked: list[Any] = []
 
     def kill(pid: int, number: int) -> None:
@@ -427,15 +428,15 @@ def test_elsewhere_than_on_linux_a_process_is_there_or_not(monkeypatch: pytest.M
         if pid == 8:
             raise ProcessLookupError
 
-    monkeypatch.setattr(directory_module.os, "kill", kill)
-    assert directory_module._started(7) == -1 and directory_module._started(8) is None
+    monkeypatch.setattr(provenance_module.os, "kill", kill)
+    assert provenance_module.started(7) == -1 and provenance_module.started(8) is None
     assert asked == [(7, 0), (8, 0)]
 
 
 def test_a_run_is_alive_where_its_process_is(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not directory.is_alive  # this process knows of itself
     parent = os.getppid()
-    monkeypatch.setattr(directory_module, "_started", lambda pid: 5 if pid == parent else None)
+    monkeypatch.setattr(directory_module, "started", lambda pid: 5 if pid == parent else None)
     directory.update_status("running", pid=parent, process_started=5)
     assert directory.is_alive
     for other in ({"process_started": 6}, {"state": "done"}, {"host": "elsewhere"}, {"pid": parent + 1}):

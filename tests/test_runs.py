@@ -483,9 +483,9 @@ def test_tensorboard_reads_the_whole_run(train: Train) -> None:
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     directory = train("data=classification", "trainer.max_epochs=3", "optimizer.lr=0.01").directory
-    files = list(directory.tensorboard.glob("events.out.tfevents*"))
+    files = list(directory.path.glob("events.out.tfevents*"))
     assert len(files) == 1
-    events = EventAccumulator(str(directory.tensorboard), size_guidance={"images": 0, "tensors": 0})
+    events = EventAccumulator(str(directory.path), size_guidance={"images": 0, "tensors": 0})
     events.Reload()
     tags = events.Tags()
     scalars = set(tags["scalars"])

@@ -101,7 +101,7 @@ def _run_or_say(name: str, file: Path, given: Namespace, overrides: Sequence[str
 def stale(root: Path) -> str:
     """Whether runs below a benchmark's directory were made by other code than is here now, in one line."""
     from rnnlab.runs.benchmark import made_otherwise
-    from rnnlab.runs.directory import provenance
+    from rnnlab.runs.provenance import provenance
 
     found = [RunDirectory(file.parent).status for file in sorted(root.rglob("status.json"))]
     return made_otherwise([status for status in found if status.state == "done"], provenance())
@@ -350,7 +350,7 @@ def show(
     from rnnlab.runs.benchmark import collect, made_otherwise, write_scores
     from rnnlab.runs.benchmark_plot import draw
     from rnnlab.runs.benchmark_table import markdown, table
-    from rnnlab.runs.directory import provenance
+    from rnnlab.runs.provenance import provenance
     from rnnlab.store.files import replacing
 
     result = collect(benchmark, done, rivals, ensembles)

@@ -7,7 +7,8 @@ from typing import Any
 from rnnlab.commands.arguments import add_allow, guarded, load_execution, parser
 from rnnlab.errors import InputError, nearest
 from rnnlab.runs.budget import KEYS
-from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.provenance import is_first_process
 from rnnlab.runs.slurm import refuse_what_is_there
 from rnnlab.runs.sweep import is_sweep
 from rnnlab.shell import pasted

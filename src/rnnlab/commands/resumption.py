@@ -32,7 +32,7 @@ from rnnlab.commands.search_plan import plan_of
 from rnnlab.commands.trust import check_configs, check_options, check_overrides, to_resume
 from rnnlab.errors import InputError, visible
 from rnnlab.launch.plugin import Plugin, execute_composed
-from rnnlab.runs.directory import provenance
+from rnnlab.runs.provenance import provenance
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import SweepDirectory, code_digests, differing
 from rnnlab.runs.sweep_plan import Entry, Facts, Job

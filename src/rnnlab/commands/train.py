@@ -30,7 +30,8 @@ from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
 from rnnlab.commands.sweep_settings import checked, refuse_in_a_run, refuse_in_a_sweep
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
-from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.provenance import is_first_process
 from rnnlab.shell import allowing, command_line, pasted
 from rnnlab.signals import unmasked
 from rnnlab.store.status import State

@@ -10,7 +10,7 @@ gc.disable()
 try:
     import rnnlab.launch.check
     import rnnlab.launch.job  # noqa: F401
-    from rnnlab.runs.directory import provenance
+    from rnnlab.runs.provenance import provenance
 
     provenance()  # remembered by the forks
 finally:

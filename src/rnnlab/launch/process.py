@@ -14,7 +14,8 @@ import sys
 import threading
 
 from rnnlab.errors import Interrupted
-from rnnlab.runs.directory import RunDirectory, is_first_process
+from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.provenance import is_first_process
 from rnnlab.shell import readable_streams
 from rnnlab.signals import guard
 

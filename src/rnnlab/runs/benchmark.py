@@ -292,7 +292,7 @@ def made_otherwise(runs: Sequence[Status], now: Mapping[str, Any]) -> str:
 
     Args:
         runs: their statuses.
-        now: see :func:`rnnlab.runs.directory.provenance`.
+        now: see :func:`rnnlab.runs.provenance.provenance`.
     """
     commit, versions = now["git"].get("commit"), now["versions"]
     old = [run for run in runs if run.git.get("commit") != commit or dict(run.versions) != versions]

@@ -13,21 +13,17 @@
 """
 
 import contextlib
-import functools
 import math
 import os
-import platform
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rnnlab import __version__
 from rnnlab.errors import InputError
+from rnnlab.runs.provenance import is_first_process, process_facts, started
 from rnnlab.shell import pasted
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
 from rnnlab.store.config_file import CONFIG
@@ -42,7 +38,6 @@ WRITTEN = (STATUS, CONFIG, METRICS, EPOCHS, LOG, LOCK, "fit-profile.txt")
 """Files that are written while a run trains."""
 FOLDERS = ("checkpoints", "figures", "tensorboard", ".hydra")
 """Directories whose files are."""
-VERSIONED = ("torch", "lightning", "hydra-core", "omegaconf", "tensorboard", "torchmetrics", "numpy")
 
 _claiming = threading.Lock()
 _Content = TypeVar("_Content")
@@ -116,7 +111,7 @@ class RunDirectory:
             shutil.rmtree(claim)
             (self.path / CONFIG).unlink(missing_ok=True)
         claim.mkdir()
-        begun = Status.of({"state": "created", "created": now(), **_process(), "directory": os.getcwd(), **facts})
+        begun = Status.of({"state": "created", "created": now(), **process_facts(), "directory": os.getcwd(), **facts})
         replace(claim / STATUS, status.dump(begun))
         if config is not None:
             replace(claim / CONFIG, config)
@@ -204,11 +199,6 @@ class RunDirectory:
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
-    def tensorboard(self) -> Path:
-        """Where event files lie: TensorBoard names a run by their directory, and the run's own name tells most."""
-        return self.path
-
-    @property
     def log(self) -> Path:
         return self.path / LOG
 
@@ -247,7 +237,7 @@ class RunDirectory:
         told = self.status
         if told.state not in (State.CREATED, State.RUNNING) or told.host != socket.gethostname():
             return False
-        return told.pid != os.getpid() and _started(told.pid) == (told.process_started or 0)
+        return told.pid != os.getpid() and started(told.pid) == (told.process_started or 0)
 
     # ---- metrics ----------------------------------------------------------------------------------
 
@@ -323,65 +313,3 @@ def remove_empty(paths: Iterable[Path]) -> None:
     with contextlib.suppress(OSError):
         for path in paths:
             path.rmdir()
-
-
-# ---- where a run comes from ----------------------------------------------------------------------
-
-
-def provenance() -> dict[str, Any]:
-    """What a reader needs to run it again: command, code, versions, machine."""
-    return {**_process(), "platform": platform.platform(), "versions": dict(_versions()), "git": dict(_git())}
-
-
-@functools.cache  # what is imported stays, whatever is installed or committed meanwhile
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"rnnlab": __version__, "python": platform.python_version()}
-    for package in VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that owns the run's files, and not a further one of a data-parallel run."""
-    return os.environ.get("LOCAL_RANK", "0") == os.environ.get("SLURM_PROCID", "0") == "0"
-
-
-def _process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started(os.getpid())}
-
-
-@functools.cache
-def _git() -> dict[str, Any]:
-    """Commit of the checkout that rnnlab runs from, and whether it differs from it; empty from a wheel."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        lines = subprocess.run(
-            ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.splitlines()
-        commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
-        return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
-    return {}
-
-
-def _started(pid: int | None) -> int | None:
-    """When a process started, in clock ticks since boot (Linux): tells it from a later one of the same number."""
-    if pid is None:
-        return None
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # a zombie works no more: it only waits for somebody to ask how it ended
-        return None if fields[0] in "ZX" else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        pass
-    if sys.platform != "linux":
-        with contextlib.suppress(OSError):
-            os.kill(pid, 0)
-            return -1
-    return None

@@ -22,13 +22,14 @@ from rnnlab.runs.build import to_allow
 from rnnlab.runs.calibration import calibrate
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
-from rnnlab.runs.directory import RunDirectory, is_first_process, provenance
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.evidence import evidence
 from rnnlab.runs.extensions import build_loggers
 from rnnlab.runs.fleet import FleetRun
 from rnnlab.runs.instrument_callback import InstrumentCallback, validation_batches
 from rnnlab.runs.longer import EarlyStopping, lengthened, with_length
 from rnnlab.runs.preparation import Run, prepare
+from rnnlab.runs.provenance import is_first_process, provenance
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
 from rnnlab.runs.threads import choose_threads, keep_memory
@@ -218,7 +219,8 @@ def _execute(
     )
     drawing = InstrumentCallback(run.instruments, data)
     status = directory.status
-    tensorboard = TensorBoard(directory.tensorboard, config, status.choices, status.overrides)
+    # TensorBoard names a run by the directory of its event files, and the run's own name tells most
+    tensorboard = TensorBoard(directory.path, config, status.choices, status.overrides)
     patience = (config.get("early_stopping") or {}).get("patience")
     callbacks: list[Callback] = [
         drawing,
@@ -367,7 +369,8 @@ def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
     drawing = InstrumentCallback(run.instruments, run.data)
     drawing.load_state_dict(last.get("callbacks", {}).get(drawing.state_key, {}))
-    tensorboard = TensorBoard(directory.tensorboard, run.config)
+    # TensorBoard names a run by the directory of its event files, and the run's own name tells most
+    tensorboard = TensorBoard(directory.path, run.config)
     baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
     epoch = directory.best_epoch
     figures = drawing.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)

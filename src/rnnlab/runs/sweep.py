@@ -25,7 +25,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory, missing_parents, provenance, remove_empty
+from rnnlab.runs.directory import RunDirectory, missing_parents, remove_empty
+from rnnlab.runs.provenance import provenance
 from rnnlab.runs.sweep_plan import Entry, Facts, Job, check_name
 from rnnlab.shell import pasted
 from rnnlab.store import files, json_text, lock
