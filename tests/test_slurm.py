@@ -16,7 +16,7 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError
 from rnnlab.launch.launcher import LaunchedJob
-from rnnlab.launch.slurm import Slurm, work
+from rnnlab.launch.slurm import Slurm, by_shape, work
 from rnnlab.runs import slurm
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.records import read_run
@@ -161,7 +161,7 @@ def test_arrays_are_as_long_as_slurm_allows_and_alike(fake: Path, tmp_path: Path
 def test_nodes_tasks_and_gpus_are_those_of_the_trainer() -> None:
     trainers = [CPU, {**CPU, "num_nodes": 2, "devices": 4, "accelerator": "gpu"}, CPU]
     jobs = [LaunchedJob(RunDirectory("x"), str(i), {"trainer": trainer}) for i, trainer in enumerate(trainers)]
-    shapes = Slurm()._by_shape(jobs)
+    shapes = by_shape(jobs, "auto")
     assert {shape: [job.name for job in alike] for shape, alike in shapes.items()} == {
         (1, 1, 0): ["0", "2"],
         (2, 4, 4): ["1"],

@@ -1,12 +1,11 @@
 """Short texts, and the class of each."""
 
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,16 +19,16 @@ from rnnlab.data.naive_bayes import naive_bayes
 from rnnlab.data.packed import Packed
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, Split, SplitName
-from rnnlab.data.splitting import check_folds, cut
-from rnnlab.data.strata import Balance, balanced, quotas, rarest_class, share_out
+from rnnlab.data.splitting import check_folds
+from rnnlab.data.strata import Balance, balanced
 from rnnlab.data.text_encoder import (
     Normalization,
     TextEncoder,
     build_vocabulary,
     normalize,
-    tokens,
 )
 from rnnlab.data.text_reader import TextReader
+from rnnlab.data.text_splits import LabelledTexts, Texts, TextSplitter, too_long
 from rnnlab.data.word_lists import read_word_lists
 from rnnlab.errors import InputError, nearest
 from rnnlab.shapes import FilePath, NGrams, NonNegativeInt, PositiveInt
@@ -37,16 +36,6 @@ from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 INVENTED = 6000
 """Words of the invented languages where nobody says how many."""
-
-
-class Texts(NamedTuple):
-    """Texts and the numbers ``(texts,)`` of their classes."""
-
-    texts: list[str]
-    labels: np.ndarray
-
-    def take(self, index: np.ndarray) -> "Texts":
-        return Texts([self.texts[i] for i in index], self.labels[index])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -107,6 +96,7 @@ class TextClassification(SequenceData):
         InputError: the texts cannot be read, or there are too few of a class.
     """
 
+    # longer than 250 lines, 70 of which describe its options
     rivals = ("ngram_regression",)
 
     path: FilePath | None = None
@@ -165,28 +155,10 @@ class TextClassification(SequenceData):
         return read_labelled(Path(self.path).expanduser(), self.pattern, self.text_column, self.label_column)
 
     @cached_property
-    def _read(self) -> tuple[Counter[tuple[str, str]], int]:
-        """How often each text was read of each class, and how many lines had none."""
-        seen: Counter[tuple[str, str]] = Counter()
-        empty = 0
-        names: set[str] = set()
-        for line, name in self._rows():
-            names.add(name)
-            text = normalize(line, self.normalization, self.lower)
-            if text:
-                seen[text, name] += 1
-            else:
-                empty += 1
-        form = f"(data.normalization={self.normalization})"
-        if not seen:
-            raise InputError(f"{self._source} has no text in it {form}")
-        nothing = sorted(names.difference(name for _, name in seen))
-        if nothing and self.classes is None:
-            raise InputError(
-                f"{self._source}: class '{nothing[0]}' has no text in it {form}: give it some, or leave its file out "
-                "(data.pattern)"
-            )
-        return seen, empty
+    def _read(self) -> LabelledTexts:
+        return LabelledTexts.read(
+            self._rows(), self._source, self.normalization, self.lower, every_class=self.classes is None
+        )
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -195,7 +167,7 @@ class TextClassification(SequenceData):
             there = set(LANGUAGES)
             names = tuple(self.classes or LANGUAGES)
         else:
-            there = {name for _, name in self._read[0]}
+            there = self._read.names
             names = tuple(self.classes or sorted(there))
         for name in sorted(there.difference(names)):
             raise InputError(
@@ -213,85 +185,27 @@ class TextClassification(SequenceData):
         if self._is_invented:
             return {split: self._invented(split) for split in SPLITS}
         parts = self._shared
-        chosen = balanced(parts["train"].labels, self.balance, self._rng("balance"))
+        # 0, 1 and 2 are the generators of samples, 3 that of the order of batches, 4 that of the splits
+        chosen = balanced(parts["train"].labels, self.balance, np.random.default_rng((self.seed, 5)))
         return parts | {"train": parts["train"].take(chosen)}
 
     @cached_property
+    def _splitter(self) -> TextSplitter:
+        return TextSplitter(
+            self._read, self.class_names, self.classes is not None, self.stratify, self.duplicates == "drop",
+            self.num_samples, self.val_fraction, self.test_fraction, self.folds, self.fold, self.seed,
+        )  # fmt: skip
+
+    @cached_property
     def _shared(self) -> dict[SplitName, Texts]:
-        """What was read, shared out: all examples with one text are in one split, that of its rarest class."""
-        counts = self._read[0]
-        times = [1 if self.duplicates == "drop" else count for count in counts.values()]
-        number = {name: k for k, name in enumerate(self.class_names)}
-        labels = np.repeat([number[name] for _, name in counts], times)
-        distinct: dict[str, int] = {}
-        groups = np.repeat([distinct.setdefault(text, len(distinct)) for text, _ in counts], times)
-        entries = np.bincount(groups)
-        homes = rarest_class(groups, labels) if self.stratify else np.zeros(len(entries), np.int64)
-        strata = [np.flatnonzero(homes == k) for k in range(homes.max() + 1)]
-        sizes = [int(entries[stratum].sum()) for stratum in strata]
-        self._check_sizes([len(stratum) for stratum in strata])
-        whole = Texts([text for (text, _), n in zip(counts, times, strict=True) for _ in range(n)], labels)
-        if self.folds is not None:
-            seed, classes = (self.seed, len(SPLITS)), labels if self.stratify else None
-            pieces = cut(len(labels), (self.val_fraction, 0), seed, classes, groups, self.folds, self.fold)
-            self._places = {split: np.sort(piece) for split, piece in zip(SPLITS, pieces, strict=True)}
-            parts = {split: whole.take(places) for split, places in self._places.items()}
-            self._check_parts(parts)
-            return parts
-        shares = sizes if self.num_samples is None else quotas(sizes, self.num_samples, len(SPLITS))
-        split_of, rng = np.full(len(entries), -1), self._rng("split")
-        for stratum, share in zip(strata, shares, strict=True):
-            fractions = (self.test_fraction, self.val_fraction)
-            for part, members in zip(
-                (0, 2, 1), share_out(stratum, entries[stratum], share, fractions, rng), strict=True
-            ):
-                split_of[members] = part
-        self._places = {split: np.flatnonzero(split_of[groups] == n) for n, split in enumerate(SPLITS)}
-        parts = {split: whole.take(places) for split, places in self._places.items()}
-        self._check_parts(parts)
-        return parts
+        """What was read, shared out."""
+        return {split: self._splitter.texts.take(places) for split, places in self._splitter.places.items()}
 
     def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
         """Among the texts as they were read, class by class, each once (``duplicates=drop``)."""
         if self._is_invented or (split == "train" and self.balance != "none"):
             return None
-        _ = self._shared
-        return self._places[split]
-
-    def _rng(self, purpose: Literal["split", "balance"]) -> np.random.Generator:
-        # 0, 1 and 2 are those of samples, 3 that of the order of batches
-        return np.random.default_rng((self.seed, {"split": 4, "balance": 5}[purpose]))
-
-    def _check_sizes(self, sizes: list[int]) -> None:
-        """Of each class; one that a trained run has handed in may be missing here."""
-        few = min(range(len(sizes)), key=sizes.__getitem__)
-        if self.stratify and self.classes is None and sizes[few] < len(SPLITS):
-            raise InputError(
-                f"{self._source}: class '{self.class_names[few]}' has {sizes[few]} text{'s' * (sizes[few] != 1)}, and "
-                "train, validation and test need one each: give more of it, leave its file out (data.pattern), or "
-                "leave it to chance (data.stratify=false)"
-            )
-        least = sum(min(size, len(SPLITS)) for size in sizes)
-        if self.num_samples is not None and self.num_samples < least:
-            raise InputError(
-                f"data.num_samples={self.num_samples} is too few: train, validation and test need one text of each "
-                f"of {len(sizes)} classes, {least} in all"
-            )
-
-    def _check_parts(self, parts: dict[SplitName, Texts]) -> None:
-        for split, part in parts.items():
-            if not part.texts:
-                raise InputError(
-                    f"{self._source} has {sum(self._read[0].values()):,} texts, of which data.val_fraction="
-                    f"{self.val_fraction} and data.test_fraction={self.test_fraction} leave none for {split}"
-                )
-        missing = set(range(len(self.class_names))).difference(parts["train"].labels.tolist())
-        if missing and self.classes is None:
-            raise InputError(
-                f"{self._source}: class '{self.class_names[min(missing)]}' has no text to train on: give more of it, "
-                f"lower data.val_fraction={self.val_fraction} or data.test_fraction={self.test_fraction}, or leave its "
-                "file out (data.pattern)"
-            )
+        return self._splitter.places[split]
 
     # ---- the invented languages ---------------------------------------------------------------------
 
@@ -389,22 +303,16 @@ class TextClassification(SequenceData):
         """What was done with the texts, as far as anything was."""
         if self._is_invented:
             return "words of invented languages, drawn by rule; no two splits share a word, some languages do"
-        counts, empty = self._read
-        texts = [text for part in self._parts.values() for text in part.texts]
-        several = sum(n > 1 for n in Counter(text for text, _ in counts).values())
-        repeated = sum(counts.values()) - len(counts) if self.duplicates == "drop" else 0
-        cut = sum(len(tokens(text, self.unit)) > self.max_length for text in texts) if self.max_length else 0
         held_out = [int((self._packed(split).ids == 0).sum()) for split in ("val", "test")]
-        unknown = sum(held_out) if self.unit != "byte" else 0
         facts = (
-            (repeated, "repetitions dropped"),
-            (several, "in more than one class (each in one split)"),
-            (empty, "empty lines skipped"),
-            (cut, f"cut after {self.max_length} {self.unit}s"),
-            (unknown, f"held-out {self.unit}s are <unk>"),
+            (self._read.repeated if self.duplicates == "drop" else 0, "repetitions dropped"),
+            (self._read.several, "in more than one class (each in one split)"),
+            (self._read.empty, "empty lines skipped"),
+            (too_long(self._parts, self.unit, self.max_length), f"cut after {self.max_length} {self.unit}s"),
+            (sum(held_out) if self.unit != "byte" else 0, f"held-out {self.unit}s are <unk>"),
         )
         chosen = f"{sum(len(part.texts) for part in self._shared.values()):,} of " if self.num_samples else ""
-        return "; ".join([f"{chosen}{len(counts):,} texts", *(f"{n:,} {what}" for n, what in facts if n)])
+        return "; ".join([f"{chosen}{len(self._read.counts):,} texts", *(f"{n:,} {what}" for n, what in facts if n)])
 
     def predictors(self) -> dict[str, torch.Tensor]:
         """Naive Bayes: the tokens of a text counted and their order ignored, each class by its counts in training.

@@ -92,7 +92,7 @@ class Slurm(Launcher):
     # ---- before the first job -----------------------------------------------------------------------
 
     def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
-        partitions = self._partitions()
+        partitions = slurm.partitions()
         if self.partition is not None:
             for wanted in self.partition.split(","):
                 if wanted not in partitions:
@@ -100,13 +100,13 @@ class Slurm(Launcher):
                         f"hydra.launcher.partition={wanted}: no such partition{nearest(wanted, partitions)} "
                         f"(there are {', '.join(partitions)})"
                     )
-        by_shape = self._by_shape(jobs)
+        shapes = by_shape(jobs, self.gpus_per_node)
         from rnnlab.launch import preload  # noqa: F401 (torch, fast)
         from rnnlab.launch.check import check_jobs
 
         path = settings.path
         check_jobs([(job.name, job.config) for job in jobs], path, settings.allow, elsewhere=True, nodes=True)
-        for shape in by_shape:
+        for shape in shapes:
             self._test(shape)
         try:
             slurm.ask("sacct", "-X", "-n", "--starttime=now")
@@ -115,33 +115,6 @@ class Slurm(Launcher):
                 f"no accounts ({error}): of a job that is killed only squeue tells, that it is gone but not why",
                 markup=False,
             )
-
-    def _partitions(self) -> list[str]:
-        try:
-            slurm.ask("sbatch", "--version")
-        except InputError as error:
-            raise InputError(f"hydra/launcher=slurm: {error}: it works where jobs are submitted from") from None
-        try:
-            return sorted(set(slurm.ask("sinfo", "--noheader", "--format=%R").split()))
-        except InputError as error:
-            raise InputError(f"hydra/launcher=slurm: {error}") from None
-
-    def _by_shape(self, jobs: Sequence[LaunchedJob]) -> dict[tuple[int, int, int], list[LaunchedJob]]:
-        """Jobs by nodes, tasks and GPUs of each node: all of an array have the same."""
-        by_shape = defaultdict(list)
-        for job in jobs:
-            trainer = job.config["trainer"]
-            nodes, devices = trainer.get("num_nodes", 1), trainer.get("devices", 1)
-            if not isinstance(devices, int):
-                raise InputError(f"trainer.devices={devices}: with hydra/launcher=slurm it must be a number")
-            on_gpu = trainer.get("accelerator") in ("gpu", "cuda")
-            if on_gpu and self.gpus_per_node == 0:
-                raise InputError(
-                    "trainer.accelerator=gpu: hydra.launcher.gpus_per_node=0 asks Slurm for none; type auto"
-                )
-            gpus = (devices if on_gpu else 0) if self.gpus_per_node == "auto" else self.gpus_per_node
-            by_shape[nodes, devices, gpus].append(job)
-        return by_shape
 
     def _parameters(self, shape: tuple[int, int, int], name: str) -> dict[str, Any]:
         """For submitit, in the words of ``sbatch``."""
@@ -219,7 +192,7 @@ class Slurm(Launcher):
     def start(self, parts: Sequence[list[LaunchedJob]], settings: Settings) -> list[Attempt]:
         most = _array_size()
         attempts: list[Attempt] = []
-        for shape, alike in self._by_shape([job for part in parts for job in part]).items():
+        for shape, alike in by_shape([job for part in parts for job in part], self.gpus_per_node).items():
             for first in range(0, len(alike), most):
                 attempts += self._submit(shape, alike[first : first + most], settings)
         submitted = sum(not attempt.refused for attempt in attempts)
@@ -307,6 +280,24 @@ class Slurm(Launcher):
             if ids:
                 with contextlib.suppress(InputError):  # it has just ended
                     slurm.ask("scancel", *how, *ids)
+
+
+def by_shape(
+    jobs: Sequence[LaunchedJob], gpus_per_node: int | Literal["auto"]
+) -> dict[tuple[int, int, int], list[LaunchedJob]]:
+    """Jobs by nodes, tasks and GPUs of each node: all of an array have the same."""
+    shapes = defaultdict(list)
+    for job in jobs:
+        trainer = job.config["trainer"]
+        nodes, devices = trainer.get("num_nodes", 1), trainer.get("devices", 1)
+        if not isinstance(devices, int):
+            raise InputError(f"trainer.devices={devices}: with hydra/launcher=slurm it must be a number")
+        on_gpu = trainer.get("accelerator") in ("gpu", "cuda")
+        if on_gpu and gpus_per_node == 0:
+            raise InputError("trainer.accelerator=gpu: hydra.launcher.gpus_per_node=0 asks Slurm for none; type auto")
+        gpus = (devices if on_gpu else 0) if gpus_per_node == "auto" else gpus_per_node
+        shapes[nodes, devices, gpus].append(job)
+    return shapes
 
 
 def _array_size() -> int:

@@ -74,6 +74,22 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
+def partitions() -> list[str]:
+    """The names of the cluster's partitions.
+
+    Raises:
+        InputError: this is no machine from which jobs are submitted.
+    """
+    try:
+        ask("sbatch", "--version")
+    except InputError as error:
+        raise InputError(f"hydra/launcher=slurm: {error}: it works where jobs are submitted from") from None
+    try:
+        return sorted(set(ask("sinfo", "--noheader", "--format=%R").split()))
+    except InputError as error:
+        raise InputError(f"hydra/launcher=slurm: {error}") from None
+
+
 def queue(names: Sequence[str]) -> dict[tuple[str, int], Task]:
     """The jobs of submissions that wait or run, by name and index.
 
