@@ -78,7 +78,8 @@ def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert said.count("from before") == 2
     assert "Bai et al. 2018" in said
-    assert "±" in (tmp_path / "adding" / "table.md").read_text()
+    page = (tmp_path / "adding" / "table.md").read_text()
+    assert "±" in page and " data.length=12 --seeds 2 --rows RNN,GRU --at 50`" in page
     assert (tmp_path / "adding" / "plot.png").stat().st_size > 10_000
     with open(tmp_path / "adding" / "scores.csv") as file:
         scores = list(csv.DictReader(file))

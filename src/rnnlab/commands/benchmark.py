@@ -1,6 +1,7 @@
 """``rnnlab benchmark [NAME…] [key=value …]``: experiments over several seeds, published numbers beside ours."""
 
 import dataclasses
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -142,12 +143,19 @@ def run(name: str, file: Path, given: Namespace, overrides: Sequence[str]) -> in
     if leader.stop.signals:  # no further benchmark begins
         raise Interrupted(leader.stop.signals[0])
     if done:
-        command = " ".join(["rnnlab benchmark", name, *overrides])
+        command = _command(name, overrides, given)
         ran = sorted({(run.at, run.seed) for run, _ in done}, key=str)
         rivals = run_rivals(benchmark, ran, own, root, given.peers)
         together = run_ensembles(benchmark, done, root / "ensembles.json", lambda line: print(line, flush=True))
         show(command, describe(file), benchmark, done, root, rivals, together)
     return 1 if len(done) < len(planned) else 0
+
+
+def _command(name: str, overrides: Sequence[str], given: Namespace) -> str:
+    """The command that makes the same table, which stands beside it."""
+    flags = {"--seeds": given.seeds, "--rows": given.rows, "--at": given.at, "--peers": given.peers and "PYTHON"}
+    typed = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+    return shlex.join(["rnnlab", "benchmark", name, *overrides, *typed])
 
 
 def _compose(
