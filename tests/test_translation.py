@@ -34,8 +34,11 @@ from rnnlab.runs.ensemble import Member, Speakers, evaluate_together
 from rnnlab.runs.evaluation import evaluate
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.preparation import prepare
+from rnnlab.runs.verdict.causes import causes_of
+from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
-from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth, edit_distance, errors
+from rnnlab.store.verdict import Judgement
+from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth, Unfinished, edit_distance, errors
 from rnnlab.tasks.task import mean_probability
 from rnnlab.tasks.translation import Translation
 from rnnlab.tasks.writing import Writer
@@ -538,3 +541,16 @@ def test_a_token_without_a_number_is_never_right() -> None:
     assert isinstance(run.task, Translation)
     truth = run.task.truth(Batch(INPUTS, torch.tensor([[0, 11]])))
     assert errors(torch.tensor([[0]]), truth)[0].tolist() == [1]
+
+
+def test_what_never_ends_is_counted_and_named_with_what_helps() -> None:
+    unfinished = Unfinished(3)
+    tokens = torch.tensor([[1, 1, 1], [1, 2, IGNORED], [IGNORED] * 3, [2, 2, 2]])
+    unfinished.update(Answer(torch.zeros(4, 3, 5), tokens), Truth(tokens, tokens[:, None]))
+    assert unfinished.compute() == 0.5
+    config = {"model.attention": "additive", "model.coverage": False, "task.beam": 1}
+    evidence = Evidence(metrics={"test/unfinished": 0.5}, config=config, steps=10, budget=10)
+    causes = causes_of(evidence, Judgement.NOT_BETTER, "character_error_rate", 1.0, "dictionary")
+    (cause,) = (cause for cause in causes if "50 % of what it says never comes to an end" in cause.seen)
+    words = [word for advice in cause.advice if advice for word in advice.words]
+    assert "model.coverage=true" in words and "task.beam=4" in words

@@ -8,7 +8,7 @@ Direction = Literal["min", "max"]
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "r2", "exact_match", "auroc", "average_precision", "bleu", "chrf")
 """How the names of rnnlab's own scores begin that are better the higher they are."""
-NEITHER_IS_BETTER = ("coverage", "width", "blank_share")
+NEITHER_IS_BETTER = ("coverage", "width", "blank_share", "unfinished")
 """And of those that have no better end: a coverage is best where it is what was asked for."""
 
 

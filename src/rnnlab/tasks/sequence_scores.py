@@ -149,6 +149,24 @@ class TokenAccuracy(_Share):
         self.count = self.count + (truth.targets != IGNORED).sum()
 
 
+class Unfinished(_Share):
+    """Share of the sequences that are as long as may be said, and so most likely never came to an end.
+
+    Args:
+        longest: tokens of a sequence, at most.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+
+    def update(self, answer: Answer | Aligned, truth: Truth) -> None:
+        self.right = self.right + ((answer.tokens != IGNORED).sum(1) >= self.longest).sum()
+        self.count = self.count + len(answer.tokens)
+
+
 class WordErrorRate(Metric):
     """Words to mend, of all that were asked for, where a token is a character; as
     :class:`torchmetrics.text.WordErrorRate` has it.

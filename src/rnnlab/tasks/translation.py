@@ -13,7 +13,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy
+from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Unfinished
 from rnnlab.tasks.sequence_task import NEVER, SequenceTask
 from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, mean_probability, token_loss
 
@@ -33,6 +33,7 @@ class Translation(SequenceTask):
     that are right when all true ones before them are told. Where an input has
     several right answers each counts as right.
 
+    ``unfinished`` is the share of the sequences that go on until they are cut.
     Where texts are made of words, ``bleu`` and ``chrf`` stand beside them
     (:class:`rnnlab.tasks.sequence_scores.Bleu`).
 
@@ -78,6 +79,7 @@ class Translation(SequenceTask):
         beam: PositiveInt = 1,
         length_penalty: NonNegativeFloat = 0.0,
     ) -> None:
+        self.max_length = max_length or 2 * (spec.target.longest or 1)  # which a score asks for
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.label_smoothing = label_smoothing
         self.teacher_forcing, self.teacher_forcing_schedule = teacher_forcing, teacher_forcing_schedule
@@ -93,7 +95,6 @@ class Translation(SequenceTask):
                 "use linear"
             )
         self.teacher_forcing_end = teacher_forcing if teacher_forcing_end is None else teacher_forcing_end
-        self.max_length = max_length or 2 * (spec.target.longest or 1)
         frequencies = torch.tensor(spec.token_frequencies or [1 / spec.target.size] * spec.target.size)
         self.register_buffer("log_frequencies", frequencies.log(), persistent=False)
         self.search = Search(beam, 1, length_penalty)
@@ -172,7 +173,7 @@ class Translation(SequenceTask):
 
     def metrics(self) -> dict[str, Metric]:
         scores = {"exact_match": ExactMatch(), self.error_rate: ErrorRate(), "accuracy": TokenAccuracy()}
-        return {**scores, **self.scores_of_prose()}
+        return {**scores, **self.scores_of_prose(), "unfinished": Unfinished(self.max_length)}
 
     # ---- the simple predictors ----------------------------------------------------------------------
 

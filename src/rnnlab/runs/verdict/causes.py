@@ -28,6 +28,10 @@ ONLY_BLANKS = 0.999
 """Share of the steps that are blank from which on nothing is said."""
 
 
+UNFINISHED = 0.02
+"""Share of the sequences that never end from which on it is worth a word."""
+
+
 @dataclass(frozen=True)
 class Cause:
     """What was seen, and what to do about it."""
@@ -44,6 +48,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         return [cause for cause in (_still_falling(evidence),) if cause and not done]
     found: list[Callable[[], Cause | None]] = [
         lambda: _only_blanks(evidence),
+        lambda: _unfinished(evidence),
         lambda: _longer_test(evidence),
         lambda: _season(evidence, best),
         lambda: _trend(evidence),
@@ -148,6 +153,20 @@ def _only_blanks(evidence: Evidence) -> Cause | None:
         advice.append(again(evidence, "Do convolutions in front help it out?", "model.encoder=conv"))
     seen = "it says nothing but blanks, at every step (the blank collapse of CTC): it has not begun to say tokens yet"
     return Cause(seen, tuple(advice))
+
+
+def _unfinished(evidence: Evidence) -> Cause | None:
+    """A decoder that goes round in a circle is worse than one that says nothing."""
+    share = evidence.metrics.get("test/unfinished", 0.0)
+    if not share > UNFINISHED:
+        return None
+    advice: list[Advice | None] = []
+    if evidence.config.get("model.attention") not in (None, "none") and evidence.config.get("model.coverage") is False:
+        question = "Does it help to know which tokens it has attended to already?"
+        advice.append(again(evidence, question, "model.coverage=true"))
+    if evidence.config.get("task.beam") == 1:
+        advice.append(again(evidence, "Does a search find an end?", "task.beam=4"))
+    return Cause(f"{percent(share)} of what it says never comes to an end, and is cut", tuple(advice))
 
 
 def _unstable(evidence: Evidence) -> Cause | None:
