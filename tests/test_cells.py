@@ -255,6 +255,7 @@ SPAN = {
     "qrnn": 8,
     "min_lstm": 8,
     "lem": 20,
+    "ltc": 20,
     "cornn": 100,
     "unicornn": 20,
     "s4d": 50,

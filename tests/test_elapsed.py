@@ -1,5 +1,6 @@
 """The time since the step before: the laws of every cell that uses it, and its way through a network."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from rnnlab.cells.cell import Cell, map_state
 from rnnlab.cells.gru import GRU
+from rnnlab.cells.gru_d import GRUD
 from rnnlab.cells.lru import LRU
 from rnnlab.elapsed import says, strided, to_the_next
 from rnnlab.network import Network
@@ -42,7 +44,7 @@ def some_state(cell: Cell[Any]) -> Any:
 
 
 def test_those_that_say_so() -> None:
-    assert set(TIMED) >= {"cfc", "lem", "lru", "s5", "s4d"}
+    assert set(TIMED) >= {"cfc", "gru_d", "lem", "lru", "ltc", "s5", "s4d"}
 
 
 # ---- cells -----------------------------------------------------------------------------------------------
@@ -133,6 +135,89 @@ def test_members_are_single_cells(model: str) -> None:
     outputs, _ = vmap(one)(stacked, both)
     for number, member in enumerate(members):
         close(outputs[number], member(both[number], None, LENGTHS)[0])
+
+
+def test_a_liquid_unit_stays_between_0_and_what_it_goes_to() -> None:
+    cell = timed("ltc")
+    x = torch.cat([20 * inputs(40), 30 * steps(40)], -1)
+    h, _ = cell(x)
+    assert (h * cell.target >= 0).all() and (h.abs() <= cell.target.abs()).all()
+    late = h[:, -1]
+    for _ in range(5):
+        late, _ = cell.step(torch.cat([inputs()[:, 0], torch.full((BATCH, 1), 1e9, dtype=torch.float64)], -1), late)
+    f = cell.gates(torch.cat([inputs()[:, 0], steps()[:, 0]], -1), late)["conductance"]
+    close(late, f * cell.target / ((-cell.log_time).exp() + f), 1e-6)  # where the equation stands still
+
+
+# ---- values that are missing ---------------------------------------------------------------------------------
+
+
+def gru_d(masks: tuple[tuple[int, int], ...] = ((0, 2),), elapsed: bool = True) -> GRUD:
+    torch.manual_seed(0)
+    return GRUD(FEATURES + elapsed, HIDDEN, elapsed=elapsed, masks=masks).double()
+
+
+def missing(elapsed: bool = True) -> Tensor:
+    """``(batch, time, features)``: two values, whether the first one is missing, and the time."""
+    rng = torch.Generator().manual_seed(5)
+    x = torch.randn(BATCH, TIME, 2, dtype=torch.float64, generator=rng)
+    mask = (torch.rand(BATCH, TIME, 1, dtype=torch.float64, generator=rng) < 0.6).double()
+    for t in range(1, TIME):  # the last known one stands there
+        x[:, t, 0] = torch.where(mask[:, t, 0] > 0, x[:, t - 1, 0], x[:, t, 0])
+    return torch.cat([x, mask, steps()] if elapsed else [x, mask], -1)
+
+
+@pytest.mark.parametrize("elapsed", [True, False])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
+def test_gru_d_with_masks_is_its_unroll(lengths: Tensor | None, elapsed: bool) -> None:
+    cell, x = gru_d(elapsed=elapsed), missing(elapsed).requires_grad_()
+    start = map_state(Tensor.requires_grad_, some_state(cell))
+    wanted = [x, *parts(start), *cell.parameters()]
+    fast, reference = cell(x, start, lengths), cell.unroll(x, start, lengths)
+    close(fast[0], reference[0])
+    close(fast[1], reference[1])
+    close(gradients(*fast, wanted), gradients(*reference, wanted), 1e-11)
+
+
+def test_what_is_missing_decays_by_the_time_since_it_was_seen() -> None:
+    """The equations of Che et al. (2018), written out."""
+    cell, x = gru_d(), missing()
+    w, v = cell.input_decay.data = torch.tensor([[0.3], [0.1]], dtype=torch.float64)
+    h, since = torch.zeros(BATCH, HIDDEN, dtype=torch.float64), torch.zeros(BATCH, dtype=torch.float64)
+    u_r, u_z, u_n = cell.weight_hh.chunk(3)
+    for t in range(TIME):
+        value, other, mask, time = x[:, t].unbind(-1)
+        unseen = x[:, t - 1, 2] if t else torch.zeros_like(since)
+        since = torch.where(unseen > 0, since + time, time)
+        read = torch.where(mask > 0, value * (-(w * since + v).clamp_min(0)).exp(), value)
+        rate = torch.stack([time, since], -1) @ cell.weight_decay.T + cell.bias_decay
+        h = h * (-rate.clamp_min(0)).exp()
+        x_r, x_z, x_n = (torch.stack([read, other, mask], -1) @ cell.weight_ih.T + cell.bias).chunk(3, -1)
+        r, z = (x_r + h @ u_r.T).sigmoid(), (x_z + h @ u_z.T).sigmoid()
+        h = (1 - z) * h + z * (x_n + (r * h) @ u_n.T).tanh()
+    close(cell(x)[0][:, -1], h)
+
+
+def test_a_network_tells_which_features_are_missing() -> None:
+    spec = InputSpec(features=5, elapsed=1, masks=[[0, 3], [2, 4]])
+    assert InputSpec(**asdict(spec)) == spec
+    make = instantiate(config("gru_d").cell)
+    net = Network(spec, TargetSpec("values", 1), make, 4, num_layers=2)
+    first, second = net.cells()
+    assert (first.elapsed, first.masks, second.masks) == (True, ((0, 2), (1, 3)), ())
+    assert elapsed_in_words(net) == "GRU-D knows how far apart steps are, and which values are missing"
+    for options in ({"short_conv": 2}, {"block": "prenorm"}, {"embedding_size": 3}):
+        net = Network(spec, TargetSpec("values", 1), make, 4, **options)
+        assert not any(cell.masks for cell in net.cells())
+        assert "cannot tell which values are missing behind" in elapsed_in_words(net)
+    net = Network(InputSpec(features=3, masks=[[0, 2]]), TargetSpec("values", 1), make, 4)
+    assert net.cells()[0].masks == ((0, 2),)
+    assert elapsed_in_words(net) == "GRU-D knows which values are missing"
+    x = torch.rand(2, 6, 3)
+    step, state = NetworkStep(net), (net.initial_state(2), None)
+    for x_t in x.unbind(1):
+        output, state = step(x_t, state)
+    torch.testing.assert_close(output, net(x)[0][:, -1])
 
 
 # ---- networks ----------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """The layers of a network as they are read before training."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from rnnlab.cells.cell import Cell
 from rnnlab.decoder import Decoder
 from rnnlab.image_encoder import ImageEncoder
 from rnnlab.pooling import POOLING
@@ -87,17 +89,29 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
 
 
 def elapsed_in_words(network: "Network") -> str:
-    """What becomes of the time since the step before; empty where nobody knows it."""
-    if network.elapsed is None:
-        return ""
-    told = list(dict.fromkeys(cell.title for cell in network.cells() if cell.elapsed))
-    others = list(dict.fromkeys(cell.title for cell in network.cells() if not cell.elapsed))
-    parts = [f"{' and '.join(told)} {'know' if len(told) > 1 else 'knows'} how far apart steps are"] if told else []
-    if not network.drops_elapsed:
+    """What becomes of the time since the step before, and of what says that a value is missing; empty where nothing is
+    known of them.
+    """
+    cells = network.cells()
+    told, others = _titles(cell for cell in cells if cell.elapsed), _titles(cell for cell in cells if not cell.elapsed)
+    parts = []
+    missing = _titles(cell for cell in cells if cell.masks)
+    if told:
+        parts.append(f"{told} {'know' if ' and ' in told else 'knows'} how far apart steps are")
+        parts[0] += ", and which values are missing" * (missing == told)
+    if missing and missing != told:
+        parts.append(f"{missing} knows which values are missing")
+    elif network.hides_masks:
+        parts.append(f"{cells[0].title} cannot tell which values are missing behind what stands in front of it")
+    if network.elapsed is not None and not network.drops_elapsed:
         around = network.convolutions is not None or network.beside_channels
-        who = "the convolutions" if around else " and ".join(others)
+        who = "the convolutions" if around else others
         parts.append(f"log(1 + the time since the step before) is a feature for {who}")
     return "; ".join(parts)
+
+
+def _titles(cells: Iterable[Cell[Any]]) -> str:
+    return " and ".join(dict.fromkeys(cell.title for cell in cells))
 
 
 def _name(network: "Network", cell: str) -> str:

@@ -1,7 +1,7 @@
 """The contract of a recurrence."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, final
 
@@ -45,6 +45,8 @@ class Cell(nn.Module, ABC, Generic[S]):
     :attr:`rnnlab.spec.InputSpec.masks`."""
     elapsed: bool = False
     """Whether the last feature is the time since the step before."""
+    masks: Sequence[Sequence[int]] = ()
+    """Of the features, where it was told which are missing."""
     takes_padding: ClassVar[bool] = True
     """Whether ``_forward`` takes an input that holds anything on padding, not-a-number included. A class with a
     ``_forward`` of its own that doesn't say so is handed zeros there."""

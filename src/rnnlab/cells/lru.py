@@ -1,7 +1,7 @@
 """The linear recurrent unit.
 
     λ   = exp(-exp(nu) + i exp(theta))      complex, |λ| < 1 whatever nu is
-    h_t = λ^τ_t ⊙ h_{t-1} + exp(gamma) ⊙ (B x_t)    complex; τ_t is the time since the step before, or 1
+    h_t = λ^τ ⊙ h_{t-1} + exp(gamma) ⊙ (B x_t)    complex; τ is the time since the step before, or 1
     y_t = φ(Re(C h_t) + D x_t)              φ = GELU or the identity
 
 A. Orvieto et al., "Resurrecting recurrent neural networks for long sequences"

@@ -18,7 +18,7 @@ class WrappedCell(Cell[Any]):
 
     def __init__(self, cell: Cell[Any], more: int = 0) -> None:
         super().__init__(cell.input_size + more, cell.hidden_size)
-        self.cell, self.separable, self.elapsed = cell, cell.separable, cell.elapsed
+        self.cell, self.separable, self.elapsed, self.masks = cell, cell.separable, cell.elapsed, cell.masks
 
     @property
     def backend(self) -> str:

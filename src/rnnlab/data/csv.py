@@ -53,7 +53,8 @@ class CSV(SeriesData):
         short_series: a series with fewer rows than a window needs is an ``error``, or ``drop`` leaves it out.
         sort: rows by time, rather than to refuse what is out of order.
         gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take
-            each row for a step.
+            each row for a step; ``elapsed`` takes each row for a step, too, as far from the one before as its time
+            says, which the network reads (:mod:`rnnlab.elapsed`).
 
     Raises:
         InputError: as :func:`rnnlab.files.table.read`, :func:`rnnlab.files.panel.arrange` and :class:`SeriesData`.
@@ -74,11 +75,17 @@ class CSV(SeriesData):
     sort: bool = False
     gaps: Gaps = "error"
 
+    @property
+    def tells_elapsed(self) -> bool:  # type: ignore[override]
+        return self.gaps == "elapsed"
+
     def _check_options(self) -> None:
         super()._check_options()
         if self.path is not None and not self.target:
             raise InputError(f"data.target is missing: give the column of {self.path} that is to be forecast")
         self.dialect  # noqa: B018  refuses what cannot be
+        if self.tells_elapsed and self.path is not None and self.time is None:
+            raise InputError("data.gaps=elapsed needs the column of the times: data.time=COLUMN")
         if self.gaps == "fill" and self.missing == "error":
             raise InputError("data.gaps=fill makes missing values: it needs data.missing=forward or data.missing=mask")
 
@@ -102,8 +109,9 @@ class CSV(SeriesData):
     def dialect(self) -> Dialect:
         """How the file is written."""
         return Dialect(
-            self.separator, self.decimal, self.thousands, tuple(self.missing_values), self.time_format
-        ).check()
+            self.separator, self.decimal, self.thousands, tuple(self.missing_values), self.time_format,
+            self.tells_elapsed,
+        ).check()  # fmt: skip
 
     @property
     def _written(self) -> dict[str, Any]:
@@ -117,7 +125,8 @@ class CSV(SeriesData):
             return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
         frame = make_up()
         check_columns(frame.columns, self.columns, "without data.path=FILE the made-up table")
-        panel = arrange(tabulate(frame.lazy(), self.columns, "the made-up table"), self.columns, "the made-up table")
+        table = tabulate(frame.lazy(), self.columns, "the made-up table")
+        panel = arrange(table, self.columns, "the made-up table", gaps=self.gaps)
         panel.note = "a made-up table of three shops; give a file of yours, data.path=FILE data.target=COLUMN"
         return panel
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from rnnlab.data.calendar import Calendar, calendar_features
 from rnnlab.data.linear import Linear
+from rnnlab.files.frequency import passed
 from rnnlab.files.panel import Columns, Missing
+from rnnlab.spec import InputSpec
 
 Base = Literal["none", "persistence", "seasonal_naive", "mean", "linear"]
 WindowScaling = Literal["global", "last", "mean", "seasonal"]
@@ -44,8 +46,10 @@ class Layout:
 
     A network input is, in this order: targets, past columns, known columns of
     the steps ahead (all of the horizon when direct, else the next), the
-    calendar of the next step, and for ``missing=mask`` a 1 for each target and
-    past column whose value is none. A forecast in units is
+    calendar of the next step, for ``missing=mask`` a 1 for each target and
+    past column whose value is none, and with ``elapsed`` the time since the row
+    before. Then nobody knows when the next step is, and the calendar is that of
+    the step itself. A forecast in units is
     ``(output * divisor + base) * scale + shift``, or the exponential of that.
 
     **Window scaling.** ``global``: targets are read as they are, scaled by the
@@ -72,6 +76,8 @@ class Layout:
         spread: ``(targets,)`` standard deviation of what is read of a target; empty for 1.
         linear: the linear part, where that is the base, as :class:`rnnlab.data.linear.Linear` in plain values.
         reach: steps before a window without which nothing is forecast.
+        elapsed: by which the time since the row before is divided, in seconds of dates; ``None`` where rows are steps,
+            equally far apart.
     """
 
     columns: Mapping[str, Any]
@@ -88,6 +94,7 @@ class Layout:
     spread: tuple[float, ...] = ()
     linear: Mapping[str, Any] = field(default_factory=dict)
     reach: int = 0
+    elapsed: float | None = None
 
     @cached_property
     def of(self) -> Columns:
@@ -130,7 +137,8 @@ class Layout:
 
     @property
     def needs_times(self) -> bool:
-        return bool(self.calendar) or (self.ridge is not None and bool(self.ridge.calendar))
+        calendar = bool(self.calendar) or (self.ridge is not None and bool(self.ridge.calendar))
+        return calendar or self.elapsed is not None
 
     @property
     def before(self) -> int:
@@ -138,12 +146,12 @@ class Layout:
         scaling = {"global": 0, "last": 1, "mean": self.averaged - 1, "seasonal": self.season}[self.window_scaling]
         base = {"mean": self.averaged - 1, "seasonal_naive": self.season - 1}.get(self.base, 0)
         lags = self.ridge.order - 1 if self.ridge is not None else 0
-        return max(self.reach, scaling, base, lags)
+        return max(self.reach, scaling, base, lags, int(self.elapsed is not None))
 
     @property
     def feeds_back(self) -> bool:
         """Whether a forecast of the network is, as it is, its next input."""
-        return self.base == "none" and self.window_scaling == "global"
+        return self.base == "none" and self.window_scaling == "global" and self.elapsed is None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -155,7 +163,16 @@ class Layout:
         known = [f"{name} +{step}" for step in range(1, 1 + self.said) for name in columns.known]
         cycles = [f"{name} {wave}" for name in self.calendar for wave in ("sin", "cos")]
         unknown = [f"{name} missing" for name in now] if self.missing == "mask" else []
-        return (*targets, *columns.past, *known, *cycles, *unknown)
+        elapsed = ["elapsed"] if self.elapsed is not None else []
+        return (*targets, *columns.past, *known, *cycles, *unknown, *elapsed)
+
+    @property
+    def input(self) -> InputSpec:
+        """Of what the network reads."""
+        size, timed = len(self.features), self.elapsed is not None
+        now = len(self.of.target) + len(self.of.past) if self.missing == "mask" else 0
+        masks = [(value, size - timed - now + value) for value in range(now)]
+        return InputSpec(features=size, elapsed=size - 1 if timed else None, masks=masks)
 
     def cut(
         self, values: np.ndarray, unknown: np.ndarray | None, times: np.ndarray | None, shift: np.ndarray,
@@ -167,7 +184,7 @@ class Layout:
             values: ``(batch, before + time + after, columns)`` in the data's units, not a number where unknown, where
                 after is ``max(said, steps)``; after the windows the known columns alone are read.
             unknown: alike, true where a value was missing; ``None`` where none was.
-            times: ``(batch, before + time + after)``; ``None`` where no calendar is read.
+            times: ``(batch, before + time + after)``; ``None`` where no time is read.
             shift: ``(batch, columns)``.
             scale: alike.
             steps: ahead, to which a rollout goes.
@@ -190,13 +207,17 @@ class Layout:
             assert times is not None
             calendar = calendar_features(times, self.calendar)
         coming = [known[:, at + 1 + step] for step in range(self.said)] if columns.known else []
-        parts = [targets, scaled[:, at, k:others], *coming, calendar[:, at + 1]]
+        parts = [targets, scaled[:, at, k:others], *coming, calendar[:, at + (self.elapsed is None)]]
         mask = others if self.missing == "mask" else 0
         if mask:
             there = np.zeros((rows, time, mask), np.float32)
             parts.append(there if unknown is None else unknown[:, at, :mask].astype(np.float32))
+        if self.elapsed is not None:
+            assert times is not None
+            parts.append(self.read_elapsed(times)[:, at - 1, None].astype(np.float32))
         after = at[-1] + np.arange(1, steps) + 1
-        zeros = np.zeros((rows, steps - 1, len(columns.past) + mask), np.float32)
+        # of who feeds forecasts back, which does not go with elapsed times
+        zeros = np.zeros((rows, steps - 1, len(columns.past) + mask + (self.elapsed is not None)), np.float32)
         divisor = np.asarray(self.divisor, np.float32).reshape(-1, k) if self.divisor else np.ones((1, k), np.float32)
         return Cut(
             np.concatenate(parts, -1),
@@ -204,6 +225,13 @@ class Layout:
             self._base(exact, times, at),
             np.broadcast_to(divisor, (self.horizon, k)),
         )
+
+    def read_elapsed(self, times: np.ndarray) -> np.ndarray:
+        """``(batch, rows - 1)`` what is read of the time since the row before, of ``(batch, rows)`` times: 1 where the
+        series begins, and the first row stands for those before.
+        """
+        steps = passed(times)
+        return np.where(steps > 0, steps / (self.elapsed or 1.0), 1.0)
 
     def read(self, x: np.ndarray, at: np.ndarray) -> np.ndarray:
         """``(batch, time, targets)`` what the network reads of ``(batch, rows, targets)`` values."""

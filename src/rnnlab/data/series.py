@@ -23,10 +23,10 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series_reader import SeriesReader, shown_names
 from rnnlab.data.split import SPLITS, CutOnDemand, Sample, Split, SplitName
 from rnnlab.errors import InputError, nearest
-from rnnlab.files.frequency import DAY
+from rnnlab.files.frequency import DAY, passed, time_in_words
 from rnnlab.files.panel import Missing, Panel, ShortSeries, carry_forward, keep_series, show
 from rnnlab.shapes import NonNegativeInt, PositiveInt
-from rnnlab.spec import Batch, DataSpec, InputSpec, Origin, Reference, Scaling, TargetSpec
+from rnnlab.spec import Batch, DataSpec, Origin, Reference, Scaling, TargetSpec
 from rnnlab.student import doubt
 
 log = logging.getLogger("rnnlab")
@@ -158,6 +158,8 @@ class SeriesData(SequenceData):
     """Of the targets."""
     rivals: ClassVar[tuple[str, ...]] = ("ridge", "ets")
     """The linear part alone is a part of the run that is judged; exponential smoothing there is not always."""
+    tells_elapsed = False
+    """Whether rows are as far apart as their times say, and the network reads how far."""
     short_series: ClassVar[ShortSeries] = "error"
     """Whether a series with fewer rows than a window needs is an error, or left out."""
 
@@ -245,6 +247,7 @@ class SeriesData(SequenceData):
             "linear": self.ridge.plain() if self.ridge is not None else {},
             "refitted": self.refitted.plain() if self.refitted is not None else {},
             "spread": list(self.layout.spread),
+            "elapsed": self.layout.elapsed,
         }
         options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
         return {**{name: getattr(self, name) for name in options}, "period": self._season, "trained": trained}
@@ -367,7 +370,8 @@ class SeriesData(SequenceData):
         logs = [bool(self.log)]
         if self.log is None:
             logs = [False, True] if (targets[np.isfinite(targets)] > 0).all() else [False]
-        cycles = suggested_calendar(self.panel, self.training_parts())
+        # when the next row comes nobody knows
+        cycles = () if self.tells_elapsed else suggested_calendar(self.panel, self.training_parts())
         return linear_part.choose(self._training, self.horizon, self.seasons, logs, cycles)
 
     @cached_property
@@ -454,6 +458,7 @@ class SeriesData(SequenceData):
             divisor=() if divisor is None else tuple(divisor.ravel().tolist()),
             window_scaling=self.window_scaling or "global",
             reach=self._reach,
+            elapsed=self._usual_step if self.tells_elapsed else None,
             linear=self.ridge.plain() if self.base == "linear" and self.ridge is not None else {},
         )  # fmt: skip
         if layout.window_scaling == "global":
@@ -467,6 +472,14 @@ class SeriesData(SequenceData):
         if self.base != "linear" or self.refitted is None:
             return self.layout
         return replace(self.layout, linear=self.refitted.plain())
+
+    @cached_property
+    def _usual_step(self) -> float:
+        """The median time from a row to the next in the training part, in seconds of dates."""
+        if self.trained is not None and self.trained.get("elapsed"):
+            return float(self.trained["elapsed"])
+        steps = [passed(self.panel.times[start:end]) for start, end in self.training_parts()]
+        return float(np.median(np.concatenate(steps))) if sum(map(len, steps)) else 1.0
 
     def _spread(self, layout: Layout) -> np.ndarray:
         """``(targets,)`` standard deviation, in the training part, of what is read of each target."""
@@ -513,7 +526,7 @@ class SeriesData(SequenceData):
     def _time(self, key: str) -> np.generic:
         value, times = getattr(self, key), self.panel.times
         try:
-            return np.datetime64(str(value)) if times.dtype.kind == "M" else np.int64(value)
+            return np.datetime64(str(value)) if times.dtype.kind == "M" else times.dtype.type(value)
         except ValueError:
             raise InputError(
                 f"data.{key}={value} is no time of this data, such as {show(times[len(times) // 2])}"
@@ -782,7 +795,7 @@ class SeriesData(SequenceData):
         names, ahead = tuple(self.panel.columns.target), layout.said
         divisor = np.asarray(layout.divisor, np.float32).reshape(-1, len(names)) if layout.divisor else np.float32(1.0)
         return DataSpec(
-            input=InputSpec(features=len(layout.features)),
+            input=layout.input,
             target=TargetSpec(
                 "values", ahead * len(names), names if ahead == 1 else tuple(
                     f"{name} +{step}" for step in range(1, ahead + 1) for name in names
@@ -819,6 +832,11 @@ class SeriesData(SequenceData):
         note = f"{many}{' / '.join(f'{n:,}' for n in rows)} rows in the order of time, nothing drawn: {cuts}"
         if self.unknown is not None:
             note += f"; {int(self.unknown.sum()):,} missing values carried forward"
+        if self.tells_elapsed:
+            usual = time_in_words(self._usual_step, panel.times.dtype.kind == "M")
+            note += (
+                f"; each row with the time since the one before, 1 = {usual}: windows, lags and the horizon count rows"
+            )
         beyond = [season for season in self.seasons if season > self.layout.length]
         if beyond:
             note += f"; a season of {beyond[-1]:,} steps is longer than the window (data.length={self.layout.length})"
@@ -903,6 +921,11 @@ class SeriesData(SequenceData):
     # ---- what cannot work -------------------------------------------------------------------------
 
     def _check_options(self) -> None:
+        if self.tells_elapsed and self.strategy == "recursive":
+            raise InputError(
+                "data.gaps=elapsed and data.strategy=recursive: a forecast that is fed back needs the time until its "
+                "step, which nobody knows: use data.strategy=direct"
+            )
         if self.fold >= (self.folds or 1):
             raise InputError(f"data.fold={self.fold}: folds are numbered from 0, and data.folds={self.folds}")
         if not self._direct and self.window_scaling not in (None, "global"):

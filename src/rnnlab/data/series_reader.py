@@ -15,7 +15,7 @@ from rnnlab.data.reader import Arrival, Given, Reader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
 from rnnlab.files.dialect import Dialect, LineByLine
-from rnnlab.files.frequency import Frequency, clock_changes
+from rnnlab.files.frequency import Frequency, clock_changes, passed
 from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange, carry_forward, show
 from rnnlab.files.source import Format, Source, as_numbers, brief, existing, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
@@ -324,6 +324,12 @@ class SeriesReader(Reader):
         after = self.frequency.after(times[-1], np.arange(1, missing + 1))
         return np.concatenate([times, after.astype(times.dtype)])[: now + steps]
 
+    def knows_when(self, history: History, steps: int) -> bool:
+        """Whether the times of the steps to come are known."""
+        if history.times is None:
+            return False
+        return self.layout.elapsed is None or len(history.times) >= history.now + steps
+
     def window(self, history: History, steps: int, time: int | None = None, whole: bool = False) -> Window:
         """What the network reads for a forecast at the end of a history, or at each of its steps.
 
@@ -392,7 +398,7 @@ class SeriesReader(Reader):
     @property
     def _goes_on(self) -> bool:
         """Whether forecasts may be read as if they had come, to reach further than the horizon."""
-        return not self.of.past and (self.layout.said == 1)
+        return not self.of.past and self.layout.said == 1 and self.layout.elapsed is None
 
     def check_horizon(self, steps: int | None) -> int:
         """How many steps are forecast.
@@ -408,9 +414,10 @@ class SeriesReader(Reader):
                 "train with data.strategy=recursive, or with a longer data.horizon"
             )
         if not self._goes_on:
+            what = "past columns of steps to come" if self.of.past else "how far apart the steps to come are"
             raise InputError(
-                f"--horizon {steps}: this run cannot be fed its own forecasts, since nobody knows past columns of "
-                "steps to come: train with a longer data.horizon"
+                f"--horizon {steps}: this run cannot be fed its own forecasts, since nobody knows {what}: train with a "
+                "longer data.horizon"
             )
         return steps
 
@@ -511,6 +518,10 @@ class SeriesReader(Reader):
 
     def _left_out(self, last: np.ndarray, time: np.generic, place: str) -> np.ndarray:
         """The times between two lines, where steps that are left out are filled in."""
+        if self.gaps == "elapsed":
+            if passed(np.concatenate([last, np.array([time])]))[0] <= 0:
+                raise InputError(f"{place}: {show(time)} comes after {show(last[0])}: times must rise")
+            return last[:0]
         pair = np.concatenate([last, np.array([time], last.dtype)])
         if self.gaps == "ignore" or (self.frequency.dated and clock_changes(pair, self.frequency).any()):
             return last[:0]

@@ -250,7 +250,7 @@ class Table(LabelledFeatures):
     @cached_property
     def _dialect(self) -> Dialect:
         return Dialect(
-            self.separator, self.decimal, self.thousands, tuple(self.missing_values), self.time_format
+            self.separator, self.decimal, self.thousands, tuple(self.missing_values), self.time_format, self.elapsed
         ).check()
 
     @cached_property

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.frequency import passed
 from rnnlab.files.panel import Columns, Table, carry_forward, show
 from rnnlab.spec import InputSpec
 
@@ -183,7 +184,7 @@ class TableColumns:
     def _check_times(self, rows: Rows, source: str) -> None:
         if rows.times is None:
             return
-        steps = np.diff(rows.times.astype(np.int64))
+        steps = passed(rows.times)
         steps[rows.starts[1:-1] - 1] = 1
         wrong = np.flatnonzero(steps <= 0)
         if not len(wrong):
@@ -289,9 +290,9 @@ class TableColumns:
     def steps_between(self, rows: Rows) -> np.ndarray:
         """``(rows,)`` time since the step before, in seconds of dates; 0 at the first one of a sequence."""
         assert rows.times is not None
-        steps = np.diff(rows.times.astype(np.int64), prepend=rows.times[:1].astype(np.int64)).astype(np.float64)
+        steps = np.concatenate([[0], passed(rows.times)])
         steps[rows.starts[:-1]] = 0
-        return steps / 1e6 if rows.times.dtype.kind == "M" else steps
+        return steps
 
     def read_elapsed(self, steps: np.ndarray) -> np.ndarray:
         """What the network reads of times since the step before, which are 0 at the first step of a sequence."""

@@ -14,6 +14,7 @@ from rnnlab.data.reader import Arrival, Given, check_class
 from rnnlab.data.table_columns import Rows, TableColumns, as_read, moments_of_numbers
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect, cells_of, column_names
+from rnnlab.files.frequency import passed
 from rnnlab.files.source import Format, Source, brief, existing, frame_of_rows, is_table, parse_json, table_source
 from rnnlab.files.table import tabulate
 
@@ -201,7 +202,7 @@ class TableReader(FeatureReader):
         return table.times
 
     def _since(self, before: np.ndarray, now: np.ndarray, place: str) -> float:
-        step = float((now.astype(np.int64) - before.astype(np.int64))[0])
+        step = float(passed(np.concatenate([before, now]))[0])
         if step <= 0:
             raise InputError(f"{place}: {self.columns.time} does not rise: the times of a sequence must")
-        return step / 1e6 if now.dtype.kind == "M" else step
+        return step

@@ -29,6 +29,7 @@ class Dialect:
         thousands: between groups of digits; ``None`` where there is nothing.
         missing_values: further words for a missing value.
         time_format: of times, as in Python's ``strptime``; ``None``: it is guessed.
+        fractions: times that are numbers may have decimals: nobody counts steps by them.
     """
 
     separator: str | None = None
@@ -36,6 +37,7 @@ class Dialect:
     thousands: str | None = None
     missing_values: Sequence[Any] = ()
     time_format: str | None = None
+    fractions: bool = False
 
     def check(self) -> "Dialect":
         """The same, its separator as it stands in a file.

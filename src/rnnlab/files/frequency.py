@@ -105,6 +105,14 @@ class Frequency:
         return cls(**values)
 
 
+def passed(times: np.ndarray) -> np.ndarray:
+    """``(…, rows - 1)`` how far it is from each of ``(…, rows)`` times to the next, in seconds of dates."""
+    if times.dtype.kind == "f":
+        return np.diff(times)
+    steps = np.diff(times.astype(np.int64)).astype(np.float64)
+    return steps / 1e6 if times.dtype.kind == "M" else steps
+
+
 def time_in_words(time: float, dated: bool) -> str:
     """How long a time is: in seconds of dates, a number of something else."""
     if not dated:
@@ -165,6 +173,8 @@ def find_frequency(times: np.ndarray, starts: np.ndarray) -> Frequency:
     inside = np.ones(max(0, len(times) - 1), bool)
     inside[np.asarray(starts)[1:-1] - 1] = False
     dated = times.dtype.kind == "M"
+    if times.dtype.kind == "f":  # of rows that are as far apart as they are
+        return Frequency()
     step = _commonest(np.diff(times.astype(np.int64))[inside])
     if step is None:
         return Frequency("duration", DAY) if dated else Frequency()

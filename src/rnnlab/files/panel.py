@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnlab.errors import InputError
-from rnnlab.files.frequency import Frequency, clock_changes, find_frequency
+from rnnlab.files.frequency import Frequency, clock_changes, find_frequency, passed
 
-Gaps = Literal["error", "fill", "ignore"]
+Gaps = Literal["error", "fill", "ignore", "elapsed"]
 Missing = Literal["error", "forward", "mask"]
 ShortSeries = Literal["error", "drop"]
 
@@ -144,7 +144,7 @@ def arrange(
         source: in words, for messages.
         sort: by time, rather than to refuse what is out of order.
         gaps: where a step is left out, ``error``, or ``fill`` it with rows without values, or ``ignore`` it and take
-            each row for a step.
+            each row for a step; ``elapsed`` does that too, for who reads how far apart the rows are.
         expected: how far it is from one date to the next, where that is known.
 
     Raises:
@@ -168,12 +168,14 @@ def arrange(
     panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped)
     if table.times is None:
         return panel
-    _check_order(panel, source, columns.time or "time")
+    _check_order(panel, source, columns.time or "time", strictly=gaps == "elapsed")
     panel.frequency = find_frequency(panel.times, panel.starts)
     if expected is not None and expected.dated:
         alike = (expected.unit, expected.size) == (panel.frequency.unit, panel.frequency.size)
         panel.frequency = panel.frequency if alike else expected
-    return panel if gaps == "ignore" else _look_for_gaps(panel, source, gaps)
+    if gaps == "elapsed":
+        panel.unit = "row"
+    return panel if gaps in ("ignore", "elapsed") else _look_for_gaps(panel, source, gaps)
 
 
 def show(time: Any) -> str:
@@ -190,10 +192,10 @@ def _inner(panel: Panel, differences: np.ndarray) -> np.ndarray:
     return differences
 
 
-def _check_order(panel: Panel, source: str, column: str) -> None:
-    steps = _inner(panel, np.diff(panel.times.astype(np.int64)))
+def _check_order(panel: Panel, source: str, column: str, strictly: bool) -> None:
+    steps = _inner(panel, passed(panel.times))
     wrong = np.flatnonzero(steps <= 0)
-    if len(wrong) and panel.times.dtype.kind == "M":
+    if len(wrong) and panel.times.dtype.kind == "M" and not strictly:
         wrong = wrong[~clock_changes(panel.times, find_frequency(panel.times, panel.starts))[wrong]]
     if not len(wrong):
         return
@@ -227,7 +229,7 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
     at = int(odd[0]) if len(odd) else int(wrong[0])
     now, before = show(panel.times[at + 1]), show(panel.times[at])
     where = f"{source}, {panel.place(at + 1)}: {now} comes"
-    ignore = "data.gaps=ignore takes each row for a step"
+    ignore = "data.gaps=ignore takes each row for a step, data.gaps=elapsed also tells how far apart they are"
     if len(odd):
         due = show(frequency.after(panel.times[at], np.ones(1, np.int64)).astype(panel.times.dtype)[0])
         raise InputError(f"{where} after {before}, and {unit} after that is {due}: {ignore}")

@@ -123,7 +123,7 @@ def forms_of(cell: str, dialect: Dialect) -> list[Form]:
 
 
 def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False] | None = None) -> np.ndarray:
-    """``(rows,)`` datetime64 in microseconds, or whole numbers, of cells that :func:`clean` left.
+    """``(rows,)`` datetime64 in microseconds, or numbers, of cells that :func:`clean` left.
 
     Args:
         text: cells, none of them null.
@@ -135,7 +135,7 @@ def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False]
         InputError: a cell is none.
     """
     if dialect.time_format is None and is_number(text[0]) and (dated is False or looks_counted(text)):
-        return _whole_numbers(text, place)
+        return _counted(text, place, dialect.fractions)
     best = 0  # the first row that the best attempt does not understand
     cell = text[0]
     for form in forms_of(cell, dialect):
@@ -162,15 +162,20 @@ def looks_counted(text: pl.Series) -> bool:
     return not (digits and not text.str.to_date("%Y%m%d", strict=False).null_count())
 
 
-def _whole_numbers(text: pl.Series, place: Place) -> np.ndarray:
+def _counted(text: pl.Series, place: Place, fractions: bool) -> np.ndarray:
+    """Whole numbers; or others, where not all are, and they may be."""
     exact = text.cast(pl.Int64, strict=False)
     floats = text.cast(pl.Float64, strict=False)
     rounded = floats.cast(pl.Int64, strict=False)
     whole = exact.fill_null(pl.select(pl.when(rounded.cast(pl.Float64) == floats).then(rounded)).to_series())
     wrong = whole.is_null().arg_true()
+    if fractions and len(wrong) and floats.is_finite().fill_null(False).all():
+        return floats.to_numpy()
     if len(wrong):
         row = int(wrong[0])
-        what = "is neither a whole number nor a date"
+        what = "is neither a whole number nor a date (data.gaps=elapsed and data.elapsed=true read decimals, too)"
+        if fractions:
+            what = "is neither a number nor a date"
         if floats[row] is None:
             what = "is no time: where they are dates, data.time_format says how they are written"
         raise InputError(f"{place(row)}: '{text[row][:40]}' {what}")

@@ -99,7 +99,8 @@ class SeriesRun(TrainedRun):
         labels: dict[str, Any] = {}
         if columns.series:
             labels[columns.series] = [name for _, name in histories for _ in range(ahead)]
-        if columns.time and histories[0][0].times is not None:
+        timed = all(self.reader.knows_when(history, ahead) for history, _ in histories)
+        if columns.time and timed:
             times = [self.reader.later(history.times, history.now, ahead) for history, _ in histories]
             labels |= shown_times(np.concatenate([each[-ahead:] for each in times if each is not None]), columns)
         labels["ahead"] = np.tile(np.arange(1, ahead + 1), len(histories))
