@@ -205,14 +205,14 @@ def test_a_network_tells_which_features_are_missing() -> None:
     net = Network(spec, TargetSpec("values", 1), make, 4, num_layers=2)
     first, second = net.cells()
     assert (first.elapsed, first.masks, second.masks) == (True, ((0, 2), (1, 3)), ())
-    assert elapsed_in_words(net) == "GRU-D knows how far apart steps are, and which values are missing"
+    assert elapsed_in_words(net) == "GRUD knows how far apart steps are, and which values are missing"
     for options in ({"short_conv": 2}, {"block": "prenorm"}, {"embedding_size": 3}):
         net = Network(spec, TargetSpec("values", 1), make, 4, **options)
         assert not any(cell.masks for cell in net.cells())
         assert "cannot tell which values are missing behind" in elapsed_in_words(net)
     net = Network(InputSpec(features=3, masks=[[0, 2]]), TargetSpec("values", 1), make, 4)
     assert net.cells()[0].masks == ((0, 2),)
-    assert elapsed_in_words(net) == "GRU-D knows which values are missing"
+    assert elapsed_in_words(net) == "GRUD knows which values are missing"
     x = torch.rand(2, 6, 3)
     step, state = NetworkStep(net), (net.initial_state(2), None)
     for x_t in x.unbind(1):

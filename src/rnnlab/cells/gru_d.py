@@ -74,10 +74,6 @@ class GRUD(Cell[Any]):
             self.register_buffer("value", F.one_hot(value, features).float(), persistent=False)
             self.register_buffer("mask", F.one_hot(mask, features).float(), persistent=False)
 
-    @property
-    def title(self) -> str:
-        return "GRU-D"
-
     def initial_state(self, batch_size: int) -> State:
         h = self.weight_hh.new_zeros(batch_size, self.hidden_size)
         return (h, h.new_zeros(batch_size, len(self.masks), 1)) if self.masks else h
@@ -89,7 +85,7 @@ class GRUD(Cell[Any]):
         h_r, h_z = F.linear(h, u_gates).chunk(2, -1)
         r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
         n = (x_n + F.linear(r * h, u_n)).tanh()
-        h = torch.lerp(h, n, z)
+        h = (1 - z) * h + z * n
         return h, h if unseen is None else (h, unseen)
 
     def _decayed(self, x: Step, state: State) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -97,10 +93,10 @@ class GRUD(Cell[Any]):
         x, elapsed = self._since(x)
         if not self.masks:
             assert isinstance(state, Tensor)
-            rate = self.weight_decay[:, 0] * elapsed + self.bias_decay
+            rate = self.weight_decay.squeeze(1) * elapsed + self.bias_decay
             return x, (-rate.relu()).exp() * state, None
         h, unseen = state
-        since = unseen[..., 0] + elapsed
+        since = unseen.squeeze(-1) + elapsed
         missing = F.linear(x, self.mask)
         rate, shift = self.input_decay
         left = (-(rate * since + shift).relu()).exp()
@@ -109,7 +105,7 @@ class GRUD(Cell[Any]):
         step = since.new_full((len(x), 1), 1.0) if isinstance(elapsed, float) else elapsed
         times = torch.cat([step, since], -1)
         h = (-F.linear(times, self.weight_decay, self.bias_decay).relu()).exp() * h
-        return x, h, (missing * since)[..., None]
+        return x, h, (missing * since).unsqueeze(-1)
 
     def gates(self, x: Step, state: State) -> dict[str, Tensor]:
         x, h, _ = self._decayed(x, state)
