@@ -12,8 +12,9 @@ pytestmark = pytest.mark.needs("docs")
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "docs").glob("*.ipynb"))
 
-PICTURES = {"story": 5, "own_series": 1, "own_sequences": 1, "own_cell_notebook": 0}
-"""How many each shows; the story's are the forecast, three gradients and the confusion matrix."""
+PICTURES = {"story": 6, "own_series": 1, "own_sequences": 1, "own_cell_notebook": 0}
+"""How many each shows; the story's are the forecast, three gradients, the confusion matrix and the
+attention."""
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
