@@ -1,7 +1,8 @@
 """From a few numbers, made of a whole sequence, back to each of its steps: the second half of an autoencoder.
 
     c = W h_n + b                            the code: of the state in which the encoder leaves the sequence
-    s_1, …, s_n = cell(c, …, c)              a cell that reads the code at every step, and nothing else
+    s_0 = tanh(U c + d)                      where the decoding cell begins
+    s_1, …, s_n = cell(c, …, c)              it reads the code at every step, and nothing else
     x̂_{n+1-t} = V s_t + a                    the last step first
 
 N. Srivastava, E. Mansimov & R. Salakhutdinov, "Unsupervised learning of video representations using LSTMs" (2015),
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.cell import Cell, reverse_valid
+from rnnlab.cells.cell import Cell, map_state, reverse_valid
 from rnnlab.shapes import Lengths, State
 
 
@@ -34,6 +35,10 @@ class Rebuilder(nn.Module):
     def __init__(self, summary_size: int, code_size: int, cell: Cell[Any]) -> None:
         super().__init__()
         self.bottleneck, self.cell = nn.Linear(summary_size, code_size), cell
+        start = cell.initial_state(1)
+        parts = start if isinstance(start, tuple) else (start,)
+        # what is no real number, such as a count of steps, begins as it does in the encoder
+        self.begin = nn.ModuleList(nn.Linear(code_size, part[0].numel()) for part in parts if part.is_floating_point())
 
     def forward(
         self, run: Callable[..., tuple[Tensor, State]], summary: Tensor, inputs: Tensor, lengths: Lengths | None
@@ -49,5 +54,10 @@ class Rebuilder(nn.Module):
         code = self.bottleneck(summary)
         # a number of steps would be fixed in an exported file
         x = code[:, None] + torch.zeros_like(inputs[..., :1])
-        decoded, _ = run(self.cell, x, self.cell.initial_state(code.shape[0]), lengths)
+        begin = iter(self.begin)
+        start = map_state(
+            lambda part: next(begin)(code).tanh().view_as(part) if part.is_floating_point() else part,
+            self.cell.initial_state(code.shape[0]),
+        )
+        decoded, _ = run(self.cell, x, start, lengths)
         return reverse_valid(decoded, lengths)

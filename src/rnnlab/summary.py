@@ -76,7 +76,8 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
         cell = network.rebuilder.cell
         bottleneck = network.rebuilder.bottleneck
         rows.append(Layer("Linear, the code", (None, bottleneck.out_features), _count(bottleneck)))
-        rows.append(Layer(f"{cell.title} that rebuilds", (None, length, cell.hidden_size), _count(cell)))
+        begun = _count(cell) + _count(network.rebuilder.begin)
+        rows.append(Layer(f"{cell.title} that rebuilds", (None, length, cell.hidden_size), begun))
         rows.append(Layer("Linear", (None, length, network.readout.out_features), _count(network.readout)))
         return rows
     if network.decoder is not None:

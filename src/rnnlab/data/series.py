@@ -307,7 +307,9 @@ class SeriesData(SequenceData):
                     f"data.{name}={str(given).lower()}: an autoencoder rebuilds values as they are, not what is left "
                     f"of them: use data.{name}={str(allowed[0]).lower()}"
                 )
-        options: dict[str, Any] = {name: None for name in self._decided if name in ("calendar", "length")}
+        # what a trained run has decided stays decided
+        anew = ("calendar", "length") if self.trained is None else ()
+        options: dict[str, Any] = {name: None for name in self._decided if name in anew}
         return replace(self, **options | {name: allowed[0] for name, allowed in plain.items()})
 
     # ---- what nobody said -------------------------------------------------------------------------
