@@ -26,6 +26,7 @@ NAMES = (
     "predict",
     "generate",
     "sequences",
+    "blocks",
     "export",
     "end_to_end",
     "memory_scores",
