@@ -151,7 +151,7 @@ class Readout(Recurrence):
         decoded: Tensor = self.rebuilder(run, summary, inputs, lengths)
         return decoded
 
-    def made(self, inputs: Inputs, hidden: HiddenSequence, lengths: Lengths | None) -> Tensor:
+    def made(self, inputs: Inputs, hidden: Tensor, lengths: Lengths | None) -> Tensor:
         """The prediction, of the hidden sequence."""
         if self.rebuilder is None:
             return self.read(hidden, self.read_lengths(lengths))
