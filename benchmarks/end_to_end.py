@@ -128,19 +128,27 @@ def measure(quick: bool = False) -> Result:
     )
 
 
-def peers() -> str:
-    """Python of the peers' environment, made where there is none.
+def peers(name: str = "peers") -> str:
+    """Python of an environment of peers, made where there is none.
+
+    Args:
+        name: of its folder in ``build/``, and of the file of requirements, that of ``peers`` being requirements.txt.
+            What stands behind ``#no-deps`` there is installed without what it asks for.
 
     Raises:
         RuntimeError: it could not be installed; with what pip said.
     """
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / "requirements.txt"
-    wanted = (PEERS / "requirements.txt").read_text()
+    environment = ENVIRONMENT.with_name(name)
+    python, stamp = environment / "bin" / "python", environment / "requirements.txt"
+    file = PEERS / ("requirements.txt" if name == "peers" else f"{name}.txt")
+    wanted = file.read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"making build/{ENVIRONMENT.name} for the peers: minutes", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        run([str(python), "-m", "pip", "install", "-q", "-r", str(PEERS / "requirements.txt")])
+        print(f"making build/{name} for the peers: minutes", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+        run([str(python), "-m", "pip", "install", "-q", "-r", str(file)])
+        alone = [line.split()[1] for line in wanted.splitlines() if line.startswith("#no-deps ")]
+        if alone:
+            run([str(python), "-m", "pip", "install", "-q", "--no-deps", *alone])
         stamp.write_text(wanted)
     return str(python)
 

@@ -1,8 +1,12 @@
 """``python -m benchmarks.sequences``: tokens a second of an encoder and decoder, against the same network by hand."""
 
+import json
+import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -10,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measurement import Result, Verdict, publish
+from benchmarks.end_to_end import peers
+from benchmarks.measurement import ONE_THREAD, Result, Verdict, publish
 from rnnlab.cells.gru import GRU
 from rnnlab.decoding import Search, beam_search
 from rnnlab.network import Network
@@ -77,26 +82,43 @@ class ByHand(nn.Module):
 def measure(quick: bool) -> Result:
     """Training steps and searches of both, in turn."""
     rounds = 3 if quick else 15
+    sizes = SIZES[: 1 if quick else None]
     rows, ratios, numbers = [], [], {}
-    for size in SIZES[: 1 if quick else None]:
+    peer = {} if quick else of_joeynmt(sizes, rounds)
+    for size in sizes:
         for what, (hand, ours) in (("training", training(size, rounds)), ("beam of 8", searching(size, rounds))):
             ratios.append(ours / hand)
             tokens = BATCH * SAID
-            rows.append(
-                [f"{what}, {size} units", f"{tokens / hand:,.0f}", f"{tokens / ours:,.0f}", f"{ours / hand:.2f}"]
-            )
             numbers[f"{what} {size}"] = {"by hand": tokens / hand, "rnnlab": tokens / ours}
+            row = [f"{what}, {size} units", f"{tokens / hand:,.0f}", f"{tokens / ours:,.0f}", f"{ours / hand:.2f}"]
+            if peer:
+                theirs = peer[str(size)][what]
+                numbers[f"{what} {size}"]["JoeyNMT"] = tokens / theirs
+                row += [f"{tokens / theirs:,.0f}", f"{ours / theirs:.2f}"]
+            rows.append(row)
     return Result(
         "sequences",
         f"Tokens a second that are said, in training (loss, gradients, clipping, Adam) and by a beam search of {BEAM}, "
         f"of {BATCH} texts of {READ} words each, {WORDS:,} different ones, one thread: a bidirectional GRU, "
-        "additive attention and a GRU, against the same network by hand (nn.GRU, nn.Linear, torch.optim.Adam).",
-        ["step", "by hand", "rnnlab", "time, rnnlab / by hand"],
+        "additive attention and a GRU, against the same network by hand (nn.GRU, nn.Linear, torch.optim.Adam) and, in "
+        "a process of its own before, JoeyNMT 2.3 (without its reading of data and its log).",
+        ["step", "by hand", "rnnlab", "time, rnnlab / by hand", *(["JoeyNMT", "rnnlab / JoeyNMT"] if peer else [])],
         rows,
         [Verdict(f"at most {LIMIT} of the time by hand", f"{max(ratios):.2f}", max(ratios) <= LIMIT)],
         [],
         numbers,
     )
+
+
+def of_joeynmt(sizes: Sequence[int], rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds of JoeyNMT's steps by size, in an environment of its own, which the first call makes."""
+    script = Path(__file__).parent / "peers" / "joeynmt_net.py"
+    numbers = map(str, (WORDS, BATCH, READ, SAID, BEAM, rounds, *sizes))
+    environment = {**os.environ, **ONE_THREAD}
+    ended = subprocess.run([peers("joeynmt"), str(script), *numbers], env=environment, capture_output=True, text=True,
+                           check=True)  # fmt: skip
+    found: dict[str, dict[str, float]] = json.loads(ended.stdout)
+    return found
 
 
 def network(size: int) -> Network:
