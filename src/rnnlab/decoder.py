@@ -156,7 +156,7 @@ class Decoder(nn.Module):
 
     def cells(self) -> list[Cell[Any]]:
         """The first layer's first."""
-        return list(self.layers)  # type: ignore[arg-type]
+        return [layer for layer in self.layers if isinstance(layer, Cell)]
 
     def memory(self, hidden: Tensor, valid: Tensor, copies: Tensor | None = None) -> Memory:
         """What was read, ready to be attended to; see :class:`rnnlab.attention.Memory`."""

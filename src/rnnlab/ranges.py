@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 
@@ -14,6 +14,9 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 """At least 0 and below 1: a dropout rate, a share of the data."""
 Share = Annotated[float, Ge(0), Le(1)]
 """At least 0 and at most 1."""
+
+AUTO: Any = "auto"
+"""What is settled when the data is built, and typed as what it is from then on."""
 
 if TYPE_CHECKING:
     AutoSize = int

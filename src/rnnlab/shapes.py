@@ -18,6 +18,7 @@ pays nothing for them.
 from jaxtyping import Float, Inexact, Int, Shaped
 from torch import Tensor
 
+from rnnlab.ranges import AUTO as AUTO
 from rnnlab.ranges import AutoSize as AutoSize
 from rnnlab.ranges import FilePath as FilePath
 from rnnlab.ranges import Fraction as Fraction

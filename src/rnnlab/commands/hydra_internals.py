@@ -62,10 +62,16 @@ def parse(hydra: Hydra, overrides: Sequence[str]) -> list[Override]:
     return OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))
 
 
+def _implementation(loader: ConfigLoader) -> ConfigLoaderImpl:
+    """Hydra's only loader of configs, whose repository its public side does not show."""
+    if not isinstance(loader, ConfigLoaderImpl):
+        raise TypeError(f"{type(loader).__name__} is no ConfigLoaderImpl")
+    return loader
+
+
 def has_group(loader: ConfigLoader, name: str) -> bool:
     """Whether configs are chosen under a name, which the loader's public side does not say of nested ones."""
-    assert isinstance(loader, ConfigLoaderImpl)
-    return bool(loader.repository.group_exists(name))
+    return bool(_implementation(loader).repository.group_exists(name))
 
 
 def group_options(loader: ConfigLoader, name: str, kind: ObjectType | None = ObjectType.CONFIG) -> list[str]:
@@ -73,10 +79,13 @@ def group_options(loader: ConfigLoader, name: str, kind: ObjectType | None = Obj
 
     What choices share, whose name begins with an underscore, is no choice; benchmarks are not composed.
     """
-    assert isinstance(loader, ConfigLoaderImpl)
     if name.startswith("benchmark"):
         return []
-    return [option for option in loader.repository.get_group_options(name, kind) if not option.startswith("_")]
+    return [
+        option
+        for option in _implementation(loader).repository.get_group_options(name, kind)
+        if not option.startswith("_")
+    ]
 
 
 def set_keys(config: DictConfig, overrides: Sequence[Override]) -> None:

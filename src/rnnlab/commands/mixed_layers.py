@@ -25,11 +25,13 @@ def with_cells(config: dict[str, Any], chosen: str | None) -> dict[str, Any]:
         InputError: a name is that of no model, or of one that isn't a cell with a network around it.
     """
     model = config.get(MODEL)
-    names = model.get("layers") if isinstance(model, Mapping) else None
-    if not isinstance(names, list) or not names or model.get("cells") is not None:  # type: ignore[union-attr]
+    if not isinstance(model, Mapping):
         return config
-    cells = [model["cell"] if name == chosen else _cell(name, names) for name in names]  # type: ignore[index]
-    return {**config, MODEL: {**model, "cells": cells}}  # type: ignore[dict-item]
+    names = model.get("layers")
+    if not isinstance(names, list) or not names or model.get("cells") is not None:
+        return config
+    cells = [model["cell"] if name == chosen else _cell(name, names) for name in names]
+    return {**config, MODEL: {**model, "cells": cells}}
 
 
 def _cell(name: Any, names: list[Any]) -> Any:

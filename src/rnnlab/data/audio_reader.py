@@ -90,9 +90,8 @@ class AudioReader(Reader):
             for file in files_of(source.path, source.name):
                 yield self._given(str(file.relative_to(source.path)), file)
         else:
-            assert isinstance(source.content, bytes)
             name = source.name if source.path is None else source.path.name
-            yield Given(name, self.heard(read_sound(source.content, source.name), source.name))
+            yield Given(name, self.heard(read_sound(source.raw, source.name), source.name))
 
     def _table(self, source: Source) -> Iterator[Given]:
         frame = source.frame((PATH,))

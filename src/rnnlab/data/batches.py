@@ -1,6 +1,7 @@
 """In which order sequences are served, and the batches that are cut from them."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -205,10 +206,13 @@ class Batches:
     def _cut(self, indices: list[Tensor]) -> Iterable[Batch]:
         if not self.num_workers:
             return map(self.split.batch, indices)
+        # torch annotates a data set and lists of its samples, and takes any sequence and whatever cuts a part of it
+        wanted: Any = indices
+        cut: Any = self.split.batch
         return DataLoader(
-            indices,  # type: ignore[arg-type]
+            wanted,
             batch_size=None,
-            collate_fn=self.split.batch,  # type: ignore[arg-type]
+            collate_fn=cut,
             num_workers=self.num_workers,
             generator=torch.Generator(),  # the default would draw from the global one, and so change the training
         )

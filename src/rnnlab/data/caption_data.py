@@ -48,7 +48,7 @@ class CaptionData(SequenceData, ABC):
             trained run hands in its own.
     """
 
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     vocabulary: Sequence[str] | None = None
     every_caption: ClassVar[bool] = False
     """Whether an image is trained on once for each of its captions, or for the first alone."""

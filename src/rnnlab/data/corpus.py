@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Corpus:
 
 
 def read(
-    blocks: Iterable[bytes] | Iterable[str],
+    blocks: Iterable[Any],
     unit: Unit,
     share: float = 1.0,
     min_count: int = 1,
@@ -72,10 +72,10 @@ def read(
     if unit == "byte":
         buffer = bytearray()
         for block in blocks:
-            buffer += block  # type: ignore[arg-type]
+            buffer += block
         return Corpus(torch.from_numpy(np.frombuffer(buffer, np.uint8)), tuple(map(chr, range(256))), unit)
     number = _words if unit == "word" else _characters
-    codes = _joined(number(blocks, seen), seen)  # type: ignore[arg-type]
+    codes = _joined(number(blocks, seen), seen)
     if vocabulary is None:
         counts = np.zeros(len(seen), np.int64)
         for part in _parts(codes[: round(share * len(codes))]):

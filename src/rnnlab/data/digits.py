@@ -12,7 +12,7 @@ from rnnlab.data.splitting import check_folds
 from rnnlab.data.splitting import cut as cut_in_folds
 from rnnlab.data.strata import stratified_order
 from rnnlab.extras import need
-from rnnlab.shapes import AutoSize, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.shapes import AUTO, AutoSize, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 SIDE, WHITE, DIGITS = 8, 16.0, 10
@@ -52,11 +52,11 @@ class Digits(LabelledFeatures):
 
     order: Literal["pixels", "rows"] = "pixels"
     permute: bool = False
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     test_fraction: Fraction = 0.2
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
-    batch_size: AutoSize = "auto"  # type: ignore[assignment]
+    batch_size: AutoSize = AUTO
 
     def __post_init__(self) -> None:
         need("datasets", "sklearn", "data=digits")

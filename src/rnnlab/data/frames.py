@@ -61,7 +61,7 @@ class Frames(SequenceData):
     color: bool = False
     length: PositiveInt | None = None
     every: PositiveInt = 1
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     frame: Sequence[PositiveInt] | None = None
     classes: Sequence[str] | None = None
 

@@ -40,7 +40,7 @@ class ListedPairs(PairData, ABC):
     """
 
     max_length: PositiveInt | None = 100
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     vocabulary: Sequence[str] | None = None
     target_vocabulary: Sequence[str] | None = None
 

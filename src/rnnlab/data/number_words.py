@@ -77,8 +77,7 @@ class NumberWords(RulePairs):
         if self.language != "en":
             self._check_language()
         units: tuple[Unit, Unit] = ("word" if self.language == "en" else "character", "character")
-        ours, theirs = units if self.direction == "to_digits" else units[::-1]
-        self.source_unit, self.target_unit = ours, theirs  # type: ignore[misc]
+        self.source_unit, self.target_unit = units if self.direction == "to_digits" else units[::-1]  # type: ignore[misc]  # class variables of the pairs whose units are settled
         super().__post_init__()
 
     def _check_language(self) -> None:

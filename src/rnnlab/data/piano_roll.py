@@ -63,7 +63,7 @@ class PianoRoll(SequenceData):
     path: FilePath | None = None
     steps_per_beat: PositiveInt = 2
     length: PositiveInt = 64
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     batch_size: AutoSize = 16
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0

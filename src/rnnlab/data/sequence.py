@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from rnnlab.data.split import SplitName as SplitName
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
 from rnnlab.files.memory import gigabytes, machine_memory
-from rnnlab.shapes import AutoSize, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.shapes import AUTO, AutoSize, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, valid_steps
 
 MANY = 100_000
@@ -58,7 +58,10 @@ class SequenceData(LightningDataModule, ABC):
     """
 
     batch_size: AutoSize = 32
-    num_samples: PositiveInt = 1000
+    if TYPE_CHECKING:
+        num_samples: Any = 1000  # data that is read may have all there is, None, which a subclass then declares
+    else:
+        num_samples: PositiveInt = 1000
     val_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.1
     seed: NonNegativeInt = 0
@@ -83,7 +86,7 @@ class SequenceData(LightningDataModule, ABC):
                 raise InputError(
                     f"data.num_samples={self.num_samples} with {fractions} leaves no sequence for {split}: give more"
                 )
-        if self.batch_size == "auto":  # type: ignore[comparison-overlap]
+        if self.batch_size == AUTO:
             self.batch_size = SMALL_BATCH if self.size("train") < FEW else USUAL_BATCH
 
     # Lightning's own asks every loader for its torch data set, which these have none of.
@@ -216,7 +219,8 @@ class SequenceData(LightningDataModule, ABC):
 
     def train_dataloader(self) -> "Batches":
         # a run that overfits on purpose meets the same few batches in every epoch
-        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        trainer: Any = self.trainer  # Lightning annotates none of its limits
+        overfit = trainer is not None and trainer.overfit_batches > 0
         batches = self._batches("train", self.batch_size, shuffle=not overfit)
         if self.batches_per_epoch is not None and not overfit:
             batches.divide(self.batches_per_epoch)

@@ -118,7 +118,7 @@ class SeriesData(SequenceData):
         InputError: a split has no window, a logarithm has nothing to be taken of, or the options contradict each other.
     """
 
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     length: PositiveInt | None = None
     horizon: PositiveInt = 1
     strategy: Literal["direct", "recursive"] = "direct"

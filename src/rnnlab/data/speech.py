@@ -75,7 +75,7 @@ class Speech(TranscribedFeatures):
     hop: Annotated[float, Gt(0), Le(1)] = 0.01
     scaling: Literal["standard", "per_speaker", "per_sequence", "none"] = "standard"  # type: ignore[assignment]
     cache: NonNegativeFloat = 2.0
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None  # type: ignore[assignment]  # None: all that the folder has
     vocabulary: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -88,8 +88,10 @@ class Speech(TranscribedFeatures):
 
     @cached_property
     def _tones(self) -> DialTones:
-        shares = {"val_fraction": self.val_fraction, "test_fraction": self.test_fraction}
-        return DialTones(num_samples=self.num_samples or BUILT_IN, seed=self.seed, **shares)  # type: ignore[arg-type]
+        return DialTones(
+            num_samples=self.num_samples or BUILT_IN, seed=self.seed, val_fraction=self.val_fraction,
+            test_fraction=self.test_fraction,
+        )  # fmt: skip
 
     @cached_property
     def _parts(self) -> dict[SplitName, list[Utterance]]:

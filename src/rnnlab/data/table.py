@@ -26,7 +26,7 @@ from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, is_number
 from rnnlab.files.frequency import time_in_words
 from rnnlab.files.table import first_rows, read, tabulate
-from rnnlab.shapes import AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.shapes import AUTO, AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, Scaling, TargetSpec
 
 KINDS: dict[str, TargetKind] = {
@@ -210,13 +210,13 @@ class Table(LabelledFeatures):
     missing_values: Sequence[str | int | float] = ()
     time_format: str | None = None
     scaling: Literal["standard", "per_sequence", "none"] = "standard"
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     val_fraction: Fraction = 0.15
     test_fraction: Fraction = 0.15
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
     objective: str = "class"
-    batch_size: AutoSize = "auto"  # type: ignore[assignment]
+    batch_size: AutoSize = AUTO
     classes: Sequence[str] | None = None
     encoding: dict[str, Any] | None = None
     targets_scaled: Sequence[Sequence[float]] | None = None

@@ -90,7 +90,7 @@ class Text(SequenceData):
     min_count: PositiveInt = 1
     ngrams: NGrams | None = None
     ngram_buckets: PositiveInt = NGRAM_BUCKETS
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     length: PositiveInt = 64
     vocabulary: Sequence[str] | None = None
 

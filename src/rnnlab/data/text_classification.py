@@ -114,7 +114,7 @@ class TextClassification(SequenceData):
     stratify: bool = True
     balance: Balance = "none"
     duplicates: Literal["drop", "keep"] = "drop"
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     vocabulary: Sequence[str] | None = None
     classes: Sequence[str] | None = None
     folds: PositiveInt | None = None

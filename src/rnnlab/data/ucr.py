@@ -18,7 +18,7 @@ from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import Files, find_files, find_named
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import Download
-from rnnlab.shapes import AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.shapes import AUTO, AutoSize, FilePath, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 DEFAULT = "JapaneseVowels"
@@ -81,11 +81,11 @@ class UCR(LabelledFeatures):
     missing: Literal["refuse", "fill"] = "refuse"
     scaling: Literal["standard", "per_sequence", "none"] = "standard"
     patch: AutoSize = 1
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]
+    num_samples: PositiveInt | None = None
     val_fraction: Fraction = 0.1
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
-    batch_size: AutoSize = "auto"  # type: ignore[assignment]
+    batch_size: AutoSize = AUTO
     classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class UCR(LabelledFeatures):
         check_folds(self.folds, self.fold)
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
-        if self.patch == "auto":  # type: ignore[comparison-overlap]
+        if self.patch == AUTO:
             self.patch = max(1, max(len(values) for values in self.read["train"].sequences) // PATCHES)
         super().__post_init__()
 

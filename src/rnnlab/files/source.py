@@ -43,14 +43,24 @@ class Source:
     path: Path | None = None
     dialect: Dialect = field(default_factory=Dialect)
 
+    @property
+    def raw(self) -> bytes:
+        """The content of a file or a pipe.
+
+        Raises:
+            TypeError: it is a table that was handed in.
+        """
+        if isinstance(self.content, pl.DataFrame):
+            raise TypeError(f"{self.name} is a table, and no file")
+        return self.content
+
     def text(self) -> str:
         """All of it, decoded.
 
         Raises:
             InputError: it is no UTF-8: named with its line.
         """
-        assert isinstance(self.content, bytes)
-        return decode_whole(self.content, self.name)
+        return decode_whole(self.raw, self.name)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """The lines with something on them, numbered from 1."""
@@ -102,9 +112,8 @@ class Source:
         return frame_of_rows(rows, self.name)
 
     def _csv(self, names: Sequence[str], wanted: Sequence[str], quoted: bool) -> pl.DataFrame:
-        assert isinstance(self.content, bytes)
         dialect = replace(self.dialect, separator="\t") if self.format == "tsv" else self.dialect
-        content = self.content
+        content = self.raw
         header = first_line(content.lstrip(b"\r\n"), self.name)
         separator = dialect.separator_of(header, wanted)
         first = cells_of(header, separator)

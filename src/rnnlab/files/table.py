@@ -326,7 +326,7 @@ def _levels(column: pl.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     if not len(first):
         return np.full(len(column), -1), ()
     physical = column.to_physical()
-    order = np.full(int(physical.max()) + 2, -1)  # type: ignore[arg-type]
+    order = np.full(int(first.to_physical().to_numpy().max()) + 2, -1)
     order[first.to_physical().to_numpy()] = np.arange(len(first))
     return order[physical.cast(pl.Int64).fill_null(len(order) - 1).to_numpy()], tuple(first.cast(pl.String))
 

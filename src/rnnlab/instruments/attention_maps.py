@@ -53,8 +53,7 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
     """The worst and the best: most tokens to mend, then least sure; and right, the longest first, then the surest. Of
     texts to which nobody knows the right answer all count as right.
     """
-    task = subject.task
-    assert isinstance(task, Translation)
+    task = subject.task_as(Translation)
     found: list[tuple[int, float, int, int]] = []
     with at_rest(subject.network):
         for index in torch.arange(min(LOOKED_AT, subject.size)).split(4 * subject.data.batch_size):
@@ -65,7 +64,8 @@ def examples(subject: Subject, shown: int) -> tuple[list[Example], list[Example]
             found += zip(wrong.tolist(), said.score.tolist(), long.tolist(), index.tolist(), strict=True)
         worst = sorted((each for each in found if each[0]), key=lambda each: (-each[0], each[1]))[:shown]
         best = sorted((each for each in found if not each[0]), key=lambda each: (-each[2], -each[1]))[:shown]
-        return tuple([_example(subject, task, number) for *_, number in part] for part in (worst, best))  # type: ignore[return-value]
+        first, second = ([_example(subject, task, number) for *_, number in part] for part in (worst, best))
+        return first, second
 
 
 def _example(subject: Subject, task: Translation, number: int) -> Example:

@@ -49,8 +49,7 @@ class AttentionPlaces(Instrument[list[Looked]]):
         )
 
     def measure(self, subject: Subject) -> list[Looked]:
-        task = subject.task
-        assert isinstance(task, Captioning)
+        task = subject.task_as(Captioning)
         worst, best = examples(subject, SHOWN)
         frame = task.spec.input.frame
         assert frame is not None

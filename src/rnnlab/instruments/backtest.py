@@ -51,8 +51,7 @@ class Span:
     @classmethod
     def of(cls, subject: Subject, series: int) -> "Span":
         """The span of a series that has windows in the test part."""
-        task, data = subject.task, subject.data
-        assert isinstance(data, SeriesData | GivenSeries)
+        task, data = subject.task, _series(subject)
         steps, panel = data.horizon, data.panel
         owners, origins = data.places("test")
         windows = np.flatnonzero(owners == series)
@@ -130,17 +129,26 @@ class Span:
         return self.point - self.actual, self.reference - self.actual
 
 
+def _series(subject: Subject) -> SeriesData | GivenSeries:
+    """The data, whose forecasts are made at the end of each window.
+
+    Raises:
+        TypeError: it is no time series, which the instrument's ``missing`` refuses.
+    """
+    if not isinstance(subject.data, SeriesData | GivenSeries):
+        raise TypeError(f"{type(subject.data).__name__} is no time series")
+    return subject.data
+
+
 def measure(subject: Subject, most: int) -> list[Span]:
     """The held-out span of some series."""
-    assert isinstance(subject.data, SeriesData | GivenSeries)
-    owners, _ = subject.data.places("test")
+    owners, _ = _series(subject).places("test")
     return [Span.of(subject, int(series)) for series in np.unique(owners)[:most]]
 
 
 def draw(subject: Subject, spans: list[Span], most_values: int) -> Figure:
     """The spans, one a row, and of some of the values, one a column."""
-    task, data = subject.task, subject.data
-    assert isinstance(data, SeriesData | GivenSeries)
+    task, data = subject.task, _series(subject)
     names = data.panel.columns.target[:most_values]
     reference = REFERENCES.get(task.spec.references[-1].name, "simple predictor")
     height = 3.4 if len(spans) == 1 else 2.0 * len(spans)

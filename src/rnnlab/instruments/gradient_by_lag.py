@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -190,8 +191,8 @@ def _dress(ax: Axes, unit: str, title: str) -> Axes:
     return ax
 
 
-def _line(ax: Axes, shares: np.ndarray, label: str | None, **look: object) -> None:
+def _line(ax: Axes, shares: np.ndarray, label: str | None, **look: Any) -> None:
     # what has no place on a log axis, or is too small to be seen beside the rest, ends the line
     seen = np.where(shares > LOWEST, shares, np.nan)
     marker = style.markers(len(shares)) if label else None
-    ax.plot(np.arange(len(shares)), seen, label=label, marker=marker, markersize=3, **look)  # type: ignore[arg-type]
+    ax.plot(np.arange(len(shares)), seen, label=label, marker=marker, markersize=3, **look)

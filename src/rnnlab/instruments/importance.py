@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -273,7 +274,7 @@ def _worse(subject: Subject, batch: Batch) -> tuple[Tensor, Tensor]:
     task, found = subject.task, []
     with at_rest(task.network):
         for some in torch.arange(len(batch.inputs)).split(AT_ONCE):
-            part = batch.map(lambda tensor, some=some: tensor[some.to(tensor.device)])  # type: ignore[misc]
+            part = batch.map(partial(_rows, some))
             output = task.apart(part) if part.origin is None else task.answer(part)
             if task.forecasts and part.origin is None:
                 output, part = _last_step(output, part)
@@ -281,6 +282,10 @@ def _worse(subject: Subject, batch: Batch) -> tuple[Tensor, Tensor]:
     scores, weights = (torch.cat(parts).double().cpu() for parts in zip(*found, strict=True))
     name = "accuracy" if task.verdict_score == "f1" else task.verdict_score
     return scores if direction(name, task.higher_is_better) == "min" else -scores, weights
+
+
+def _rows(some: Tensor, tensor: Tensor) -> Tensor:
+    return tensor[some.to(tensor.device)]
 
 
 def _last_step(output: Tensor, batch: Batch) -> tuple[Tensor, Batch]:

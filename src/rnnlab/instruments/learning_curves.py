@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -111,9 +111,9 @@ class LossCurves(_ScoreCurves):
         for (name, curves), colour in zip(measured.items(), style.colours(len(measured)), strict=True):
             trained, validated = np.isfinite(curves.train), np.isfinite(curves.val)
             epochs, marker = curves.epochs[validated], style.markers(int(validated.sum()))
-            look = {"color": colour, "linewidth": 2.2, "marker": marker, "markersize": 3}
+            look: dict[str, Any] = {"color": colour, "linewidth": 2.2, "marker": marker, "markersize": 3}
             ax.plot(curves.epochs[trained], curves.train[trained], color=colour, linestyle=":", linewidth=1.3)
-            ax.plot(epochs, curves.val[validated], label=name, **look)  # type: ignore[arg-type]
+            ax.plot(epochs, curves.val[validated], label=name, **look)
             if curves.best is not None:
                 ax.plot(*curves.best, "*", color=colour, markersize=15, markeredgecolor="white", zorder=5)
                 epoch, loss = curves.best

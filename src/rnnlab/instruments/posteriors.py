@@ -70,8 +70,7 @@ class Posteriors(Instrument[tuple[list[Heard], list[Heard]]]):
         return None if subject.task.spec.input.features is not None else "what is read is tokens"
 
     def measure(self, subject: Subject) -> tuple[list[Heard], list[Heard]]:
-        task = subject.task
-        assert isinstance(task, Transcription)
+        task = subject.task_as(Transcription)
         found: list[tuple[int, int, float, int]] = []
         with at_rest(subject.network), torch.no_grad():
             for index in torch.arange(min(LOOKED_AT, subject.size)).split(4 * subject.data.batch_size):
@@ -86,8 +85,7 @@ class Posteriors(Instrument[tuple[list[Heard], list[Heard]]]):
             return [_heard(subject, task, each[3]) for each in worst], [_heard(subject, task, each[3]) for each in best]
 
     def draw(self, subject: Subject, measured: tuple[list[Heard], list[Heard]]) -> Picture:
-        task = subject.task
-        assert isinstance(task, Transcription)
+        task = subject.task_as(Transcription)
         examples = [*measured[0], *measured[1]]
         fig = style.figure(
             self.title,

@@ -36,8 +36,7 @@ class SaidExamples(Instrument[tuple[list[Example], list[Example]]]):
         return examples(subject, SHOWN)
 
     def draw(self, subject: Subject, measured: tuple[list[Example], list[Example]]) -> Picture:
-        task = subject.task
-        assert isinstance(task, Translation)
+        task = subject.task_as(Translation)
         worst, best = measured
         unit = task.spec.step_unit
         fig = style.figure(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ def history_of(
     beside = {f"baseline/{name}": value for name, value in baseline.items()}
     kept = {"kept": 1.0}
     return [{**row, **beside, **(kept if row.get("epoch") == best_epoch else {})} for row in epochs]
+
+
+Objective = TypeVar("Objective", bound=Task)
 
 
 @dataclass(eq=False)
@@ -87,6 +90,16 @@ class Subject:
     def called(self) -> str:
         """Which sequences these are, in a word."""
         return self.data.held_out if self.split == "test" else self.split
+
+    def task_as(self, kind: type[Objective]) -> Objective:
+        """The task, for an instrument that is for one kind alone.
+
+        Raises:
+            TypeError: it is of another kind, which the instrument's ``missing`` refuses.
+        """
+        if not isinstance(self.task, kind):
+            raise TypeError(f"task {self.task.title} is no {kind.__name__}")
+        return self.task
 
     def name_of(self, number: int) -> Any:
         """What a sequence is called: its number, where it has no name."""

@@ -64,4 +64,4 @@ class UnrollModule(StepModule):
     """A cell whose ``forward`` is the loop."""
 
     def forward(self, x: Tensor, state: State | None, lengths: Tensor | None = None) -> Any:
-        return self.cell._unroll(x, state, lengths)  # type: ignore[operator]
+        return self.cell._unroll(x, state, lengths)

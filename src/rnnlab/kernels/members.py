@@ -31,7 +31,8 @@ def is_stacked() -> bool:
 
 def randomness_of_members() -> str:
     """What that level says of random numbers: ``error``, ``same`` or ``different``."""
-    return retrieve_current_functorch_interpreter().randomness()  # type: ignore[attr-defined]
+    level: Any = retrieve_current_functorch_interpreter()
+    return level.randomness()
 
 
 def across_members(layer: MemberLayer, *tensors: Tensor) -> Any:

@@ -35,13 +35,16 @@ aten: Any = torch.ops.aten
 class StepModule(nn.Module):
     """A cell whose ``forward`` is its ``step``, for ``torch.func.functional_call``."""
 
+    cell: Any
+    """A :class:`rnnlab.cells.cell.Cell`, which is made of kernels itself."""
+
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()
         self.cell = cell
 
     def forward(self, x: Tensor, state: State | None) -> Any:
         """Of ``x`` alone the state before the first step."""
-        return self.cell.initial_state(len(x)) if state is None else self.cell.step(x, state)  # type: ignore[operator]
+        return self.cell.initial_state(len(x)) if state is None else self.cell.step(x, state)
 
 
 def trace(cell: Any, dtype: torch.dtype) -> Trace:

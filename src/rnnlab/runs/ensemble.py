@@ -43,11 +43,13 @@ class Ensemble(nn.Module):
         self.bidirectional = any(member.bidirectional for member in members)
         self.streams = all(member.streams for member in members) and set(self.patches) == {1}
 
+    @property
+    def _networks(self) -> list[Network]:
+        return [member for member in self.members if isinstance(member, Network)]
+
     def read_lengths(self, lengths: Lengths | None) -> Lengths | None:
         """As :meth:`rnnlab.network.Network.read_lengths`, of members that make as many steps."""
-        first = self.members[0]
-        assert isinstance(first, Network)
-        return first.read_lengths(lengths)
+        return self._networks[0].read_lengths(lengths)
 
     def forward(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None
@@ -71,8 +73,7 @@ class Ensemble(nn.Module):
     ) -> tuple[Tensor, NetworkState]:
         outputs: list[Tensor] = []
         after: list[Any] = []
-        for member in self.members:
-            assert isinstance(member, Network)
+        for member in self._networks:
             own = None
             if state is not None and self.streams:
                 own, state = state[: member.state_parts], state[member.state_parts :]

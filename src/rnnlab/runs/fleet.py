@@ -384,9 +384,10 @@ class _FleetsLoop(EpochLoop):
         for count in (progress.step.total, progress.step.current):
             count.ready += 1
             count.completed += 1
-        for zeroed in (progress.zero_grad.total, progress.zero_grad.current):
+        zero_grad: Any = progress.zero_grad  # Lightning's annotation names a parent class
+        for zeroed in (zero_grad.total, zero_grad.current):
             zeroed.ready += 1
-            zeroed.started += 1  # type: ignore[attr-defined]  # Lightning's annotation names a parent class
+            zeroed.started += 1
             zeroed.completed += 1
         loader.passed()
         if self.trainer.lr_scheduler_configs:

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -18,10 +19,8 @@ from typing import IO, Any
 from rnnlab.errors import InputError, one_line
 from rnnlab.store.open_directory import SAFELY, Place, is_there, kind, naming, placed
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """A temporary file of :func:`replacing`, and the name that it was to get."""
@@ -235,7 +234,7 @@ def remove(path: Path, inside: Path | None = None) -> None:
 
 def take(descriptor: int) -> bool:
     """Locks an open file, if nobody else has; where a file system has no locks, it is to be had."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
 
 
 def auroc(scores: Tensor, there: Tensor) -> Tensor:
@@ -43,8 +44,8 @@ class Ranking(Metric):
 
     higher_is_better = True
     full_state_update = False
-    scores: list[Tensor] | Tensor
-    there: list[Tensor] | Tensor
+    scores: list[Tensor]
+    there: list[Tensor]
 
     def __init__(self, score: Literal["auroc", "average_precision"], **options: Any) -> None:
         super().__init__(**options)
@@ -54,15 +55,12 @@ class Ranking(Metric):
 
     def update(self, scores: Tensor, there: Tensor) -> None:
         """Takes ``(examples, labels)`` scores, and what is there as 0 and 1."""
-        assert isinstance(self.scores, list)
-        assert isinstance(self.there, list)
         self.scores.append(scores.detach())
         self.there.append(there.detach() > 0)
 
     def compute(self) -> Tensor:
         """0 where it is defined for no label."""
-        scores = torch.cat(self.scores) if isinstance(self.scores, list) else self.scores
-        there = torch.cat(self.there) if isinstance(self.there, list) else self.there
+        scores, there = dim_zero_cat(self.scores), dim_zero_cat(self.there)
         each = torch.stack([self.rank(scores[:, k], there[:, k]) for k in range(scores.shape[1])])
         known = each[~each.isnan()]
         return (known.mean() if len(known) else torch.zeros((), device=scores.device)).float()

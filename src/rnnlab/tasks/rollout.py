@@ -1,20 +1,19 @@
 """The closed loop: a network that lives on its own predictions beyond the window."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnlab.network import Network
-
 
 def closed_loop(
-    network: Network, point: Callable[[Tensor], Tensor], inputs: Tensor, horizon: int, steps: int, ahead: Tensor | None
+    network: Any, point: Callable[[Tensor], Tensor], inputs: Tensor, horizon: int, steps: int, ahead: Tensor | None
 ) -> Tensor:
     """``(batch, horizon + steps, output)`` of the network: from the truth, then from its own point forecasts.
 
     Args:
-        network: that predicts its own later inputs.
+        network: that predicts its own later inputs; an ensemble stands for one, too.
         point: of ``(batch, output)``, the ``(batch, values)`` that are fed back.
         inputs: ``(batch, time, features)``, at least ``horizon`` steps.
         horizon: steps from an input to the target that is its value.

@@ -64,6 +64,9 @@ class Translation(SequenceTask):
     training_scores = ("accuracy",)
     no_fleet = "a decoder's steps are those of one network"
 
+    log_frequencies: Tensor
+    """``(tokens,)`` of the target in training."""
+
     def __init__(
         self,
         network: Network,
@@ -178,7 +181,6 @@ class Translation(SequenceTask):
     # ---- the simple predictors ----------------------------------------------------------------------
 
     def baseline(self, batch: Batch) -> Any:
-        assert isinstance(self.log_frequencies, Tensor)
         scores = self.log_frequencies.expand(*batch.targets.shape, -1)
         return Answer(scores, self.common(batch.targets.device).expand(len(batch.targets), -1))
 
@@ -188,7 +190,6 @@ class Translation(SequenceTask):
         if batch.lengths is not None:
             steps = torch.arange(tokens.shape[1], device=tokens.device)
             tokens = tokens.masked_fill(steps >= batch.lengths[:, None], IGNORED)
-        assert isinstance(self.log_frequencies, Tensor)
         return Answer(self.log_frequencies.expand(*batch.targets.shape, -1), tokens)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -200,7 +201,6 @@ class Translation(SequenceTask):
         super().on_test_epoch_end()
         for name in self.tables:
             scores = self.scores[name]
-            assert isinstance(scores, Scores)
             # who has a table knows no probabilities
             kept = {score: value for score, value in scores.compute().items() if score not in PROBABLE}
             self.log_scores({f"baseline/{name}/{score}": value for score, value in kept.items()})

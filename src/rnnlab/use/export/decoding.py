@@ -25,6 +25,7 @@ from rnnlab.runs.threads import one_thread
 from rnnlab.spec import valid_steps
 from rnnlab.use.export.check import TINY, Case, Steps, Verdict
 from rnnlab.use.export.formats import OPSET, forget_source, quiet, reason, serving_cell, tidied
+from rnnlab.use.export.portable import exchange_cells
 from rnnlab.use.export.step_graph import parts
 from rnnlab.use.export.target import Format
 
@@ -42,11 +43,7 @@ class Reading(nn.Module):
     def __init__(self, network: Network, exchange: Callable[[Cell[Any]], Cell[Any]]) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        for layer in self.network.layers:
-            assert isinstance(layer, nn.ModuleList)
-            for direction, cell in enumerate(layer):
-                assert isinstance(cell, Cell)
-                layer[direction] = exchange(cell)
+        exchange_cells(self.network, exchange)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         network = self.network

@@ -14,6 +14,14 @@ from rnnlab.use.export.base import Base
 from rnnlab.use.export.step_graph import parts
 
 
+def exchange_cells(network: Network, exchange: Callable[[Cell[Any]], Cell[Any]]) -> None:
+    """Puts another cell in the place of each."""
+    layers: Any = network.layers  # lists of cells, of which torch knows that they are modules
+    for layer in layers:
+        for direction, cell in enumerate(layer):
+            layer[direction] = exchange(cell)
+
+
 class Portable(nn.Module):
     """A copy of a network whose cells are exchanged for such as a format can hold.
 
@@ -37,11 +45,7 @@ class Portable(nn.Module):
         self._alone = [isinstance(each, Tensor) for each in starts]
         self._sizes = [len(parts(each)) for each in starts]
         tensors = [part for each in starts for part in parts(each)]
-        for layer in self.network.layers:
-            assert isinstance(layer, nn.ModuleList)
-            for direction, cell in enumerate(layer):
-                assert isinstance(cell, Cell)
-                layer[direction] = exchange(cell)
+        exchange_cells(self.network, exchange)
         if self.network.rebuilder is not None:
             self.network.rebuilder.cell = exchange(self.network.rebuilder.cell)
         # what it starts from is an input

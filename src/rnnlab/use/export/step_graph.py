@@ -207,9 +207,13 @@ def _constants(program: ExportedProgram, nodes: Iterable[fx.Node]) -> dict[fx.No
     for node in nodes:
         if node.op == "placeholder" and signature[node.name].kind is not InputKind.USER_INPUT:
             values[node] = weights[str(signature[node.name].target)].detach()
-        elif node.op == "call_function" and all(each in values for each in node.all_input_nodes):
+        elif (
+            callable(node.target)
+            and node.op == "call_function"
+            and all(each in values for each in node.all_input_nodes)
+        ):
             arguments, options = fx.map_arg((node.args, node.kwargs), values.__getitem__)
-            values[node] = node.target(*arguments, **options)  # type: ignore[operator]
+            values[node] = node.target(*arguments, **options)
     return values
 
 
