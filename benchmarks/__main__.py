@@ -30,6 +30,7 @@ NAMES = (
     "export",
     "end_to_end",
     "memory_scores",
+    "anomalies",
 )
 
 

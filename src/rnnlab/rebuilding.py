@@ -38,7 +38,10 @@ class Rebuilder(nn.Module):
         start = cell.initial_state(1)
         parts = start if isinstance(start, tuple) else (start,)
         # what is no real number, such as a count of steps, begins as it does in the encoder
-        self.begin = nn.ModuleList(nn.Linear(code_size, part[0].numel()) for part in parts if part.is_floating_point())
+        self.begin = nn.ModuleList(
+            nn.Linear(code_size, part[0].numel())
+            for part in parts if part.is_floating_point() and cell.starts_anywhere
+        )  # fmt: skip
 
     def forward(
         self, run: Callable[..., tuple[Tensor, State]], summary: Tensor, inputs: Tensor, lengths: Lengths | None
@@ -55,9 +58,15 @@ class Rebuilder(nn.Module):
         # a number of steps would be fixed in an exported file
         x = code[:, None] + torch.zeros_like(inputs[..., :1])
         begin = iter(self.begin)
-        start = map_state(
-            lambda part: next(begin)(code).tanh().view_as(part) if part.is_floating_point() else part,
-            self.cell.initial_state(code.shape[0]),
-        )
+        anywhere = self.cell.starts_anywhere
+
+        def started(part: Tensor) -> Tensor:
+            """Of each sequence, of a part of the state of one."""
+            if anywhere and part.is_floating_point():
+                made: Tensor = next(begin)(code).tanh().reshape(-1, *part.shape[1:])
+                return made
+            return part.expand(code.shape[0], *part.shape[1:])
+
+        start = map_state(started, self.cell.initial_state(1))
         decoded, _ = run(self.cell, x, start, lengths)
         return reverse_valid(decoded, lengths)

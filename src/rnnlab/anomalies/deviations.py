@@ -169,17 +169,24 @@ def _of_parts(task: Task, data: SeriesData, split: Any) -> list[Deviations]:
         rows = slice(start, int(panel.starts[number + 1]))
         unknown = np.zeros(panel.values[rows].shape, bool) if data.unknown is None else data.unknown[rows]
         history = History(number, end - start, panel.values[rows], unknown[: end - start], panel.times[rows])
-        if end - start >= fewest(task, reader) and first < end:
+        if end - start >= fewest(task, reader, history) and first < end:
             whole = of_history(task, reader, history)
             part = slice(first - start, end - start)
             found.append(Deviations(whole.error[part], whole.at[part], whole.value[part], whole.expected[part]))
     return found
 
 
-def fewest(task: Task, reader: SeriesReader) -> int:
+def fewest(task: Task, reader: SeriesReader, history: History) -> int:
     """Steps that a series must have for the first score."""
-    ahead = 0 if task.rebuilds else reader.layout.said if reader.of.known else 1
-    return reader.layout.reach + reader.layout.length + (reader.layout.said if reader.of.known else ahead)
+    return reader.layout.reach + reader.layout.length + history.now - _last(task, reader, history)
+
+
+def _last(task: Task, reader: SeriesReader, history: History) -> int:
+    """Steps that the last window may end with: all, of a forecaster all but the last; and after it must come what is
+    known of as many steps as are forecast.
+    """
+    last = history.now - (0 if task.rebuilds else 1)
+    return min(last, len(history.values) - reader.layout.said) if reader.of.known else last
 
 
 def of_history(task: Task, reader: SeriesReader, history: History) -> Deviations:
@@ -194,13 +201,13 @@ def of_history(task: Task, reader: SeriesReader, history: History) -> Deviations
         InputError: it is shorter than a window.
     """
     layout, now = reader.layout, history.now
-    if now < fewest(task, reader):
+    if now < (needed := fewest(task, reader, history)):
         raise InputError(
-            f"--anomalies: a series of {now} steps is too short: the first score needs {fewest(task, reader)}, a "
-            f"window of {layout.length} among them"
+            f"--anomalies: a series of {now} steps is too short: the first score needs {needed}, a window of "
+            f"{layout.length} among them"
         )
     columns = reader.measured if task.rebuilds else len(reader.of.target)
-    last = now - (layout.said if reader.of.known else 0 if task.rebuilds else 1)
+    last = _last(task, reader, history)
     window = reader.window(history._replace(now=last, unknown=history.unknown[:last]), layout.said, whole=True)
     first = last - len(window.inputs)
     output = _window_ends(task, window.inputs, layout.length)

@@ -47,6 +47,8 @@ class Cell(nn.Module, ABC, Generic[S]):
     """Whether the last feature is the time since the step before."""
     masks: Sequence[Sequence[int]] = ()
     """Of the features, where it was told which are missing."""
+    starts_anywhere: ClassVar[bool] = True
+    """Whether it can go on from a state of any real numbers."""
     takes_padding: ClassVar[bool] = True
     """Whether ``_forward`` takes an input that holds anything on padding, not-a-number included. A class with a
     ``_forward`` of its own that doesn't say so is handed zeros there."""

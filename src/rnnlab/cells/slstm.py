@@ -47,6 +47,7 @@ class SLSTM(Cell[SLSTMState]):
     """
 
     separable = False  # c and n are in units of exp m
+    starts_anywhere = False  # h is divided by n, a sum of gates
 
     def __init__(
         self,

@@ -137,14 +137,14 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
         from rnnlab.anomalies.errors import QUANTILE
 
         quantile = given.quantile or QUANTILE
-        tables, usual = model.anomalies_file(given.input, given.format, quantile), model.detector.usual
+        write(model.anomalies_file(given.input, given.format, quantile))
+        usual = model.detector.usual
         if usual.rank(quantile) > len(usual.scores):
             print(
                 f"--quantile {quantile:g}: the validation part has {len(usual.scores)} scores, too few to tell it: the "
                 "threshold is the largest of them",
                 file=sys.stderr,
             )
-        write(tables)
     elif given.stream:
         stream(model, given.input or "-")
     else:
