@@ -12,8 +12,9 @@ from conftest import compose
 from torch import Tensor
 
 from rnnlab.data.adding import Adding
-from rnnlab.data.augmentation import Augmentation, sliced, warp, warped
+from rnnlab.data.augmentation import Augmentation, Augmenter, sliced, warp, warped
 from rnnlab.data.classification import Classification
+from rnnlab.data.irregular_sine import IrregularSine
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.text import Text
@@ -272,3 +273,15 @@ def test_what_makes_no_sense_is_one_line_before_training(overrides: list[str], m
 )
 def test_what_makes_sense_trains(overrides: list[str], train: Callable[..., Outcome]) -> None:
     assert train(*overrides, "instruments=none").metrics["steps"] == 4
+
+
+def test_times_stay_what_they_are() -> None:
+    spec = IrregularSine(num_samples=40).spec
+    options = Augmentation(jitter=0.5, scaling=0.5, feature_masking=0.9, step_masking=0.5)
+    options.check(spec)
+    batch = IrregularSine(num_samples=40).split("train").batch(slice(None))
+    changed = Augmenter(options, spec, torch.ones(2), (0,))(batch, 0, 0)
+    torch.testing.assert_close(changed.inputs[..., 1], batch.inputs[..., 1])
+    assert (changed.inputs[..., 0] != batch.inputs[..., 0]).any()
+    with pytest.raises(InputError, match=r"time_warping=0\.1 is for steps that are equally far apart"):
+        Augmentation(time_warping=0.1).check(spec)

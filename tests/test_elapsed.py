@@ -14,7 +14,9 @@ from rnnlab.cells.cell import Cell, map_state
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.gru_d import GRUD
 from rnnlab.cells.lru import LRU
+from rnnlab.data.irregular_sine import IrregularSine
 from rnnlab.elapsed import says, strided, to_the_next
+from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.spec import InputSpec, TargetSpec
 from rnnlab.stepping import NetworkStep
@@ -341,3 +343,28 @@ def test_it_is_exported(format: Any) -> None:
     net = network().float()
     _, content = convert(net, torch.ones(3, 5, FEATURES + 1), format)
     check(serve(content, format), net, Steps(torch.rand(101, FEATURES + 1)), 6)
+
+
+# ---- data --------------------------------------------------------------------------------------------------
+
+
+def test_neither_values_nor_times_alone_tell_slow_from_fast() -> None:
+    batch = IrregularSine(num_samples=2500).split("train").batch(slice(None))
+    fast, values, times = batch.targets == 1, batch.inputs[..., 0], batch.inputs[..., 1]
+    changes = values.diff(dim=1).abs().mean(1)
+    # what values change from step to step is the same of both, and does not tell them apart
+    assert abs(((changes > changes.median()) == fast).double().mean() - 0.5) < 0.04
+    lasts = times[:, 1:].sum(1)
+    assert 0.6 < ((lasts < lasts.median()) == fast).double().mean() < 0.7
+    # together they do: how much a value changes in a short time
+    speed = (values.diff(dim=1).abs() / times[:, 1:]).median(1).values
+    assert ((speed > speed.median()) == fast).double().mean() > 0.9
+    assert times[:, 1:].median() == pytest.approx(1, rel=0.1)
+    assert IrregularSine(num_samples=40, elapsed=False).spec.input.elapsed is None
+
+
+def test_waves_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match=r"data.ratio=0.5 must be above 1"):
+        IrregularSine(ratio=0.5)
+    with pytest.raises(InputError, match=r"data.cycles=\[0, 1\] must be above 0"):
+        IrregularSine(cycles=[0, 1])

@@ -288,6 +288,13 @@ def gaps(folder: Path) -> Path:
     return csv(folder / "gaps.csv", "day,sales", rows)
 
 
+@case(keys={"data.target": "level", "data.time": "when", "data.gaps": "elapsed"}, said="irregular: each row is a step")
+def irregular(folder: Path) -> Path:
+    times = np.datetime64("2024-01-01") + np.cumsum(np.random.default_rng(0).integers(1, 9000, 400)).astype("m8[s]")
+    rows = [(str(time).replace("T", " "), value) for time, value in zip(times, noise(400).round(2), strict=True)]
+    return csv(folder / "sensor.csv", "when,level", rows)
+
+
 @case(keys={"data.target": "Close", "data.time": "Date", "data.gaps": "ignore"}, said="business day")
 def trading_days(folder: Path) -> Path:
     days = [day for day in DAYS if day.weekday() < 5 and day.day != 25]

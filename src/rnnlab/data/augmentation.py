@@ -21,7 +21,8 @@ class Augmentation:
 
     In this order: a window is cut out, time is warped within it, features are
     scaled, noise is added. The class stays. Each is drawn anew for every
-    sequence of every epoch.
+    sequence of every epoch. The time since the step before is none of the
+    features (:mod:`rnnlab.elapsed`), and stays what it is.
 
     Jitter, scaling and warping are those of T. T. Um et al., "Data augmentation
     of wearable sensor data for Parkinson's disease monitoring using
@@ -87,6 +88,8 @@ class Augmentation:
                     f"{option} is for one class a sequence, and this data has {answers}: "
                     f"leave it at {getattr(Augmentation, name):g}"
                 )
+            if name == "time_warping" and spec.input.elapsed is not None:
+                raise InputError(f"{option} is for steps that are equally far apart, and these are not: leave it at 0")
             continues = spec.horizon is not None and target.size == spec.input.features
             if name == "scaling" and not (target.categorical or (target.per_step and continues)):
                 raise InputError(f"{option} would change this data's answers, which are no later inputs: leave it at 0")
@@ -133,6 +136,7 @@ class Augmenter:
         inputs, targets, lengths, future = batch.inputs, batch.targets, batch.lengths, batch.future
         if options.window < 1:
             inputs, lengths = sliced(inputs, lengths, options.window, generator)
+        read = inputs
         if options.time_warping:
             inputs = warped(inputs, lengths, options.time_warping, options.warp_knots, generator)
         if options.scaling:
@@ -157,6 +161,9 @@ class Augmenter:
             assert token is not None
             chosen = torch.rand(inputs.shape, generator=generator) < options.token_masking
             inputs = inputs.masked_fill(chosen & valid_steps(inputs, lengths), token)
+        at = self.spec.input.elapsed
+        if at is not None:
+            inputs = torch.cat([inputs[..., :at], read[..., at : at + 1], inputs[..., at + 1 :]], -1)
         return batch._replace(inputs=inputs, targets=targets, lengths=lengths, future=future)
 
 

@@ -215,7 +215,10 @@ def _about_series(found: Series) -> Iterator[tuple[str, str]]:
             "fill": ", filled in as missing (data.gaps=fill)",
             "ignore": ": each row is a step (data.gaps=ignore)",
         }
-        yield "step", f"{found.step_size}; {gaps}{handled.get(str(found.keys.get('data.gaps')), '')}"
+        step = f"{found.step_size}; {gaps}{handled.get(str(found.keys.get('data.gaps')), '')}"
+        if found.keys.get("data.gaps") == "elapsed":
+            step = "irregular: each row is a step, with the time since the one before (data.gaps=elapsed)"
+        yield "step", step
     yield "rhythm", f"{_seasons(found)}; {_trend(found)}"
 
 

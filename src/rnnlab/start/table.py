@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, one_line
-from rnnlab.files.frequency import clock_changes
+from rnnlab.files.frequency import clock_changes, passed
 from rnnlab.files.panel import Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import numbers
@@ -125,6 +125,8 @@ class SeriesTable(Seen):
             if attempt.get("data.gaps") == "fill" and self._rather_ignored(panel, len(table.values)):
                 continue
             keys |= attempt
+            if attempt.get("data.gaps") == "ignore" and self._is_irregular(panel):
+                keys["data.gaps"] = "elapsed"
             if attempt.get("data.sort"):
                 odd.append("rows are not in the order of time (data.sort=true)")
             missing = int(np.isnan(table.values).sum())
@@ -149,6 +151,12 @@ class SeriesTable(Seen):
     def _rather_ignored(self, panel: Panel, rows: int) -> bool:
         """Whether steps that are left out are rather holidays among trading days, or far too many."""
         return panel.frequency.unit == "business day" or len(panel.values) > 1.5 * rows + 10
+
+    def _is_irregular(self, panel: Panel) -> bool:
+        """Whether rows come when they come: no step is the step of most of them, and times rise."""
+        steps = np.delete(passed(panel.times), panel.starts[1:-1] - 1)
+        _, counts = np.unique(steps, return_counts=True)
+        return panel.frequency.unit in ("duration", "number") and counts.max() < len(steps) / 2 and steps.min() > 0
 
     def _has(self, names: Sequence[str], number: float) -> bool:
         return any(bool((self.numbers(name) == number).any()) for name in names)
