@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit status."""
     options = parser(
         "start",
-        "Looks at a file or a folder of yours (CSV, Parquet, JSON lines, .ts, text; a folder of texts or of classes), "
-        "says what it sees, and which commands to begin with.",
+        "Looks at a file or a folder of yours (CSV, Parquet, JSON lines, .ts, text, pairs of texts; a folder of texts, "
+        "classes, sounds, images or frames), says what it sees, and which commands to begin with.",
     )
     options.add_argument("path", metavar="FILE_OR_FOLDER", help="data of your own")
     options.add_argument("--run", action="store_true", help="run the first command that trains")

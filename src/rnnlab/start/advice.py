@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.shell import shown_path
-from rnnlab.start.description import Column, Description, Labelled, PlainText, Series, Unclear
+from rnnlab.start.description import Column, Description, Examples, Labelled, PlainText, Series, Unclear
 
 LINES = 10
 """At most so many are printed."""
@@ -18,7 +18,7 @@ PLAIN = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./~-]*")
 UNBALANCED = 5
 """Classes are far from balanced where the largest has so many times the examples of the smallest."""
 COMPARED, WHICH_CELL = ("model=gru,lstm", "seed=0,1,2"), "which cell is better, and by more than chance?"
-WORDS = {"true", "false", "null", "nan", "inf", "yes", "no", "on", "off", "none"}
+WORDS = {"true", "false", "null", "nan", "inf", "yes", "no", "on", "off"}
 """Words that it takes for something else."""
 
 
@@ -61,6 +61,8 @@ def commands(found: Description) -> list[Command]:
             made = _of_series(found)
         case Labelled():
             made = _of_labelled(found)
+        case Examples():
+            made = _of_examples(found)
         case PlainText():
             made = _of_text(found)
         case Unclear():
@@ -155,6 +157,11 @@ def _of_labelled(found: Labelled) -> list[Command]:
     return [*made, Command(sweep, WHICH_CELL)][:3]
 
 
+def _of_examples(found: Examples) -> list[Command]:
+    further = [Command(_train(found.data, found.path, {**found.keys, **more}), asks) for more, asks in found.more[:2]]
+    return [Command(_train(found.data, found.path, found.keys), found.asks), *further]
+
+
 def _of_text(found: PlainText) -> list[Command]:
     home = f"outputs/{re.sub(r'[^A-Za-z0-9_-]+', '-', found.path.resolve().stem).strip('-') or 'text'}"
     made = [
@@ -178,7 +185,10 @@ def _of_text(found: PlainText) -> list[Command]:
 
 def lines(found: Description) -> list[tuple[str, str]]:
     """What is seen, as labels and texts: at most ten, of which ``odd`` and ``asks`` may be several."""
-    about = {Series: _about_series, Labelled: _about_labelled, PlainText: _about_text, Unclear: _about_unclear}
+    about = {
+        Series: _about_series, Labelled: _about_labelled, Examples: _about_examples, PlainText: _about_text,
+        Unclear: _about_unclear,
+    }  # fmt: skip
     made = list(about[type(found)](found))  # type: ignore[operator]
     if found.original is not None:
         made.insert(1, ("form", found.why))
@@ -285,6 +295,11 @@ def _classes(found: Labelled) -> str:
     return f"{number}: {shown}{', …' if number > 5 else ''}; {balance}"
 
 
+def _about_examples(found: Examples) -> Iterator[tuple[str, str]]:
+    yield "data", f"{found.seen}: {found.form}, {_size(found.extent.bytes)}"
+    yield from found.facts
+
+
 def _about_text(found: PlainText) -> Iterator[tuple[str, str]]:
     several = f" in {found.files:,} files" if found.files > 1 else ""
     yield "data", f"a text to learn to write{several}: {_size(found.extent.bytes)}"
@@ -300,10 +315,10 @@ def _about_unclear(found: Unclear) -> Iterator[tuple[str, str]]:
         yield "columns", _columns(found.columns)
 
 
-def _extent(found: Description, rows: str = "rows") -> str:
+def _extent(found: Description, rows: str = "") -> str:
     about = "" if found.extent.whole else "about "
     part = "" if found.extent.whole else "; read in parts"
-    return f"{about}{found.extent.rows:,} {rows}, {found.form}, {_size(found.extent.bytes)}{part}"
+    return f"{about}{found.extent.rows:,} {rows or found.extent.unit}, {found.form}, {_size(found.extent.bytes)}{part}"
 
 
 def _size(size: int) -> str:

@@ -18,11 +18,13 @@ class Extent:
         bytes: of the file or the files.
         rows: of a table, lines of a text, sequences; an estimate where not all was read.
         whole: all of it was read; else parts from the start, the middle and the end.
+        unit: what the rows are.
     """
 
     bytes: int
     rows: int
     whole: bool = True
+    unit: str = "rows"
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,25 @@ class Labelled(Found):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Examples(Found):
+    """Sounds, pairs of texts, images: examples of which each is answered by a text, a class or what comes next.
+
+    Attributes:
+        data: the choice of ``data=`` that reads them.
+        seen: what they are, in half a line.
+        facts: further lines, as labels and texts.
+        asks: the question that the first command answers.
+        more: overrides of further commands, and the questions that these answer.
+    """
+
+    data: str
+    seen: str
+    facts: tuple[tuple[str, str], ...]
+    asks: str
+    more: tuple[tuple[Mapping[str, Any], str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlainText(Found):
     """A text to learn to write.
 
@@ -217,4 +238,4 @@ class Unclear(Found):
     seen: str = ""
 
 
-Description = Series | Labelled | PlainText | Unclear
+Description = Series | Labelled | Examples | PlainText | Unclear

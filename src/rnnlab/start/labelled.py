@@ -1,18 +1,20 @@
 """Tables whose rows have no order: texts with a class each, and others."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from rnnlab.start.columns import words_of
-from rnnlab.start.description import Choice, Labelled, Unclear
+from rnnlab.start.description import Choice, Examples, Labelled, Unclear
 from rnnlab.start.names import (
     CLASSES,
     TEXTS,
     lower,
     rank,
 )
+from rnnlab.start.pairs import described
 from rnnlab.start.rhythm import neighbours_alike
 from rnnlab.start.seen import Seen
 
@@ -21,7 +23,7 @@ IN_ORDER = 0.5
 MOST_CLASSES = 200
 
 
-def labelled_texts(table: Seen) -> Labelled | Unclear | None:
+def labelled_texts(table: Seen) -> Labelled | Examples | Unclear | None:
     """Texts and their classes, where a column of text stands beside one of few words."""
     texts = table.profile.named("text") or [
         name
@@ -42,6 +44,8 @@ def labelled_texts(table: Seen) -> Labelled | Unclear | None:
     about: dict[str, Any] = {"path": table.path, "form": table.form, "extent": table.sample.extent}
     about["columns"] = table.profile.columns
     if not labels:
+        if (two := _two_texts(table, texts)) is not None:
+            return two
         if not table.profile.named("number", "whole", "flag"):
             return Unclear(
                 **about,
@@ -81,6 +85,15 @@ def labelled_texts(table: Seen) -> Labelled | Unclear | None:
         lengths=spread(lengths.to_numpy()), text=Choice((text,), why), label=Choice((label.name,), why_label),
         odd=odd_texts(pairs, table.frame.height - pairs.height), keys=keys, questions=tuple(questions),
     )  # fmt: skip
+
+
+def _two_texts(table: Seen, texts: Sequence[str]) -> Examples | Unclear | None:
+    """A pair of texts in each row, where two columns have texts and others at most numbers of the rows."""
+    texts = [column.name for column in table.profile.columns if column.name in texts]  # in their order
+    others = [column.name for column in table.profile.columns if column.name not in texts]
+    if len(texts) != 2 or any(table.column(name).kind != "constant" and not table._is_index(name) for name in others):
+        return None
+    return described(table.path, {"data.source_column": texts[0], "data.target_column": texts[1]})
 
 
 def unordered(table: Seen) -> Unclear | None:

@@ -9,14 +9,17 @@ from pathlib import Path
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
 from rnnlab.files.table import PARQUET
-from rnnlab.start.description import Description
+from rnnlab.start.description import Description, Examples, Unclear
+from rnnlab.start.images import look_at_images
+from rnnlab.start.pairs import look_at_pairs
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
-from rnnlab.start.sample import JSON_LINES
+from rnnlab.start.sample import JSON_LINES, START, is_binary
 from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import labelled_sequences
+from rnnlab.start.sounds import look_at_sounds
 from rnnlab.start.table import look_at_table
-from rnnlab.start.texts import is_binary, look_at_text, look_at_texts
+from rnnlab.start.texts import look_at_text, look_at_texts
 from rnnlab.start.trial import tried
 from rnnlab.store.files import endless
 
@@ -43,11 +46,9 @@ INSTEAD = {
     ".sqlite": "write the table as CSV: sqlite3 -header -csv FILE 'select …' > FILE.csv",
     ".pdf": "write its text into FILE.txt: pdftotext FILE",
     ".docx": "save it as plain text",
-    ".wav": "recordings take a class of a few lines: docs/pages/own_data.md, Anything else",
+    ".mp3": "write WAV or FLAC: ffmpeg -i FILE NEW.flac", ".m4a": "write WAV or FLAC: ffmpeg -i FILE NEW.flac",
 }  # fmt: skip
 """What to do about files of other kinds, by their ending."""
-START = 1 << 16
-"""Bytes by which the kind of a file is told."""
 NUMBERS = 0.3
 """Share of the cells below the first line that are numbers, in a file whose name does not say that it is a table."""
 
@@ -58,6 +59,8 @@ def look(path: Path) -> Description:
     Raises:
         InputError: it is not there, empty, of a kind that nothing reads, or wrong: named with its line.
     """
+    if path.exists() and endless(path) is None and (examples := _examples(path)) is not None:
+        return tried(examples)
     table = _table_of(path)
     if table is None:
         return tried(_look_at_folder(path) if path.is_dir() else _look_at_file(path))
@@ -73,6 +76,18 @@ def look(path: Path) -> Description:
     other = _test_file(path, new)
     odd = (*described.odd, other) if other else described.odd
     return replace(described, path=new, original=path, why=found.why, questions=tuple(questions), odd=odd)
+
+
+def _examples(path: Path) -> Examples | Unclear | None:
+    """Sounds, images or pairs of texts; ``None`` where it is something else."""
+    try:
+        files = _files(path) if path.is_dir() else []
+        for look_at in (look_at_sounds, look_at_images, look_at_pairs):
+            if (found := look_at(path, files)) is not None:
+                return found
+    except OSError as error:
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from None
+    return None
 
 
 def _test_file(path: Path, new: Path) -> str:

@@ -47,6 +47,11 @@ KNOWN_AHEAD = ("holiday", "promo", "promotion", "price", "weekday", "weekend", "
 PLACES = ("lat", "lon", "lng", "latitude", "longitude")
 ID = re.compile(r"(?:^|[^a-z])(?:id|no|nr|num|number|code|key)$|Id$|ID$|Nr$", re.IGNORECASE)
 """The end of the name of a column of numbers that are names."""
+OPPOSITES = (
+    {"pos", "neg"}, {"positive", "negative"}, {"spam", "ham"}, {"true", "false"}, {"yes", "no"}, {"good", "bad"},
+    {"fake", "real"}, {"toxic", "clean"},
+)  # fmt: skip
+"""Names of files that are classes."""
 
 
 def first(names: Sequence[str]) -> str | None:

@@ -13,6 +13,8 @@ from rnnlab.files.source import Source
 from rnnlab.files.table import PARQUET, scan_csv
 from rnnlab.start.description import Extent
 
+START = 1 << 16
+"""Bytes by which the kind of a file is told."""
 WHOLE = 1 << 25
 """Bytes of a file that is read whole."""
 HEAD, PART = 1 << 24, 1 << 21
@@ -141,3 +143,11 @@ def _blocks(path: Path, size: int) -> tuple[list[bytes], bool]:
             if end > start:
                 blocks.append(block[start:end])
     return blocks, False
+
+
+def is_binary(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False  # UTF-16, of which reading says more
+    odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
+    return b"\0" in start or odd > len(start) / 50

@@ -16,6 +16,8 @@ from rnnlab.files.lines import decode_whole
 from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.labelled import odd_texts, spread
+from rnnlab.start.names import OPPOSITES
+from rnnlab.start.sample import is_binary
 
 READ = 1 << 25
 """Bytes of texts that are read."""
@@ -24,11 +26,6 @@ FILES = 2000
 SHORT = 12.0
 """Words a line up to which the lines of a file are texts of their own."""
 MANY_CLASSES = 200
-OPPOSITES = (
-    {"pos", "neg"}, {"positive", "negative"}, {"spam", "ham"}, {"true", "false"}, {"yes", "no"}, {"good", "bad"},
-    {"fake", "real"}, {"toxic", "clean"},
-)  # fmt: skip
-"""Names of files that are classes."""
 SENTENCE_END = (".", "!", "?", "…", '"', "”", "»", ")")
 
 
@@ -91,14 +88,6 @@ def _pattern(folder: Path, files: Sequence[Path]) -> str:
 def _is_text(file: Path) -> bool:
     with open(file, "rb") as stream:
         return not is_binary(stream.read(4096))
-
-
-def is_binary(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return False  # UTF-16, of which reading says more
-    odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
-    return b"\0" in start or odd > len(start) / 50
 
 
 def _plain(path: Path, files: Sequence[Path], form: str, pattern: str = "*") -> PlainText:

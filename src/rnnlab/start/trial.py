@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rnnlab.errors import InputError
-from rnnlab.start.description import Description, Labelled, Series, Unclear
+from rnnlab.start.description import Description, Examples, Labelled, Series, Unclear
 from rnnlab.start.sample import WHOLE
 
 ROWS_A_WINDOW = 4
@@ -23,6 +23,8 @@ def tried(found: Description) -> Description:
         return _tried_series(found)
     if isinstance(found, Labelled):
         return _tried_labelled(found)
+    if isinstance(found, Examples):
+        return _tried_examples(found)
     return found
 
 
@@ -93,6 +95,35 @@ def _tried_labelled(found: Labelled) -> Description:
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, columns=found.columns, odd=found.odd,
             seen=f"{found.extent.rows:,} {found.examples} of {len(found.classes)} classes",
+            questions=(f"training refuses it: {error}",),
+        )  # fmt: skip
+    return found
+
+
+def _tried_examples(found: Examples) -> Description:
+    options: dict[str, Any] = {key.removeprefix("data."): value for key, value in found.keys.items()}
+    path = str(found.path)
+    try:
+        if found.data == "speech":
+            from rnnlab.data.speech import Speech
+
+            Speech(path=path, **options).spec  # noqa: B018  reads every sound
+        elif found.data == "pairs":
+            from rnnlab.data.pairs import Pairs
+
+            Pairs(path=path, **options).spec  # noqa: B018  shares texts out among the splits
+        elif found.data == "captions":
+            from rnnlab.data.captions import Captions
+
+            Captions(path=path, **options).spec  # noqa: B018  reads every image
+        else:
+            from rnnlab.data.frames import Frames
+
+            kind: Any = "next_frames" if found.data == "video" else "class"
+            Frames(path=path, predict=kind, **options).spec  # noqa: B018  likewise
+    except InputError as error:
+        return Unclear(
+            path=found.path, form=found.form, extent=found.extent, odd=found.odd, seen=found.seen,
             questions=(f"training refuses it: {error}",),
         )  # fmt: skip
     return found
