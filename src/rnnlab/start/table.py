@@ -156,7 +156,8 @@ class SeriesTable(Seen):
         """Whether rows come when they come: no step is the step of most of them, and times rise."""
         steps = np.delete(passed(panel.times), panel.starts[1:-1] - 1)
         _, counts = np.unique(steps, return_counts=True)
-        return panel.frequency.unit in ("duration", "number") and counts.max() < len(steps) / 2 and steps.min() > 0
+        regular = len(steps) == 0 or counts.max() >= len(steps) / 2
+        return panel.frequency.unit in ("duration", "number") and not regular and bool(steps.min() > 0)
 
     def _has(self, names: Sequence[str], number: float) -> bool:
         return any(bool((self.numbers(name) == number).any()) for name in names)
