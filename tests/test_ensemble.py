@@ -18,7 +18,7 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ensemble import Member, Together, check_alike, evaluate_together, in_patches, join, load
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.tasks.distribution import Gaussian
-from rnnlab.tasks.task import mean_probability
+from rnnlab.tasks.objective import mean_probability
 from rnnlab.use.trained import open_runs
 
 Train = Callable[..., Outcome]

@@ -152,7 +152,7 @@ def test_an_epoch_without_a_known_target_fails(tmp_path: Path) -> None:
     run = built(tmp_path, "csv")
     run.task.spec = replace(run.task.spec, gaps=True)
     targets = run.data.split("train").batch(torch.arange(4)).targets
-    run.task._training.add((targets.sum() * 0,), run.task.weight(Batch(targets, targets * torch.nan)))
+    run.task.totals.add((targets.sum() * 0,), run.task.weight(Batch(targets, targets * torch.nan)))
     with pytest.raises(RunFailed, match="no target of the training split is known"):
         run.task.on_train_epoch_end()
 

@@ -38,8 +38,8 @@ from rnnlab.runs.verdict.causes import causes_of
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
 from rnnlab.store.verdict import Judgement
+from rnnlab.tasks.objective import mean_probability
 from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth, Unfinished, edit_distance, errors
-from rnnlab.tasks.task import mean_probability
 from rnnlab.tasks.translation import Translation
 from rnnlab.tasks.writing import Writer
 from rnnlab.use.export import decoding

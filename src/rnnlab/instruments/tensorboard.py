@@ -20,7 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from rnnlab.network import Network
 from rnnlab.spec import Batch
-from rnnlab.tasks.task import Task, data_of
+from rnnlab.tasks.task import Task, data_of, task_of
 
 LAYOUT_STAGES = ("train", "val")
 UPDATES, FINAL = "weight updates", "when done"
@@ -63,19 +63,19 @@ class TensorBoard(Callback):
         return self.logger.experiment
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Task)
-        self.baseline = pl_module.baseline_name
-        self.logger.loss_name = pl_module.loss_name
+        task = task_of(pl_module)
+        self.baseline = task.baseline_name
+        self.logger.loss_name = task.loss_name
         if not trainer.is_global_zero or trainer.current_epoch:
             return
         self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
-        if pl_module.spec.note:
-            self.writer.add_text("note", pl_module.spec.note)
+        if task.spec.note:
+            self.writer.add_text("note", task.spec.note)
         self.writer.add_custom_scalars(
             {
                 "Learning curves": {
                     name: ["Multiline", [f"{stage}/{name}" for stage in LAYOUT_STAGES]]
-                    for name in ("loss", *pl_module.training_scores)
+                    for name in ("loss", *task.training_scores)
                 },
                 "Optimization": {
                     title: ["Multiline", [tag(name)]]
@@ -87,10 +87,10 @@ class TensorBoard(Callback):
                 },
             }
         )
-        experiment, start, _ = hparams(self.hyperparameters, dict.fromkeys(_final_scores(pl_module), 0))
-        self.writer.file_writer.add_summary(_described(experiment, self.first, pl_module.loss_name))
+        experiment, start, _ = hparams(self.hyperparameters, dict.fromkeys(_final_scores(task), 0))
+        self.writer.file_writer.add_summary(_described(experiment, self.first, task.loss_name))
         self.writer.file_writer.add_summary(start)
-        self._add_graph(trainer, pl_module)
+        self._add_graph(trainer, task)
 
     def add_image(self, name: str, png: bytes, epoch: int) -> None:
         """Shows a figure of the finished run as it is: the writer's own ``add_figure`` would draw it a second time."""

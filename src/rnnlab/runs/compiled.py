@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from rnnlab.errors import InputError
+from rnnlab.tasks.task import task_of
 
 
 def check_compiler(on_gpu: bool) -> None:
@@ -41,9 +42,9 @@ class CompiledSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # not before: TensorBoard's graph is traced at the start of the fit, and what is compiled cannot be traced
-        for cell in pl_module.network.cells():  # type: ignore[union-attr, operator]
-            cell.step = torch.compile(cell.step)
+        for cell in task_of(pl_module).network.cells():
+            cell.__dict__["step"] = torch.compile(cell.step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for cell in pl_module.network.cells():  # type: ignore[union-attr, operator]
+        for cell in task_of(pl_module).network.cells():
             cell.__dict__.pop("step", None)

@@ -365,7 +365,7 @@ class _FleetsLoop(EpochLoop):
             if task.logger is not None:
                 task.logger.log_metrics({"step/loss": loss}, before + number - first)
         if member.failed is not None:
-            task._fail(member.failed)
+            task.fail(member.failed)
         if not member.left:
             self.batch_progress.is_last_batch = data_fetcher.done = True
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)

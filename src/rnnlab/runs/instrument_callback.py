@@ -19,7 +19,7 @@ from rnnlab.instruments.subject import Subject, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
 from rnnlab.store.files import replace
-from rnnlab.tasks.task import Task
+from rnnlab.tasks.task import Task, task_of
 
 log = logging.getLogger("rnnlab")
 
@@ -35,10 +35,9 @@ class InstrumentCallback(Callback):
         self.data = data
         self.baseline: dict[str, float] = {}
 
-    def _observe(self, trainer: Trainer, task: LightningModule, epoch: int) -> None:
-        assert isinstance(task, Task)
+    def _observe(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         if trainer.is_global_zero:
-            subject = Subject("", task, self.data)
+            subject = Subject("", task_of(module), self.data)
             for instrument in self.instruments:
                 if instrument.left_out(subject) is None:
                     instrument.observe(subject, epoch)

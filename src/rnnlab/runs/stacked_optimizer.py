@@ -75,8 +75,8 @@ class StackedTotals:
 
     def __init__(self, members: Sequence[Member], like: Tensor) -> None:
         self.members = members
-        states = [member.task._training.state() for member in self.members]
-        width = len(self.members[0].task._training.names)
+        states = [member.task.totals.state() for member in self.members]
+        width = len(self.members[0].task.totals.names)
         self.sums = torch.stack([state["_sums"].double().expand(width).to(like.device) for state in states])
         dtype = like.dtype
         self.norms, self.clipped, self.largest = (
@@ -105,7 +105,7 @@ class StackedTotals:
 
     def write_back(self) -> None:
         for row, member in enumerate(self.members):
-            member.task._training.restore(
+            member.task.totals.restore(
                 {
                     "_sums": self.sums[row].clone(),
                     "_norms": self.norms[row].clone(),

@@ -15,7 +15,9 @@ from rnnlab.network import Network
 from rnnlab.ngrams import NGramRegression
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.task import SOFTMAX, OptimizerFactory, SchedulerFactory, Task, mean_probability, named
+from rnnlab.tasks.objective import SOFTMAX, mean_probability, named
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.task import Task
 
 
 class Classification(Task):
@@ -45,7 +47,7 @@ class Classification(Task):
     training_scores = ("accuracy",)
 
     @property
-    def verdict_score(self) -> str:  # type: ignore[override]
+    def verdict_score(self) -> str:
         """The accuracy; where classes have weights, the F1, since the accuracy was not what was asked for."""
         return "accuracy" if self.class_weights is None else "f1"
 

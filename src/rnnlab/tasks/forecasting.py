@@ -15,8 +15,9 @@ from rnnlab.tasks.calibration import correct
 from rnnlab.tasks.distribution import DECILES, LOSSES, POINT_CLAIMS_NOTHING, Level, Score, build_distribution
 from rnnlab.tasks.forecast_columns import ForecastColumns
 from rnnlab.tasks.forecast_scores import Cases, squared_error
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.rollout import closed_loop
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.tasks.task import Task
 
 
 class _BuiltForData(Task):
@@ -92,7 +93,7 @@ class Forecasting(_BuiltForData):
         return super().title.removeprefix("Stepwise").removeprefix("Window")
 
     @property
-    def baseline_name(self) -> str:  # type: ignore[override]
+    def baseline_name(self) -> str:
         """By the data: its own first reference, persistence, or the mean where now is no value to come."""
         if self.spec.references:
             return self.spec.references[0].name

@@ -8,7 +8,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, token_loss
+from rnnlab.tasks.objective import token_loss
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.token_task import TokenTask
 
 

@@ -17,7 +17,8 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, token_loss
+from rnnlab.tasks.objective import token_loss
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.token_task import TokenTask
 
 
@@ -106,7 +107,7 @@ class LanguageModeling(TokenTask):
         return self.log_frequencies.expand(*batch.targets.shape, -1)
 
     @property
-    def verdict_score(self) -> str:  # type: ignore[override]
+    def verdict_score(self) -> str:
         return self.score
 
     def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -199,7 +200,7 @@ class LanguageModeling(TokenTask):
         # the authors leave the last layer as it is
         readout = set(self.network.readout.parameters())
         clip_adaptively((p for p in parameters if p not in readout), self.adaptive_clipping)
-        return self._training.add_gradient(before, nn.utils.get_total_norm(gradients))
+        return self.totals.add_gradient(before, nn.utils.get_total_norm(gradients))
 
 
 @torch.no_grad()

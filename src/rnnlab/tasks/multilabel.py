@@ -13,8 +13,9 @@ from torchmetrics.classification import BinaryF1Score
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec, valid_steps
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.ranking import Ranking, best_threshold
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.tasks.task import Task
 
 HEAVIEST = 100.0
 """The weight of a label at most, however rare it is."""

@@ -9,7 +9,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 
 
 class NextFrames(Forecasting):

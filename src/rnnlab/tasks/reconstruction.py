@@ -12,7 +12,9 @@ from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
 from rnnlab.tasks.distribution import LOSSES, POINT_CLAIMS_NOTHING
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, Task
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.task import Task
+from rnnlab.tasks.totals import Scores
 
 SHARE, MOST = 8, 64
 """A code has an eighth of the numbers of the longest sequence, and at most so many."""

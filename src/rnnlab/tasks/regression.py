@@ -9,7 +9,8 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec
 from rnnlab.tasks.distribution import LOSSES, POINT_CLAIMS_NOTHING
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Task
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.task import Task
 
 
 class Regression(Task):

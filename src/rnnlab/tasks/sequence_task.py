@@ -35,7 +35,7 @@ class SequenceTask(Task):
         return f"{self.spec.target.unit}_error_rate"
 
     @property
-    def verdict_score(self) -> str:  # type: ignore[override]
+    def verdict_score(self) -> str:
         return self.error_rate
 
     @property

@@ -1,53 +1,39 @@
-"""The contract of an objective.
+"""The training of an objective: the steps, epochs and optimizer that follow from what it says."""
 
-In one file: what an objective says, and the steps, epochs and optimizer that follow from it.
-"""
-
-import inspect
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.ngrams import NGramRegression
-from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
+from rnnlab.spec import Batch, DataSpec
 from rnnlab.tasks.closed_form import solve
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
-from rnnlab.tasks.distribution import Distribution
-from rnnlab.tasks.forecast_scores import Cases
 from rnnlab.tasks.ngram_fit import fit_ngrams
+from rnnlab.tasks.objective import Objective
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory, build_optimizer, build_schedule, total_steps
 from rnnlab.tasks.score_by_length import ScoreByLength
+from rnnlab.tasks.totals import Scores, TrainingTotals
 
-OptimizerFactory = Callable[..., Optimizer]
-SchedulerFactory = Callable[..., Any]
-
-SOFTMAX = "probabilities are the softmax of output over its last dimension; names say what each of them is of"
 LOSS_EVERY_N_STEPS = 50
 """How often the loss of a single step goes to the logger; every epoch's mean does anyway."""
 
 
-def mean_probability(logits: Tensor) -> Tensor:
-    """``(members, …, classes)`` scores to the ``(…, classes)`` logarithm of the members' mean probability."""
-    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+def task_of(module: LightningModule | None) -> "Task":
+    """What a trainer trains, for callbacks, which Lightning hands a module of any kind.
 
-
-def token_loss(output: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """The mean cross entropy of ``(elements, tokens)`` scores over the ``(elements,)`` targets that are asked for.
-
-    A batch in which none is (all are ``IGNORED``) teaches nothing: its loss is 0, and no NaN that stops a run.
+    Raises:
+        TypeError: it is no task.
     """
-    total = F.cross_entropy(output, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
-    return total / (targets != IGNORED).sum().clamp_min(1)
+    if not isinstance(module, Task):
+        raise TypeError(f"{type(module).__name__} is no rnnlab.tasks.task.Task")
+    return module
 
 
 def data_of(trainer: Any) -> Any:
@@ -55,38 +41,11 @@ def data_of(trainer: Any) -> Any:
     return trainer.datamodule
 
 
-def named(numbers: Tensor, names: tuple[str, ...]) -> list[Any]:
-    """The names of classes or tokens; their numbers where they have none."""
-    return [names[number] if names else number for number in numbers.tolist()]
+class Task(Objective):
+    """An objective for a network on a data set, as Lightning trains it.
 
-
-class Scores(nn.Module):
-    """The mean loss and some metrics of one predictor on one split."""
-
-    def __init__(self, metrics: dict[str, Metric]) -> None:
-        super().__init__()
-        self.loss = MeanMetric()
-        self.metrics = MetricCollection(dict(metrics))
-
-    def update(self, loss: Tensor, weight: Tensor | float, predictions: Any, targets: Any) -> None:
-        self.loss.update(loss, weight)
-        self.metrics.update(predictions, targets)
-
-    def compute(self) -> dict[str, Tensor]:
-        """The scores of all batches since the last call, by name."""
-        scores = {"loss": self.loss.compute(), **self.metrics.compute()}
-        with torch.inference_mode(False):  # or a training that follows a test would meet tensors that it can't change
-            self.loss.reset()
-            self.metrics.reset()
-        return scores
-
-
-class Task(LightningModule, ABC):
-    """An objective for a network on a data set.
-
-    A subclass says what the loss is, which scores are kept, and which trivial
-    predictor stands beside them. Everything else (steps, logging, optimizer,
-    clipping, baselines) is here, once.
+    A subclass says what :class:`rnnlab.tasks.objective.Objective` leaves open.
+    Everything else (steps, logging, optimizer, clipping, baselines) is here, once.
 
     Args:
         network: built for ``spec``.
@@ -104,33 +63,10 @@ class Task(LightningModule, ABC):
         InputError: the data's targets are of another kind.
     """
 
-    target_kind: ClassVar[str]
-    """The kind of target (:class:`rnnlab.spec.TargetSpec`) that this objective is for."""
-    other_kinds: ClassVar[tuple[str, ...]] = ()
-    """Further kinds that it is for."""
-    forecasts: ClassVar[bool] = False
-    """Whether it predicts what comes next, as ``distribution`` says."""
-    rebuilds: ClassVar[bool] = False
-    """Whether its targets are the inputs, whatever the data asks for (:func:`rnnlab.data.rebuilt.rebuilt`)."""
-    distribution: Distribution
-    """What is said of each value, where ``forecasts``."""
     scores: MutableMapping[str, Scores]
     """Of the splits and of the trivial predictor."""
-    training_scores: ClassVar[tuple[str, ...]] = ()
-    """Names of what :meth:`score_training` gives, beside the loss."""
-    higher_is_better: ClassVar[tuple[str, ...]] = ()
-    """Names of scores of one's own that are better the higher they are, so that a run that monitors one keeps its
-    highest. rnnlab's own are known: accuracy, f1, r2, exact_match."""
-    baseline_name: str = "trivial predictor"
-    """What the trivial predictor of :meth:`baseline` is called: majority class, persistence, …"""
-    verdict_score: str = "loss"
-    """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
     no_fleet: ClassVar[str] = ""
     """Why a fleet does not train it with others; empty where it may."""
-    loss_name: str | None = None
-    """The score that is the loss itself under its usual name, such as the mse of unscaled data: one number."""
-    sequence_score_name: ClassVar[str] = "accuracy"
-    """What :meth:`sequence_score` is: the share of a sequence's answers that are right, or an error."""
 
     def __init__(
         self,
@@ -157,7 +93,7 @@ class Task(LightningModule, ABC):
         self.score_names = ("loss", *metrics["val"])
         self.scores = nn.ModuleDict({name: Scores(own) for name, own in metrics.items()})  # type: ignore[assignment]
         self.score_by_length = ScoreByLength(self.sequence_score_name)
-        self._training = TrainingTotals(("loss", *self.training_scores))
+        self.totals = TrainingTotals(("loss", *self.training_scores))
         self._judged: dict[str, list[tuple[Tensor, Tensor]]] = {}
         if network.solver == "ridge":
             self._check_closed_form()
@@ -176,72 +112,6 @@ class Task(LightningModule, ABC):
             )
 
     @property
-    def title(self) -> str:
-        """What the objective is called."""
-        return type(self).__name__
-
-    # ---- what an objective says -------------------------------------------------------------
-
-    @classmethod
-    def fits(cls, target: TargetSpec) -> bool:
-        """Whether it is for targets of this kind."""
-        return target.kind in (cls.target_kind, *cls.other_kinds)
-
-    @classmethod
-    def output(cls, spec: DataSpec, **options: Any) -> TargetSpec:
-        """What the network puts out for this data and these options of the objective: the target itself by default."""
-        return spec.target
-
-    @abstractmethod
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """The mean loss over the valid elements of a batch: a pure function of its arguments."""
-
-    @abstractmethod
-    def metrics(self) -> dict[str, Metric]:
-        """Fresh metrics, by name, that take what :meth:`compared` gives."""
-
-    @abstractmethod
-    def compared(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Predictions and targets of the valid elements, in the data's own units, for the metrics."""
-
-    @abstractmethod
-    def baseline(self, batch: Batch) -> Tensor:
-        """What a trivial predictor would put out, in the shape of the network's output."""
-
-    def check_data(self, data: Any) -> None:
-        """Refuses data that it is for by its kind, and whose sequences cannot be learned from, before a training.
-
-        Raises:
-            InputError: naming the key.
-        """
-
-    def weight(self, batch: Batch) -> Tensor | int:
-        """How many elements the mean of :meth:`loss` is over: what it counts for in the mean over a split."""
-        target = self.spec.target
-        if target.categorical and not target.classifies:
-            return (batch.targets != IGNORED).sum()
-        if not target.per_step:
-            return len(batch.inputs)
-        return int(batch.lengths.sum()) if batch.lengths is not None else batch.inputs.shape[0] * batch.inputs.shape[1]
-
-    def sequence_score(self, output: Tensor, batch: Batch) -> Tensor | None:
-        """``(batch,)`` the ``sequence_score_name`` of each sequence; ``None`` where sequences have no score each."""
-        return None
-
-    def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(batch,)`` the ``verdict_score`` of each sequence, and ``(batch,)`` how many elements it is the mean of.
-
-        The loss by default, of one sequence after the other.
-        """
-        losses, weights = [], []
-        for number in range(len(batch.inputs)):
-            alone = slice(number, number + 1)
-            one = batch.map(lambda part, alone=alone: part[alone])  # type: ignore[misc]
-            losses.append(self.loss(output[alone], one))
-            weights.append(torch.as_tensor(self.weight(one), device=output.device))
-        return torch.stack(losses), torch.stack(weights)
-
-    @property
     def judged(self) -> dict[str, tuple[Tensor, Tensor]]:
         """What :meth:`judge` gave in the last test, ``(sequences,)`` each, of ``network`` and of each baseline by name.
 
@@ -254,87 +124,6 @@ class Task(LightningModule, ABC):
             for name, parts in self._judged.items()
         }
 
-    def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
-        """Corrects what the best weights say by the validation part, once, after training: in the weights themselves,
-        so that whatever uses them has it.
-
-        Returns:
-            What was corrected, by name; empty where nothing was.
-        """
-        return {}
-
-    def combine(self, outputs: Tensor) -> Tensor:
-        """What several networks put out together: ``(members, …)`` to ``(…)``, real values as their mean."""
-        return outputs.mean(0)
-
-    def predictions(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
-        """What is predicted for a batch, as columns of a table, the truth among them.
-
-        Returns:
-            ``(rows,)`` which sequence of the batch each row is of; and the columns by name, each ``(rows,)``, in the
-            data's units and with its names.
-
-        Raises:
-            InputError: this objective has no such table.
-        """
-        raise InputError(f"task {self.title} does not say what it predicts (its method predictions)")
-
-    def said(self, output: Tensor) -> dict[str, Any]:
-        """What the network says, as columns of a table, in the data's units and with its names.
-
-        Args:
-            output: ``(n, size)``, of n sequences or of n steps.
-
-        Raises:
-            InputError: this objective has no such table.
-        """
-        raise InputError(f"task {self.title} does not say what it predicts for new data (its method said)")
-
-    def reading(self) -> dict[str, Any]:
-        """How the network's output is read in the data's own units and names, as plain values."""
-        return {"kind": "raw", "rule": f"as the objective {self.title} reads it"}
-
-    def windows(self, batch: Batch) -> Cases | None:
-        """The forecasts made at the end of each window, beside what came; ``None`` where no such forecast is made."""
-        return None
-
-    def rollout(self, inputs: Tensor, steps: int, ahead: Tensor | None = None) -> Tensor:
-        """``(batch, steps, size)`` values beyond the end of the inputs, from the network's own predictions.
-
-        Raises:
-            InputError: predictions are no later inputs.
-        """
-        raise InputError(f"task {self.title} predicts nothing that could be its next input")
-
-    def point(self, output: Tensor) -> Tensor:
-        """The numbers that stand for an output of real values, on the network's scale: itself by default."""
-        return output
-
-    @property
-    def no_anomalies(self) -> str:
-        """Why no step can be told to be out of the ordinary; empty where one can."""
-        return (
-            f"this run ({self.title}) neither forecasts nor rebuilds what it reads: train one with task=reconstruction"
-        )
-
-    def deviation(self, output: Tensor, truth: Tensor) -> Tensor:
-        """``(…, values)`` how far what came is from what the network says, on its own scale and by how sure it is.
-
-        Args:
-            output: ``(…, size)`` of the network.
-            truth: ``(…, values)`` on its scale.
-        """
-        return truth - self.point(output)
-
-    @property
-    def no_probability(self) -> str:
-        """Why the output states no probabilities; empty where it does."""
-        return "" if self.spec.target.categorical else "this objective claims no probability"
-
-    def score_training(self, output: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-        """Cheap scores of a training batch (means over it), named by ``training_scores``."""
-        return ()
-
     # ---- steps --------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -343,14 +132,6 @@ class Task(LightningModule, ABC):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """The network's output for a batch, ``(batch, time, size)`` or ``(batch, size)``."""
-        return self.network(batch.inputs, lengths=batch.lengths)[0]
-
-    def apart(self, batch: Batch) -> Any:
-        """What is scored of a batch that is looked at by itself: no state comes from the batch before."""
-        return self.network(batch.inputs, lengths=batch.lengths)[0]
 
     def on_train_epoch_start(self) -> None:
         if self.network.solver == "ridge":
@@ -388,19 +169,15 @@ class Task(LightningModule, ABC):
             output = self(batch)
             loss = self.loss(output, batch)
         with torch.no_grad():
-            self._training.add((loss, *self.score_training(output, batch)), self.weight(batch))
+            self.totals.add((loss, *self.score_training(output, batch)), self.weight(batch))
         # on a CPU looking at a number is free; on a GPU it would wait for every step
         if batch_idx % LOSS_EVERY_N_STEPS == 0 or loss.device.type == "cpu":
             value = loss.item()
             if value != value or value in (float("inf"), -float("inf")):
-                self._fail(value)
+                self.fail(value)
             if batch_idx % LOSS_EVERY_N_STEPS == 0 and self.logger is not None:
                 self.logger.log_metrics({"step/loss": value}, self.global_step)
         return loss
-
-    def answer(self, batch: Batch) -> Any:
-        """What is scored of a batch: the network's output by default."""
-        return self(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(self.scores["val"], self.answer(batch), batch)
@@ -426,20 +203,21 @@ class Task(LightningModule, ABC):
         self._score(scores, output, batch)
         self._judged.setdefault(name, []).append(self.judge(output, batch))
 
-    def _fail(self, loss: float) -> None:
+    def fail(self, loss: float) -> None:
+        """Raises RunFailed: the loss is no finite number."""
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         raise RunFailed(
             f"the loss became {loss} at step {self.global_step} with learning rate {rate:.3g}; the largest gradient "
-            f"norm until then was {self._training.largest_norm:.3g}: try a smaller optimizer.lr or "
+            f"norm until then was {self.totals.largest_norm:.3g}: try a smaller optimizer.lr or "
             "trainer.gradient_clip_val"
         )
 
     # ---- epochs -------------------------------------------------------------------------------
 
     def on_train_epoch_end(self) -> None:
-        if not self._training.weight:
+        if not self.totals.weight:
             raise RunFailed("no target of the training split is known in this epoch: there is nothing to learn from")
-        means = self._training.means()
+        means = self.totals.means()
         if self.trainer.world_size > 1:
             of_this_process = torch.tensor(list(means.values()), device=self.device)
             of_all = self.trainer.strategy.reduce(of_this_process, reduce_op="mean").tolist()
@@ -447,11 +225,11 @@ class Task(LightningModule, ABC):
         self.log_scores(
             {
                 **{f"train/{name}": value for name, value in means.items()},
-                **{f"gradient/{name}": value for name, value in self._training.gradients().items()},
+                **{f"gradient/{name}": value for name, value in self.totals.gradients().items()},
                 "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
             }
         )
-        self._training.reset()
+        self.totals.reset()
         if self.network.solver == "ridge" and not self.spec.target.per_step:
             # validation has been measured without its sequences, chooses nothing, and may now be learned from; that of
             # a forecast still tells how far to trust it
@@ -549,47 +327,18 @@ class Task(LightningModule, ABC):
         Raises:
             ValueError: it takes no groups, or has no learning rate.
         """
-        if not self.rate_factors:
-            return self.optimizer_factory(self.network.parameters())
-        named = dict(self.network.named_parameters())
-        apart = {name for _, names in self.rate_factors for name in names}
-        rest = [parameter for name, parameter in named.items() if name not in apart]
-        groups = [{"params": rest}] if rest else []
-        groups += [{"params": [named[name] for name in names]} for _, names in self.rate_factors]
-        optimizer = self.optimizer_factory(groups)
-        for group, (factor, _) in zip(optimizer.param_groups[len(groups) - len(self.rate_factors) :],
-                                      self.rate_factors, strict=True):  # fmt: skip
-            group["lr"] = factor * group["lr"]
-        return optimizer
+        return build_optimizer(self.network, self.optimizer_factory, self.rate_factors)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer()
         if self.scheduler_factory is None or self.network.solver == "ridge":
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, self._total_steps())}
-
-    def _total_steps(self) -> int:
-        # Lightning's own estimate would set the loaders up before a resume has told them where they were
-        trainer: Any = self.trainer
-        if trainer.datamodule is None:
-            return max(1, int(trainer.estimated_stepping_batches))
-        batches = len(trainer.datamodule.train_dataloader())
-        limit = trainer.overfit_batches or trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
-        return max(1, min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps)
+        return {"optimizer": optimizer, "lr_scheduler": self.build_schedule(optimizer, total_steps(self.trainer))}
 
     def build_schedule(self, optimizer: Optimizer, total_steps: int) -> dict[str, Any]:
         """The scheduler as Lightning wants it: how often it moves, and what it watches."""
         assert self.scheduler_factory is not None
-        if "total_steps" in inspect.signature(self.scheduler_factory).parameters:
-            return {"scheduler": self.scheduler_factory(optimizer, total_steps=total_steps), "interval": "step"}
-        schedule = {"scheduler": self.scheduler_factory(optimizer), "interval": "epoch", "monitor": self.monitor}
-        if self._trainer is not None and self.monitor.startswith("val/"):
-            # what it watches is measured in these epochs alone; None counts steps, and the last score is good enough
-            every = self._trainer.check_val_every_n_epoch
-            schedule |= {"frequency": every} if every is not None else {"strict": False}
-        return schedule
+        return build_schedule(self.scheduler_factory, optimizer, total_steps, self.monitor, self._trainer)
 
     def configure_gradient_clipping(
         self,
@@ -605,64 +354,13 @@ class Task(LightningModule, ABC):
             nn.utils.clip_grad_value_(parameters, bound)
         elif gradient_clip_val:
             nn.utils.clip_grads_with_norm_(parameters, bound, norm)
-        self._training.add_gradient(norm, bound)
+        self.totals.add_gradient(norm, bound)
 
     # ---- resuming in the middle of an epoch ----------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["training_totals"] = self._training.state()
+        checkpoint["training_totals"] = self.totals.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if "training_totals" in checkpoint:
-            self._training.restore(checkpoint["training_totals"])
-
-
-class TrainingTotals:
-    """Sums over an epoch's training steps, kept on the device: no step waits to log."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
-        self.reset()
-        self._largest: Tensor | float = 0.0
-
-    def reset(self) -> None:
-        self._sums: Tensor | float = 0.0
-        self._weight: Tensor | int = 0
-        self._norms: Tensor | float = 0.0
-        self._clipped: Tensor | float = 0.0
-        self._steps = 0
-
-    def add(self, means: tuple[Tensor, ...], weight: Tensor | int) -> None:
-        self._sums = self._sums + torch.stack([mean.detach().float() for mean in means]).double() * weight
-        self._weight = self._weight + weight
-
-    def add_gradient(self, norm: Tensor, bound: Tensor | float) -> None:
-        self._norms = self._norms + norm
-        self._clipped = self._clipped + (norm > bound)
-        self._largest = torch.maximum(norm, torch.as_tensor(self._largest, dtype=norm.dtype, device=norm.device))
-        self._steps += 1
-
-    def means(self) -> dict[str, float]:
-        return dict(zip(self.names, (torch.as_tensor(self._sums) / max(self._weight, 1)).tolist(), strict=True))
-
-    def gradients(self) -> dict[str, float]:
-        """Mean norm before clipping, and the share of steps that were clipped."""
-        steps = max(self._steps, 1)
-        return {"norm": float(self._norms) / steps, "clipped": float(self._clipped) / steps}
-
-    @property
-    def weight(self) -> int:
-        """Elements that the means are over."""
-        return int(self._weight)
-
-    @property
-    def largest_norm(self) -> float:
-        return float(self._largest)
-
-    def state(self) -> dict[str, Any]:
-        tensors = {name: torch.as_tensor(getattr(self, name)) for name in ("_sums", "_norms", "_clipped", "_largest")}
-        return {**tensors, "_weight": int(self._weight), "_steps": self._steps}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+            self.totals.restore(checkpoint["training_totals"])

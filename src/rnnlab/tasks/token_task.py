@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from rnnlab.spec import IGNORED, Batch
-from rnnlab.tasks.task import SOFTMAX, Task, mean_probability, named
+from rnnlab.tasks.objective import SOFTMAX, mean_probability, named
+from rnnlab.tasks.task import Task
 
 
 class TokenTask(Task):

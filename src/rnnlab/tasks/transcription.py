@@ -11,9 +11,10 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import IGNORED, Batch, DataSpec, TargetSpec
+from rnnlab.tasks.objective import mean_probability
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.sequence_scores import Aligned, BlankShare, ErrorRate, ExactMatch, WordErrorRate
 from rnnlab.tasks.sequence_task import SequenceTask
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, mean_probability
 
 FULL = 0.9
 """Share of the steps at which the trivial predictor says a token, at most."""

@@ -13,9 +13,11 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
+from rnnlab.tasks.objective import mean_probability, token_loss
+from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory, total_steps
 from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Unfinished
 from rnnlab.tasks.sequence_task import NEVER, SequenceTask
-from rnnlab.tasks.task import OptimizerFactory, SchedulerFactory, Scores, mean_probability, token_loss
+from rnnlab.tasks.totals import Scores
 
 PROBABLE = ("loss", "accuracy")
 """Scores of who says how probable each token is."""
@@ -133,7 +135,7 @@ class Translation(SequenceTask):
         if first == last or self._trainer is None:
             return first
         if self._updates is None:
-            self._updates = self._total_steps()
+            self._updates = total_steps(self.trainer)
         share = min(1.0, self.global_step / max(1, self._updates - 1))
         if self.teacher_forcing_schedule == "exponential":
             return float(first * (last / first) ** share)

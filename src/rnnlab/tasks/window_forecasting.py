@@ -19,7 +19,8 @@ from rnnlab.tasks.forecast_scores import (
     symmetric_percentage_error,
 )
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import Scores, data_of
+from rnnlab.tasks.task import data_of
+from rnnlab.tasks.totals import Scores
 
 
 class WindowForecasting(Forecasting):
