@@ -26,6 +26,7 @@ NAMES = (
     "predict",
     "generate",
     "sequences",
+    "sequence_memory",
     "blocks",
     "export",
     "end_to_end",

@@ -129,18 +129,22 @@ def network(size: int) -> Network:
     return Network(InputSpec(vocabulary=WORDS), target, GRU, size, bidirectional=True)
 
 
-def texts() -> tuple[Tensor, Tensor]:
-    """Inputs, and targets that end."""
+def texts(read: int = READ, said: int | None = None) -> tuple[Tensor, Tensor]:
+    """Inputs of so many tokens, and targets that end, of as many by default."""
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randint(1, WORDS, (BATCH, READ), generator=generator)
-    targets = torch.randint(1, WORDS, (BATCH, SAID), generator=generator)
+    inputs = torch.randint(1, WORDS, (BATCH, read), generator=generator)
+    targets = torch.randint(1, WORDS, (BATCH, read if said is None else said), generator=generator)
     targets[:, -1] = 0
     return inputs, targets
 
 
 def training(size: int, rounds: int) -> tuple[float, float]:
     """Seconds of a step by hand, and of ours."""
-    inputs, targets = texts()
+    return in_turn(rounds, *both(size, *texts(READ, SAID)))
+
+
+def both(size: int, inputs: Tensor, targets: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A step of training by hand, and of ours."""
     ours, hand = network(size), ByHand(WORDS, size)
     before = torch.cat([torch.full((BATCH, 1), WORDS), targets[:, :-1]], 1)
 
@@ -151,8 +155,10 @@ def training(size: int, rounds: int) -> tuple[float, float]:
     def of_ours() -> Tensor:
         return F.cross_entropy(ours.teach(inputs, targets)[0].flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
-    return in_turn(rounds, *(partial(update, loss, net, torch.optim.Adam(net.parameters())) for loss, net in
-                             ((by_hand, hand), (of_ours, ours))))  # fmt: skip
+    return (
+        partial(update, by_hand, hand, torch.optim.Adam(hand.parameters())),
+        partial(update, of_ours, ours, torch.optim.Adam(ours.parameters())),
+    )
 
 
 def update(loss: Callable[[], Tensor], net: nn.Module, optimizer: Any) -> None:
