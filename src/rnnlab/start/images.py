@@ -13,6 +13,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.images import IMAGES, VIDEOS, Clip, clips_of, labelled_clips
 from rnnlab.files.source import SUFFIXES, Source
 from rnnlab.start.description import Examples, Extent, Unclear
+from rnnlab.start.sample import mentions
 
 TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
 LOOKED_AT = 300
@@ -72,7 +73,7 @@ def look_at_images(path: Path, files: Sequence[Path]) -> Examples | Unclear | No
 def _caption_columns(table: Path) -> tuple[str, str] | None:
     """The columns of a table that name an image and say what is to be said of it."""
     suffix = table.suffix.lower()
-    if suffix not in TABLES:
+    if suffix not in TABLES or not mentions(table, IMAGES):
         return None
     try:
         frame = Source(str(table), SUFFIXES[suffix], table.read_bytes(), table).frame()

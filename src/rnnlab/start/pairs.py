@@ -81,9 +81,9 @@ def _columns(start: bytes, suffix: str) -> dict[str, Any] | None:
         return None
     first, body = [cell.strip().lower() for cell in rows[0][:2]], rows[1:]
     known = tuple(first) in NAMES
-    if not known and any(is_number(cell) for row in body for cell in row[:2]):
-        return None
     columns = [[row[k].strip() for row in body] for k in (0, 1)]
+    if not known and not all(map(_are_texts, columns)):
+        return None
     distinct = [len(set(column)) for column in columns]
     least = min(MOST_CLASSES, len(body) // 3)
     if min(distinct) <= least and not (known and distinct[1] > 2 and tuple(first) != ("text", "target")):
@@ -96,6 +96,11 @@ def _columns(start: bytes, suffix: str) -> dict[str, Any] | None:
         for name, column in zip(first, columns, strict=True)
     )
     return {"data.source_column": rows[0][0].strip(), "data.target_column": rows[0][1].strip()} if named else {}
+
+
+def _are_texts(cells: Sequence[str]) -> bool:
+    """Whether cells have letters, and are no numbers and no dates with signs around them."""
+    return sum(any(map(str.isalpha, cell)) and not is_number(cell) for cell in cells) > 0.9 * len(cells)
 
 
 def _ordered(one: Path, other: Path) -> tuple[Path, Path]:

@@ -151,3 +151,17 @@ def is_binary(start: bytes) -> bool:
         return False  # UTF-16, of which reading says more
     odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
     return b"\0" in start or odd > len(start) / 50
+
+
+def mentions(file: Path, endings: Sequence[str]) -> bool:
+    """Whether a table names files with such endings, as far as its first rows tell."""
+    if file.suffix.lower() in PARQUET:
+        try:
+            frame = pl.scan_parquet(file).head(20).collect()
+        except pl.exceptions.PolarsError:
+            return False  # whoever reads it says more
+        text = " ".join(str(cell) for name in frame.columns if frame[name].dtype == pl.String for cell in frame[name])
+    else:
+        with open(file, "rb") as stream:
+            text = stream.read(START).decode("utf-8", "replace")
+    return any(ending in text.lower() for ending in endings)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from rnnlab.data.speech import Speech
 from rnnlab.errors import InputError
 from rnnlab.files.sound import SUFFIXES, measure
 from rnnlab.files.transcripts import LJSPEECH, Utterance, read_utterances
 from rnnlab.start.description import Examples, Extent, Unclear
-from rnnlab.start.sample import START
+from rnnlab.start.sample import mentions
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 MEASURED = 5000
@@ -57,16 +55,7 @@ def _place_of(file: Path) -> Path | None:
     """What ``data.path`` is, where a file lists sounds; ``None`` where it does not."""
     if file.name.endswith(".trans.txt") or (file.name == LJSPEECH and (file.parent / "wavs").is_dir()):
         return file.parent
-    suffix = file.suffix.lower()
-    if suffix == ".parquet":
-        frame = pl.scan_parquet(file).head(20).collect()
-        cells = [str(cell) for name in frame.columns if frame[name].dtype == pl.String for cell in frame[name]]
-        return file if any(cell.lower().endswith(SUFFIXES) for cell in cells) else None
-    if suffix not in TABLES:
-        return None
-    with open(file, "rb") as stream:
-        start = stream.read(START).decode("utf-8", "replace").lower()
-    return file if any(ending in start for ending in SUFFIXES) else None
+    return file if file.suffix.lower() in TABLES and mentions(file, SUFFIXES) else None
 
 
 def _sounds_beside(file: Path) -> list[Path]:
