@@ -17,6 +17,8 @@ from rnnlab.anomalies.errors import Errors, Normal, Usual, shrunk_covariance, to
 from rnnlab.commands.predict import main as predict
 from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
+from rnnlab.instruments.anomaly_scores import AnomalyScores, Reconstruction
+from rnnlab.instruments.subject import Subject
 from rnnlab.runs.preparation import prepare
 from rnnlab.tasks.distribution import Quantiles
 
@@ -292,3 +294,21 @@ def test_spikes_shifts_and_a_sensor_that_stands_still_are_found(
         found += inside.any()
         right, flagged = right + inside.sum(), flagged + len(yes)
     assert found / 90 >= recall and right / flagged >= precision
+
+
+# ---- pictures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["forecasting", "reconstruction"])
+def test_the_picture_shows_what_was_expected_and_the_score(task: str) -> None:
+    run = run_of(*TINY, "data=sine", f"task={task}", "model.hidden_size=4", "data.length=12")
+    subject = Subject("run", run.task, run.data)
+    shown, other = AnomalyScores(), Reconstruction()
+    shown, other = (other, shown) if task == "reconstruction" else (shown, other)
+    assert shown.left_out(subject) is None and other.left_out(subject)
+    measured = shown.measure(subject)
+    picture = shown.draw(subject, measured)
+    assert measured.steps == run.data.size("test") * (12 if task == "reconstruction" else 11)
+    assert len(picture.figure.axes) == 4 and len(picture.table.rows) == 2
+    subject.of_a_file = True
+    assert "validation part of the run's own data" in str(shown.left_out(subject))

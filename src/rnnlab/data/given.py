@@ -102,6 +102,8 @@ def given_data(reader: Reader, source: Source, spec: DataSpec, batch_size: int =
     common: dict[str, Any] = {"described": spec, "batch_size": batch_size, "features": reader.features}
     if isinstance(reader, TextReader):
         common["vocabulary"] = reader.vocabulary if reader.unit != "byte" else ()
+    if isinstance(reader, SeriesReader) and spec.horizon == 0:
+        return _of_rebuilt_series(reader, source, common)
     if isinstance(reader, SeriesReader):
         return _of_series(reader, source, common)
     found = list(islice(reader.read(source), MOST + 1))
@@ -213,6 +215,20 @@ class GivenSeries(GivenData):
         """The targets in their own units, not a number where unknown."""
         k = len(self.panel.columns.target)
         return np.where(self.unknown[rows, :k], np.nan, self.panel.values[rows, :k])
+
+
+def _of_rebuilt_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenData:
+    """Windows of series, one after the other, that are to be rebuilt."""
+    histories, _ = reader.histories(source)
+    cut: list[np.ndarray] = []
+    for history in histories:
+        inputs = reader.window(history, reader.layout.said, whole=True).inputs
+        ends = range(len(inputs), 0, -reader.length)
+        cut += [inputs[max(0, end - reader.length) : end] for end in ends][::-1]
+    note = f"the first {MOST:,} windows of the file" if len(cut) > MOST else ""
+    inputs_of = cut[:MOST]
+    split = _stacked(inputs_of, [each[:, : reader.measured] for each in inputs_of])
+    return GivenData(given=split, **common | {"note": note})
 
 
 def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenSeries:

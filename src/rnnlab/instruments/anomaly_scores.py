@@ -108,6 +108,7 @@ class AnomalyScores(Instrument[Measured]):
                 ax.plot(
                     steps, scored.deviations.expected[steps, column], color=style.BLUE, linewidth=1.4, label="expected"
                 )
+                style.whole_numbers(ax.xaxis)
             ax = next(axes)
             style.dress(ax, style.time_label(subject.task.spec), "score")
             mark(ax, scored, steps)
@@ -115,7 +116,7 @@ class AnomalyScores(Instrument[Measured]):
             ax.axhline(scored.threshold, color=style.VERMILION, linestyle="--", linewidth=1.2, label="threshold")
             style.whole_numbers(ax.xaxis)
             facts.append((name or subject.called, int(np.isfinite(scored.score).sum()), int(scored.anomalous.sum()),
-                          float(np.nanmax(scored.score)), scored.threshold))  # fmt: skip
+                          float(np.nan_to_num(scored.score).max()), scored.threshold))  # fmt: skip
         style.legend(fig, grid[0, 0])
         table = Table(("sequence", "scored steps", "above the threshold", "largest score", "threshold"), facts)
         return Picture(fig, table, {"test steps above the threshold": f"{measured.share:.1%}"})

@@ -41,8 +41,16 @@ def table(labels: Mapping[str, Any], names: list[str], scored: Scored) -> pl.Dat
         labels: columns that say which step each is.
         names: of the columns.
         scored: the steps.
+
+    Raises:
+        InputError: a column has the name of one of the answer.
     """
     deviations = scored.deviations
+    taken = [name for name in names if name in (*labels, "score", "threshold", "anomaly")]
+    if taken:
+        raise InputError(
+            f"--anomalies: column '{taken[0]}' has the name of a column of the answer: give it another one"
+        )
     columns: dict[str, Any] = dict(labels)
     for number, name in enumerate(names):
         columns[name] = _empty_where_unknown(deviations.value[:, number])

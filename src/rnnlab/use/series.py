@@ -178,7 +178,8 @@ def steps_of_series(task: Task, reader: SeriesReader, x: Any) -> Iterator[tuple[
         labels: dict[str, Any] = {of.series: [name] * history.now} if of.series else {}
         if of.time and history.times is not None:
             labels |= shown_times(history.times[: history.now], of)
-        yield {**labels, "step": np.arange(history.now)}, names, of_history(task, reader, history)
+        # a time of that name is told already
+        yield {"step": np.arange(history.now), **labels}, names, of_history(task, reader, history)
 
 
 def shown_times(times: np.ndarray, columns: Columns) -> dict[str, pl.Series]:
