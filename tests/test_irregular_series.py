@@ -38,7 +38,7 @@ def test_each_row_comes_with_the_time_since_the_one_before(dated: bool, tmp_path
     column = pl.read_csv(path)["t"]
     times = column.str.to_datetime().dt.epoch("s").to_numpy() if dated else column.to_numpy()
     steps = np.diff(times.astype(float))
-    unit = np.median(steps[: int(data._ends[0, 0]) - 1])
+    unit = np.median(steps[: int(data.ends[0, 0]) - 1])
     assert data.layout.elapsed == pytest.approx(unit)
     at = data.spec.input.elapsed
     assert at == len(data.layout.features) - 1

@@ -88,7 +88,7 @@ def test_a_new_network_forecasts_what_the_linear_part_does(tmp_path: Path) -> No
 def test_ridge_is_the_solution_of_its_equations(tmp_path: Path) -> None:
     """Held against rows that are appended for the shrinkage, and solved by orthogonal directions."""
     data = csv(written(tmp_path, monthly()), log=False)
-    training = data._training
+    training = data.training
     scaled = training.scaled(False)
     candidate = linear_fit.Candidate(log=False, order=5, level=True, calendar=("month",), covariates=False)
     part = linear_fit.fit(training, scaled, candidate, 3, alpha=2.0)
@@ -138,8 +138,8 @@ def test_the_test_is_forecast_by_what_training_and_validation_tell(tmp_path: Pat
     # the refitted one is the fit of a training part that reaches to the test
     kept = data._choice
     assert kept is not None
-    parts = [(0, int(data._ends[0, 1]))]
-    assert kept.fit(replace(data._training, parts=parts), 3).plain() == data.refitted.plain()
+    parts = [(0, int(data.ends[0, 1]))]
+    assert kept.fit(replace(data.training, parts=parts), 3).plain() == data.refitted.plain()
     again = csv(written(tmp_path, frame), **data.state_dict())
     for split in ("val", "test"):
         for ours, theirs in zip(
@@ -161,7 +161,7 @@ def test_a_series_that_repeats_itself_gets_nothing_from_the_network(tmp_path: Pa
 
 def test_the_mean_of_candidates_forecasts_the_mean_of_their_forecasts(tmp_path: Path) -> None:
     data = csv(written(tmp_path, monthly()), log=False, known=["price"])
-    training = data._training
+    training = data.training
     scaled = training.scaled(False)
     candidates = [
         linear_fit.Candidate(False, 5, True, ("month",), False),
@@ -290,7 +290,7 @@ def test_hours_have_a_day_and_a_week(tmp_path: Path) -> None:
     stamps = np.datetime64("2024-01-01T00") + hour
     path = written(tmp_path, pl.DataFrame({"month": stamps.astype("M8[us]"), "sales": load}))
     data = csv(path, horizon=12)
-    assert data.seasons == (24, 168) and data._season == 168
+    assert data.seasons == (24, 168) and data.season == 168
     assert data.length == 168 and data.calendar == ("hour", "weekday")
     assert data.autoregression.order > 24
 

@@ -374,8 +374,8 @@ def test_series_of_other_data_are_known_by_their_names() -> None:
     ):
         np.testing.assert_allclose(ours, np.array(trained[learned])[[2, 0]], rtol=1e-6)
     np.testing.assert_allclose(other.autoregression.weights, trained["weights"], rtol=1e-6)
-    assert set(other._errors) == set(trained["errors"])
-    for name, errors in other._errors.items():
+    assert set(other.reference_errors) == set(trained["errors"])
+    for name, errors in other.reference_errors.items():
         np.testing.assert_allclose(errors, trained["errors"][name], rtol=1e-6)
     some = named(("x", "b", "y"), trained=trained)
     assert some.panel.names == ("b",) and "2 series left out (x, y)" in some.spec.note
