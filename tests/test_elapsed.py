@@ -270,6 +270,19 @@ def test_a_network_goes_step_by_step(options: dict[str, Any]) -> None:
     assert (changed[:, 3:] != whole[:, 3:]).any()
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_reads_irregular_steps_with_missing_values(model: str) -> None:
+    torch.manual_seed(0)
+    spec = InputSpec(features=5, elapsed=4, masks=((0, 2), (1, 3)))
+    net = Network(spec, TargetSpec("class", 2), instantiate(config(model).cell), 4, bidirectional=True)
+    x = torch.rand(3, 6, 5)
+    x[..., 2:4] = x[..., 2:4].round()
+    with torch.no_grad():
+        output, _ = net(x, lengths=torch.tensor([6, 1, 4]))
+    assert output.isfinite().all()
+    assert elapsed_in_words(net)
+
+
 def test_every_layer_is_told() -> None:
     net = network(num_layers=2, bidirectional=True)
     assert all(cell.elapsed for cell in net.cells())
