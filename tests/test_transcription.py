@@ -263,6 +263,14 @@ def test_a_run_predicts_its_test_data_new_data_and_a_stream_alike(
     best = model.predict(sounds, beam=4, nbest=2)
     assert best["rank"].to_list() == [1, 2] * len(sounds)
     assert (best.filter(pl.col("rank") == 1)["score"].to_numpy() >= table["score"].to_numpy() - 1e-4).all()
+    with pytest.raises(InputError, match="nbest=3 is more than the beam=2 keeps"):
+        model.predict(sounds, beam=2, nbest=3)
+    model.searching(beam=2)
+    with pytest.raises(InputError, match="--stream with --beam or --nbest"):
+        list(model.stream([]))
+    with pytest.raises(InputError, match="--stream with --beam or --nbest"):
+        model.stream_of("-")
+    model.searching()
     raw = io.BytesIO((sounds[0] * 2**15).astype("<i2").tobytes())
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": io.BufferedReader(raw)}))  # type: ignore[arg-type]
     assert predict_command.main([str(outcome.directory.path), "--stream"]) == 0

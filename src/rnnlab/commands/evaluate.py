@@ -52,15 +52,10 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
         raise InputError(f"evaluate: name a run directory ({pasted('evaluate', '--help')})")
     allow = trusting(allow, overrides)
     if len(places) == 1 and (folds := runs_by_fold(places[0])):
-        return evaluate_folds(places[0], folds, overrides, allow)
+        return evaluate_folds(places[0], folds, overrides, allow, device)
     runs = members(places)
-    configs = [override(run.config, overrides) for run in runs]
     load_execution()
-    if device is not None:
-        from rnnlab.runs.trainer import find_device
-
-        accelerator = find_device(device).type
-        configs = [{**config, "trainer": {**config["trainer"], "accelerator": accelerator}} for config in configs]
+    configs = _configs(runs, overrides, device)
     from rnnlab.commands.outcome import ensemble_table, score_table
     from rnnlab.commands.verdict import print_verdict
     from rnnlab.instruments.console import console
@@ -90,7 +85,11 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
 
 
 def evaluate_folds(
-    sweep: str, folds: Mapping[int, Sequence[RunDirectory]], overrides: list[str], allow: list[str]
+    sweep: str,
+    folds: Mapping[int, Sequence[RunDirectory]],
+    overrides: list[str],
+    allow: list[str],
+    device: str | None = None,
 ) -> int:
     """The ensemble of the folds of a sweep: each part of the data is predicted by the runs that have not seen it, the
     seeds of a fold together. Prints mean and interval over the folds and keeps them in the sweep's directory.
@@ -106,7 +105,7 @@ def evaluate_folds(
 
     scores = {}
     for fold, runs in folds.items():
-        configs = [override(run.config, overrides) for run in runs]
+        configs = _configs(runs, overrides, device)
         if len(runs) == 1:
             scores[fold] = test(configs[0], runs[0], allow)
         else:
@@ -120,6 +119,17 @@ def evaluate_folds(
     console().print(folds_table(scores, f"{title}{'has' if seeds == 1 else 'have'} not seen it{changed}"))
     kept = {"overrides": overrides, "folds": {str(fold): of_fold for fold, of_fold in scores.items()}}
     return _keep(Path(sweep), kept)
+
+
+def _configs(runs: Sequence[RunDirectory], overrides: list[str], device: str | None) -> list[dict[str, Any]]:
+    """Of the runs as they are to be tested."""
+    configs = [override(run.config, overrides) for run in runs]
+    if device is None:
+        return configs
+    from rnnlab.runs.trainer import find_device
+
+    accelerator = find_device(device).type
+    return [{**config, "trainer": {**config["trainer"], "accelerator": accelerator}} for config in configs]
 
 
 def _keep(home: Path, kept: Mapping[str, Any]) -> int:

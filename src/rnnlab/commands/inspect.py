@@ -18,6 +18,7 @@ from rnnlab.commands.arguments import (
     trusting,
 )
 from rnnlab.commands.changed import override
+from rnnlab.commands.together import Rule, check_together
 from rnnlab.errors import InputError
 from rnnlab.files.source import find
 from rnnlab.runs.comparison import compare as boards_of
@@ -29,6 +30,10 @@ from rnnlab.use.options import check_device, check_folder
 
 MOST = 7
 """Architectures side by side: as many as there are colours."""
+RULES = (
+    Rule("format", "is of a file of your own: give --input FILE, or -", needs=("input",)),
+    Rule("input", "a split is of the run's own data; leave one out", without=("split",)),
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,9 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     """
     if not places:
         raise InputError(f"inspect: name a run directory ({pasted('inspect', '--help')})")
-    check_together(overrides, options)
+    check_together(options, RULES)
+    if options.input is not None and overrides:
+        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
     check_device(options.device)
     single = len(places) == 1 and not is_sweep(places[0])
     if len(places) > 1 and options.output is None:
@@ -140,22 +147,6 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     out.print(f"{len(names)} pictures: {', '.join(names)}", markup=False)
     out.say("Page  ", shown_path(folder.absolute() / PAGE))
     return 0
-
-
-def check_together(overrides: Sequence[str], options: Options) -> None:
-    """Refuses options that do not go together.
-
-    Raises:
-        InputError: naming them.
-    """
-    if options.input is None:
-        if options.format is not None:
-            raise InputError(f"--format {options.format} is of a file of your own: give --input FILE, or -")
-        return
-    if overrides:
-        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
-    if options.split is not None:
-        raise InputError(f"--split {options.split} is of the run's own data, and --input of yours: leave one out")
 
 
 def _run(place: str) -> RunDirectory:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnlab.commands.arguments import (
+    Parser,
     add_allow,
     add_device,
     add_format,
@@ -23,6 +24,7 @@ from rnnlab.commands.arguments import (
     trusting,
 )
 from rnnlab.commands.changed import override
+from rnnlab.commands.together import Rule, check_together
 from rnnlab.errors import InputError
 from rnnlab.files.source import find
 from rnnlab.runs.directory import RunDirectory
@@ -35,10 +37,40 @@ if TYPE_CHECKING:
 
 SEARCH = ("beam", "nbest", "length_penalty")
 """Options of a search for what is said."""
+NEW = ("steps", "horizon", "format", "batch_size", "language_model", "anomalies", *SEARCH)
+"""Options of new data."""
+RULES = (
+    Rule("language_weight", "weighs what a language model says: give --language-model RUN", needs=("language_model",)),
+    Rule("quantile", "is of --anomalies: add that, or leave it out", needs=("anomalies",)),
+    Rule("force", "overwrites a file: give --output FILE", needs=("output",)),
+    Rule(
+        "describe", "a description says what is read, and reads nothing; leave one out",
+        without=("input", "stream", "output", "out_of_fold", *NEW),
+    ),
+    Rule("out_of_fold", "it is of one sweep's own test data; leave one out", without=("input", "stream", *NEW)),
+    *(
+        Rule(name, "is for new data: give --input FILE, or - for the standard input", needs=("input", "stream"))
+        for name in NEW
+    ),
+    Rule(
+        "stream", "what is said at once is not searched for; leave one out", without=("language_model",)
+    ),
+    Rule(
+        "stream", "a stream has one prediction a line, and tells JSON by itself",
+        without=("steps", "horizon", "format", "batch_size", "anomalies"),
+    ),
+    Rule("stream", "a stream is printed as it comes: > FILE", without=("output",)),
+    Rule(
+        "anomalies", "each step is looked at; leave one out",
+        without=("steps", "horizon", "batch_size", "language_model", *SEARCH),
+    ),
+    Rule("length_penalty", "is of a search: give --beam N, too", needs=("beam", "nbest")),
+)  # fmt: skip
+BATCH_SIZE, LANGUAGE_WEIGHT = 256, 0.5
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the verb; returns the exit status."""
+def command_line() -> Parser:
+    """What the verb takes."""
     options = parser(
         "predict",
         "Predicts new data in the data's own units and names, or else the run's test data, with the truth beside it. "
@@ -48,7 +80,7 @@ def main(arguments: list[str]) -> int:
     add_runs(options)
     options.add_argument("--input", metavar="FILE", help="new data; - for the standard input")
     add_format(options)
-    options.add_argument("--output", metavar="FILE", default="-", help=".csv, .jsonl or .parquet (default: - for CSV)")
+    options.add_argument("--output", metavar="FILE", help=".csv, .jsonl or .parquet (default: - for CSV)")
     options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")
     options.add_argument(
         "--out-of-fold",
@@ -67,7 +99,7 @@ def main(arguments: list[str]) -> int:
     options.add_argument(
         "--stream", action="store_true", help="a line in, a prediction out, at once; the state is carried"
     )
-    options.add_argument("--batch-size", metavar="N", type=int, default=256, help="sequences side by side (256)")
+    options.add_argument("--batch-size", metavar="N", type=int, help="sequences side by side (256)")
     options.add_argument("--beam", metavar="N", type=int, help="of a search for what is said (1: greedy)")
     options.add_argument("--nbest", metavar="N", type=int, help="so many of what it finds, the best first (1)")
     options.add_argument(
@@ -76,14 +108,17 @@ def main(arguments: list[str]) -> int:
     options.add_argument(
         "--language-model", metavar="RUN", help="of task=language_modeling: chooses among what a search finds"
     )
-    options.add_argument(
-        "--language-weight", metavar="X", type=float, default=0.5, help="of its logarithmic probability (0.5)"
-    )
+    options.add_argument("--language-weight", metavar="X", type=float, help="of its logarithmic probability (0.5)")
     add_device(options)
     options.add_argument("--describe", action="store_true", help="say what the run reads, with an example")
     options.add_argument("--force", action="store_true", help="overwrite the output")
     add_allow(options)
-    given = options.parse_intermixed_args(arguments)
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit status."""
+    given = command_line().parse_intermixed_args(arguments)
     places, overrides = places_and_overrides(given.arguments)
     return guarded(lambda: predict(places, overrides, given))
 
@@ -98,19 +133,27 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     if not places:
         raise InputError(f"predict: name a run directory ({pasted('predict', '--help')})")
     is_new = given.input is not None or given.stream
-    check_together(given, overrides, is_new or given.describe)
-    if given.input is not None:
-        find(given.input)
     check_positive("horizon", given.horizon)
     check_positive("batch-size", given.batch_size)
     check_positive("beam", given.beam)
     check_positive("nbest", given.nbest)
     check_device(given.device)
-    if given.output != "-":
+    if given.quantile is not None:
+        check_share("quantile", given.quantile)
+    if given.output == "-":  # as if nobody said so
+        given.output = None
+    check_together(given, RULES)
+    if (is_new or given.describe) and overrides:
+        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
+    if not is_new and not given.describe and given.device not in ("cpu", "auto"):
+        raise InputError(f"--device {given.device} is for new data (--input FILE): the CPU predicts test data")
+    if given.input is not None:
+        find(given.input)
+    if given.output is not None:
         check_output(Path(given.output), given.force)
     if given.out_of_fold:
-        if is_new or given.describe or overrides or len(places) > 1:
-            raise InputError("--out-of-fold is of one sweep's own test data: leave --input, --stream and overrides out")
+        if overrides or len(places) > 1:
+            raise InputError("--out-of-fold is of one sweep's own test data: leave other runs and overrides out")
         return predict_folds(places[0], given)
     runs = members(places, quiet=True)
     if not is_new and not given.describe:
@@ -124,13 +167,15 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
 
     write = _output(given)
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
-    model.choose_threads(1 if given.stream else given.batch_size)
+    batch_size = given.batch_size or BATCH_SIZE
+    model.choose_threads(1 if given.stream else batch_size)
     wished = {name: value for name in SEARCH if (value := getattr(given, name)) is not None}
     if wished:
         model.searching(**wished)
     if given.language_model is not None:
         language = [Member(run, run.config) for run in members([given.language_model], quiet=True)]
-        model.rescoring(open_runs(language, given.allow, given.device), given.language_weight)
+        weight = LANGUAGE_WEIGHT if given.language_weight is None else given.language_weight
+        model.rescoring(open_runs(language, given.allow, given.device), weight)
     if given.describe:
         print(model.describe())
     elif given.anomalies:
@@ -148,44 +193,8 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     elif given.stream:
         stream(model, given.input or "-")
     else:
-        write(model.predict_file(given.input, given.format, given.horizon, given.steps, given.batch_size))
+        write(model.predict_file(given.input, given.format, given.horizon, given.steps, batch_size))
     return 0
-
-
-def check_together(given: Namespace, overrides: Sequence[str], is_new: bool) -> None:
-    """Refuses options that do not go together.
-
-    Raises:
-        InputError: naming them.
-    """
-    if is_new and overrides:
-        raise InputError(f"{overrides[0]}: new data is read as the training data was; leave it out, or --input")
-    if given.quantile is not None:
-        if not given.anomalies:
-            raise InputError(f"--quantile {given.quantile:g} is of --anomalies: add that, or leave it out")
-        check_share("quantile", given.quantile)
-    if given.anomalies:
-        for name in ("steps", "horizon", "language_model", *SEARCH):
-            if getattr(given, name):
-                raise InputError(f"--{name.replace('_', '-')} and --anomalies: each step is looked at; leave one out")
-    if given.stream:
-        if given.language_model is not None:
-            raise InputError("--language-model and --stream: what is said at once is not searched for; leave one out")
-        for name in ("steps", "horizon", "format", "anomalies"):
-            if getattr(given, name):
-                raise InputError(f"--{name} and --stream: a stream has one prediction a line, and tells JSON by itself")
-        if given.output != "-":
-            raise InputError(
-                f"--output {given.output} and --stream: a stream is printed as it comes (> {given.output})"
-            )
-    if not is_new:
-        for name in ("steps", "horizon", "format", "language_model", "anomalies", *SEARCH):
-            if getattr(given, name):
-                raise InputError(
-                    f"--{name.replace('_', '-')} is for new data: give --input FILE, or - for the standard input"
-                )
-        if given.device not in ("cpu", "auto") and not given.describe:
-            raise InputError(f"--device {given.device} is for new data (--input FILE): the CPU predicts test data")
 
 
 def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Namespace) -> int:
@@ -226,7 +235,7 @@ def _output(given: Namespace) -> Any:
     """What takes the tables."""
     from rnnlab.use.prediction import show, write
 
-    if given.output == "-":
+    if given.output is None:
         return show
     return lambda tables: print(f"{write(tables, Path(given.output)):,} rows written to {given.output}")
 

@@ -101,3 +101,11 @@ class Sampling:
         ):
             if not fits:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} must be {allowed}")
+        for name, is_idle in (
+            ("top_k", self.top_k is not None), ("top_p", self.top_p is not None), ("samples", self.samples > 1),
+        ):  # fmt: skip
+            if is_idle and self.temperature == 0:
+                raise InputError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)} and --temperature 0: the most probable text is "
+                    "one alone, and nothing is drawn; leave one out"
+                )

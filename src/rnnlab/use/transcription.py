@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnlab import ctc
 from rnnlab.data.audio_reader import AudioReader
+from rnnlab.decoding import Search
 from rnnlab.errors import InputError
 from rnnlab.files.sound import blocks, check_rate
 from rnnlab.spec import IGNORED
@@ -25,7 +26,7 @@ BLOCK = 1600
 LOUDEST = 2**15
 """Of samples of 16 bits."""
 FEWEST = 8
-"""Sequences among which a language model chooses, at least."""
+"""Sequences among which a language model chooses, where nobody says how many."""
 
 
 class TranscriptionRun(SequenceRun):
@@ -33,7 +34,7 @@ class TranscriptionRun(SequenceRun):
 
     task: Transcription
 
-    beam, nbest = 1, 1
+    beam, nbest, is_searched = 1, 1, False
     language: LanguageRun | None = None
     language_weight = 0.0
 
@@ -51,15 +52,19 @@ class TranscriptionRun(SequenceRun):
             raise InputError(
                 f"--length-penalty {length_penalty}: what stands in an input is as long as it is; leave it out"
             )
-        self.beam, self.nbest = max(beam, nbest), nbest
+        search = Search(beam if beam > 1 else nbest, nbest)
+        self.beam, self.nbest, self.is_searched = search.beam, search.nbest, True
 
     def rescoring(self, language: TrainedRun, weight: float) -> None:
         if not isinstance(language, LanguageRun):
             raise InputError("--language-model: that run is no language model: train one by data=text data.path=FILE")
         if not 0 <= weight < float("inf"):
             raise InputError(f"--language-weight {weight} must be at least 0, and finite")
+        if self.is_searched and self.beam == 1:
+            raise InputError("--beam 1 and --language-model: it chooses among what a search finds; leave --beam out")
         self.language, self.language_weight = language, weight
-        self.beam = max(self.beam, FEWEST)
+        if not self.is_searched:
+            self.beam = FEWEST
 
     def predict(
         self,
@@ -89,13 +94,13 @@ class TranscriptionRun(SequenceRun):
         Raises:
             InputError: ``x`` is not what the run reads.
         """
-        before = self.beam, self.nbest
+        before = self.beam, self.nbest, self.is_searched
         if (beam, nbest) != (1, 1):
             self.searching(beam, nbest)
         try:
             return super().predict(x, horizon=horizon, steps=steps, batch_size=batch_size)
         finally:
-            self.beam, self.nbest = before
+            self.beam, self.nbest, self.is_searched = before
 
     @torch.inference_mode()
     def _columns(
@@ -152,6 +157,7 @@ class TranscriptionRun(SequenceRun):
         """A row for each token, as soon as the step is read at which it begins: as without a search, in constant
         memory.
         """
+        self._refuse_search()
         stepper = self.stepper
         state, greedy, number = stepper.initial(), ctc.Greedy(self.task.blank), 0
         for arrival in self.reader.stream(iter(lines), name):
@@ -173,7 +179,15 @@ class TranscriptionRun(SequenceRun):
         Raises:
             InputError: it scales a sound by the whole of it, or the file has another rate.
         """
+        self._refuse_search()
         return self._stream_sound(self.reader, place) if isinstance(self.reader, AudioReader) else None
+
+    def _refuse_search(self) -> None:
+        if self.beam > 1:
+            raise InputError(
+                "--stream with --beam or --nbest: a token is said as soon as it is heard, and nothing is searched for; "
+                "leave one out"
+            )
 
     def _stream_sound(self, reader: AudioReader, place: str) -> Iterator[dict[str, Any]]:
         if reader.own_moments:
