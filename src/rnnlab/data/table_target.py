@@ -197,3 +197,10 @@ def _labels(cell: str, between: str | None) -> list[str]:
         return []
     parts = [cell] if between is None else cell.split(between)
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+KINDS: dict[str, TargetKind] = {
+    "Classification": "class", "MultiLabel": "labels", "Regression": "value", "Labelling": "steps",
+    "class": "class", "labels": "labels", "value": "value", "steps": "steps",
+}  # fmt: skip
+"""What each objective reads the target as."""
