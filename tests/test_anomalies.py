@@ -156,8 +156,10 @@ def test_of_a_series_the_errors_are_those_of_all_forecasts_of_a_step() -> None:
         np.testing.assert_allclose(found.error[30, ahead - 1], (truth - said[ahead - 1])[0], atol=1e-5)
 
 
-def test_the_validation_errors_of_a_series_are_those_of_its_windows() -> None:
-    run = run_of(*TINY[1:], "data=csv", "data.length=12", "model.hidden_size=4", "data.horizon=2")
+def test_the_validation_errors_of_a_series_are_those_of_its_windows(tmp_path: Path) -> None:
+    pl.DataFrame({"x": np.random.default_rng(0).standard_normal(200).cumsum()}).write_csv(tmp_path / "x.csv")
+    run = run_of(*TINY[1:], "data=csv", "data.length=12", "model.hidden_size=4", "data.horizon=2", "data.log=false",
+                 f"data.path={tmp_path}/x.csv", "data.target=x")  # fmt: skip
     with torch.no_grad():
         batch = run.data.split("val").batch(slice(0, 5))
         run.task.network.readout.weight.normal_()  # which begins with zeros

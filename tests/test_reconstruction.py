@@ -3,10 +3,12 @@
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY, compose
 
+import rnnlab
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.data.classification import Classification
@@ -144,11 +146,14 @@ def test_resumed_it_goes_on_as_if_nothing_had_been(train: Any) -> None:
     assert longer.metrics["test/mse"] == whole.metrics["test/mse"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("data", ["sine", "classification", "csv"])
-def test_new_data_is_rebuilt_as_the_test_part_is(data: str, train: Any, tmp_path: Any) -> None:
-    import rnnlab
-
-    path = train(*SMALL[-3:], f"data={data}").directory.path
-    model = rnnlab.load(path)
-    assert all(name.endswith("rebuilt") for name in model._columns_said())
+@pytest.mark.parametrize("features", [1, 2])
+def test_what_a_run_rebuilds_of_new_data_is_what_its_network_does(features: int, train: Any) -> None:
+    overrides = ("data=sine",) if features == 1 else ("data=adding",)
+    path = train(*SMALL[-3:], *overrides, "data.length=12").directory.path
+    model, x = rnnlab.load(path), np.random.default_rng(0).standard_normal((12, features)).astype(np.float32)
+    table = model.predict([x, x[:5]])
+    with torch.no_grad():
+        said = model.task.network(torch.from_numpy(x[None]))[0][0].numpy()
+    names = [name for name in table.columns if name.endswith(" rebuilt")]
+    assert len(table) == 17 and len(names) == features
+    np.testing.assert_allclose(table[names][:12].to_numpy(), said, atol=1e-6)

@@ -19,7 +19,7 @@ from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_li
 from rnnlab.ngrams import NGramRegression
 from rnnlab.places import PlaceReadout, readout_of
 from rnnlab.pooling import POOLED, statistic
-from rnnlab.rebuilding import Rebuilder
+from rnnlab.rebuilding import Rebuilder, check_rebuildable
 from rnnlab.recurrence import CellFactory, NetworkState, Recurrence
 from rnnlab.shapes import HiddenSequence, Inputs, Lengths, State
 from rnnlab.spec import InputSpec, TargetSpec, valid_steps
@@ -334,7 +334,7 @@ def check_options(
                     "its own length, such as data=number_words: leave it out"
                 )
     if target.code is not None:
-        _check_rebuildable(readout, beside, tie_embeddings)
+        check_rebuildable(readout, beside, tie_embeddings)
     elif target.per_step and readout != "auto":
         raise InputError(
             f"model.readout={readout} gives one prediction a sequence, and this data wants one a step: "
@@ -353,24 +353,6 @@ def check_options(
             )
     if tie_embeddings and solver == "ridge":
         raise InputError("model.tie_embeddings=true: a readout in closed form (model.solver=ridge) has its own weights")
-
-
-def _check_rebuildable(readout: str, beside: str, tie_embeddings: bool) -> None:
-    """Refuses options that have no meaning where a sequence is rebuilt.
-
-    Raises:
-        InputError: naming the key.
-    """
-    refused = {"beside": (beside, "none"), "tie_embeddings": (tie_embeddings, False)}
-    if readout in ("statistics", "vote"):
-        refused["readout"] = (readout, "auto")
-    for name, (value, usual) in refused.items():
-        if value != usual:
-            raise InputError(
-                f"model.{name}={str(value).lower()}: task=reconstruction makes a code of the whole sequence (by "
-                f"model.readout=last, mean, max or mean_max), and rebuilds it from that: use "
-                f"model.{name}={str(usual).lower()}"
-            )
 
 
 def _check_decodable(readout: str, beside: str, transpose: bool, solver: str, tie_embeddings: bool) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell, map_state, reverse_valid
+from rnnlab.errors import InputError
 from rnnlab.shapes import Lengths, State
 
 
@@ -70,3 +71,21 @@ class Rebuilder(nn.Module):
         start = map_state(started, self.cell.initial_state(1))
         decoded, _ = run(self.cell, x, start, lengths)
         return reverse_valid(decoded, lengths)
+
+
+def check_rebuildable(readout: str, beside: str, tie_embeddings: bool) -> None:
+    """Refuses options that have no meaning where a sequence is rebuilt.
+
+    Raises:
+        InputError: naming the key.
+    """
+    refused = {"beside": (beside, "none"), "tie_embeddings": (tie_embeddings, False)}
+    if readout in ("statistics", "vote"):
+        refused["readout"] = (readout, "auto")
+    for name, (value, usual) in refused.items():
+        if value != usual:
+            raise InputError(
+                f"model.{name}={str(value).lower()}: task=reconstruction makes a code of the whole sequence (by "
+                f"model.readout=last, mean, max or mean_max), and rebuilds it from that: use "
+                f"model.{name}={str(usual).lower()}"
+            )

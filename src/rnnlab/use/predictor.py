@@ -246,8 +246,9 @@ class TrainedRun(ABC):
             InputError: the run neither forecasts nor rebuilds, its data is not there any more, or ``x`` is not what it
                 reads.
         """
+        check_share("quantile", quantile)
         given = self.reader.open(x) if isinstance(x, Path) else x
-        tables = list(self.anomaly_tables(given, quantile))
+        tables = list(self._anomalies(given, self.detector, quantile))
         if not tables:
             raise InputError("there is no sequence to look at")
         return pl.concat(tables)
@@ -260,14 +261,8 @@ class TrainedRun(ABC):
         Raises:
             InputError: as :meth:`anomalies`.
         """
-        detector = self.detector
         check_share("quantile", quantile)
-        return self._anomalies(self.reader.open(place, format), detector, quantile)
-
-    def anomaly_tables(self, x: Any, quantile: float) -> Iterator[pl.DataFrame]:
-        """The same of what :meth:`predict` takes, or of a source."""
-        check_share("quantile", quantile)
-        return self._anomalies(x, self.detector, quantile)
+        return self._anomalies(self.reader.open(place, format), self.detector, quantile)
 
     @cached_property
     def detector(self) -> Detector:
