@@ -27,7 +27,7 @@ EACH = 10
 SEEDS = (0, 1, 2)
 COMMON = (
     "data=csv", "data.time=t", "data.target=x", f"data.period={SEASON}", "data.length=48", "optimizer.lr=0.003",
-    "trainer.max_steps=1500", "trainer.accelerator=cpu", "trainer.num_threads=1", "trainer.progress=none",
+    "trainer.max_steps=500", "trainer.accelerator=cpu", "trainer.num_threads=1", "trainer.progress=none",
     "instruments=none", "logger=none",
 )  # fmt: skip
 RUNS = {"forecaster": ("data.horizon=6",), "autoencoder": ("task=reconstruction",)}
