@@ -19,11 +19,14 @@ from benchmarks.measurement import ONE_THREAD, Result, Verdict, publish
 from rnnlab.cells.gru import GRU
 from rnnlab.decoding import Search, beam_search
 from rnnlab.network import Network
-from rnnlab.spec import IGNORED, InputSpec, TargetSpec
+from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
+from rnnlab.tasks.transcription import Transcription
 
 WORDS, BATCH, READ, SAID, BEAM = 2000, 32, 20, 20, 8
 SIZES = (64, 256)
 """Hidden units, and of the embeddings."""
+FRAMES, BANDS, SIGNS = 200, 40, 12
+"""Of what is transcribed: steps, features, and different tokens."""
 LIMIT = 1.1
 """Of the time of the loop by hand."""
 
@@ -79,6 +82,18 @@ class ByHand(nn.Module):
         return said
 
 
+class TranscribedByHand(nn.Module):
+    """Bidirectional GRU and readout, for ``nn.CTCLoss``."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.encoder = nn.GRU(BANDS, size, batch_first=True, bidirectional=True)
+        self.readout = nn.Linear(2 * size, SIGNS + 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.readout(self.encoder(inputs)[0])
+
+
 def measure(quick: bool) -> Result:
     """Training steps and searches of both, in turn."""
     rounds = 3 if quick else 15
@@ -86,12 +101,15 @@ def measure(quick: bool) -> Result:
     rows, ratios, numbers = [], [], {}
     peer = {} if quick else of_joeynmt(sizes, rounds)
     for size in sizes:
-        for what, (hand, ours) in (("training", training(size, rounds)), ("beam of 8", searching(size, rounds))):
+        found = {"training": training, "beam of 8": searching, "CTC": transcribing}
+        for what, (hand, ours) in ((what, step(size, rounds)) for what, step in found.items()):
             ratios.append(ours / hand)
             tokens = BATCH * SAID
             numbers[f"{what} {size}"] = {"by hand": tokens / hand, "rnnlab": tokens / ours}
             row = [f"{what}, {size} units", f"{tokens / hand:,.0f}", f"{tokens / ours:,.0f}", f"{ours / hand:.2f}"]
-            if peer:
+            if peer and what not in peer[str(size)]:
+                row += ["", ""]
+            elif peer:
                 theirs = peer[str(size)][what]
                 numbers[f"{what} {size}"]["JoeyNMT"] = tokens / theirs
                 row += [f"{tokens / theirs:,.0f}", f"{ours / theirs:.2f}"]
@@ -101,7 +119,9 @@ def measure(quick: bool) -> Result:
         f"Tokens a second that are said, in training (loss, gradients, clipping, Adam) and by a beam search of {BEAM}, "
         f"of {BATCH} texts of {READ} words each, {WORDS:,} different ones, one thread: a bidirectional GRU, "
         "additive attention and a GRU, against the same network by hand (nn.GRU, nn.Linear, torch.optim.Adam) and, in "
-        "a process of its own before, JoeyNMT 2.3 (without its reading of data and its log).",
+        "a process of its own before, JoeyNMT 2.3 (without its reading of data and its log). CTC: a step of "
+        f"task=transcription of {BATCH} inputs of {FRAMES} steps and {BANDS} features, {SAID} tokens of {SIGNS} kinds "
+        "each, a bidirectional GRU, against nn.GRU, nn.Linear and nn.CTCLoss.",
         ["step", "by hand", "rnnlab", "time, rnnlab / by hand", *(["JoeyNMT", "rnnlab / JoeyNMT"] if peer else [])],
         rows,
         [Verdict(f"at most {LIMIT} of the time by hand", f"{max(ratios):.2f}", max(ratios) <= LIMIT)],
@@ -180,6 +200,33 @@ def searching(size: int, rounds: int) -> tuple[float, float]:
         rounds,
         lambda: hand.search(inputs, 0, SAID, BEAM),
         lambda: beam_search(ours, inputs, None, 0, SAID - 1, search),
+    )
+
+
+def transcribing(size: int, rounds: int) -> tuple[float, float]:
+    """Seconds of a step of CTC by hand, and of ours."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(BATCH, FRAMES, BANDS, generator=generator)
+    targets = torch.randint(SIGNS, (BATCH, SAID + 1), generator=generator)
+    targets[:, -1] = SIGNS
+    names = (*map(str, range(SIGNS)), "<end>")
+    spec = DataSpec(
+        InputSpec(features=BANDS), TargetSpec("sequence", SIGNS + 1, names, end=SIGNS, longest=SAID + 1), FRAMES
+    )
+    torch.manual_seed(0)
+    ours = Transcription(Network(spec.input, Transcription.output(spec), GRU, size, bidirectional=True), spec)
+    hand, loss = TranscribedByHand(size), nn.CTCLoss(blank=SIGNS)
+    lengths = torch.full((BATCH,), FRAMES)
+    said, batch = torch.full((BATCH,), SAID), Batch(inputs, targets, None)
+
+    def by_hand() -> Tensor:
+        found: Tensor = loss(hand(inputs).log_softmax(-1).transpose(0, 1), targets[:, :-1], lengths, said)
+        return found
+
+    return in_turn(
+        rounds,
+        partial(update, by_hand, hand, torch.optim.Adam(hand.parameters())),
+        partial(update, lambda: ours.loss(ours(batch), batch), ours, torch.optim.Adam(ours.parameters())),
     )
 
 
