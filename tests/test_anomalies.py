@@ -15,7 +15,7 @@ import rnnlab
 from rnnlab.anomalies.deviations import Detector, fewest, of_history, of_sequences, of_split
 from rnnlab.anomalies.errors import Errors, Normal, Usual, shrunk_covariance, total
 from rnnlab.commands.predict import main as predict
-from rnnlab.data.series_reader import History
+from rnnlab.data.history import History
 from rnnlab.errors import InputError
 from rnnlab.instruments.anomaly_scores import AnomalyScores, Reconstruction
 from rnnlab.instruments.subject import Subject

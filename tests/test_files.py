@@ -14,7 +14,7 @@ from rnnlab.commands import evaluate, predict
 from rnnlab.data.csv import CSV
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
-from rnnlab.data.series_reader import _stream_rows
+from rnnlab.data.series_stream import stream_rows
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
@@ -415,7 +415,7 @@ def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> Non
 )
 def test_the_header_of_a_stream_is_looked_at_before_its_rows(header: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        list(_stream_rows(iter([header]), "there", Dialect(), Columns(["y"])))
+        list(stream_rows(iter([header]), "there", Dialect(), Columns(["y"])))
 
 
 @pytest.mark.parametrize("rows", [3, 300])

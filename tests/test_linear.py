@@ -14,10 +14,10 @@ import torch
 from rnnlab.cells.gru import GRU
 from rnnlab.data import linear_fit
 from rnnlab.data.csv import CSV
+from rnnlab.data.history import History
 from rnnlab.data.layout import Layout
 from rnnlab.data.linear import Linear, other_features
 from rnnlab.data.series import suggested_calendar
-from rnnlab.data.series_reader import History
 from rnnlab.errors import InputError
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Panel

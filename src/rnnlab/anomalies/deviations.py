@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.anomalies.errors import QUANTILE, Errors, Usual, total
+from rnnlab.data.history import History
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.series import SeriesData
-from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.series_reader import SeriesReader
 from rnnlab.errors import InputError
 from rnnlab.spec import valid_steps
 from rnnlab.tasks.task import Task

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.batches import Batches, StreamOrder
+from rnnlab.data.history import History
 from rnnlab.data.reader import Given, Reader
 from rnnlab.data.sequence import SequenceData
-from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.series_reader import SeriesReader
 from rnnlab.data.split import CutOnDemand, Sample, Split, SplitName, stack
 from rnnlab.data.text import Passages
 from rnnlab.data.text_reader import CorpusReader, TextReader

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnlab.data.series_reader import shown_names
+from rnnlab.data.history import shown_names
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.panel import Panel, keep_series
 

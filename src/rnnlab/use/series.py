@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.anomalies.deviations import Detector, Deviations, of_history
+from rnnlab.data.history import History
 from rnnlab.data.reader import Arrival, Reader
-from rnnlab.data.series_reader import History, SeriesReader
+from rnnlab.data.series_reader import SeriesReader
 from rnnlab.files.panel import Columns
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
