@@ -39,6 +39,8 @@ from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, TargetSpec
 from rnnlab.store.verdict import Judgement
 from rnnlab.tasks.sequence_scores import Truth, word_errors
 from rnnlab.tasks.transcription import Transcription
+from rnnlab.use.language import LanguageRun
+from rnnlab.use.transcription import TranscriptionRun
 
 Train = Callable[..., Outcome]
 ROOT = Path(__file__).parents[1]
@@ -277,6 +279,20 @@ def test_a_run_predicts_its_test_data_new_data_and_a_stream_alike(
     said = [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]]
     again = model.predict((sounds[0] * 2**15).astype("<i2") / 2**15)["prediction"][0]
     assert "".join(said) == again
+
+
+def test_a_language_model_chooses_among_as_many_as_are_asked_for() -> None:
+    language = LanguageRun.__new__(LanguageRun)
+    for beam, kept in ((None, 8), (3, 3)):
+        run = TranscriptionRun.__new__(TranscriptionRun)
+        if beam is not None:
+            run.searching(beam=beam)
+        run.rescoring(language, 0.5)
+        assert run.beam == kept
+    run = TranscriptionRun.__new__(TranscriptionRun)
+    run.searching(beam=1)
+    with pytest.raises(InputError, match="--beam 1 and --language-model"):
+        run.rescoring(language, 0.5)
 
 
 # ---- speech of one's own -----------------------------------------------------------------------------
