@@ -15,7 +15,7 @@ from rnnlab.dropout import LayerDropout, masked
 from rnnlab.errors import InputError
 from rnnlab.front import USUAL
 from rnnlab.image_encoder import ImageEncoder
-from rnnlab.kernels.members import NARROW, across_members, is_stacked, narrow_linear
+from rnnlab.kernels.members import NARROW, across_members, is_stacked, is_tracing, narrow_linear
 from rnnlab.ngrams import NGramRegression
 from rnnlab.places import PlaceReadout, readout_of
 from rnnlab.pooling import POOLED, statistic
@@ -218,7 +218,7 @@ class Readout(Recurrence):
         Raises:
             InputError: the arguments of the network don't fit it.
         """
-        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        tracing = torch.compiler.is_compiling() or is_tracing()
         if not tracing:
             self.check_inputs(inputs, self.readout.weight)
             if lengths is not None:

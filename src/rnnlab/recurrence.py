@@ -122,7 +122,8 @@ class Recurrence(Front):
 
     def cells(self) -> list[Cell[Any]]:
         """All cells: layer by layer, the forward direction before the backward one."""
-        return [cell for layer in self.layers for cell in layer]  # type: ignore[attr-defined]
+        layers: Any = self.layers  # lists of cells, of which torch knows that they are modules
+        return [cell for layer in layers for cell in layer]
 
     def initial_state(self, batch_size: int) -> list[State]:
         """The state of each cell of :meth:`cells` before the first step, zero or learned; then the tokens before."""

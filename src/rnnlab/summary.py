@@ -55,7 +55,8 @@ def summary(network: "Network", length: int | None = None) -> list[Layer]:
     for number, layer in enumerate(network.layers):
         if number and network.dropout.p and network.block == "plain":
             rows.append(Layer("Dropout", (None, length, rows[-1].shape[-1]), 0))
-        states = [cell.initial_state(1) for cell in layer] if network.initial else []  # type: ignore[attr-defined]
+        cells: Any = layer  # a list of them, of which torch knows that it is a module
+        states = [cell.initial_state(1) for cell in cells] if network.initial else []
         parts = sum(len(state) if isinstance(state, tuple) else 1 for state in states)
         learned = sum(part.numel() for part in islice(initial, parts))
         around = _count(network.blocks[number]) if network.blocks else 0

@@ -13,7 +13,7 @@ from rnnlab.cells.checks import check_call, check_traced, is_transformed
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
 from rnnlab.kernels.layout import zero_padding
-from rnnlab.kernels.members import is_stacked
+from rnnlab.kernels.members import is_stacked, is_tracing
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
 
 S = TypeVar("S", bound=State)
@@ -128,7 +128,7 @@ class Cell(nn.Module, ABC, Generic[S]):
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
             return _uncompiled(self, x, state, lengths)
         longest: int | None = x.shape[1]
-        if not torch.jit.is_tracing() and not torch.compiler.is_exporting():  # type: ignore[attr-defined]
+        if not is_tracing() and not torch.compiler.is_exporting():
             longest = check_call(self, x, state, lengths)
         check_traced(self)
         start = self.initial_state(len(x)) if state is None else state

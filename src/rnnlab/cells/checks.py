@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from rnnlab.errors import InputError
+from rnnlab.kernels.members import is_tracing
 
 if TYPE_CHECKING:
     from rnnlab.cells.cell import Cell
@@ -22,9 +23,7 @@ WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 def is_transformed() -> bool:
     """Whether a transform (``torch.func``, forward-mode derivatives) or a tracer (``torch.jit.trace``) looks on."""
-    return (
-        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.jit.is_tracing()  # type: ignore[attr-defined]
-    )
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or is_tracing()
 
 
 LOOP = "go through the loop over `step`: set model.cell.backend=reference"
@@ -80,7 +79,7 @@ def check_traced(module: nn.Module) -> None:
     Raises:
         InputError: they need gradients, which constants cannot have.
     """
-    if not torch.jit.is_tracing():  # type: ignore[attr-defined]
+    if not is_tracing():
         return
     for parameter in module.parameters():
         if parameter.requires_grad:

@@ -142,6 +142,7 @@ class SeriesData(SequenceData):
     ar_order: PositiveInt | None = None
     trained: Mapping[str, Any] | None = None
 
+    # longer than 250 lines: 110 describe and list its options, and what is computed is kept where it is asked for
     def __post_init__(self) -> None:
         self._given = {name: getattr(self, name) for name in ("linear", "window_scaling", "log", "residual_of")}
         self._check_options()

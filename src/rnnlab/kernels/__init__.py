@@ -19,7 +19,7 @@ from torch.nn.modules import module as global_hooks
 
 from rnnlab.kernels.fingerprint import HOOKS, Watch, fingerprint
 from rnnlab.kernels.layout import zero_padding
-from rnnlab.kernels.members import across_members, is_stacked, loop_of_members, randomness_of_members
+from rnnlab.kernels.members import across_members, is_stacked, is_tracing, loop_of_members, randomness_of_members
 from rnnlab.shapes import Lengths, State
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def is_plain_call(x: Tensor, state: State | None, lengths: Tensor | None) -> boo
         and not torch.is_autocast_enabled(device.type)
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        and not is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._len_torch_function_stack() == 0
     )

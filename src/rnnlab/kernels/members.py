@@ -29,6 +29,12 @@ def is_stacked() -> bool:
     return len(levels) == 1 and levels[0].key() == functions.TransformType.Vmap
 
 
+def is_tracing() -> bool:
+    """Whether ``torch.jit.trace`` looks on."""
+    jit: Any = torch.jit  # torch exports the function, and does not declare it
+    return bool(jit.is_tracing())
+
+
 def randomness_of_members() -> str:
     """What that level says of random numbers: ``error``, ``same`` or ``different``."""
     level: Any = retrieve_current_functorch_interpreter()

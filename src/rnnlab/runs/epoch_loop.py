@@ -103,7 +103,8 @@ class EpochLoop(_TrainingEpochLoop):
 
 def is_plain(trainer: Trainer) -> bool:
     """Whether a training step needs nothing but what :class:`EpochLoop` does."""
-    task, callbacks = trainer.lightning_module, trainer.callbacks  # type: ignore[attr-defined]
+    attached: Any = trainer  # Lightning annotates no callbacks
+    task, callbacks = trainer.lightning_module, attached.callbacks
     return (
         isinstance(task, Task)
         and task.automatic_optimization

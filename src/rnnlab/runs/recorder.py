@@ -273,7 +273,8 @@ class Recorder(Checkpoint):
 
 def kept_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint with the weights that were validated: their average, where a callback makes one."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    attached: Any = trainer  # Lightning annotates no callbacks
+    for callback in attached.callbacks:
         if isinstance(callback, WeightAveraging):
             callback.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
             checkpoint = {name: part for name, part in checkpoint.items() if name not in OF_AVERAGING}
