@@ -110,6 +110,7 @@ def of_sequences(task: Task, sequences: Sequence[np.ndarray]) -> list[Deviations
     pieces = [each[start:end] for each, parts in zip(sequences, cut, strict=True) for start, end in parts]
     said = iter(_outputs(task, pieces))
     found = []
+    # the steps that the last piece of an autoencoder has in common with the one before are by the last one
     for each, parts in zip(sequences, cut, strict=True):
         time = len(each)
         truth = torch.from_numpy(np.ascontiguousarray(each[:, :size]))
@@ -122,8 +123,6 @@ def of_sequences(task: Task, sequences: Sequence[np.ndarray]) -> list[Deviations
             expected[rows] = task.spec.scaling.to_units(task.point(output)).double().numpy()
             at[start:end] = np.arange(end - start)
         value = task.spec.scaling.to_units(truth).double().numpy()
-        # of an autoencoder's last piece the steps that it has in common with the one before are by the one that ends
-        # with the sequence: each piece is read as those of training were
         found.append(Deviations(error, at, value, expected))
     return found
 

@@ -1,7 +1,7 @@
 """The distribution of a network's errors on its validation part, and how unusual an error is by it.
 
 The errors of one step, of several columns and several steps ahead, are a vector e. Its score is the Mahalanobis
-distance from the mean of the validation errors, by the root of the number of entries, so that a usual one has about 1:
+distance from the mean of the validation errors, by the root of the number of entries: 1 or less of a usual one:
 
     a = √( (e - μ)ᵀ Σ⁻¹ (e - μ) / d )
 

@@ -238,7 +238,7 @@ class TrainedRun(ABC):
                 ``1 - quantile`` is, too.
 
         Returns:
-            A row a step: which it is, each column and ``NAME expected``, the ``score`` (about 1 for a usual error),
+            A row a step: which it is, each column and ``NAME expected``, the ``score`` (1 or less for a usual error),
             the ``threshold``, ``anomaly`` (yes or no) and, of several columns, ``NAME share``, what each has of the
             squared score. Empty where nothing can be expected yet.
 
