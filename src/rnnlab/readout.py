@@ -35,6 +35,7 @@ class Readout(Recurrence):
         rebuilder: for values that are made of a code of the whole sequence.
     """
 
+    # longer than 250 lines: what is read out of all steps, and how a decoder is taught, share their state
     thresholds: Tensor
     quantiles: Tensor
     readout: nn.Linear

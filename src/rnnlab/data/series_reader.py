@@ -38,6 +38,7 @@ class SeriesReader(Reader):
         naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
     """
 
+    # longer than 250 lines: a reader of new data is frozen, and kept with the weights as one value
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "parquet", "jsonl")
     layout: Layout
     names: tuple[str, ...]

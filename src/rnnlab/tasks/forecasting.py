@@ -77,6 +77,7 @@ class Forecasting(_BuiltForData):
         InputError: the quantiles are out of order, or 0.5 is not among them.
     """
 
+    # longer than 250 lines, 50 of which describe its options
     target_kind = "values"
     forecasts = True
 

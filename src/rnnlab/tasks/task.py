@@ -68,6 +68,7 @@ class Task(Objective):
     no_fleet: ClassVar[str] = ""
     """Why a fleet does not train it with others; empty where it may."""
 
+    # longer than 250 lines: each hook of Lightning's is short, and none is of use without the others
     def __init__(
         self,
         network: Network,
