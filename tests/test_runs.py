@@ -95,6 +95,16 @@ def test_every_experiment_runs(experiment: str, train: Train, tmp_path: Path) ->
     if experiment in ("german_cases", "translation"):
         (tmp_path / "pairs.tsv").write_text("".join(f"noun{k} n\tnoun{k}s nouns{k}\n" for k in range(60)))
         overrides = [f"data.path={tmp_path / 'pairs.tsv'}"]
+    if experiment in ("speakers", "covid"):
+        columns = [f"c{k}" for k in range(12)] if experiment == "speakers" else ["cases"]
+        keys = ("recording", "step", "speaker") if experiment == "speakers" else ("country", "day", "death_rate")
+        rows = [
+            f"{number},{'train' if number % 3 else 'test'},{step},{','.join([str(step)] * len(columns))},{number % 2}"
+            for number in range(30) for step in range(4)
+        ]  # fmt: skip
+        head = ",".join([keys[0], "split", keys[1], *columns, keys[2]])
+        (tmp_path / "table.csv").write_text("\n".join([head, *rows]))
+        overrides = [f"data.path={tmp_path / 'table.csv'}"]
     if experiment in HEARD:
         overrides = [f"data.path={_spoken(tmp_path)}"]
     assert train(f"experiment={experiment}", "instruments=none", *overrides).metrics["steps"] > 0
