@@ -319,7 +319,7 @@ def complete(line: str) -> list[str]:
 
 def test_tab_completes_verbs_groups_and_keys() -> None:
     assert complete("rnnlab tr") == ["train"]
-    assert set(complete("rnnlab train model=gr")) == {"model=gru"}
+    assert set(complete("rnnlab train model=gr")) == {"model=gru", "model=gru_d"}
     assert "model.hidden_size=" in complete("rnnlab train model.hi")
 
 

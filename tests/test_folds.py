@@ -59,7 +59,7 @@ def test_out_of_fold_predictions_are_of_all_sequences(
         metrics = json.loads((runs[int(fold)] / "metrics.json").read_text())
         assert scores["test/accuracy"] == pytest.approx(metrics["test/accuracy"])
     assert predict_command.main(["sweep", "--out-of-fold", "--input", "stays.csv"]) == 2
-    assert "leave --input" in capsys.readouterr().err
+    assert "--input and --out-of-fold" in capsys.readouterr().err
 
 
 def test_each_text_is_tested_once_and_is_in_one_fold_with_all_its_classes(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def of_slurm(stage: Stage, patch: pytest.MonkeyPatch) -> Launcher:
     patch.setattr(slurm_module.slurm, "_remembered", {})
     patch.setattr(slurm_module, "QUERY_SECONDS", -1.0)
     patch.setattr(slurm_module, "TICK", 0.0)
-    patch.setattr(Slurm, "_by_shape", lambda self, jobs: {(1, 1, 0): list(jobs)})
+    patch.setattr(slurm_module, "by_shape", lambda jobs, gpus: {(1, 1, 0): list(jobs)})
     patch.setattr(Slurm, "_submit", submit)
     patch.setattr("rnnlab.runs.slurm.time.monotonic", iter(range(0, 10**6, 100)).__next__)
     return Slurm()
