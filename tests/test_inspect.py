@@ -107,7 +107,7 @@ def test_gates_are_one_a_unit_within_0_and_1(model: str) -> None:
 
 WITH_GATES = (
     "gru", "lstm", "layer_norm_lstm", "min_gru", "min_lstm", "qrnn", "rg_lru", "gilr", "mlstm", "mogrifier_lstm",
-    "slstm", "lem", "cfc", "s6", "delta_net", "conv_lstm",
+    "slstm", "lem", "cfc", "ltc", "gru_d", "s6", "delta_net", "conv_lstm",
 )  # fmt: skip
 
 
@@ -428,7 +428,7 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
             missing.add(view.name)
     expected = set() if model in WITH_GATES else {"gates_over_time", "gate_saturation"}
     expected |= set() if data.spec.input.vocabulary else {"embedding_neighbours"}
-    # of sequences that are answered by sequences, of images and of videos
+    # of sequences that are answered by sequences, of images, of videos and of autoencoders
     expected |= {
         "attention_maps",
         "said_examples",
@@ -436,8 +436,10 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
         "posteriors",
         "attention_places",
         "predicted_frames",
+        "reconstruction",
     }
-    assert missing == expected | ({"calibration"} if data.spec.target.kind == "values" else set())
+    expected.add("calibration" if data.spec.target.kind == "values" else "anomaly_scores")
+    assert missing == expected
 
 
 @pytest.mark.slow
