@@ -43,7 +43,7 @@ def measure(quick: bool = False) -> Result:
             for number, (name, command) in enumerate(commands.items()):
                 place = Path(home) / f"{repeat}-{number}"
                 where = "sweep" if name == "fleet" else "run"
-                costs.setdefault(name, []).append(run([*command, f"hydra.{where}.dir={place}"]))
+                costs.setdefault(name, []).append(run([*command, f"hydra.{where}.dir={place}"], folder=Path(home)))
     found = {name: medians(each) for name, each in costs.items()}
     base = found["command"]
     rows = [["rnnlab train", f"{base.cpu:.1f}", ""]]

@@ -36,28 +36,33 @@ def medians(costs: Sequence[Cost]) -> Cost:
     return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
 
 
-def run(command: Sequence[str], terminal: bool = False, environment: Mapping[str, str] = ONE_THREAD) -> Cost:
+def run(
+    command: Sequence[str], terminal: bool = False, environment: Mapping[str, str] = ONE_THREAD,
+    folder: Path | None = None,
+) -> Cost:  # fmt: skip
     """Runs a program to its end.
 
     Args:
         command: the program and its arguments.
         terminal: give it a terminal to draw its progress bar on; else its output goes nowhere.
         environment: on top of this process's own.
+        folder: where it runs without a terminal; ``None``: here.
 
     Raises:
         RuntimeError: it failed; with what it said.
     """
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    said = (_in_terminal if terminal else _in_silence)(command, {**os.environ, **environment})
+    whole = {**os.environ, **environment}
+    said = _in_terminal(command, whole) if terminal else _in_silence(command, whole, folder)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if said is not None:
         raise RuntimeError(f"{shown(command)} failed:\n{said}")
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def _in_silence(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
+def _in_silence(command: Sequence[str], environment: Mapping[str, str], folder: Path | None) -> str | None:
     ended = subprocess.run(
-        command, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
     )
     return ended.stderr if ended.returncode else None
 
