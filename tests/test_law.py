@@ -13,7 +13,6 @@ from rnnlab.store.verdict import Judgement
 EXCEPT = {
     "random": "there is nothing to learn",
     "csv": "it needs a path",
-    "glyph_captions": "it does, and takes some ten minutes of a core for it (docs/pages/pictures.md)",
     "captions": "without a path it is glyph_captions",
     "frames": "without a path it is moving_shapes",
     "video": "without a path it is next_shapes",
