@@ -51,8 +51,8 @@ PRODUCT = [
 def test_every_model_works_with_every_kind_of_data(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
-    # 32 of 40 sequences in batches of 8, one more of words with several pronunciations, which stay together; a readout in
-    # closed form takes none
+    # 32 of 40 sequences in batches of 8, one more of words with several pronunciations, which stay together; a readout
+    # in closed form takes none
     steps = 5 if data == "pronunciation" else 4
     assert metrics["steps"] == (0 if outcome.directory.config["model"].get("solver") == "ridge" else steps)
     assert math.isfinite(metrics["test/loss"])
