@@ -46,6 +46,9 @@ class Elsewhere(Tensor):
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(function, args, kwargs or {})
 
+    def tolist(self) -> Any:
+        return self.value.tolist()  # which PyTorch refuses of classes of tensors
+
     def __repr__(self, **options: Any) -> str:
         return f"Elsewhere({self.value!r})"
 
