@@ -130,12 +130,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what tests need, and skips those that can't run here; what is exhaustive is slow, as is what is not among
-    the few of a test that has very many parameters.
+    the few of a test that has very many parameters; where ``slow`` names some of these, the rest is exhaustive.
     """
     for item in items:
         few = item.get_closest_marker("few")
-        if few and not set(few.args) & set(re.split(r"[-\[\]]", item.name)):
+        parts = set(re.split(r"[-\[\]]", item.name))
+        if few and not set(few.args) & parts:
             item.add_marker("slow")
+            if "slow" in few.kwargs and not set(few.kwargs["slow"]) & parts:
+                item.add_marker("exhaustive")
         if item.get_closest_marker("exhaustive"):
             item.add_marker("slow")
         marked = {str(need) for mark in item.iter_markers("needs") for need in mark.args}

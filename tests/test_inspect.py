@@ -402,7 +402,7 @@ def test_the_worst_examples_have_the_largest_losses(data: SequenceData) -> None:
 # ---- every model -------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.few(slow=("gru", "rnn", "esn", "lru", "conv_lstm", "ltc"))
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize(
     "data",

@@ -47,7 +47,9 @@ PRODUCT = [
 
 
 @pytest.mark.parametrize(("model", "data"), PRODUCT)
-@pytest.mark.few("classification", "lstm", "lru", "mlstm", "conv_lstm", "s6")
+@pytest.mark.few(
+    "classification", "lstm", "lru", "mlstm", "conv_lstm", "s6", slow=("gru", "esn", "rnn", "sine", "table")
+)
 def test_every_model_works_with_every_kind_of_data(model: str, data: str, train: Train) -> None:
     outcome = train(f"model={model}", f"data={data}", "model.hidden_size=8", "instruments=none")
     metrics = outcome.metrics
