@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged, read_bytes
@@ -62,8 +61,10 @@ class Epochs:
         ]
 
     @property
-    def columns(self) -> dict[str, np.ndarray]:
+    def columns(self) -> dict[str, Any]:
         """An array a score, ``(epochs,)``, with NaN where an epoch has none; empty as long as there are no epochs."""
+        import numpy as np  # a tenth of the time that a command needs to show its help
+
         if not self.cells:
             return {}
         return {
