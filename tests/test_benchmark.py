@@ -101,6 +101,14 @@ def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "data.length=12, and now it is 13" in capsys.readouterr().err
 
 
+def test_a_row_whose_name_has_commas_is_chosen() -> None:
+    names = ["GRU", "GRU, forwards", "LSTM, 3 × 64, equal time"]
+    assert benchmark_command._chosen("LSTM, 3 × 64, equal time, GRU", names, "--rows") == [names[2], "GRU"]
+    assert benchmark_command._chosen("GRU, forwards,GRU", names, "--rows") == [names[1], "GRU"]
+    with pytest.raises(InputError, match=r"--rows forward: no such one"):
+        benchmark_command._chosen("GRU,forward", names, "--rows")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -295,10 +295,16 @@ def run_rivals(
 def _chosen(given: str | None, known: list[str], option: str) -> list[str]:
     if given is None:
         return known
-    chosen = [each.strip() for each in given.split(",")]
-    for each in chosen:
-        if each not in known:
-            raise InputError(f"{option} {each}: no such one{nearest(each, known)} (there are {', '.join(known)})")
+    chosen, parts = [], given.split(",")
+    while parts:
+        # a name may have commas itself: the longest that fits is meant
+        ends = (end for end in range(len(parts), 0, -1) if ",".join(parts[:end]).strip() in known)
+        end = next(ends, None)
+        if end is None:
+            name = parts[0].strip()
+            raise InputError(f"{option} {name}: no such one{nearest(name, known)} (there are {'; '.join(known)})")
+        chosen.append(",".join(parts[:end]).strip())
+        parts = parts[end:]
     return chosen
 
 
