@@ -301,6 +301,33 @@ def test_ones_own_cell_lives_in_ones_own_directory(tmp_path: Path) -> None:
     assert allowed.returncode == 0, allowed.stderr
 
 
+def test_a_cell_that_takes_the_place_of_another_is_told_what_that_one_left(tmp_path: Path) -> None:
+    (tmp_path / "my_cells.py").write_text(
+        "from torch import nn\n"
+        "from rnnlab.cells.cell import Cell\n"
+        "class Sorted(Cell):\n"
+        "    def __init__(self, input_size: int, hidden_size: int) -> None:\n"
+        "        super().__init__(input_size, hidden_size)\n"
+        "        self.map = nn.Linear(input_size + hidden_size, hidden_size)\n"
+        "    def initial_state(self, batch_size):\n"
+        "        return self.map.weight.new_zeros(batch_size, self.hidden_size)\n"
+        "    def step(self, x, state):\n"
+        "        import torch\n"
+        "        h = self.map(torch.cat([x, state], -1)).tanh().sort(-1).values\n"
+        "        return h, h\n"
+    )
+    typed = ("train", "data=sine", "model=gru", "model.cell._target_=my_cells.Sorted", *TINY)
+    refused = rnnlab(*typed, cwd=tmp_path)
+    assert refused.returncode == 2
+    out = "~model.cell.init ~model.cell.backend"
+    assert "model.cell.init=orthogonal: unknown key (known: input_size, hidden_size); " in refused.stderr
+    assert f"what the class before took is left out by {out}" in refused.stderr
+    done = rnnlab(*typed, *out.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # what stands in a run's log as a warning is printed, too
+    assert "Note   Sorted runs as a loop over its step" in done.stdout and "no kernel for torch.sort" in done.stdout
+
+
 def test_help_version_and_unknown_commands() -> None:
     assert "rnnlab train model=lstm" in rnnlab("--help").stdout
     done = rnnlab("train", "--help")

@@ -24,6 +24,19 @@ class InputError(OneLine):
     """
 
 
+class UnknownKeys(InputError):
+    """Keys of a config that what it builds does not take.
+
+    Attributes:
+        place: where they stand in the config.
+        names: of all of them.
+    """
+
+    def __init__(self, message: str, place: str, names: Iterable[str]) -> None:
+        super().__init__(message)
+        self.place, self.names = place, tuple(names)
+
+
 class RunFailed(OneLine):
     """A run that started and cannot go on (a loss that is no number, a full disk): one line, exit status 1."""
 

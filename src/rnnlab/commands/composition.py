@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.mixed_layers import with_cells
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, UnknownKeys, nearest
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
 
@@ -330,6 +330,10 @@ def as_typed(error: InputError, config: DictConfig, overrides: Iterable[str]) ->
         wrong, right = (key, source) if source in typed else (source, key)
         if right in typed and wrong not in typed:
             text = re.sub(rf"(?<![\w.]){re.escape(wrong)}=", f"{right}=", text)
+    if isinstance(error, UnknownKeys) and f"{error.place}._target_" in typed:
+        left = [f"{error.place}.{name}" for name in error.names]
+        if not typed.intersection(left):  # of the class that another took the place of
+            text += f"; what the class before took is left out by {' '.join(f'~{key}' for key in left)}"
     return InputError(text)
 
 

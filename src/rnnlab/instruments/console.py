@@ -1,7 +1,9 @@
 """The one console: wide enough for a table where there is no terminal to ask."""
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -28,3 +30,23 @@ def console() -> _Console:
     """A console on standard output; it leaves numbers uncoloured, and long paths with ``[a]`` in them as they are."""
     width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
     return _Console(highlight=False, soft_wrap=True, width=width, markup=False)
+
+
+class _Printed(logging.Handler):
+    """Prints what is logged as a note."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # nobody reads it: it stands in the log
+            console().say("Note  ", record.getMessage())
+
+
+@contextlib.contextmanager
+def printed_warnings() -> Iterator[None]:
+    """Shows a person the warnings that rnnlab logs meanwhile, which also stand in the run's log."""
+    handler = _Printed(logging.WARNING)
+    log = logging.getLogger("rnnlab")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

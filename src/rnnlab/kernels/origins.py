@@ -146,7 +146,11 @@ class Origins:
             given = node.args[:1] if packet in CONVERTED else node.args
             operands = [None if arg is None else self._operand(arg, node) for arg in given]
             return self._whole(self._maker(width=width_of(node), node=node, operands=operands), node.tail)
-        raise NotDerivable(f"there is no kernel for {name_of(node.op)} on what depends on the state")
+        op = node.args[0].op if node.op == "item" else node.op  # of several results this is one
+        raise NotDerivable(
+            f"there is no kernel for {name_of(op)} on what depends on the state (there are for products, element-wise "
+            "functions, sums, means, norms, softmax, chunk, cat and slices)"
+        )
 
     def _rows(self, name: str, shift: int) -> Callable[[int, int], Expr]:
         return lambda begin, end: self.e.make("rows", data=(name, begin, shift), width=end - begin)

@@ -15,6 +15,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, one_line
+from rnnlab.instruments.console import printed_warnings
 from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
@@ -85,7 +86,7 @@ def execute(
         RunFailed: the training could not go on.
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
-    with directory.locked():
+    with directory.locked(), contextlib.nullcontext() if quiet else printed_warnings():
         return _execute_locked(directory, config, resume, allow, quiet, prune, fleet_run, figures, longer)
 
 

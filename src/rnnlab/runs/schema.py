@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, UnknownKeys, nearest
 from rnnlab.ranges import Harmless
 
 PARTIAL, TARGET = "_partial_", "_target_"
@@ -72,10 +72,12 @@ def check_arguments(
     }
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     hints = annotations(target)
+    unknown = [] if takes_any else [name for name in map(str, arguments) if name not in named]
     for name, value in ((str(name), value) for name, value in arguments.items()):
-        if name not in named and not takes_any:
+        if name in unknown:
             known = f" (known: {_list(named)})" if named else " (it takes none)"
-            raise InputError(f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}")
+            text = f"{_join(key, name)}={shown(value)}: unknown key{nearest(name, named)}{known}"
+            raise UnknownKeys(text, key, unknown)
         if name in hints and (built or not _is_config(value)):
             check_value(value, hints[name], _join(key, name))
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
