@@ -71,12 +71,12 @@ class CSV(SeriesData):
     thousands: str | None = None
     missing_values: Sequence[str | int | float] = ()
     time_format: str | None = None
-    short_series: ShortSeries = "error"  # type: ignore[misc]
+    short_series: ShortSeries = "error"
     sort: bool = False
     gaps: Gaps = "error"
 
     @property
-    def tells_elapsed(self) -> bool:  # type: ignore[override]
+    def tells_elapsed(self) -> bool:
         return self.gaps == "elapsed"
 
     def _check_options(self) -> None:

@@ -7,20 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rnnlab.data.batches import Batches, StreamOrder
 from rnnlab.data.history import History
 from rnnlab.data.reader import Given, Reader
 from rnnlab.data.sequence import SequenceData
+from rnnlab.data.series_cuts import Origins
 from rnnlab.data.series_reader import SeriesReader
-from rnnlab.data.split import CutOnDemand, Sample, Split, SplitName, stack
+from rnnlab.data.series_references import References
+from rnnlab.data.series_scaling import ScaledSeries
+from rnnlab.data.series_windows import Windows
+from rnnlab.data.split import Sample, Split, SplitName, stack
 from rnnlab.data.text import Passages
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.errors import InputError
 from rnnlab.files.panel import Panel
 from rnnlab.files.source import Source
-from rnnlab.spec import Batch, DataSpec, Origin, Reference
+from rnnlab.spec import DataSpec, Reference
 
 MOST = 10_000
 """Sequences of a file that are read, its first."""
@@ -194,28 +197,27 @@ class GivenSeries(GivenData):
     """Series as windows that end at their steps, and what came after each.
 
     Attributes:
-        panel: the series one after the other, up to the last known value of each.
-        unknown: ``(rows, columns)`` true where a value was missing.
-        length: steps of a window.
+        given: the windows, of the series up to the last known value of each.
         horizon: steps ahead.
         test_stride: steps from one window to the next.
     """
 
-    panel: Panel
-    unknown: np.ndarray
-    length: int
+    given: Windows
     horizon: int
     test_stride: int = 1
 
+    @property
+    def panel(self) -> Panel:
+        """The series one after the other."""
+        return self.given.scaled.panel
+
     def places(self, split: SplitName) -> tuple[np.ndarray, np.ndarray]:
         """The series and the last row of each window, of which all splits have the same."""
-        windows: Any = self.given
-        return windows.place(slice(None))
+        return self.given.place(slice(None))
 
     def observed(self, rows: np.ndarray) -> np.ndarray:
         """The targets in their own units, not a number where unknown."""
-        k = len(self.panel.columns.target)
-        return np.where(self.unknown[rows, :k], np.nan, self.panel.values[rows, :k])
+        return self.panel.observed(rows)
 
 
 def _of_rebuilt_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> GivenData:
@@ -248,7 +250,6 @@ def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> 
         # a series that the run never saw has none
         if reader.naive_errors and (name in reader.names or len(reader.names) == 1):
             naive_errors[number] = reader.naive_errors[histories[number].number]
-    windows = SeriesWindows(reader, histories, naive_errors, length, stride)
     spec: DataSpec = common["described"]
     # the one simple forecast that needs no training data
     common["described"] = replace(
@@ -258,108 +259,43 @@ def _of_series(reader: SeriesReader, source: Source, common: dict[str, Any]) -> 
     )
     if stride > 1:
         common["note"] = f"a window at every {stride}th step of the file"
-    times = [np.arange(each.now) if each.times is None else each.times[: each.now] for each in histories]
+    shift, scale = (moments[[history.number for history in histories]] for moments in reader.moments)
+    scaled = ScaledSeries(_panel(reader, histories, names, spec.step_unit), shift, scale, reader.layout.log)
+    origins = _origins(scaled.panel.starts, length + reader.layout.reach - 1, reader.horizon, stride)
+    references = References(scaled, reader.horizon)
     return GivenSeries(
-        given=windows,
-        panel=Panel(
-            np.concatenate([history.values[: history.now] for history in histories]),
-            np.concatenate(times),
-            windows.starts,
-            tuple(names),
-            reader.of,
-            reader.frequency,
-            unit=spec.step_unit,
-        ),
-        unknown=np.concatenate([history.unknown for history in histories]),
-        length=length,
+        given=Windows(scaled, reader.layout, origins, length, origins.total, references, naive_errors),
         horizon=reader.horizon,
         test_stride=stride,
         **common,
     )
 
 
-class SeriesWindows(CutOnDemand):
-    """Windows of histories, cut as they are asked for: see :meth:`rnnlab.data.series_reader.SeriesReader.window`.
+def _panel(reader: SeriesReader, histories: Sequence[History], names: Sequence[str], step_unit: str) -> Panel:
+    """The histories one after the other, each up to now."""
+    times = [np.arange(each.now) if each.times is None else each.times[: each.now] for each in histories]
+    unknown = np.concatenate([history.unknown[: history.now] for history in histories])
+    return Panel(
+        np.concatenate([history.values[: history.now] for history in histories]),
+        np.concatenate(times),
+        np.cumsum([0, *(history.now for history in histories)]),
+        tuple(names),
+        reader.of,
+        reader.frequency,
+        unit=step_unit,
+        unknown=unknown if unknown.any() else None,
+    )
+
+
+def _origins(starts: np.ndarray, first: int, horizon: int, stride: int) -> Origins:
+    """Of windows, of which the last one of each series ends as late as its forecast's truth allows.
 
     Args:
-        reader: of the trained run.
-        histories: of the series.
-        naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error; not a number where unknown.
-        length: steps of a window.
-        stride: steps from one window to the next; the last one ends as late as its forecast's truth allows.
+        starts: ``(series + 1,)`` the first row of each series, and the number of rows.
+        first: the step of a series at which its first window may end.
+        horizon: steps ahead.
+        stride: steps from one window to the next.
     """
-
-    def __init__(
-        self, reader: SeriesReader, histories: Sequence[History], naive_errors: np.ndarray, length: int, stride: int
-    ) -> None:
-        first = length + reader.layout.reach
-        owners, known = [], []
-        for number, history in enumerate(histories):
-            last = history.now - reader.horizon
-            known.append(np.arange(first + (last - first) % stride, last + 1, stride))
-            owners.append(np.full(len(known[-1]), number))
-        super().__init__(
-            reader=reader,
-            histories=histories,
-            naive_errors=naive_errors,
-            length=length,
-            starts=np.cumsum([0, *(history.now for history in histories)]),
-            owners=np.concatenate(owners),
-            known=np.concatenate(known),
-        )
-
-    reader: SeriesReader
-    histories: Sequence[History]
-    naive_errors: np.ndarray
-    length: int
-    starts: np.ndarray
-    owners: np.ndarray
-    known: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.known)
-
-    def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The series and the last row of windows."""
-        numbers = self.numbers(index)
-        owners = self.owners[numbers]
-        return owners, self.starts[owners] + self.known[numbers] - 1
-
-    def batch(self, index: slice | Tensor) -> Batch:
-        windows = [self._window(int(self.owners[number]), int(self.known[number])) for number in self.numbers(index)]
-        parts = [torch.from_numpy(np.stack(each)) for each in zip(*windows, strict=True)]
-        inputs, targets, actual, scales, references, ahead = parts
-        return Batch(inputs, targets, origin=Origin(actual, scales, references, ahead if ahead.shape[-1] else None))
-
-    def _window(self, number: int, now: int) -> tuple[np.ndarray, ...]:
-        """Inputs, targets, and the parts of :class:`rnnlab.spec.Origin` of one window."""
-        reader, whole = self.reader, self.histories[number]
-        k, steps, length = len(reader.of.target), reader.horizon, self.length
-        # no more of the past than is read, or a long series would be copied for each of its windows
-        first = max(0, now - length - reader.layout.before)
-        rows = slice(first, now + steps)
-        window = reader.window(
-            History(
-                whole.number,
-                now - first,
-                whole.values[rows],
-                whole.unknown[first:now],
-                None if whole.times is None else whole.times[rows],
-            ),
-            steps,
-            time=length,
-        )
-        inputs, shift, scale = (each[-length:] for each in (window.inputs, window.shift, window.scale))
-        carried = whole.values[now - length : now + steps, :k]
-        actual = np.where(whole.unknown[now - length : now + steps, :k], np.nan, carried)
-        seen = np.log(actual) if reader.layout.log else actual
-        said = reader.layout.said
-        after = np.stack([seen[1 + step : 1 + step + length] for step in range(said)], 1)
-        targets = (after - shift[:, :said]) / scale[:, :said]
-        last = np.log(carried[length - 1]) if reader.layout.log else carried[length - 1]
-        persistence = (last - shift[-1]) / scale[-1]
-        scales = np.stack([shift[-1], scale[-1], np.broadcast_to(self.naive_errors[number], shift[-1].shape)])
-        ahead = window.ahead if reader.layout.said == 1 else window.ahead[:, :0]
-        single = (inputs, targets.reshape(length, -1), persistence[None], ahead)
-        inputs, targets, persistence, ahead = (np.ascontiguousarray(part, np.float32) for part in single)
-        return inputs, targets, actual, scales, persistence, ahead
+    earliest, latest = starts[:-1] + first, starts[1:] - 1 - horizon
+    counts = (latest - earliest) // stride + 1
+    return Origins(latest - (counts - 1) * stride, counts, stride)

@@ -1,20 +1,17 @@
 """The layout of the windows of a time series, and what is said of them."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlab.data.layout import Layout
+from rnnlab.data.series_learned import LearnedSeries
 from rnnlab.data.series_suggestions import WINDOW
-from rnnlab.files.frequency import passed, time_in_words
+from rnnlab.files.frequency import time_in_words
 from rnnlab.files.panel import show
 
-if TYPE_CHECKING:
-    from rnnlab.data.series import SeriesData
 
-
-def build_layout(data: "SeriesData") -> Layout:
+def build_layout(data: LearnedSeries) -> Layout:
     """What the network reads of a window, and what its forecasts are added to."""
     columns, trained = data.panel.columns, data.trained or {}
     divisor = data.reference_errors.get({"linear": "ridge"}.get(data.base, data.base))
@@ -43,7 +40,7 @@ def build_layout(data: "SeriesData") -> Layout:
     return replace(layout, spread=tuple(spread))
 
 
-def _spread(data: "SeriesData", layout: Layout) -> np.ndarray:
+def _spread(data: LearnedSeries, layout: Layout) -> np.ndarray:
     """``(targets,)`` standard deviation, in the training part, of what is read of each target."""
     scaled, k = data.training.scaled(layout.log), data.num_targets
     read = []
@@ -58,16 +55,8 @@ def _spread(data: "SeriesData", layout: Layout) -> np.ndarray:
     return np.where(found > 1e-9, found, 1.0)
 
 
-def usual_step(data: "SeriesData") -> float:
-    """The median time from a row to the next in the training part, in seconds of dates."""
-    if data.trained is not None and data.trained.get("elapsed"):
-        return float(data.trained["elapsed"])
-    steps = [passed(data.panel.times[start:end]) for start, end in data.training_parts()]
-    return float(np.median(np.concatenate(steps))) if sum(map(len, steps)) else 1.0
-
-
-def series_note(data: "SeriesData") -> str:
-    """What was done with the series, as far as anything was."""
+def series_note(data: LearnedSeries, length: int) -> str:
+    """What was done with the series, as far as anything was, for windows of so many steps."""
     panel = data.panel
     rows = [int(np.maximum(0, data.ends[:, 0] - panel.starts[:-1]).sum())]
     rows += np.diff(data.ends, axis=1).sum(0).tolist()
@@ -79,9 +68,9 @@ def series_note(data: "SeriesData") -> str:
     if data.tells_elapsed:
         usual = time_in_words(data.usual_step, panel.times.dtype.kind == "M")
         note += f"; each row with the time since the one before, 1 = {usual}: windows, lags and the horizon count rows"
-    beyond = [season for season in data.seasons if season > data.layout.length]
+    beyond = [season for season in data.seasons if season > length]
     if beyond:
-        note += f"; a season of {beyond[-1]:,} steps is longer than the window (data.length={data.layout.length})"
+        note += f"; a season of {beyond[-1]:,} steps is longer than the window (data.length={length})"
     if data.base == "linear" and data.ridge is not None:
         note += f"; linear part: {data.ridge.chosen}"
     elif data.wants_linear and data.base != "none":

@@ -2,46 +2,65 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from rnnlab.data import autoregression, smoothing
-from rnnlab.data import linear_fit as linear_part
+from rnnlab.data.autoregression import Autoregression
 from rnnlab.data.layout import Base
-from rnnlab.data.series_cuts import place
+from rnnlab.data.linear import Linear
+from rnnlab.data.linear_fit import candidate_orders
+from rnnlab.data.series_parts import SeriesParts
+from rnnlab.data.series_scaling import ScaledSeries
 from rnnlab.data.series_suggestions import WINDOW
-from rnnlab.data.split import SplitName
 from rnnlab.data.trained_series import learned
 from rnnlab.student import doubt
-
-if TYPE_CHECKING:
-    from rnnlab.data.series import SeriesData
 
 LONGEST_ORDER = 24
 """Of an autoregression whose order nobody gave, and no less than some seasons."""
 MEASURED = 4096
-"""Training windows on which the errors of the reference forecasts are measured, evenly spaced."""
+"""Windows on which the errors of the reference forecasts are measured, evenly spaced."""
 log = logging.getLogger("rnnlab")
 
 
-def fit_autoregression(data: "SeriesData") -> autoregression.Autoregression:
-    """The linear autoregression of the scaled targets, fitted on the training part."""
-    if data.trained is not None:
-        constant, weights = (np.array(data.trained[key]) for key in ("constant", "weights"))
-        models = data.horizon if data.strategy == "direct" else 1
-        if len(weights) == models and data.ar_order in (None, weights.shape[1]):
-            return autoregression.Autoregression(constant, weights, data.horizon)
-    panel, parts = data.panel, data.training_parts()
-    x = np.empty((len(panel.values), data.num_targets), np.float32)
-    for series, (start, _) in enumerate(parts):
-        end = panel.starts[series + 1]
-        values = panel.values[start:end, : data.num_targets]
-        shift, scale = (each[series, : data.num_targets] for each in data.moments)
-        x[start:end] = np.nan_to_num(((np.log(values) if data.log else values) - shift) / scale)
-    longest = max(LONGEST_ORDER, *linear_part.candidate_orders(data.seasons, data.horizon))
-    direct = data.strategy == "direct"
-    return autoregression.fit(x, data.unknown, parts, data.horizon, data.ar_order, longest, direct)
+@dataclass(frozen=True, eq=False)
+class References:
+    """Simple predictors of some series, each of which is there where it can be.
+
+    Attributes:
+        scaled: the series.
+        horizon: steps ahead.
+        season: steps of a season.
+        autoregression: of the scaled targets.
+        linear: the linear part.
+    """
+
+    scaled: ScaledSeries
+    horizon: int
+    season: int | None = None
+    autoregression: Autoregression | None = None
+    linear: Linear | None = None
+
+    def forecasts(self, origins: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
+        """``(batch, horizon, targets)`` scaled forecasts of each, made at ``(batch,)`` rows of ``(batch,)`` series."""
+        lag = self.season or 1
+        orders = [fitted.order for fitted in (self.autoregression, self.linear) if fitted is not None]
+        before = max(lag, *orders, 1) - 1
+        rows = self.scaled.rows(origins, series, -before, self.horizon)
+        known = self.scaled.exact(rows, series)
+        past = known[:, : before + 1, : self.scaled.num_targets].astype(np.float32)
+        found = {"persistence": _naive(past, 1, self.horizon)}
+        if self.season is not None:
+            found["seasonal_naive"] = _naive(past, lag, self.horizon)
+        if self.autoregression is not None:
+            found["linear_ar"] = self.autoregression.forecast(past)
+        if self.linear is not None:
+            panel, at = self.scaled.panel, np.array([before])
+            times = panel.times[rows[:, at + 1]]
+            found["ridge"] = self.linear.forecast(known, at, times, panel.columns, self.horizon)[:, 0]
+        return found
 
 
 def _naive(scaled: np.ndarray, lag: int, horizon: int) -> np.ndarray:
@@ -56,49 +75,37 @@ def _naive(scaled: np.ndarray, lag: int, horizon: int) -> np.ndarray:
     return scaled[:, back]
 
 
-def reference_forecasts(
-    data: "SeriesData", origins: np.ndarray, series: np.ndarray, split: SplitName = "train"
-) -> dict[str, np.ndarray]:
-    """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins of a
-    split.
-    """
-    lag, order = data.season or 1, data.autoregression.order
-    ridge = data.ridge if split != "test" else data.refitted
-    before = max(lag, order, ridge.order if ridge is not None else 1) - 1
-    rows = origins[:, None] + np.arange(-before, data.horizon + 1)
-    rows = np.maximum(rows, data.panel.starts[series][:, None])
-    known = data.exact(rows, series)
-    past = known[:, : before + 1, : data.num_targets].astype(np.float32)
-    found = {"persistence": _naive(past, 1, data.horizon)}
-    if data.season is not None:
-        found["seasonal_naive"] = _naive(past, lag, data.horizon)
-    found["linear_ar"] = data.autoregression.forecast(past)
-    if ridge is not None:
-        at = np.array([before])
-        times = data.panel.times[rows[:, at + 1]]
-        found["ridge"] = ridge.forecast(known, at, times, data.panel.columns, data.horizon)[:, 0]
-    return found
+def fit_autoregression(data: SeriesParts, scaled: ScaledSeries) -> Autoregression:
+    """The linear autoregression of the scaled targets, fitted on the training part."""
+    if data.trained is not None:
+        constant, weights = (np.array(data.trained[key]) for key in ("constant", "weights"))
+        models = data.horizon if data.strategy == "direct" else 1
+        if len(weights) == models and data.ar_order in (None, weights.shape[1]):
+            return Autoregression(constant, weights, data.horizon)
+    panel, parts = data.panel, data.training_parts()
+    x = np.empty((len(panel.values), data.num_targets), np.float32)
+    for series, (start, _) in enumerate(parts):
+        rows = np.arange(start, panel.starts[series + 1])
+        x[rows] = scaled.exact(rows[None], np.array([series]))[0, :, : data.num_targets]
+    longest = max(LONGEST_ORDER, *candidate_orders(data.seasons, data.horizon))
+    direct = data.strategy == "direct"
+    return autoregression.fit(x, data.unknown, parts, data.horizon, data.ar_order, longest, direct)
 
 
-def reference_errors(data: "SeriesData") -> dict[str, np.ndarray]:
+def reference_errors(data: SeriesParts, references: References, base: Base) -> dict[str, np.ndarray]:
     """``(horizon, targets)`` root mean square error of each reference on training windows, scaled."""
-    learned: Mapping[str, Any] = {} if data.trained is None else data.trained["errors"]
-    if learned and np.shape(learned["persistence"])[0] == data.horizon:
-        return {name: np.asarray(errors, np.float32) for name, errors in learned.items()}
-    first, counts, stride = data.origins_of("train")
-    total = int(counts.sum())
-    numbers = np.linspace(0, total - 1, min(MEASURED, total)).round().astype(np.int64)
-    series, origins = place(numbers, first, counts, stride)
-    ahead = origins[:, None] + np.arange(1, data.horizon + 1)
-    truth = data.scaled(ahead, series)[..., : data.num_targets]
-    if data.unknown is not None:
-        truth[data.unknown[ahead][..., : data.num_targets]] = np.nan
+    of_run: Mapping[str, Any] = {} if data.trained is None else data.trained["errors"]
+    if of_run and np.shape(of_run["persistence"])[0] == data.horizon:
+        return {name: np.asarray(errors, np.float32) for name, errors in of_run.items()}
+    windows, scaled = data.origins_of("train"), references.scaled
+    series, origins = windows.some(MEASURED, windows.total)
+    truth = scaled.targets(scaled.rows(origins, series, 1, data.horizon), series).astype(np.float32)
     found = {}
-    forecasts = data.references(origins, series)
-    if data.base == "mean":
-        averaged = data.season or data.length or WINDOW
-        rows = np.maximum(origins[:, None] - np.arange(averaged), data.panel.starts[series][:, None])
-        forecasts["mean"] = data.scaled(rows, series)[..., : data.num_targets].mean(1, keepdims=True)
+    forecasts = references.forecasts(origins, series)
+    if base == "mean":
+        rows = scaled.rows(origins, series, 1 - (data.season or data.length or WINDOW), 0)
+        past = scaled.exact(rows, series)[..., : data.num_targets].astype(np.float32)
+        forecasts["mean"] = past.mean(1, keepdims=True)
     for name, forecast in forecasts.items():
         squares = np.square(truth - forecast)
         known = np.isfinite(squares)
@@ -107,11 +114,11 @@ def reference_errors(data: "SeriesData") -> dict[str, np.ndarray]:
     return found
 
 
-def naive_errors(data: "SeriesData") -> np.ndarray:
+def naive_errors(data: SeriesParts) -> np.ndarray:
     """``(series, targets)`` mean absolute error of a naive one-step forecast on the training part, seasonal where
     there is a season: the unit of the mean absolute scaled error (Hyndman and Koehler 2006).
     """
-    of_run = learned(data, "naive_errors")
+    of_run = learned(data, data.panel.names, "naive_errors")
     if of_run is not None:
         known = dict.fromkeys((data.trained or {})["names"])
         unseen = [name not in known and len(known) > 1 for name in data.panel.names]
@@ -127,7 +134,7 @@ def naive_errors(data: "SeriesData") -> np.ndarray:
     return np.where(errors > 0, errors, np.nan).astype(np.float32)
 
 
-def classical_scores(data: "SeriesData") -> dict[str, dict[str, float]]:
+def classical_scores(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, dict[str, float]]:
     """The scores on the test windows, by name, of forecasts by classical statistics: exponential smoothing
     (:mod:`rnnlab.data.smoothing`), of one series without missing values, where statsmodels is installed.
     """
@@ -138,32 +145,27 @@ def classical_scores(data: "SeriesData") -> dict[str, dict[str, float]]:
     if (int(origins.max()) - first) + len(origins) * data.horizon > smoothing.MOST_FORECASTS:
         return {}
     values = data.panel.values[first:, 0].astype(float)
-    log = data.spec.scaling.log
-    seen = np.log(values) if log else values
+    seen = np.log(values) if data.log else values
     form = smoothing.fit_smoothing(seen[: int(origins.min()) + 1 - first], data.season or 1)
     if form is None:
         return {}
     said = form.forecast(seen, origins - first, data.horizon)
     truth = values[origins[:, None] - first + np.arange(1, data.horizon + 1)]
-    errors = np.abs((np.exp(said) if log else said) - truth)
-    scores = {"mae": float(errors.mean()), "mase": float(errors.mean() / data.naive_errors[0, 0])}
+    errors = np.abs((np.exp(said) if data.log else said) - truth)
+    scores = {"mae": float(errors.mean()), "mase": float(errors.mean() / naive_errors[0, 0])}
     if truth.all():
         scores["mape"] = float(100 * (errors / np.abs(truth)).mean())
     return {"ets": scores}
 
 
-def guarded(data: "SeriesData") -> Base:
+def guarded(data: SeriesParts, references: References) -> Base:
     """The linear part, unless a naive forecast beats it on the validation part by more than chance may."""
-    series, origins = data.places("val")
-    some = np.linspace(0, len(origins) - 1, min(MEASURED, len(origins))).round().astype(np.int64)
-    series, origins = series[some], origins[some]
-    ahead = origins[:, None] + np.arange(1, data.horizon + 1)
-    truth = data.scaled(ahead, series)[..., : data.num_targets]
-    if data.unknown is not None:
-        truth = np.where(data.unknown[ahead][..., : data.num_targets], np.nan, truth)
+    scaled = references.scaled
+    series, origins = data.origins_of("val").some(MEASURED, data.size("val"))
+    truth = scaled.targets(scaled.rows(origins, series, 1, data.horizon), series).astype(np.float32)
     errors = {
         name: np.nan_to_num(np.abs(forecast - truth)).sum((1, 2))
-        for name, forecast in data.references(origins, series).items()
+        for name, forecast in references.forecasts(origins, series).items()
         if name != "linear_ar"
     }
     ridge = errors.pop("ridge", None)

@@ -1,14 +1,56 @@
-"""The shift and the scale of each series, from its training part."""
+"""Time series as they are scaled, each column of each by a shift and a scale from its training part."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from rnnlab.data.series import SeriesData
+from rnnlab.data.series_parts import SeriesParts
+from rnnlab.files.panel import Panel
 
 
-def find_moments(data: "SeriesData", log: bool) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class ScaledSeries:
+    """Series, and what brings each column of each to a scale that a network reads.
+
+    Attributes:
+        panel: the series, without missing values but for those before the first known one.
+        shift: ``(series, columns)``.
+        scale: alike.
+        log: whether the logarithm of the targets is scaled.
+    """
+
+    panel: Panel
+    shift: np.ndarray
+    scale: np.ndarray
+    log: bool
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.panel.columns.target)
+
+    def rows(self, origins: np.ndarray, series: np.ndarray, first: int, last: int) -> np.ndarray:
+        """``(batch, last + 1 - first)`` rows from ``first`` to ``last`` steps after ``(batch,)`` rows of ``(batch,)``
+        series; the first row of a series stands for those before it.
+        """
+        rows = origins[:, None] + np.arange(first, last + 1)
+        return np.maximum(rows, self.panel.starts[series][:, None])
+
+    def exact(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """``(batch, steps, columns)`` of ``(batch, steps)`` rows of ``(batch,)`` series; 0, the mean, where unknown."""
+        values = self.panel.values[rows]
+        if self.log:
+            values[..., : self.num_targets] = np.log(values[..., : self.num_targets])
+        return np.nan_to_num((values - self.shift[series][:, None]) / self.scale[series][:, None], copy=False)
+
+    def targets(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """``(batch, steps, targets)`` alike, not a number where unknown."""
+        found, unknown = self.exact(rows, series)[..., : self.num_targets], self.panel.unknown
+        if unknown is None or not unknown[rows, : self.num_targets].any():
+            return found
+        return np.where(unknown[rows, : self.num_targets], np.nan, found)
+
+
+def find_moments(data: SeriesParts, log: bool) -> tuple[np.ndarray, np.ndarray]:
     """Each ``(series, columns)``, of the logarithms of the targets or of the targets."""
     parts, columns = data.training_parts(), data.panel.values.shape[1]
     if data.scaling == "none":
@@ -28,7 +70,7 @@ def find_moments(data: "SeriesData", log: bool) -> tuple[np.ndarray, np.ndarray]
     return shift, scale
 
 
-def _moments(data: "SeriesData", rows: slice | np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
+def _moments(data: SeriesParts, rows: slice | np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
     shift = np.full(data.panel.values.shape[1], np.nan)
     scale = shift.copy()
     for column in range(len(shift)):

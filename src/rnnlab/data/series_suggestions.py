@@ -1,34 +1,40 @@
 """What a time series suggests where nobody said: how long a window is, and which cycles it may have."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlab.data.calendar import Calendar
 from rnnlab.files.frequency import DAY
-from rnnlab.files.panel import Panel
-
-if TYPE_CHECKING:
-    from rnnlab.data.series import SeriesData
+from rnnlab.files.panel import Panel, ShortSeries
 
 WINDOW, WIDEST = 32, 336
 """Steps of a window where no season is known, and the longest season that a window is made to cover."""
 COVERED = 24
 """Steps that a window of short seasons has at least."""
 
+Parts = Sequence[tuple[int, int]]
+"""The first row and the end of the training part of each series."""
 
-def suggested_length(data: "SeriesData") -> int:
-    """Steps of a window that cover a season, where the training part is long enough."""
-    covered = [season for season in data.seasons if season <= WIDEST]
+
+def suggested_length(seasons: Sequence[int], parts: Parts, beside: int, short_series: ShortSeries) -> int:
+    """Steps of a window that cover a season, where the training part is long enough.
+
+    Args:
+        seasons: steps of each season.
+        parts: the training parts.
+        beside: steps before and after a window that are read or forecast with it.
+        short_series: whether series with fewer rows than a window needs are left out.
+    """
+    covered = [season for season in seasons if season <= WIDEST]
     length = -(-COVERED // covered[-1]) * covered[-1] if covered else WINDOW
-    sizes = [end - start for start, end in data.training_parts()]
-    rows = min(sizes) if data.short_series == "error" else int(np.median(sizes))
+    sizes = [end - start for start, end in parts]
+    rows = min(sizes) if short_series == "error" else int(np.median(sizes))
     # half of the training part at most: the rest is what there is to learn from
-    return max(1, min(length, (rows - data.reach - data.horizon) // 2))
+    return max(1, min(length, (rows - beside) // 2))
 
 
-def suggested_calendar(panel: Panel, parts: Sequence[tuple[int, int]]) -> tuple[Calendar, ...]:
+def suggested_calendar(panel: Panel, parts: Parts) -> tuple[Calendar, ...]:
     """The cycles that a series may have by its time step, of which the training part holds two."""
     frequency, times = panel.frequency, panel.times
     if times.dtype.kind != "M":
@@ -47,16 +53,15 @@ def suggested_calendar(panel: Panel, parts: Sequence[tuple[int, int]]) -> tuple[
     return (*found, "year") if years else tuple(found)
 
 
-def leading_season(data: "SeriesData") -> int | None:
+def leading_season(panel: Panel, seasons: Sequence[int], parts: Parts) -> int | None:
     """Steps of the season that tells most of the next one, of those that the training part holds twice."""
-    seasons = data.seasons
     if len(seasons) < 2:
         return seasons[0] if seasons else None
     errors: dict[int, float] = {}
     for season in seasons:
         differences = []
-        for start, end in data.training_parts():
-            x = data.observed(slice(start, end))
+        for start, end in parts:
+            x = panel.observed(slice(start, end))
             if len(x) >= 2 * season:
                 differences.append(np.abs(x[season:] - x[:-season]) / max(float(np.nanstd(x)), 1e-12))
         if differences:

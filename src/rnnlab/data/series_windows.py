@@ -1,79 +1,92 @@
-"""The windows of a split of time series, cut as they are asked for."""
-
-from typing import TYPE_CHECKING
+"""The windows of time series, cut as they are asked for: they overlap in memory."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data.series_cuts import place
-from rnnlab.data.split import CutOnDemand, SplitName
+from rnnlab.data.layout import Layout
+from rnnlab.data.series_cuts import Origins
+from rnnlab.data.series_references import References
+from rnnlab.data.series_scaling import ScaledSeries
+from rnnlab.data.split import CutOnDemand
 from rnnlab.spec import Batch, Origin
-
-if TYPE_CHECKING:
-    from rnnlab.data.series import SeriesData
-
-
-def cut_windows(data: "SeriesData", origins: np.ndarray, series: np.ndarray, split: SplitName) -> Batch:
-    """The windows of a split that end at ``(batch,)`` rows of ``(batch,)`` series.
-
-    Args:
-        origins: the last row of each window.
-        series: which each belongs to.
-        split: whose linear part forecasts; all but the training part have what they are held against.
-    """
-    layout, k, steps = data.layout if split != "test" else data.final_layout, data.num_targets, data.horizon
-    length, said = layout.length, layout.said
-    rows = origins[:, None] + np.arange(-layout.before - length + 1, steps + 1)
-    rows = np.maximum(rows, data.panel.starts[series][:, None])
-    unknown = None if data.unknown is None else data.unknown[rows]
-    shift, scale = (each[series] for each in data.moments)
-    cut = layout.cut(data.panel.values[rows], unknown, data.panel.times[rows], shift, scale, steps)
-    rows = rows[:, layout.before :]
-    truth = data.exact(rows, series)[..., :k]
-    if data.unknown is not None and data.unknown[rows, :k].any():
-        truth = np.where(data.unknown[rows, :k], np.nan, truth)
-    after = np.stack([truth[:, 1 + step : 1 + step + length] for step in range(said)], 2)
-    targets = (after - cut.base[:, :, :said]) / cut.divisor[:said]
-    batch = Batch(
-        torch.from_numpy(cut.inputs),
-        torch.from_numpy(targets.reshape(len(rows), length, -1).astype(np.float32)),
-    )
-    if split == "train":
-        return batch
-    naive = cut.base[:, -1]
-    shift, scale = shift[:, None, :k], scale[:, None, :k]
-    errors = np.broadcast_to(data.naive_errors[series][:, None], naive.shape)
-    references = np.stack(list(data.references(origins, series, split).values()), 1)
-    origin = Origin(
-        actual=torch.from_numpy(data.observed(rows)),  # in double precision, as the scales are
-        scales=torch.from_numpy(
-            np.stack([naive * scale + shift, np.broadcast_to(cut.divisor * scale, naive.shape), errors], 1)
-        ),
-        references=torch.from_numpy(((references - naive[:, None]) / cut.divisor).astype(np.float32)),
-        ahead=torch.from_numpy(cut.ahead) if said == 1 and cut.inputs.shape[-1] > k else None,
-    )
-    return batch._replace(origin=origin)
 
 
 class Windows(CutOnDemand):
-    """The windows of a split, cut from the series as they are asked for: they overlap in memory."""
+    """The windows of a split.
 
-    def __init__(self, data: "SeriesData", split: SplitName) -> None:
-        super().__init__(data=data, name=split, origins=data.origins_of(split), number=data.size(split))
+    Args:
+        scaled: the series.
+        layout: what the network reads of a window, and what its forecasts are added to.
+        origins: the last row of each window.
+        length: steps of a window.
+        number: of windows, the first of these.
+        references: what forecasts are held against; ``None``: nothing, since these are trained on.
+        naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error.
+    """
 
-    data: "SeriesData"
-    name: SplitName
-    origins: tuple[np.ndarray, np.ndarray, int]
+    def __init__(
+        self,
+        scaled: ScaledSeries,
+        layout: Layout,
+        origins: Origins,
+        length: int,
+        number: int,
+        references: References | None,
+        naive_errors: np.ndarray,
+    ) -> None:
+        super().__init__(
+            scaled=scaled, layout=layout, origins=origins, length=length, number=number, references=references,
+            naive_errors=naive_errors,
+        )  # fmt: skip
+
+    scaled: ScaledSeries
+    layout: Layout
+    origins: Origins
+    length: int
     number: int
+    references: References | None
+    naive_errors: np.ndarray
 
     def __len__(self) -> int:
         return self.number
 
     def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """The series and the last row of windows."""
-        return place(self.numbers(index), *self.origins)
+        return self.origins.place(self.numbers(index))
 
     def batch(self, index: slice | Tensor) -> Batch:
         series, origins = self.place(index)
-        return self.data.cut(origins, series, self.name)
+        return self.cut(origins, series)
+
+    def cut(self, origins: np.ndarray, series: np.ndarray) -> Batch:
+        """The windows that end at ``(batch,)`` rows of ``(batch,)`` series."""
+        layout, panel, k, steps = self.layout, self.scaled.panel, self.scaled.num_targets, self.layout.horizon
+        length, said = self.length, layout.said
+        rows = self.scaled.rows(origins, series, 1 - length - layout.before, steps)
+        unknown = None if panel.unknown is None else panel.unknown[rows]
+        shift, scale = self.scaled.shift[series], self.scaled.scale[series]
+        cut = layout.cut(panel.values[rows], unknown, panel.times[rows], shift, scale, steps)
+        rows = rows[:, layout.before :]
+        truth = self.scaled.targets(rows, series)
+        after = np.stack([truth[:, 1 + step : 1 + step + length] for step in range(said)], 2)
+        targets = (after - cut.base[:, :, :said]) / cut.divisor[:said]
+        batch = Batch(
+            torch.from_numpy(cut.inputs),
+            torch.from_numpy(targets.reshape(len(rows), length, -1).astype(np.float32)),
+        )
+        if self.references is None:
+            return batch
+        naive = cut.base[:, -1]
+        shift, scale = shift[:, None, :k], scale[:, None, :k]
+        errors = np.broadcast_to(self.naive_errors[series][:, None], naive.shape)
+        references = np.stack(list(self.references.forecasts(origins, series).values()), 1)
+        origin = Origin(
+            actual=torch.from_numpy(panel.observed(rows)),  # in double precision, as the scales are
+            scales=torch.from_numpy(
+                np.stack([naive * scale + shift, np.broadcast_to(cut.divisor * scale, naive.shape), errors], 1)
+            ),
+            references=torch.from_numpy(((references - naive[:, None]) / cut.divisor).astype(np.float32)),
+            ahead=torch.from_numpy(cut.ahead) if said == 1 and cut.inputs.shape[-1] > k else None,
+        )
+        return batch._replace(origin=origin)

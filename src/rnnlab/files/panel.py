@@ -94,6 +94,8 @@ class Panel:
         rows: ``(rows,)`` each row's number in the file, 0 for one that was filled in; ``None`` where they are in order.
         note: what happened to the rows on the way, in words.
         unit: what a step is called, where the frequency does not tell.
+        unknown: ``(rows, columns)`` true where a value was missing and the one before was carried on; ``None`` where
+            none was.
     """
 
     values: np.ndarray
@@ -105,6 +107,7 @@ class Panel:
     rows: np.ndarray | None = None
     note: str = ""
     unit: str = ""
+    unknown: np.ndarray | None = None
 
     @property
     def step_unit(self) -> str:
@@ -126,6 +129,17 @@ class Panel:
         series = int(np.searchsorted(self.starts, number, "right")) - 1
         of = f" of series '{self.names[series]}'" if len(self.names) > 1 else ""
         return (f"row {row}" if row else f"time {show(self.times[number])}, which was filled in") + of
+
+    def carry_forward(self) -> None:
+        """Puts, in place, the last known value of the same series where one is missing, and marks it in ``unknown``."""
+        if np.isnan(self.values).any():
+            self.unknown = carry_forward(self.values, self.starts)
+
+    def observed(self, rows: slice | np.ndarray) -> np.ndarray:
+        """``(…, targets)`` in their own units at ``(…)`` rows, not a number where unknown."""
+        k = len(self.columns.target)
+        values = self.values[rows, ..., :k]
+        return values if self.unknown is None else np.where(self.unknown[rows, ..., :k], np.nan, values)
 
 
 def arrange(
