@@ -26,7 +26,7 @@ MADE = ROOT / "mutants"
 EQUIVALENT = Path(__file__).with_suffix(".yaml")
 PLUGIN = ROOT / "tests"
 """Where pytest finds ``quickest_first``; its copy is not there yet when the first process starts."""
-FIRST = "rnnlab.runs.statistics.x_holm__mutmut_1"
+FIRST = "rnnlab.runs.estimates.x_holm__mutmut_1"
 PATIENCE = 1200
 """Seconds for the slow tests of one mutant."""
 MUTMUT = [sys.executable, "-m", "mutmut"]

@@ -204,7 +204,7 @@ def test_setup_loads_what_its_stage_needs(config: Path) -> None:
     for stage, names in {"fit": {"train", "val"}, "validate": {"val"}, "test": {"test"}, None: set(SPLITS)}.items():
         data = make(config)
         data.setup(stage)
-        assert set(data._splits) == names
+        assert set(data.loaded) == names
 
 
 @every_data_set

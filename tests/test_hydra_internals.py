@@ -32,16 +32,6 @@ def test_internals_are_imported_in_one_file() -> None:
     assert files == {THE_FILE}
 
 
-def test_methods_are_replaced_in_one_file_and_few() -> None:
-    replaced = [
-        path
-        for path in PACKAGE.rglob("*.py")
-        for line in path.read_text().splitlines()
-        if "type: ignore[method-assign]" in line
-    ]
-    assert set(replaced) == {THE_FILE} and len(replaced) <= 4
-
-
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rnnlab
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.sweep import SweepDirectory, code_digests, differing, is_sweep
@@ -52,6 +54,15 @@ def test_a_sweep_says_what_it_was_told(sweep: SweepDirectory) -> None:
 def test_the_code_that_decides_about_scores_is_known_by_its_digests() -> None:
     digests = code_digests()
     assert {"cells/gru.py", "data/sequence.py", "network.py", "spec.py", "runs/recorder.py"} <= set(digests)
+    # whatever a network is made of
+    parts = ["network"]
+    for part in parts:
+        file = Path(rnnlab.__file__).with_name(part) / "__init__.py"
+        text = (file if file.exists() else file.parent.with_suffix(".py")).read_text()
+        parts += [
+            name for name in re.findall(r"^from rnnlab\.(\w+)", text, re.MULTILINE) if name not in (*parts, "errors")
+        ]
+    assert len(parts) > 15 and not [part for part in parts if not any(file.startswith(part) for file in digests)]
     assert not any(file.startswith(("commands", "launch", "store")) for file in digests)
     assert len(set(digests.values())) > len(digests) // 2 and all(len(digest) == 12 for digest in digests.values())
 

@@ -37,8 +37,8 @@ from rnnlab.spec import IGNORED, Batch, DataSpec, InputSpec, Scaling, TargetSpec
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.labelling import Labelling
 from rnnlab.tasks.language_modeling import LanguageModeling
+from rnnlab.tasks.mean_by_length import MeanByLength
 from rnnlab.tasks.regression import Regression
-from rnnlab.tasks.score_by_length import ScoreByLength as MeanByLength
 from rnnlab.tasks.task import Task
 
 NO = IGNORED

@@ -18,9 +18,9 @@ import yaml
 from rnnlab.commands.report import main, print_leaderboard
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, command, compare, seed_keys
+from rnnlab.runs.estimates import estimate, holm, paired
 from rnnlab.runs.page import render
 from rnnlab.runs.records import find_runs, is_sweep
-from rnnlab.runs.statistics import estimate, holm, paired
 from rnnlab.store import files
 from rnnlab.student import incomplete_beta, t_quantile, t_two_sided
 from rnnlab.use.members import best_seeds

@@ -39,7 +39,8 @@ from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.spec import IGNORED, Batch, InputSpec, TargetSpec
 from rnnlab.store.verdict import Judgement
 from rnnlab.tasks.objective import mean_probability
-from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth, Unfinished, edit_distance, errors
+from rnnlab.tasks.scored import Scores
+from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, ExactMatch, Truth, Unfinished, edit_distance, errors
 from rnnlab.tasks.translation import Translation
 from rnnlab.tasks.writing import Writer
 from rnnlab.use.export import decoding
@@ -554,3 +555,24 @@ def test_what_never_ends_is_counted_and_named_with_what_helps() -> None:
     (cause,) = (cause for cause in causes if "50 % of what it says never comes to an end" in cause.seen)
     words = [word for advice in cause.advice if advice for word in advice.words]
     assert "model.coverage=true" in words and "task.beam=4" in words
+
+
+def test_scores_that_are_equal_at_first_stay_two() -> None:
+    scores = Scores({"exact_match": ExactMatch(), "unfinished": Unfinished(longest=2)})
+    truth = Truth(torch.tensor([[3, 0]]), torch.tensor([[[3]]]))
+    # neither right nor too long, then right, then twice too long
+    for tokens in [2], [3], [1, 1], [1, 1]:
+        scores.update(torch.tensor(1.0), 1, Answer(torch.zeros(1, 2, 4), torch.tensor([tokens])), truth)
+    found = scores.compute()
+    assert found["exact_match"] == 0.25 and found["unfinished"] == 0.5
+
+
+@pytest.mark.parametrize("kind", [Bleu, ChrF])
+def test_a_score_of_texts_begins_anew_at_each_epoch(kind: type[Bleu | ChrF]) -> None:
+    scores = Scores({"score": kind(Writer(tuple("abcdefgh"), "word", None))})
+    right = torch.tensor([[0, 1, 2, 3, 4]])
+    values = []
+    for tokens in right, right.flip(1), right:
+        scores.update(torch.tensor(1.0), 1, Answer(torch.zeros(1, 5, 8), tokens), Truth(right, right[:, None]))
+        values.append(float(scores.compute()["score"]))
+    assert values[0] == values[2] == 1 and values[1] < 0.9

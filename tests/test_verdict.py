@@ -18,12 +18,12 @@ from rnnlab.commands.evaluate import main as evaluate_main
 from rnnlab.commands.outcome import forecast_lines
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.errors import Interrupted
-from rnnlab.runs.evidence import evidence
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.preparation import prepare
 from rnnlab.runs.verdict import command, judge, unfinished
 from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.runs.verdict.gain import blocks, paired_proportions, ratio_interval
+from rnnlab.runs.verdict.gathering import evidence
 from rnnlab.store.status import Status
 from rnnlab.store.verdict import Advice, Judgement, Verdict
 

@@ -187,7 +187,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 def _quoted(text: str) -> str:
-    """A text that stays one, be it ``null``, ``1e3`` or ``a,b``; a plain word, such as a choice, is as it is."""
+    """A text that stays one, even ``null``, ``1e3`` or ``a,b``; a plain word, such as a choice, is as it is."""
     word = set(text) <= _PLAIN and text[:1].isalpha() and text.lower() not in ("null", "true", "false", "nan", "inf")
     if word:
         return text

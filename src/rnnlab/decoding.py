@@ -142,10 +142,10 @@ def beam_search(
 
     Args:
         network: with a decoder.
-        inputs: as :func:`greedy`, as all up to ``longest``.
-        lengths: see there.
-        end: see there.
-        longest: see there.
+        inputs: as of :func:`greedy`.
+        lengths: as of :func:`greedy`.
+        end: as of :func:`greedy`.
+        longest: as of :func:`greedy`.
         search: its breadth, and how sequences are ordered.
     """
     size, beam, device = len(inputs), search.beam, inputs.device

@@ -15,9 +15,10 @@ from rnnlab.cells.cell import Cell
 from rnnlab.cells.checks import check_state
 from rnnlab.cells.recomputation import recomputed
 from rnnlab.elapsed import says
+from rnnlab.encoder_decoder import EncoderDecoder, copied_tokens
 from rnnlab.errors import InputError
 from rnnlab.places import placed
-from rnnlab.readout import Readout, check_options, copied_tokens
+from rnnlab.readout import check_options
 from rnnlab.recurrence import CellFactory, Run, each_layer
 from rnnlab.recurrence import NetworkState as NetworkState
 from rnnlab.shapes import Fraction, Inputs, Lengths, Names, PositiveFloat, PositiveInt, Sizes, State, Window
@@ -50,7 +51,7 @@ class Trace:
     inputs: list[Tensor]
 
 
-class Network(Readout):
+class Network(EncoderDecoder):
     """Any cell, stacked, between an encoder and a readout that fit the data.
 
     Args:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rnnlab.cells.cell import Cell
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.lstm import LSTM
 from rnnlab.elapsed import apart
@@ -82,10 +83,11 @@ class NetworkStep:
         return x if self._encode is None else self._encode(x)
 
 
-def _step_of(cell: nn.Module) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+def _step_of(cell: Cell[Any]) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
     """A cell's step, by torch's own kernel where it has one for a single step."""
-    if type(cell) not in (LSTM, GRU) or cell.backend == "reference":
-        return cell.step  # type: ignore[return-value]
+    # a subclass may have another step
+    if cell.backend == "reference" or not isinstance(cell, LSTM | GRU) or type(cell) not in (LSTM, GRU):
+        return cell.step
     weights: Any = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
 
     def lstm(x: Tensor, state: Any) -> tuple[Tensor, Any]:

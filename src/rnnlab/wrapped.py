@@ -28,7 +28,7 @@ class Wrapped(Network):
         self.solver, self.encoder, self.layers = "gradient", nn.Identity(), nn.ModuleList()
         self.beside = self.convolutions = self.steps = None
         self.decodes, self.rebuilds = False, False
-        self.bidirectional = True  # its state is nobody's business: it is handed whole sequences
+        self.bidirectional = True  # it is handed whole sequences, so that nobody asks for its state
 
     def forward(
         self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None

@@ -1,22 +1,24 @@
 """The contract of a recurrence."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.checks import check_call, check_traced, is_transformed
+from rnnlab.cells.states import S, at_the_end, detach_state, last_valid, map_state, reverse_valid, where_valid
+from rnnlab.cells.torch_kernels import Kernel, Weights, run_kernel
 from rnnlab.errors import InputError
 from rnnlab.kernels import run
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import is_stacked, is_tracing
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, State, StateSequence, StateStep, Step
+from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, Step
 
-S = TypeVar("S", bound=State)
+__all__ = ["Cell", "S", "at_the_end", "detach_state", "last_valid", "map_state", "reverse_valid"]
 
 
 class Cell(nn.Module, ABC, Generic[S]):
@@ -106,9 +108,9 @@ class Cell(nn.Module, ABC, Generic[S]):
             if record is not None:
                 record.append(new_state)
             if lengths is not None:
-                where_valid = partial(_where, t < lengths)
-                output = where_valid(output, torch.zeros_like(output))
-                new_state = map_state(where_valid, new_state, state)
+                valid = partial(where_valid, t < lengths)
+                output = valid(output, torch.zeros_like(output))
+                new_state = map_state(valid, new_state, state)
             outputs.append(output)
             state = new_state
         return torch.stack(outputs, 1), state
@@ -142,10 +144,27 @@ class Cell(nn.Module, ABC, Generic[S]):
         return self._forward(x if self.takes_padding else zero_padding(x, lengths), start, lengths)
 
     def _forward(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
-        """A faster path than the layer that is derived from ``step``; ``x`` is zero on padding, unless the class says
-        :attr:`takes_padding`.
+        """The fastest path that there is: here the layer that is derived from ``step``, or torch's own kernel.
+
+        A class of which a parallel scan is faster has another one; ``x`` is zero on padding there, unless the class
+        says :attr:`takes_padding`.
         """
-        return run(self, x, state, lengths)
+        torchs = self.torch_kernel()
+        if torchs is None:
+            return run(self, x, state, lengths)
+        by_torch = partial(run_kernel, *torchs)
+        preferred = self.backend == "auto" and (x.is_cuda or self.prefers_torch(lengths))
+        if (preferred or self.backend == "torch") and not is_stacked():  # torch's kernels know no members
+            return by_torch(zero_padding(x, lengths), state, lengths)
+        return run(self, x, state, lengths, by_torch)
+
+    def torch_kernel(self) -> tuple[Kernel, Weights] | None:
+        """Torch's own function for such a layer, and the weights that it takes; ``None`` where torch has none."""
+        return None
+
+    def prefers_torch(self, lengths: Lengths | None) -> bool:
+        """Whether on a CPU :meth:`torch_kernel` is faster than the layer that is derived from ``step``."""
+        return False
 
     def _since(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """The other features ``(…, features)``, and the time ``(…, 1)`` since the step before: 1 where nobody told."""
@@ -173,60 +192,9 @@ class Cell(nn.Module, ABC, Generic[S]):
         return {}
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _uncompiled(cell: Cell[Any], *arguments: Any) -> Any:
-    """A layer as it runs without ``torch.compile``, which would write the loop over its steps out, one by one."""
+def _call(cell: Cell[Any], *arguments: Any) -> Any:
     return cell.forward(*arguments)
 
 
-def map_state(function: Callable[..., Tensor], *states: S) -> S:
-    """Applies ``function`` to the tensors of one state, or to those of several alike, side by side."""
-    if isinstance(states[0], Tensor):
-        return function(*states)  # type: ignore[return-value]
-    return tuple(function(*tensors) for tensors in zip(*states, strict=True))  # type: ignore[return-value]
-
-
-def detach_state(state: S) -> S:
-    """The same state with no history: where truncated backpropagation through time cuts."""
-    return map_state(Tensor.detach, state)
-
-
-def reverse_valid(x: Tensor, lengths: Lengths | None = None) -> Tensor:
-    """Turns ``(batch, time, …)`` around in time, each sequence within its own length; padding stays at the end."""
-    if lengths is None:
-        return x.flip(1)
-    steps = torch.arange(x.shape[1], device=x.device)
-    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    return x.gather(1, _like(index, x).expand_as(x))
-
-
-def last_valid(
-    output: StateSequence, start: StateStep, lengths: Lengths | None = None
-) -> tuple[StateSequence, StateStep]:
-    """What a layer whose state is its output gives, when it has run over the padding too.
-
-    Args:
-        output: ``(batch, time, hidden)``.
-        start: ``(batch, hidden)``, the state before the first step.
-        lengths: ``(batch,)`` valid steps of each sequence.
-
-    Returns:
-        The output, zero on padding, and each sequence's output after its last valid step.
-    """
-    if lengths is None:
-        return output, output[:, -1]
-    return zero_padding(output, lengths), at_the_end(output, start, lengths)
-
-
-def at_the_end(output: StateSequence, start: StateStep, lengths: Lengths) -> StateStep:
-    """``(batch, hidden)`` of each sequence's last valid step in ``(batch, time, hidden)``, ``start`` without any."""
-    rows = torch.arange(len(output), device=output.device)
-    return torch.where((lengths > 0)[:, None], output[rows, (lengths - 1).clamp_min(0)], start)
-
-
-def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    return torch.where(_like(mask, yes), yes, no)
-
-
-def _like(mask: Tensor, tensor: Tensor) -> Tensor:
-    return mask.reshape(mask.shape + (1,) * (tensor.dim() - mask.dim()))
+_uncompiled = torch.compiler.disable(_call)
+"""A layer as it runs without ``torch.compile``, which would write the loop over its steps out, one by one."""

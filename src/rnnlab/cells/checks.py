@@ -84,7 +84,7 @@ def check_traced(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.requires_grad:
             try:
-                torch._C._get_value_trace(parameter)  # type: ignore[attr-defined]
+                torch._C._get_value_trace(parameter)  # type: ignore[attr-defined]  # torch has no stub of it
             except RuntimeError:
                 raise InputError(
                     "torch.jit.trace of a function makes constants of the parameters that it uses, which need "

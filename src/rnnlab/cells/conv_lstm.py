@@ -41,7 +41,7 @@ class ConvLSTM(Cell[ConvLSTMState]):
 
     Args:
         input_size: features of a step, ``channels * height * width``.
-        hidden_size: of a step of the output, likewise with channels of its own.
+        hidden_size: of a step of the output, ``channels * height * width`` with its own number of channels.
         kernel_size: places of a side of what a place sees; odd.
         peepholes: the gates see the memory C, too.
         init: see :mod:`rnnlab.cells.initialization`, of the middle of each kernel; around it recurrent weights start

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.cells.torch_kernels import Backend, Kernel, Weights
+from rnnlab.shapes import Hidden, PositiveInt, Step
 
 
 class GRU(Cell[Tensor]):
@@ -59,10 +59,8 @@ class GRU(Cell[Tensor]):
         h = (1 - z) * n + z * state
         return h, h
 
-    takes_padding = True
-
-    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
-        return derived_or_torchs(self, torch.gru, x, state, lengths)
+    def torch_kernel(self) -> tuple[Kernel, Weights]:
+        return torch.gru, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """r, z, and the candidate's two products, of the input and of the state."""

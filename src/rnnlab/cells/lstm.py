@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.cells.torch_kernels import Backend, Kernel, Weights
+from rnnlab.shapes import Hidden, Lengths, PositiveInt, Step
 
 LSTMState = tuple[Hidden, Hidden]
 """h and c, each ``(batch, hidden)``."""
@@ -69,12 +69,12 @@ class LSTM(Cell[LSTMState]):
         h = o.sigmoid() * c.tanh()
         return h, (h, c)
 
-    takes_padding = True
+    def torch_kernel(self) -> tuple[Kernel, Weights]:
+        return torch.lstm, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
-    def _forward(self, x: Features, state: LSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, LSTMState]:
+    def prefers_torch(self, lengths: Lengths | None) -> bool:
         # oneDNN's is faster where the weights no longer fit the cache, but runs over padding
-        torchs = lengths is None and self.hidden_size > 128
-        return derived_or_torchs(self, torch.lstm, x, state, lengths, torchs)
+        return lengths is None and self.hidden_size > 128
 
     def _gates_and_candidate(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         """i, f, g, o before they are squashed."""

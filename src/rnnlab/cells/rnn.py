@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.initialization import initialize_
-from rnnlab.cells.torch_kernels import Backend, derived_or_torchs
-from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveInt, Step
+from rnnlab.cells.torch_kernels import Backend, Kernel, Weights
+from rnnlab.shapes import Hidden, PositiveInt, Step
 
 
 class RNN(Cell[Tensor]):
@@ -55,11 +55,9 @@ class RNN(Cell[Tensor]):
         h = total.tanh() if self.nonlinearity == "tanh" else total.relu()
         return h, h
 
-    takes_padding = True
-
-    def _forward(self, x: Features, state: Hidden, lengths: Lengths | None) -> tuple[HiddenSequence, Hidden]:
+    def torch_kernel(self) -> tuple[Kernel, Weights]:
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        return derived_or_torchs(self, kernel, x, state, lengths)
+        return kernel, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def recurrent_weights(self) -> dict[str, Tensor]:
         return {"hidden": self.weight_hh}

@@ -5,7 +5,6 @@ itself owns, and equal its ``unroll`` in value and gradient.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -14,10 +13,8 @@ from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells.cell import Cell, S, at_the_end, map_state
-from rnnlab.kernels import run
+from rnnlab.cells.states import S, at_the_end, map_state
 from rnnlab.kernels.layout import zero_padding
-from rnnlab.kernels.members import is_stacked
 from rnnlab.shapes import Features, HiddenSequence, Lengths
 
 Backend = Literal["auto", "derived", "torch", "reference"]
@@ -33,31 +30,18 @@ HOLD = 1e4
 """Added to a gate by the hold feature: far into the sigmoid's tail, exactly 0 or 1 there, and finite in half."""
 
 
-def derived_or_torchs(
-    cell: Cell[S], kernel: Kernel, x: Features, state: S, lengths: Lengths | None, torchs: bool = False
-) -> tuple[HiddenSequence, S]:
-    """A cell's layer as its ``backend`` says.
-
-    Args:
-        cell: with ``weight_ih, weight_hh, bias_ih, bias_hh``.
-        kernel: of torch.
-        x: as :meth:`Cell.unroll` has it; padding may hold anything.
-        state: before the first step.
-        lengths: valid steps of each sequence.
-        torchs: whether the kernel is faster than what is derived.
-    """
-    weights = tuple(getattr(cell, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    by_torch = partial(run_kernel, kernel, weights)
-    # torch's kernels know no members
-    if (cell.backend == "torch" or ((torchs or x.is_cuda) and cell.backend == "auto")) and not is_stacked():
-        return by_torch(zero_padding(x, lengths), state, lengths)
-    return run(cell, x, state, lengths, by_torch)
-
-
 def run_kernel(
     kernel: Kernel, weights: Weights, x: Features, state: S, lengths: Lengths | None
 ) -> tuple[HiddenSequence, S]:
-    """One layer, one direction, through a kernel; arguments and results as :meth:`Cell.unroll` has them."""
+    """One layer, one direction, through a kernel.
+
+    Args:
+        kernel: of torch.
+        weights: of the cell.
+        x: as :meth:`rnnlab.cells.cell.Cell.unroll` has it, the rest and the results as well.
+        state: before the first step.
+        lengths: valid steps of each sequence.
+    """
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # as derived kernels do: oneDNN has no LSTM in bfloat16 on processors without AVX-512, and raises
         dtype = weights[0].dtype
@@ -73,8 +57,8 @@ def run_kernel(
         output, final = _packed(kernel, weights, x, start, lengths)
     else:
         output, final = _padded(kernel, weights, x, start, lengths)
-    parts = tuple(part[0] for part in final)
-    return output, parts[0] if isinstance(state, Tensor) else parts  # type: ignore[return-value]
+    last = iter(final)
+    return output, map_state(lambda _: next(last)[0], state)
 
 
 BATCH_FIRST = True
@@ -127,10 +111,10 @@ def _held(weights: Weights, x: Features, padding: Tensor) -> tuple[Weights, Tens
 
     It is 1 on padding, shuts the input gate and opens the forget gate there: c stays what it was, to the last bit.
     """
-    weight_ih, *others = weights
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
     shut, opened, neither = (weight_ih.new_full((len(weight_ih) // 4, 1), v) for v in (-HOLD, HOLD, 0.0))
     wide = torch.cat([weight_ih, torch.cat([shut, opened, neither, neither])], 1)
-    return (wide, *others), torch.cat([x, padding[..., None].to(x.dtype)], -1)  # type: ignore[return-value]
+    return (wide, weight_hh, bias_ih, bias_hh), torch.cat([x, padding[..., None].to(x.dtype)], -1)
 
 
 def _flatten(kernel: Kernel, weights: Weights, x: Tensor) -> None:

@@ -19,8 +19,8 @@ from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store import json_text
+from rnnlab.store.clock import now
 from rnnlab.store.files import replace
-from rnnlab.store.times import now
 from rnnlab.use.members import members, runs_by_fold
 
 
@@ -57,7 +57,7 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     load_execution()
     configs = _configs(runs, overrides, device)
     from rnnlab.commands.outcome import ensemble_table, score_table
-    from rnnlab.commands.verdict import print_verdict
+    from rnnlab.commands.printed_verdict import print_verdict
     from rnnlab.instruments.console import console
     from rnnlab.runs.ensemble import Member, evaluate_together
     from rnnlab.runs.evaluation import evaluate_and_judge

@@ -1,13 +1,12 @@
 """All contact with Hydra's internals: what its public interface does not offer, each with its reason.
 
-Nothing else imports from ``hydra._internal`` or replaces a method of Hydra's; ``tests/test_hydra_internals.py`` holds
-that, and fails where another Hydra has others. What is public (``hydra.core``, ``hydra.types``, ``hydra.errors``) is
-imported where it is used.
+Nothing else imports from ``hydra._internal``; ``tests/test_hydra_internals.py`` holds that, and fails where another
+Hydra has others. What is public (``hydra.core``, ``hydra.types``, ``hydra.errors``) is imported where it is used. Two
+methods of Hydra's are replaced in :mod:`rnnlab.monkeypatches`.
 """
 
 import argparse
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import version
@@ -29,6 +28,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from rnnlab import monkeypatches
 from rnnlab.configs import conf_directory
 
 __all__ = ["Callbacks", "Hydra"]
@@ -123,7 +123,7 @@ def dirname(overrides: Sequence[Override], separators: Any) -> str:
 
 def make_current(config: DictConfig) -> None:
     """Makes ``${hydra:…}`` mean this config; the public ``set_config`` would copy it for each job."""
-    HydraConfig.instance().cfg = config  # type: ignore[assignment]
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # set_config, too, keeps a DictConfig there
 
 
 # ---- the command line -----------------------------------------------------------------------------------
@@ -141,13 +141,19 @@ def show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     _run_hydra(args, parser, lambda _: None, str(conf_directory()), ROOT)
 
 
+class _LoaderOfHelp(ConfigLoaderImpl):
+    """Lists the choices of :func:`group_options`."""
+
+    def get_group_options(
+        self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG, *_: Any, **__: Any
+    ) -> list[str]:
+        return group_options(self, group_name, results_filter)
+
+
 def show_help(hydra: Hydra, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Hydra's help, whose list of groups is made by :func:`group_options`."""
-    loader = hydra.config_loader
-    loader.get_group_options = (  # type: ignore[method-assign]  # see group_options
-        lambda group_name, results_filter=ObjectType.CONFIG, *_, **__: group_options(loader, group_name, results_filter)
-    )
-    hydra.app_help(config_name=args.config_name or ROOT, args_parser=parser, args=args)
+    """The help of ``hydra.main``."""
+    loader = _LoaderOfHelp(_implementation(hydra.config_loader).config_search_path)
+    Hydra(ROOT, loader).app_help(config_name=args.config_name or ROOT, args_parser=parser, args=args)
 
 
 # ---- running --------------------------------------------------------------------------------------------
@@ -175,22 +181,10 @@ def make_sweeper(
 ) -> Sweeper:
     """The sweeper plugin that a config names, set up; it hands its jobs to a launcher of ours."""
     context = HydraContext(config_loader=hydra.config_loader, callbacks=around)
-    with _instead_of_its_own(launcher):
+    with monkeypatches.instantiate_launcher(Plugins.instance(), launcher):
         sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=task)
-    # the launcher composes all jobs itself
-    sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+    monkeypatches.validate_batch_is_legal(sweeper)
     return sweeper
-
-
-@contextlib.contextmanager
-def _instead_of_its_own(launcher: Launcher) -> Iterator[None]:
-    """A sweeper that is made in the block asks Hydra for its launcher and gets this one."""
-    plugins = Plugins.instance()
-    plugins.instantiate_launcher = lambda *_, **__: launcher  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del plugins.instantiate_launcher
 
 
 def without_interpolation(node: DictConfig) -> dict[str, Any]:

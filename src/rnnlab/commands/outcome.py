@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
-from rnnlab.commands.verdict import print_verdict
+from rnnlab.commands.printed_verdict import print_verdict
 from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
+from rnnlab.runs.estimates import estimate
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.statistics import estimate
 from rnnlab.shell import pasted, shown_path
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
 from rnnlab.use.export.check import Case

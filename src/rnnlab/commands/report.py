@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser
-from rnnlab.commands.verdict import print_verdict
+from rnnlab.commands.printed_verdict import print_verdict
 from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.console import console
 from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, compare, shown

@@ -55,7 +55,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str]) -> int:
 
     Raises:
         InputError: the sweep cannot work; nothing was started and nothing is left of it.
-        HydraException: its configs cannot be composed; likewise.
+        HydraException: its configs cannot be composed; nothing was started either.
     """
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
     directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]

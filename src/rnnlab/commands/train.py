@@ -34,8 +34,8 @@ from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.provenance import is_first_process
 from rnnlab.shell import allowing, command_line, pasted
 from rnnlab.signals import unmasked
+from rnnlab.store.clock import now
 from rnnlab.store.status import State
-from rnnlab.store.times import now
 
 if TYPE_CHECKING:  # it imports torch
     from rnnlab.runs.execution import Outcome

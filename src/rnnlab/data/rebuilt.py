@@ -38,12 +38,12 @@ def rebuilt(data: SequenceData) -> SequenceData:
     data = data.as_measured()
     kind = type(data)
     view = copy(data)
-    view.__dict__ = {name: value for name, value in data.__dict__.items() if name not in ("spec", "_splits")}
+    view.__dict__ = {name: value for name, value in data.__dict__.items() if name not in ("spec", "loaded")}
     # a data set of the same name, whose state a checkpoint keeps under that
     view.__class__ = type(
         kind.__name__, (Rebuilt, kind), {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     )
-    view._splits = {}
+    view.loaded = {}
     view.__dict__["as_given"] = data
     return view
 

@@ -76,7 +76,7 @@ class SequenceData(LightningDataModule, ABC):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self._splits: dict[SplitName, Split] = {}
+        self.loaded: dict[SplitName, Split] = {}  # by :meth:`split`; several runs on the same data may share it
         self.batches_per_epoch: int | None = None  # of training; a pass over the data by default
         fractions = f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction}"
         if self.val_fraction + self.test_fraction >= 1:
@@ -148,9 +148,9 @@ class SequenceData(LightningDataModule, ABC):
 
     def split(self, split: SplitName) -> Split:
         """A split, loaded at the first call and kept."""
-        if split not in self._splits:
-            self._splits[split] = self.load(split)
-        return self._splits[split]
+        if split not in self.loaded:
+            self.loaded[split] = self.load(split)
+        return self.loaded[split]
 
     def class_frequencies(self, classes: int) -> tuple[float, ...]:
         """Share of each of ``classes`` classes among the labels of the training split."""

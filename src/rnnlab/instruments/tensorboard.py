@@ -20,7 +20,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from rnnlab.network import Network
 from rnnlab.spec import Batch
-from rnnlab.tasks.task import Task, data_of, task_of
+from rnnlab.tasks.scored import data_of
+from rnnlab.tasks.task import Task, task_of
 
 LAYOUT_STAGES = ("train", "val")
 UPDATES, FINAL = "weight updates", "when done"

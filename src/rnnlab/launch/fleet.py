@@ -31,7 +31,7 @@ class Stacks:
     """Which jobs can be trained together.
 
     Attributes:
-        findings: see there.
+        findings: what the jobs need.
         groups: names of jobs that can be trained together, by what they are.
         alone: why a job cannot be trained with others, by its name.
     """
@@ -104,7 +104,7 @@ class Fleets(Local):
         super().run(jobs, settings, stop, watch)
         fallen = Counter(reason for job in jobs if (reason := status_of(job.directory).fleet_alone))
         for reason, number in fallen.items():
-            watch.say(f"fleet: {_jobs(number)} made the steps one by one after all: {reason}")
+            watch.say(f"fleet: {_jobs(number)} were trained one by one after all: {reason}")
         if self.figures == "best" and not stop.asked:
             for name, _ in watch.bests.values():
                 self._draw(RunDirectory(watch.path / name), settings, watch)
@@ -240,7 +240,7 @@ def _train_fleet(
     stop.trains = True  # one of them does, at any moment
     stop.install()
 
-    def told(fleet_run: FleetRun, reason: str) -> None:
+    def report(fleet_run: FleetRun, reason: str) -> None:
         directories[fleet_run.number].update_status(fleet_alone=reason)
 
     def execute(fleet_run: FleetRun) -> None:
@@ -253,7 +253,7 @@ def _train_fleet(
 
     # what a run's thread logs goes to the run's own log
     with logged(directories, lambda number: functools.partial(_is_of, f"member {number}")):
-        Fleet(stop, told, settle(directories)).run([execute] * len(directories))
+        Fleet(stop, report, settle(directories)).run([execute] * len(directories))
 
 
 def _is_of(thread: str, record: logging.LogRecord) -> bool:

@@ -17,10 +17,10 @@ from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.fleet import FleetRun
+from rnnlab.store.clock import now
 from rnnlab.store.files import LogFile, open_to_append
 from rnnlab.store.lock import Busy
 from rnnlab.store.status import Status
-from rnnlab.store.times import now
 
 
 def execute_job(
@@ -42,7 +42,7 @@ def execute_job(
         allow: see :func:`rnnlab.runs.build.build`.
         log: write ``train.log``; not where somebody else does.
         fleet_run: see :func:`rnnlab.runs.execution.execute`.
-        figures: likewise.
+        figures: see :func:`rnnlab.runs.execution.execute`.
 
     Where another process is at work in it, nothing happens: the run is that
     one's.

@@ -21,8 +21,8 @@ from rnnlab.ranges import NonNegativeInt, PositiveInt
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ending import End, of_exit
 from rnnlab.signals import guard
+from rnnlab.store.clock import now
 from rnnlab.store.files import open_to_append
-from rnnlab.store.times import now
 
 TICK = 0.25  # seconds between two looks at what was asked
 

@@ -21,8 +21,8 @@ from rnnlab.ranges import Harmless, NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.runs import slurm
 from rnnlab.runs.ending import End, status_of
 from rnnlab.shell import pasted
+from rnnlab.store.clock import now
 from rnnlab.store.status import State
-from rnnlab.store.times import now
 
 FOLDER = "slurm"
 """Below the sweep's directory: what submitit writes, and what the jobs print."""
@@ -149,6 +149,7 @@ class Slurm(Launcher):
         with tempfile.TemporaryDirectory() as folder:
             executor = self._executor(Path(folder), shape, "rnnlab")
             script = Path(folder) / "script"
+            # submitit writes a script only to submit it; private, so that Slurm may be asked before
             script.write_text(executor._make_submission_file_text("true", ""), encoding="utf-8")
             try:
                 slurm.ask("sbatch", "--test-only", str(script))

@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnlab.runs.benchmark_file import Benchmark, BenchmarkRun, Number, Target
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.statistics import holm, paired
+from rnnlab.runs.estimates import holm, paired
 from rnnlab.store import json_text
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import Status

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from rnnlab.runs.estimates import Estimate, Paired, estimate, holm, paired
 from rnnlab.runs.records import FOLD, RunRecord
-from rnnlab.runs.statistics import Estimate, Paired, estimate, holm, paired
 from rnnlab.store.verdict import Judgement
 from rnnlab.student import LEVEL
 

@@ -26,12 +26,12 @@ from rnnlab.errors import InputError
 from rnnlab.runs.provenance import is_first_process, process_facts, started
 from rnnlab.shell import pasted
 from rnnlab.store import config_file, files, json_text, lock, metrics_files, status
+from rnnlab.store.clock import now
 from rnnlab.store.config_file import CONFIG
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.metrics_files import EPOCHS, METRICS
 from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS, State, Status
-from rnnlab.store.times import now
 
 LOG, LOCK, CLAIM = "train.log", "run.lock", ".claim"
 WRITTEN = (STATUS, CONFIG, METRICS, EPOCHS, LOG, LOCK, "fit-profile.txt")
@@ -70,27 +70,30 @@ class RunDirectory:
             InputError: it holds something already, or cannot be written; or the config is too large.
         """
         directory = cls(path)
-        text = None if config is None else config_file.dump(config)
-        directory._made = missing_parents(directory.path)
+        directory.appear(path, None if config is None else config_file.dump(config), facts)
+        return directory
+
+    def appear(self, path: str | Path, config: str | None, facts: Mapping[str, Any]) -> None:
+        """What :meth:`claim` does, with the config as text and the path as it was typed."""
+        self._made = missing_parents(self.path)
         try:
-            directory.path.mkdir(parents=True, exist_ok=True)
-            directory._refuse_inhabitants(path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_inhabitants(path)
             try:
                 with _claiming:  # a lock is the process's: of its threads, too, one at a time
-                    lock.hold(directory.path / LOCK)
-                    directory._refuse_inhabitants(path)
-                    directory._appear(text, facts)
+                    lock.hold(self.path / LOCK)
+                    self._refuse_inhabitants(path)
+                    self._write_first(config, facts)
             except lock.Busy:
                 raise InputError(f"{path} is taken: another run has just begun there") from None
         except FileExistsError:
             raise InputError(f"{path} is a file: choose another hydra.run.dir") from None
         except OSError as error:
-            directory._disappear()
+            self._disappear()
             raise InputError(f"{path} cannot be written: {error.strerror}") from None
-        return directory
 
     def _refuse_inhabitants(self, path: str | Path) -> None:
-        """Raises InputError where something is in the directory, be it but for what a killed claim left."""
+        """Raises InputError where the directory holds anything but the remains of a claim that was killed."""
         names = {entry.name for entry in self.path.iterdir()}
         if STATUS in names:
             raise InputError(
@@ -105,7 +108,7 @@ class RunDirectory:
                 "choose another hydra.run.dir"
             )
 
-    def _appear(self, config: str | None, facts: Mapping[str, Any]) -> None:
+    def _write_first(self, config: str | None, facts: Mapping[str, Any]) -> None:
         claim = self.path / CLAIM
         if is_there(claim):
             shutil.rmtree(claim)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.store.clock import now
 from rnnlab.store.status import State, Status
-from rnnlab.store.times import now
 
 
 @dataclass(frozen=True)

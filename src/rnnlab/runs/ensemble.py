@@ -179,7 +179,7 @@ def in_patches(inputs: Tensor, lengths: Lengths | None, patch: int) -> tuple[Ten
 
 def single_steps(data: SequenceData) -> SequenceData:
     """The same data, its steps one by one where they were read several at once."""
-    return replace(data, patch=1) if patch_of(data) > 1 else data  # type: ignore[call-arg]
+    return replace(data, patch=1) if patch_of(data) > 1 else data  # type: ignore[call-arg]  # data of such a patch have it
 
 
 def patch_of(data: Any) -> int:
@@ -273,7 +273,7 @@ def join(runs: Sequence[Run]) -> Run:
         runs[0].data = single_steps(runs[0].data)
     else:
         patches = []
-    task.network = together(networks, task.combine, patches)  # type: ignore[assignment]
+    task.add_module("network", together(networks, task.combine, patches))
     return runs[0]
 
 

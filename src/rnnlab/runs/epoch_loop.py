@@ -1,9 +1,9 @@
-"""Lightning's loop over the batches of an epoch, without what a plain run has no use for.
+"""Lightning's loop over the batches of an epoch, shortened for runs that need none of its options.
 
-A step of a small network takes two milliseconds, and Lightning's own way
-through its hooks, loggers and strategies a good half of one more. Where all
-of these would do nothing, the same operations are made in the same order
-directly, and every number stays what it was, to the last bit.
+A step of a small network takes two milliseconds, and Lightning's hooks,
+loggers and strategies add half a millisecond. Where all of them would do
+nothing, the same operations are performed directly, in the same order, and
+every number stays the same to the last bit.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
+from rnnlab.runs.lightning_internals import Fetcher, LightningsLoop, fetches_by_itself
 from rnnlab.tasks.task import Task
 
 HOOKS_OF_A_STEP = (
@@ -25,36 +24,36 @@ HOOKS_OF_A_STEP = (
 """What a callback or a task may do within a step."""
 HOOKS_OF_A_BATCH = ("on_train_batch_start", "on_train_batch_end")
 """What they may do before and after."""
-OWN_WAYS = (
+OVERRIDDEN = (
     "backward", "optimizer_step", "optimizer_zero_grad", "on_before_batch_transfer", "transfer_batch_to_device",
     "on_after_batch_transfer",
 )  # fmt: skip
-"""What a LightningModule may do in a way of its own."""
+"""What a LightningModule may do differently."""
 
 
-class EpochLoop(_TrainingEpochLoop):
-    """As Lightning's, and its own way through a step wherever anything asks for more than that.
+class EpochLoop(LightningsLoop):
+    """Shortens a plain step, and leaves every other one to Lightning.
 
-    That is: several devices, another precision, accumulated gradients, a task
-    of somebody else's, and a callback of theirs with hooks around a step (both may well log there).
+    Not plain are several devices, another precision, accumulated gradients, a user's own task, and a user's own
+    callback with hooks around a step, since both may log there.
     """
 
     _plain: bool | None = None
 
     @classmethod
     def install(cls, trainer: Trainer, **options: Any) -> None:
-        """Puts one in the place of the trainer's own."""
+        """Replaces the trainer's own."""
         own = trainer.fit_loop.epoch_loop
         trainer.fit_loop.epoch_loop = cls(trainer, min_steps=own.min_steps, max_steps=own.max_steps, **options)
 
-    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+    def on_run_start(self, data_fetcher: Fetcher) -> None:
         super().on_run_start(data_fetcher)
         if self._plain is None:
-            self._plain = is_plain(self.trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+            self._plain = is_plain(self.trainer) and not fetches_by_itself(data_fetcher)
             callbacks = self.trainer.callbacks
             self._starts, self._ends = (hooks(callbacks, name) for name in HOOKS_OF_A_BATCH)
 
-    def advance(self, data_fetcher: _DataFetcher) -> None:
+    def advance(self, data_fetcher: Fetcher) -> None:
         if not self._plain or self.restarting:
             super().advance(data_fetcher)
             return
@@ -74,7 +73,7 @@ class EpochLoop(_TrainingEpochLoop):
         loss = self._step(task, batch, number)
         progress.increment_processed()
         self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        if self._num_ready_batches_reached():
+        if self.is_at_the_end():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         for end in self._ends:
             end(trainer, task, {"loss": loss}, batch, number)
@@ -112,14 +111,14 @@ def is_plain(trainer: Trainer) -> bool:
         and type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.precision_plugin) is Precision
         and trainer.accumulate_grad_batches == 1
-        and not any(hooks([task], name, LightningModule) for name in (*HOOKS_OF_A_STEP, *HOOKS_OF_A_BATCH, *OWN_WAYS))
+        and not any(hooks([task], name, LightningModule) for name in (*HOOKS_OF_A_STEP, *HOOKS_OF_A_BATCH, *OVERRIDDEN))
         and not any(hooks(callbacks, name) for name in HOOKS_OF_A_STEP)
         and not any(hooks(others(callbacks), name) for name in HOOKS_OF_A_BATCH)
     )
 
 
 def others(objects: Iterable[Any]) -> list[Any]:
-    """Those that are somebody else's: wherever they are called, they may log."""
+    """Those that are not of rnnlab: wherever they are called, they may log."""
     return [each for each in objects if not type(each).__module__.startswith("rnnlab.")]
 
 

@@ -9,11 +9,11 @@ from lightning import Trainer
 
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.evidence import evidence
 from rnnlab.runs.preparation import Run, prepare
 from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.trainer import build_trainer, quiet_lightning
 from rnnlab.runs.verdict import judge
+from rnnlab.runs.verdict.gathering import evidence
 from rnnlab.store.verdict import Verdict
 
 

@@ -16,15 +16,14 @@ from torch import Tensor
 
 from rnnlab.errors import InputError, Interrupted, RunFailed, of_the_disk, one_line
 from rnnlab.instruments.console import printed_warnings
+from rnnlab.instruments.printed_summary import print_summary
 from rnnlab.instruments.progress import Progress
-from rnnlab.instruments.summary import print_summary
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.runs.build import to_allow
-from rnnlab.runs.calibration import calibrate
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
+from rnnlab.runs.correction import calibrate
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.evidence import evidence
 from rnnlab.runs.extensions import build_loggers
 from rnnlab.runs.fleet import FleetRun
 from rnnlab.runs.instrument_callback import InstrumentCallback, validation_batches
@@ -37,9 +36,10 @@ from rnnlab.runs.threads import choose_threads, keep_memory
 from rnnlab.runs.trainer import build_trainer, device_name, quiet_lightning
 from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence
+from rnnlab.runs.verdict.gathering import evidence
 from rnnlab.shell import allowing, pasted
 from rnnlab.signals import unmasked
-from rnnlab.store.times import now
+from rnnlab.store.clock import now
 from rnnlab.store.verdict import Advice, Verdict
 
 log = logging.getLogger("rnnlab")

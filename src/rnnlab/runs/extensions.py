@@ -10,6 +10,7 @@ from lightning import Callback
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
+from rnnlab import monkeypatches
 from rnnlab.errors import InputError, one_line
 from rnnlab.instruments.tensorboard import flat
 from rnnlab.loggers.logger import MadeForRun, OfRun, RunLogger
@@ -34,7 +35,7 @@ def build_callbacks(config: Mapping[str, Any], allow: Iterable[str] | None = Non
         except MisconfigurationException as error:
             raise InputError(f"callbacks.{name}: {one_line(error)}") from error
         for hook in BEFORE_TRAINING:
-            setattr(callback, hook, partial(_one_line_where_refused, f"callbacks.{name}", getattr(callback, hook)))
+            monkeypatches.wrap_hook(callback, hook, partial(_one_line_where_refused, f"callbacks.{name}"))
         built.append(callback)
     return built
 

@@ -1,10 +1,10 @@
-"""Several runs whose training steps are made together, each of them otherwise a run like any other.
+"""Several runs whose training steps are computed together; in all else each is a run like any other.
 
-Each run is a thread of its own with its own Lightning trainer, which does what
-it always does: epochs, validation, rows, checkpoints, early stopping, test. Only
-the steps of an epoch are not made there. The run hands them to the fleet and
-waits; when all runs wait, the fleet makes the steps of all of them together
-(:mod:`rnnlab.runs.stack`) and lets them go on. At any time one thread computes.
+Each run has a thread and a Lightning trainer of its own, which does everything
+but the steps of an epoch: validation, rows, checkpoints, early stopping, test.
+For the steps the run waits. When all runs wait, the fleet computes the steps of
+all of them together (:mod:`rnnlab.runs.stack`) and lets them go on. At any time
+one thread computes.
 """
 
 import json
@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
-from lightning.pytorch.loops.fetchers import _DataFetcher
-from lightning.pytorch.trainer import call
 
 from rnnlab.data.batches import Batches
 from rnnlab.data.sequence import SequenceData
@@ -26,18 +24,20 @@ from rnnlab.errors import InputError
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.epoch_loop import EpochLoop
+from rnnlab.runs.lightning_internals import Fetcher, call_hooks, note_that_it_steps
 from rnnlab.runs.recorder import StopSignals, next_checkpoint, random_state, restore_random_state
 from rnnlab.runs.stack import check_together, train_together
-from rnnlab.runs.stacked_member import Member, Unstackable
+from rnnlab.runs.stacked_members import Member, Unstackable
 from rnnlab.tasks.task import Task
 
 
 class Fleet:
     """Runs that are trained together.
 
-    How a number is rounded may depend on what else stands in the stack, and where. So that a resumed run has the same
-    ones, all checkpoints are of one moment: each run writes its own when all do, at the end of an epoch or where all
-    are stopped, and they count when the last of them is on the disk. Whoever has made his last step waits for that.
+    How a number is rounded may depend on the other members of the stack and on the order of all of them. So that a
+    resumed run has the same numbers, all checkpoints are of one moment: each run writes its own when all do, at the
+    end of an epoch or where all are stopped, and they count when the last of them is on the disk. A run that has made
+    its last step waits for that.
 
     Attributes:
         due: checkpoints are written at the end of this epoch.
@@ -46,12 +46,12 @@ class Fleet:
 
     Args:
         stop: what asks all of them to stop.
-        told: is told in a line what could not be done together, and of which run.
+        report: called with a run that cannot be trained with the others, and the reason in a line.
         moment: the number of the last moment of which all runs have a checkpoint, as :func:`settle` says.
     """
 
-    def __init__(self, stop: StopSignals, told: Callable[["FleetRun", str], None], moment: int = 0) -> None:
-        self.stop, self.told = stop, told
+    def __init__(self, stop: StopSignals, report: Callable[["FleetRun", str], None], moment: int = 0) -> None:
+        self.stop, self.report = stop, report
         self.graphs: dict[str, Any] = {}
         self.due, self.moment = False, 1 + moment
         self.stopped: int | None = None
@@ -74,7 +74,7 @@ class Fleet:
                 fleet_run.go_on()
             training = [fleet_run for fleet_run in fleet_runs if fleet_run.member is not None]
             pause = min((fleet_run.checkpoint_seconds for fleet_run in training), default=0.0)
-            # whoever has made his last step waits for the others' checkpoints of that moment or a later one
+            # a run that has made its last step waits for the others' checkpoints of that moment or a later one
             self.due = (
                 time.monotonic() - self._settled_at >= pause
                 or self.stop.received is not None
@@ -89,10 +89,10 @@ class Fleet:
                 raise fleet_run.raised
 
     def _settle(self, fleet_runs: Sequence["FleetRun"]) -> bool:
-        """Lets the checkpoints count that were written, once all that are at work have written theirs.
+        """Makes the checkpoints valid that were written, once all runs that are at work have written theirs.
 
         Returns:
-            Whether somebody waited for it who can go on.
+            Whether a run waited for that and can go on.
         """
         written = [fleet_run for fleet_run in fleet_runs if fleet_run.written is not None]
         if written and all(
@@ -105,7 +105,7 @@ class Fleet:
         return any(fleet_run.is_settled for fleet_run in fleet_runs)
 
     def _train(self, fleet_runs: Sequence["FleetRun"]) -> None:
-        """Makes the steps that are asked for."""
+        """Computes the steps that the runs wait for."""
         fresh = [fleet_run for fleet_run in fleet_runs if not fleet_run.checked]
         if fresh:
             self._check(fresh)
@@ -118,12 +118,12 @@ class Fleet:
             with together[0].precision():
                 try:
                     train_together(members, lambda: self.stop.received is not None)
-                except Exception as error:  # noqa: BLE001 (it is each run's own to fail of it)
+                except Exception as error:  # noqa: BLE001 (each run fails of it by itself)
                     for fleet_run in together:
                         fleet_run.error = error
 
     def _check(self, fleet_runs: Sequence["FleetRun"]) -> None:
-        """Runs that cannot be trained together make their steps alone."""
+        """Runs that cannot be trained together compute their steps alone."""
         for fleet_run in fleet_runs:
             fleet_run.checked = True
         members = [fleet_run.member for fleet_run in fleet_runs if fleet_run.member is not None]
@@ -133,15 +133,15 @@ class Fleet:
         except Unstackable as error:
             for fleet_run in fleet_runs:
                 fleet_run.alone = True
-                self.told(fleet_run, str(error))
-        except Exception as error:  # noqa: BLE001 (it is each run's own to fail of it)
+                self.report(fleet_run, str(error))
+        except Exception as error:  # noqa: BLE001 (each run fails of it by itself)
             for fleet_run in fleet_runs:
                 fleet_run.error = error
 
     def share(self, config: Mapping[str, Any], data: SequenceData) -> None:
         """Runs on the same data keep it in memory once."""
         key = json.dumps({name: value for name, value in config.items() if name not in ORDER_KEYS}, sort_keys=True)
-        data._splits = self._data.setdefault(key, data)._splits
+        data.loaded = self._data.setdefault(key, data).loaded
 
 
 ORDER_KEYS = ("shuffle_seed", "batch_size", "num_workers", "bucket", "augmentation")
@@ -171,9 +171,9 @@ class FleetRun:
 
     Attributes:
         member: the steps that it waits for; ``None`` while it does something else, and when it has ended.
-        alone: it makes its steps itself.
-        error: what the steps died of.
-        raised: what the run died of.
+        alone: its steps are computed in its own thread.
+        error: the exception that ended the steps.
+        raised: the exception that ended the run.
         written: the checkpoint that waits for those of the others.
         waits: the run has made its last step, and goes on when its checkpoint counts.
         is_over: it has done so.
@@ -328,17 +328,17 @@ class _FleetsLoop(EpochLoop):
         super().__init__(trainer, **limits)
         self.fleet_run = fleet_run
 
-    def advance(self, data_fetcher: _DataFetcher) -> None:
-        resumes_at_the_end = self.restarting and self._should_check_val_fx(data_fetcher)
+    def advance(self, data_fetcher: Fetcher) -> None:
+        resumes_at_the_end = self.restarting and self.is_validated_now(data_fetcher)
         if self.fleet_run.alone or resumes_at_the_end:
             super().advance(data_fetcher)
             return
         trainer = self.trainer
-        task, loader = trainer.lightning_module, trainer.fit_loop._combined_loader.flattened[0]
+        task, loader = trainer.lightning_module, trainer.train_dataloader
         assert isinstance(task, Task) and isinstance(loader, Batches)
         first = self.batch_progress.current.ready
         self.val_loop.restarting = False
-        call._call_callback_hooks(trainer, "on_train_batch_start", None, first)
+        call_hooks(trainer, "on_train_batch_start", None, first)
         member = Member(
             task=task,
             optimizer=trainer.optimizers[0],
@@ -353,7 +353,7 @@ class _FleetsLoop(EpochLoop):
             random=random_state(),
             number=self.fleet_run.number,
         )
-        trainer.optimizers[0]._opt_called = True  # else a scheduler warns of a step before
+        note_that_it_steps(trainer.optimizers[0])
         before = trainer.global_step
         self.fleet_run.train(member)
         restore_random_state(member.random)
@@ -369,26 +369,16 @@ class _FleetsLoop(EpochLoop):
         if not member.left:
             self.batch_progress.is_last_batch = data_fetcher.done = True
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        call._call_callback_hooks(trainer, "on_train_batch_end", None, None, first + member.done - 1)
+        call_hooks(trainer, "on_train_batch_end", None, None, first + member.done - 1)
         self.batch_progress.increment_completed()
 
     def _stepped(self, loader: Batches) -> None:
         """Counts one step as Lightning does."""
-        if self.batch_progress.current.completed < self.batch_progress.current.ready:  # the one before has ended
-            self.batch_progress.increment_completed()
-            self._batches_that_stepped += 1
+        self.end_the_batch_before()
         self.batch_progress.increment_ready()
         self.batch_progress.increment_started()
         self.batch_progress.increment_processed()
-        progress = self.automatic_optimization.optim_progress.optimizer
-        for count in (progress.step.total, progress.step.current):
-            count.ready += 1
-            count.completed += 1
-        zero_grad: Any = progress.zero_grad  # Lightning's annotation names a parent class
-        for zeroed in (zero_grad.total, zero_grad.current):
-            zeroed.ready += 1
-            zeroed.started += 1
-            zeroed.completed += 1
+        self.count_step()
         loader.passed()
         if self.trainer.lr_scheduler_configs:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)

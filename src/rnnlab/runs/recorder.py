@@ -17,8 +17,9 @@ from torch import Tensor
 from rnnlab.errors import Interrupted, RunFailed
 from rnnlab.runs.checkpoint import snapshot, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
+from rnnlab.runs.lightning_internals import checkpoint_of_weights
 from rnnlab.signals import IN_A_STEP, SECONDS, heard, is_another, set_patience
-from rnnlab.tasks.task import data_of
+from rnnlab.tasks.scored import data_of
 
 
 class StopSignals:
@@ -73,12 +74,12 @@ class StopSignals:
 
 @runtime_checkable
 class Companions(Protocol):
-    """The runs that one is trained with: what each does hangs on the others by a rounding, so that a kill must leave
-    checkpoints of the same moment of all of them.
+    """The runs that one is trained with: how its numbers are rounded depends on them, so that after a kill the
+    checkpoints of all of them must be of the same moment.
     """
 
     alone: bool
-    """It makes its steps itself after all, whatever the others do."""
+    """It computes its steps by itself after all."""
 
     @property
     def due(self) -> bool:
@@ -164,8 +165,8 @@ class Recorder(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.stop is not None:
-            # Lightning's own handler, which is there since a moment, would have the processes of a data-parallel run
-            # speak to each other in the middle of a step, and wait for ever
+            # with the handler that Lightning has just installed the processes of a data-parallel run would communicate
+            # in the middle of a step, and wait for ever
             self.stop.install()
             self.stop.check()
             self.stop.trains = True
@@ -205,7 +206,7 @@ class Recorder(Checkpoint):
                 raise RunFailed(f"{self.monitor} became {score} in epoch {epoch}: try a smaller optimizer.lr")
             if self.best_score is None or self.keep == "last" or self._is_better(score, self.best_score):
                 self.best_score, self.best_epoch = score, epoch
-                best = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+                best = checkpoint_of_weights(trainer)
                 facts = {"epoch": epoch, "monitor": self.monitor, "score": score}
                 best = kept_weights(trainer, {**best, **facts})
                 self._best = {**snapshot(best), "data": self._data(trainer)}

@@ -33,13 +33,13 @@ def rocket(data: UCR, seed: int, kernels: int = 2000) -> dict[str, float]:
     parts: dict[Any, tuple[np.ndarray, list[str]]] = {}
     longest = max(len(values) for file in data.read.values() for values in file.sequences)
     of: dict[str, tuple[SplitName, ...]] = {"train": ("train", "val"), "test": ("test",)}
+    rng = np.random.default_rng(seed)  # recordings need no random numbers
     for name, splits in of.items():
-        served = [(file, int(at)) for split in splits for file, members in [data._parts[split]] for at in members]
-        padded = np.zeros((len(served), served[0][0].sequences[0].shape[1], longest))
-        for row, (file, number) in zip(padded, served, strict=True):
-            values = data._filled(file, number)
-            row[:, : len(values)] = values.T
-        parts[name] = (padded, [file.labels[number] for file, number in served])
+        served = [data.unscaled(rng, split, index) for split in splits for index in range(data.size(split))]
+        padded = np.zeros((len(served), served[0].inputs.shape[1], longest))
+        for row, sample in zip(padded, served, strict=True):
+            row[:, : len(sample.inputs)] = sample.inputs.T
+        parts[name] = (padded, [data.class_names[int(sample.target)] for sample in served])
     started = time.monotonic()
     classifier = RocketClassifier(n_kernels=kernels, random_state=seed, n_jobs=1)
     classifier.fit(*map(np.asarray, parts["train"]))

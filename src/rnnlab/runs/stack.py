@@ -13,11 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from rnnlab.runs.stacked_batches import Cut, MemberDropout, StackedBatch, drawing_from
-from rnnlab.runs.stacked_member import Member, Unstackable
-from rnnlab.runs.stacked_optimizer import StackedOptimizer, StackedTotals
+from rnnlab.runs.stacked_members import Cut, Member, MemberDropout, StackedBatch, Unstackable, drawing_from
+from rnnlab.runs.stacked_optimizer import StackedOptimizer
 from rnnlab.spec import Batch
-from rnnlab.tasks.task import LOSS_EVERY_N_STEPS, Task
+from rnnlab.tasks.step import (
+    StackedTotals,
+    clip_members,
+    has_failed,
+    is_logged,
+    is_looked_at,
+    side_by_side,
+    training_loss,
+)
+from rnnlab.tasks.task import Task
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """By how much a member's first gradient in the stack may differ from its own, relative to its norm: many times the
@@ -82,7 +90,7 @@ class Stack:
         self.gradient = torch.zeros_like(self.flat)
         self.buffers = self._buffers()
         self.optimizer = StackedOptimizer(self.members, self.own, self.sizes, self.flat, self.gradient)
-        self.totals = StackedTotals(self.members, self.flat)
+        self.totals = StackedTotals([member.task.totals for member in self.members], self.flat)
         self.dropouts: list[MemberDropout] = []
         self._random: list[dict[str, Tensor]] = []
         self.cut = Cut(self.members, self.flat.device)
@@ -126,11 +134,11 @@ class Stack:
         if order != sorted(order):
             weights = [weight for _, weight in sorted(zip(order, weights, strict=True))]
         self.totals.add(losses, scores, weights)
-        if number % LOSS_EVERY_N_STEPS == 0 or self.flat.device.type == "cpu":
+        if is_looked_at(number, self.flat.device):
             for member, value in zip(self.members, losses.tolist(), strict=True):
-                if value != value or value in (float("inf"), -float("inf")):
+                if has_failed(value):
                     member.failed = value
-                elif number % LOSS_EVERY_N_STEPS == 0:
+                elif is_logged(number):
                     member.losses[number] = value
             if self._failed():
                 # who is left goes on from here as a smaller stack, and this step is made again for them
@@ -138,7 +146,7 @@ class Stack:
                 for state, drawn_from in zip(self._random, before, strict=True):
                     state.update(drawn_from)
                 return
-        self._clip(gradients)
+        self.totals.add_gradient(clip_members(gradients, self.norm_bound, self.value_bound), self.bound)
         self.optimizer.step()
         for member in self.members:
             member.done += 1
@@ -188,15 +196,6 @@ class Stack:
             return [int(self.task.weight(Batch(inputs[0], targets[0])))] * len(batch.rows)
         parts = [Batch(inputs[k], targets[k], None if lengths is None else lengths[k]) for k in every]
         return [int(self.task.weight(part)) for part in parts]
-
-    def _clip(self, gradient: Tensor) -> None:
-        """As :meth:`rnnlab.tasks.task.Task.configure_gradient_clipping`, row by row."""
-        norm = torch.linalg.vector_norm(gradient, dim=1)
-        self.totals.add_gradient(norm, self.bound)
-        factor = (self.norm_bound / (norm + 1e-6)).clamp(max=1.0)
-        gradient.mul_(factor[:, None])
-        if self.value_bound.isfinite().any():
-            gradient.copy_(gradient.clamp(-self.value_bound[:, None], self.value_bound[:, None]))
 
     # ---- what is each member's own -----------------------------------------------------------
 
@@ -273,12 +272,8 @@ class _Objective(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = Batch(inputs, targets, lengths)
-        output = self.task(batch)
-        loss = self.task.loss(output, batch)
-        with torch.no_grad():
-            scores = self.task.score_training(output.detach(), batch)
-            kept = torch.stack([loss.detach().float(), *(score.float() for score in scores)])
-        return loss, kept
+        loss, means = training_loss(self.task, batch)
+        return loss, side_by_side(means)
 
 
 def _buffers(task: Task) -> Iterator[tuple[str, Tensor]]:

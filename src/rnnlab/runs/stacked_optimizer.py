@@ -1,4 +1,4 @@
-"""The optimizer of several members, and the sums over their steps: a row each."""
+"""The optimizer of several members: a row of its state each."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop
 
-from rnnlab.runs.stacked_member import Member
+from rnnlab.runs.stacked_members import Member
 
 ELEMENTWISE = (Adam, AdamW, SGD, RMSprop, NAdam, RAdam, Adagrad, Adamax, Adadelta, Rprop)
 """Optimizers that treat each number by itself, so that it makes no difference what stands beside it."""
@@ -68,50 +68,3 @@ class StackedOptimizer:
                     for number, parameter in enumerate(self.own[row]):
                         state = self.members[row].optimizer.state[parameter]
                         state[name] = value.clone() if own is None else own[number].view_as(parameter).clone()
-
-
-class StackedTotals:
-    """The members' :class:`rnnlab.tasks.task.TrainingTotals`, a row each."""
-
-    def __init__(self, members: Sequence[Member], like: Tensor) -> None:
-        self.members = members
-        states = [member.task.totals.state() for member in self.members]
-        width = len(self.members[0].task.totals.names)
-        self.sums = torch.stack([state["_sums"].double().expand(width).to(like.device) for state in states])
-        dtype = like.dtype
-        self.norms, self.clipped, self.largest = (
-            torch.stack([state[name].to(like.device, dtype) for state in states])
-            for name in ("_norms", "_clipped", "_largest")
-        )
-        self.weights = [state["_weight"] for state in states]
-        self.steps = [state["_steps"] for state in states]
-        self._before = (self.sums, self.weights)
-
-    def add(self, losses: Tensor, scores: Tensor, weights: Sequence[int]) -> None:
-        self._before = (self.sums, self.weights)
-        weight = torch.tensor(weights, device=self.sums.device, dtype=torch.float64)
-        self.sums = self.sums + scores.double() * weight[:, None]
-        self.weights = [before + now for before, now in zip(self.weights, weights, strict=True)]
-
-    def undo(self) -> None:
-        """Takes back what was added last."""
-        self.sums, self.weights = self._before
-
-    def add_gradient(self, norm: Tensor, bound: Tensor) -> None:
-        self.norms = self.norms + norm
-        self.clipped = self.clipped + (norm > bound)
-        self.largest = torch.maximum(self.largest, norm)
-        self.steps = [steps + 1 for steps in self.steps]
-
-    def write_back(self) -> None:
-        for row, member in enumerate(self.members):
-            member.task.totals.restore(
-                {
-                    "_sums": self.sums[row].clone(),
-                    "_norms": self.norms[row].clone(),
-                    "_clipped": self.clipped[row].clone(),
-                    "_largest": self.largest[row].clone(),
-                    "_weight": self.weights[row],
-                    "_steps": self.steps[row],
-                }
-            )

@@ -12,7 +12,7 @@ from rnnlab.ngrams import NGramRegression
 from rnnlab.runs.preparation import Run
 from rnnlab.runs.recorder import random_state
 from rnnlab.runs.stack import check_together
-from rnnlab.runs.stacked_member import Member, Unstackable
+from rnnlab.runs.stacked_members import Member, Unstackable
 from rnnlab.runs.stacked_optimizer import ELEMENTWISE
 from rnnlab.tasks.task import Task
 

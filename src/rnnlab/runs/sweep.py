@@ -30,15 +30,17 @@ from rnnlab.runs.provenance import provenance
 from rnnlab.runs.sweep_plan import Entry, Facts, Job, check_name
 from rnnlab.shell import pasted
 from rnnlab.store import files, json_text, lock
+from rnnlab.store.clock import now
 from rnnlab.store.files import Damaged, replace
 from rnnlab.store.status import STATUS
-from rnnlab.store.times import now
 
 COMMAND, JOBS, LOCK, MULTIRUN = "sweep.json", "jobs.json", "sweep.lock", "multirun.yaml"
 BYTES = 2**26
 """Of each of the two: what is larger is neither written nor read. It is room for some 200,000 jobs."""
-PARTS_THAT_TRAIN = ("cells", "data", "tasks", "runs", "network.py", "pooling.py", "stepping.py", "spec.py")
-"""What of rnnlab decides about a run's scores: a change in it makes a resumed sweep another one."""
+PARTS_THAT_TRAIN = ("callbacks", "cells", "data", "files", "kernels", "runs", "tasks")
+"""Folders of rnnlab that decide about a run's scores: a change in them makes a resumed sweep another one."""
+BESIDE = ("__init__", "__main__", "api", "configs", "errors", "extras", "results", "shell", "signals")
+"""Of the files beside them, of which a network is made, those that do not."""
 
 
 class SweepDirectory:
@@ -46,7 +48,7 @@ class SweepDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._made: list[Path] = []
+        self._made = missing_parents(self.path)
 
     # ---- making and finding ---------------------------------------------------------------------
 
@@ -68,7 +70,6 @@ class SweepDirectory:
         content = _text({**facts, "created": now(), **provenance(), "code": code_digests()}, COMMAND)
         for attempt in range(1, 1000):
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
-            directory._made = missing_parents(directory.path)
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 is_known = any((directory.path / name / STATUS).exists() for name in may_hold)
@@ -112,7 +113,7 @@ class SweepDirectory:
 
     @property
     def told(self) -> Facts:
-        """What ``sweep.json`` says, be it too little to go on with.
+        """What ``sweep.json`` says, even if it is too little to go on with.
 
         Raises:
             InputError: the file is damaged.
@@ -275,12 +276,9 @@ def is_sweep(path: str | Path) -> bool:
 def code_digests() -> dict[str, str]:
     """A short digest of each file of rnnlab that decides about scores, by its path in the package."""
     package = Path(__file__).parents[1]
-    files = [f for part in PARTS_THAT_TRAIN for f in sorted([package / part, *(package / part).glob("*.py")])]
-    return {
-        str(file.relative_to(package)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-        for file in files
-        if file.is_file()
-    }
+    files = [file for part in PARTS_THAT_TRAIN for file in sorted((package / part).glob("*.py"))]
+    files += [file for file in sorted(package.glob("*.py")) if file.stem not in BESIDE]
+    return {file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

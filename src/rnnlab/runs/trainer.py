@@ -1,6 +1,5 @@
 """The Lightning trainer of a run, and what this machine can do for it."""
 
-import functools
 import inspect
 import logging
 import os
@@ -13,7 +12,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.utilities import registry
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler, SimpleProfiler
@@ -30,10 +28,6 @@ from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
 Precision = Literal[
     "64-true", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "transformer-engine", 16, 32, 64
 ]
-
-# Every trainer asks all packages that are installed for callbacks of theirs, which takes as long as an epoch of a small
-# network. What is installed stays the same while a process lives: it is looked up once.
-registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[assignment, attr-defined]
 
 
 def build_trainer(
@@ -279,7 +273,7 @@ class NoProfiler(Profiler):
     def stop(self, action_name: str) -> None:
         return
 
-    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]  # Lightning's is a generator's
         return self._nothing
 
 

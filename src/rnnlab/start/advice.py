@@ -1,7 +1,7 @@
 """A description in ten lines, and the commands to begin with."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,11 +185,11 @@ def _of_text(found: PlainText) -> list[Command]:
 
 def lines(found: Description) -> list[tuple[str, str]]:
     """What is seen, as labels and texts: at most ten, of which ``odd`` and ``asks`` may be several."""
-    about = {
+    about: dict[type, Callable[[Any], Iterable[tuple[str, str]]]] = {
         Series: _about_series, Labelled: _about_labelled, Examples: _about_examples, PlainText: _about_text,
         Unclear: _about_unclear,
     }  # fmt: skip
-    made = list(about[type(found)](found))  # type: ignore[operator]
+    made = list(about[type(found)](found))
     if found.original is not None:
         made.insert(1, ("form", found.why))
     extra = [("odd", line) for line in found.odd] + [("asks", line) for line in found.questions]

@@ -91,14 +91,14 @@ def _two_texts(table: Seen, texts: Sequence[str]) -> Examples | Unclear | None:
     """A pair of texts in each row, where two columns have texts and others at most numbers of the rows."""
     texts = [column.name for column in table.profile.columns if column.name in texts]  # in their order
     others = [column.name for column in table.profile.columns if column.name not in texts]
-    if len(texts) != 2 or any(table.column(name).kind != "constant" and not table._is_index(name) for name in others):
+    if len(texts) != 2 or any(table.column(name).kind != "constant" and not table.is_index(name) for name in others):
         return None
     return described(table.path, {"data.source_column": texts[0], "data.target_column": texts[1]})
 
 
 def unordered(table: Seen) -> Unclear | None:
     """A table whose rows are no steps, as it seems."""
-    if table.profile.dates or table.parts or table.ticks or table._counted_candidates():
+    if table.profile.dates or table.parts or table.ticks or table.counted_candidates():
         return None
     values = table.profile.named("number", "whole", "flag")
     classes = [
@@ -129,7 +129,7 @@ def unordered(table: Seen) -> Unclear | None:
             seen="no column of numbers, and no texts with a class",
             questions=("which column is forecast? data=csv data.target=COLUMN needs one of numbers",),
         )
-    targets = [name for name in values if not table._is_index(name)]
+    targets = [name for name in values if not table.is_index(name)]
     if len(targets) < 2:
         return None
     alike = [neighbours_alike(values) for values in map(table.numbers, targets) if not _rises(values)]

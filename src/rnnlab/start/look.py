@@ -96,7 +96,7 @@ def _test_file(path: Path, new: Path) -> str:
     if new.suffix != ".ts" or test == path or not test.exists():
         return ""
     words = shlex.join(["rnnlab", "start", str(test), "--write", new.name.replace("_TRAIN", "_TEST")])
-    return f"{test.name} is beside it, and is written likewise: {words}"
+    return f"{test.name} is beside it, and is written in the same way: {words}"
 
 
 def write(path: Path, new: Path) -> Description:

@@ -170,7 +170,7 @@ class Seen:
             )  # fmt: skip
         return self._counted()
 
-    def _counted_candidates(self) -> list[str]:
+    def counted_candidates(self) -> list[str]:
         """Columns of whole numbers that rise from row to row by one step, alone or within the rows of a name."""
         found = []
         for column in self.profile.columns:
@@ -179,7 +179,7 @@ class Seen:
             name = column.name
             unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
             counted = lower(name) in COUNTED or unnamed or column.low >= SINCE_1970
-            if not counted and not self._is_index(name):
+            if not counted and not self.is_index(name):
                 continue
             steps = np.diff(numbers(self.sample.head, name, self.profile.dialect))
             values, counts = np.unique(steps[steps > 0], return_counts=True)
@@ -189,8 +189,8 @@ class Seen:
 
     def _counted(self) -> Times:
         """Whole numbers as times, or no time at all."""
-        for name in sorted(self._counted_candidates(), key=lambda name: rank(name, COUNTED)):
-            if self._is_index(name) or name in self.parts:
+        for name in sorted(self.counted_candidates(), key=lambda name: rank(name, COUNTED)):
+            if self.is_index(name) or name in self.parts:
                 continue
             if not self._repeated((name,), ()):
                 return Times((name,), ())
@@ -205,7 +205,7 @@ class Seen:
                 return Times((), (name,))
         return Times((), ())
 
-    def _is_index(self, name: str) -> bool:
+    def is_index(self, name: str) -> bool:
         """Whether a column numbers the rows."""
         if self.column(name).kind != "whole" or lower(name) in ("t", "step", "time"):
             return False
@@ -241,7 +241,7 @@ class Seen:
         taken = {*times.time, *times.series, *self.parts, *self.ticks}
         numeric = [
             column.name for column in self.profile.columns
-            if column.is_number and column.name not in taken and not self._is_index(column.name)
+            if column.is_number and column.name not in taken and not self.is_index(column.name)
             and lower(column.name) not in (*PLACES, "id")
         ]  # fmt: skip
         values = [name for name in numeric if self.column(name).kind != "flag"] or numeric

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, one_line
+from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import clock_changes, passed
 from rnnlab.files.panel import Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
@@ -22,6 +23,7 @@ from rnnlab.start.names import (
     second,
 )
 from rnnlab.start.rhythm import find_seasons, find_trend, periods_of
+from rnnlab.start.sample import Sample
 from rnnlab.start.seen import Seen, Times
 
 SINCE_1970 = 1e8
@@ -122,10 +124,10 @@ class SeriesTable(Seen):
             except pl.exceptions.PolarsError as error:
                 complaint = complaint or one_line(error)[:200]
                 continue
-            if attempt.get("data.gaps") == "fill" and self._rather_ignored(panel, len(table.values)):
+            if attempt.get("data.gaps") == "fill" and _rather_ignored(panel, len(table.values)):
                 continue
             keys |= attempt
-            if attempt.get("data.gaps") == "ignore" and self._is_irregular(panel):
+            if attempt.get("data.gaps") == "ignore" and _is_irregular(panel):
                 keys["data.gaps"] = "elapsed"
             if attempt.get("data.sort"):
                 odd.append("rows are not in the order of time (data.sort=true)")
@@ -147,17 +149,6 @@ class SeriesTable(Seen):
         if panel is None:
             return None, {}, [complaint]
         return panel, keys | more, [*odd, f"{complaint}: rows are taken as steps, without their times"]
-
-    def _rather_ignored(self, panel: Panel, rows: int) -> bool:
-        """Whether steps that are left out are rather holidays among trading days, or far too many."""
-        return panel.frequency.unit == "business day" or len(panel.values) > 1.5 * rows + 10
-
-    def _is_irregular(self, panel: Panel) -> bool:
-        """Whether rows come when they come: no step is the step of most of them, and times rise."""
-        steps = np.delete(passed(panel.times), panel.starts[1:-1] - 1)
-        _, counts = np.unique(steps, return_counts=True)
-        regular = len(steps) == 0 or counts.max() >= len(steps) / 2
-        return panel.frequency.unit in ("duration", "number") and not regular and bool(steps.min() > 0)
 
     def _has(self, names: Sequence[str], number: float) -> bool:
         return any(bool((self.numbers(name) == number).any()) for name in names)
@@ -260,7 +251,7 @@ class SeriesTable(Seen):
             or self.parts
             or self.ticks
             or not several
-            or any(map(self._is_index, self.frame.columns))
+            or any(map(self.is_index, self.frame.columns))
         ):
             return ()
         return ("are the rows in the order of time? No column says so; data.time=COLUMN names one",)
@@ -288,29 +279,12 @@ class SeriesTable(Seen):
         if usual < FEW_ROWS:
             odd.append(f"{usual:,} {facts['step']}s are few: expect no more than from a simple forecast")
         for name in target.columns[:1]:
-            odd += self._tell_tales(name, others)
+            odd += _tell_tales(self.sample, self.profile.dialect, name, others)
             values = self.numbers(name)
             finite = values[np.isfinite(values)]
             if len(finite) > 10 and (finite == 0).mean() > 0.5:
                 odd.append(f"{(finite == 0).mean():.0%} of {name} is zero: an intermittent series")
         return odd
-
-    def _tell_tales(self, target: str, others: Sequence[str]) -> list[str]:
-        """Columns that say what is to be forecast."""
-        y = numbers(self.sample.head, target, self.profile.dialect)
-        found = []
-        for name in others[:50]:
-            x = numbers(self.sample.head, name, self.profile.dialect)
-            there = np.isfinite(x) & np.isfinite(y)
-            if there.sum() < 20:
-                continue
-            if _correlation(x[there], y[there]) > SAME:
-                found.append(
-                    f"{name} says the same as {target} in other numbers: as data.known it would give the answer away"
-                )
-            elif there.all() and _correlation(x[:-1], y[1:]) > SAME and _correlation(y[:-1], y[1:]) < SAME:
-                found.append(f"{name} is {target} a step ahead: as an input it gives the answer away")
-        return found[:2]
 
 
 def step_size(panel: Panel, step: str, timed: bool) -> str:
@@ -328,6 +302,37 @@ def step_size(panel: Panel, step: str, timed: bool) -> str:
     if frequency.unit in ("month", "business day"):
         return f"{frequency.size} {frequency.unit}s"
     return f"{frequency.size:g}" if frequency.size != 1 else "1, of whole numbers"
+
+
+def _rather_ignored(panel: Panel, rows: int) -> bool:
+    """Whether steps that are left out are rather holidays among trading days, or far too many."""
+    return panel.frequency.unit == "business day" or len(panel.values) > 1.5 * rows + 10
+
+
+def _is_irregular(panel: Panel) -> bool:
+    """Whether rows come when they come: no step is the step of most of them, and times rise."""
+    steps = np.delete(passed(panel.times), panel.starts[1:-1] - 1)
+    _, counts = np.unique(steps, return_counts=True)
+    regular = len(steps) == 0 or counts.max() >= len(steps) / 2
+    return panel.frequency.unit in ("duration", "number") and not regular and bool(steps.min() > 0)
+
+
+def _tell_tales(sample: Sample, dialect: Dialect, target: str, others: Sequence[str]) -> list[str]:
+    """Columns that say what is to be forecast."""
+    y = numbers(sample.head, target, dialect)
+    found = []
+    for name in others[:50]:
+        x = numbers(sample.head, name, dialect)
+        there = np.isfinite(x) & np.isfinite(y)
+        if there.sum() < 20:
+            continue
+        if _correlation(x[there], y[there]) > SAME:
+            found.append(
+                f"{name} says the same as {target} in other numbers: as data.known it would give the answer away"
+            )
+        elif there.all() and _correlation(x[:-1], y[1:]) > SAME and _correlation(y[:-1], y[1:]) < SAME:
+            found.append(f"{name} is {target} a step ahead: as an input it gives the answer away")
+    return found[:2]
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

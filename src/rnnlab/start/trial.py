@@ -120,7 +120,7 @@ def _tried_examples(found: Examples) -> Description:
             from rnnlab.data.frames import Frames
 
             kind: Any = "next_frames" if found.data == "video" else "class"
-            Frames(path=path, predict=kind, **options).spec  # noqa: B018  likewise
+            Frames(path=path, predict=kind, **options).spec  # noqa: B018  it is computed to be checked
     except InputError as error:
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, odd=found.odd, seen=found.seen,

@@ -198,7 +198,7 @@ def _replacing(path: Path, durable: bool, inside: Path | None) -> Iterator[tuple
     with placed(path, inside) as place:
         _remove_unfinished(place, {path.name})
         temporary, descriptor = _temporary(place)
-        take(descriptor)  # until it is closed, be it by the system
+        take(descriptor)  # until it is closed, by the system at the latest
         try:
             yield temporary, descriptor
             if durable:

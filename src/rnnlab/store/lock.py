@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.errors import InputError, one_line
+from rnnlab.store.clock import now
 from rnnlab.store.files import open_regular, open_to_append, take
-from rnnlab.store.times import now
 
 
 class Busy(InputError):
@@ -33,6 +33,10 @@ class _Locks:
     """What this process holds."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Holds nothing any more, under a new guard: another thread of a parent may have had the old one."""
         self.held: dict[str, _Held] = {}
         self.guard = threading.RLock()
 
@@ -116,7 +120,7 @@ def _forget() -> None:
     for held in _mine.held.values():
         with contextlib.suppress(OSError):
             os.close(held.descriptor)
-    _mine.__init__()  # type: ignore[misc]  # another thread may have had the guard
+    _mine.forget()
 
 
 if hasattr(os, "register_at_fork"):

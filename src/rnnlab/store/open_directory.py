@@ -97,7 +97,7 @@ def placed(path: Path, inside: Path | None = None, make: bool = True) -> Iterato
     Args:
         path: of the file.
         inside: a directory above it, which may be reached by a link, and by default is the file's own. What lies
-            between the two may be no link, be it that it became one a moment ago.
+            between the two may be no link, not even one that was made a moment ago.
         make: whether what lies between is made where it is missing, and taken away again where the block fails.
 
     Raises:

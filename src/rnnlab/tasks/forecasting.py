@@ -11,9 +11,9 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.shapes import Features
 from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
-from rnnlab.tasks.calibration import correct
 from rnnlab.tasks.distribution import DECILES, LOSSES, POINT_CLAIMS_NOTHING, Level, Score, build_distribution
 from rnnlab.tasks.forecast_columns import ForecastColumns
+from rnnlab.tasks.forecast_correction import correct
 from rnnlab.tasks.forecast_scores import Cases, squared_error
 from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
 from rnnlab.tasks.rollout import closed_loop
@@ -157,7 +157,7 @@ class Forecasting(_BuiltForData):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> Mapping[str, float]:
-        """See :func:`rnnlab.tasks.calibration.correct`."""
+        """See :func:`rnnlab.tasks.forecast_correction.correct`."""
         moves = self.conformal and self.distribution.conforms
         if not (self.spec.residual or moves):
             return {}

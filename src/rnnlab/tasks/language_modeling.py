@@ -170,7 +170,7 @@ class LanguageModeling(TokenTask):
         self._training_state = checkpoint.get("carried_state")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As ever, but refuses weights that were learned for other tokens.
+        """Refuses weights that were learned for other tokens.
 
         Raises:
             InputError: they were.

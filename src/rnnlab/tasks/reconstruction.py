@@ -13,8 +13,8 @@ from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch, DataSpec, TargetSpec, valid_steps
 from rnnlab.tasks.distribution import LOSSES, POINT_CLAIMS_NOTHING
 from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.scored import Scores
 from rnnlab.tasks.task import Task
-from rnnlab.tasks.totals import Scores
 
 SHARE, MOST = 8, 64
 """A code has an eighth of the numbers of the longest sequence, and at most so many."""

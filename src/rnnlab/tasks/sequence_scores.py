@@ -1,6 +1,6 @@
 """Scores of sequences that are said, held against those that were asked for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ def edit_distance(said: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         said: ``(batch, m)`` tokens, ``IGNORED`` behind the last of each.
-        truth: ``(batch, n)`` likewise.
+        truth: ``(batch, n)`` tokens, ``IGNORED`` behind the last of each.
     """
     lengths, steps = (said != IGNORED).sum(1), torch.arange(truth.shape[1] + 1, device=truth.device)
     row = steps.expand(len(truth), -1)
@@ -225,33 +225,45 @@ class BlankShare(_Share):
         self.count = self.count + answer.lengths.sum()
 
 
-class Bleu(BLEUScore):
+class _OfTexts(Metric):
+    """A metric of torchmetrics' that compares texts, of what is said and all that is right.
+
+    Args:
+        metric: of theirs.
+        writer: makes texts of tokens.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, metric: Metric, writer: Writer) -> None:
+        super().__init__()
+        self.metric, self.writer = metric, writer
+
+    def update(self, answer: Answer, truth: Truth) -> None:
+        references = [list(dict.fromkeys(self.writer.texts(rows))) for rows in truth.references.tolist()]
+        self.metric.update(self.writer.texts(answer.tokens.tolist()), references)
+
+    def compute(self) -> Any:
+        return self.metric.compute()
+
+    def reset(self) -> None:
+        super().reset()
+        self.metric.reset()
+
+
+class Bleu(_OfTexts):
     """BLEU of up to four words, from 0 to 1 (K. Papineni et al., "BLEU: a method for automatic evaluation of machine
     translation", 2002), by torchmetrics, of all sequences together; a word is what stands between spaces.
     """
 
     def __init__(self, writer: Writer) -> None:
-        super().__init__()
-        self.writer = writer
-
-    def update(self, answer: Answer, truth: Truth) -> None:  # type: ignore[override]
-        super().update(*_written(self.writer, answer, truth))
+        super().__init__(BLEUScore(), writer)
 
 
-class ChrF(CHRFScore):
+class ChrF(_OfTexts):
     """chrF, from 0 to 1: the F-score of n-grams of up to six characters, recall counting twice as much (M. Popović,
     "chrF: character n-gram F-score for automatic MT evaluation", 2015), by torchmetrics.
     """
 
     def __init__(self, writer: Writer) -> None:
-        super().__init__(n_word_order=0)
-        self.writer = writer
-
-    def update(self, answer: Answer, truth: Truth) -> None:  # type: ignore[override]
-        super().update(*_written(self.writer, answer, truth))
-
-
-def _written(writer: Writer, answer: Answer, truth: Truth) -> tuple[list[str], list[list[str]]]:
-    """What is said, and all that is right, as texts."""
-    references = [list(dict.fromkeys(writer.texts(rows))) for rows in truth.references.tolist()]
-    return writer.texts(answer.tokens.tolist()), references
+        super().__init__(CHRFScore(n_word_order=0), writer)

@@ -15,9 +15,9 @@ from rnnlab.shapes import Fraction, NonNegativeFloat, PositiveInt, Share
 from rnnlab.spec import IGNORED, Batch, DataSpec
 from rnnlab.tasks.objective import mean_probability, token_loss
 from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory, total_steps
+from rnnlab.tasks.scored import Scores
 from rnnlab.tasks.sequence_scores import Answer, ErrorRate, ExactMatch, TokenAccuracy, Unfinished
 from rnnlab.tasks.sequence_task import NEVER, SequenceTask
-from rnnlab.tasks.totals import Scores
 
 PROBABLE = ("loss", "accuracy")
 """Scores of who says how probable each token is."""
@@ -53,7 +53,7 @@ class Translation(SequenceTask):
             by step, and so slower.
         teacher_forcing_schedule: ``constant``; or from ``teacher_forcing`` to ``teacher_forcing_end`` over the
             training, ``linear`` or ``exponential``.
-        teacher_forcing_end: see there.
+        teacher_forcing_end: what a schedule ends at.
         max_length: tokens after which what it says is cut; ``None``: twice as many as the longest target of the
             training split has.
         beam: of the search for what it says (:class:`rnnlab.decoding.Search`); 1 is greedy.
@@ -132,7 +132,7 @@ class Translation(SequenceTask):
     def forced(self) -> float:
         """The share of true tokens that the decoder is told at this point of the training."""
         first, last = self.teacher_forcing, self.teacher_forcing_end
-        if first == last or self._trainer is None:
+        if first == last or self.attached is None:
             return first
         if self._updates is None:
             self._updates = total_steps(self.trainer)

@@ -1,10 +1,9 @@
 """Forecasts at the end of each window, over all steps ahead."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from rnnlab.spec import Batch
@@ -19,8 +18,7 @@ from rnnlab.tasks.forecast_scores import (
     symmetric_percentage_error,
 )
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.task import data_of
-from rnnlab.tasks.totals import Scores
+from rnnlab.tasks.scored import NamedScores, Scores, data_of
 
 
 class WindowForecasting(Forecasting):
@@ -30,12 +28,12 @@ class WindowForecasting(Forecasting):
     """
 
     verdict_score = "mae"
-    reference_scores: Mapping[str, Scores]
+    reference_scores: NamedScores
     judged_error = staticmethod(absolute_error)
 
     def add_scores(self) -> None:
         others = self.spec.references[1:]
-        self.reference_scores = nn.ModuleDict({other.name: Scores(self.metrics()) for other in others})  # type: ignore[assignment]
+        self.reference_scores = NamedScores({other.name: Scores(self.metrics()) for other in others})
 
     @property
     def _steps(self) -> int:
@@ -153,8 +151,9 @@ class WindowForecasting(Forecasting):
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        for name, scores in self.reference_scores.items():
-            self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.compute().items()})
+        for name in self.reference_scores:
+            scores = self.reference_scores[name].compute()
+            self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.items()})
         data = data_of(self.trainer)
         for name, values in (data.classical() if hasattr(data, "classical") else {}).items():
             self.log_scores({f"baseline/{name}/{key}": value for key, value in values.items()})

@@ -82,7 +82,7 @@ class TranscriptionRun(SequenceRun):
             x: what the run reads: sequences of features, or sounds: ``(samples,)`` numbers, a list of such, or a
                 ``pathlib.Path`` of a file or a folder.
             horizon: of forecasts; nothing is forecast here.
-            steps: likewise.
+            steps: of forecasts, too.
             batch_size: inputs side by side.
             beam: prefixes that a search keeps at each step; 1: the most probable token at each step.
             nbest: of those that it finds so many are told, the best first, with their ``rank``.

@@ -51,7 +51,7 @@ class TranslationRun(SequenceRun):
         Args:
             x: a text, a list of texts, a table, or a ``pathlib.Path`` of a file.
             horizon: of forecasts; nothing is forecast here.
-            steps: likewise.
+            steps: of forecasts, too.
             batch_size: texts side by side.
             beam: sequences that a search keeps at each step; 1: the most probable token at each step.
             nbest: of those that it finds so many are told, the best first, with their ``rank``.

@@ -12,7 +12,7 @@ from rnnlab.runs.verdict.causes import causes_of
 from rnnlab.runs.verdict.commands import lower_rate
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import Gain, gain_of
-from rnnlab.runs.verdict.text import sentence
+from rnnlab.runs.verdict.sentences import sentence
 from rnnlab.runs.verdict.wording import number
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict

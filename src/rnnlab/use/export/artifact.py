@@ -17,8 +17,8 @@ from rnnlab.pooling import POOLED
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.preparation import Run
 from rnnlab.store import json_text
+from rnnlab.store.clock import now
 from rnnlab.store.files import replace_all
-from rnnlab.store.times import now
 from rnnlab.use.export import decoding
 from rnnlab.use.export.base import History, base_of
 from rnnlab.use.export.check import Steps, Verdict, check

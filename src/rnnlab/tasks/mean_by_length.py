@@ -7,7 +7,7 @@ from torchmetrics import Metric
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
-class ScoreByLength(Metric):
+class MeanByLength(Metric):
     """``accuracy_length_n``: the mean over sequences of at most n steps, above the one before it in ``LENGTHS``.
 
     A group without a sequence is left out, and so are sequences of more steps than the last length.
