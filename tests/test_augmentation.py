@@ -12,9 +12,10 @@ from conftest import compose
 from torch import Tensor
 
 from rnnlab.data.adding import Adding
-from rnnlab.data.augmentation import Augmentation, Augmenter, sliced, warp, warped
+from rnnlab.data.augmentation import Augmentation, Augmenter, sliced, transposed, warp, warped
 from rnnlab.data.classification import Classification
 from rnnlab.data.irregular_sine import IrregularSine
+from rnnlab.data.piano_roll import PianoRoll
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.sine import Sine
 from rnnlab.data.text import Text
@@ -231,6 +232,33 @@ def test_the_token_that_masks_can_be_chosen() -> None:
         assert changed.any() and (batch.inputs[changed] == 7).all() and torch.equal(batch.targets, plain.targets)
 
 
+def test_music_moves_as_a_whole_and_what_follows_with_it() -> None:
+    data = PianoRoll(num_samples=400, length=8, batch_size=400, augmentation=Augmentation(transposition=5))
+    (batch,), (plain,) = batches(data), batches(replace(data, augmentation=None))
+    assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1]) and batch.inputs.shape == plain.inputs.shape
+    moves = set()
+    for after, before in zip(batch.inputs, plain.inputs, strict=True):
+        keys, earlier = after.nonzero(), before.nonzero()
+        assert torch.equal(keys[:, 0], earlier[:, 0])
+        (move,) = set((keys[:, 1] - earlier[:, 1]).tolist())
+        moves.add(move)
+    assert moves == set(range(-5, 6))
+
+
+def test_no_key_leaves_the_piano_and_every_move_that_is_left_is_as_likely() -> None:
+    inputs, targets = torch.zeros(4000, 2, 88), torch.zeros(4000, 2, 88)
+    inputs[:, 0, 3] = 1
+    targets[:, 1, 85] = 1  # two semitones below the highest key, and this is what decides
+    moved, answers = transposed(inputs, targets, 7, generator())
+    move = moved[:, 0].argmax(1) - 3
+    assert torch.equal(answers[:, 1].argmax(1) - 85, move)
+    assert moved.sum() == answers.sum() == 4000
+    shares = torch.bincount(move + 3) / 4000
+    torch.testing.assert_close(shares, torch.full((6,), 1 / 6), atol=0.02, rtol=0)
+    silence = torch.zeros(3, 2, 88)
+    assert not transposed(silence, silence, 7, generator())[0].any()
+
+
 # ---- what makes no sense --------------------------------------------------------------------
 
 
@@ -248,6 +276,8 @@ def test_the_token_that_masks_can_be_chosen() -> None:
             ["data=tokens", "data.augmentation.token_masking=0.1", "data.augmentation.mask_token=50"],
             r"mask_token=50: there are 50 tokens, numbered 0 … 49",
         ),
+        (["data=sine", "data.augmentation.transposition=2"], r"transposition=2 is for the keys of a piano, .* at 0"),
+        (["data=tokens", "data.augmentation.transposition=2"], r"transposition=2 is for the keys of a piano"),
         (["data=sine", "data.augmentation.jitter=-1"], r"data\.augmentation\.jitter=-1: must be greater than or equal"),
         (["data=sine", "data.augmentation.window=0"], r"data\.augmentation\.window=0: must be greater than 0"),
         (["data=sine", "+data.augmentation.jiter=1"], r"data\.augmentation\.jiter=1: unknown key; did you mean 'jitt"),
@@ -269,6 +299,7 @@ def test_what_makes_no_sense_is_one_line_before_training(overrides: list[str], m
         ],
         ["data=tokens", "data.augmentation.window=0.5"],
         ["data=adding", "data.augmentation.jitter=0.1"],
+        ["data=piano_roll", "data.augmentation.transposition=6"],
     ],
 )
 def test_what_makes_sense_trains(overrides: list[str], train: Callable[..., Outcome]) -> None:

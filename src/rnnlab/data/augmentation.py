@@ -9,6 +9,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from rnnlab.errors import InputError
+from rnnlab.files.rolls import NAMES as KEY_NAMES
 from rnnlab.shapes import Features, Fraction, Inputs, Lengths, NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import Batch, DataSpec, valid_steps
 
@@ -19,9 +20,9 @@ Share = Annotated[float, Gt(0), Le(1)]
 class Augmentation:
     """What may happen to a training sequence each time that it is met; validation and test are never touched.
 
-    In this order: a window is cut out, time is warped within it, features are
-    scaled, noise is added. The class stays. Each is drawn anew for every
-    sequence of every epoch. The time since the step before is none of the
+    In this order: music is transposed, a window is cut out, time is warped
+    within it, features are scaled, noise is added. The class stays. Each is
+    drawn anew for every sequence of every epoch. The time since the step before is none of the
     features (:mod:`rnnlab.elapsed`), and stays what it is.
 
     Jitter, scaling and warping are those of T. T. Um et al., "Data augmentation
@@ -50,6 +51,8 @@ class Augmentation:
         step_masking: share of the steps, next to each other, that are masked in a sequence, at most; twice.
         token_masking: share of the tokens that are replaced by ``mask_token``; targets are not.
         mask_token: the number of a token; ``None`` for the data's own ``<unk>``.
+        transposition: semitones by which a sequence of piano keys is moved up or down, at most, every number of them as
+            likely; what it is to predict moves with it. A sequence moves only so far that all its keys stay on the piano.
     """
 
     jitter: NonNegativeFloat = 0.0
@@ -61,12 +64,16 @@ class Augmentation:
     step_masking: Fraction = 0.0
     token_masking: Fraction = 0.0
     mask_token: NonNegativeInt | None = None
+    transposition: NonNegativeInt = 0
 
     @property
     def changes(self) -> dict[str, float]:
         """What is switched on, and how far."""
         off = Augmentation()
-        names = ("jitter", "scaling", "time_warping", "window", "feature_masking", "step_masking", "token_masking")
+        names = (
+            "jitter", "scaling", "time_warping", "window", "feature_masking", "step_masking", "token_masking",
+            "transposition",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(off, name)}
 
     def check(self, spec: DataSpec) -> None:
@@ -95,6 +102,8 @@ class Augmentation:
                 raise InputError(f"{option} would change this data's answers, which are no later inputs: leave it at 0")
             if name == "step_masking" and target.per_step:
                 raise InputError(f"{option} hides steps whose answers are asked for: leave it at 0")
+            if name == "transposition" and target.names != KEY_NAMES:
+                raise InputError(f"{option} is for the keys of a piano, and this data's targets are none: leave it at 0")
             if name == "token_masking":
                 self._check_mask(spec)
 
@@ -134,6 +143,8 @@ class Augmenter:
         number = np.random.SeedSequence((*self.seed, epoch, position)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(number[0]))
         inputs, targets, lengths, future = batch.inputs, batch.targets, batch.lengths, batch.future
+        if options.transposition:
+            inputs, targets = transposed(inputs, targets, options.transposition, generator)
         if options.window < 1:
             inputs, lengths = sliced(inputs, lengths, options.window, generator)
         read = inputs
@@ -165,6 +176,26 @@ class Augmenter:
         if at is not None:
             inputs = torch.cat([inputs[..., :at], read[..., at : at + 1], inputs[..., at + 1 :]], -1)
         return batch._replace(inputs=inputs, targets=targets, lengths=lengths, future=future)
+
+
+def transposed(
+    inputs: Features, targets: Features, most: int, generator: torch.Generator
+) -> tuple[Features, Features]:
+    """Piano rolls ``(batch, time, keys)``, each moved up or down by up to ``most`` keys, its targets by as many.
+
+    As far as its own lowest and highest key allow: none is lost at the ends of the piano.
+    """
+    keys = inputs.shape[2]
+    down = (inputs != 0).any(1) | (targets != 0).any(1)
+    below = down.int().argmax(1).clamp_max(most)
+    above = down.flip(1).int().argmax(1).clamp_max(most)
+    move = (torch.rand(len(inputs), generator=generator) * (below + above + 1)).long() - below
+    source = (torch.arange(keys) - move[:, None]) % keys  # what comes round at the ends is silent
+
+    def moved(roll: Features) -> Features:
+        return roll.gather(2, source[:, None].expand_as(roll))
+
+    return moved(inputs), moved(targets)
 
 
 def sliced(
