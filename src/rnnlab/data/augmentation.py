@@ -51,8 +51,8 @@ class Augmentation:
         step_masking: share of the steps, next to each other, that are masked in a sequence, at most; twice.
         token_masking: share of the tokens that are replaced by ``mask_token``; targets are not.
         mask_token: the number of a token; ``None`` for the data's own ``<unk>``.
-        transposition: semitones by which a sequence of piano keys is moved up or down, at most, every number of them as
-            likely; what it is to predict moves with it. A sequence moves only so far that all its keys stay on the piano.
+        transposition: semitones by which a sequence of piano keys is moved up or down, at most, every number of them
+            as likely; what it is to predict moves with it. It moves only so far that all its keys stay on the piano.
     """
 
     jitter: NonNegativeFloat = 0.0
@@ -103,7 +103,7 @@ class Augmentation:
             if name == "step_masking" and target.per_step:
                 raise InputError(f"{option} hides steps whose answers are asked for: leave it at 0")
             if name == "transposition" and target.names != KEY_NAMES:
-                raise InputError(f"{option} is for the keys of a piano, and this data's targets are none: leave it at 0")
+                raise InputError(f"{option} is for the keys of a piano, which this data's targets are not: leave it at 0")
             if name == "token_masking":
                 self._check_mask(spec)
 
