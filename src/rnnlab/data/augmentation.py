@@ -103,7 +103,7 @@ class Augmentation:
             if name == "step_masking" and target.per_step:
                 raise InputError(f"{option} hides steps whose answers are asked for: leave it at 0")
             if name == "transposition" and target.names != KEY_NAMES:
-                raise InputError(f"{option} is for the keys of a piano, which this data's targets are not: leave it at 0")
+                raise InputError(f"{option} is for piano keys, which this data's targets are not: leave it at 0")
             if name == "token_masking":
                 self._check_mask(spec)
 
@@ -178,9 +178,7 @@ class Augmenter:
         return batch._replace(inputs=inputs, targets=targets, lengths=lengths, future=future)
 
 
-def transposed(
-    inputs: Features, targets: Features, most: int, generator: torch.Generator
-) -> tuple[Features, Features]:
+def transposed(inputs: Features, targets: Features, most: int, generator: torch.Generator) -> tuple[Features, Features]:
     """Piano rolls ``(batch, time, keys)``, each moved up or down by up to ``most`` keys, its targets by as many.
 
     As far as its own lowest and highest key allow: none is lost at the ends of the piano.
