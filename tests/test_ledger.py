@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 import rnnlab
+from rnnlab.commands.resumption import differing
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.sweep import SweepDirectory, code_digests, differing, is_sweep
-from rnnlab.runs.sweep_plan import Job, check_name
+from rnnlab.runs.provenance import code_digests
+from rnnlab.runs.sweep import Job, SweepDirectory, is_sweep
 from rnnlab.store import files
 from rnnlab.store.files import Damaged
+from rnnlab.store.ledger import check_name
 
 FACTS: dict[str, Any] = {
     "command": ["rnnlab", "train", "-m", "seed=0,1"],
@@ -166,13 +168,13 @@ def test_what_is_written_can_be_read_again(sweep: SweepDirectory, monkeypatch: p
         ("jobs.json", lambda: sweep.write_plan(sweep.plan), lambda: sweep.plan),
         ("sweep.json", lambda: sweep.update_facts(note="ä" * 100), lambda: sweep.facts),
     ):
-        monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before[name]))
+        monkeypatch.setattr("rnnlab.store.ledger.BYTES", len(before[name]))
         write()
         assert read()
-        monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before[name]) - 1)
+        monkeypatch.setattr("rnnlab.store.ledger.BYTES", len(before[name]) - 1)
         with pytest.raises(InputError, match=r"json (would have|is damaged: it has) more than .* bytes"):
             write()
-    monkeypatch.setattr("rnnlab.runs.sweep.BYTES", len(before["jobs.json"]) + 20)
+    monkeypatch.setattr("rnnlab.store.ledger.BYTES", len(before["jobs.json"]) + 20)
     with pytest.raises(InputError, match=r"jobs.json would have more than [0-9,]* bytes: take fewer jobs, or shorter"):
         sweep.add([job(1, "1_ä")], ["rnnlab"])
     assert {name: (sweep.path / name).read_bytes() for name in before} == before

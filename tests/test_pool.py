@@ -21,9 +21,8 @@ from rnnlab.errors import Interrupted
 from rnnlab.launch import local as local_module
 from rnnlab.launch import ray as ray_module
 from rnnlab.launch import slurm as slurm_module
-from rnnlab.launch.basic import Basic
 from rnnlab.launch.fleet import Fleets, Stacks
-from rnnlab.launch.launcher import Attempt, Findings, LaunchedJob, Launcher, Settings, Stop
+from rnnlab.launch.launcher import Attempt, Basic, Findings, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.local import Local
 from rnnlab.launch.plugin import Plugin
 from rnnlab.launch.ray import Ray

@@ -30,10 +30,9 @@ from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.search_plan import plan
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.launch import job as job_module
-from rnnlab.launch.basic import Basic
 from rnnlab.launch.fleet import Fleets, Stacks
 from rnnlab.launch.job import execute_job
-from rnnlab.launch.launcher import Findings, LaunchedJob, Settings, Stop
+from rnnlab.launch.launcher import Basic, Findings, LaunchedJob, Settings, Stop
 from rnnlab.launch.local import Local
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.directory import RunDirectory

@@ -30,8 +30,7 @@ from rnnlab.commands.arguments import guarded
 from rnnlab.commands.composition import Composer, plain
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.launch import job as job_module
-from rnnlab.launch.basic import Basic
-from rnnlab.launch.launcher import Settings, Stop
+from rnnlab.launch.launcher import Basic, Settings, Stop
 from rnnlab.launch.local import Local
 from rnnlab.launch.watch import Watch
 from rnnlab.runs import sweep as sweep_module

@@ -575,4 +575,4 @@ def test_a_score_of_texts_begins_anew_at_each_epoch(kind: type[Bleu | ChrF]) -> 
     for tokens in right, right.flip(1), right:
         scores.update(torch.tensor(1.0), 1, Answer(torch.zeros(1, 5, 8), tokens), Truth(right, right[:, None]))
         values.append(float(scores.compute()["score"]))
-    assert values[0] == values[2] == 1 and values[1] < 0.9
+    assert values[0] == values[2] > 2 * values[1]

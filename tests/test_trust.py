@@ -13,7 +13,7 @@ import pytest
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import InputError
-from rnnlab.launch.basic import Basic
+from rnnlab.launch.launcher import Basic
 from rnnlab.launch.local import Local
 from rnnlab.launch.slurm import Slurm
 from rnnlab.runs.build import build

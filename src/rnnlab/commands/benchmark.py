@@ -34,7 +34,7 @@ from rnnlab.store.status import State
 if TYPE_CHECKING:
     from rnnlab.commands.engine import Leader
     from rnnlab.runs.benchmark_file import Benchmark, BenchmarkRun
-    from rnnlab.runs.sweep_plan import Job
+    from rnnlab.runs.sweep import Job
 
 FREE = ("trainer.progress", "trainer.num_threads", "trainer.checkpoint_seconds", "instruments")
 """Keys that change no score: runs that differ in nothing else are the same."""

@@ -32,7 +32,7 @@ from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
 
 if TYPE_CHECKING:  # one run needs nothing of it
-    from rnnlab.runs.sweep_plan import Job
+    from rnnlab.runs.sweep import Job
 
 NOT_OF_A_RUN = ("hydra", "sweep")
 RECIPE = "recipe"
@@ -172,7 +172,7 @@ class Composer:
             HydraException: an override does not fit the config.
             InputError: an interpolation leads nowhere, or a mandatory value is missing.
         """
-        from rnnlab.runs.sweep_plan import Job
+        from rnnlab.runs.sweep import Job
 
         parsed = [override for override in map(self.parse, overrides) if not override.is_hydra_override()]
         hydra_internals.check_legal(parsed)
@@ -212,7 +212,7 @@ class Composer:
 
     def _name(self, base: DictConfig, number: int, parsed: Sequence[Override]) -> str:
         """The directory's name, as Hydra would resolve it for this job; ``${hydra:…}`` then means this job."""
-        from rnnlab.runs.sweep_plan import check_name
+        from rnnlab.store.ledger import check_name
 
         separators = base.hydra.job.config.override_dirname
         hydra_internals.make_current(base)

@@ -24,14 +24,12 @@ from rnnlab.commands.report import print_leaderboard
 from rnnlab.commands.sweep_settings import MAX_JOBS, checked
 from rnnlab.commands.trust import PLUGINS, check_targets, locate_option
 from rnnlab.errors import InputError
-from rnnlab.launch.basic import Basic
-from rnnlab.launch.launcher import LaunchedJob, Launcher, Settings, Stop
+from rnnlab.launch.launcher import Basic, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build, to_allow
 from rnnlab.runs.records import read_run
 from rnnlab.runs.schema import TARGET, shown
-from rnnlab.runs.sweep import SweepDirectory
-from rnnlab.runs.sweep_plan import Job
+from rnnlab.runs.sweep import Job, SweepDirectory
 from rnnlab.shell import allowing, command_line, pasted, shown_path
 from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS

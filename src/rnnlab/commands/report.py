@@ -18,9 +18,9 @@ from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, co
 from rnnlab.runs.page import render
 from rnnlab.runs.records import Found, find_runs
 from rnnlab.runs.report import rows, write_leaderboard
-from rnnlab.runs.sweep_plan import Facts
 from rnnlab.shell import pasted, shown_path
 from rnnlab.store.files import refuse_unwritable, replace
+from rnnlab.store.ledger import Facts
 
 SHOWN, SHOWN_OF_A_SEARCH = 20, 10
 """Groups of a board that a terminal shows; the files have all."""

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -32,12 +32,12 @@ from rnnlab.commands.search_plan import plan_of
 from rnnlab.commands.trust import check_configs, check_options, check_overrides, to_resume
 from rnnlab.errors import InputError, visible
 from rnnlab.launch.plugin import Plugin, execute_composed
-from rnnlab.runs.provenance import provenance
+from rnnlab.runs.provenance import code_digests, provenance
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
-from rnnlab.runs.sweep import SweepDirectory, code_digests, differing
-from rnnlab.runs.sweep_plan import Entry, Facts, Job
+from rnnlab.runs.sweep import Job, SweepDirectory
 from rnnlab.search.searcher import Searcher
 from rnnlab.shell import command_line, shown_path
+from rnnlab.store.ledger import Entry, Facts
 
 
 def resume_sweep(path: str, overrides: Sequence[str], allow: Sequence[str] | None, force: bool) -> int:
@@ -269,6 +269,22 @@ def _refuse_another_sweep(directory: SweepDirectory, facts: Facts, changed: Sequ
         )
     print(f"forced: {said}")
     directory.update_facts(code=code, versions=versions, forced=[*facts.get("forced", []), *what])
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two nested mappings differ, a phrase each: ``optimizer.lr was 0.01 and is 0.1``."""
+    phrases = []
+    for name in dict.fromkeys((*old, *new)):
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if name not in old:
+            phrases.append(f"{key} was not there and is {new[name]}")
+        elif name not in new:
+            phrases.append(f"{key} was {old[name]} and is gone")
+        elif isinstance(old[name], Mapping) and isinstance(new[name], Mapping):
+            phrases += differing(old[name], new[name], key)
+        elif old[name] != new[name]:
+            phrases.append(f"{key} was {old[name]} and is {new[name]}")
+    return phrases
 
 
 def _wait_for_the_orphaned(leader: Leader, jobs: Sequence[Job]) -> None:

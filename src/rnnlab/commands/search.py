@@ -24,10 +24,10 @@ from rnnlab.launch.watch import Watch
 from rnnlab.runs.build import build
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.schema import TARGET
-from rnnlab.runs.sweep import JOBS
-from rnnlab.runs.sweep_plan import Job, TrialEntry
+from rnnlab.runs.sweep import Job
 from rnnlab.search.searcher import Ending, Objective, Searcher
 from rnnlab.search.space import Interval, written
+from rnnlab.store.ledger import JOBS, TrialEntry
 
 OURS = "rnnlab.search."
 SPACE_KEYS = ("params", "when")

@@ -32,10 +32,10 @@ from rnnlab.commands.trust import to_resume
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.instruments.console import console
 from rnnlab.launch.plugin import Plugin, execute_composed
-from rnnlab.runs.sweep import MULTIRUN, SweepDirectory, is_sweep
-from rnnlab.runs.sweep_plan import Facts, Job
+from rnnlab.runs.sweep import MULTIRUN, Job, SweepDirectory, is_sweep
 from rnnlab.search.searcher import Searcher
 from rnnlab.shell import command_line
+from rnnlab.store.ledger import Facts
 
 SHOWN = 20
 """Jobs of a dry run that are listed one by one."""

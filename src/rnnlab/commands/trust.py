@@ -16,8 +16,7 @@ from rnnlab.commands.hydra_internals import ROOT, has_group
 from rnnlab.errors import InputError
 from rnnlab.runs.build import is_allowed, locate, to_allow
 from rnnlab.runs.schema import TARGET, annotations, is_plain
-from rnnlab.runs.sweep import COMMAND
-from rnnlab.runs.sweep_plan import Facts
+from rnnlab.store.ledger import COMMAND, Facts
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
 OPTIONS = ("hydra.launcher", "hydra.sweeper")

@@ -237,6 +237,20 @@ class Launcher(ABC):
         """Gives back what was taken, and ends the attempts that are left; called at last, whatever happened."""
 
 
+class Basic(Launcher):
+    """What Hydra's own launcher does, but that a job's failure leaves the rest alone.
+
+    Nothing is imported twice, so that it has the least cost a job; whatever
+    kills one job kills the sweep, which then resumes.
+    """
+
+    def check(self, jobs: Sequence[LaunchedJob], settings: Settings) -> None:
+        from rnnlab.launch import preload  # noqa: F401 (torch, fast)
+        from rnnlab.launch.check import check_jobs
+
+        check_jobs([(job.name, job.config) for job in jobs], settings.path, settings.allow)
+
+
 class Pool:
     """The jobs of one launcher, from the first start to the last end.
 

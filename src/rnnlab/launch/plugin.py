@@ -9,8 +9,7 @@ from hydra.plugins.launcher import Launcher as HydraLauncher
 from omegaconf import DictConfig
 
 from rnnlab.errors import Interrupted, one_line, visible
-from rnnlab.launch.basic import Basic
-from rnnlab.launch.launcher import Attempt
+from rnnlab.launch.launcher import Attempt, Basic
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ending import End, status_of
 from rnnlab.store.status import State

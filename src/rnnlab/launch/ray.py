@@ -14,7 +14,7 @@ from rnnlab.extras import need
 from rnnlab.launch.launcher import Attempt, LaunchedJob, Launcher, Settings, Stop
 from rnnlab.ranges import NonNegativeFloat, PositiveInt
 from rnnlab.runs.ending import End, of_exit
-from rnnlab.runs.sweep import COMMAND
+from rnnlab.store.ledger import COMMAND
 
 TICK = 0.25  # seconds between two looks at what was asked
 ORPHAN_SECONDS = 30.0  # for a job of a process that was lost to write its checkpoint, on another machine

@@ -23,8 +23,8 @@ from typing import Any
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import OnDisk, OnNetwork
 from rnnlab.runs.schema import PARTIAL, TARGET, annotations, article, check_arguments, check_value, has, shown
-from rnnlab.runs.sweep import COMMAND
 from rnnlab.store.files import endless
+from rnnlab.store.ledger import COMMAND
 from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS
 

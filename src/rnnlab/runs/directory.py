@@ -50,8 +50,6 @@ class RunDirectory:
         self.path = Path(path).absolute()
         self._made: list[Path] = []
 
-    # ---- making and finding ---------------------------------------------------------------------
-
     @classmethod
     def claim(cls, path: str | Path, config: Mapping[str, Any] | None = None, **facts: Any) -> "RunDirectory":
         """Makes the directory of a new run, and locks it.

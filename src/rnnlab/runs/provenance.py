@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import platform
 import socket
@@ -13,6 +14,11 @@ from typing import Any
 from rnnlab import __version__
 
 VERSIONED = ("torch", "lightning", "hydra-core", "omegaconf", "tensorboard", "torchmetrics", "numpy")
+
+PARTS_THAT_TRAIN = ("callbacks", "cells", "data", "files", "kernels", "runs", "tasks")
+"""Folders of rnnlab that decide about a run's scores: a change in them makes a resumed sweep another one."""
+BESIDE = ("__init__", "__main__", "api", "configs", "errors", "extras", "results", "shell", "signals")
+"""Of the files beside them, of which a network is made, those that do not."""
 
 
 def provenance() -> dict[str, Any]:
@@ -73,3 +79,11 @@ def started(pid: int | None) -> int | None:
             os.kill(pid, 0)
             return -1
     return None
+
+
+def code_digests() -> dict[str, str]:
+    """A short digest of each file of rnnlab that decides about scores, by its path in the package."""
+    package = Path(__file__).parents[1]
+    files = [file for part in PARTS_THAT_TRAIN for file in sorted((package / part).glob("*.py"))]
+    files += [file for file in sorted(package.glob("*.py")) if file.stem not in BESIDE]
+    return {file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}

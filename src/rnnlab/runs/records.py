@@ -14,10 +14,10 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.slurm import seen, submission
-from rnnlab.runs.sweep import COMMAND, SweepDirectory
-from rnnlab.runs.sweep_plan import Facts
+from rnnlab.runs.sweep import SweepDirectory
 from rnnlab.store import status
 from rnnlab.store.config_file import CONFIG, read_flat
+from rnnlab.store.ledger import COMMAND, Facts
 from rnnlab.store.metrics_files import EPOCHS, METRICS, read_epochs, read_metrics
 from rnnlab.store.open_directory import is_there
 from rnnlab.store.status import STATUS, State, Status

@@ -11,9 +11,8 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.ngrams import NGramRegression
 from rnnlab.runs.preparation import Run
 from rnnlab.runs.recorder import random_state
-from rnnlab.runs.stack import check_together
+from rnnlab.runs.stack import ELEMENTWISE, check_together
 from rnnlab.runs.stacked_members import Member, Unstackable
-from rnnlab.runs.stacked_optimizer import ELEMENTWISE
 from rnnlab.tasks.task import Task
 
 OF_A_STEP = (

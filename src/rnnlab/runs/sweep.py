@@ -13,34 +13,69 @@ that the process that leads the sweep can be lost at any moment.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory, missing_parents, remove_empty
-from rnnlab.runs.provenance import provenance
-from rnnlab.runs.sweep_plan import Entry, Facts, Job, check_name
+from rnnlab.runs.provenance import code_digests, provenance
 from rnnlab.shell import pasted
-from rnnlab.store import files, json_text, lock
+from rnnlab.store import files, lock
 from rnnlab.store.clock import now
-from rnnlab.store.files import Damaged, replace
+from rnnlab.store.files import replace
+from rnnlab.store.ledger import (
+    COMMAND,
+    JOBS,
+    Entry,
+    Facts,
+    TrialEntry,
+    dump_changed,
+    dump_facts,
+    dump_plan,
+    read_facts,
+    read_plan,
+)
 from rnnlab.store.status import STATUS
 
-COMMAND, JOBS, LOCK, MULTIRUN = "sweep.json", "jobs.json", "sweep.lock", "multirun.yaml"
-BYTES = 2**26
-"""Of each of the two: what is larger is neither written nor read. It is room for some 200,000 jobs."""
-PARTS_THAT_TRAIN = ("callbacks", "cells", "data", "files", "kernels", "runs", "tasks")
-"""Folders of rnnlab that decide about a run's scores: a change in them makes a resumed sweep another one."""
-BESIDE = ("__init__", "__main__", "api", "configs", "errors", "extras", "results", "shell", "signals")
-"""Of the files beside them, of which a network is made, those that do not."""
+LOCK, MULTIRUN = "sweep.lock", "multirun.yaml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: counted from 0, never given twice in a sweep.
+        name: of its directory below the sweep's.
+        overrides: as typed for this job alone.
+        config: resolved, plain containers.
+        choices: which config of each group.
+        trial: of a search: the ``number`` of the trial that the job belongs to, and its ``settings``.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any] = field(repr=False)
+    choices: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    trial: TrialEntry | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal configs."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def entry(self) -> Entry:
+        """Its line of ``jobs.json``."""
+        entry = Entry(number=self.number, directory=self.name, overrides=list(self.overrides), digest=self.digest)
+        return Entry(**entry, trial=self.trial) if self.trial else entry
 
 
 class SweepDirectory:
@@ -67,14 +102,14 @@ class SweepDirectory:
         Raises:
             InputError: it holds something already, or cannot be written, or the facts are too many to be read again.
         """
-        content = _text({**facts, "created": now(), **provenance(), "code": code_digests()}, COMMAND)
+        content = dump_facts({**facts, "created": now(), **provenance(), "code": code_digests()})
         for attempt in range(1, 1000):
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 is_known = any((directory.path / name / STATUS).exists() for name in may_hold)
                 if is_known or next(directory.path.iterdir(), None) is None:
-                    _create(directory.path / COMMAND, content)
+                    files.create(directory.path / COMMAND, content)
                     return directory
             except FileExistsError:
                 pass
@@ -118,8 +153,7 @@ class SweepDirectory:
         Raises:
             InputError: the file is damaged.
         """
-        facts: Facts = _read(self.path / COMMAND, Facts)
-        return facts
+        return read_facts(self.path / COMMAND)
 
     @property
     def facts(self) -> Facts:
@@ -141,8 +175,7 @@ class SweepDirectory:
             InputError: the file is damaged.
         """
         _ = self.facts  # it is one that can be gone on with
-        before = json_text.read(self.path / COMMAND, BYTES)
-        replace(self.path / COMMAND, _text({**before, **facts}, COMMAND))
+        replace(self.path / COMMAND, dump_changed(self.path / COMMAND, facts))
 
     # ---- the plan ---------------------------------------------------------------------------------
 
@@ -153,19 +186,7 @@ class SweepDirectory:
         Raises:
             InputError: the file is damaged, or a job's directory is none below the sweep's.
         """
-        if not (self.path / JOBS).exists():
-            return []
-        plan: list[Entry] = _read(self.path / JOBS, list[Entry])
-        numbers, names = set(), set()
-        for entry in plan:
-            if missing := [key for key in ("number", "directory", "overrides", "digest") if key not in entry]:
-                raise InputError(f"{self.path / JOBS} is damaged: a job has no {missing[0]}")
-            check_name(entry["directory"], f"{self.path / JOBS}: directory")
-            if entry["number"] < 0 or entry["number"] in numbers or entry["directory"] in names:
-                raise InputError(f"{self.path / JOBS} is damaged: job {entry['number']} is there twice, or no job")
-            numbers.add(entry["number"])
-            names.add(entry["directory"])
-        return plan
+        return read_plan(self.path / JOBS) if (self.path / JOBS).exists() else []
 
     def add(self, jobs: Sequence[Job], command: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
         """Makes the run directories of further jobs, state ``queued``, and then, at once, writes all jobs down.
@@ -189,7 +210,7 @@ class SweepDirectory:
         for job in jobs:
             if job.number not in known:
                 plan.append(job.entry)
-        content = _plan_text(plan)
+        content = dump_plan(plan)
         made = []
         try:
             for job in jobs:
@@ -225,7 +246,7 @@ class SweepDirectory:
         Raises:
             InputError: it would be too large to be read again.
         """
-        replace(self.path / JOBS, _plan_text(plan))
+        replace(self.path / JOBS, dump_plan(plan))
 
     def run(self, name: str) -> RunDirectory:
         """The run directory of a job.
@@ -271,86 +292,3 @@ class SweepDirectory:
 def is_sweep(path: str | Path) -> bool:
     """Whether a directory holds a sweep."""
     return (Path(path) / COMMAND).is_file()
-
-
-def code_digests() -> dict[str, str]:
-    """A short digest of each file of rnnlab that decides about scores, by its path in the package."""
-    package = Path(__file__).parents[1]
-    files = [file for part in PARTS_THAT_TRAIN for file in sorted((package / part).glob("*.py"))]
-    files += [file for file in sorted(package.glob("*.py")) if file.stem not in BESIDE]
-    return {file.relative_to(package).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
-
-
-def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two nested mappings differ, a phrase each: ``optimizer.lr was 0.01 and is 0.1``."""
-    phrases = []
-    for name in dict.fromkeys((*old, *new)):
-        key = f"{prefix}.{name}" if prefix else str(name)
-        if name not in old:
-            phrases.append(f"{key} was not there and is {new[name]}")
-        elif name not in new:
-            phrases.append(f"{key} was {old[name]} and is gone")
-        elif isinstance(old[name], Mapping) and isinstance(new[name], Mapping):
-            phrases += differing(old[name], new[name], key)
-        elif old[name] != new[name]:
-            phrases.append(f"{key} was {old[name]} and is {new[name]}")
-    return phrases
-
-
-def _text(facts: Mapping[str, Any], name: str) -> str:
-    return _readable(json.dumps(facts, indent=1) + "\n", name)
-
-
-def _plan_text(plan: Sequence[Mapping[str, Any]]) -> str:
-    """A job a line, as easy to read as to parse."""
-    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in plan)
-    return _readable(f"[\n{lines}\n]\n" if plan else "[]\n", JOBS)
-
-
-def _readable(text: str, name: str) -> str:
-    """What can be read again; more than :data:`BYTES` are not written in the first place."""
-    if len(text) > BYTES or len(text.encode()) > BYTES:
-        raise InputError(f"{name} would have more than {BYTES:,} bytes: take fewer jobs, or shorter overrides")
-    return text
-
-
-def _create(path: Path, content: str) -> None:
-    """Makes a file that must not be there yet, with all that belongs into it or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(content)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@functools.cache
-def _adapter(kind: Any) -> Any:
-    return TypeAdapter(kind)
-
-
-def _read(path: Path, kind: Any) -> Any:
-    """A JSON file, held against what it must be.
-
-    Raises:
-        InputError: it is something else, or cannot be read.
-    """
-    try:
-        return _adapter(kind).validate_python(json_text.read(path, BYTES), strict=True)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise Damaged(path, f"{f'{where}: ' if where else ''}{problem['msg']}") from None
-    except FileNotFoundError:
-        raise Damaged(path, "it is not there") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None

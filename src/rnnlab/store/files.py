@@ -317,3 +317,22 @@ def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) 
             if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
                 raise InputError(f"{entry.path} is {kind(Path(entry.path))}, and nothing is written through it: "
                                  "move it away")  # fmt: skip
+
+
+def create(path: Path, content: str) -> None:
+    """Makes a file that must not be there yet, with all that belongs into it or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)

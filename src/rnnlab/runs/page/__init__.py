@@ -20,8 +20,8 @@ from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
 from rnnlab.runs.records import Found, RunRecord
-from rnnlab.runs.sweep_plan import Facts
 from rnnlab.shell import pasted
+from rnnlab.store.ledger import Facts
 from rnnlab.store.verdict import Judgement
 
 HERE = Path(__file__).parent
