@@ -106,7 +106,7 @@ def of_sequences(task: Task, sequences: Sequence[np.ndarray]) -> list[Deviations
     the last one ends with it. A forecaster reads on.
     """
     length, ahead, size = task.spec.length, task.spec.horizon or 0, task.spec.target.size
-    cut = [_pieces(len(each), length if task.rebuilds else len(each)) for each in sequences]
+    cut = [_pieces(len(sequence), length if task.rebuilds else len(sequence)) for sequence in sequences]
     pieces = [each[start:end] for each, parts in zip(sequences, cut, strict=True) for start, end in parts]
     said = iter(_outputs(task, pieces))
     found = []

@@ -99,8 +99,8 @@ class MLSTM(Cell[MLSTMState]):
 
     def _forward(self, x: Features, state: MLSTMState, lengths: Lengths | None) -> tuple[HiddenSequence, MLSTMState]:
         # (batch, heads, time, …)
-        q, k, v, o = (each.transpose(1, 2) for each in self._projections(x))
-        log_i, log_f = (each.transpose(1, 2) for each in self._log_gates(x))
+        q, k, v, o = (projection.transpose(1, 2) for projection in self._projections(x))
+        log_i, log_f = (gate.transpose(1, 2) for gate in self._log_gates(x))
         if lengths is not None:
             # what lets nothing in and keeps everything leaves the state as it is
             padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[:, None]

@@ -95,7 +95,7 @@ class S4D(Cell[S4DState]):
         x, elapsed = self._since(x)
         u = self.encoder(x)
         factors = self._discretized(elapsed)
-        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(each).to(u.dtype).unbind(-1) for each in factors)
+        (a_re, a_im), (s_re, s_im) = (torch.view_as_real(factor).to(u.dtype).unbind(-1) for factor in factors)
         re, im = state
         re, im = (
             a_re * re - a_im * im + s_re * u[..., None],

@@ -15,8 +15,7 @@ S = TypeVar("S", bound=State)
 def map_state(function: Callable[..., Tensor], *states: S) -> S:
     """Applies ``function`` to the tensors of one state, or to those of several alike, side by side."""
     alone = isinstance(states[0], Tensor)
-    # type checkers do not know that a tensor is made of tensors, and a tuple of tuples
-    return function(*states) if alone else tuple(map(function, *states))  # type: ignore[return-value]
+    return function(*states) if alone else tuple(map(function, *states))  # type: ignore[return-value]  # S is like both
 
 
 def detach_state(state: S) -> S:

@@ -78,13 +78,16 @@ def add_runs(options: argparse.ArgumentParser) -> None:
 
 def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
-    overrides = [each for each in arguments if "=" in each and not os.path.exists(each)]
-    return [each for each in arguments if each not in overrides], overrides
+    overrides = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
+    return [argument for argument in arguments if argument not in overrides], overrides
 
 
 def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """What may be built and opened: what the user allows, and a connection for the data where he types so himself."""
-    return [*allow, *(key for each in overrides if (key := each.partition("=")[0].lstrip("+")) == "data.download")]
+    return [
+        *allow,
+        *(key for override in overrides if (key := override.partition("=")[0].lstrip("+")) == "data.download"),
+    ]
 
 
 def guarded(action: Callable[[], int]) -> int:

@@ -66,8 +66,8 @@ def benchmark(given: Namespace) -> int:
     Raises:
         InputError: there is no such benchmark or row, or a key is wrong.
     """
-    overrides = [each for each in given.arguments if "=" in each]
-    names = [each for each in given.arguments if "=" not in each]
+    overrides = [argument for argument in given.arguments if "=" in argument]
+    names = [argument for argument in given.arguments if "=" not in argument]
     files = {file.stem: file for file in sorted((conf_directory() / "benchmark").glob("*.yaml"))}
     if given.all and names:
         raise InputError(f"--all and {names[0]}: all benchmarks, or some by their names")
@@ -317,7 +317,7 @@ def compose(jobs: Sequence[list[str]]) -> list[dict[str, Any]]:
     hydra = create_hydra()
     overrides: list[str] = []
     try:
-        return [plain(hydra.config_loader.load_configuration(ROOT, overrides := each, run_mode())) for each in jobs]
+        return [plain(hydra.config_loader.load_configuration(ROOT, overrides := job, run_mode())) for job in jobs]
     except COMPOSITION_ERRORS as error:
         raise explain(error, hydra, overrides) from None
 

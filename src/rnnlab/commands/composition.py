@@ -264,7 +264,11 @@ def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputEr
     wrong = key.split("@")[0].replace("/", ".")
     wrong = wrong.removesuffix(".") or wrong
     # what the chosen groups have, as far as there is one choice each
-    chosen = [each for each in overrides if re.fullmatch(r"[\w/]+=[\w/]+", each) and not each.startswith(f"{key}=")]
+    chosen = [
+        override
+        for override in overrides
+        if re.fullmatch(r"[\w/]+=[\w/]+", override) and not override.startswith(f"{key}=")
+    ]
     known = _known_keys(hydra, chosen) or _known_keys(hydra, [])
     given = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
     if wrong in known:  # one of Hydra's own, which can't be set

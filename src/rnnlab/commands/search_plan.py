@@ -116,7 +116,7 @@ def _conditions(parse: Parse, text: str) -> tuple[Condition, ...]:
     for override in parse(text.split()):
         if override.is_sweep_override() and not override.is_choice_sweep():
             raise InputError(f"hydra.sweeper.when: {text}: write KEY=VALUE, or KEY=VALUE,VALUE for either")
-        found.append(Condition(override.get_key_element(), tuple(str(each) for each in _options(override))))
+        found.append(Condition(override.get_key_element(), tuple(str(option) for option in _options(override))))
     return tuple(found)
 
 
@@ -147,11 +147,11 @@ def _distribution(override: Override) -> Distribution:
         wide = value.start > 0 and value.end >= SPAN_FOR_LOG * value.start
         whole = isinstance(value.start, int) and isinstance(value.end, int)
         return Interval(value.start, value.end, "log" in tags or (wide and "linear" not in tags), whole)
-    options = [str(each) for each in _options(override)]
+    options = [str(option) for option in _options(override)]
     if not options:
         raise InputError(f"{line}: there is nothing in it, so there is nothing to try")
     if isinstance(value, RangeSweep):
-        numbers = sorted(int(each) if each.lstrip("-").isdigit() else float(each) for each in options)
+        numbers = sorted(int(option) if option.lstrip("-").isdigit() else float(option) for option in options)
         if "log" in tags and numbers[0] <= 0:
             raise InputError(f"{line}: a logarithm needs numbers above 0")
         return Range(tuple(numbers), "log" in tags)

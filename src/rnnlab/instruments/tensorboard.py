@@ -57,7 +57,7 @@ class TensorBoard(Callback):
             **flat(config),
         }
         self.baseline = "trivial predictor"
-        self.first = {"model", "data", *(each.partition("=")[0].lstrip("+") for each in overrides)}
+        self.first = {"model", "data", *(override.partition("=")[0].lstrip("+") for override in overrides)}
 
     @property
     def writer(self) -> Any:

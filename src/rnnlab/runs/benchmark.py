@@ -247,8 +247,8 @@ def run_ensembles(
                 continue
             key = f"{name} {at} {seed}"
             if key not in known:
-                scores = evaluate_together([Member(each, each.config) for each in members]).ensemble
-                sums = {of: sum(each.metrics.get(of, 0) for each in members) for of in ("parameters", "seconds")}
+                scores = evaluate_together([Member(member, member.config) for member in members]).ensemble
+                sums = {of: sum(member.metrics.get(of, 0) for member in members) for of in ("parameters", "seconds")}
                 known[key] = {**scores, **sums}
                 replace(kept, json_text.dump(known, indent=2) + "\n")
                 report(

@@ -233,7 +233,7 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
         group.rank = rank
     waiting = [group for group in found if group.rank is None]
     comparisons = [paired(ranked[0].by_replicate(), other.by_replicate(), key[3]) for other in ranked[1:]]
-    return Board(*key, [*ranked, *waiting], parameters, comparisons, holm([each.p for each in comparisons]))
+    return Board(*key, [*ranked, *waiting], parameters, comparisons, holm([comparison.p for comparison in comparisons]))
 
 
 def parse(override: str) -> tuple[str, str]:
@@ -244,7 +244,11 @@ def parse(override: str) -> tuple[str, str]:
 
 def told(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that say what a run is: neither its seed nor its fold nor where Hydra puts it."""
-    return tuple(each for each in overrides if not each.startswith("hydra") and parse(each)[0] not in ("seed", FOLD))
+    return tuple(
+        override
+        for override in overrides
+        if not override.startswith("hydra") and parse(override)[0] not in ("seed", FOLD)
+    )
 
 
 def _overridden(record: RunRecord) -> dict[str, str]:

@@ -139,7 +139,7 @@ class Speakers(nn.Module):
 
 def mean_attention(weights: Sequence[Tensor | None]) -> Tensor | None:
     """The mean of several attentions; ``None`` where one has none, or they look at other steps."""
-    kept = [each for each in weights if each is not None]
+    kept = [weight for weight in weights if weight is not None]
     if len(kept) < len(weights) or len({each.shape for each in kept}) > 1:
         return None
     return torch.stack(kept).mean(0)

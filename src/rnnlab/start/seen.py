@@ -276,8 +276,8 @@ class Seen:
         if len(rest) < len(names):
             return False
         values = [self.numbers(name) for name in names]
-        sizes = [float(np.nanmean(np.abs(each))) for each in values]
-        spreads = [float(np.nanstd(each)) for each in values]
+        sizes = [float(np.nanmean(np.abs(value))) for value in values]
+        spreads = [float(np.nanstd(value)) for value in values]
         return (
             min(sizes) > 0 and max(sizes) <= ALIKE * min(sizes) and max(spreads) <= ALIKE**2 * max(min(spreads), 1e-12)
         )

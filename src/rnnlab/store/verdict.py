@@ -119,4 +119,4 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "seen": lambda value: tuple(map(one_line, texts(value))),
     "next": _next,
 }
-assert set(_CHECKS) == {each.name for each in fields(Verdict)}
+assert set(_CHECKS) == {field.name for field in fields(Verdict)}

@@ -118,7 +118,7 @@ class Task(Scored):
         """Gives the batches of some splits of the data, in its order, at each call."""
         data = data_of(self.trainer)
         loaders: list[Any] = (
-            [self.trainer.train_dataloader] if data is None else [data.in_order(each) for each in splits]
+            [self.trainer.train_dataloader] if data is None else [data.in_order(split) for split in splits]
         )
         return lambda: (self.transfer(batch) for loader in loaders for batch in loader)
 

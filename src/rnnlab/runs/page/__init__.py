@@ -279,8 +279,8 @@ def _provenance(found: Found, home: Path) -> dict[str, Any]:
         "commands": [line for line in alone if line][:50],
         "commits": count(_commit(status.git) for status in records),
         "versions": {
-            name: count(str(each[name]) for each in versions if name in each)
-            for name in dict.fromkeys(name for each in versions for name in each)
+            name: count(str(version[name]) for version in versions if name in version)
+            for name in dict.fromkeys(name for version in versions for name in version)
         },
         "devices": count(status.device or "" for status in records),
         "hosts": count(status.host or "" for status in records),
