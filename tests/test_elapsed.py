@@ -31,7 +31,7 @@ from rnnlab.cells.gru import GRU
 from rnnlab.cells.gru_d import GRUD
 from rnnlab.cells.lru import LRU
 from rnnlab.data.irregular_sine import IrregularSine
-from rnnlab.elapsed import says, strided, to_the_next
+from rnnlab.elapsed import declares, strided, to_the_next
 from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.spec import InputSpec, TargetSpec
@@ -46,7 +46,7 @@ def kind_of(model: str) -> type[Cell[Any]]:
     return getattr(import_module(module), name)
 
 
-TIMED = [model for model in MODELS if says(kind_of(model), "uses_elapsed")]
+TIMED = [model for model in MODELS if declares(kind_of(model), "uses_elapsed")]
 LINEAR = ["lru", "s5", "s4d"]
 
 every_timed_model = pytest.mark.parametrize("model", TIMED)

@@ -16,14 +16,14 @@ from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Lengths
 
 
-def says(make: Any, name: str) -> bool:
-    """Whether the class of the cells that ``make`` makes says something of itself, such as ``uses_elapsed``."""
+def declares(make: Any, name: str) -> bool:
+    """Whether the class of the cells that ``make`` makes declares something, such as ``uses_elapsed``."""
     kind = make.func if isinstance(make, partial) else make
     return bool(getattr(kind, name, False))
 
 
-def told(make: Any, elapsed: bool, masks: Sequence[Sequence[int]] = ()) -> tuple[Any, int]:
-    """What makes the cells of a layer, told what the data says of its features, and how many features that adds.
+def informed(make: Any, elapsed: bool, masks: Sequence[Sequence[int]] = ()) -> tuple[Any, int]:
+    """What makes the cells of a layer, with the options that these features need, and how many features that adds.
 
     Args:
         make: from the sizes of input and output.
@@ -31,9 +31,9 @@ def told(make: Any, elapsed: bool, masks: Sequence[Sequence[int]] = ()) -> tuple
         masks: of the features that the layer reads, as :attr:`rnnlab.spec.InputSpec.masks`.
     """
     more: dict[str, Any] = {}
-    if elapsed and says(make, "uses_elapsed"):
+    if elapsed and declares(make, "uses_elapsed"):
         more["elapsed"] = True
-    if masks and says(make, "uses_masks"):
+    if masks and declares(make, "uses_masks"):
         more["masks"] = tuple(masks)
     return (partial(make, **more) if more else make), int("elapsed" in more)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.checks import check_state
 from rnnlab.cells.recomputation import recomputed
-from rnnlab.elapsed import says
+from rnnlab.elapsed import declares
 from rnnlab.encoder_decoder import EncoderDecoder, copied_tokens
 from rnnlab.errors import InputError
 from rnnlab.places import placed
@@ -197,7 +197,7 @@ class Network(EncoderDecoder):
             "input": input, "target": target, "width": sizes[0], "encoder": encoder, "encoder_stride": encoder_stride,
             "embedding_size": embedding_size, "embedding_scale": embedding_scale, "beside": beside,
             "transpose": transpose, "solver": solver, "token_dropout": token_dropout,
-            "embedding_dropout": embedding_dropout, "reads_elapsed": says(made[0][0], "uses_elapsed"),
+            "embedding_dropout": embedding_dropout, "reads_elapsed": declares(made[0][0], "uses_elapsed"),
         }  # fmt: skip
         super().__init__(
             front, [make for make, _ in made], widths, bidirectional, merge, block, short_conv, dropout,

@@ -12,7 +12,7 @@ from rnnlab.cells.recurrent_dropout import RecurrentDropout
 from rnnlab.cells.short_convolution import Convolved
 from rnnlab.cells.zoneout import Zoneout, with_masks
 from rnnlab.dropout import LayerDropout, drops
-from rnnlab.elapsed import says, to_the_next, told
+from rnnlab.elapsed import declares, informed, to_the_next
 from rnnlab.errors import InputError
 from rnnlab.front import Front
 from rnnlab.shapes import Inputs, Lengths, State
@@ -71,7 +71,7 @@ class Recurrence(Front):
         """Of each step of the hidden sequence."""
 
         def build(factory: CellFactory, given: int, size: int, masks: Sequence[Sequence[int]]) -> Cell[Any]:
-            factory, more = told(factory, self.elapsed is not None and not self.transposed, masks)
+            factory, more = informed(factory, self.elapsed is not None and not self.transposed, masks)
             cell = factory(given + more, size)
             if short_conv is not None:
                 cell = Convolved(cell, short_conv)
@@ -81,7 +81,7 @@ class Recurrence(Front):
         read = given if block == "plain" else widths  # by the cells, which a block's own layer is in front of
         # nothing but a plain stack hands the first layer the features of the data as they are
         masks = self.masks if block == "plain" and short_conv is None else ()
-        self.hides_masks = bool(front["input"].masks) and not masks and says(cells[0], "uses_masks")
+        self.hides_masks = bool(front["input"].masks) and not masks and declares(cells[0], "uses_masks")
         """Whether the first layer could use what says that a value is missing, and can't tell where that is."""
         self.layers = nn.ModuleList(
             nn.ModuleList(build(factory, inside, size, () if number else masks) for _ in range(directions))

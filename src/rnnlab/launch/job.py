@@ -108,7 +108,7 @@ def _execute_job(
 
 
 def _pruning(status: Status, directory: RunDirectory) -> dict[str, Any]:
-    """By what a run of a search is told, wherever it runs, that it is not worth going on."""
+    """What ends a run of a search, wherever it runs, that is not worth going on."""
     if not status.pruning:
         return {}
     try:

@@ -31,7 +31,7 @@ TICK = 0.25
 
 @dataclass
 class LaunchedJob:
-    """A run directory that waits to be executed, and what is told about it."""
+    """A run directory that waits to be executed, its name in the sweep, and its config."""
 
     directory: RunDirectory
     name: str
@@ -75,7 +75,7 @@ class Stop:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Jobs run in this block: they are told to stop, and waited for."""
+        """Jobs run in this block: they are asked to stop, and waited for."""
         before, self.at_work = self.at_work, True
         try:
             yield
@@ -142,13 +142,13 @@ class Attempt:
         jobs: one, or all of a stack.
         handle: by which the launcher knows them: a process, a task, a place in a queue.
         refused: why they were not started after all, in a line.
-        told: how often they were told to stop.
+        stop_requests: how often they were asked to stop.
     """
 
     jobs: list[LaunchedJob]
     handle: Any = None
     refused: str = ""
-    told: int = 0
+    stop_requests: int = 0
 
 
 class Launcher(ABC):
@@ -276,7 +276,7 @@ class Pool:
         launcher: that starts, polls and stops the jobs.
         settings: of the sweep.
         stop: whether the sweep is to stop.
-        watch: is told of each start and end.
+        watch: shows each start and end.
     """
 
     def __init__(self, launcher: Launcher, settings: Settings, stop: Stop, watch: Watch) -> None:

@@ -173,9 +173,9 @@ class Local(Launcher):
         for attempt in attempts:
             if at_once:
                 attempt.handle.process.kill()
-            elif not attempt.told:
+            elif not attempt.stop_requests:
                 attempt.handle.process.terminate()  # it writes a checkpoint
-                attempt.told = 1
+                attempt.stop_requests = 1
 
     def close(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
@@ -228,7 +228,7 @@ def _answer(
         out.send(("found", look(jobs, path, allow)))
     except InputError as error:
         out.send(("refused", str(error)))
-    except Exception:  # noqa: BLE001 (told to whoever asked, with its traceback)
+    except Exception:  # noqa: BLE001 (sent to the process that asked, with its traceback)
         out.send(("bug", traceback.format_exc()))
 
 
@@ -262,7 +262,7 @@ def _begin(work: Work, paths: list[Path], allow: Sequence[str] | None, environme
 
 
 def _stop_with_parent() -> None:
-    """Nobody is left to wait for this job: it stops with a checkpoint, for whoever resumes the sweep."""
+    """Where the process that leads the sweep is lost, a job stops with a checkpoint, to be resumed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])

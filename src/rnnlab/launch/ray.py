@@ -24,7 +24,7 @@ class Ray(Launcher):
     """Tasks on a Ray cluster whose machines all see the sweep's directory.
 
     Each job is a process that a Ray worker starts: it has its own threads, is
-    told to write a checkpoint where its task is cancelled or its worker is
+    asked to write a checkpoint where its task is cancelled or its worker is
     lost, and harms nobody where it is killed.
 
     Args:
@@ -157,8 +157,8 @@ class Ray(Launcher):
         import ray
 
         for attempt in attempts:
-            if attempt.told < 1 + at_once:
-                attempt.told += 1
+            if attempt.stop_requests < 1 + at_once:
+                attempt.stop_requests += 1
                 ray.cancel(attempt.handle)
 
     def close(self, attempts: Sequence[Attempt]) -> None:

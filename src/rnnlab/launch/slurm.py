@@ -47,7 +47,7 @@ class Slurm(Launcher):
         account: that is charged.
         qos: quality of service.
         time_minutes: limit of a job; what takes longer goes on in a further turn.
-        signal_seconds: before this limit a job is told to write its checkpoint.
+        signal_seconds: before this limit a job is asked to write its checkpoint.
         max_requeues: further turns of a job.
         cpus_per_task: cores of each process, and its threads.
         mem_gb: memory of a node; null: the cluster's default.
@@ -260,7 +260,7 @@ class Slurm(Launcher):
     def _end(self, attempt: Attempt) -> End:
         directory = attempt.jobs[0].directory
         state = status_of(directory).state
-        if state == State.QUEUED and attempt.told:  # taken out of the queue by us
+        if state == State.QUEUED and attempt.stop_requests:  # taken out of the queue by us
             directory.update_status(slurm=None)
             return End("taken out of Slurm's queue")
         return End("") if state.is_over else slurm.how_it_ended(attempt.handle, state == State.RUNNING)
@@ -272,9 +272,9 @@ class Slurm(Launcher):
         waiting, running = list[str](), list[str]()
         for attempt in attempts:
             task = self._tasks.get(attempt.handle)
-            if task is not None and (not attempt.told or at_once):
+            if task is not None and (not attempt.stop_requests or at_once):
                 (running if task.state == "RUNNING" else waiting).append(task.id)
-                attempt.told = 1
+                attempt.stop_requests = 1
         # SIGINT asks for a checkpoint and no further turn; SIGTERM may be of one that has to give way
         to_running = ("--full", "--signal=KILL") if at_once else ("--signal=INT",)
         for ids, how in ((waiting, ()), (running, to_running)):

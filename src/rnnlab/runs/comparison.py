@@ -182,7 +182,7 @@ class Board:
 
     @property
     def undecided(self) -> int:
-        """Groups that cannot be told from the best one: Holm's p is above 5 %, or there is nothing to test."""
+        """Groups that cannot be distinguished from the best one: Holm's p is above 5 %, or there is nothing to test."""
         return sum(not p < 1 - LEVEL for p in self.adjusted)
 
 
@@ -217,13 +217,13 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
             if name not in bound
             and not _follows_seed(record, name)
             and not (name == FOLD and record.fold is not None)
-            and not name.startswith("logger.")  # who is told of a run changes nothing in it
+            and not name.startswith("logger.")  # where a run is logged changes nothing in it
         }
         group = groups.setdefault(json.dumps(items, sort_keys=True, default=str), Group([]))
         group.runs.append(record)
-        by_overrides.setdefault(told(record.overrides), group)
+        by_overrides.setdefault(deciding(record.overrides), group)
     for record in homeless:
-        if (own := by_overrides.get(told(record.overrides))) is not None:
+        if (own := by_overrides.get(deciding(record.overrides))) is not None:
             own.runs.append(record)
     found = list(groups.values())
     parameters = _name(found, bound)
@@ -242,7 +242,7 @@ def parse(override: str) -> tuple[str, str]:
     return (found["key"], found["value"]) if found else (override, "")
 
 
-def told(overrides: Iterable[str]) -> tuple[str, ...]:
+def deciding(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that say what a run is: neither its seed nor its fold nor where Hydra puts it."""
     return tuple(
         override
@@ -321,7 +321,7 @@ def _identity(value: Any) -> str:
 def common_overrides(records: Sequence[RunRecord]) -> list[str]:
     """The overrides that every run has: they tell no group from another."""
     others = [set(record.overrides) for record in records[1:]]
-    return [each for each in told(records[0].overrides) if all(each in other for other in others)]
+    return [each for each in deciding(records[0].overrides) if all(each in other for other in others)]
 
 
 def command(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int] = ()) -> str:
@@ -334,7 +334,7 @@ def arguments(record: RunRecord, seeds: Sequence[int] = (), folds: Sequence[int]
     parts = ["train", *(["-m"] if len(seeds) > 1 or len(folds) > 1 else [])]
     for directory in record.status.config_dirs:
         parts += ["--config-dir", str(directory)]
-    parts += told(record.overrides)
+    parts += deciding(record.overrides)
     if record.fold is not None:
         parts.append(f"{FOLD}={','.join(map(str, folds or [record.fold]))}")
     parts.append(f"seed={','.join(map(str, seeds or [record.seed]))}")

@@ -233,7 +233,7 @@ def _read_epochs(record: RunRecord, path: Path) -> None:
 
 def _sweep(path: Path) -> Facts:
     try:
-        return SweepDirectory(path).told
+        return SweepDirectory(path).recorded
     except InputError:
         return {}
 

@@ -147,7 +147,7 @@ class SweepDirectory:
     # ---- the command ------------------------------------------------------------------------------
 
     @property
-    def told(self) -> Facts:
+    def recorded(self) -> Facts:
         """What ``sweep.json`` says, even if it is too little to go on with.
 
         Raises:
@@ -162,7 +162,7 @@ class SweepDirectory:
         Raises:
             InputError: the file is damaged.
         """
-        facts = self.told
+        facts = self.recorded
         for key in ("overrides", "varied"):
             if key not in facts:
                 raise InputError(f"{self.path / COMMAND} is damaged: it has no {key}")
