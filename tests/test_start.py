@@ -566,6 +566,42 @@ def a_folder_of_tables(folder: Path) -> Path:
     return folder / "shops"
 
 
+def recordings_in_folders(folder: Path, stamps: Callable[[int], Any]) -> Path:
+    """Two kinds of movement in a folder each, with files of the same names."""
+    top = folder / "movements"
+    for number, kind in enumerate(("run", "walk")):
+        (top / kind).mkdir(parents=True)
+        for one in range(4):
+            values = noise(2 * (20 + one), seed=10 * number + one).round(3).reshape(-1, 2)
+            rows = [(stamps(at), *row) for at, row in enumerate(values)]
+            csv(top / kind / f"{one}.csv", "time,ax,ay", rows)
+    return top
+
+
+@case(
+    Labelled,
+    keys={"data.target": "class", "data.sequence": "file", "data.time": "time"},
+    classes={"run": 4, "walk": 4},
+    lengths=(20, 22, 23),
+    channels=2,
+    data="table",
+    said=("8 tables", "its folder's as the class"),
+)
+def a_folder_for_each_class(folder: Path) -> Path:
+    return recordings_in_folders(folder, lambda at: at)
+
+
+@case(
+    Labelled,
+    keys={"data.target": "class", "data.sequence": "file", "data.time": "time"},
+    classes={"run": 4, "walk": 4},
+    channels=2,
+    data="table",
+)
+def a_folder_for_each_class_with_dates(folder: Path) -> Path:
+    return recordings_in_folders(folder, lambda at: f"2024-01-01 08:00:{at:02}")
+
+
 @case(
     Labelled, data="text_classification", classes={"ham": 60, "spam": 60}, keys={"data.unit": "word"}, said="no header"
 )

@@ -4,6 +4,7 @@ Rows that are series or sequences, columns that are months, two names of a serie
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,8 @@ def open_table(path: Path) -> Seen:
 def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
     """The tables of a folder one below the other, with the name of its file beside each row.
 
+    Where they lie in folders of several tables each, the folder's name is their class.
+
     Args:
         folder: as the person gave it.
         files: its tables.
@@ -93,13 +96,22 @@ def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
                 f"{several}, and {file.name} has other columns than {files[0].name}: give one of them, such as "
                 f"rnnlab start {files[0]}"
             )
-    name = "file" if "file" not in shared else "name of the file"
+    places = [file.relative_to(folder) for file in files]
+    beside = {"file": [str(place.with_suffix("")) for place in places]}
+    kinds = [str(place.parent) for place in places]
+    if len(set(kinds)) > 1 and min(Counter(kinds).values()) > 1:
+        beside["class"] = kinds
     named = [
-        frame.cast(pl.String).with_columns(pl.lit(file.stem).alias(name))
-        for file, frame in zip(files, frames, strict=True)
+        frame.cast(pl.String).with_columns(
+            pl.lit(names[number]).alias(f"{what} of the file" if what in shared else what)
+            for what, names in beside.items()
+        )
+        for number, frame in enumerate(frames)
     ]
     whole = pl.concat(named)
-    return replace(see(folder, Sample([whole], Extent(size, whole.height), ",")), files=len(files))
+    return replace(
+        see(folder, Sample([whole], Extent(size, whole.height), ",")), files=len(files), by_folder="class" in beside
+    )
 
 
 def rewritten(table: Seen) -> Rewritten | None:
@@ -111,7 +123,10 @@ def rewritten(table: Seen) -> Rewritten | None:
     if not table.headed:
         reasons.append(f"its first line is a row and no header: its columns are called {listed(table.frame.columns)}")
     if table.files > 1:
-        reasons.append(f"{table.files} tables of the same columns: written below each other, with the file's name")
+        and_class = " and its folder's as the class" if table.by_folder else ""
+        reasons.append(
+            f"{table.files} tables of the same columns: written below each other, with the file's name{and_class}"
+        )
     for _ in range(ROUNDS):
         step = next(filter(None, (rule(table) for rule in RULES)), None)
         if step is None:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError
+from rnnlab.files import times as written_times
 from rnnlab.start.columns import Profile, numbers, profile
 from rnnlab.start.description import Choice, Column, Unclear
 from rnnlab.start.names import (
@@ -76,6 +77,7 @@ class Seen:
         profile: of its columns.
         headed: whether the file names its columns.
         files: of which it consists.
+        by_folder: whether a column has the names of the folders in which these lie.
     """
 
     path: Path
@@ -83,6 +85,7 @@ class Seen:
     profile: Profile
     headed: bool = True
     files: int = 1
+    by_folder: bool = False
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -106,6 +109,16 @@ class Seen:
 
     def numbers(self, name: str) -> np.ndarray:
         return numbers(self.frame, name, self.profile.dialect)
+
+    def order(self, name: str) -> np.ndarray:
+        """``(rows,)`` numbers by which rows are ordered: of dates their seconds; none known where one is missing."""
+        if name not in self.profile.dates:
+            return self.numbers(name)
+        cells = self.frame.select(written_times.clean(pl.col(name), self.profile.dialect)).to_series()
+        if cells.null_count():
+            return np.full(len(cells), np.nan)
+        found = written_times.parse(cells, written_times.place_of(str(self.path), name), self.profile.dialect)
+        return found.astype("datetime64[us]").astype(np.int64) / 1e6
 
     # ---- which column is what --------------------------------------------------------------------------
 

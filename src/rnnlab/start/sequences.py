@@ -146,7 +146,7 @@ def _order_keys(table: Seen, found: Sequences, groups: Sequence[Sequence[int]]) 
     """The column of the times, where each occurs once in a sequence."""
     if found.step is None:
         return {}
-    order = table.numbers(found.step)
+    order = table.order(found.step)
     steps = np.concatenate([np.diff(order[list(rows)]) for rows in groups])
     if (steps > 0).all():
         return {"data.time": found.step}
@@ -188,9 +188,11 @@ def rows_with_a_class(table: Seen) -> Sequences | None:
 
 
 def steps_with_a_class(table: Seen) -> Sequences | None:
-    """A row a step, its sequence and the sequence's class in columns."""
-    if table.profile.dates:
-        return None
+    """A row a step, its sequence and the sequence's class in columns.
+
+    Where there are dates, the names of series and their kind look the same: only files are taken for recordings.
+    """
+    dated = bool(table.profile.dates)
     labels = [
         column
         for column in table.profile.columns
@@ -202,7 +204,7 @@ def steps_with_a_class(table: Seen) -> Sequences | None:
     names = [
         column for column in table.profile.columns
         if column.name != label and column.kind in ("name", "whole", "text") and not column.missing
-        and 6 <= column.distinct <= table.frame.height // 3
+        and 6 <= column.distinct <= table.frame.height // 3 and (not dated or lower(column.name) == "file")
     ]  # fmt: skip
     names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
     for column in names:
@@ -210,14 +212,13 @@ def steps_with_a_class(table: Seen) -> Sequences | None:
         if not one or (rank(column.name, SEQUENCES) >= len(SEQUENCES) and not _in_blocks(table.frame[column.name])):
             continue
         taken = {label, column.name}
-        step = next(
-            (
-                each.name
-                for each in table.profile.columns
-                if lower(each.name) in STEPS and each.name not in taken and each.is_number
-            ),
-            None,
+        steps = (
+            each.name
+            for each in table.profile.columns
+            if each.name not in taken
+            and (each.name in table.profile.dates or (lower(each.name) in STEPS and each.is_number))
         )
+        step = next(steps, None)
         features = tuple(
             each.name
             for each in table.profile.columns
