@@ -38,9 +38,10 @@ from rnnlab.instruments import style
 from rnnlab.instruments.confusion import ConfusionMatrix
 from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.gradient_flow import GradientFlow
-from rnnlab.instruments.hidden_states import HiddenStates, PrincipalComponents, States, spread
+from rnnlab.instruments.hidden_states import HiddenStates, States, spread
 from rnnlab.instruments.instrument import Instrument, cell_name, some
 from rnnlab.instruments.learning_curves import AccuracyCurves, LossCurves
+from rnnlab.instruments.principal_components import PrincipalComponents
 from rnnlab.instruments.score_by_length import Groups, ScoreByLength
 from rnnlab.instruments.spectrum import Spectrum, radius
 from rnnlab.instruments.style import short

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from rnnlab.instruments import style
-from rnnlab.instruments.hidden_states import PrincipalComponents
 from rnnlab.instruments.instrument import Instrument, Picture, Table
+from rnnlab.instruments.principal_components import PrincipalComponents
 from rnnlab.instruments.sequence_plot import shown
 from rnnlab.instruments.subject import Subject
 from rnnlab.spec import valid_steps

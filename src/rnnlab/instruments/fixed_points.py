@@ -14,6 +14,7 @@ from torch import Tensor
 from rnnlab.instruments import style
 from rnnlab.instruments.fixed_point_search import STEPS, Step, find, flat
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
+from rnnlab.instruments.principal_components import PrincipalComponents
 from rnnlab.instruments.subject import Subject, walk
 from rnnlab.network import Network
 from rnnlab.shapes import PositiveInt
@@ -228,13 +229,9 @@ class _Axes:
     def __init__(self, measured: FixedPoints) -> None:
         self.measured = measured
         states = np.concatenate(measured.paths)
-        self.mean = states.mean(0)
-        _, singular, directions = np.linalg.svd(states - self.mean, full_matrices=False)
-        missing = max(0, 3 - len(directions))
-        self.directions = np.pad(directions, ((0, missing), (0, 0)))[:3]
-        variance = np.pad(singular**2, (0, missing))
-        self.explained = variance[:3] / (variance.sum() or 1.0)
-        self.size = float(np.sqrt(variance[0] / len(states)))
+        components = PrincipalComponents(states, 3)
+        self.mean, self.directions, self.explained = components.mean, components.directions, components.explained
+        self.size = float(np.sqrt(components.variance[0] / len(states)))
 
     def draw(self, ax: Axes, x: int, y: int, title: str = "") -> None:
         """The ways, the points and their modes in two of the components."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
+from rnnlab.instruments.principal_components import PrincipalComponents
 from rnnlab.instruments.sequence_plot import draw_input
 from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
@@ -288,32 +289,6 @@ def legend_of_classes(fig: Figure | SubFigure, classes: Iterable[int], names: Se
     ]
     columns = -(-len(keys) // LEGEND_ROWS)
     fig.legend(handles=keys, loc="outside right center", fontsize=style.TICK - 1, frameon=False, ncols=columns)
-
-
-class PrincipalComponents:
-    """The two directions in which the states vary most, of ``(points, units)`` states."""
-
-    def __init__(self, states: np.ndarray) -> None:
-        self.mean = states.mean(0)
-        _, singular, directions = np.linalg.svd(states - self.mean, full_matrices=False)
-        missing = max(0, 2 - len(directions))  # a network of one unit moves along one direction only
-        self.directions = np.pad(directions, ((0, missing), (0, 0)))[:2]
-        variance = np.pad(singular**2, (0, missing))
-        self.explained = variance[:2] / (variance.sum() or 1.0)
-        self.weights = self.directions * np.sqrt(variance[:2, None])
-
-    def project(self, states: np.ndarray) -> np.ndarray:
-        """``(points, units)`` to ``(points, 2)``."""
-        return (states - self.mean) @ self.directions.T
-
-    def order(self, units: slice) -> np.ndarray:
-        """Sorts units by their angle in the plane of both components: neighbours rise and fall together."""
-        first, second = self.weights[:, units]
-        return np.argsort(np.arctan2(second, first), kind="stable")
-
-    def label(self, ax: Axes, title: str) -> None:
-        first, second = self.explained
-        style.dress(ax, f"component 1 ({first:.0%} of the variance)", f"component 2 ({second:.0%})", title)
 
 
 def _ends(ax: Axes, points: np.ndarray) -> None:

@@ -6,7 +6,8 @@ that name, and its place in the job array. So whoever asks by name finds the
 job, also where the process that submitted it was lost in that moment.
 
 ``squeue`` knows what waits and runs, ``sacct`` how the rest ended, where the
-cluster keeps accounts.
+cluster keeps accounts. submitit asks ``sacct`` alone, and waits for ever where
+there are none.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 The lock is the system's own (``flock``) on a file in the directory, which says
 who holds it; the system takes it back when the process ends, however it ends.
 A process may lock what it holds already. Where a file system has no locks, all
-are to be had.
+are to be had. (filelock raises there, and its file does not say who holds it.)
 """
 
 import contextlib

@@ -152,6 +152,7 @@ class Gaussian(Distribution):
         return F.softplus(forecast[..., 1]) + LEAST_DEVIATION
 
     def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        # F.gaussian_nll_loss takes the variance, whose square of a small deviation is 0 in single precision
         deviation = self._deviation(forecast)
         z = (truth - forecast[..., 0]) / deviation
         return z.square() / 2 + deviation.log() + math.log(2 * math.pi) / 2

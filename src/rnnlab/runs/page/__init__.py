@@ -61,7 +61,8 @@ def render(boards: Sequence[Board], found: Found, home: Path, title: str, studie
     parts = {"title": html.escape(title), "policy": policy, "style": style, "data": data, "script": script}
     for name in ("title", "policy", "style"):
         page = page.replace(f"{{{{{name}}}}}", parts[name])
-    # cut and joined, not replaced: what a run is called may look like a place in the template
+    # cut and joined, not replaced: what a run is called may look like a place in the template; for five places jinja2
+    # would be a dependency to import
     before, after = page.split("{{data}}")
     return before + parts["data"] + after.replace("{{script}}", parts["script"])
 
