@@ -582,7 +582,7 @@ def recordings_in_folders(folder: Path, stamps: Callable[[int], Any]) -> Path:
     Labelled,
     keys={"data.target": "class", "data.sequence": "file", "data.time": "time"},
     classes={"run": 4, "walk": 4},
-    lengths=(20, 22, 23),
+    lengths=(20, 21, 23),
     channels=2,
     data="table",
     said=("8 tables", "its folder's as the class"),
