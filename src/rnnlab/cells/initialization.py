@@ -13,10 +13,13 @@ torch
 :func:`chrono` is for gates whose input knows nothing of the past.
 """
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from rnnlab.errors import InputError
 
 Scheme = Literal["orthogonal", "identity", "torch"]
 
@@ -56,3 +59,16 @@ def chrono(hidden_size: int, time_steps: int) -> Tensor:
     arXiv 1804.11188, equation 13. A gate that lets in takes their negative.
     """
     return torch.empty(hidden_size).uniform_(1, max(time_steps - 1, 1)).log()
+
+
+def initial_log_steps(number: int, step_min: float, step_max: float) -> Tensor:
+    """``(number,)`` logarithms of the steps Δ by which a continuous system is sampled, uniform in this range.
+
+    A. Gu, K. Goel & C. Ré, "Efficiently modeling long sequences with structured state spaces" (2022), arXiv 2111.00396.
+
+    Raises:
+        InputError: it is no range.
+    """
+    if step_min > step_max:
+        raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
+    return math.log(step_min) + (math.log(step_max) - math.log(step_min)) * torch.rand(number)

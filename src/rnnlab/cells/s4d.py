@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
+from rnnlab.cells.initialization import initial_log_steps
 from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import is_stacked
@@ -71,8 +72,6 @@ class S4D(Cell[S4DState]):
         elapsed: bool = False,
     ) -> None:
         check_pairs(state_size)
-        if step_min > step_max:
-            raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
         super().__init__(input_size, hidden_size)
         self.mixing, self.backend, self.elapsed = mixing, backend, elapsed
         shape = hidden_size, state_size // 2
@@ -80,8 +79,7 @@ class S4D(Cell[S4DState]):
         phase = math.pi * n if eigenvalues == "lin" else state_size / math.pi * (state_size / (2 * n + 1) - 1)
         self.log_decay = nn.Parameter(torch.full(shape, math.log(0.5)))  # of -Re λ, positive whatever it is
         self.phase = nn.Parameter(phase.expand(shape).clone())
-        span = math.log(step_max) - math.log(step_min)
-        self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(hidden_size))
+        self.log_step = nn.Parameter(initial_log_steps(hidden_size, step_min, step_max))
         self.weight_ho = nn.Parameter(torch.randn(*shape, 2) / 2**0.5)  # C
         self.skip = nn.Parameter(torch.randn(hidden_size))  # D
         self.encoder = nn.Linear(input_size - elapsed, hidden_size)

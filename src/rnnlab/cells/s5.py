@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import as_complex, diagonal_recurrence, wide
+from rnnlab.cells.initialization import initial_log_steps
 from rnnlab.cells.lru import ComplexState, fed_through, initial_feedthrough
 from rnnlab.cells.s4d import check_pairs
-from rnnlab.errors import InputError
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
@@ -60,8 +60,6 @@ class S5(Cell[ComplexState]):
         backend: Literal["auto", "reference"] = "auto",
         elapsed: bool = False,
     ) -> None:
-        if step_min > step_max:
-            raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
         if state_size is not None:
             check_pairs(state_size)
         super().__init__(input_size, hidden_size)
@@ -71,8 +69,7 @@ class S5(Cell[ComplexState]):
         phase, vectors = hippo(units)
         self.log_decay = nn.Parameter(torch.full((units,), math.log(0.5)))  # of -Re λ, positive whatever it is
         self.phase = nn.Parameter(phase)
-        span = math.log(step_max) - math.log(step_min)
-        self.log_step = nn.Parameter(math.log(step_min) + span * torch.rand(units))
+        self.log_step = nn.Parameter(initial_log_steps(units, step_min, step_max))
         b = vectors.conj().T @ torch.randn(2 * units, features).to(vectors) / features**0.5
         c = torch.randn(hidden_size, 2 * units).to(vectors) @ vectors / (2 * units) ** 0.5
         self.weight_ih = nn.Parameter(torch.view_as_real(b).transpose(1, 2).contiguous())

@@ -14,7 +14,6 @@ convolution (``model.short_conv=4``, there between W_u and its silu), the norm a
 its stream is wide, and here both are ``hidden_size``.
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.diagonal_recurrence import diagonal_recurrence
-from rnnlab.errors import InputError
+from rnnlab.cells.initialization import initial_log_steps
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.shapes import Features, Hidden, HiddenSequence, Lengths, PositiveFloat, PositiveInt, Step
 
@@ -62,16 +61,13 @@ class S6(Cell[S6State]):
         gate: bool = True,
         backend: Literal["auto", "reference"] = "auto",
     ) -> None:
-        if step_min > step_max:
-            raise InputError(f"model.cell.step_min={step_min} must be at most model.cell.step_max={step_max}")
         super().__init__(input_size, hidden_size)
         self.state_size, self.gate, self.backend = state_size, gate, backend
         self.rank = rank or -(-hidden_size // 16)
         self.input = nn.Linear(input_size, (2 if gate else 1) * hidden_size)
         self.selection = nn.Linear(hidden_size, self.rank + 2 * state_size, bias=False)
         self.weight_step = nn.Parameter(torch.empty(hidden_size, self.rank).uniform_(-1, 1) / self.rank**0.5)
-        span = math.log(step_max) - math.log(step_min)
-        step = (math.log(step_min) + span * torch.rand(hidden_size)).exp()
+        step = initial_log_steps(hidden_size, step_min, step_max).exp()
         self.bias_step = nn.Parameter(step + (-(-step).expm1()).log())  # of which softplus is the inverse
         self.log_decay = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(hidden_size, 1))  # of -A
         self.skip = nn.Parameter(torch.ones(hidden_size))
