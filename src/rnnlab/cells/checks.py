@@ -4,8 +4,8 @@ answer in silence, or end the process.
 As in torch.nn, sizes, types and devices are held against the cell's own. On a CPU that takes a few microseconds a call.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,21 @@ from torch.autograd import forward_ad
 from rnnlab.errors import InputError
 from rnnlab.kernels.members import is_tracing
 
-if TYPE_CHECKING:
-    from rnnlab.cells.cell import Cell
-
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """Types that lengths may have."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A :class:`rnnlab.cells.cell.Cell`, as far as its arguments are held against it."""
+
+    input_size: int
+
+    def initial_state(self, batch_size: int) -> Any: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]: ...
 
 
 def is_transformed() -> bool:
@@ -50,7 +60,7 @@ def refuse_batches(*grads: Tensor | None) -> None:
         raise RuntimeError(f"batches of gradients (jacobian(vectorize=True), is_grads_batched) {LOOP}")
 
 
-def check_call(cell: "Cell[Any]", x: Tensor, state: Any, lengths: Tensor | None) -> int | None:
+def check_call(cell: Checked, x: Tensor, state: Any, lengths: Tensor | None) -> int | None:
     """Holds the arguments of :meth:`Cell.forward` against the cell.
 
     Returns:
@@ -107,7 +117,7 @@ def check_like(what: str, x: Tensor, weight: Tensor | None) -> None:
         raise InputError(f"{what} is on {x.device}, and the weights are on {weight.device}")
 
 
-def check_state(cell: "Cell[Any]", state: Any, batch: int) -> None:
+def check_state(cell: Checked, state: Any, batch: int) -> None:
     """Holds a state against what :meth:`Cell.initial_state` gives.
 
     Raises:
@@ -169,7 +179,7 @@ def check_lengths(lengths: Tensor, batch: int, time: int, device: torch.device, 
     return high
 
 
-def _name(cell: "Cell[Any]") -> str:
+def _name(cell: Checked) -> str:
     return type(cell).__name__
 
 
