@@ -139,7 +139,7 @@ def test_texts_are_read_as_in_training(runs: Runs, tmp_path: Path) -> None:
 def test_units_of_an_archive_are_scaled_as_in_training(scaling: str, runs: Runs) -> None:
     path = runs("data=ucr", f"data.scaling={scaling}")
     expected, its_data = test_table(path)
-    file, members = its_data._parts["test"]
+    file, members = its_data.parts["test"]
     found = rnnlab.load(path).predict([file.sequences[i] for i in members[: len(expected)]])
     alike(found, expected, found.columns)
 

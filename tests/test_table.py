@@ -242,7 +242,7 @@ def test_a_run_predicts_its_own_test_sequences_from_the_file(task: str, stays: P
     order = dict(enumerate(pl.read_csv(stays)["stay"].unique(maintain_order=True)))
     column = next(name for name in own.columns if name.startswith("p(") or name.endswith(" predicted"))
     column = "prediction" if task == "labelling" else column
-    for number, member in enumerate(run.data._parts["test"][:3]):
+    for number, member in enumerate(run.data.parts["test"][:3]):
         one = own.filter(pl.col("sequence") == number)[column]
         other = table.filter(pl.col("sequence").cast(pl.String) == str(order[member]))[column]
         if one.dtype == pl.String:
@@ -256,7 +256,7 @@ def test_a_reader_is_what_training_was(stays: Path) -> None:
         data = Table(path=str(stays), **LONG, **more)  # type: ignore[arg-type]
         reader = reader_from_plain(data.reader.plain())
         frame = pl.read_csv(stays)
-        number = int(data._parts["test"][0])
+        number = int(data.parts["test"][0])
         stay = frame["stay"].unique(maintain_order=True)[number]
         part = frame.filter(pl.col("stay") == stay)
         sample = data.sample(np.random.default_rng(0), "test", 0)

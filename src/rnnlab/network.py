@@ -5,8 +5,7 @@ A network is read in four files: what stands in front (:mod:`rnnlab.front`), the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Le
 from torch import Tensor
@@ -25,30 +24,7 @@ from rnnlab.shapes import Fraction, Inputs, Lengths, Names, PositiveFloat, Posit
 from rnnlab.spec import InputSpec, TargetSpec
 from rnnlab.stepping import NetworkStep
 from rnnlab.summary import Layer, summary
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A forward pass with every state on its way, all of one graph.
-
-    Attributes:
-        output: as :meth:`Network.forward` gives it.
-        states: ``states[k][s]`` is the state of cell ``k`` of
-            :meth:`Network.cells` after it has read ``s + 1`` steps, just as
-            its ``step`` gave it, so that ``torch.autograd.grad`` of a loss
-            with respect to its tensors follows every path from there: through
-            later steps and through the layers above. A backward cell reads
-            from the end, so its ``s`` counts from there. Beyond the end of a
-            sequence the values mean nothing and the gradient is zero.
-        starts: the state of each cell before its first step.
-        inputs: ``inputs[k]`` ``(batch, time, features)`` is what cell ``k``
-            reads, in the order in which it reads it.
-    """
-
-    output: Tensor
-    states: list[list[State]]
-    starts: list[State]
-    inputs: list[Tensor]
+from rnnlab.trajectories import Trace, trace
 
 
 class Network(EncoderDecoder):
@@ -256,8 +232,7 @@ class Network(EncoderDecoder):
     ) -> tuple[Tensor, NetworkState]:
         """The last layer's output ``(batch, time, directions * hidden)`` and the new state, as in ``forward``."""
         run = recomputed if self.recompute else Cell.__call__
-        hidden, state = self.stack(run, inputs, self._starts(inputs, state, lengths), lengths)
-        return hidden, state if self.streams else ()
+        return self.stack(run, inputs, self._starts(inputs, state, lengths), lengths)
 
     def step(self, inputs: Inputs, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Predicts as ``forward`` does, in evaluation, for a chunk of one step, in half the time
@@ -270,20 +245,8 @@ class Network(EncoderDecoder):
         return output[:, None] if self.readout_kind == "every" else output, tuple(after)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
-        """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
-        states: list[list[State]] = []
-        starts: list[State] = []
-        read: list[Tensor] = []
-
-        def unroll(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-            states.append([])
-            starts.append(start)
-            read.append(x)
-            return cell.unroll(x, start, lengths, record=states[-1])
-
-        hidden, _ = self.stack(unroll, inputs, self._starts(inputs, state, lengths), lengths)
-        output = self.onto(inputs, self.made(inputs, hidden, lengths))
-        return Trace(output, states, starts, read)
+        """See :func:`rnnlab.trajectories.trace`."""
+        return trace(self, inputs, self._starts(inputs, state, lengths), lengths)
 
     def stack(
         self,

@@ -151,6 +151,8 @@ class Batches:
 
     def __init__(self, split: Split, order: BatchOrder | StreamOrder, num_workers: int = 0) -> None:
         self.split, self.num_workers = split, num_workers
+        self.passes = order
+        """The batches of one pass over the data."""
         self.order: BatchOrder | StreamOrder | Divided = order
         if order.seed is not None:
             # where Lightning finds ``set_epoch``, and what it takes for shuffled
@@ -161,9 +163,8 @@ class Batches:
 
     def divide(self, batches: int) -> None:
         """From now on an epoch is so many batches, and not a pass over the data."""
-        assert not isinstance(self.order, Divided)
-        if batches != len(self.order):
-            self.order = Divided(self.order, batches)
+        if batches != len(self.passes):
+            self.order = Divided(self.passes, batches)
             self.sampler = self.order
 
     def augment(self, augmenter: Augmenter) -> None:

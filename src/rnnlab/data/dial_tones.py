@@ -101,7 +101,7 @@ class DialTones(TranscribedFeatures):
         return tuple(KEYS)
 
     @property
-    def reader(self) -> AudioReader:  # type: ignore[override]
+    def reader(self) -> AudioReader:
         return AudioReader.of(self)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -39,6 +39,10 @@ class FeatureReader(StepReader):
     own_moments: bool = False
     fill: bool = False
     patch: int = 1
+
+    @property
+    def in_single_steps(self) -> "FeatureReader":
+        return replace(self, patch=1)
 
     @property
     def features(self) -> tuple[str, ...]:

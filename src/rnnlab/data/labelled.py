@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnlab.data.feature_reader import FeatureReader, moments_of
+from rnnlab.data.reader import Reader
 from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import Sample, SplitName
 
@@ -66,7 +67,12 @@ class LabelledFeatures(SequenceData):
         return state
 
     @property
-    def reader(self) -> FeatureReader:
+    def reader(self) -> Reader:
+        return self.feature_reader
+
+    @property
+    def feature_reader(self) -> FeatureReader:
+        """What reads new features as they are scaled here."""
         spec = self.spec
         standard = self.scaling == "standard"
         shift, scale = (tuple(part.tolist()) for part in self.scale) if standard else ((), ())

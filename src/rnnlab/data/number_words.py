@@ -76,8 +76,6 @@ class NumberWords(RulePairs):
     def __post_init__(self) -> None:
         if self.language != "en":
             self._check_language()
-        units: tuple[Unit, Unit] = ("word" if self.language == "en" else "character", "character")
-        self.source_unit, self.target_unit = units if self.direction == "to_digits" else units[::-1]  # type: ignore[misc]  # class variables of the pairs whose units are settled
         super().__post_init__()
 
     def _check_language(self) -> None:
@@ -120,6 +118,19 @@ class NumberWords(RulePairs):
             return sorted({letter for number in every for letter in self.words(number)})
         groups = [name for power, name in enumerate(GROUPS) if name and self.digits > 3 * power]
         return sorted([*BELOW_TWENTY, *TENS, "hundred", *groups])
+
+    @property
+    def _unit(self) -> Unit:
+        """Of a token in which numbers are said."""
+        return "word" if self.language == "en" else "character"
+
+    @property
+    def source_unit(self) -> Unit:
+        return self._unit if self.direction == "to_digits" else "character"
+
+    @property
+    def target_unit(self) -> Unit:
+        return "character" if self.direction == "to_digits" else self._unit
 
     @property
     def source_tokens(self) -> Sequence[str]:

@@ -100,6 +100,11 @@ class Reader(ABC):
         return source
 
     @property
+    def in_single_steps(self) -> "Reader":
+        """The same, of which the network reads one step at once, whatever it read in training."""
+        return self
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the features that the network reads; empty where it reads tokens."""
         return ()

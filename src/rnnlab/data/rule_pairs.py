@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -34,9 +33,17 @@ class RulePairs(PairData, ABC):
     ``source_tokens`` and ``target_tokens`` of what tokens both are made.
     """
 
-    source_unit: ClassVar[Unit] = "character"
-    target_unit: ClassVar[Unit] = "character"
     num_samples: PositiveInt = 5000
+
+    @property
+    def source_unit(self) -> Unit:
+        """Of a token that is read."""
+        return "character"
+
+    @property
+    def target_unit(self) -> Unit:
+        """Of a token that is to be said."""
+        return "character"
 
     @abstractmethod
     def pair(self, rng: np.random.Generator) -> tuple[str, str]:

@@ -81,6 +81,7 @@ class Sounds(CutOnDemand):
     heard: Heard
     paths: Sequence[Path]
     said: Rows
+    lengths: Tensor
     scales: Sequence[tuple[np.ndarray, np.ndarray] | None]
 
     def __init__(
@@ -109,7 +110,7 @@ class Sounds(CutOnDemand):
         return found if scale is None else (found - scale[0]) / scale[1]
 
     def batch(self, index: slice | Tensor) -> Batch:
-        lengths = self.lengths[index]  # type: ignore[index]
+        lengths = self.lengths[index]
         inputs = torch.zeros(len(lengths), int(lengths.max()), self.heard.ear.bands)
         for row, number in zip(inputs, self.numbers(index).tolist(), strict=True):
             found = self.features(number)

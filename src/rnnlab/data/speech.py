@@ -75,7 +75,7 @@ class Speech(TranscribedFeatures):
     hop: Annotated[float, Gt(0), Le(1)] = 0.01
     scaling: Literal["standard", "per_speaker", "per_sequence", "none"] = "standard"  # type: ignore[assignment]
     cache: NonNegativeFloat = 2.0
-    num_samples: PositiveInt | None = None  # type: ignore[assignment]  # None: all that the folder has
+    num_samples: PositiveInt | None = None  # all that the folder has
     vocabulary: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -103,8 +103,7 @@ class Speech(TranscribedFeatures):
             missing = next((utterance for utterance in found if not utterance.split), None)
             if missing is not None:
                 raise InputError(f"{missing.place}: no split, and other rows have one: give all of them one, or none")
-            for utterance in found:
-                parts[utterance.split].append(utterance)  # type: ignore[index]
+            parts = {name: [utterance for utterance in found if utterance.split == name] for name in SPLITS}
         else:
             groups: dict[Any, list[Utterance]] = defaultdict(list)
             for number, utterance in enumerate(found):
@@ -251,5 +250,5 @@ class Speech(TranscribedFeatures):
         return state if self.path is None else {**state, "vocabulary": list(self.encoder.vocabulary)}
 
     @property
-    def reader(self) -> AudioReader:  # type: ignore[override]
+    def reader(self) -> AudioReader:
         return AudioReader.of(self)

@@ -240,14 +240,14 @@ class Table(LabelledFeatures):
     # ---- splits -----------------------------------------------------------------------------------
 
     def numbers_in_whole(self, split: SplitName) -> np.ndarray:
-        return self._parts[split][: self.size(split)]
+        return self.parts[split][: self.size(split)]
 
     @property
-    def _parts(self) -> dict[SplitName, np.ndarray]:
+    def parts(self) -> dict[SplitName, np.ndarray]:
         return self.given.members
 
     def size(self, split: SplitName) -> int:
-        there = len(self._parts[split])
+        there = len(self.parts[split])
         return there if self.num_samples is None else min(there, super().size(split))
 
     # ---- what the network gets ----------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Table(LabelledFeatures):
             return mean, deviation
         given = self.given
         inside = np.zeros(len(given.starts) - 1, bool)
-        inside[self._parts["train"]] = True
+        inside[self.parts["train"]] = True
         rows = given.features[np.repeat(inside, np.diff(given.starts))]
         return moments_of_numbers(rows, given.columns.scaled)
 
@@ -276,7 +276,7 @@ class Table(LabelledFeatures):
         if self.targets_scaled is not None:
             mean, deviation = np.asarray(self.targets_scaled, np.float64)
             return mean, deviation
-        values = self.given.targets[self._parts["train"]]
+        values = self.given.targets[self.parts["train"]]
         return moments_of_numbers(values, values.shape[1])
 
     def state_dict(self) -> dict[str, Any]:
@@ -292,7 +292,7 @@ class Table(LabelledFeatures):
 
     def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         given = self.given
-        number = int(self._parts[split][index])
+        number = int(self.parts[split][index])
         start, end = int(given.starts[number]), int(given.starts[number + 1])
         target: Any = given.targets[start:end] if self.kind == "steps" else given.targets[number]
         if self.kind == "class":
@@ -321,7 +321,7 @@ class Table(LabelledFeatures):
         return torch.from_numpy(features), torch.from_numpy(targets).to(dtype)
 
     def load(self, split: SplitName) -> Split:
-        members = self._parts[split][: self.size(split)]
+        members = self.parts[split][: self.size(split)]
         features, targets = self._flat
         starts = torch.from_numpy(self.given.starts)
         lengths = (starts[1:] - starts[:-1])[members]
@@ -340,7 +340,7 @@ class Table(LabelledFeatures):
                 target = replace(target, kind="tokens")
             case "labels":
                 target = replace(target, kind="value", binary=True)
-                more["target_mean"] = tuple(given.targets[self._parts["train"]].mean(0).clip(1e-4, 1 - 1e-4).tolist())
+                more["target_mean"] = tuple(given.targets[self.parts["train"]].mean(0).clip(1e-4, 1 - 1e-4).tolist())
             case "value":
                 target = replace(target, kind="value")
                 mean, deviation = self._target_scale

@@ -4,58 +4,19 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
+from rnnlab.data.table_rows import Rows, long_rows, wide_rows
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
-from rnnlab.files.frequency import passed
-from rnnlab.files.panel import Columns, Table, carry_forward, show
+from rnnlab.files.panel import Columns, Table, carry_forward
 from rnnlab.spec import InputSpec
 
 MissingValues = Literal["error", "forward", "mask"]
 SHOWN = 12
 """Columns that a message names."""
-
-
-@dataclass(eq=False)
-class Rows:
-    """The rows of sequences one after the other, each in the order of time.
-
-    Attributes:
-        numbers: ``(rows, columns)`` float64 by the names of :attr:`TableColumns.numbers`, then those of further
-            columns, not a number where a cell is empty.
-        words: of each column of words ``(rows,)`` numbers of its cells in ``levels``, -1 for an empty one.
-        levels: the different words of each column.
-        starts: ``(sequences + 1,)`` the first row of each sequence, and the number of rows.
-        names: of the sequences.
-        places: ``(rows,)`` each row's number in the file, from 1.
-        times: ``(rows,)`` datetime64 in microseconds or whole numbers; ``None`` where rows are steps.
-    """
-
-    numbers: np.ndarray
-    words: dict[str, np.ndarray]
-    levels: dict[str, tuple[str, ...]]
-    starts: np.ndarray
-    names: tuple[Any, ...]
-    places: np.ndarray
-    times: np.ndarray | None = None
-
-    def some(self, kept: np.ndarray) -> "Rows":
-        """Those of the sequences where ``(sequences,)`` is true."""
-        lengths = np.diff(self.starts)
-        inside = np.repeat(kept, lengths)
-        return Rows(
-            self.numbers[inside],
-            {name: column[inside] for name, column in self.words.items()},
-            self.levels,
-            np.concatenate([[0], np.cumsum(lengths[kept])]),
-            tuple(name for name, is_kept in zip(self.names, kept.tolist(), strict=True) if is_kept),
-            self.places[inside],
-            None if self.times is None else self.times[inside],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,67 +123,11 @@ class TableColumns:
         Raises:
             InputError: the times of a sequence run backwards or occur twice, or a sequence has no step.
         """
-        places = np.arange(1, len(table.values) + 1) if table.rows is None else table.rows
         if self.steps:
-            return self._wide(table, places, source)
-        codes = np.zeros(len(places), np.int64) if table.codes is None else table.codes
-        order = None
-        if self.sort and table.times is not None:
-            order = np.lexsort((table.times, codes))
-        elif (np.diff(codes) < 0).any():
-            order = np.argsort(codes, kind="stable")
-        values, times, words = table.values, table.times, table.words
-        if order is not None:
-            values, places = values[order], places[order]
-            times = None if times is None else times[order]
-            words = {name: column[order] for name, column in words.items()}
-        starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(table.names)))])
-        found = Rows(values, words, table.levels, starts, table.names, places, times)
-        self._check_times(found, source)
-        return found
-
-    def _check_times(self, rows: Rows, source: str) -> None:
-        if rows.times is None:
-            return
-        steps = passed(rows.times)
-        steps[rows.starts[1:-1] - 1] = 1
-        wrong = np.flatnonzero(steps <= 0)
-        if not len(wrong):
-            return
-        first = int(wrong[0])
-        name = rows.names[int(np.searchsorted(rows.starts, first, "right")) - 1]
-        now, before = show(rows.times[first + 1]), show(rows.times[first])
-        where = f"{source}, row {rows.places[first + 1]}, sequence '{name}': {self.time} {now}"
-        if steps[first] == 0:
-            raise InputError(f"{where} is there already in row {rows.places[first]}")
-        raise InputError(
-            f"{where} comes after {before} in row {rows.places[first]}: the times of a sequence must rise; "
-            "data.sort=true sorts its rows"
-        )
-
-    def _wide(self, table: Table, places: np.ndarray, source: str) -> Rows:
-        """A row for each step of each row, up to the last one that has a value."""
-        longest = max(len(columns) for columns in self.steps.values())
-        at = 0
-        channels = np.full((len(places), longest, len(self.steps)), np.nan)
-        for number, columns in enumerate(self.steps.values()):
-            channels[:, : len(columns), number] = table.values[:, at : at + len(columns)]
-            at += len(columns)
-        known = ~np.isnan(channels).all(2)
-        lengths = longest - np.argmax(known[:, ::-1], 1)
-        empty = np.flatnonzero(~known.any(1))
-        if len(empty):
-            raise InputError(f"{source}, row {places[empty[0]]}: no step of this sequence has a value")
-        kept = np.arange(longest) < lengths[:, None]
-        owner = np.repeat(np.arange(len(places)), lengths)
-        return Rows(
-            np.concatenate([channels[kept], table.values[owner, at:]], 1),
-            {name: column[owner] for name, column in table.words.items()},
-            table.levels,
-            np.concatenate([[0], np.cumsum(lengths)]),
-            tuple(range(len(places))),
-            places[owner],
-        )
+            return wide_rows(table, list(self.steps.values()), source)
+        rows = long_rows(table, self.sort)
+        rows.check_times(source, self.time)
+        return rows
 
     # ---- features -------------------------------------------------------------------------------
 
@@ -242,13 +147,13 @@ class TableColumns:
         words = dict(rows.words)
         for name in self.static:
             if name in self.numbers:
-                self._one_value(numbers[:, self.numbers.index(name)], rows, name, source)
+                rows.spread_number(numbers[:, self.numbers.index(name)], name, source)
             elif name in words:
-                words[name] = self._one_word(words[name], rows, name, source)
+                words[name] = rows.spread_word(name, source)
         unknown = self._fill(numbers, rows, source, carried)
         parts: list[np.ndarray] = [numbers]
         if self.elapsed and rows.times is not None:
-            parts.append(self.read_elapsed(self.steps_between(rows))[:, None])
+            parts.append(self.read_elapsed(rows.steps_between())[:, None])
         if self.masked:
             parts.append(unknown[:, [self.numbers.index(name) for name in self.masked]])
         for name, levels in self.categories.items():
@@ -278,61 +183,9 @@ class TableColumns:
             carried[:] = numbers[-1]
         return unknown
 
-    def usual_step(self, rows: Rows, sequences: np.ndarray) -> float:
-        """The median time from a step to the next in ``(sequences,)`` of them, in seconds of dates; 1 without any."""
-        steps = self.steps_between(rows)
-        inside = np.zeros(len(rows.names), bool)
-        inside[sequences] = True
-        inside = np.repeat(inside, np.diff(rows.starts))
-        inside[rows.starts[:-1]] = False
-        return float(np.median(steps[inside])) if inside.any() else 1.0
-
-    def steps_between(self, rows: Rows) -> np.ndarray:
-        """``(rows,)`` time since the step before, in seconds of dates; 0 at the first one of a sequence."""
-        assert rows.times is not None
-        steps = np.concatenate([[0], passed(rows.times)])
-        steps[rows.starts[:-1]] = 0
-        return steps
-
     def read_elapsed(self, steps: np.ndarray) -> np.ndarray:
         """What the network reads of times since the step before, which are 0 at the first step of a sequence."""
         return steps if self.elapsed_unit is None else np.where(steps > 0, steps / self.elapsed_unit, 1.0)
-
-    def _one_value(self, column: np.ndarray, rows: Rows, name: str, source: str) -> None:
-        """Spreads the value of each sequence over its rows, in place."""
-        for start, end in pairwise(rows.starts.tolist()):
-            values = column[start:end]
-            there = np.flatnonzero(~np.isnan(values))
-            if not len(there):
-                continue
-            other = there[values[there] != values[there[0]]]
-            if len(other):
-                _refuse(rows, source, name, start + int(there[0]), start + int(other[0]),
-                        f"{values[there[0]]:g}", f"{values[other[0]]:g}")  # fmt: skip
-            values[:] = values[there[0]]
-
-    def _one_word(self, codes: np.ndarray, rows: Rows, name: str, source: str) -> np.ndarray:
-        codes = codes.copy()
-        for start, end in pairwise(rows.starts.tolist()):
-            part = codes[start:end]
-            there = np.flatnonzero(part >= 0)
-            if not len(there):
-                continue
-            other = there[part[there] != part[there[0]]]
-            if len(other):
-                levels = rows.levels[name]
-                _refuse(rows, source, name, start + int(there[0]), start + int(other[0]),
-                        levels[part[there[0]]], levels[part[other[0]]])  # fmt: skip
-            part[:] = part[there[0]]
-        return codes
-
-
-def _refuse(rows: Rows, source: str, name: str, first: int, second: int, one: str, other: str) -> None:
-    sequence = rows.names[int(np.searchsorted(rows.starts, first, "right")) - 1]
-    raise InputError(
-        f"{source}, row {rows.places[second]}: static column '{name}' is '{other}', and '{one}' in row "
-        f"{rows.places[first]} of the same sequence '{sequence}': leave it out of data.static"
-    )
 
 
 def as_read(values: np.ndarray, moments: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:

@@ -11,7 +11,8 @@ import polars as pl
 
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Arrival, Given, check_class
-from rnnlab.data.table_columns import Rows, TableColumns, as_read, moments_of_numbers
+from rnnlab.data.table_columns import TableColumns, as_read, moments_of_numbers
+from rnnlab.data.table_rows import Rows
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect, cells_of, column_names
 from rnnlab.files.frequency import passed

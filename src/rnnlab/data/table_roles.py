@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from rnnlab.data.hospital import MADE_UP
-from rnnlab.data.table_columns import Rows, TableColumns
+from rnnlab.data.table_columns import TableColumns
+from rnnlab.data.table_rows import Rows
 from rnnlab.data.table_target import MOST_CLASSES, TASKS, TableTarget, natural
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import is_number
@@ -185,5 +186,5 @@ def fitted_columns(data: "Table", columns: TableColumns, rows: Rows, train: np.n
     if data.missing == "mask":
         unknown = np.isnan(rows.numbers).any(0)
         masked = [name for number, name in enumerate(columns.numbers) if unknown[number]]
-    unit = columns.usual_step(rows, train) if columns.elapsed else None
+    unit = rows.usual_step(train) if columns.elapsed else None
     return replace(columns, categories=levels, masked=masked, elapsed_unit=unit)

@@ -6,7 +6,8 @@ import numpy as np
 
 from rnnlab.data.split import SPLITS, SplitName
 from rnnlab.data.splitting import cut
-from rnnlab.data.table_columns import Rows, TableColumns
+from rnnlab.data.table_columns import TableColumns
+from rnnlab.data.table_rows import Rows
 from rnnlab.data.table_target import word_of_each
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.frequency import time_in_words
@@ -142,7 +143,7 @@ def check_splits(data: "Table") -> None:
     """Raises InputError where a split stays empty, or training meets no sequence of a class."""
     size, given = len(data.given.starts) - 1, data.given
     for split in SPLITS:
-        if len(data._parts[split]):
+        if len(data.parts[split]):
             continue
         where = f"{data.source} has {size} sequences"
         if given.group_count:
@@ -152,7 +153,7 @@ def check_splits(data: "Table") -> None:
         key = "val_fraction" if split != "test" else "test_fraction" if data.folds is None else "folds"
         raise InputError(f"{where}: data.{key}={getattr(data, key)} leaves none for {split}")
     if data.kind == "class" and data.classes is None:
-        missing = set(range(len(given.names))).difference(given.targets[data._parts["train"]].tolist())
+        missing = set(range(len(given.names))).difference(given.targets[data.parts["train"]].tolist())
         if missing:
             raise InputError(
                 f"data.target={data.target_names[0]}: class '{given.names[min(missing)]}' has no sequence to train on: "

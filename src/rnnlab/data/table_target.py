@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.data.table_columns import Rows
+from rnnlab.data.table_rows import Rows
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import is_number
 from rnnlab.spec import IGNORED

@@ -11,7 +11,6 @@ import numpy as np
 from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.said_targets import of_targets
 from rnnlab.data.split import SPLITS, Sample, SplitName
-from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec
 
 
@@ -23,7 +22,6 @@ class TranscribedFeatures(LabelledFeatures):
     """
 
     step_unit: ClassVar[str] = "step"
-    num_samples: PositiveInt = 3000
 
     @abstractmethod
     def heard(self, rng: np.random.Generator, split: SplitName, index: int) -> tuple[np.ndarray, Sequence[int]]:

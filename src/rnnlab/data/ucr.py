@@ -137,7 +137,7 @@ class UCR(LabelledFeatures):
         return state | super().state_dict()
 
     @cached_property
-    def _parts(self) -> dict[SplitName, tuple[TsFile, np.ndarray]]:
+    def parts(self) -> dict[SplitName, tuple[TsFile, np.ndarray]]:
         """Of each split its file, and which of its sequences, in an order whose every start is stratified."""
         train = self.read["train"]
         order = self._stratified(train, np.arange(len(train.labels)))
@@ -165,7 +165,12 @@ class UCR(LabelledFeatures):
         labels = [self.class_names.index(file.labels[i]) for i in members]
         return members[stratified_order(labels, (self.seed, len(SPLITS)))]
 
-    def _filled(self, file: TsFile, number: int) -> np.ndarray:
+    def filled(self, file: TsFile, number: int) -> np.ndarray:
+        """``(time, channels)`` of a sequence, each missing value the one before it.
+
+        Raises:
+            InputError: one is missing, and ``missing=refuse``; or a channel has none.
+        """
         values = file.sequences[number]
         missing = np.isnan(values)
         if not missing.any():
@@ -186,21 +191,21 @@ class UCR(LabelledFeatures):
         return np.take_along_axis(values, np.where(last < 0, first, last), 0)
 
     def size(self, split: SplitName) -> int:
-        there = len(self._parts[split][1])
+        there = len(self.parts[split][1])
         return there if self.num_samples is None else min(there, super().size(split))
 
     def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
         # a test file of its own is another whole
-        return self._parts[split][1][: self.size(split)] if self.folds is not None else None
+        return self.parts[split][1][: self.size(split)] if self.folds is not None else None
 
     @property
     def measured(self) -> int:
-        return len(self._parts["train"][1])
+        return len(self.parts["train"][1])
 
     def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
-        file, members = self._parts[split]
+        file, members = self.parts[split]
         number = int(members[index])
-        return Sample(self._filled(file, number), self.class_names.index(file.labels[number]))
+        return Sample(self.filled(file, number), self.class_names.index(file.labels[number]))
 
     def as_read(self, values: np.ndarray) -> np.ndarray:
         return patched(super().as_read(values), self.patch)
@@ -216,9 +221,9 @@ class UCR(LabelledFeatures):
         )
 
     @property
-    def reader(self) -> FeatureReader:
+    def feature_reader(self) -> FeatureReader:
         names = tuple(f"f{k}" for k in range(self._channels))
-        return replace(super().reader, names=names, fill=self.missing == "fill", patch=self.patch)
+        return replace(super().feature_reader, names=names, fill=self.missing == "fill", patch=self.patch)
 
     @property
     def _channels(self) -> int:
@@ -250,7 +255,7 @@ class UCR(LabelledFeatures):
         if "test" in self.read:
             self._check_test(self.read["test"])
         for split in SPLITS:
-            if not len(self._parts[split][1]):
+            if not len(self.parts[split][1]):
                 key = "val_fraction" if split != "test" else "test_fraction" if self.folds is None else "folds"
                 raise InputError(
                     f"data.{key}={getattr(self, key)} of the {len(train.labels)} sequences in {train.path} leaves "
@@ -258,7 +263,7 @@ class UCR(LabelledFeatures):
                 )
         for file in self.read.values():
             for number in range(len(file.labels)):
-                self._filled(file, number)
+                self.filled(file, number)
 
     def _check_test(self, test: TsFile) -> None:
         for number, label in zip(test.lines, test.labels, strict=True):

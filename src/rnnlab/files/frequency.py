@@ -66,7 +66,7 @@ class Frequency:
         days = times.astype("M8[D]")
         clock = times - days
         if self.unit == "month":
-            numbers, fits = days.astype("M8[M]").astype(np.int64), self._day(days) == _day_of_month(days)
+            numbers, fits = days.astype("M8[M]").astype(np.int64), self.day_of(days) == _day_of_month(days)
         else:
             numbers, fits = business_days(days), weekdays(days) < SATURDAY
         steps, rest = np.divmod(np.diff(numbers), self.size)
@@ -83,13 +83,13 @@ class Frequency:
         day = start.astype("M8[D]")
         if self.unit == "month":
             months = (day.astype("M8[M]") + steps).astype("M8[D]")
-            days = months + (_day_of_month(day) if self.day is None else self._day(months))
+            days = months + (_day_of_month(day) if self.day is None else self.day_of(months))
         else:
             weeks, weekday = np.divmod(business_days(day) + steps, 5)
             days = (7 * weeks + weekday - 3).astype("M8[D]")
         return days.astype("M8[us]") + (start - day)
 
-    def _day(self, days: np.ndarray) -> np.ndarray:
+    def day_of(self, days: np.ndarray) -> np.ndarray:
         """Which day of its month each should be, from 0."""
         months = days.astype("M8[M]")
         last = ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64) - 1
@@ -184,9 +184,9 @@ def find_frequency(times: np.ndarray, starts: np.ndarray) -> Frequency:
     if step >= 28 * DAY:
         of_month = _day_of_month(days)
         ends = Frequency("month", 1, 30)
-        day = 30 if (ends._day(days) == of_month).all() else int(of_month.max())
+        day = 30 if (ends.day_of(days) == of_month).all() else int(of_month.max())
         months = _commonest(np.diff(days.astype("M8[M]").astype(np.int64))[inside])
-        if months and (Frequency("month", 1, day)._day(days) == of_month).all():
+        if months and (Frequency("month", 1, day).day_of(days) == of_month).all():
             return Frequency("month", months, day)
     if step == DAY and (weekdays(days) < SATURDAY).all():
         weekend = (np.diff(days).astype(np.int64) >= 3) & (np.diff(business_days(days)) == 1) & inside

@@ -14,8 +14,8 @@ from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.use import sequences as reading
 from rnnlab.use.generation import Writer, generate
 from rnnlab.use.options import Sampling
-from rnnlab.use.predictor import first_row
 from rnnlab.use.sequences import SequenceRun
+from rnnlab.use.streaming import first_row
 
 
 class LanguageRun(SequenceRun):

@@ -1,87 +1,43 @@
 """What every trained run can do with new data, whatever its kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from rnnlab.anomalies.deviations import Detector
 from rnnlab.anomalies.errors import QUANTILE
-from rnnlab.data.reader import Arrival, Reader
 from rnnlab.errors import InputError
 from rnnlab.files.source import Format
-from rnnlab.network import Network
-from rnnlab.runs.ensemble import Member, patch_of, together
-from rnnlab.runs.keras_weights import keras_weights, write_keras
-from rnnlab.runs.threads import choose_threads
-from rnnlab.runs.transfer import torch_names
-from rnnlab.spec import DataSpec
-from rnnlab.tasks.task import Task
+from rnnlab.runs.ensemble import Member
 from rnnlab.use.anomalies import detector_of
 from rnnlab.use.options import Sampling, check_positive, check_share
-from rnnlab.use.stepper import Stepper, StepState
+from rnnlab.use.streaming import SteppedRun
 
 BATCH_SIZE = 256
 LISTED = 12
 """Columns that a description names."""
 
 
-class TrainedRun(ABC):
+class TrainedRun(SteppedRun, ABC):
     """Networks with their weights, and how their data is read.
 
     Made by :func:`rnnlab.load`. Several runs predict together, as their task
     combines them (probabilities and values by their mean). What is done with
     new data depends on its kind, and each kind is a subclass.
 
+    A run is read in three files: its networks (:mod:`rnnlab.use.networks`), what they say step by step
+    (:mod:`rnnlab.use.streaming`), and here what they say of whole sequences.
+
     Attributes:
         task: the objective, of the first run.
         reader: what turns new data into the network's inputs.
         config: of the first run.
     """
-
-    def __init__(self, tasks: Sequence[Task], readers: Sequence[Reader], config: Mapping[str, Any]) -> None:
-        self.task, self.config = tasks[0], config
-        self._patches = [patch_of(reader) for reader in readers]
-        reader = readers[0]
-        if len(set(self._patches)) > 1:  # steps come one by one, and each network puts its own number of them together
-            reader = replace(reader, patch=1)  # type: ignore[call-arg]
-        else:
-            self._patches = []
-        self.reader = reader
-        self.networks: list[Network] = [task.network for task in tasks]
-        self.device = next(self.task.network.parameters()).device
-        combine = self.task.combine
-        if len(tasks) > 1:
-            self.task.network = together(self.networks, combine, self._patches)  # type: ignore[assignment]
-        self._stepper: Stepper | None = None
-
-    @property
-    def spec(self) -> DataSpec:
-        """What the training data said of itself."""
-        return self.task.spec
-
-    @property
-    def stepper(self) -> Stepper:
-        """The networks, one step at a time.
-
-        Raises:
-            InputError: they read in both directions, or each another number of steps at once.
-        """
-        if self._patches:
-            raise InputError(
-                f"these runs read {', '.join(map(str, self._patches))} steps at once (data.patch), and say nothing of "
-                "a step by itself: predict whole sequences, without --stream and --steps"
-            )
-        if self._stepper is None:
-            self._stepper = Stepper(self.networks, self.task.combine)
-        return self._stepper
 
     def describe(self) -> str:
         """What the run reads, with an example, and the columns of its predictions."""
@@ -184,41 +140,6 @@ class TrainedRun(ABC):
     def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """As :meth:`tables`, of arguments that go together."""
 
-    def _on_device(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
-
-    def torch_weights(self) -> dict[str, Tensor]:
-        """The weights of the recurrent layers by the names of ``torch.nn``, for its ``load_state_dict``.
-
-        Raises:
-            InputError: the cells are not those of ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, or these are several runs.
-        """
-        if len(self.networks) > 1:
-            raise InputError("these are several runs: load one of them")
-        return torch_names(self.networks[0])
-
-    def keras_weights(self) -> list[list[np.ndarray]]:
-        """For each recurrent layer what ``set_weights`` of Keras' ``LSTM``, ``GRU`` or ``SimpleRNN`` takes, of a
-        ``Bidirectional`` both directions.
-
-        Raises:
-            InputError: as :meth:`torch_weights`.
-        """
-        return keras_weights(self.torch_weights())
-
-    def save_keras(self, path: str | Path) -> None:
-        """Writes the weights for Keras' ``load_weights`` (``*.weights.h5``) or ``set_weights`` (``*.npz``).
-
-        Raises:
-            InputError: as :meth:`torch_weights`, or the file cannot be written.
-        """
-        write_keras(Path(path), self.torch_weights(), self.networks[0])
-
-    def choose_threads(self, batch_size: int) -> None:
-        """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""
-        sizes = [parameter.numel() for network in self.networks for parameter in network.parameters()]
-        torch.set_num_threads(choose_threads("auto", batch_size, sizes))
-
     # ---- anomalies -----------------------------------------------------------------------------------
 
     members: Sequence[Member] = ()
@@ -272,75 +193,6 @@ class TrainedRun(ABC):
     def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
         raise InputError("--anomalies: this run reads no sequences of numbers")
 
-    # ---- a stream -----------------------------------------------------------------------------------
-
-    def stream(self, lines: Iterable[str], name: str = "standard input") -> Iterator[dict[str, Any]]:
-        """A prediction for each line, as it comes; the state is carried from one to the next, in constant memory.
-
-        A line is a step: a row of a CSV (the first line is its header) or of
-        JSON; of running text, a line; of texts to be classified, a whole text.
-        An empty line, or another ``sequence``, starts afresh.
-
-        Raises:
-            InputError: a line cannot be read, or the run reads in both directions.
-        """
-        stepper = self.stepper
-        states: dict[Any, tuple[int, StepState]] = {}
-        for arrival in self.reader.stream(iter(lines), name):
-            if arrival is None:
-                states = {}
-                continue
-            key = self._state_key(arrival)
-            number, state = (0, stepper.initial()) if arrival.restart else states[key]
-            with torch.inference_mode():
-                x = torch.from_numpy(np.asarray(arrival.inputs)[None]).to(self.device)
-                output, state = stepper(x, state)
-            states[key] = number + 1, state
-            if arrival.silent:
-                continue
-            with torch.inference_mode():
-                said = first_row(self._said(arrival, output))
-            yield {**self._stream_labels(arrival, number), **said}
-
-    def stream_of(self, place: str) -> Iterator[dict[str, Any]] | None:
-        """The rows of a stream that is no text, from a file or from the standard input for ``-``; ``None`` where the
-        run reads lines.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        return None
-
-    def _state_key(self, arrival: Arrival) -> Any:
-        """Steps with the same key carry one state: of sequences the last one alone goes on."""
-        return None
-
-    def _stream_labels(self, arrival: Arrival, number: int) -> dict[str, Any]:
-        if arrival.labels or arrival.name is None:
-            return {**arrival.labels, "step": number}
-        return {"sequence": arrival.name, "step": number}
-
-    def _said(self, arrival: Arrival, output: Tensor) -> dict[str, Any]:
-        return self.task.said(output)
-
-    def step(self, x: Any, state: StepState | None = None) -> tuple[dict[str, Any], StepState]:
-        """One step of a sequence, in the data's units.
-
-        Args:
-            x: ``(features,)`` numbers, a token's number, or a character or word.
-            state: as it was returned for the step before; ``None`` for the first.
-
-        Returns:
-            What the run says after this step, by column, and the state.
-
-        Raises:
-            InputError: it is no such step, or the run reads in both directions.
-        """
-        stepper = self.stepper
-        inputs = torch.from_numpy(np.asarray(self.reader.step(x))[None]).to(self.device)
-        output, state = stepper(inputs, stepper.initial() if state is None else state)
-        return first_row(self.task.said(output)), state
-
     # ---- generating ---------------------------------------------------------------------------------
 
     def generate(
@@ -381,16 +233,3 @@ class TrainedRun(ABC):
         what = "classes" if "accuracy" in self.task.training_scores else "values"
         does, hint = ("forecasts", " --horizon N") if self.forecasts else (f"predicts {what}", "")
         raise InputError(f"this run is no language model, it {does}: rnnlab predict RUN{hint}")
-
-
-def first_row(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The first row as plain values."""
-    firsts = {name: each[0] for name, each in columns.items()}
-    return {name: _plain(first) for name, first in firsts.items()}
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's as one of Python's, with the digits that it has."""
-    if isinstance(value, np.float32):
-        return float(str(value))
-    return value.item() if isinstance(value, np.generic) else value

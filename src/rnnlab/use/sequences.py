@@ -16,8 +16,9 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import Source
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.use.anomalies import table
-from rnnlab.use.predictor import TrainedRun, first_row
+from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.stepper import each_step
+from rnnlab.use.streaming import first_row
 
 POOL = 32
 """Batches that are sorted by length together: sequences of like length are read side by side, little is padded."""

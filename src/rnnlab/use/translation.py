@@ -12,8 +12,9 @@ from rnnlab.decoding import Search
 from rnnlab.errors import InputError
 from rnnlab.spec import IGNORED, Batch
 from rnnlab.tasks.translation import Translation
-from rnnlab.use.predictor import BATCH_SIZE, first_row
+from rnnlab.use.predictor import BATCH_SIZE
 from rnnlab.use.sequences import SequenceRun
+from rnnlab.use.streaming import first_row
 
 
 class TranslationRun(SequenceRun):

@@ -20,7 +20,7 @@ from rnnlab.store import json_text
 from rnnlab.store.clock import now
 from rnnlab.store.files import replace_all
 from rnnlab.use.export import decoding
-from rnnlab.use.export.base import History, base_of
+from rnnlab.use.export.base import history_of
 from rnnlab.use.export.check import Steps, Verdict, check
 from rnnlab.use.export.formats import OPSET, convert, input_names, output_names, serve
 from rnnlab.use.export.int8 import compress, quantize
@@ -57,13 +57,13 @@ def export(run: Run, directory: RunDirectory, target: Target) -> Verdict:
         )
     steps = Steps.of(run.data)
     # zeros, since a pt2 file keeps its example, and the data may be nobody else's business
-    base = base_of(run.task, run.data)
+    history = history_of(run.task, run.data)
+    base = None if history is None else history.base
     loss = quantize(run.task, run.data) if target.int8 else None
     portable, content = convert(network, torch.zeros_like(steps.cut(*EXAMPLE)), target.format, base)
     before = len(content)
     if loss is not None:
         content = compress(content)
-    history = None if base is None else History.of(base, run.data)
     verdict = check(serve(content, target.format), network, steps, run.data.spec.length, history)
     if not verdict.holds:
         raise RunFailed(

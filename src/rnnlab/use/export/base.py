@@ -76,13 +76,6 @@ class Base(nn.Module):
         return forecast.transpose(-1, -2).flatten(2)
 
 
-def base_of(task: Task, data: SequenceData) -> Base | None:
-    """The base of a run's forecasts; ``None`` where its network's output is added to nothing."""
-    if not (isinstance(data, SeriesData) and task.forecasts and data.final_layout.base_map is not None):
-        return None
-    return Base(data.final_layout, task.distribution)
-
-
 class History:
     """Values and other features by which a file is tried.
 
@@ -95,9 +88,8 @@ class History:
         self.base, self.steps = base, torch.tensor(values, dtype=torch.float32)
 
     @classmethod
-    def of(cls, base: Base, data: SequenceData) -> "History":
+    def of(cls, base: Base, data: SeriesData) -> "History":
         """The values of the first series."""
-        assert isinstance(data, SeriesData)
         end = int(data.panel.starts[1])
         rows = np.arange(end)[None]
         return cls(base, data.exact(rows, np.zeros(1, np.int64))[0, :, : base.linear.weights.shape[-1]])
@@ -129,3 +121,12 @@ class History:
         divisor = output.new_tensor(self.base.layout.divisor or [1.0] * base.shape[-1])
         forecast = distribution.in_units(distribution.split(output), base, divisor.expand_as(base), False)
         return forecast.transpose(-1, -2).flatten(2)
+
+
+def history_of(task: Task, data: SequenceData) -> History | None:
+    """The base of a run's forecasts, and values by which it is tried; ``None`` where its network's output is added to
+    nothing.
+    """
+    if not (isinstance(data, SeriesData) and task.forecasts and data.final_layout.base_map is not None):
+        return None
+    return History.of(Base(data.final_layout, task.distribution), data)

@@ -81,7 +81,7 @@ def serving_cell(format: Format) -> Callable[[Cell[Any]], Cell[Any]]:
 
 
 def _for_onnx(cell: Cell[Any]) -> Cell[Any]:
-    return OnnxOperator(cell) if has_operator(cell) else OverTime(cell)  # type: ignore[arg-type]
+    return OnnxOperator(cell) if has_operator(cell) else OverTime(cell)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ ONNX has an operator of the simple RNN too, but onnxruntime 1.32's takes three
 times as long as the loop over its step does (64 units, batch 32, 50 steps).
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -77,6 +77,6 @@ class OnnxOperator(Cell[Any]):
         return zero_padding(output[:, 0].transpose(0, 1), lengths), after if self._kind is LSTM else after[0]
 
 
-def has_operator(cell: Cell[Any]) -> bool:
+def has_operator(cell: Cell[Any]) -> TypeGuard[GRU | LSTM]:
     """Whether ONNX has an operator of this very cell."""
     return type(cell) in ORDER

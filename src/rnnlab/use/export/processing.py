@@ -76,7 +76,7 @@ def _sound(data: DialTones | Speech) -> dict[str, Any]:
 
 @preprocessing.register
 def _(data: LabelledFeatures) -> dict[str, Any]:
-    patch = data.reader.patch
+    patch = data.feature_reader.patch
     found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features, "patch": patch}
     then = (
         ""
