@@ -14,13 +14,13 @@ from rnnlab.commands import evaluate, predict
 from rnnlab.data.csv import CSV
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
-from rnnlab.data.series_stream import stream_rows
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency
 from rnnlab.files.panel import Columns, Panel, arrange
+from rnnlab.files.stream import stream_rows
 from rnnlab.files.table import read
 from rnnlab.runs.execution import Outcome
 from rnnlab.use.trained import load
@@ -415,7 +415,7 @@ def test_a_training_part_without_a_target_teaches_nothing(tmp_path: Path) -> Non
 )
 def test_the_header_of_a_stream_is_looked_at_before_its_rows(header: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        list(stream_rows(iter([header]), "there", Dialect(), Columns(["y"])))
+        list(stream_rows(iter([header]), "there", Dialect(), ["y"]))
 
 
 @pytest.mark.parametrize("rows", [3, 300])

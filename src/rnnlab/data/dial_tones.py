@@ -49,6 +49,7 @@ class DialTones(TranscribedFeatures):
     """
 
     step_unit = "frame"
+    num_samples: PositiveInt = 3000
     keys: PositiveInt = 7
     min_keys: PositiveInt = 3
     tone: Range = (0.05, 0.12)

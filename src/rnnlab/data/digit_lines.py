@@ -38,6 +38,7 @@ class DigitLines(TranscribedFeatures):
     """
 
     step_unit = "column"
+    num_samples: PositiveInt = 3000
     digits: PositiveInt = 6
     min_digits: PositiveInt = 2
     space: NonNegativeInt = 4

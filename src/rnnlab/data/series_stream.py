@@ -1,6 +1,5 @@
 """New rows of time series as they come, and what the network reads at each."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ from rnnlab.data.history import History, listed
 from rnnlab.data.reader import Arrival
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
-from rnnlab.files.dialect import Dialect, LineByLine
 from rnnlab.files.frequency import clock_changes, passed
-from rnnlab.files.panel import Columns, show
-from rnnlab.files.source import existing, parse_json
+from rnnlab.files.panel import show
+from rnnlab.files.stream import stream_rows
 
 if TYPE_CHECKING:
     from rnnlab.data.series_reader import SeriesReader
@@ -40,12 +38,13 @@ class SeriesStream:
         Raises:
             InputError: a line cannot be read, or columns of the steps to come are needed.
         """
-        if self.reader.of.known:
+        columns = self.reader.of
+        if columns.known:
             raise InputError(
-                f"columns {listed(self.reader.of.known)} of the steps to come are needed for each forecast, and a "
+                f"columns {listed(columns.known)} of the steps to come are needed for each forecast, and a "
                 "stream has none of them yet: use --input without --stream"
             )
-        for place, row in stream_rows(lines, name, self.reader.dialect, self.reader.of):
+        for place, row in stream_rows(lines, name, self.reader.dialect, columns.numbers, columns.all):
             if row is None:
                 self.past = {}
                 yield None
@@ -153,31 +152,3 @@ class SeriesStream:
                 f"{place}: {show(time)} comes {between + 1:,} steps after {show(last[0])}: is this time right?"
             )
         return self.reader.frequency.after(last[0], np.arange(1, between + 1)).astype(last.dtype)
-
-
-def stream_rows(
-    lines: Iterator[str], name: str, dialect: Dialect, columns: Columns
-) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
-    """Each line's place and its cells by column; ``None`` for an empty one."""
-    rows = LineByLine(dialect, columns.all)
-    as_json: bool | None = None
-    for number, text in enumerate(lines, 1):
-        place, line = f"{name}, line {number}", text.rstrip("\r\n")
-        if not line.strip():
-            yield place, None
-            continue
-        as_json = line.lstrip()[0] == "{" if as_json is None else as_json
-        if as_json:
-            row = parse_json(line, place)
-            if not isinstance(row, Mapping):
-                raise InputError(f"{place}: give an object, not {json.dumps(row)[:60]}")
-            yield place, row
-            continue
-        is_first = not rows.header
-        cells = rows.cells(line, place)
-        if is_first:
-            there = pl.DataFrame({column: [] for column in rows.header})
-            for column in columns.numbers:
-                existing(there, column, name)
-        if cells is not None:
-            yield place, dict(zip(rows.header, cells, strict=True))

@@ -14,9 +14,10 @@ from rnnlab.data.reader import Arrival, Given, check_class
 from rnnlab.data.table_columns import TableColumns, as_read, moments_of_numbers
 from rnnlab.data.table_rows import Rows
 from rnnlab.errors import InputError
-from rnnlab.files.dialect import Dialect, cells_of, column_names
+from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import passed
-from rnnlab.files.source import Format, Source, brief, existing, frame_of_rows, is_table, parse_json, table_source
+from rnnlab.files.source import Format, Source, brief, existing, frame_of_rows, is_table, table_source
+from rnnlab.files.stream import stream_rows
 from rnnlab.files.table import tabulate
 
 
@@ -152,37 +153,19 @@ class TableReader(FeatureReader):
                 "this run scales each sequence by its own mean (data.scaling=per_sequence), which is known at its end "
                 "only: it cannot read a stream"
             )
-        if self.columns.wide:
+        sequences = self.columns.sequence
+        if sequences is None:
             raise InputError("this run reads a row a sequence, and no stream of steps: predict without --stream")
-        header: list[str] | None = None
-        separator, as_json = ",", None
         began, last = False, None
         carried, before = np.zeros(0), None
-        for number, text in enumerate(lines, 1):
-            line, place = text.strip(), f"{name}, line {number}"
-            if not line:
+        beside = [column for column in (sequences, self.columns.time) if column]
+        for place, row in stream_rows(lines, name, self.dialect, self.columns.cells, beside):
+            if row is None:
                 if began:
                     yield None
                 began, last = False, None
                 continue
-            as_json = line[0] == "{" if as_json is None else as_json
-            if as_json:
-                row = parse_json(line, place)
-                if not isinstance(row, Mapping):
-                    raise InputError(f"{place}: give an object with {', '.join(self.columns.cells[:12])}")
-            else:
-                if header is None:
-                    separator = self.dialect.separator_of(line, self.columns.cells)
-                    header = column_names(cells_of(line, separator))
-                    empty = pl.DataFrame({column: [] for column in dict.fromkeys(header)})
-                    for column in self.columns.cells:
-                        existing(empty, column, name)
-                    continue
-                cells = cells_of(line, separator)
-                if len(cells) != len(header):
-                    raise InputError(f"{place}: {len(cells)} cells, and the header has {len(header)}")
-                row = dict(zip(header, cells, strict=True))
-            sequence = row.get(self.columns.sequence)
+            sequence = row.get(sequences)
             fresh = not began or sequence != last
             if fresh:
                 carried, before = np.full(len(self.columns.numbers), np.nan), None

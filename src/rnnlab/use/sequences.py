@@ -12,11 +12,12 @@ from torch import Tensor
 from rnnlab.anomalies.deviations import Detector, of_sequences
 from rnnlab.data.reader import Given
 from rnnlab.data.text_reader import TextReader
+from rnnlab.decoding import Search
 from rnnlab.errors import InputError
 from rnnlab.files.source import Source
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.use.anomalies import table
-from rnnlab.use.predictor import TrainedRun
+from rnnlab.use.predictor import BATCH_SIZE, TrainedRun
 from rnnlab.use.stepper import each_step
 from rnnlab.use.streaming import first_row
 
@@ -132,6 +133,70 @@ class RebuiltRun(SequenceRun):
         rebuilt = np.concatenate([each.expected for each in found])
         names = self.spec.target.labels
         return which, {"step": at, **{f"{name} rebuilt": part for name, part in zip(names, rebuilt.T, strict=True)}}
+
+
+class SearchedRun(SequenceRun):
+    """To each sequence another one of its own length, which may be searched for."""
+
+    search: Search | None = None
+    """What was asked for; ``None`` where nothing was."""
+
+    def searching(self, beam: int = 1, nbest: int = 1, length_penalty: float = 0.0) -> None:
+        self.search = Search(beam if beam > 1 else nbest, nbest, length_penalty)
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        horizon: int | None = None,
+        steps: bool = False,
+        batch_size: int = BATCH_SIZE,
+        beam: int = 1,
+        nbest: int = 1,
+        length_penalty: float = 0.0,
+    ) -> pl.DataFrame:
+        """What the run says to new data, as a table of polars.
+
+        Args:
+            x: what the run reads: texts, sequences of features or images, as :meth:`TrainedRun.predict`; sounds are
+                ``(samples,)`` numbers, a list of such, or a ``pathlib.Path`` of a file or a folder.
+            horizon: of forecasts; nothing is forecast here.
+            steps: one prediction for each step; there is none here.
+            batch_size: sequences side by side.
+            beam: sequences that a search keeps at each step; 1: what :meth:`searching` has asked for, and else the most
+                probable token at each step.
+            nbest: of those that it finds so many are told, the best first, with their ``rank``.
+            length_penalty: above 0 longer ones are preferred (:class:`rnnlab.decoding.Search`).
+
+        Returns:
+            For each sequence ``prediction``, and ``score``, the logarithm of its probability. ``alignment`` says of
+            each token where in the input it is: with attention the number of the token that has most of it; of a
+            transcription, where nothing was searched for, the step at which it begins.
+
+        Raises:
+            InputError: ``x`` is not what the run reads.
+        """
+        before = self.search
+        if (beam, nbest, length_penalty) != (1, 1, 0.0):
+            self.searching(beam, nbest, length_penalty)
+        try:
+            return super().predict(x, horizon=horizon, steps=steps, batch_size=batch_size)
+        finally:
+            self.search = before
+
+    @property
+    def nbest(self) -> int:
+        """How many answers to a sequence are told."""
+        return 1 if self.search is None else self.search.nbest
+
+    def _ranked(self, found: Sequence[Sequence[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Of answers to each sequence, the best first: which sequence each answers, and their ranks if several are
+        told.
+        """
+        which = np.repeat(np.arange(len(found)), [len(answers) for answers in found])
+        if self.nbest == 1:
+            return which, {}
+        return which, {"rank": np.concatenate([np.arange(1, len(answers) + 1) for answers in found])}
 
 
 class LabelledTextRun(SequenceRun):

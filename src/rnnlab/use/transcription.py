@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from rnnlab import ctc
 from rnnlab.data.audio_reader import AudioReader
-from rnnlab.decoding import Search
 from rnnlab.errors import InputError
 from rnnlab.files.sound import blocks, check_rate
 from rnnlab.spec import IGNORED
 from rnnlab.tasks.transcription import Transcription
 from rnnlab.use.language import LanguageRun
-from rnnlab.use.predictor import BATCH_SIZE, TrainedRun
-from rnnlab.use.sequences import SequenceRun
+from rnnlab.use.predictor import TrainedRun
+from rnnlab.use.sequences import SearchedRun
 
 BLOCK = 1600
 """Samples of a sound that are read at a time while it streams."""
@@ -29,12 +27,11 @@ FEWEST = 8
 """Sequences among which a language model chooses, where nobody says how many."""
 
 
-class TranscriptionRun(SequenceRun):
+class TranscriptionRun(SearchedRun):
     """The text in each input, and the logarithm of its probability."""
 
     task: Transcription
 
-    beam, nbest, is_searched = 1, 1, False
     language: LanguageRun | None = None
     language_weight = 0.0
 
@@ -42,6 +39,13 @@ class TranscriptionRun(SequenceRun):
         several = ["rank"] if self.nbest > 1 else []
         beside = ["language"] if self.language is not None else []
         return [*several, "prediction", "score", *beside, *(["alignment"] if self._is_greedy else [])]
+
+    @property
+    def beam(self) -> int:
+        """Prefixes that a search keeps at each step; 1 where nothing is searched for."""
+        if self.search is None:
+            return 1 if self.language is None else FEWEST
+        return self.search.beam
 
     @property
     def _is_greedy(self) -> bool:
@@ -52,55 +56,16 @@ class TranscriptionRun(SequenceRun):
             raise InputError(
                 f"--length-penalty {length_penalty}: what stands in an input is as long as it is; leave it out"
             )
-        search = Search(beam if beam > 1 else nbest, nbest)
-        self.beam, self.nbest, self.is_searched = search.beam, search.nbest, True
+        super().searching(beam, nbest)
 
     def rescoring(self, language: TrainedRun, weight: float) -> None:
         if not isinstance(language, LanguageRun):
             raise InputError("--language-model: that run is no language model: train one by data=text data.path=FILE")
         if not 0 <= weight < float("inf"):
             raise InputError(f"--language-weight {weight} must be at least 0, and finite")
-        if self.is_searched and self.beam == 1:
+        if self.search is not None and self.beam == 1:
             raise InputError("--beam 1 and --language-model: it chooses among what a search finds; leave --beam out")
         self.language, self.language_weight = language, weight
-        if not self.is_searched:
-            self.beam = FEWEST
-
-    def predict(
-        self,
-        x: Any,
-        *,
-        horizon: int | None = None,
-        steps: bool = False,
-        batch_size: int = BATCH_SIZE,
-        beam: int = 1,
-        nbest: int = 1,
-    ) -> pl.DataFrame:
-        """What stands in new inputs, as a table of polars.
-
-        Args:
-            x: what the run reads: sequences of features, or sounds: ``(samples,)`` numbers, a list of such, or a
-                ``pathlib.Path`` of a file or a folder.
-            horizon: of forecasts; nothing is forecast here.
-            steps: of forecasts, too.
-            batch_size: inputs side by side.
-            beam: prefixes that a search keeps at each step; 1: the most probable token at each step.
-            nbest: of those that it finds so many are told, the best first, with their ``rank``.
-
-        Returns:
-            For each input ``prediction``, and ``score``, the logarithm of its probability over all paths. Without a
-            search ``alignment``: at which step of the network each token begins.
-
-        Raises:
-            InputError: ``x`` is not what the run reads.
-        """
-        before = self.beam, self.nbest, self.is_searched
-        if (beam, nbest) != (1, 1):
-            self.searching(beam, nbest)
-        try:
-            return super().predict(x, horizon=horizon, steps=steps, batch_size=batch_size)
-        finally:
-            self.beam, self.nbest, self.is_searched = before
 
     @torch.inference_mode()
     def _columns(
@@ -117,12 +82,9 @@ class TranscriptionRun(SequenceRun):
         found = self.task.searched(scores, valid, self.beam, self.beam)
         language: list[list[float]] | None = None
         if self.language is not None:
-            found, language = self._rescored(found)
+            found, language = self._rescored(found, self.language)
         found = [own[: self.nbest] for own in found]
-        which = np.repeat(np.arange(len(found)), [len(own) for own in found])
-        columns: dict[str, Any] = {}
-        if self.nbest > 1:
-            columns["rank"] = np.concatenate([np.arange(1, len(own) + 1) for own in found])
+        which, columns = self._ranked(found)
         columns["prediction"] = self.task.texts([tokens for own in found for tokens, _ in own])
         columns["score"] = np.array([score for own in found for _, score in own], np.float32)
         if language is not None:
@@ -139,13 +101,12 @@ class TranscriptionRun(SequenceRun):
             "alignment": steps,
         }
 
-    def _rescored(self, found: Any) -> tuple[Any, list[list[float]]]:
+    def _rescored(self, found: Any, model: LanguageRun) -> tuple[Any, list[list[float]]]:
         """What the search found, ordered by the sum of its score and the weighted one of the language model."""
-        assert self.language is not None
         ordered, language = [], []
         for own in found:
             texts = self.task.texts([tokens for tokens, _ in own])
-            rated = self.language.log_probabilities(texts)
+            rated = model.log_probabilities(texts)
             best = sorted(range(len(own)), key=lambda k: -(own[k][1] + self.language_weight * rated[k]))
             ordered.append([own[k] for k in best])
             language.append([rated[k] for k in best])
