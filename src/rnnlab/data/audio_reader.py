@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,10 +14,6 @@ from rnnlab.data.reader import Given, Reader
 from rnnlab.errors import InputError
 from rnnlab.files.sound import SUFFIXES, Sound, check_rate, files_of, read_sound
 from rnnlab.files.source import Format, Source, as_numbers, brief, find, is_table, table_source
-
-if TYPE_CHECKING:
-    from rnnlab.data.dial_tones import DialTones
-    from rnnlab.data.speech import Speech
 
 PATH, TEXT = "path", "text"
 """The columns of a table that name a file, and tell what is said in it."""
@@ -48,13 +44,9 @@ class AudioReader(Reader):
     own_moments: bool = False
 
     @classmethod
-    def of(cls, data: "DialTones | Speech") -> "AudioReader":
-        """The reader of a data set of sounds, by its scaling."""
-        ear = data.ear
-        shift, scale = (tuple(part.tolist()) for part in data.scale) if data.scaling == "standard" else ((), ())
-        # nobody tells who speaks in a new sound
-        own = data.scaling in ("per_sequence", "per_speaker")
-        return cls(ear.rate, ear.bands, ear.window, ear.hop, shift, scale, own)
+    def of(cls, ear: LogMel, scale: tuple[tuple[float, ...], tuple[float, ...]], own_moments: bool) -> "AudioReader":
+        """The reader of what an ear has heard in training, and how that was scaled."""
+        return cls(ear.rate, ear.bands, ear.window, ear.hop, *scale, own_moments)
 
     @cached_property
     def ear(self) -> LogMel:

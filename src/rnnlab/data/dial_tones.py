@@ -103,7 +103,7 @@ class DialTones(TranscribedFeatures):
 
     @property
     def reader(self) -> AudioReader:
-        return AudioReader.of(self)
+        return AudioReader.of(self.ear, self.plain_scale, self.scaling == "per_sequence")
 
 
 def drawn(rng: np.random.Generator, bounds: Range) -> float:

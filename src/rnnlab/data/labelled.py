@@ -53,6 +53,14 @@ class LabelledFeatures(SequenceData):
         return moments_of(np.concatenate([self.unscaled(rng, "train", i).inputs for i, rng in enumerate(rngs)]))
 
     @property
+    def plain_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The shift and the scale of all sequences in plain values; empty where each has its own, or none has any."""
+        if self.scaling != "standard":
+            return (), ()
+        shift, scale = (tuple(part.tolist()) for part in self.scale)
+        return shift, scale
+
+    @property
     def measured(self) -> int:
         """Training sequences that the scaling is measured on: where there is a file, all, whatever ``num_samples``."""
         return self.size("train")
@@ -74,7 +82,5 @@ class LabelledFeatures(SequenceData):
     def feature_reader(self) -> FeatureReader:
         """What reads new features as they are scaled here."""
         spec = self.spec
-        standard = self.scaling == "standard"
-        shift, scale = (tuple(part.tolist()) for part in self.scale) if standard else ((), ())
         names = tuple(f"f{k}" for k in range(spec.input.features or 0))
-        return FeatureReader(names, spec.target.names, shift, scale, own_moments=self.scaling == "per_sequence")
+        return FeatureReader(names, spec.target.names, *self.plain_scale, own_moments=self.scaling == "per_sequence")

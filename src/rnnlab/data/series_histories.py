@@ -2,25 +2,23 @@
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from rnnlab.data.history import History, listed, shown_names
+from rnnlab.data.history_reader import HistoryReader
 from rnnlab.errors import InputError
 from rnnlab.files.panel import Panel, arrange, carry_forward
 from rnnlab.files.source import Source, as_numbers, brief, existing
 from rnnlab.files.table import tabulate
 
-if TYPE_CHECKING:
-    from rnnlab.data.series_reader import SeriesReader
-
 log = logging.getLogger("rnnlab")
 
 
-def read_histories(reader: "SeriesReader", source: Source) -> tuple[list[History], list[str]]:
-    """The series of a table, and their names; see :meth:`SeriesReader.histories`."""
+def read_histories(reader: HistoryReader, source: Source) -> tuple[list[History], list[str]]:
+    """The series of a table, and their names; see :meth:`rnnlab.data.series_reader.SeriesReader.histories`."""
     columns = reader.of
     frame = source.frame(wanted=columns.all, quoted=True)
     if columns.time and columns.time not in frame.columns and not reader.layout.needs_times:
@@ -68,7 +66,7 @@ def read_histories(reader: "SeriesReader", source: Source) -> tuple[list[History
     return histories, names
 
 
-def _history(reader: "SeriesReader", panel: Panel, number: int, source: str) -> History | None:
+def _history(reader: HistoryReader, panel: Panel, number: int, source: str) -> History | None:
     """A series of a panel; ``None`` where none of its targets is known."""
     rows = slice(panel.starts[number], panel.starts[number + 1])
     values, k = panel.values[rows].copy(), len(panel.columns.target)
@@ -93,11 +91,11 @@ def _history(reader: "SeriesReader", panel: Panel, number: int, source: str) -> 
     return History(reader.series_number(panel.names[number], source), now, values, unknown, times)
 
 
-def _is_enough(reader: "SeriesReader", history: History | None) -> bool:
+def _is_enough(reader: HistoryReader, history: History | None) -> bool:
     return history is not None and history.now > reader.layout.reach
 
 
-def table_of(reader: "SeriesReader", x: Any) -> pl.DataFrame:
+def table_of(reader: HistoryReader, x: Any) -> pl.DataFrame:
     """``(time,)`` or ``(time, columns)`` numbers as a table.
 
     Raises:

@@ -1,21 +1,19 @@
 """New rows of time series as they come, and what the network reads at each."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from rnnlab.data.history import History, listed
+from rnnlab.data.history_reader import HistoryReader
 from rnnlab.data.reader import Arrival
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
 from rnnlab.files.frequency import clock_changes, passed
 from rnnlab.files.panel import show
 from rnnlab.files.stream import stream_rows
-
-if TYPE_CHECKING:
-    from rnnlab.data.series_reader import SeriesReader
 
 MOST_STREAMED = 10_000
 """Steps that a stream fills in between two lines."""
@@ -28,7 +26,7 @@ class SeriesStream:
         reader: of the columns and their scaling.
     """
 
-    def __init__(self, reader: "SeriesReader") -> None:
+    def __init__(self, reader: HistoryReader) -> None:
         self.reader = reader
         self.past: dict[str, History] = {}
 

@@ -251,4 +251,6 @@ class Speech(TranscribedFeatures):
 
     @property
     def reader(self) -> AudioReader:
-        return AudioReader.of(self)
+        # nobody tells who speaks in a new sound
+        own = self.scaling in ("per_sequence", "per_speaker")
+        return AudioReader.of(self.ear, self.plain_scale, own)

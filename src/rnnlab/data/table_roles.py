@@ -5,20 +5,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from rnnlab.data.hospital import MADE_UP
 from rnnlab.data.table_columns import TableColumns
+from rnnlab.data.table_options import TableOptions
 from rnnlab.data.table_rows import Rows
 from rnnlab.data.table_target import MOST_CLASSES, TASKS, TableTarget, natural
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import is_number
-
-if TYPE_CHECKING:
-    from rnnlab.data.table import Table
 
 MOST_LEVELS = 50
 """Different words up to which a column is one of categories."""
@@ -27,7 +24,7 @@ UNNAMED = ("column 1", "unnamed: 0", "index")
 """Columns that a program wrote without being asked: the number of the row."""
 
 
-def unfitted_columns(data: "Table") -> TableColumns:
+def unfitted_columns(data: TableOptions) -> TableColumns:
     """Which columns are read as what; the levels of categories, and which numbers are masked, are not known yet."""
     _check_columns(data)
     if data.encoding is not None:
@@ -67,7 +64,7 @@ def unfitted_columns(data: "Table") -> TableColumns:
     )  # fmt: skip
 
 
-def _check_columns(data: "Table") -> None:
+def _check_columns(data: TableOptions) -> None:
     names = data.head.columns
     keys: list[tuple[str, Sequence[str]]] = [("target", data.target_names)]
     keys += [(key, [name]) for key, name in data.roles.items() if name]
@@ -92,7 +89,7 @@ def _check_columns(data: "Table") -> None:
             raise InputError(f"data.features: '{name}' is data.target, and would give the answer away")
 
 
-def is_numeric(data: "Table", name: str) -> bool:
+def is_numeric(data: TableOptions, name: str) -> bool:
     """Whether the first rows of a column hold numbers, and something at all."""
     dtype = data.head[name].dtype
     if dtype.is_numeric() or dtype == pl.Boolean:
@@ -103,7 +100,7 @@ def is_numeric(data: "Table", name: str) -> bool:
     return not values.is_infinite().any()
 
 
-def _check_words(data: "Table", name: str) -> None:
+def _check_words(data: TableOptions, name: str) -> None:
     cells = data.head[name]
     if cells.dtype.is_nested() or cells.dtype.is_temporal() or cells.dtype == pl.Binary:
         raise InputError(
@@ -122,7 +119,7 @@ def _check_words(data: "Table", name: str) -> None:
         )
 
 
-def _channels(data: "Table", numbers: Sequence[str]) -> dict[str, list[str]]:
+def _channels(data: TableOptions, numbers: Sequence[str]) -> dict[str, list[str]]:
     """The columns of each channel of a wide table."""
     if data.steps is not None:
         patterns = [data.steps] if isinstance(data.steps, str) else data.steps
@@ -147,7 +144,7 @@ def _channels(data: "Table", numbers: Sequence[str]) -> dict[str, list[str]]:
     return named
 
 
-def read_target(data: "Table") -> TableTarget:
+def read_target(data: TableOptions) -> TableTarget:
     """What is made of the columns that are predicted."""
     odd = [name for name in data.target_names if not is_numeric(data, name)]
     listed = data.kind == "labels" and len(odd) == len(data.target_names) == 1
@@ -168,7 +165,7 @@ def read_target(data: "Table") -> TableTarget:
     return TableTarget(data.kind, data.target_names, data.source, listed, data.classes)
 
 
-def fitted_columns(data: "Table", columns: TableColumns, rows: Rows, train: np.ndarray) -> TableColumns:
+def fitted_columns(data: TableOptions, columns: TableColumns, rows: Rows, train: np.ndarray) -> TableColumns:
     """With the levels of categories that training sees, and the numbers that are masked."""
     inside = np.zeros(len(rows.names), bool)
     inside[train] = True

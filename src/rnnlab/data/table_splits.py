@@ -1,19 +1,17 @@
 """What was read of a table, which split each of its sequences is in, and what is said of it."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rnnlab.data.split import SPLITS, SplitName
 from rnnlab.data.splitting import cut
 from rnnlab.data.table_columns import TableColumns
+from rnnlab.data.table_options import TableOptions
 from rnnlab.data.table_rows import Rows
 from rnnlab.data.table_target import word_of_each
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.frequency import time_in_words
-
-if TYPE_CHECKING:
-    from rnnlab.data.table import Table
 
 PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 """Words of a column that says the split."""
@@ -59,7 +57,7 @@ class Given(NamedTuple):
     dated: bool
 
 
-def word_of(data: "Table", rows: Rows, key: str) -> np.ndarray | None:
+def word_of(data: TableOptions, rows: Rows, key: str) -> np.ndarray | None:
     """``(sequences,)`` numbers of the one word of each sequence in a column."""
     name = data.roles[key]
     if name is None:
@@ -75,7 +73,7 @@ def word_of(data: "Table", rows: Rows, key: str) -> np.ndarray | None:
     return one.astype(np.int64)
 
 
-def given_parts(data: "Table", rows: Rows, groups: np.ndarray | None) -> np.ndarray | None:
+def given_parts(data: TableOptions, rows: Rows, groups: np.ndarray | None) -> np.ndarray | None:
     """``(sequences,)`` numbers of the split that a column gives each; ``None`` where no column does."""
     codes = word_of(data, rows, "split_column")
     if codes is None:
@@ -112,7 +110,7 @@ def given_parts(data: "Table", rows: Rows, groups: np.ndarray | None) -> np.ndar
 
 
 def members_of(
-    data: "Table", size: int, targets: np.ndarray, groups: np.ndarray | None, parts: np.ndarray | None
+    data: TableOptions, size: int, targets: np.ndarray, groups: np.ndarray | None, parts: np.ndarray | None
 ) -> dict[SplitName, np.ndarray]:
     """The sequences of each split."""
     seed = (data.seed, len(SPLITS))
@@ -139,11 +137,11 @@ def members_of(
     return found | {split: taken[split] for split in SPLITS if split == "train" or split in missing}
 
 
-def check_splits(data: "Table") -> None:
+def check_splits(data: TableOptions, given: Given) -> None:
     """Raises InputError where a split stays empty, or training meets no sequence of a class."""
-    size, given = len(data.given.starts) - 1, data.given
+    size = len(given.starts) - 1
     for split in SPLITS:
-        if len(data.parts[split]):
+        if len(given.members[split]):
             continue
         where = f"{data.source} has {size} sequences"
         if given.group_count:
@@ -153,7 +151,7 @@ def check_splits(data: "Table") -> None:
         key = "val_fraction" if split != "test" else "test_fraction" if data.folds is None else "folds"
         raise InputError(f"{where}: data.{key}={getattr(data, key)} leaves none for {split}")
     if data.kind == "class" and data.classes is None:
-        missing = set(range(len(given.names))).difference(given.targets[data.parts["train"]].tolist())
+        missing = set(range(len(given.names))).difference(given.targets[given.members["train"]].tolist())
         if missing:
             raise InputError(
                 f"data.target={data.target_names[0]}: class '{given.names[min(missing)]}' has no sequence to train on: "
@@ -161,7 +159,7 @@ def check_splits(data: "Table") -> None:
             )
 
 
-def check_labelled(data: "Table", labelled: np.ndarray, rows: Rows) -> int:
+def check_labelled(data: TableOptions, labelled: np.ndarray, rows: Rows) -> int:
     """How many sequences have no target, where that may be."""
     without = np.flatnonzero(~labelled)
     if not len(without):
@@ -178,9 +176,8 @@ def check_labelled(data: "Table", labelled: np.ndarray, rows: Rows) -> int:
     return len(without)
 
 
-def table_note(data: "Table") -> str:
+def table_note(data: TableOptions, given: Given) -> str:
     """What was done with the table, as far as anything was."""
-    given = data.given
     size = len(given.starts) - 1
     groups = f" of {given.group_count:,} {data.roles['group']}s" if given.group_count else ""
     facts = [f"{size:,} sequences{groups}, {len(given.features):,} rows"]
