@@ -24,7 +24,7 @@ from rnnlab.shapes import Fraction, Inputs, Lengths, Names, PositiveFloat, Posit
 from rnnlab.spec import InputSpec, TargetSpec
 from rnnlab.stepping import NetworkStep
 from rnnlab.summary import Layer, summary
-from rnnlab.trajectories import Trace, trace
+from rnnlab.trajectories import Recorder, Trace
 
 
 class Network(EncoderDecoder):
@@ -245,8 +245,11 @@ class Network(EncoderDecoder):
         return output[:, None] if self.readout_kind == "every" else output, tuple(after)
 
     def trace(self, inputs: Inputs, state: NetworkState | None = None, lengths: Lengths | None = None) -> Trace:
-        """See :func:`rnnlab.trajectories.trace`."""
-        return trace(self, inputs, self._starts(inputs, state, lengths), lengths)
+        """Predicts as ``forward`` does, step by step through every cell's ``unroll``, and keeps every state."""
+        recorder = Recorder()
+        hidden, _ = self.stack(recorder, inputs, self._starts(inputs, state, lengths), lengths)
+        output = self.onto(inputs, self.made(inputs, hidden, lengths))
+        return Trace(output, recorder.states, recorder.starts, recorder.inputs)
 
     def stack(
         self,

@@ -1,16 +1,12 @@
 """A forward pass with every state on its way."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from rnnlab.cells.cell import Cell
-from rnnlab.shapes import Inputs, Lengths, State
-
-if TYPE_CHECKING:
-    from rnnlab.network import Network
+from rnnlab.shapes import State
 
 
 @dataclass(frozen=True)
@@ -37,25 +33,20 @@ class Trace:
     inputs: list[Tensor]
 
 
-def trace(network: "Network", inputs: Inputs, starts: Sequence[State], lengths: Lengths | None = None) -> Trace:
-    """Predicts as a network's ``forward`` does, step by step through every cell's ``unroll``, and keeps every state.
+class Recorder:
+    """Takes cells over time step by step, through their ``unroll``, and keeps what they read and every state.
 
-    Args:
-        network: of any kind that has no decoder.
-        inputs: as it reads them.
-        starts: the state of each cell before the first step.
-        lengths: ``(batch,)`` valid steps of each sequence.
+    It is a :data:`rnnlab.recurrence.Run`; its attributes are those of :class:`Trace`.
     """
-    states: list[list[State]] = []
-    begun: list[State] = []
-    read: list[Tensor] = []
 
-    def unroll(cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-        states.append([])
-        begun.append(start)
-        read.append(x)
-        return cell.unroll(x, start, lengths, record=states[-1])
+    def __init__(self) -> None:
+        self.states: list[list[State]] = []
+        self.starts: list[State] = []
+        self.inputs: list[Tensor] = []
 
-    hidden, _ = network.stack(unroll, inputs, starts, lengths)
-    output = network.onto(inputs, network.made(inputs, hidden, lengths))
-    return Trace(output, states, begun, read)
+    def __call__(self, cell: Cell[Any], x: Tensor, start: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """``(batch, time, hidden)`` of ``(batch, time, features)``, and the state at the end."""
+        self.states.append([])
+        self.starts.append(start)
+        self.inputs.append(x)
+        return cell.unroll(x, start, lengths, record=self.states[-1])
