@@ -251,6 +251,25 @@ def test_without_streams_nothing_is_carried(tmp_path: Path) -> None:
     assert torch.equal(task.training_step(second, 1), expected)
 
 
+@pytest.mark.parametrize("between", [3, 4, 9])
+def test_streams_begin_anew_with_each_pass_wherever_the_epochs_of_the_run_end(
+    between: int, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, began = LanguageModeling.forward, []
+
+    def noted(self: LanguageModeling, batch: Batch) -> Tensor:
+        if self.training:
+            began.append(self._training_state is None)
+        return forward(self, batch)
+
+    monkeypatch.setattr(LanguageModeling, "forward", noted)
+    # seven batches a pass, the last of which has fewer rows than the first of the next
+    options = ("data=text", "data.num_samples=66", "data.batch_size=8", "data.length=8", "model.hidden_size=4")
+    train(*options, f"trainer.steps_per_epoch={between}", "trainer.max_epochs=null", "trainer.max_steps=36",
+          "data.ngrams=[2,3]", "data.ngram_buckets=16", "instruments=none")  # fmt: skip
+    assert began == [step % 7 == 0 for step in range(36)]
+
+
 STOPPED = (
     "data=text",
     "data.num_samples=200",

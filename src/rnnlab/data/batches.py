@@ -128,6 +128,10 @@ class Divided(Sampler[Tensor]):
     def __len__(self) -> int:
         return self.length
 
+    def begins_pass(self, position: int) -> bool:
+        """Whether a pass starts at a position of this epoch."""
+        return (self.epoch * self.length + position) % len(self.passes) == 0
+
     def __iter__(self) -> Iterator[Tensor]:
         number, start = divmod(self.epoch * self.length, len(self.passes))
         left = self.length
@@ -181,6 +185,11 @@ class Batches:
             epoch, position = self._state["epoch"], self._state["position"]
             self._state["position"] += 1
             yield batch if self._augmenter is None else self._augmenter(batch, epoch, position)
+
+    def begins_pass(self, position: int) -> bool:
+        """Whether the batch at a position of this epoch is the first one of a pass over the data."""
+        order = self.order
+        return position == 0 if not isinstance(order, Divided) else order.begins_pass(position)
 
     def rest(self) -> list[Tensor]:
         """The sequences of each batch that the epoch still has, for somebody who cuts and counts them himself."""

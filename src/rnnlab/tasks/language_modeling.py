@@ -124,9 +124,17 @@ class LanguageModeling(TokenTask):
     # ---- the state that is carried ----------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if batch_idx == 0:  # and not where an epoch is resumed in its middle
+        if self._begins_pass(batch_idx):  # and not where an epoch is resumed in its middle
             self._training_state = None
         return super().training_step(batch, batch_idx)
+
+    def _begins_pass(self, batch_idx: int) -> bool:
+        """Whether a training batch is the first of a pass, which may start within an epoch of the run, or not with it;
+        a loader that says nothing of it has a pass an epoch.
+        """
+        loader = None if self._trainer is None else getattr(self._trainer, "train_dataloader", None)
+        begins = getattr(loader, "begins_pass", None)
+        return batch_idx == 0 if begins is None else bool(begins(batch_idx))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch_idx == 0:
