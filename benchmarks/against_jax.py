@@ -49,7 +49,7 @@ def ours(steps: int) -> list[float]:
     import torch
 
     from benchmarks.cells import cell, training
-    from rnnlab.runs.threads import keep_memory
+    from rnnlab.kernels.memory import keep_memory
 
     torch.set_num_threads(1)
     keep_memory()

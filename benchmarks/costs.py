@@ -13,7 +13,7 @@ def measure(quick: bool = False) -> Result:
     import torch
 
     from benchmarks.memory_scores import models
-    from rnnlab.runs.threads import keep_memory
+    from rnnlab.kernels.memory import keep_memory
 
     torch.set_num_threads(1)
     keep_memory()  # as every training does, and to torch.nn's advantage too

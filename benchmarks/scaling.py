@@ -47,7 +47,7 @@ def measure(quick: bool = False) -> Result:
     """Passes of both sides and the matrix product in turn, so that a busy neighbour disturbs all alike."""
     import torch
 
-    from rnnlab.runs.threads import keep_memory
+    from rnnlab.kernels.memory import keep_memory
 
     torch.set_num_threads(1)
     keep_memory()  # as every training does, and to torch.nn's advantage too

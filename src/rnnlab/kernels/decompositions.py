@@ -44,9 +44,19 @@ def _layer_norm(
     mean = x.mean(axes, keepdim=True)
     centered = x - mean
     rstd = ((centered * centered).mean(axes, keepdim=True) + eps).rsqrt()
-    normed = centered * rstd
-    if weight is not None:
-        normed = normed * weight
-    if bias is not None:
-        normed = normed + bias
-    return normed, mean, rstd
+    return _scaled(centered * rstd, weight, bias), mean, rstd
+
+
+def layer_norm_of_input(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``native_layer_norm`` of what depends on no state: the moments in one pass over the rows of all steps, while
+    what is made of them is light enough for the kernels.
+    """
+    _, mean, rstd = torch.native_layer_norm(x, list(shape), None, None, eps)
+    return _scaled((x - mean) * rstd, weight, bias), mean, rstd
+
+
+def _scaled(normed: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias

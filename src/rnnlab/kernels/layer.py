@@ -11,9 +11,10 @@ from torch.autograd import Function
 from torch.func import vmap
 
 from rnnlab.kernels import native
-from rnnlab.kernels.layout import Layout, by_sequence, dense, last_states, of_members, rows_of, varying, with_zero_row
+from rnnlab.kernels.layout import GROUP, Layout, by_sequence, dense, last_states, of_members, rows_of, varying, with_zero_row
 from rnnlab.kernels.llvm_math import LIBRARY
 from rnnlab.kernels.loop import is_batched, through_the_loop
+from rnnlab.kernels.memory import keep_memory
 from rnnlab.kernels.nodes import INPUT, PARAMETERS, Node, NotDerivable, Trace, needed
 from rnnlab.kernels.origins import width_of
 from rnnlab.kernels.pieces import as_it_is
@@ -44,12 +45,13 @@ class Derived:
 
     def __init__(self, cell: Any, dtype: torch.dtype) -> None:
         self.machine = native.machine()
+        keep_memory()
         self.trace: Trace = trace(cell, dtype)
         self.plan: Plan = plan(self.trace)
         self.real, self.itemsize = ("float", 4) if dtype == torch.float32 else ("double", 8)
         self.hidden = width_of(self.trace.output)
         self.random = self.trace.random
-        self.kernels = {"forward": self.plan.forward, "backward": self.plan.backward}
+        self.kernels = {"forward": self.plan.forward, "backward": self.plan.backward, "masked": self.plan.masked}
         for kernel in self.kernels.values():
             for expr in kernel.expressions():
                 if expr.op in LIBRARY and expr.op not in native.library():
@@ -176,6 +178,8 @@ class Derived:
             return given[buffer][0].numel()
         if buffer.startswith(("start", "begun", "ended")):
             return 0
+        if buffer == "total":
+            return size * layout.lanes // GROUP
         if buffer.startswith("state"):
             rows += layout.lanes
         return size * (2 * layout.lanes if buffer.startswith("carry") else rows)
@@ -314,11 +318,16 @@ class _Layer(Function):
         most = members * ctx.blocks[0][1] * lanes
         for name, node in p.edges.items():
             given[name] = x.new_empty(most, width_of(node))
+        total = given["total"] = x.new_empty(members, lanes // GROUP, p.backward.sizes["total"])
+        kernel = "backward"
+        if layout.idle is not None and p.totals:
+            kernel, given["held"] = "masked", layout.held(x.dtype)
         given["of_block"] = p.edges
         grad_rows = x.new_empty(layout.total + 1, x.shape[-1]) if after.of_x else None
         sums: list[Tensor] = []
         for begin, end, idle in reversed(ctx.blocks):
-            derived.run("backward", begin, end, layout, given)
+            total.zero_()
+            derived.run(kernel, begin, end, layout, given)
             low, high = begin * lanes, end * lanes
             rows = (members, high - low) if stacked else (high - low,)
             for name, node in p.edges.items():
@@ -326,6 +335,11 @@ class _Layer(Function):
                 if idle is not None:
                     edge.index_fill_(0, idle, 0)
                 env[node] = edge.view(*rows, *node.tail)
+            if p.totals:
+                whole = total.sum(1) if stacked else total[0].sum(0)
+                for node, place in p.totals.items():
+                    part = whole[..., place : place + width_of(node.args[0])]
+                    env[node] = part.reshape(members, *node.shape) if stacked else part.view(node.shape)
             for node in p.rows_for_after:
                 if node in found.states:
                     whole = of_members(given[f"state{found.states.index(node)}"], layout)[:, low:high]

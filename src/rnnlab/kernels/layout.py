@@ -63,6 +63,7 @@ class Layout:
     final: Tensor | None = None
     idle: Tensor | None = None
     unset: Tensor | None = None
+    _held: dict[torch.dtype, Tensor] = field(default_factory=dict)
     _tables: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     _blocks: dict[int, list[tuple[int, int, Tensor | None]]] = field(default_factory=dict)
 
@@ -89,6 +90,13 @@ class Layout:
             events[:, 1] %= self.lanes
             self._tables[size] = tiles.astype(np.int64), np.ascontiguousarray(events)
         return self._tables[size]
+
+    def held(self, dtype: torch.dtype) -> Tensor:
+        """For each row of all members 1 where it holds a step, else 0."""
+        if dtype not in self._held:
+            assert self.idle is not None
+            self._held[dtype] = torch.ones(self.total, dtype=dtype).index_fill_(0, self.idle, 0)
+        return self._held[dtype]
 
     def blocks(self, rows: int) -> list[tuple[int, int, Tensor | None]]:
         """Stretches of steps with about so many rows of a member, and which rows of all members hold no step."""

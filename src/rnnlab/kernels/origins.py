@@ -31,6 +31,8 @@ REDUCED = {aten.sum, aten.mean, aten.amax, aten.amin}
 CONVERTED = {aten.to, aten._to_copy}
 COUNTED = {aten.where, aten.add, aten.sub, aten.mul, aten.neg, aten.sum, *CONVERTED}
 PRODUCTS = {aten.mm, aten.addmm}
+LIGHT = {aten.add, aten.sub, aten.mul, aten.neg}
+"""Operations on values of the input that a kernel does in no time."""
 
 
 def packet_of(node: Node) -> Any:
@@ -132,7 +134,7 @@ class Origins:
             return self._layout(node, None)
         if packet in CONVERTED and node.dtype == node.args[0].dtype:
             return self.sources(node.args[0])
-        if node.kind == INPUT:
+        if node.kind == INPUT and not self._is_light(node):
             name = f"input{node.number}"
             self._check_dtype(node)
             self.inputs[name] = node
@@ -151,6 +153,24 @@ class Origins:
             f"there is no kernel for {name_of(op)} on what depends on the state (there are for products, element-wise "
             "functions, sums, means, norms, softmax, chunk, cat and slices)"
         )
+
+    def _is_light(self, node: Node) -> bool:
+        """Whether a value that depends on x alone is rather computed in the kernels than for all steps before them: it
+        is made of one value as wide, numbers of rows, and parameters, so that no more is read than it itself would be.
+        """
+        if packet_of(node) not in LIGHT or width_of(node) == 1 or set(node.kwargs) - {"alpha"}:
+            return False
+        wide = 0
+        for arg in node.inputs():
+            if arg.dtype != self.trace.x.dtype:
+                return False
+            if arg.kind == INPUT:
+                wide += arg.shape == node.shape
+                if arg.shape != node.shape and (len(arg.shape) != len(node.shape) or width_of(arg) != 1):
+                    return False
+            elif len(arg.shape) >= len(node.shape) and arg.op != "full":
+                return False
+        return wide == 1
 
     def _rows(self, name: str, shift: int) -> Callable[[int, int], Expr]:
         return lambda begin, end: self.e.make("rows", data=(name, begin, shift), width=end - begin)

@@ -9,6 +9,7 @@ by matrix products over many steps at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -16,6 +17,8 @@ from rnnlab.kernels.expressions import CHEAP, ELEMENTWISE, LEAVES, Expr, below
 from rnnlab.kernels.nodes import BACKWARD, INPUT, PARAMETERS, STATE, Node, Trace, needed
 from rnnlab.kernels.origins import LAYOUT, REDUCED, packet_of, width_of
 from rnnlab.kernels.pieces import Pieces
+
+aten: Any = torch.ops.aten
 
 Place = tuple[str, int, int]
 """A buffer, the first number in its row, and steps later."""
@@ -27,9 +30,10 @@ class Kernel:
 
     Attributes:
         reverse: from the last step to the first.
-        writes: what it writes where.
+        writes: what it writes where. To ``total``, of which each tile has a row, it is added.
         sizes: of the buffers that it is handed: numbers in a row, 0 for parameters. ``start`` (a row for each
-            sequence) is the state before its first step, ``begun`` its gradient, ``ended`` that of its last state.
+            sequence) is the state before its first step, ``begun`` its gradient, ``ended`` that of its last state;
+            ``held`` is not 0 where a row holds a step.
     """
 
     reverse: bool
@@ -51,7 +55,9 @@ class Plan:
         backward: the kernel.
         parameters: by name what is handed to the kernels as a contiguous tensor: a node, and what is done to its value.
         inputs: by name the values that depend on x alone and are read by the kernels.
+        masked: as ``backward``, where some rows hold no step.
         edges: by name the nodes that the backward kernel writes for the operations after it.
+        totals: sums over rows that it finds itself, and where they begin in those of a tile.
         saved: numbers a row that the forward kernel keeps for the backward one.
         before: nodes that are computed from parameters alone.
         of_inputs: nodes that depend on x alone.
@@ -63,9 +69,11 @@ class Plan:
     trace: Trace
     forward: Kernel
     backward: Kernel
+    masked: Kernel
     parameters: dict[str, tuple[Node, Callable[[torch.Tensor], torch.Tensor]]]
     inputs: dict[str, Node]
     edges: dict[str, Node]
+    totals: dict[Node, int]
     saved: int
     before: list[Node]
     of_inputs: list[Node]
@@ -85,15 +93,23 @@ def plan(found: Trace) -> Plan:
     carried = needed(found.grad_states)
     wanted = [*found.grad_tensors, found.grad_x]
     after: set[Node] = set()
+    totals: dict[Node, int] = {}
+    total = 0
     for node in sorted(needed(wanted), key=lambda node: node.number):
-        if node.kind == BACKWARD and node not in carried and not _row_by_row(node, after, found.marker):
+        gone = after | totals.keys()
+        if node.kind != BACKWARD or node in carried or _row_by_row(node, gone, found.marker):
+            continue
+        if _is_total(node, gone, found.marker):
+            totals[node], total = total, total + width_of(node.args[0])
+        else:
             after.add(node)
     edges: list[Node] = []
     rows_for_after: list[Node] = []
-    roots = [root for root in wanted if root is not None and root not in after and root.kind >= STATE]
+    gone = after | totals.keys()
+    roots = [root for root in wanted if root is not None and root not in gone and root.kind >= STATE]
     done = sorted(after, key=lambda node: node.number)
     for node in [*(arg for user in done for arg in user.inputs()), *roots]:
-        if node in after:
+        if node in gone:
             continue
         if node.kind == INPUT or node in found.states:
             rows_for_after.append(node)
@@ -101,7 +117,8 @@ def plan(found: Trace) -> Plan:
             edges.append(node)
     edges, rows_for_after = list(dict.fromkeys(edges)), list(dict.fromkeys(rows_for_after))
     grads = [grad for grad in found.grad_states if grad is not None]
-    pieces.cut([*results, *grads, *edges])
+    summed = [node.args[0] for node in totals]
+    pieces.cut([*results, *grads, *edges, *summed])
 
     forward, backward = Kernel(False), Kernel(True)
     for number, node in enumerate(found.new_states):
@@ -116,7 +133,14 @@ def plan(found: Trace) -> Plan:
     names = {f"edge{node.number}": node for node in edges}
     for name, node in names.items():
         backward.writes |= {(name, at, 0): expr for at, expr in pieces.pieces(node)}
+    for node, begin in totals.items():
+        backward.writes |= {("total", begin + at, 0): expr for at, expr in pieces.pieces(node.args[0])}
     saved = _save(pieces, forward, backward)
+    held, zero = pieces.e.make("rows", data=("held", 0, 0), width=1), pieces.e.const(0)
+    masked = Kernel(True)
+    for place, expr in backward.writes.items():
+        # whatever stands there, not-a-number included
+        masked.writes[place] = pieces.e.make("where", held, expr, zero) if place[0] == "total" else expr
 
     used = {
         expr.data[0]
@@ -142,22 +166,24 @@ def plan(found: Trace) -> Plan:
         **of_states("ended"),
         "tangent": hidden,
         **{n: width_of(node) for n, node in names.items()},
+        "total": total,
         **vectors,
     }
-    basis = needed(
-        [*inputs.values(), *(node for node, _ in parameters.values()), *(a for n in done for a in n.inputs())]
-    )
+    masked.sizes = {**backward.sizes, "held": 1}
+    of_done = [arg for node in done for arg in node.inputs() if arg.kind <= INPUT]
+    basis = needed([*inputs.values(), *(node for node, _ in parameters.values()), *of_done])
     ordered = [node for node in sorted(basis, key=lambda node: node.number) if node.op != "input"]
     return Plan(
-        trace=found, forward=forward, backward=backward, parameters=parameters, inputs=inputs, edges=names, saved=saved,
+        trace=found, forward=forward, backward=backward, masked=masked, parameters=parameters, inputs=inputs, edges=names,
+        totals=totals, saved=saved,
         before=[node for node in ordered if node.kind == PARAMETERS],
         of_inputs=[node for node in ordered if node.kind == INPUT],
         after=done, rows_for_after=rows_for_after, output=output,
     )  # fmt: skip
 
 
-def _row_by_row(node: Node, after: set[Node], marker: int) -> bool:
-    """Whether a value of the backward pass can be left to the kernel."""
+def _row_by_row(node: Node, gone: set[Node], marker: int) -> bool:
+    """Whether a value of the backward pass, made of none of ``gone``, can be left to the kernel."""
     packet = packet_of(node.args[0]) if node.op == "item" else packet_of(node)
     if node.op == "input":
         return True
@@ -167,7 +193,15 @@ def _row_by_row(node: Node, after: set[Node], marker: int) -> bool:
         return False
     if packet not in ELEMENTWISE and packet not in LAYOUT and packet not in REDUCED:
         return False
-    return not any(arg in after for arg in node.inputs())
+    return not any(arg in gone for arg in node.inputs())
+
+
+def _is_total(node: Node, gone: set[Node], marker: int) -> bool:
+    """Whether it is a sum over the rows of what the kernel finds row by row."""
+    if node.op is not aten.sum.dim_IntList or list(node.args[1]) != [0] or node.kwargs:
+        return False
+    what = node.args[0]
+    return what.kind >= STATE and what.shape[:1] == (marker,) and what not in gone
 
 
 def _save(pieces: Pieces, forward: Kernel, backward: Kernel) -> int:

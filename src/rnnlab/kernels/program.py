@@ -169,6 +169,8 @@ def _of_members(node: Node) -> Callable[..., Any] | None:
         return _viewed
     if op is aten.split.Tensor:
         return _split
+    if op is aten.native_layer_norm.default and not any(isinstance(arg, Node) for arg in args[1:]):
+        return op  # over the last axes
     return op if op in _ALONE else None
 
 

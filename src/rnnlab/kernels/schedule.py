@@ -42,7 +42,7 @@ class Schedule:
         operands = {arg for e in self.seen if e.op == "mm" for arg in e.args}
         self.home: dict[Expr, Place | int] = {}
         for place, e in kernel.writes.items():
-            if not place[0].startswith("carry"):
+            if not place[0].startswith(("carry", "total")):
                 self.home.setdefault(e, place)
         self.crossing: list[Expr] = []
         for e in self.seen:

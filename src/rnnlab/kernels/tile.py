@@ -112,7 +112,7 @@ class Tile:
             self.bases: dict[tuple[str, int], str] = {}
             for name, shift in sorted(self._uses()):
                 kind = _time_of(name)
-                if (kind, shift) in self.bases:
+                if name == "total" or (kind, shift) in self.bases:
                     continue
                 when = t.op(f"add i64 {time}, {shift}")
                 if kind == "carry":
@@ -172,7 +172,10 @@ class Tile:
                 self.t.store(as_number(t, e, values[e], 1), self.slot(e, row), 1)
             for place, e in written:
                 value = as_number(t, e, self._value(e, row, "0", 1, values, stage), 1)
-                self.t.store(value, self.address(place, row, "0", 1), 1)
+                if place[0] == "total":
+                    self._add_to_total(place, "0", value, 1)
+                else:
+                    self.t.store(value, self.address(place, row, "0", 1), 1)
             for e in sums:
                 n = self._block(e.args[0].width)
                 empty = "zeroinitializer" if e.op == "rowsum" else t.splat(-float("inf"), n)
@@ -214,12 +217,20 @@ class Tile:
             for group in range(groups):
                 found |= print_products(self, products[group::groups], column, n)
 
+            totals = {place: t.alloca(t.vector(n)) for place, _ in wanted if place[0] == "total"}
+            for slot in totals.values():
+                t.store("zeroinitializer", slot, n)
+
             def row_of(row: str) -> None:
                 values: dict[Expr, str] = {}
                 for e in products:
                     values[e] = self.t.load(t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
                 for place, e in wanted:
                     value = as_number(t, e, self._value(e, row, column, n, values, stage), n)
+                    if place in totals:  # of the tile's rows in a register
+                        slot = totals[place]
+                        t.store(t.arithmetic("fadd", self.t.load(slot, n), value, n), slot, n)
+                        continue
                     self.t.store(value, self.address(place, row, column, n), n)
                 for e in crossing:
                     value = as_number(t, e, self._value(e, row, column, n, values, stage), n)
@@ -228,6 +239,8 @@ class Tile:
                     self._add(e, self._value(e.args[0], row, column, n, values, stage), row, n)
 
             self.each_row(row_of)
+            for place, slot in totals.items():
+                self._add_to_total(place, column, self.t.load(slot, n), n)
 
         whole = width - width % most
         if whole == most:
@@ -254,6 +267,14 @@ class Tile:
             else elementwise(t, "max", [value, before], n, False)
         )
         self.t.store(made, slot, n)
+
+    def _add_to_total(self, place: Place, column: str, value: str, n: int) -> None:
+        """Adds to numbers of the tile's row of sums over its rows."""
+        t, (name, offset, _) = self.t, place
+        at = t.op(f"mul i64 {t.op(f'sdiv i64 %r, {self.rows}')}, {self.kernel.sizes[name]}")
+        at = t.op(f"add i64 {t.op(f'add i64 {at}, {offset}')}, {column}")
+        pointer = t.op(f"getelementptr {t.real}, ptr {self.base(name)}, i64 {at}")
+        t.store(t.arithmetic("fadd", self.t.load(pointer, n), value, n), pointer, n)
 
     def _value(self, e: Expr, row: str, column: str, n: int, values: dict[Expr, str], stage: int) -> str:
         if e in values:

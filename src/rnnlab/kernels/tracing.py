@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rnnlab.kernels.decompositions import decompositions
+from rnnlab.kernels.decompositions import decompositions, layer_norm_of_input
 from rnnlab.kernels.nodes import (
     BACKWARD,
     INPUT,
@@ -210,9 +210,12 @@ class _Recorder(TorchDispatchMode):
             raise NotDerivable(
                 "what it computes depends on a value that it reads from a tensor: torch.where chooses value by value"
             )
-        if func in self._table:
+        if func in self._table and not self._is_kept(func, args):
+            instead = self._table[func]
+            if func is aten.native_layer_norm.default and self.node(args[0]).kind == INPUT:
+                instead = layer_norm_of_input
             with self:
-                made = self._table[func](*args, **kwargs)
+                made = instead(*args, **kwargs)
             if made is not NotImplemented:
                 return made
         result = func(*args, **kwargs)
@@ -222,6 +225,15 @@ class _Recorder(TorchDispatchMode):
             return self._in_place(func, args, kwargs, result, len(changed))
         self._record(func, args, kwargs, result)
         return result
+
+    def _is_kept(self, func: Any, args: Any) -> bool:
+        """Whether an operation is written down as it is: the moments of rows of the input."""
+        return (
+            func is aten.native_layer_norm.default
+            and self.node(args[0]).kind == INPUT
+            and args[2] is None
+            and args[3] is None
+        )
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         packet = func.overloadpacket

@@ -19,6 +19,7 @@ from rnnlab.instruments.console import printed_warnings
 from rnnlab.instruments.printed_summary import print_summary
 from rnnlab.instruments.progress import Progress
 from rnnlab.instruments.tensorboard import TensorBoard
+from rnnlab.kernels.memory import keep_memory
 from rnnlab.runs.build import to_allow
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from rnnlab.runs.compiled import CompiledSteps
@@ -32,7 +33,7 @@ from rnnlab.runs.preparation import Run, prepare
 from rnnlab.runs.provenance import is_first_process, provenance
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.threads import choose_threads, keep_memory
+from rnnlab.runs.threads import choose_threads
 from rnnlab.runs.trainer import build_trainer, device_name, quiet_lightning
 from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence

@@ -1,9 +1,8 @@
-"""How many threads a training takes, and the memory that they keep."""
+"""How many threads a training takes."""
 
-import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -30,17 +29,6 @@ def choose_threads(num_threads: int | Literal["auto"], batch_size: int, paramete
         else os.cpu_count() or 1
     )
     return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
-
-
-def keep_memory() -> None:
-    """Asks glibc to keep large pieces of memory that are given back: a training takes the same ones at every step.
-
-    By default it returns them to the system, which hands them out anew page by page: part of a small layer's time.
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            libc.mallopt(option, 2**30)
 
 
 @contextmanager
