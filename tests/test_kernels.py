@@ -147,6 +147,28 @@ def test_it_is_the_loop_wherever_its_blocks_end(blocks: int, lengths: Tensor | N
         close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
 
 
+@pytest.mark.parametrize("kind", [GRU, LSTM, LayerNormLSTM], ids=lambda kind: kind.__name__)
+@with_and_without_lengths
+def test_a_wide_layer_is_the_loop(kind: Any, lengths: Tensor | None) -> None:
+    """Its weights are handed over in panels, its products go through the rows of a tile in parts."""
+    cell, x = made(kind, hidden=64), inputs()
+    state = some_state(cell)
+    found = kernels.derived(cell, x)
+    assert isinstance(found, Derived)
+    assert found.plan.forward.panels
+    close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
+
+
+def test_what_has_no_gradient_is_derived_in_double_precision_too() -> None:
+    class Unused(Own):
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return self.of_x(x).tanh() - h
+
+    cell, x = made(Unused), inputs()
+    state = some_state(cell)
+    close(results(layer(cell), cell, x, state, None), results(cell.unroll, cell, x, state, None))
+
+
 @pytest.mark.parametrize("seed", [*range(12), *(pytest.param(s, marks=pytest.mark.slow) for s in range(12, 300))])
 def test_a_random_step_is_the_loop(seed: int) -> None:
     cell = made(lambda features, hidden: RandomCell(features, hidden, seed), hidden=(4, 6, 7, 16, 17)[seed % 5])

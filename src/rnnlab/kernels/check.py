@@ -80,7 +80,7 @@ def check(
                 grads = torch.autograd.grad(loss, wanted, allow_unused=True)
             results.append([*every, *grads])
     for ours, expected in zip(*results, strict=True):
-        one, other = (torch.zeros(()) if each is None else each.detach() for each in (ours, expected))
+        one, other = (torch.zeros((), dtype=dtype) if each is None else each.detach() for each in (ours, expected))
         bound = TOLERANCE[dtype] * (float(other.abs().nan_to_num().max()) + 1e-3)
         one, other = torch.broadcast_tensors(one, other)
         if not torch.allclose(one, other, rtol=0, atol=bound, equal_nan=True):

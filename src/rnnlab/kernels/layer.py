@@ -11,14 +11,24 @@ from torch.autograd import Function
 from torch.func import vmap
 
 from rnnlab.kernels import native
-from rnnlab.kernels.layout import GROUP, Layout, by_sequence, dense, last_states, of_members, rows_of, varying, with_zero_row
+from rnnlab.kernels.layout import (
+    GROUP,
+    Layout,
+    by_sequence,
+    dense,
+    last_states,
+    of_members,
+    rows_of,
+    varying,
+    with_zero_row,
+)
 from rnnlab.kernels.llvm_math import LIBRARY
 from rnnlab.kernels.loop import is_batched, through_the_loop
 from rnnlab.kernels.memory import keep_memory
 from rnnlab.kernels.nodes import INPUT, PARAMETERS, Node, NotDerivable, Trace, needed
 from rnnlab.kernels.origins import width_of
 from rnnlab.kernels.pieces import as_it_is
-from rnnlab.kernels.planning import Plan, plan
+from rnnlab.kernels.planning import Plan, in_panels, plan
 from rnnlab.kernels.printing import print_kernel, tile_rows
 from rnnlab.kernels.program import Program, draw
 from rnnlab.kernels.threads import share_out
@@ -30,6 +40,9 @@ BLOCK_ROWS = 2048
 BLOCK_NUMBERS, LEAST_ROWS = 2**20, 512
 """A step that hands out many numbers a row gets blocks of about so many of these, which caches hold, but no fewer rows:
 sums over rows are added up once a block."""
+
+LONG_ROWS = 512
+"""Bytes of a row of a weight that is handed over in panels: one of shorter rows is in the cache as it is."""
 
 
 class Derived:
@@ -56,6 +69,7 @@ class Derived:
             for expr in kernel.expressions():
                 if expr.op in LIBRARY and expr.op not in native.library():
                     raise NotDerivable(f"there is no kernel for {expr.op} on this machine")
+        in_panels(self.plan, 2 * self.machine.bytes // self.itemsize, LONG_ROWS // self.itemsize)
         self.tile = {name: tile_rows(kernel, self.real, self.machine) for name, kernel in self.kernels.items()}
         self.numbers = {name: sum(kernel.sizes.values()) for name, kernel in self.kernels.items()}
         self._functions: dict[str, Any] = {}

@@ -211,6 +211,11 @@ def as_it_is(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def panels_of(value: torch.Tensor, width: int) -> torch.Tensor:
+    """A weight ``(rows, columns)`` as ``(panels, rows, width)``: so many columns one after the other."""
+    return value.unflatten(1, (-1, width)).transpose(0, 1)
+
+
 def runs(array: np.ndarray, cuts: Iterable[int] = ()) -> list[tuple[int, int, int, int]]:
     """Begin, end, first and last number of stretches of numbers that follow each other, or are all the same."""
     return stretches(array, breaks(array).union(cut for cut in cuts if 0 < cut < len(array)))

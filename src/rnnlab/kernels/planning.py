@@ -9,6 +9,7 @@ by matrix products over many steps at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ import torch
 from rnnlab.kernels.expressions import CHEAP, ELEMENTWISE, LEAVES, Expr, below
 from rnnlab.kernels.nodes import BACKWARD, INPUT, PARAMETERS, STATE, Node, Trace, needed
 from rnnlab.kernels.origins import LAYOUT, REDUCED, packet_of, width_of
-from rnnlab.kernels.pieces import Pieces
+from rnnlab.kernels.pieces import Pieces, panels_of
 
 aten: Any = torch.ops.aten
 
@@ -34,11 +35,13 @@ class Kernel:
         sizes: of the buffers that it is handed: numbers in a row, 0 for parameters. ``start`` (a row for each
             sequence) is the state before its first step, ``begun`` its gradient, ``ended`` that of its last state;
             ``held`` is not 0 where a row holds a step.
+        panels: weights of products that are handed over so many columns after the other.
     """
 
     reverse: bool
     writes: dict[Place, Expr] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    panels: dict[str, int] = field(default_factory=dict)
 
     def expressions(self) -> list[Expr]:
         """All that it needs, each after those that it is made of."""
@@ -174,12 +177,34 @@ def plan(found: Trace) -> Plan:
     basis = needed([*inputs.values(), *(node for node, _ in parameters.values()), *of_done])
     ordered = [node for node in sorted(basis, key=lambda node: node.number) if node.op != "input"]
     return Plan(
-        trace=found, forward=forward, backward=backward, masked=masked, parameters=parameters, inputs=inputs, edges=names,
-        totals=totals, saved=saved,
+        trace=found, forward=forward, backward=backward, masked=masked, parameters=parameters, inputs=inputs,
+        edges=names, totals=totals, saved=saved,
         before=[node for node in ordered if node.kind == PARAMETERS],
         of_inputs=[node for node in ordered if node.kind == INPUT],
         after=done, rows_for_after=rows_for_after, output=output,
     )  # fmt: skip
+
+
+def in_panels(found: Plan, columns: int, longer: int) -> None:
+    """Has weights handed over a panel of columns after the other, as products go through them: a column of a weight
+    whose rows are a power of two long falls into so few places of a cache that they push each other out.
+
+    Args:
+        found: the plan.
+        columns: of a panel, the most that a kernel takes at a time.
+        longer: numbers of a row of a weight, and no fewer, for which that is done.
+    """
+    kernels = found.forward, found.backward, found.masked
+    parts: dict[str, list[int]] = {}
+    for e in (e for kernel in kernels for e in kernel.expressions() if e.op == "mm"):
+        name, begin, whole = e.data
+        parts.setdefault(name, [whole]).extend((begin, e.width))
+    fit = [name for name, (whole, *rest) in parts.items()
+           if whole >= longer and not any(number % columns for number in (whole, *rest))]  # fmt: skip
+    for name in fit:
+        found.parameters[name] = found.parameters[name][0], partial(panels_of, width=columns)
+    for kernel in kernels:
+        kernel.panels = dict.fromkeys(fit, columns)
 
 
 def _row_by_row(node: Node, gone: set[Node], marker: int) -> bool:

@@ -5,13 +5,12 @@ product, or a sum over a row, begins a new one where what it works on was made i
 of columns first gets its products and then all that is element-wise.
 """
 
-from typing import Any
-
 from rnnlab.kernels.expressions import LEAVES, Expr
 from rnnlab.kernels.llvm_math import elementwise
 from rnnlab.kernels.llvm_text import Body, Machine, Text
 from rnnlab.kernels.planning import Kernel, Place
 from rnnlab.kernels.schedule import Schedule, is_single
+from rnnlab.kernels.tile_products import print_products
 
 
 def as_number(t: Text, e: Expr, value: str, n: int) -> str:
@@ -36,13 +35,19 @@ def total_of(t: Text, e: Expr, parts: str, n: int) -> str:
         return t.op(f"call reassoc {t.real} {name}({t.real} 0.0, {t.vector(n)} {parts})")
     while n > 1:
         n //= 2
-        halves = []
-        for first in (0, n):
-            mask = ", ".join(f"i32 {lane}" for lane in range(first, first + n))
-            kind = t.vector(2 * n)
-            halves.append(t.op(f"shufflevector {kind} {parts}, {kind} poison, <{n} x i32> <{mask}>"))
-        parts = elementwise(t, "max", halves, n, False)
+        parts = elementwise(t, "max", list(halves(t, parts, n)), n, False)
     return t.op(f"extractelement {t.vector(1)} {parts}, i32 0")
+
+
+def halves(t: Text, parts: str, n: int) -> tuple[str, str]:
+    """The first n and the last n of twice as many numbers."""
+
+    def some(first: int) -> str:
+        mask = ", ".join(f"i32 {lane}" for lane in range(first, first + n))
+        kind = t.vector(2 * n)
+        return t.op(f"shufflevector {kind} {parts}, {kind} poison, <{n} x i32> <{mask}>")
+
+    return some(0), some(n)
 
 
 class Tile:
@@ -201,21 +206,25 @@ class Tile:
     ) -> None:  # fmt: skip
         """What a stage does with values of one width."""
         t = self.t
-        lanes = self._block(width)
-        most = lanes
+        lanes = most = self._block(width)
+        registers = self.machine.accumulators
+        # two vectors for each row, or more is loaded than multiplied: of half of the rows where registers are few
+        half = self.rows if registers >= 2 * self.rows else max(1, self.rows // 2)
         while (
-            products and not sums and most >= self.lanes and width % (2 * most) == 0
-            and 2 * (most // self.lanes) * len(products) * self.rows <= self.machine.accumulators
+            products and most >= self.lanes and width % (2 * most) == 0
+            and 2 * (most // self.lanes) * len(products) * half <= registers
         ):  # fmt: skip
             most *= 2
-
+        vectors = max(1, most // self.lanes) * len(products)
+        at_once = half if vectors > 1 else self.rows
         # no more at a time than registers hold
-        groups = -(-len(products) * self.rows // self.machine.accumulators) if products else 0
+        together = max(1, registers // (at_once * max(1, most // self.lanes)))
+        groups = -(-len(products) // together)
 
         def block(column: str, n: int) -> None:
             found: dict[Expr, str] = {}
             for group in range(groups):
-                found |= print_products(self, products[group::groups], column, n)
+                found |= print_products(self, products[group::groups], column, n, at_once)
 
             totals = {place: t.alloca(t.vector(n)) for place, _ in wanted if place[0] == "total"}
             for slot in totals.values():
@@ -260,13 +269,17 @@ class Tile:
         if n < size:
             # the columns that are left
             slot = t.op(f"getelementptr {t.real}, ptr {slot}, i64 0")
-        before = self.t.load(slot, n)
-        made = (
-            t.arithmetic("fadd", value, before, n)
-            if e.op == "rowsum"
-            else elementwise(t, "max", [value, before], n, False)
-        )
+        while n > size:  # the halves of a block of several vectors
+            n //= 2
+            value = self._combined(e, *halves(t, value, n), n)
+        made = self._combined(e, value, self.t.load(slot, n), n)
         self.t.store(made, slot, n)
+
+    def _combined(self, e: Expr, a: str, b: str, n: int) -> str:
+        """Of two vectors the sum, or the larger numbers."""
+        if e.op == "rowsum":
+            return self.t.arithmetic("fadd", a, b, n)
+        return elementwise(self.t, "max", [a, b], n, False)
 
     def _add_to_total(self, place: Place, column: str, value: str, n: int) -> None:
         """Adds to numbers of the tile's row of sums over its rows."""
@@ -321,72 +334,3 @@ class Tile:
 def _time_of(name: str) -> str:
     """How a buffer's rows are found at a time."""
     return "carry" if name.startswith("carry") else "state" if name.startswith("state") else "rows"
-
-
-def print_products(tile: Tile, products: list[Expr], column: str, n: int) -> dict[Expr, str]:
-    """A block of columns of each product, for each row of the tile, in registers and then in memory."""
-    t = tile.t
-    if not products:
-        return {}
-    slots = {e: [t.alloca(t.vector(n)) for _ in range(tile.rows)] for e in products}
-    for e in products:
-        for slot in slots[e]:
-            t.store("zeroinitializer", slot, n)
-    # by operand, so that its numbers are fetched once for all products
-    users: dict[Expr, list[tuple[Expr, int]]] = {}
-    for e in products:
-        first = 0
-        for operand in e.args:
-            users.setdefault(operand, []).append((e, first))
-            first += operand.width
-    for operand, group in users.items():
-        if operand.op == "const" and operand.data[0] == 0:
-            continue
-        lines = None
-        if operand.op != "const":
-            lines = [operand_line(tile, operand, str(row)) for row in range(tile.rows)]
-        firsts = []
-        for e, first in group:
-            name, begin, columns = e.data
-            at = t.op(f"add i64 {column}, {first * columns + begin}")
-            firsts.append(t.op(f"getelementptr {t.real}, ptr {tile.base(name)}, i64 {at}"))
-
-        def inner(
-            k: str, operand: Expr = operand, lines: Any = lines, firsts: Any = firsts, group: Any = group
-        ) -> None:
-            weights = []
-            for (e, _), pointer in zip(group, firsts, strict=True):
-                at = t.op(f"mul i64 {k}, {e.data[2]}")
-                weights.append(t.load(t.op(f"getelementptr {t.real}, ptr {pointer}, i64 {at}"), n))
-            for row in range(tile.rows):
-                if lines is None:
-                    number = t.splat(operand.data[0], n)
-                else:
-                    place = t.op(f"getelementptr {t.real}, ptr {lines[row]}, i64 {k}")
-                    number = t.broadcast(t.op(f"load {t.real}, ptr {place}"), n)
-                for (e, _), weight in zip(group, weights, strict=True):
-                    slot = slots[e][row]
-                    t.store(t.call("fma", n, number, weight, t.load(slot, n)), slot, n)
-
-        if operand.width == 1:
-            inner("0")
-        else:
-            t.loop("0", str(operand.width), 1, inner)
-    found = {}
-    for e in products:
-        found[e] = t.alloca(f"[{tile.rows} x {t.vector(n)}]")
-        for row, slot in enumerate(slots[e]):
-            t.store(t.load(slot, n), t.op(f"getelementptr {t.vector(n)}, ptr {found[e]}, i64 {row}"), n)
-    return found
-
-
-def operand_line(tile: Tile, e: Expr, row: str) -> str:
-    """Where the numbers of a product's operand begin, of a row of the tile."""
-    t = tile.t
-    if e.op == "parameter":
-        return t.op(f"getelementptr {t.real}, ptr {tile.base(e.data[0])}, i64 {e.data[1]}")
-    if e.op == "rows":
-        return tile.line(e.data, row, e.width)
-    if e in tile.ones:
-        return tile.slot(e, row)
-    return tile.line(tile.home[e], row, e.width)
