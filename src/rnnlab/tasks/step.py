@@ -21,8 +21,7 @@ def training_loss(objective: Objective, batch: Batch) -> tuple[Tensor, tuple[Ten
     """The loss of a batch, to be differentiated; and what is kept of it, itself and the cheap scores of training."""
     output = objective(batch)
     loss = objective.loss(output, batch)
-    with torch.no_grad():
-        return loss, (loss.detach(), *objective.score_training(output.detach(), batch))
+    return loss, (loss.detach(), *objective.score_training(output.detach(), batch))
 
 
 def side_by_side(means: Sequence[Tensor]) -> Tensor:
