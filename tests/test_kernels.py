@@ -159,6 +159,32 @@ def test_a_wide_layer_is_the_loop(kind: Any, lengths: Tensor | None) -> None:
     close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
 
 
+@pytest.mark.parametrize("batch", [7, 8, 16])
+@pytest.mark.parametrize("loss", [Tensor.sum, lambda output: output.mean((0, 1)).norm()], ids=["all", "units"])
+def test_the_gradient_of_a_sum_is_one_number_for_many_rows(loss: Callable[[Tensor], Tensor], batch: int) -> None:
+    """PyTorch hands such a gradient over as one number or row that stands for all."""
+    cell, x = made(Own), inputs(batch=batch)
+    ours, expected = (torch.autograd.grad(loss(run(x)[0]), [*cell.parameters()]) for run in (layer(cell), cell.unroll))
+    close([*ours], [*expected])
+
+
+@with_and_without_lengths
+def test_matrices_and_numbers_are_parameters_without_a_module(lengths: Tensor | None, monkeypatch: Any) -> None:
+    class Bare(Own):
+        def __init__(self, features: int, hidden: int) -> None:
+            super().__init__(features, hidden)
+            self.w, self.u = nn.Parameter(torch.randn(features, hidden)), nn.Parameter(torch.randn(hidden, hidden))
+            self.rate = nn.Parameter(torch.tensor(0.7))
+
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return (x @ self.w + h @ self.u + (h * h) @ self.u.t()).tanh() - self.rate * h
+
+    monkeypatch.setattr("rnnlab.kernels.layer.BLOCK_ROWS", 40)
+    cell, x = made(Bare), inputs()
+    state = some_state(cell)
+    close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
+
+
 def test_what_has_no_gradient_is_derived_in_double_precision_too() -> None:
     class Unused(Own):
         def update(self, x: Tensor, h: Tensor) -> Tensor:

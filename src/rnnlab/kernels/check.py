@@ -46,7 +46,7 @@ def check(
         generator = torch.Generator().manual_seed(1)
 
         def noise(*shape: int) -> Tensor:
-            return torch.randn(*shape, dtype=dtype, generator=generator).to(device)
+            return torch.randn(shape, dtype=dtype, generator=generator).to(device)
 
         tensors = []
         for name in names:

@@ -328,7 +328,8 @@ class _Layer(Function):
                 carry[:] = ended.index_select(0, layout.final).view(members, 1, lanes, width)
             given[f"ended{number}"], given[f"begun{number}"] = ended, begun
         zeros = x.new_zeros(layout.total, derived.hidden) if direct is None else None
-        given["tangent"] = zeros if direct is None else rows_of(direct, layout)
+        # that of a sum holds one number for all rows
+        given["tangent"] = zeros if direct is None else rows_of(direct, layout).contiguous()
         most = members * ctx.blocks[0][1] * lanes
         for name, node in p.edges.items():
             given[name] = x.new_empty(most, width_of(node))

@@ -100,7 +100,11 @@ def plan(found: Trace) -> Plan:
     total = 0
     for node in sorted(needed(wanted), key=lambda node: node.number):
         gone = after | totals.keys()
-        if node.kind != BACKWARD or node in carried or _row_by_row(node, gone, found.marker):
+        if node in carried or node.kind == PARAMETERS:
+            continue
+        if node.kind < BACKWARD and (node.dtype is None or node.shape[:1] == (found.marker,)):
+            continue  # but for what only the gradient of a matrix needs: the rows of its operand as columns
+        if _row_by_row(node, gone, found.marker):
             continue
         if _is_total(node, gone, found.marker):
             totals[node], total = total, total + width_of(node.args[0])
