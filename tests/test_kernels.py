@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import functools
 import logging
 import os
 import re
@@ -500,6 +501,50 @@ def test_what_a_step_reads_from_elsewhere_is_followed(caplog: pytest.LogCaptureF
             output = layer(cell)(x)[0]
             close([output], [cell.unroll(x)[0]])
             assert not torch.equal(output, before), name
+            before = output
+    assert not caplog.records
+
+
+def test_what_a_class_or_a_function_in_an_attribute_reads_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    factors, inner = [1.0], [1.0]
+
+    def scaled(h: Tensor, by: Any = factors) -> Tensor:
+        return h.tanh() * by[0]
+
+    def called(h: Tensor) -> Tensor:
+        return h.sin() * inner[0]
+
+    class Scale:
+        def __init__(self) -> None:
+            self.factor = 1.0
+
+        def of(self, h: Tensor) -> Tensor:
+            return h.tanh() * self.factor
+
+    class Reading(Own):
+        gain: Any = 1.0
+        shifts: Any = [0.0]  # noqa: RUF012 (which somebody changes in place)
+
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return self.activation(self.of_x(x) + self.of_h(h)) * self.gain + self.shifts[0]
+
+    cell, x, scale, given = made(Reading), inputs(), Scale(), [1.0]
+    changes: list[tuple[Any, Callable[[float], None]]] = [
+        (scaled, lambda value: factors.__setitem__(0, value)),
+        (lambda h: called(h * 1.5), lambda value: inner.__setitem__(0, value)),
+        (functools.partial(scaled, by=given), lambda value: given.__setitem__(0, value)),
+        (scale.of, lambda value: setattr(scale, "factor", value)),
+        (torch.tanh, lambda value: setattr(Reading, "gain", value)),
+        (torch.tanh, lambda value: Reading.shifts.__setitem__(0, value)),
+    ]
+    for activation, change in changes:
+        cell.activation = activation
+        before = layer(cell)(x)[0]
+        for value in 0.25, 0.5:
+            change(value)
+            output = layer(cell)(x)[0]
+            close([output], [cell.unroll(x)[0]])
+            assert not torch.equal(output, before)
             before = output
     assert not caplog.records
 

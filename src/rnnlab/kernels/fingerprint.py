@@ -4,7 +4,7 @@ import sys
 import types
 from collections import deque
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import is_
 from typing import Any
 
@@ -17,6 +17,7 @@ _OWN = frozenset(nn.Module().__dict__)
 _SIMPLE = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
 _DECORATORS = ("jaxtyping", "beartype", "functools", "contextlib")
 _CONTAINERS = (tuple, list, dict, set, frozenset, deque)
+_CALLED = (types.MethodType, partial)
 DEPTH = 4
 """Of objects in objects."""
 
@@ -53,14 +54,36 @@ def _globals(kind: type, alive: list[Any]) -> Any:
     found = []
     for function in _functions(kind):
         alive.append(function)
-        values = [(key, _frozen(value, alive, DEPTH)) for _, key, value in _read(function) if not _is_fixed_name(value)]
-        found.append((id(function.__code__), *values))
-    return tuple(found)
+        found.append((id(function.__code__), *_values(function, alive, DEPTH)))
+    of_class = ((key, _frozen(value, alive, DEPTH)) for _, key, value in _of_classes(kind))
+    return tuple(found), tuple(of_class)
+
+
+def _values(function: types.FunctionType, alive: list[Any], depth: int) -> list[tuple[str, Any]]:
+    """What a function reads by name, but for what stays as it is."""
+    return [(key, _frozen(value, alive, depth)) for _, key, value in _read(function) if not _is_fixed_name(value)]
+
+
+def _of_classes(kind: type) -> list[tuple[type, str, Any]]:
+    """Attributes of a class and those before it that its methods name, and that are no methods: where each stands."""
+    names = {name for function in _functions(kind) for name in _names(function.__code__)}
+    return [
+        (each, name, value)
+        for each in kind.__mro__
+        if not _is_known(each.__module__)
+        for name, value in vars(each).items()
+        if name in names and not isinstance(_behind(value), types.FunctionType) and not _is_fixed_name(value)
+    ]
 
 
 def _functions(kind: type) -> list[types.FunctionType]:
     """The methods of a class, and the functions that they name."""
-    found: dict[types.FunctionType, None] = dict.fromkeys(_methods(kind))
+    return _with_called(_methods(kind))
+
+
+def _with_called(functions: list[types.FunctionType]) -> list[types.FunctionType]:
+    """Functions and those that they name."""
+    found: dict[types.FunctionType, None] = dict.fromkeys(functions)
     queue = list(found)
     while queue:
         function = queue.pop()
@@ -127,7 +150,8 @@ def _is_fixed_name(value: Any) -> bool:
     """Whether a name's value stays as it is for as long as it is the same object."""
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
         return True
-    return _is_known(type(value).__module__) and not isinstance(value, (*_SIMPLE, *_CONTAINERS, Tensor, np.ndarray))
+    changing = (*_SIMPLE, *_CONTAINERS, *_CALLED, Tensor, np.ndarray)
+    return _is_known(type(value).__module__) and not isinstance(value, changing)
 
 
 def _frozen(value: Any, alive: list[Any], depth: int) -> Any:
@@ -146,6 +170,13 @@ def _frozen(value: Any, alive: list[Any], depth: int) -> Any:
     if depth and isinstance(value, dict):
         return "dict", *((repr(key), _frozen(part, alive, depth - 1)) for key, part in value.items())
     alive.append(value)
+    if depth and isinstance(value, types.MethodType):
+        return "method", _frozen(value.__self__, alive, depth - 1), _frozen(value.__func__, alive, depth - 1)
+    if depth and isinstance(value, partial):
+        return "partial", *(_frozen(part, alive, depth - 1) for part in (value.func, value.args, value.keywords))
+    if depth and isinstance(value, types.FunctionType) and not _is_known(value.__module__):
+        called = ((id(each.__code__), *_values(each, alive, depth - 1)) for each in _with_called([value]))
+        return "function", _frozen((value.__defaults__, value.__kwdefaults__), alive, depth - 1), *called
     inner = getattr(value, "__dict__", None)
     slots = {
         name: getattr(value, name, None)
@@ -202,6 +233,7 @@ class Watch:
         for each in classes:
             self._watch(vars(each))
         for kind in kinds:
+            self.able &= all(_is_fixed(value) for _, _, value in _of_classes(kind))
             for function in _functions(kind):
                 self._codes.append((function, function.__code__))
                 names = function.__globals__
