@@ -167,6 +167,10 @@ def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> N
     assert scored.verdict() == "to reach on average: ≥ 80.0; a has 90.0: reached"
     assert scored.rank() == "mean rank of a: 2.0 (X 2 of 3, Y 2 of 3)"
     assert scored.order() == ""  # nothing is known of the seeds
+    drawn = Cell("R", "X", tuple({"test/accuracy": value} for value in (0.94, 0.96)))
+    once = Cell("R", "Y", ({"test/accuracy": 0.5},))
+    (row,) = (row for row in table(Result(benchmark, cells, "val/loss", "min", (drawn, once)))[1] if row[0] == "R")
+    assert row[1:5] == ["95.0 ± 1.4", "50.0", "72.5", "1–2"]
     some = Result(benchmark, cells[:1], "val/loss", "min")
     assert some.verdict() == some.rank() == "" and "mean" not in table(some)[0]
 

@@ -23,13 +23,12 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for row in result.rows:
         cells = [next((c for c in result.cells if (c.row, c.at) == (row, place)), None) for place in places]
         there = [cell for cell in cells if cell is not None]
-        counts = sorted({len(cell.values(benchmark.scores(cell.at))) for cell in there})
         rows.append(
             [
                 row,
                 *("" if cell is None else _spread(benchmark, cell) for cell in cells),
                 *([_shown(benchmark, result.mean(row))] if averaged else []),
-                "–".join(map(str, counts)),
+                _counts(benchmark, there),
                 f"{int(there[0].metrics[0].get('parameters', 0)):,}",
                 f"{statistics.fmean(cell.mean('seconds') for cell in there):.0f}",
                 "ours, averaged" if row in benchmark.ensembles else "ours",
@@ -41,9 +40,15 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
             of_places = [each.get(name) for each in trivial]
             rows += [_other(benchmark, name, of_places, averaged, "trivial")]
     for name in dict.fromkeys(cell.row for cell in result.rivals):
-        found = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in result.rivals if cell.row == name}
-        number = max(len(cell.metrics) for cell in result.rivals if cell.row == name)
-        rows.append(_other(benchmark, name, [found.get(place) for place in places], averaged, "run here", str(number)))
+        there = [cell for cell in result.rivals if cell.row == name]
+        found = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in there}
+        row = _other(
+            benchmark, name, [found.get(place) for place in places], averaged, "run here", _counts(benchmark, there)
+        )
+        for cell in there:
+            if cell.deviation(benchmark.scores(cell.at)) > 0:  # of one that draws nothing all seeds are the same
+                row[1 + places.index(cell.at)] = _spread(benchmark, cell)
+        rows.append(row)
     for published in benchmark.published:
         values: list[float | None] = [None for _ in places]
         name = published.name
@@ -76,6 +81,11 @@ def _other(
     mean = statistics.fmean(known) if known and len(known) == len(values) else math.nan
     shown = ["" if value is None else benchmark.shown(value) for value in values]
     return [name, *shown, *([_shown(benchmark, mean)] if averaged else []), number, "", "", source]
+
+
+def _counts(benchmark: Benchmark, cells: Sequence[Cell]) -> str:
+    """How many seeds stand behind the numbers of a row: ``1–5`` where not all have as many."""
+    return "–".join(str(count) for count in sorted({len(cell.values(benchmark.scores(cell.at))) for cell in cells}))
 
 
 def _shown(benchmark: Benchmark, value: float) -> str:
