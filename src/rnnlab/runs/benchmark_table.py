@@ -42,13 +42,13 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for name in dict.fromkeys(cell.row for cell in result.rivals):
         there = [cell for cell in result.rivals if cell.row == name]
         found = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in there}
-        row = _other(
+        shown = _other(
             benchmark, name, [found.get(place) for place in places], averaged, "run here", _counts(benchmark, there)
         )
         for cell in there:
             if cell.deviation(benchmark.scores(cell.at)) > 0:  # of one that draws nothing all seeds are the same
-                row[1 + places.index(cell.at)] = _spread(benchmark, cell)
-        rows.append(row)
+                shown[1 + places.index(cell.at)] = _spread(benchmark, cell)
+        rows.append(shown)
     for published in benchmark.published:
         values: list[float | None] = [None for _ in places]
         name = published.name
