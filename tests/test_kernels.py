@@ -549,6 +549,24 @@ def test_what_a_class_or_a_function_in_an_attribute_reads_is_followed(caplog: py
     assert not caplog.records
 
 
+def test_a_module_under_two_names_keeps_its_parameters() -> None:
+    class Twice(Own):
+        def __init__(self, features: int, hidden: int) -> None:
+            super().__init__(features, hidden)
+            self.again, self.shift = self.of_h, self.of_h.bias
+
+        def update(self, x: Tensor, h: Tensor) -> Tensor:
+            return (self.of_x(x) + self.of_h(h) + self.again(h * h) + self.shift).tanh() - h
+
+    cell, x = made(Twice), inputs()
+    before = [*cell.parameters()]
+    state = some_state(cell)
+    expected = results(cell.unroll, cell, x, state, LENGTHS)
+    close(results(layer(cell), cell, x, state, LENGTHS), expected)
+    for one, other in zip(cell.parameters(), before, strict=True):
+        assert one is other
+
+
 def test_training_and_evaluation_are_told_apart() -> None:
     class Moody(Own):
         def update(self, x: Tensor, h: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.func import functional_call
 
 from rnnlab.cells.cell import Cell
 from rnnlab.cells.checks import check_call, is_transformed, refuse_twice
+from rnnlab.kernels.calling import functional_call
 from rnnlab.shapes import Features, HiddenSequence, Lengths, State
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from rnnlab.cells.cell import Cell
 from rnnlab.errors import InputError
+from rnnlab.kernels.calling import functional_call
 
 
 class RecurrentDropout:

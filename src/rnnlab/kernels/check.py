@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
+from rnnlab.kernels.calling import functional_call
 from rnnlab.kernels.layout import dense
 from rnnlab.kernels.loop import UnrollModule
 from rnnlab.kernels.nodes import NotDerivable

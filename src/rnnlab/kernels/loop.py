@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
+from rnnlab.kernels.calling import functional_call
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import loop_of_members
 from rnnlab.kernels.tracing import StepModule

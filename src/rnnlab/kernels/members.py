@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import Function, forward_ad
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from rnnlab.kernels.calling import functional_call
 from rnnlab.shapes import State
 
 MemberLayer = Callable[..., Tensor | tuple[Tensor, ...]]

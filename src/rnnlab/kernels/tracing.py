@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rnnlab.kernels.calling import functional_call
 from rnnlab.kernels.decompositions import decompositions, layer_norm_of_input
 from rnnlab.kernels.nodes import (
     BACKWARD,
