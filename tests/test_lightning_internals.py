@@ -12,6 +12,7 @@ from lightning.pytorch.loops import fetchers
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
+from torch.utils.data import DataLoader
 
 import rnnlab
 from rnnlab.runs import lightning_internals
@@ -70,7 +71,7 @@ def test_a_loop_counts_a_step_and_a_batch_as_lightning_does(tmp_path: Path) -> N
 
     quiet_lightning()
     by_lightning = trainer()
-    by_lightning.fit(One(), torch.ones(1, 1).split(1))
+    by_lightning.fit(One(), DataLoader(torch.ones(1, 1)))
     theirs = by_lightning.fit_loop.epoch_loop
     ours = lightning_internals.LightningsLoop(trainer())
     ours.batch_progress.increment_ready()

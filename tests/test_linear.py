@@ -25,8 +25,7 @@ from rnnlab.network import Network
 from rnnlab.runs.peers import peer
 from rnnlab.spec import Batch
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.use.export.base import History as Past
-from rnnlab.use.export.base import base_of
+from rnnlab.use.export.base import history_of
 from rnnlab.use.export.check import Steps, check
 from rnnlab.use.export.formats import convert, serve
 
@@ -447,8 +446,9 @@ def test_a_file_gives_whole_forecasts(distribution: Any, options: dict[str, Any]
     target = Forecasting.output(data.spec, distribution=distribution)
     network = Network(data.spec.input, target, GRU, hidden_size=4)
     task = Forecasting(network, data.spec, distribution=distribution).eval()
-    base = base_of(task, data)
-    assert base is not None
+    past = history_of(task, data)
+    assert past is not None
+    base = past.base
     batch = everything(data, "test")
     assert batch.origin is not None
     order, linear = base.linear.order, base.linear
@@ -479,9 +479,9 @@ def test_an_exported_run_with_a_linear_part_is_checked(format: Any, tmp_path: Pa
     data = csv(written(tmp_path, monthly()))
     torch.manual_seed(0)
     network = Network(data.spec.input, data.spec.target, GRU, hidden_size=4).eval()
-    base = base_of(Forecasting(network, data.spec), data)
-    assert base is not None
-    steps, history = Steps.of(data), Past.of(base, data)
+    steps, history = Steps.of(data), history_of(Forecasting(network, data.spec), data)
+    assert history is not None
+    base = history.base
     _, content = convert(network, torch.zeros_like(steps.cut(3, 5)), format, base)
     assert check(serve(content, format), network, steps, 6, history).holds
     base.linear = replace(base.linear, constant=base.linear.constant + 0.01)  # of the run, and not of the file

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop
 
+from rnnlab.kernels.calling import functional_call
 from rnnlab.runs.stacked_members import Cut, Member, MemberDropout, StackedBatch, Unstackable, drawing_from
 from rnnlab.spec import Batch
 from rnnlab.tasks.step import (
