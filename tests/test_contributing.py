@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,8 +105,10 @@ def test_a_cell_of_ones_own_trains_outside_of_the_project(tmp_path: Path) -> Non
     for path, text in blocks(OUTSIDE).items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    (command,) = re.findall(r"^rnnlab (train .*)$", OUTSIDE, re.MULTILINE)
-    done = python(tmp_path, "-m", "rnnlab", *command.split(), *FEW)
+    command, without_a_file = map(shlex.split, re.findall(r"^rnnlab (train .*)$", OUTSIDE, re.MULTILINE))
+    done = python(tmp_path, "-m", "rnnlab", *command, *FEW)
     assert done.returncode == 0, done.stderr
     assert "leak: 0.8" in (tmp_path / "run" / "config.yaml").read_text()
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "done"
+    done = python(tmp_path, "-m", "rnnlab", *without_a_file, *FEW, "hydra.run.dir=first_try")
+    assert done.returncode == 0, done.stderr
