@@ -11,10 +11,14 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], arguments: An
 
     PyTorch (2.x) leaves those of the call in a module that stands under two names.
     """
-    own = [(each, dict(each._parameters), dict(each._buffers)) for each in module.modules()]
+    own = [
+        (part, dict(part._parameters), dict(part._buffers))
+        for part in module.modules()
+        if part._parameters or part._buffers
+    ]
     try:
         return torch.func.functional_call(module, tensors, arguments, **options)
     finally:
-        for each, parameters, buffers in own:
-            each._parameters.update(parameters)
-            each._buffers.update(buffers)
+        for part, parameters, buffers in own:
+            part._parameters.update(parameters)
+            part._buffers.update(buffers)
