@@ -80,7 +80,7 @@ def test_second_derivatives_and_batches_of_gradients_go_through_the_loop() -> No
 
 def test_a_backend_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(Eager, "__call__", lambda self, cell, *given: seen.append(cell) or cell._unroll(*given))
+    monkeypatch.setattr(Eager, "__call__", lambda self, cell, *given: seen.append(cell) or cell._unroll(*given[:3]))
     for kind in GRU, LEM, Own:
         cell = made(kind)
         cell(inputs())

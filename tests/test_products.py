@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnlab.kernels.products import rows_times, sum_of_products
+from rnnlab.kernels.products import _shape, rows_times, sum_of_products
 
 SIZES = [(64, 4, 4), (65, 33, 5), (600, 7, 50), (300, 24, 64), (129, 100, 17)]
 
@@ -49,3 +49,10 @@ def test_products_are_the_same_to_the_bit_with_any_number_of_threads(monkeypatch
         torch.set_num_threads(before)
     for one, other in found[1:]:
         assert torch.equal(one, found[0][0]) and torch.equal(other, found[0][1])
+
+
+@pytest.mark.parametrize(("lanes", "accumulators", "registers"), [(8, 12, 16), (16, 24, 32), (4, 24, 32)])
+def test_a_tile_takes_no_more_registers_than_there_are(lanes: int, accumulators: int, registers: int) -> None:
+    for m, n in itertools.product((4, 8, 20, 32, 64, 96, 128, 384), repeat=2):
+        height, vectors = _shape(m, n, lanes, accumulators)
+        assert height * vectors + vectors + 1 <= registers  # of the sum, of a row of b, and one factor

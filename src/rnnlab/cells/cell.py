@@ -149,14 +149,16 @@ class Cell(nn.Module, ABC, Generic[S]):
         A class of which a parallel scan is faster has another one; ``x`` is zero on padding there, unless the class
         says :attr:`takes_padding`.
         """
+        preferred = self.backend == "torch" or (self.backend == "auto" and (x.is_cuda or self.prefers_torch(lengths)))
+        # torch's kernels know no members
+        if preferred and not is_stacked() and self.torch_kernel() is not None:
+            return self._otherwise(zero_padding(x, lengths), state, lengths)
+        return run(self, x, state, lengths, self._otherwise)
+
+    def _otherwise(self, x: Features, state: S, lengths: Lengths | None) -> tuple[HiddenSequence, S]:
+        """Where no layer is derived: torch's own kernel, or the loop; ``x`` is zero on padding."""
         torchs = self.torch_kernel()
-        if torchs is None:
-            return run(self, x, state, lengths)
-        by_torch = partial(run_kernel, *torchs)
-        preferred = self.backend == "auto" and (x.is_cuda or self.prefers_torch(lengths))
-        if (preferred or self.backend == "torch") and not is_stacked():  # torch's kernels know no members
-            return by_torch(zero_padding(x, lengths), state, lengths)
-        return run(self, x, state, lengths, by_torch)
+        return self._unroll(x, state, lengths) if torchs is None else run_kernel(*torchs, x, state, lengths)
 
     def torch_kernel(self) -> tuple[Kernel, Weights] | None:
         """Torch's own function for such a layer, and the weights that it takes; ``None`` where torch has none."""

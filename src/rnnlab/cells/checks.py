@@ -76,11 +76,18 @@ def check_call(cell: Checked, x: Tensor, state: Any, lengths: Tensor | None) -> 
     batch, time, _ = x.shape
     if not time:
         raise InputError(f"the input of {_name(cell)} has no time step: its shape is {_shape(x)}")
-    weight = next(cell.parameters(), None)
-    check_like(f"the input of {_name(cell)}", x, next(cell.buffers(), None) if weight is None else weight)
+    check_like(f"the input of {_name(cell)}", x, _weight(cell))
     if state is not None:
         check_state(cell, state, batch)
     return time if lengths is None else check_lengths(lengths, batch, time, x.device)
+
+
+def _weight(cell: Checked) -> Tensor | None:
+    """The first of its parameters, or else of its buffers."""
+    # most cells have some of their own, and a walk through all modules takes longer than all other checks
+    first = next(iter(vars(cell)["_parameters"].values()), None)
+    first = next(cell.parameters(), None) if first is None else first
+    return next(cell.buffers(), None) if first is None else first
 
 
 def check_traced(module: nn.Module) -> None:

@@ -10,13 +10,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from rnnlab.kernels.calling import tensors_of
 from rnnlab.kernels.fingerprint import HOOKS, Watch, fingerprint
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.members import across_members, is_stacked, is_tracing, loop_of_members, randomness_of_members
@@ -39,9 +40,12 @@ _TOLD: set[Any] = set()
 _PLAIN = (Tensor, nn.Parameter)
 _NUMBERS = (torch.float32, torch.float64)
 
-_WATCHED: "WeakKeyDictionary[Any, tuple[Watch, torch.dtype, torch.device, bool, Derived | Eager | None]]" = (
-    WeakKeyDictionary()
-)
+Kind = tuple[torch.dtype, torch.device, bool]
+"""Of a layer: the type of its numbers, the device, and whether it runs in operations of PyTorch."""
+Found: TypeAlias = "tuple[Derived | Eager | None, Sequence[Tensor] | None]"
+"""A layer, and the cell's tensors in its order, where these are known to be still the cell's own."""
+
+_WATCHED: "WeakKeyDictionary[Any, tuple[Watch, Kind, Found]]" = WeakKeyDictionary()
 """What was found for a cell when it was last looked at."""
 
 
@@ -104,26 +108,31 @@ def derived(
         state: as the cell is handed it.
         lengths: likewise.
     """
+    return _found(cell, x, state, lengths)[0]
+
+
+def _found(cell: Any, x: Tensor, state: State | None, lengths: Lengths | None) -> Found:
+    """As :func:`derived`, and the cell's tensors in the layer's order, where they needn't be looked up again."""
     if x.dim() != 3 or x.shape[1] < FEW_STEPS or not is_plain_call(x, state, lengths):
-        return None
+        return None, None
     known = _WATCHED.get(cell)
     kind = x.dtype, x.device, cell.backend == "eager" or not x.is_cpu
-    if known is not None and known[1:4] == kind and known[0].holds():
-        return known[4]
+    if known is not None and known[1] == kind and known[0].holds():
+        return known[2]
     if not is_plain_cell(cell, [*cell.parameters(), *cell.buffers()], x):
-        return None
-    found = _remembered(cell, *kind, None)
+        return None, None
+    layer = _remembered(cell, kind, None)
     watch = Watch(cell)
-    if watch.able:
-        _WATCHED[cell] = watch, *kind, found
+    if not watch.able:
+        return layer, None
+    found = layer, None if layer is None else tensors_of(cell, layer.trace.names)
+    _WATCHED[cell] = watch, kind, found
     return found
 
 
-def _remembered(
-    cell: Any, dtype: torch.dtype, device: torch.device, eager: bool, named: dict[str, Tensor] | None
-) -> "Derived | Eager | None":
+def _remembered(cell: Any, kind: Kind, named: dict[str, Tensor] | None) -> "Derived | Eager | None":
     alive: list[Any] = []
-    key = dtype, device, eager, fingerprint(cell, alive)
+    key = *kind, fingerprint(cell, alive)
     if key in _DERIVED:
         _DERIVED.move_to_end(key)
     else:
@@ -151,9 +160,9 @@ def run(
     """
     if is_stacked():
         return _run_members(cell, x, state, lengths)
-    found = derived(cell, x, state, lengths)
-    if found is not None:
-        return found(cell, x, state, lengths)
+    layer, tensors = _found(cell, x, state, lengths)
+    if layer is not None:
+        return layer(cell, x, state, lengths, tensors)
     return (instead or cell._unroll)(zero_padding(x, lengths), state, lengths)
 
 
@@ -200,7 +209,7 @@ def run_stacked(
         and is_plain_cell(cell, [*named.values()], x)
     ):
         own = {name: tensor[0] for name, tensor in named.items()}
-        found: Any = _remembered(cell, x.dtype, x.device, False, own)
+        found: Any = _remembered(cell, (x.dtype, x.device, False), own)
         if found is not None and not found.random:
             return found.stacked(cell, x, parts, lengths, named)
     return loop_of_members(cell, zero_padding(x, lengths), parts, lengths, named, single, randomness)

@@ -1,5 +1,6 @@
-"""Calling a module with other parameters."""
+"""A module's tensors by their names, and calling it with others."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,3 +23,9 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], arguments: An
         for part, parameters, buffers in own:
             part._parameters.update(parameters)
             part._buffers.update(buffers)
+
+
+def tensors_of(cell: nn.Module, names: Sequence[str]) -> tuple[Tensor, ...]:
+    """The parameters and buffers of a cell by the names that a trace has for them, which begin with ``cell.``."""
+    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    return tuple(named[name.removeprefix("cell.")] for name in names)

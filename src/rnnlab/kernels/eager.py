@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from rnnlab.kernels.calling import tensors_of
 from rnnlab.kernels.graphs import Capture, Graphed
 from rnnlab.kernels.layout import zero_padding
 from rnnlab.kernels.loop import is_batched, through_the_loop
+from rnnlab.kernels.memory import apart, own_tensor
 from rnnlab.kernels.nodes import BACKWARD, INPUT, PARAMETERS, STATE, Node, NotDerivable, Trace, needed
 from rnnlab.kernels.origins import width_of
 from rnnlab.kernels.program import Program, draw
@@ -97,13 +99,13 @@ class Eager:
         self._afters: dict[tuple[bool, ...], tuple[Program, list[Node | None]]] = {}
 
     def __call__(
-        self, cell: Any, x: Features, state: State | None, lengths: Lengths | None
-    ) -> tuple[HiddenSequence, Any]:
+        self, cell: Any, x: Features, state: State | None, lengths: Lengths | None,
+        tensors: Sequence[Tensor] | None = None,
+    ) -> tuple[HiddenSequence, Any]:  # fmt: skip
         """As :meth:`rnnlab.cells.cell.Cell.unroll`; padding may hold anything."""
         x = zero_padding(x, lengths)  # what runs on all rows at once must meet numbers there
         state = cell.initial_state(len(x)) if state is None else state
-        named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-        tensors = [named[name.removeprefix("cell.")] for name in self.trace.names]
+        tensors = tensors_of(cell, self.trace.names) if tensors is None else tensors
         output, *last = self.apply(cell, lengths, x, (state,) if isinstance(state, Tensor) else state, tensors)
         return output, last[0] if self.single else tuple(last)
 
@@ -162,7 +164,7 @@ class Eager:
         env.update({node: torch.cat(each) for node, each in kept.items()})
         # a state that passes unchanged is a tensor that was handed in
         last = [state.clone() for state in states]
-        return [whole.transpose(0, 1).contiguous(), *last], env
+        return [own_tensor(whole.transpose(0, 1).contiguous()), *last], env
 
     def go_back(
         self, env: dict[Node, Tensor], valid: Tensor | None, direct: Tensor, last: Sequence[Tensor],
@@ -312,19 +314,7 @@ class _Layer(Function):
             if ctx.env is None:  # another forward pass has run in the graph meanwhile
                 _, ctx.env = eager.go_forward(x, ctx.valid, rest[:count], rest[count:])
             found = eager.go_back(ctx.env, ctx.valid, direct, grads, ctx.wanted)
-        given = [x, *rest]
-        shaped = [None if grad is None else grad.reshape(of.shape) for grad, of in zip(found, given, strict=True)]
-        # no two tensors get one and the same
-        return (
-            None,
-            None,
-            None,
-            None,
-            *(
-                grad.clone() if grad is not None and any(grad is other for other in shaped[:number]) else grad
-                for number, grad in enumerate(shaped)
-            ),
-        )
+        return None, None, None, None, *apart(found, [x, *rest])
 
 
 def _like(mask: Tensor, value: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ import types
 from collections import deque
 from contextlib import suppress
 from functools import lru_cache, partial
-from operator import is_
+from itertools import chain
+from operator import attrgetter, is_, methodcaller
 from typing import Any
 
 import numpy as np
@@ -208,63 +209,66 @@ class Watch:
 
     def __init__(self, cell: nn.Module) -> None:
         self.able = True
-        self._dicts: list[tuple[Any, tuple[Any, ...]]] = []
-        self._tensors: list[tuple[Tensor, torch.Size, torch.dtype, torch.device]] = []
+        self._dicts: list[Any] = []
         self._buffers: list[Tensor] = [*cell.buffers()]
+        self._tensors: list[Tensor] = []
         self._hooks: list[Any] = []
-        self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
-        self._names: list[tuple[dict[str, Any], str, Any]] = []
-        self._cells: list[tuple[Any, Any]] = []
-        self._sizes: list[tuple[dict[str, Any], int]] = []
+        self._functions: dict[types.FunctionType, None] = {}
+        self._spaces: dict[int, dict[str, Any]] = {}
+        read: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+        self._cells: list[Any] = []
+        self._contents: list[Any] = []
         kinds: dict[type, None] = {}
         for module in cell.modules():
             own = [value for key, value in module.__dict__.items() if key not in _OWN]
             self.able &= all(map(_is_fixed, own))
-            self._watch(module.__dict__)
+            self._dicts += [module.__dict__, module._parameters, module._buffers, module._modules]
             for group in (module._parameters, module._buffers):
-                self._watch(group)
-                tensors = [tensor for tensor in group.values() if tensor is not None]
-                self._tensors += [(each, each.shape, each.dtype, each.device) for each in tensors]
-            self._watch(module._modules)
+                self._tensors += [tensor for tensor in group.values() if tensor is not None]
             if module is not cell:
                 self._hooks += [getattr(module, name) for name in HOOKS]
             kinds[type(module)] = None
-        classes = {each: None for kind in kinds for each in kind.__mro__ if not each.__module__.startswith("torch.")}
-        for each in classes:
-            self._watch(vars(each))
+        classes = dict.fromkeys(each for kind in kinds for each in kind.__mro__)
+        # nobody can change object's attributes
+        self._dicts += [
+            vars(kind) for kind in classes if kind is not object and not kind.__module__.startswith("torch.")
+        ]
         for kind in kinds:
             self.able &= all(_is_fixed(value) for _, _, value in _of_classes(kind))
             for function in _functions(kind):
-                self._codes.append((function, function.__code__))
-                names = function.__globals__
-                self._sizes.append((names, len(names)))
+                self._functions[function] = None
+                self._spaces[id(function.__globals__)] = function.__globals__
                 for holder, name, value in _read(function):
                     self.able &= _is_fixed(value) or _is_fixed_name(value)
                     if isinstance(holder, dict):
-                        self._names.append((holder, name, value))
+                        read[id(holder), name] = holder, name, value
                     else:
-                        self._cells.append((holder, value))
-        self._sizes = list({id(names): (names, size) for names, size in self._sizes}.values())
-
-    def _watch(self, values: Any) -> None:
-        self._dicts.append((values, tuple(values.values())))
+                        self._cells.append(holder)
+                        self._contents.append(value)
+        self._values = [value for each in self._dicts for value in each.values()]
+        self._sized = [*self._dicts, *self._spaces.values()]
+        self._sizes = [*map(len, self._sized)]
+        self._kinds = [*map(_KIND, self._tensors)]
+        self._codes = [*map(_CODE, self._functions)]
+        self._read = [[*part] for part in zip(*read.values(), strict=True)] or [[], [], []]
 
     def holds(self) -> bool:
-        """Whether nothing has changed."""
-        for values, before in self._dicts:
-            if len(values) != len(before) or not all(map(is_, values.values(), before)):
-                return False
-        for tensor, shape, dtype, device in self._tensors:
-            if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
-                return False
+        """Whether nothing has changed: asked at every call, so that nothing is gone through in Python."""
+        spaces, names, values = self._read
         return (
-            not any(self._hooks)
-            and not any(buffer.requires_grad for buffer in self._buffers)
-            and all(len(names) == size for names, size in self._sizes)
-            and all(function.__code__ is code for function, code in self._codes)
-            and all(names.get(name) is value for names, name, value in self._names)
-            and all(cell.cell_contents is value for cell, value in self._cells)
+            [*map(len, self._sized)] == self._sizes
+            and all(map(is_, chain.from_iterable(map(_VALUES, self._dicts)), self._values))
+            and [*map(_KIND, self._tensors)] == self._kinds
+            and not any(self._hooks)
+            and not any(map(_TRAINED, self._buffers))
+            and all(map(is_, map(_CODE, self._functions), self._codes))
+            and all(map(is_, map(dict.get, spaces, names), values))
+            and all(map(is_, map(_CONTENTS, self._cells), self._contents))
         )
+
+
+_KIND, _CODE, _VALUES = attrgetter("shape", "dtype", "device"), attrgetter("__code__"), methodcaller("values")
+_TRAINED, _CONTENTS = attrgetter("requires_grad"), attrgetter("cell_contents")
 
 
 def _is_fixed(value: Any) -> bool:

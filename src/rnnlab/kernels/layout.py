@@ -14,10 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.kernels.memory import shaped
+
 GROUP = 8
 """Lanes come in multiples of it: the rows of the largest tile."""
 PER_LANE = 4
 """Sequences of different lengths that a lane takes, where there are enough: these balance lanes well."""
+
+
+class Tiles:
+    """The tiles of a layout as a kernel reads them.
+
+    Args:
+        tiles: ``(lane, end, member, first event, last event)`` of each.
+        events: in the order of the tiles.
+
+    Attributes:
+        ends: of each tile.
+        address: of the tiles.
+        events_address: of the events.
+    """
+
+    def __init__(self, tiles: np.ndarray, events: np.ndarray) -> None:
+        self._own = tiles, events
+        self.ends, self.address, self.events_address = tiles[:, 1], tiles.ctypes.data, events.ctypes.data
 
 
 @dataclass(eq=False)
@@ -64,7 +84,7 @@ class Layout:
     idle: Tensor | None = None
     unset: Tensor | None = None
     _held: dict[torch.dtype, Tensor] = field(default_factory=dict)
-    _tables: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _tables: dict[int, Tiles] = field(default_factory=dict)
     _blocks: dict[int, list[tuple[int, int, Tensor | None]]] = field(default_factory=dict)
 
     @property
@@ -77,8 +97,8 @@ class Layout:
         """Rows of all members."""
         return self.members * self.rows
 
-    def tables(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tiles of so many rows, ``(lane, end, member, first event, last event)``, and the events in their order."""
+    def tables(self, size: int) -> Tiles:
+        """Tiles of so many rows."""
         if size not in self._tables:
             first = np.arange(0, self.members * self.lanes, size, dtype=np.int64)
             tile = self.events[:, 1] // size
@@ -88,7 +108,7 @@ class Layout:
             tiles = np.stack([first % self.lanes, ends, first // self.lanes, bounds[:-1], bounds[1:]], 1)
             events = self.events[order]
             events[:, 1] %= self.lanes
-            self._tables[size] = tiles.astype(np.int64), np.ascontiguousarray(events)
+            self._tables[size] = Tiles(tiles.astype(np.int64), np.ascontiguousarray(events))
         return self._tables[size]
 
     def held(self, dtype: torch.dtype) -> Tensor:
@@ -233,6 +253,12 @@ def of_members(states: Tensor, layout: Layout) -> Tensor:
     return states[:-1].view(layout.members, layout.rows + layout.lanes, states.shape[1])
 
 
+def at_step(states: Tensor, layout: Layout, step: int) -> Tensor:
+    """Of a buffer of states those before a step, ``(lanes, width)`` or ``(members, lanes, width)``."""
+    whole = states if layout.members == 1 else of_members(states, layout)
+    return whole.narrow(-2, step * layout.lanes, layout.lanes)
+
+
 def by_sequence(rows: Tensor, layout: Layout, shape: tuple[int, ...], states: bool = False) -> Tensor:
     """``(rows + 1, width)``, of which the last may be overwritten, to ``(…, batch, time, width)``, zero on padding;
     or the states after all steps.
@@ -241,19 +267,16 @@ def by_sequence(rows: Tensor, layout: Layout, shape: tuple[int, ...], states: bo
     if places is not None:
         rows[-1].zero_()
         return rows.index_select(0, places).view(shape)
-    if states:
-        by_time = of_members(rows, layout)[:, layout.lanes :]
-        by_time = by_time.unflatten(1, (layout.steps, layout.lanes))
-    else:
-        by_time = rows[:-1].view(layout.members, layout.steps, layout.lanes, -1)
-    return (by_time if len(shape) == 4 else by_time[0]).transpose(-3, -2)
+    width, before = shape[-1], layout.lanes if states else 0
+    strides = ((layout.rows + before) * width, width, layout.lanes * width, 1)[-len(shape) :]
+    return rows.as_strided(shape, strides, before * width)
 
 
 def last_states(whole: Tensor, layout: Layout, start: Tensor, stacked: bool) -> Tensor:
     """The state after each sequence's last step."""
     if layout.after is None:
-        return of_members(whole, layout)[:, layout.rows :].clone().view(start.shape)
-    found = whole.index_select(0, layout.after).view(start.shape)
+        return shaped(at_step(whole, layout, layout.steps).clone(), start.shape)
+    found = shaped(whole.index_select(0, layout.after), start.shape)
     if layout.begun is None:
         return found
     before = 2 if stacked else 1

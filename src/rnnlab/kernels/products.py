@@ -114,7 +114,8 @@ def _shape(m: int, n: int, lanes: int, accumulators: int) -> tuple[int, int]:
                 left -= width
         return total
 
-    best = min((1, 2, 3, 4), key=cycles)
+    # a row of b stands in registers beside the accumulators, which are three quarters of them, and so does a factor
+    best = min(range(1, min(5, accumulators // 3)), key=cycles)
     return accumulators // best, best
 
 
