@@ -3,11 +3,22 @@
 import random
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell
+
+
+def seeds(fast: int, slow: int, exhaustive: int) -> list[Any]:
+    """So many seeds of cells for the fast tests, up to so many for the slow ones, the rest for the exhaustive ones."""
+    return [
+        *range(fast),
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(fast, slow)),
+        *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(slow, exhaustive)),
+    ]
+
 
 UNARY = {
     "sigmoid": torch.sigmoid,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from conftest import choices, compose
 from elsewhere import DEVICE, Placement, elsewhere
-from random_cells import RandomCell
+from random_cells import RandomCell, seeds
 from test_kernels import LENGTHS, TIME, Own, close, inputs, made, results, some_state
 from torch import Tensor
 
@@ -38,7 +38,7 @@ def test_it_is_the_loop(name: str) -> None:
         close(results(layer(cell), cell, x, state, lengths), results(cell.unroll, cell, x, state, lengths))
 
 
-@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 100))])
+@pytest.mark.parametrize("seed", seeds(3, 43, 100))
 def test_a_random_step_is_the_loop(seed: int) -> None:
     cell = made(lambda features, hidden: RandomCell(features, hidden, seed))
     x, state, lengths = inputs(7, 5), some_state(cell, 5), torch.tensor([7, 0, 3, 1, 5])

@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CONF, choices, compose
-from random_cells import RandomCell
+from random_cells import RandomCell, seeds
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 from torch.overrides import BaseTorchFunctionMode
@@ -196,7 +196,7 @@ def test_what_has_no_gradient_is_derived_in_double_precision_too() -> None:
     close(results(layer(cell), cell, x, state, None), results(cell.unroll, cell, x, state, None))
 
 
-@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(s, marks=pytest.mark.slow) for s in range(12, 300))])
+@pytest.mark.parametrize("seed", seeds(12, 132, 300))
 def test_a_random_step_is_the_loop(seed: int) -> None:
     cell = made(lambda features, hidden: RandomCell(features, hidden, seed), hidden=(4, 6, 7, 16, 17)[seed % 5])
     x, state, lengths = inputs(7, 5), some_state(cell, 5), torch.tensor([7, 0, 3, 1, 5])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import choices, compose
-from random_cells import RandomCell
+from random_cells import RandomCell, seeds
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
@@ -112,7 +112,7 @@ def test_all_members_together_are_each_of_them(name: str, with_lengths: bool) ->
             torch.testing.assert_close(found[k], right, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 60))])
+@pytest.mark.parametrize("seed", seeds(4, 44, 60))
 def test_members_of_a_random_step_are_each_of_them(seed: int) -> None:
     made = members_of(lambda: RandomCell(FEATURES, HIDDEN, seed))
     for cell in made:

@@ -36,14 +36,21 @@ READOUTS = [
     (VALUES, "auto"),
     *((CLASS, readout) for readout in ("last", "mean", "max", "mean_max", "statistics", "vote")),
 ]
-# What pools the steps knows nothing of the cell: every readout with one cell, every cell with two readouts, and the
-# rest of the product among the slow tests.
+
+
+def _how_often(model: str, readout: str) -> Any:
+    """What pools the steps knows nothing of the cell: every readout with one cell, every cell with two readouts, two
+    cells more among the slow tests, and the rest of the product among the exhaustive ones.
+    """
+    if model == "gru" or readout in ("auto", "mean_max"):
+        return ()
+    return pytest.mark.slow if model in ("lstm", "lru") else pytest.mark.exhaustive
+
+
 every_model_and_readout = pytest.mark.parametrize(
     ("model", "target", "readout"),
     [
-        pytest.param(
-            model, target, readout, marks=() if model == "gru" or readout in ("auto", "mean_max") else pytest.mark.slow
-        )
+        pytest.param(model, target, readout, marks=_how_often(model, readout))
         for model in MODELS
         for target, readout in READOUTS
     ],

@@ -242,10 +242,12 @@ class SequenceData(LightningDataModule, ABC):
         # one number behind that of the batch order, which stands behind those of the splits
         return Augmenter(augmentation, spec, deviation, (self.shuffle_seed, len(SPLITS) + 1, rank))
 
-    def in_order(self, split: SplitName) -> "Batches":
+    def in_order(self, split: SplitName, batch_size: int | None = None) -> "Batches":
         """A split in the order of the data, all of it in every process, nothing changed at random."""
         served = self.split(split)
-        return Batches(served, BatchOrder(len(served), EVALUATION_FACTOR * self.batch_size, None, seed=None))
+        return Batches(
+            served, BatchOrder(len(served), batch_size or EVALUATION_FACTOR * self.batch_size, None, seed=None)
+        )
 
     def val_dataloader(self) -> "Batches":
         return self._batches("val", EVALUATION_FACTOR * self.batch_size, shuffle=False)

@@ -17,8 +17,10 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network, NetworkState
 from rnnlab.shapes import Fraction, PositiveFloat
 from rnnlab.spec import IGNORED, Batch, DataSpec
+from rnnlab.tasks.dynamic_evaluation import learning_on
 from rnnlab.tasks.objective import token_loss
 from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory
+from rnnlab.tasks.scored import data_of
 from rnnlab.tasks.token_task import TokenTask
 
 
@@ -38,9 +40,13 @@ class LanguageModeling(TokenTask):
         label_smoothing: share of the probability spread evenly over all tokens (Szegedy et al. 2016, section 7);
             in training alone, so that scores stay scores.
         adaptive_clipping: the λ of :func:`clip_adaptively`, in place of ``trainer.gradient_clip_val``; ``None``: off.
+        dynamic_evaluation: learning rate with which the network, after its test, reads the test's text once more as one
+            stream and learns from each sequence that it has predicted: ``test/dynamic/…`` are the scores of these
+            predictions (:func:`rnnlab.tasks.dynamic_evaluation.learning_on`). The weights stay as they are.
+            ``None``: off.
 
     Raises:
-        InputError: the network reads in both directions.
+        InputError: the network reads in both directions, or ``dynamic_evaluation`` is asked of data that is no stream.
     """
 
     baseline_name = "unigram"
@@ -56,6 +62,7 @@ class LanguageModeling(TokenTask):
         monitor: str = "val/loss",
         label_smoothing: Fraction = 0.0,
         adaptive_clipping: PositiveFloat | None = None,
+        dynamic_evaluation: PositiveFloat | None = None,
     ) -> None:
         if network.bidirectional:
             raise InputError(
@@ -67,8 +74,14 @@ class LanguageModeling(TokenTask):
                 "model.encoder=conv reads several steps at once, and cannot carry its state through a text: use "
                 "model.encoder=none"
             )
+        if dynamic_evaluation is not None and not spec.streamed:
+            raise InputError(
+                f"task.dynamic_evaluation={dynamic_evaluation} learns from a text as it goes on, and each sequence of "
+                "this data stands for itself: use task.dynamic_evaluation=null, or data=text"
+            )
         super().__init__(network, spec, optimizer, scheduler, monitor)
         self.label_smoothing, self.adaptive_clipping = label_smoothing, adaptive_clipping
+        self.dynamic_evaluation = dynamic_evaluation
         frequencies = torch.tensor(spec.token_frequencies or [1 / spec.target.size] * spec.target.size)
         self.register_buffer("log_frequencies", frequencies.log(), persistent=False)
         self.register_buffer("vocabulary", fingerprint(spec.target.names))
@@ -120,6 +133,11 @@ class LanguageModeling(TokenTask):
         losses = self.other_baselines().items()
         scores = {name: self.read_loss(torch.tensor(nats, dtype=torch.float64)) for name, nats in losses}
         self.log_scores({f"baseline/{name}/{self.score}": score for name, score in scores.items()})
+        if self.dynamic_evaluation is not None:
+            data = data_of(self.trainer)
+            loader: Any = self.trainer.test_dataloaders if data is None else data.in_order("test", batch_size=1)
+            answers = learning_on(self.network, map(self.transfer, loader), self.loss, self.dynamic_evaluation)
+            self.log_scores({f"test/dynamic/{name}": score for name, score in self.measure(answers).items()})
 
     # ---- the state that is carried ----------------------------------------------------------------
 
