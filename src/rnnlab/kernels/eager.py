@@ -59,9 +59,18 @@ class Eager:
         grads = [*found.grad_states, *found.grad_tensors, found.grad_x]
         below, carried = needed(grads), needed(found.grad_states)
         forward = [node for node in nodes if node in used and node.kind == STATE]
-        factors = [node for node in nodes if node in below - used and node.kind == STATE]
         backward = [node for node in nodes if node in carried and node.kind == BACKWARD]
-        after = [node for node in nodes if node in below - carried and node.kind == BACKWARD and node.op != "input"]
+        # with what only the gradient of a matrix needs: the rows of its operand as columns
+        columns = {
+            node
+            for node in below - carried
+            if node.kind in (INPUT, STATE) and self._has_no_rows(node) and not node.random
+        }
+        after = [
+            node for node in nodes if node in below - carried and node.op != "input"
+            and (node.kind == BACKWARD or node in columns)
+        ]  # fmt: skip
+        factors = [node for node in nodes if node in below - used - columns and node.kind == STATE]
 
         def handed(users: Sequence[Node], *kinds: int) -> list[Node]:
             """What is made elsewhere and has a row for each sequence."""
@@ -73,13 +82,14 @@ class Eager:
             ]  # fmt: skip
 
         of_factors = [node for node in handed([*backward, *after], STATE) if node in set(factors)]
-        later = [*factors, *backward, *after]
-        self.kept = [node for node in handed(later, STATE) if node not in set(factors)]
+        kept = dict.fromkeys([*handed([*factors, *backward], STATE), *handed(after, STATE)])
+        self.kept = [node for node in kept if node not in set(factors)]
         self.edges = [node for node in handed(after, BACKWARD) if node not in set(after)]
-        of_rows = [*handed([*forward, *later], INPUT), *(node for node in results if node.kind == INPUT)]
+        of_rows = [*handed([*forward, *factors, *backward], INPUT), *handed(after, INPUT)]
+        of_rows += [node for node in results if node.kind == INPUT]
         self.inputs = [node for node in dict.fromkeys(of_rows) if node is not found.x and not node.random]
         for node in (*of_factors, *self.kept, *self.edges, *self.inputs, found.output, *found.new_states):
-            if node.dtype is None or (node.shape[:1] != (found.marker,) and node.op not in ("full", "constant")):
+            if node.dtype is None or self._has_no_rows(node):
                 raise NotDerivable("a step must treat each row of the batch by itself")
 
         def program(nodes: Sequence[Node], results: Sequence[Node]) -> Program:
@@ -97,6 +107,10 @@ class Eager:
         self.backward = program(backward, [*made, *(edge for edge in self.edges if edge.op != "input")])
         self._after = after
         self._afters: dict[tuple[bool, ...], tuple[Program, list[Node | None]]] = {}
+
+    def _has_no_rows(self, node: Node) -> bool:
+        """Whether it is a value without a row for each sequence, and not one and the same for all."""
+        return node.dtype is not None and node.shape[:1] != (self.trace.marker,) and node.op not in ("full", "constant")
 
     def __call__(
         self, cell: Any, x: Features, state: State | None, lengths: Lengths | None,

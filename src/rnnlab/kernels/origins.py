@@ -6,7 +6,6 @@ of a maker's, of a value that is computed, read from memory or a parameter.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -48,6 +47,15 @@ def width_of(node: Node) -> int:
 def is_multiple(value: Any, marker: int) -> bool:
     """Whether a number of the trace stands for the rows of a batch, or a multiple of them."""
     return type(value) is int and value > 0 and value % marker == 0
+
+
+def _mixed(node: Node) -> NotDerivable:
+    """Says that a value has no row for each sequence."""
+    turned = packet_of(node) in (aten.transpose, aten.permute)
+    return NotDerivable(
+        f"{name_of(node.op)} mixes the rows of a batch: a step must treat each row by itself"
+        + (", and multiply by weights of heads as rows @ torch.block_diag(*weights)" if turned else "")
+    )
 
 
 @dataclass(eq=False)
@@ -125,7 +133,7 @@ class Origins:
             leaf = lambda begin, end: self.e.const(node.value)  # noqa: E731
             return np.broadcast_to(self._whole(self._maker(width=1, leaf=leaf), (1,)), node.tail)
         if node.shape[:1] != (marker,):
-            raise NotDerivable(f"{name_of(node.op)} mixes the rows of a batch: a step must treat each row by itself")
+            raise _mixed(node)
         if node in self._leaves:
             return self._whole(self._maker(width=width_of(node), leaf=self._rows(*self._leaves[node])), node.tail)
         if node.op == "item" and packet_of(node.args[0]) in LAYOUT:
@@ -180,7 +188,7 @@ class Origins:
 
         def two_rows(value: Any) -> Any:
             if isinstance(value, Node):
-                row = torch.from_numpy(np.ascontiguousarray(self.sources(value)))
+                row = torch.from_numpy(self.sources(value).copy())  # of a single number, too, in its own shape
                 return torch.stack([row, row + OTHER_ROW])
             return 2 * value // self.trace.marker if is_multiple(value, self.trace.marker) else value
 
@@ -197,7 +205,7 @@ class Origins:
             if bool(((second - first == OTHER_ROW) | zero).all()):
                 filling = self._maker(width=1, leaf=lambda begin, end: self.e.const(0)).number << SHIFT
                 return torch.where(zero, filling, first).contiguous().numpy()
-        raise NotDerivable(f"{name_of(node.op)} mixes the rows of a batch: a step must treat each row by itself")
+        raise _mixed(node)
 
     def parameter(self, node: Node, how: str, change: Callable[[torch.Tensor], torch.Tensor], width: int) -> Maker:
         """What makes the numbers of a parameter, changed in the way that ``how`` names."""
@@ -221,22 +229,19 @@ class Origins:
             return arg.value
         if arg.kind == PARAMETERS:
             self._check_dtype(arg)
-            if arg.dtype == torch.bool:
-                raise NotDerivable("it chooses by a constant mask: write it as numbers")
             shape: tuple[int, ...] | None = arg.shape
             if len(arg.shape) == len(node.shape) and arg.shape:
                 shape = arg.shape[1:] if arg.shape[0] == 1 else None
             if shape is None or len(shape) > len(tail):
                 raise NotDerivable(f"a parameter of shape {arg.shape} stands beside rows of shape {tail}")
-            if prod(shape) == 1:
-                maker = self.parameter(arg, "", partial(torch.reshape, shape=(1,)), 1)
-                return np.broadcast_to(self._whole(maker, (1,)), (width,))
+            within = tail if prod(shape) > 1 else (1,)
 
             def expanded(value: torch.Tensor) -> torch.Tensor:
-                return value.reshape(shape).expand(tail)
+                # what is true is 1, a mask among the rest
+                return value.reshape(shape if prod(shape) > 1 else (1,)).expand(within).to(self.trace.x.dtype)
 
-            maker = self.parameter(arg, "x".join(map(str, tail)), expanded, width)
-            return self._whole(maker, (width,))
+            maker = self.parameter(arg, "x".join(map(str, within)), expanded, prod(within))
+            return np.broadcast_to(self._whole(maker, (prod(within),)), (width,))
         if len(arg.shape) != len(node.shape):
             raise NotDerivable(f"{name_of(node.op)} of values with {len(arg.shape)} and {len(node.shape)} axes")
         return np.ascontiguousarray(np.broadcast_to(self.sources(arg), tail)).reshape(-1)

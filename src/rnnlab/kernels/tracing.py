@@ -152,6 +152,11 @@ _FULL = {
     aten.full: None, aten.full_like: None, aten.new_full: None, aten.scalar_tensor: None,
 }  # fmt: skip
 _VALUE_AT = {aten.full: 1, aten.full_like: 1, aten.new_full: 2, aten.scalar_tensor: 0}
+_SAFE = {
+    aten.unsafe_split.Tensor: aten.split.Tensor,
+    aten.unsafe_split_with_sizes.default: aten.split_with_sizes.default,
+}
+"""What gives the same numbers as an operation whose results torch.nn's own cells change in place."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -236,6 +241,7 @@ class _Recorder(TorchDispatchMode):
         )
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        func = _SAFE.get(func, func)
         packet = func.overloadpacket
         if packet in _SAME:
             self._bind(result, self.node(args[0]))
@@ -311,7 +317,7 @@ class _Recorder(TorchDispatchMode):
         else:
             node = self._new(func if random else _functional(func), args, named, target, kind, random=random)
         for other in self._by_storage.get(where, []):
-            if other is not target:
+            if other is not target and _overlap(other, target):
                 self._stale.add(id(other))
         self._bind(target, node)
         if isinstance(result, Tensor) and result is not target:
@@ -324,6 +330,11 @@ def _functional(func: Any) -> Any:
     name = func.overloadpacket.__name__
     packet = getattr(aten, name.removesuffix("_"), None)
     found = getattr(packet, func._overloadname, None)
+    if packet is aten.transpose:
+        raise NotDerivable(
+            "torch.transpose_ writes in place, as layers of many steps do (nn.GRU, a cell called as a layer): "
+            "nn.GRUCell, or the cell's own step, takes one"
+        )
     if not name.endswith("_") or found is None:
         raise NotDerivable(f"{name_of(func)} writes in place")
     return found
@@ -331,3 +342,12 @@ def _functional(func: Any) -> Any:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one storage have a number in common."""
+    if one.dtype != other.dtype:
+        return True
+    held = torch.zeros(one.untyped_storage().nbytes() // one.element_size(), dtype=torch.bool)
+    held.as_strided(one.shape, one.stride(), one.storage_offset()).fill_(True)
+    return bool(held.as_strided(other.shape, other.stride(), other.storage_offset()).any())
