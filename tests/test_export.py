@@ -203,14 +203,22 @@ def test_a_network_that_can_be_traced_is_the_network(options: dict[str, Any]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "format"),
+    ("options", "cell", "format"),
     [
-        pytest.param(gru, "onnx", marks=needs_onnx),
-        (lstm, "pt2"),
-        pytest.param(OuterProduct, "onnx", marks=needs_onnx),
+        *(pytest.param(options, gru, "onnx", marks=needs_onnx) for options in NETWORKS),
+        *((options, lstm, "pt2") for options in NETWORKS),
+        *(
+            pytest.param(
+                options,
+                OuterProduct,
+                "onnx",
+                marks=[needs_onnx, *([] if number in (0, 5) else [pytest.mark.exhaustive])],
+            )
+            for number, options in enumerate(NETWORKS)
+        ),
     ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
-@pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_networks_of_all_shapes(options: dict[str, Any], format: target.Format, cell: Any) -> None:
     verdict = checked(network_of(cell, **options), format)
     assert verdict.holds
