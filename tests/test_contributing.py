@@ -76,7 +76,7 @@ def test_the_examples_learn_by_the_command_that_is_given(copy: Path) -> None:
     assert "readout_weights" in json.loads((copy / "run" / "inspect" / "inspect.json").read_text())["tables"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_make_test_stays_green_with_the_examples(copy: Path) -> None:
     # of the fast tests those that are about the examples, or about all that there is of a kind
     names = [Path(path).stem for path in FILES if path.startswith("conf/")]

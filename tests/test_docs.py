@@ -118,7 +118,8 @@ def test_the_table_of_all_cells_has_what_was_measured_of_each(
 
 
 SOME_DATA = ("sine", "classification", "tokens", "text", "csv", "parity")
-DATA = [pytest.param(name, marks=() if name in SOME_DATA else pytest.mark.slow) for name in choices("data")]
+# make docs makes them all
+DATA = [pytest.param(name, marks=() if name in SOME_DATA else pytest.mark.exhaustive) for name in choices("data")]
 
 
 @pytest.mark.parametrize("name", DATA)

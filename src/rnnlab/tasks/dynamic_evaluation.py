@@ -9,45 +9,57 @@ from torch import Tensor, nn
 
 from rnnlab.cells.cell import detach_state
 from rnnlab.network import Network
-from rnnlab.spec import Batch
+from rnnlab.spec import IGNORED, Batch
 
+SEGMENT = 20
+"""Tokens that are predicted before they are learned from."""
 LARGEST_GRADIENT = 1.0
-"""Norm beyond which the gradient of a batch is scaled down."""
+"""Norm beyond which the gradient of a segment is scaled down."""
 
 
 def learning_on(
     network: Network, batches: Iterable[Batch], loss: Callable[[Tensor, Batch], Tensor], rate: float
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Predicts each batch, and learns from it before the next (Krause, Kahembwe, Murray and Renals 2018,
-    arXiv 1709.07432; by steps of Adam, in place of the gradient's mean square over the training part).
+    """Predicts a text segment by segment, and learns from each before the next (Krause, Kahembwe, Murray and Renals
+    2018, arXiv 1709.07432; by steps of Adam, in place of the gradient's mean square over the training part).
 
     The network stays as it is: a copy of it learns. Dropout is off.
 
     Args:
         network: trained.
-        batches: of sequences that follow each other: the state is carried from each to the next.
+        batches: of tokens ``(streams, time)``, each the continuation of the one before.
         loss: of a prediction, to be learned from.
         rate: of learning.
 
     Yields:
-        The prediction ``(batch, time, size)``, made before anything of the batch was learned, and the batch.
+        The prediction ``(streams, time, size)`` of a segment, made before anything of it was learned, and the segment.
     """
     with _able_to_learn():
         network = deepcopy(network).eval()
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=rate)
     state = None
-    for given in batches:
+    for segment in _segments(batches):
         with _able_to_learn():
-            batch = given.map(torch.clone)  # what was made in inference mode has no backward pass
-            output, after = network(batch.inputs, state, batch.lengths)
+            output, after = network(segment.inputs, state)
             state = tuple(map(detach_state, after))
-        yield output.detach(), batch
+        yield output.detach(), segment
+        if (segment.targets == IGNORED).all():  # the end of the last stream
+            continue
         with _able_to_learn():
             optimizer.zero_grad()
-            loss(output, batch).backward()
+            loss(output, segment).backward()
             nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
             optimizer.step()
+
+
+def _segments(batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        for begin in range(0, batch.inputs.shape[1], SEGMENT):
+            part = slice(begin, begin + SEGMENT)
+            with _able_to_learn():  # what was made in inference mode has no backward pass, its copy has
+                segment = Batch(batch.inputs[:, part].clone(), batch.targets[:, part].clone())
+            yield segment
 
 
 @contextmanager
