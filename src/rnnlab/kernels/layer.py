@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from rnnlab.kernels import native
 from rnnlab.kernels.calling import tensors_of
@@ -18,7 +17,6 @@ from rnnlab.kernels.memory import keep_memory
 from rnnlab.kernels.nodes import INPUT, Node, NotDerivable, Trace, needed
 from rnnlab.kernels.origins import width_of
 from rnnlab.kernels.passes import Layer
-from rnnlab.kernels.pieces import as_it_is
 from rnnlab.kernels.planning import Plan, in_panels, plan
 from rnnlab.kernels.printing import print_kernel, tile_rows
 from rnnlab.kernels.program import Program
@@ -69,7 +67,8 @@ class Derived:
         self.edges = {name: width_of(node) for name, node in self.plan.edges.items()}
         read = {expr.data[0] for expr in self.plan.backward.expressions() if expr.op == "rows"}
         inputs = [name for name in self.plan.inputs if name in read]
-        self.kept = [*inputs, *self.plan.parameters, "saved", *(f"state{number}" for number in range(count))]
+        saved = ["saved"] if self.plan.saved else []
+        self.kept = [*inputs, *self.plan.parameters, *saved, *(f"state{number}" for number in range(count))]
         marker = self.trace.marker
         self.before = Program(self.plan.before, [n for n in self.plan.before if n.dtype is not None], marker)
         self.read_after = [
@@ -131,12 +130,9 @@ class Derived:
         env.update(zip(self.before.results, self.on_rows(self.before, env, 1, stacked), strict=True))
         handed = {}
         for name, (node, change) in self.plan.parameters.items():
-            if node.op != "constant":
-                value = vmap(change)(env[node]) if stacked and change is not as_it_is else change(env[node])
-            elif stacked:
-                value = change(node.value).expand(len(tensors[0]), *change(node.value).shape)
-            else:
-                value = change(node.value)
+            value = change(node.value if node.op == "constant" else env[node])
+            if stacked and node.op == "constant":
+                value = value.expand(len(tensors[0]), *value.shape)
             handed[name] = value.contiguous()
         return env, handed
 

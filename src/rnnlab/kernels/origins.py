@@ -100,7 +100,8 @@ class Origins:
 
     Attributes:
         makers: all, by number.
-        parameters: by name what kernels read as a contiguous tensor: a node, and what is done to its value.
+        parameters: by name what kernels read as a contiguous tensor: a node, and what is done to its value, which may
+            have an axis of members in front.
         inputs: by name the values that depend on x alone and are read by kernels.
     """
 
@@ -234,11 +235,15 @@ class Origins:
                 shape = arg.shape[1:] if arg.shape[0] == 1 else None
             if shape is None or len(shape) > len(tail):
                 raise NotDerivable(f"a parameter of shape {arg.shape} stands beside rows of shape {tail}")
-            within = tail if prod(shape) > 1 else (1,)
+            within, dtype, axes = tail if prod(shape) > 1 else (1,), self.trace.x.dtype, len(arg.shape)
+            own = (1,) * (len(within) - len(shape)) + shape if prod(shape) > 1 else (1,)
 
             def expanded(value: torch.Tensor) -> torch.Tensor:
+                members = value.shape[: value.dim() - axes]
+                if value.shape == (*members, *within) and value.dtype == dtype:
+                    return value
                 # what is true is 1, a mask among the rest
-                return value.reshape(shape if prod(shape) > 1 else (1,)).expand(within).to(self.trace.x.dtype)
+                return value.reshape(*members, *own).expand(*members, *within).to(dtype)
 
             maker = self.parameter(arg, "x".join(map(str, within)), expanded, prod(within))
             return np.broadcast_to(self._whole(maker, (prod(within),)), (width,))

@@ -91,7 +91,8 @@ def go_forward(
         given["output"] = x.new_empty(layout.total + 1, derived.hidden)
     blocks = layout.blocks(block_rows)
     if saving:
-        given["saved"] = x.new_empty(layout.total, p.saved)
+        if p.saved:
+            given["saved"] = x.new_empty(layout.total, p.saved)
         derived.run("forward", 0, layout.steps, layout, given)
     else:
         # nobody reads what is kept: one block's memory will do
@@ -180,8 +181,10 @@ def go_back(
         if p.totals:
             whole = total.view(members, lanes // GROUP, -1).sum(1) if stacked else total.view(lanes // GROUP, -1).sum(0)
             for node, place in p.totals.items():
-                part = whole.narrow(-1, place, width_of(node.args[0]))
-                env[node] = part.reshape(members, *node.shape) if stacked else part.view(node.shape)
+                width = width_of(node.args[0])
+                part = whole if width == whole.shape[-1] else whole.narrow(-1, place, width)
+                shape = (members, *node.shape) if stacked else node.shape
+                env[node] = part if part.shape == shape else part.reshape(shape)
         for node in p.rows_for_after:
             if node in found.states:
                 whole = given[f"state{found.states.index(node)}"]

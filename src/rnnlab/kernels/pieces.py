@@ -178,7 +178,7 @@ class Pieces:
             self.origins.parameters[name] = (weight, as_it_is)
             return e.make("mm", *operands, data=(name, begin, columns), width=end - begin)
         # one column: each row times that column, summed up
-        maker = self.origins.parameter(weight, f"column{begin}", lambda value: value[:, begin], weight.shape[0])
+        maker = self.origins.parameter(weight, f"column{begin}", lambda value: value[..., begin], weight.shape[0])
         assert maker.leaf is not None
         terms, at = [], 0
         for operand in operands:
@@ -212,8 +212,8 @@ def as_it_is(value: torch.Tensor) -> torch.Tensor:
 
 
 def panels_of(value: torch.Tensor, width: int) -> torch.Tensor:
-    """A weight ``(rows, columns)`` as ``(panels, rows, width)``: so many columns one after the other."""
-    return value.unflatten(1, (-1, width)).transpose(0, 1)
+    """A weight ``(…, rows, columns)`` as ``(…, panels, rows, width)``: so many columns one after the other."""
+    return value.unflatten(-1, (-1, width)).transpose(-3, -2)
 
 
 def runs(array: np.ndarray, cuts: Iterable[int] = ()) -> list[tuple[int, int, int, int]]:

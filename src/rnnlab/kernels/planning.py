@@ -56,7 +56,8 @@ class Plan:
         trace: the step.
         forward: the kernel.
         backward: the kernel.
-        parameters: by name what is handed to the kernels as a contiguous tensor: a node, and what is done to its value.
+        parameters: by name what is handed to the kernels as a contiguous tensor: a node, and what is done to its value,
+            which may have an axis of members in front.
         inputs: by name the values that depend on x alone and are read by the kernels.
         masked: as ``backward``, where some rows hold no step.
         edges: by name the nodes that the backward kernel writes for the operations after it.

@@ -45,7 +45,15 @@ class Program:
         self.marker, self.device = marker, device
         made = [node for node in nodes if node.op not in ("full", "constant", "input")]
         own = set(made)
-        leaves = [arg for node in made for arg in node.inputs()] + self.results
+        read = {node: node.inputs() for node in made}
+        # what is turned only to be multiplied is read as it stands
+        turned = [
+            node for node in made if node.op is aten.mm.default and node.args[0] in own and _is_turn(node.args[0])
+        ]
+        read.update({node: [node.args[0].args[0], node.args[1]] for node in turned})
+        needed = {arg for args in read.values() for arg in args}.union(results)
+        made = [node for node in made if not _is_turn(node) or node in needed]
+        leaves = [arg for node in made for arg in read[node]] + self.results
         self.given = [node for node in dict.fromkeys(leaves) if node not in own and node.op not in ("full", "constant")]
         self._slots: dict[Node, int] = {node: number for number, node in enumerate(self.given)}
         self._constants: list[Any] = []
@@ -60,8 +68,10 @@ class Program:
                 self._full.append((self._slots[node], node))
         for node in made:
             self._slots[node] = self._constant(None)
-        self._calls = [self._call(node) for node in made]
-        stacked = [_of_members(node) for node in made]
+        self._calls = [
+            self._call(node) if node not in turned else self._sum_over_rows(node, *read[node]) for node in made
+        ]
+        stacked = [sum_over_rows if node in turned else _of_members(node) for node in made]
         known = all(stacked) and not any(node.op in ("full", "constant") for node in self.results)
         self._stacked: list[Any] = stacked if known else []
         self._wanted = [self._slots[node] for node in self.results]
@@ -69,6 +79,9 @@ class Program:
     def _constant(self, value: Any) -> int:
         self._constants.append(value)
         return len(self.given) + len(self._constants) - 1
+
+    def _sum_over_rows(self, node: Node, a: Node, b: Node) -> tuple[Any, Any, dict[str, Any], int, bool]:
+        return sum_over_rows, (self._slots[a], self._slots[b]), {}, self._slots[node], False
 
     def _call(self, node: Node) -> tuple[Any, Any, dict[str, Any], int, bool]:
         if node.op == "item":
@@ -174,6 +187,10 @@ def _of_members(node: Node) -> Callable[..., Any] | None:
     return op if op in _ALONE else None
 
 
+def _is_turn(node: Any) -> bool:
+    return isinstance(node, Node) and node.op is aten.t.default
+
+
 def _is_shared(node: Node) -> bool:
     """Whether all members have the same value, without an axis of members."""
     return node.op in ("full", "constant")
@@ -215,6 +232,14 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         return _OfMembers.apply(None, a, b)
     found = sum_of_products(a.transpose(-2, -1), b) if a.stride(-2) == 1 else rows_times(a, b)
     return torch.matmul(a, b) if found is None else found
+
+
+def sum_over_rows(a: Tensor, b: Tensor) -> Tensor:
+    """``aᵀ @ b``: a weight's gradient."""
+    if torch._C._are_functorch_transforms_active():
+        return _OfMembers.apply(None, a.transpose(-2, -1), b)
+    found = sum_of_products(a, b)
+    return torch.matmul(a.transpose(-2, -1), b) if found is None else found
 
 
 def affine(bias: Tensor, a: Tensor, b: Tensor, **options: Any) -> Tensor:
