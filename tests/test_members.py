@@ -1,5 +1,6 @@
 """A layer run for all members of a stack together is each member's layer."""
 
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -252,6 +253,40 @@ def test_all_members_run_in_one_kernel_but_where_a_step_has_to_be_seen(monkeypat
     assert not in_a_kernel()
     del made[0].step
     assert in_a_kernel()
+
+
+def test_members_follow_what_a_step_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scaled(Single):
+        rate = 0.5
+        speed = 0.5
+
+        def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            h = self.rate * (self.of_x(x) - self.speed * state).tanh()
+            return h, h
+
+    made = members_of(lambda: Scaled(FEATURES, HIDDEN))
+    x = torch.randn(MEMBERS, BATCH, 7, FEATURES, dtype=torch.float64)
+    seen = []
+
+    def again() -> None:
+        expected = torch.stack([cell.unroll(x[k])[0] for k, cell in enumerate(made)])
+        torch.testing.assert_close(run_all(made, x)[0], expected, rtol=1e-12, atol=1e-12)
+        seen.append(expected)
+
+    again()
+    again()
+    for cell in made:
+        cell.speed = 0.9
+    again()
+    Scaled.rate = 0.3
+    again()
+    step = Scaled.step
+    monkeypatch.setattr(Scaled, "step", lambda self, x, state: tuple(2 * each for each in step(self, x, state)))
+    again()
+    for cell in made:
+        cell.of_x = nn.Linear(FEATURES, HIDDEN, bias=False).double()  # other shapes, and fewer
+    again()
+    assert all(not torch.equal(one, other) for one, other in itertools.pairwise(seen[1:]))
 
 
 def test_a_kernel_is_derived_from_members_that_nobody_has_run_alone(

@@ -47,6 +47,8 @@ Found: TypeAlias = "tuple[Derived | Eager | None, Sequence[Tensor] | None]"
 
 _WATCHED: "WeakKeyDictionary[Any, tuple[Watch, Kind, Found]]" = WeakKeyDictionary()
 """What was found for a cell when it was last looked at."""
+_WATCHED_MEMBERS: "WeakKeyDictionary[Any, tuple[Watch, Kind, Derived | Eager | None]]" = WeakKeyDictionary()
+"""Likewise, of the members of a fleet for which it stands."""
 
 
 def is_plain(cell: nn.Module, x: Tensor, state: State | None, lengths: Lengths | None) -> bool:
@@ -130,6 +132,18 @@ def _found(cell: Any, x: Tensor, state: State | None, lengths: Lengths | None) -
     return found
 
 
+def _of_members(cell: Any, kind: Kind, named: dict[str, Tensor]) -> "Derived | Eager | None":
+    """As :func:`_remembered`, for the members of a fleet."""
+    known = _WATCHED_MEMBERS.get(cell)
+    if known is not None and known[1] == kind and known[0].holds():
+        return known[2]
+    layer = _remembered(cell, kind, {name: tensor[0] for name, tensor in named.items()})
+    watch = Watch(cell, members=True)
+    if watch.able:
+        _WATCHED_MEMBERS[cell] = watch, kind, layer
+    return layer
+
+
 def _remembered(cell: Any, kind: Kind, named: dict[str, Tensor] | None) -> "Derived | Eager | None":
     alive: list[Any] = []
     key = *kind, fingerprint(cell, alive)
@@ -208,8 +222,7 @@ def run_stacked(
         and is_plain_call(x, tuple(parts), lengths)
         and is_plain_cell(cell, [*named.values()], x)
     ):
-        own = {name: tensor[0] for name, tensor in named.items()}
-        found: Any = _remembered(cell, (x.dtype, x.device, False), own)
+        found: Any = _of_members(cell, (x.dtype, x.device, False), named)
         if found is not None and not found.random:
             return found.stacked(cell, x, parts, lengths, named)
     return loop_of_members(cell, zero_padding(x, lengths), parts, lengths, named, single, randomness)

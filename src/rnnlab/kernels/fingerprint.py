@@ -202,15 +202,17 @@ class Watch:
 
     Args:
         cell: that was looked at.
+        members: whether it stands for the members of a fleet: its tensors are others at each call, of the same shapes.
 
     Attributes:
         able: whether that can be told: all attributes are plain numbers, strings, or tuples of them.
     """
 
-    def __init__(self, cell: nn.Module) -> None:
+    def __init__(self, cell: nn.Module, members: bool = False) -> None:
         self.able = True
         self._dicts: list[Any] = []
-        self._buffers: list[Tensor] = [*cell.buffers()]
+        self._groups: list[dict[str, Any]] = []
+        self._buffers: list[Tensor] = [] if members else [*cell.buffers()]
         self._tensors: list[Tensor] = []
         self._hooks: list[Any] = []
         self._functions: dict[types.FunctionType, None] = {}
@@ -222,9 +224,13 @@ class Watch:
         for module in cell.modules():
             own = [value for key, value in module.__dict__.items() if key not in _OWN]
             self.able &= all(map(_is_fixed, own))
-            self._dicts += [module.__dict__, module._parameters, module._buffers, module._modules]
-            for group in (module._parameters, module._buffers):
-                self._tensors += [tensor for tensor in group.values() if tensor is not None]
+            self._dicts += [module.__dict__, module._modules]
+            groups: list[dict[str, Any]] = [module._parameters, module._buffers]
+            if members:
+                self._groups += groups
+            else:
+                self._dicts += groups
+                self._tensors += [tensor for group in groups for tensor in group.values() if tensor is not None]
             if module is not cell:
                 self._hooks += [getattr(module, name) for name in HOOKS]
             kinds[type(module)] = None
@@ -249,6 +255,7 @@ class Watch:
         self._sized = [*self._dicts, *self._spaces.values()]
         self._sizes = [*map(len, self._sized)]
         self._kinds = [*map(_KIND, self._tensors)]
+        self._shapes = _shapes_of(self._groups)
         self._codes = [*map(_CODE, self._functions)]
         self._read = [[*part] for part in zip(*read.values(), strict=True)] or [[], [], []]
 
@@ -259,6 +266,7 @@ class Watch:
             [*map(len, self._sized)] == self._sizes
             and all(map(is_, chain.from_iterable(map(_VALUES, self._dicts)), self._values))
             and [*map(_KIND, self._tensors)] == self._kinds
+            and _shapes_of(self._groups) == self._shapes
             and not any(self._hooks)
             and not any(map(_TRAINED, self._buffers))
             and all(map(is_, map(_CODE, self._functions), self._codes))
@@ -269,6 +277,14 @@ class Watch:
 
 _KIND, _CODE, _VALUES = attrgetter("shape", "dtype", "device"), attrgetter("__code__"), methodcaller("values")
 _TRAINED, _CONTENTS = attrgetter("requires_grad"), attrgetter("cell_contents")
+
+
+def _shapes_of(groups: list[dict[str, Any]]) -> list[Any]:
+    return [
+        (name, None if tensor is None else (tensor.shape, tensor.dtype))
+        for group in groups
+        for name, tensor in group.items()
+    ]
 
 
 def _is_fixed(value: Any) -> bool:
