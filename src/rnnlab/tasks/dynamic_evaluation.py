@@ -21,7 +21,7 @@ def learning_on(
     network: Network, batches: Iterable[Batch], loss: Callable[[Tensor, Batch], Tensor], rate: float
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Predicts a text segment by segment, and learns from each before the next (Krause, Kahembwe, Murray and Renals
-    2018, arXiv 1709.07432; by steps of Adam, in place of the gradient's mean square over the training part).
+    2018, arXiv 1709.07432; the mean square of the gradient, theirs of the training part, is here of the text so far).
 
     The network stays as it is: a copy of it learns. Dropout is off.
 
@@ -37,7 +37,8 @@ def learning_on(
     with _able_to_learn():
         network = deepcopy(network).eval()
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=rate)
+        # without momentum: what was just read counts at once, and most for what comes next
+        optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.999))
     state = None
     for segment in _segments(batches):
         with _able_to_learn():
