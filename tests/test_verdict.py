@@ -228,6 +228,8 @@ def test_a_rival_is_told_and_decides_nothing() -> None:
     verdict = judge(replace(made, rivals=("gzip", "xz")))
     assert (verdict.state, verdict.baseline) == (Judgement.BETTER, "bigram")
     assert verdict.text.endswith("; xz has 1.9")
+    learning_on = replace(made, rivals=("gzip", "xz"), metrics={**made.metrics, "test/dynamic/bits": 1.8})
+    assert judge(learning_on).text.endswith("; 1.8 where it learns on from the test's text; xz has 1.9")
 
 
 def test_a_perfect_baseline_cannot_be_beaten() -> None:

@@ -62,7 +62,7 @@ def _rollout(evidence: Evidence) -> str:
 
 
 def _rivals(evidence: Evidence, score: str, network: float) -> str:
-    """Which rivals are better all the same."""
+    """What the network has where it learns on, as they do, and which rivals are better than it was before."""
     predictors = evidence.predictors(score)
     rises = evidence.rises(score)
     better = [
@@ -70,4 +70,6 @@ def _rivals(evidence: Evidence, score: str, network: float) -> str:
         for name in evidence.rivals
         if name in predictors and (predictors[name] > network) == rises and predictors[name] != network
     ]
-    return f"; {' and '.join(better)}" if better else ""
+    learning_on = evidence.metrics.get(f"test/dynamic/{score}")
+    own = "" if learning_on is None else f"; {number(learning_on)} where it learns on from the test's text"
+    return own + (f"; {' and '.join(better)}" if better else "")
