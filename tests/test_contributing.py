@@ -1,5 +1,6 @@
 """What the texts say of one's own parts holds: their files, written where they say, train and obey the laws."""
 
+import inspect
 import json
 import os
 import re
@@ -8,8 +9,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from pydoc import locate
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -112,3 +115,16 @@ def test_a_cell_of_ones_own_trains_outside_of_the_project(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "done"
     done = python(tmp_path, "-m", "rnnlab", *without_a_file, *FEW, "hydra.run.dir=first_try")
     assert done.returncode == 0, done.stderr
+
+
+def test_what_mutation_testing_passes_over_is_still_there() -> None:
+    for entry in yaml.safe_load((ROOT / "tests" / "mutants.yaml").read_text(encoding="utf-8")):
+        function = locate(entry["function"])
+        assert function is not None, entry["function"]
+        assert entry["old"] in inspect.getsource(function), entry
+
+
+def test_mutation_testing_changes_files_that_there_are() -> None:
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("only_mutate = [")[2].partition("]")[0]
+    patterns = re.findall(r'"(.+?)"', settings)
+    assert [pattern for pattern in patterns if not list(ROOT.glob(pattern))] == []
