@@ -2,7 +2,7 @@
 
 import ctypes
 from array import array
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ BLOCK_NUMBERS, LEAST_ROWS = 2**20, 512
 """A step that hands out many numbers a row gets blocks of about so many of these, which caches hold, but no fewer rows:
 sums over rows are added up once a block."""
 
+KEPT_STRIDES = 64
+"""Of as many layouts it is remembered how far one member's buffers are from the next one's."""
 LONG_ROWS = 512
 """Bytes of a row of a weight that is handed over in panels: one of shorter rows is in the cache as it is."""
 
@@ -62,6 +64,7 @@ class Derived:
         self.tile = {name: tile_rows(kernel, self.real, self.machine) for name, kernel in self.kernels.items()}
         self.numbers = {name: sum(kernel.sizes.values()) for name, kernel in self.kernels.items()}
         self._functions: dict[str, Any] = {}
+        self._apart: dict[tuple[Any, ...], np.ndarray] = {}
         self.single, count = self.trace.single, len(self.trace.states)
         self.widths = [width_of(state) for state in self.trace.states]
         self.edges = {name: width_of(node) for name, node in self.plan.edges.items()}
@@ -142,7 +145,7 @@ class Derived:
         return program.of_members(values, rows) if stacked else program(values, rows)
 
     def run(
-        self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Tensor], of_block: Container[str] = ()
+        self, name: str, begin: int, end: int, layout: Layout, given: dict[str, Tensor], of_block: Collection[str] = ()
     ) -> None:
         """Takes all rows from step ``begin`` to ``end``, or back.
 
@@ -162,12 +165,16 @@ class Derived:
                 if buffer in of_block:
                     addresses[number] -= begin * lanes * self.itemsize * size
         if members > 1:
-            strides = [
-                self._stride(buffer, size, layout, (end - begin) * lanes if buffer in of_block else layout.rows, given)
-                for buffer, size in sizes.items()
-            ]
-            apart = self.itemsize * np.arange(members)[:, None] * strides
-            addresses = array("q", (np.array(addresses) + apart).tobytes())
+            key = name, members, lanes, layout.rows, (end - begin) * lanes if of_block else 0
+            if key not in self._apart:
+                if len(self._apart) >= KEPT_STRIDES:
+                    self._apart.clear()
+                strides = [
+                    self._stride(buffer, size, layout, key[-1] if buffer in of_block else layout.rows, given)
+                    for buffer, size in sizes.items()
+                ]
+                self._apart[key] = self.itemsize * np.arange(members)[:, None] * strides
+            addresses = array("q", (np.array(addresses) + self._apart[key]).tobytes())
         tiles = layout.tables(self.tile[name])
         arguments = tiles.address, lanes, tiles.events_address, addresses.buffer_info()[0]
         function, work = self.function(name), (end - begin) * members * lanes * self.numbers[name]
