@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import TINY
+from processes import PATIENCE
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from rnnlab.commands import train as train_command
 
@@ -26,6 +28,17 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = [f"model={','.join(MODELS)}", f"seed={','.join(map(str, SEEDS))}", "model.hidden_size=4"]
     assert train_command.main(["-m", *jobs, *TINY, f"hydra.sweep.dir={path}"]) == 0
     return path
+
+
+def tags_of_files(sweep: Path) -> dict[str, dict[str, set[str]]]:
+    """What stands in the files of a sweep's runs, read by TensorBoard's own reader: by plugin and run."""
+    files = EventMultiplexer()
+    files.AddRunsFromDirectory(str(sweep))
+    files.Reload()
+    return {
+        plugin: {run: set(tags) for run, tags in files.PluginRunToTagToContent(plugin).items()}
+        for plugin in ("scalars", "images")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +56,14 @@ def ask(sweep: Path) -> Iterator[Ask]:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     return json.load(answer)
 
-            deadline = time.monotonic() + 60
-            while len(get("runs")) < len(MODELS) * len(SEEDS) and time.monotonic() < deadline:
-                time.sleep(0.2)  # it reads the files in a thread of its own
+            there = tags_of_files(sweep)
+            assert len(there["scalars"]) == len(MODELS) * len(SEEDS)
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline and any(
+                {run: set(tags) for run, tags in get(f"plugin/{plugin}/tags").items()} != tags
+                for plugin, tags in there.items()
+            ):
+                time.sleep(0.2)  # it reads the files in a thread of its own, bit by bit
             yield get
         finally:
             server.terminate()
