@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import CONF, choices
 from omegaconf import OmegaConf
+from processes import PATIENCE
 
 from rnnlab.commands import list as list_command
 from rnnlab.commands import report as report_command
@@ -38,7 +39,7 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         text=True,
         cwd=cwd,
         env={**os.environ, **environment},
-        timeout=240,
+        timeout=PATIENCE,
     )
 
 

@@ -157,7 +157,7 @@ def there() -> Iterator[tuple[str, ...]]:
     assert any("runtime started" in line for line in cluster.stdout)
     yield ("hydra/launcher=ray", f"hydra.launcher.address=127.0.0.1:{port}")
     cluster.terminate()  # ray stop would end those of others too
-    cluster.communicate(timeout=60)
+    cluster.communicate(timeout=PATIENCE)
     patch.undo()
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import CONF, choices, create_hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from processes import ended, start, wait_until
+from processes import PATIENCE, ended, start, wait_until
 
 from rnnlab.commands import engine as engine_module
 from rnnlab.commands import list as list_command
@@ -227,7 +227,7 @@ def test_a_random_search_needs_no_optuna(tmp_path: Path) -> None:
         f"import sys; from rnnlab.commands import train; train.main({[*arguments, place]!r}); "
         "sys.exit('optuna' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert states(tmp_path / "a") == ["done"] * 2
 

@@ -53,7 +53,7 @@ def ask(sweep: Path) -> Iterator[Ask]:
                 url = f"{address.rstrip('/')}/data/{path}?{urllib.parse.urlencode(query)}"
                 data = None if body is None else json.dumps(body).encode()
                 request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-                with urllib.request.urlopen(request, timeout=30) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                     return json.load(answer)
 
             there = tags_of_files(sweep)
