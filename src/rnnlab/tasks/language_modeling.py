@@ -41,7 +41,7 @@ class LanguageModeling(TokenTask):
             in training alone, so that scores stay scores.
         adaptive_clipping: the λ of :func:`clip_adaptively`, in place of ``trainer.gradient_clip_val``; ``None``: off.
         dynamic_evaluation: learning rate with which the network, after its test, reads the test's text once more as one
-            stream and learns from each sequence that it has predicted: ``test/dynamic/…`` are the scores of these
+            stream and learns from every 20 tokens that it has predicted: ``test/dynamic/…`` are the scores of these
             predictions (:func:`rnnlab.tasks.dynamic_evaluation.learning_on`). The weights stay as they are.
             ``None``: off.
 
