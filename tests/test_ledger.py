@@ -92,7 +92,7 @@ def test_a_directory_that_holds_something_is_no_place_for_a_sweep(sweep: SweepDi
 def test_where_a_file_system_has_no_links_a_sweep_is_claimed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: Any) -> None:
+    def refused(*_: Any, **__: Any) -> None:
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)

@@ -24,6 +24,7 @@ from rnnlab.commands import resume as resume_command
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome, execute
+from rnnlab.runs.sweep import Job, SweepDirectory, is_sweep
 from rnnlab.store import files, lock, open_directory
 from rnnlab.store.files import Damaged, LogFile, append, read_bytes, replace
 
@@ -99,6 +100,37 @@ def test_a_claim_that_is_killed_anywhere_can_be_made_again_or_is_a_run(tmp_path:
     assert again > 5 and runs > 1, "it was killed before and after the run appeared"
 
 
+def test_a_sweep_that_is_killed_anywhere_while_it_begins_can_begin_again_or_be_gone_on_with(tmp_path: Path) -> None:
+    facts = {"command": ["rnnlab", "train", "-m"], "overrides": ["seed=0,1"], "varied": ["seed"]}
+    jobs = [Job(number, f"{number}", (f"seed={number}",), {"seed": number}) for number in (0, 1)]
+
+    def begin(path: Path) -> None:
+        SweepDirectory.claim(path, facts, chosen=True).add(jobs, facts["command"])
+
+    gone_on = again = 0
+    for number in range(1, 100):
+        path = tmp_path / f"sweep{number}"
+        killed = killed_before_change(number, lambda path=path: begin(path))  # type: ignore[misc]
+        if is_sweep(path):
+            gone_on += 1
+            directory = SweepDirectory.open(path)
+            assert directory.facts["overrides"] == ["seed=0,1"]
+            with directory.lead():
+                if not directory.plan:  # killed before the plan of its jobs: resume begins with that
+                    directory.add(jobs, facts["command"])
+                directory.mend(jobs, facts["command"])
+        else:
+            again += 1
+            begin(path)
+        found = {str(entry.relative_to(path)) for entry in path.rglob("*")} - {"sweep.lock"}
+        runs = {f"{run}{file}" for run in "01" for file in ("", "/config.yaml", "/status.json")}
+        assert found == {"jobs.json", "sweep.json", *runs}
+        assert [SweepDirectory.open(path).run(each).status.state for each in "01"] == ["queued", "queued"]
+        if not killed:
+            break
+    assert again > 2 and gone_on > 5, "it was killed before and after the sweep appeared"
+
+
 def test_what_somebody_else_put_there_is_not_taken_for_a_killed_claim(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("mine: true")
     with pytest.raises(InputError, match=r"not empty \(it holds config\.yaml\)"):
@@ -114,6 +146,8 @@ def test_a_full_disk_leaves_nothing_of_a_claim(tmp_path: Path, monkeypatch: pyte
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(InputError, match="cannot be written: No space left on device"):
             RunDirectory.claim(tmp_path / "a" / "run", {"seed": 0})
+        with pytest.raises(InputError, match="cannot be written: No space left on device"):
+            SweepDirectory.claim(tmp_path / "b" / "sweep", {}, chosen=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -107,6 +107,7 @@ class SweepDirectory:
             directory = cls(path if attempt == 1 else f"{path}-{attempt}")
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
+                files.remove_unfinished(directory.path, (COMMAND,))  # of a claim that was killed
                 is_known = any((directory.path / name / STATUS).exists() for name in may_hold)
                 if is_known or next(directory.path.iterdir(), None) is None:
                     files.create(directory.path / COMMAND, content)
@@ -114,6 +115,7 @@ class SweepDirectory:
             except FileExistsError:
                 pass
             except OSError as error:
+                remove_empty([directory.path, *directory._made])
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
             if chosen:
                 break

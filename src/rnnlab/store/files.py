@@ -12,7 +12,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -193,17 +193,18 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, durable: bool, inside: Path | None) -> Iterator[tuple[Place, int]]:
-    """The place of a temporary file, and its descriptor."""
+def _replacing(
+    path: Path, durable: bool, inside: Path | None, settle: Callable[[Place, Place], None] = Place.move
+) -> Iterator[tuple[Place, int]]:
+    """The place of a temporary file, and its descriptor; ``settle`` gives it its name in the end."""
     with placed(path, inside) as place:
         _remove_unfinished(place, {path.name})
         temporary, descriptor = _temporary(place)
-        take(descriptor)  # until it is closed, by the system at the latest
         try:
             yield temporary, descriptor
             if durable:
                 os.fsync(descriptor)
-            temporary.move(place)
+            settle(temporary, place)
         except BaseException as error:
             temporary.remove()
             if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -214,11 +215,42 @@ def _replacing(path: Path, durable: bool, inside: Path | None) -> Iterator[tuple
 
 
 def _temporary(place: Place) -> tuple[Place, int]:
-    """A new file beside another, with the rights that the user's files have, and its descriptor."""
+    """A new file beside another, with the rights that the user's files have, and its descriptor.
+
+    It is locked until it is closed, by the system at the latest: so whoever clears away sees that it is being written.
+    One that was cleared away before it could be locked is left to that, and another made.
+    """
     while True:
         temporary = place.beside(f".{place.path.name}.{secrets.token_hex(4)}")
         with contextlib.suppress(FileExistsError), naming(place.path):
-            return temporary, temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            descriptor = temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            if take(descriptor) and os.fstat(descriptor).st_nlink:
+                return temporary, descriptor
+            os.close(descriptor)
+
+
+def create(path: Path, content: str) -> None:
+    """Makes a file that must not be there yet, with all that belongs into it or not at all.
+
+    What a killed process leaves of it is cleared away as that of :func:`replace` is.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: it cannot be written.
+    """
+
+    def settle(temporary: Place, place: Place) -> None:
+        try:
+            temporary.link(place)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with open(place.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
+                file.write(content)
+        temporary.remove()
+
+    with _replacing(path, True, None, settle) as (_, descriptor), open(descriptor, "wb", closefd=False) as file:
+        file.write(content.encode())
 
 
 def remove(path: Path, inside: Path | None = None) -> None:
@@ -317,22 +349,3 @@ def refuse_links(directory: Path, files: Iterable[str], folders: Iterable[str]) 
             if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
                 raise InputError(f"{entry.path} is {kind(Path(entry.path))}, and nothing is written through it: "
                                  "move it away")  # fmt: skip
-
-
-def create(path: Path, content: str) -> None:
-    """Makes a file that must not be there yet, with all that belongs into it or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(content)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -81,6 +81,11 @@ class Place:
         with naming(to.path):
             os.replace(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
 
+    def link(self, to: "Place") -> None:
+        """Gives the file a second name in the same directory, which must not be there yet."""
+        with naming(to.path):
+            os.link(self.name, to.name, src_dir_fd=self.directory, dst_dir_fd=to.directory)
+
     def remove(self) -> None:
         """Takes the name away, if it is there."""
         with contextlib.suppress(FileNotFoundError), naming(self.path):
