@@ -38,7 +38,7 @@ from rnnlab.cells.rnn import RNN
 from rnnlab.cells.slstm import SLSTM
 from rnnlab.cells.unicornn import UnICORNN
 from rnnlab.commands.list import runs
-from rnnlab.kernels import native
+from rnnlab.kernels import native, threads
 from rnnlab.kernels.layer import Derived
 from rnnlab.kernels.layout import dense, varying
 from rnnlab.kernels.nodes import NotDerivable
@@ -324,18 +324,34 @@ def test_dropout_inside_a_step_draws_what_the_loop_draws() -> None:
         close(*runs)
 
 
-def test_threads_change_no_bit(monkeypatch: Any) -> None:
-    monkeypatch.setattr("rnnlab.kernels.threads.SHARE", 1)
+@pytest.mark.parametrize("by_python", [False, True], ids=["by PyTorch's threads", "by Python's"])
+@pytest.mark.parametrize("members", [1, 3])
+def test_threads_change_no_bit(by_python: bool, members: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(threads, "SHARE", 1)
+    if by_python:
+        monkeypatch.setattr(threads, "_openmp", lambda: None)
+    elif threads._openmp() is None:
+        pytest.skip("PyTorch's threads are of a library that is not known here")
     cell, x = made(LEM), inputs(20, 40)
     state, lengths, before = some_state(cell, 40), torch.arange(40) % 21, torch.get_num_threads()
+    named = {name: torch.stack(members * [p.detach()]).requires_grad_() for name, p in cell.named_parameters()}
+
+    def trained(given: Any) -> list[Tensor]:
+        if members == 1:
+            output = layer(cell)(x, state, given)[0]
+            return [output, *torch.autograd.grad(output.square().sum(), list(cell.parameters()))]
+        parts = tuple(torch.stack(members * [part]) for part in cell.initial_state(40))
+        output = kernels.run_stacked(cell, torch.stack(members * [x]), parts, None, named, single=False)[0]
+        return [output, *torch.autograd.grad(output.square().sum(), list(named.values()))]
+
     try:
-        for given in None, lengths:
-            outputs = []
-            for threads in 1, 3:
-                torch.set_num_threads(threads)
-                with torch.no_grad():
-                    outputs.append(layer(cell)(x, state, given)[0])
-            assert torch.equal(*outputs)
+        for given in (None, lengths) if members == 1 else (None,):
+            found = []
+            for number in 1, 2, 3:
+                torch.set_num_threads(number)
+                found.append(trained(given))
+            for more in found[1:]:
+                assert all(torch.equal(*pair) for pair in zip(found[0], more, strict=True))
     finally:
         torch.set_num_threads(before)
 

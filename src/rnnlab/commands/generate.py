@@ -51,7 +51,7 @@ def generate(given: Namespace) -> int:
     from rnnlab.use.trained import open_runs
 
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
-    model.choose_threads(given.samples)
+    model.use_threads(given.samples)
     texts = [given.prompt] * given.samples
     said = False
     for pieces in model.writing(given.prompt, sampling):

@@ -168,7 +168,7 @@ def predict(places: Sequence[str], overrides: list[str], given: Namespace) -> in
     write = _output(given)
     model = open_runs([Member(run, run.config) for run in runs], given.allow, given.device)
     batch_size = given.batch_size or BATCH_SIZE
-    model.choose_threads(1 if given.stream else batch_size)
+    model.use_threads(1 if given.stream else batch_size)
     wished = {name: value for name in SEARCH if (value := getattr(given, name)) is not None}
     if wished:
         model.searching(**wished)

@@ -62,7 +62,7 @@ class Derived:
                     raise NotDerivable(f"there is no kernel for {expr.op} on this machine")
         in_panels(self.plan, 2 * self.machine.bytes // self.itemsize, LONG_ROWS // self.itemsize)
         self.tile = {name: tile_rows(kernel, self.real, self.machine) for name, kernel in self.kernels.items()}
-        self.numbers = {name: sum(kernel.sizes.values()) for name, kernel in self.kernels.items()}
+        self.work = {name: kernel.work for name, kernel in self.kernels.items()}
         self._functions: dict[str, Any] = {}
         self._apart: dict[tuple[Any, ...], np.ndarray] = {}
         self.single, count = self.trace.single, len(self.trace.states)
@@ -176,9 +176,9 @@ class Derived:
                 self._apart[key] = self.itemsize * np.arange(members)[:, None] * strides
             addresses = array("q", (np.array(addresses) + self._apart[key]).tobytes())
         tiles = layout.tables(self.tile[name])
-        arguments = tiles.address, lanes, tiles.events_address, addresses.buffer_info()[0]
-        function, work = self.function(name), (end - begin) * members * lanes * self.numbers[name]
-        share_out(lambda first, last: function(begin, end, first, last, *arguments), len(tiles.ends), work, tiles.ends)
+        work = (end - begin) * members * lanes * self.work[name]
+        after = tiles.address, lanes, tiles.events_address, addresses.buffer_info()[0]
+        share_out(self.function(name), (begin, end), after, len(tiles.ends), work, tiles.ends)
 
     def _stride(self, buffer: str, size: int, layout: Layout, rows: int, given: dict[str, Tensor]) -> int:
         """Numbers from one member's to the next one's."""

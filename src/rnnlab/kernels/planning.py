@@ -47,6 +47,12 @@ class Kernel:
         """All that it needs, each after those that it is made of."""
         return below(self.writes.values())
 
+    @property
+    def work(self) -> int:
+        """Multiply-adds of a row at a step, or what takes as long: a number that is read or written counts as 16."""
+        products = (e.width * sum(arg.width for arg in e.args) for e in self.expressions() if e.op == "mm")
+        return 16 * sum(self.sizes.values()) + sum(products)
+
 
 @dataclass
 class Plan:

@@ -5,7 +5,7 @@ library copies its operands first, and on some processors leaves half of the wid
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -34,11 +34,8 @@ def sum_of_products(a: Tensor, b: Tensor) -> Tensor | None:
     if turned:
         a, b = b, a
     c = a.new_zeros(*a.shape[:-2], a.shape[-1], b.shape[-1])
-    if a.dim() == 2:
-        arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr()
-        share_out(lambda first, last: function(*arguments, first, last), tiles, m * n * rows)
-    else:
-        _each(lambda *pointers: function(rows, *pointers, 0, tiles), m * n * rows, a, b, c)
+    for pointers in _each(a, b, c):
+        share_out(function, (rows, *pointers), (), tiles, m * n * rows)
     return c.transpose(-2, -1) if turned else c
 
 
@@ -51,11 +48,8 @@ def rows_times(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor | Non
     function, size = _rows_function(m, n, _NAMES[a.dtype])
     b, c = b.contiguous(), a.new_empty(*a.shape[:-1], n)
     bias = b.new_zeros(*b.shape[:-2], n) if bias is None else bias.contiguous()
-    if a.dim() == 2:
-        arguments = rows, a.data_ptr(), b.data_ptr(), c.data_ptr(), bias.data_ptr()
-        share_out(lambda first, last: function(*arguments, first, last), -(-rows // size), m * n * rows)
-    else:
-        _each(lambda *pointers: function(rows, *pointers, 0, -(-rows // size)), m * n * rows, a, b, c, bias)
+    for pointers in _each(a, b, c, bias):
+        share_out(function, (rows, *pointers), (), -(-rows // size), m * n * rows)
     return c
 
 
@@ -63,16 +57,16 @@ def _suits(a: Tensor) -> bool:
     return a.is_cpu and a.dtype in _NAMES and a.stride(-1) == 1 and a.stride(-2) == a.shape[-1]
 
 
-def _each(run: Callable[..., None], work: int, *tensors: Tensor) -> None:
-    """``run`` for each member's tensors, by their addresses."""
+def _each(*tensors: Tensor) -> Iterable[Sequence[int]]:
+    """Their addresses, or those of each member's parts of ``(members, rows, columns)``."""
     first = [tensor.data_ptr() for tensor in tensors]
+    if tensors[0].dim() == 2:
+        return [first]
     strides = [tensor.stride(0) * tensor.element_size() for tensor in tensors]
-
-    def some(begin: int, end: int) -> None:
-        for member in range(begin, end):
-            run(*(address + member * stride for address, stride in zip(first, strides, strict=True)))
-
-    share_out(some, len(tensors[0]), work * len(tensors[0]))
+    return (
+        [address + member * stride for address, stride in zip(first, strides, strict=True)]
+        for member in range(len(tensors[0]))
+    )
 
 
 _NAMES = {torch.float32: "float", torch.float64: "double"}

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from lightning import Trainer
 
 from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.preparation import Run, prepare
-from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.threads import use_threads
 from rnnlab.runs.trainer import build_trainer, quiet_lightning
 from rnnlab.runs.verdict import judge
 from rnnlab.runs.verdict.gathering import evidence
@@ -52,6 +51,5 @@ def untrained(run: Run, directory: RunDirectory) -> Trainer:
     """A trainer for a run's weights as they are: it logs nothing and keeps nothing."""
     options = {name: value for name, value in run.config["trainer"].items() if name not in ("_target_", "devices")}
     trainer = build_trainer(directory.path, [], [], **options)
-    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
-    torch.set_num_threads(choose_threads(options.get("num_threads", "auto"), run.data.batch_size, sizes))
+    use_threads(options.get("num_threads", "auto"), run.data.batch_size, run.task.network)
     return trainer

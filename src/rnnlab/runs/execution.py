@@ -33,7 +33,7 @@ from rnnlab.runs.preparation import Run, prepare
 from rnnlab.runs.provenance import is_first_process, provenance
 from rnnlab.runs.pruning import Pruning
 from rnnlab.runs.recorder import Recorder, StopSignals
-from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.threads import use_threads
 from rnnlab.runs.trainer import build_trainer, device_name, quiet_lightning
 from rnnlab.runs.verdict import judge, markdown, unfinished
 from rnnlab.runs.verdict.evidence import Evidence
@@ -202,11 +202,7 @@ def _execute(
     config, data, task = run.config, run.data, run.task
     started = time.monotonic()
     options = {name: value for name, value in config["trainer"].items() if name != "_target_"}
-    torch.set_num_threads(
-        choose_threads(
-            options.get("num_threads", "auto"), data.batch_size, [p.numel() for p in task.network.parameters()]
-        )
-    )
+    use_threads(options.get("num_threads", "auto"), data.batch_size, task.network)
     kept = run.kept
     trains = config.get("train", True)
     recorder = Recorder(
@@ -367,8 +363,7 @@ def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     last = read_checkpoint(directory.last_checkpoint)
     run = prepare(directory.config, allow, trained=last)
     load_weights(run.task, directory.best_checkpoint)
-    sizes = [parameter.numel() for parameter in run.task.network.parameters()]
-    torch.set_num_threads(choose_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, sizes))
+    use_threads(run.config["trainer"].get("num_threads", "auto"), run.data.batch_size, run.task.network)
     drawing = InstrumentCallback(run.instruments, run.data)
     drawing.load_state_dict(last.get("callbacks", {}).get(drawing.state_key, {}))
     # TensorBoard names a run by the directory of its event files, and the run's own name tells most

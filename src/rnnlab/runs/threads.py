@@ -1,34 +1,44 @@
 """How many threads a training takes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import nn
 
-# The product of batch and largest weight matrix from which a second thread makes a layer at least 1.3 times as fast
-# (benchmarks/threads.py). It pays a little from 2**20 on, but where a neighbour takes the other core, two threads
-# are four times slower than one: too much to risk for a little.
-WORTH_MORE_THREADS = 2**22
+# The product of batch and largest weight matrix from which a second thread takes about a third of a layer's time away
+# (benchmarks/threads.py). Below, little is gained, and where a neighbour takes the other core, two threads are slower
+# than one.
+WORTH_MORE_THREADS = 2**20
 
 
-def choose_threads(num_threads: int | Literal["auto"], batch_size: int, parameters: Sequence[int]) -> int:
-    """How many threads torch should use: for a small net one, since every step waits for the slowest thread.
+def use_threads(num_threads: int | Literal["auto"], batch_size: int, *networks: nn.Module) -> None:
+    """Has torch use as many threads as pay, in the whole process: for a small net one, since a step waits for the
+    slowest thread.
 
     Args:
         num_threads: the user's choice, or ``auto``.
         batch_size: sequences a batch.
-        parameters: sizes of the net's parameters, in elements.
+        networks: that are run. Embeddings don't count: rows of them are looked up, and no product is as large.
     """
-    if num_threads != "auto":
-        return num_threads
-    cores = (
-        int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
-    return cores if batch_size * max(parameters, default=0) >= WORTH_MORE_THREADS else 1
+    if num_threads == "auto":
+        used = (module for network in networks for module in network.modules())
+        sizes = [
+            parameter.numel()
+            for module in used
+            if not isinstance(module, nn.Embedding | nn.EmbeddingBag)
+            for parameter in module.parameters(recurse=False)
+        ]
+        num_threads = _cores() if batch_size * max(sizes, default=0) >= WORTH_MORE_THREADS else 1
+    torch.set_num_threads(num_threads)
+
+
+def _cores() -> int:
+    """That this process may use."""
+    told = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    return told or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @contextmanager

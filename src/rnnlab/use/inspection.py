@@ -25,7 +25,7 @@ from rnnlab.runs.checkpoint import load_weights, read_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.instrument_callback import InstrumentCallback, render, validation_batches
 from rnnlab.runs.preparation import build_network, prepare
-from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.threads import use_threads
 from rnnlab.runs.trainer import find_device, quiet_lightning
 from rnnlab.use.trained import open_trained
 
@@ -128,8 +128,7 @@ def open_subject(inspected: Inspected, question: Question) -> Subject:
     subject, first = opened(inspected, question)
     subject.task.to(place).eval()
     subject.metrics = directory.metrics
-    sizes = [parameter.numel() for parameter in subject.network.parameters()]
-    torch.set_num_threads(choose_threads("auto", subject.data.batch_size, sizes))
+    use_threads("auto", subject.data.batch_size, subject.network)
     last = read_checkpoint(directory.last_checkpoint) if directory.last_checkpoint.exists() else {}
     subject.stages = {"before training": first, **_last_stage(last, subject.network)}
     baseline: Mapping[str, float] = {}

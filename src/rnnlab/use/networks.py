@@ -13,7 +13,7 @@ from rnnlab.errors import InputError
 from rnnlab.network import Network
 from rnnlab.runs.ensemble import patch_of, together
 from rnnlab.runs.keras_weights import keras_weights, write_keras
-from rnnlab.runs.threads import choose_threads
+from rnnlab.runs.threads import use_threads
 from rnnlab.runs.transfer import torch_names
 from rnnlab.spec import DataSpec
 from rnnlab.tasks.task import Task
@@ -96,7 +96,6 @@ class TrainedNetworks:
         """
         write_keras(Path(path), self.torch_weights(), self.networks[0])
 
-    def choose_threads(self, batch_size: int) -> None:
+    def use_threads(self, batch_size: int) -> None:
         """Has torch use as many threads as pay for networks of this size, in the whole process; programs call it."""
-        sizes = [parameter.numel() for network in self.networks for parameter in network.parameters()]
-        torch.set_num_threads(choose_threads("auto", batch_size, sizes))
+        use_threads("auto", batch_size, *self.networks)
