@@ -55,7 +55,8 @@ def clip(parameters: Sequence[nn.Parameter], bound: float, by_value: bool) -> Te
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if by_value:
         nn.utils.clip_grad_value_(parameters, bound)
-    elif math.isfinite(bound):
+    # on a CPU it is free to look: a norm clearly below the bound would multiply all gradients by 1
+    elif math.isfinite(bound) and not (norm.is_cpu and norm.item() < 0.999 * bound):
         nn.utils.clip_grads_with_norm_(parameters, bound, norm)
     return norm
 
@@ -76,7 +77,11 @@ def clip_members(gradient: Tensor, norm_bound: Tensor, value_bound: Tensor) -> T
 
 
 class TrainingTotals:
-    """Sums over an epoch's training steps, kept on the device: no step waits to log."""
+    """Sums over an epoch's training steps.
+
+    On a GPU they are kept there, so that no step waits to log; on a CPU they are plain numbers, since an operation of
+    PyTorch takes many times as long as one of Python.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -84,24 +89,37 @@ class TrainingTotals:
         self._largest: Tensor | float = 0.0
 
     def reset(self) -> None:
-        self._sums: Tensor | float = 0.0
+        self._sums: Tensor | list[float] = [0.0] * len(self.names)
         self._weight: Tensor | int = 0
         self._norms: Tensor | float = 0.0
         self._clipped: Tensor | float = 0.0
         self._steps = 0
 
     def add(self, means: tuple[Tensor, ...], weight: Tensor | int) -> None:
-        self._sums = self._sums + side_by_side(means).double() * weight
+        if all(mean.is_cpu for mean in means):
+            weight = int(weight)  # elements
+            sums = self._sums if isinstance(self._sums, list) else self._sums.tolist()
+            self._sums = [sum_ + mean.float().item() * weight for sum_, mean in zip(sums, means, strict=True)]
+        else:
+            now = side_by_side(means).double() * weight
+            self._sums = torch.as_tensor(self._sums, dtype=now.dtype, device=now.device) + now
         self._weight = self._weight + weight
 
     def add_gradient(self, norm: Tensor, bound: Tensor | float) -> None:
-        self._norms = self._norms + norm
-        self._clipped = self._clipped + (norm > bound)
-        self._largest = torch.maximum(norm, torch.as_tensor(self._largest, dtype=norm.dtype, device=norm.device))
+        if norm.is_cpu:
+            value = norm.item()
+            self._norms = self._norms + value
+            self._clipped = self._clipped + (value > bound)
+            self._largest = value if value > self._largest or math.isnan(value) else self._largest
+        else:
+            self._norms = self._norms + norm
+            self._clipped = self._clipped + (norm > bound)
+            self._largest = torch.maximum(norm, torch.as_tensor(self._largest, dtype=norm.dtype, device=norm.device))
         self._steps += 1
 
     def means(self) -> dict[str, float]:
-        return dict(zip(self.names, (torch.as_tensor(self._sums) / max(self._weight, 1)).tolist(), strict=True))
+        sums = torch.as_tensor(self._sums, dtype=torch.float64)
+        return dict(zip(self.names, (sums / max(self.weight, 1)).tolist(), strict=True))
 
     def gradients(self) -> dict[str, float]:
         """Mean norm before clipping, and the share of steps that were clipped."""
@@ -118,12 +136,17 @@ class TrainingTotals:
         return float(self._largest)
 
     def state(self) -> dict[str, Any]:
-        tensors = {name: torch.as_tensor(getattr(self, name)) for name in ("_sums", "_norms", "_clipped", "_largest")}
+        values = {name: getattr(self, name) for name in ("_sums", "_norms", "_clipped", "_largest")}
+        tensors = {
+            name: value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+            for name, value in values.items()
+        }
         return {**tensors, "_weight": int(self._weight), "_steps": self._steps}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        sums = torch.as_tensor(state["_sums"]).expand(len(self.names))  # a single 0 in older checkpoints
+        for name, value in {**state, "_sums": sums}.items():
+            setattr(self, name, value.tolist() if isinstance(value, Tensor) and value.is_cpu else value)
 
 
 class StackedTotals:
@@ -132,8 +155,7 @@ class StackedTotals:
     def __init__(self, totals: Sequence[TrainingTotals], like: Tensor) -> None:
         self.totals = totals
         states = [own.state() for own in totals]
-        width = len(totals[0].names)
-        self.sums = torch.stack([state["_sums"].double().expand(width).to(like.device) for state in states])
+        self.sums = torch.stack([state["_sums"].double().to(like.device) for state in states])
         dtype = like.dtype
         self.norms, self.clipped, self.largest = (
             torch.stack([state[name].to(like.device, dtype) for state in states])
