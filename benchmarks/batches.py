@@ -4,7 +4,7 @@ import time
 from statistics import median
 from typing import Any
 
-from benchmarks.measurement import Result, Verdict
+from benchmarks.measurement import Result, Verdict, composed
 
 SHARE = 0.05
 STEPS, QUICK = 60, 10
@@ -62,10 +62,9 @@ def case(data: str, overrides: list[str], steps: int) -> dict[str, float]:
     """Medians of one data set."""
     import torch
 
-    from rnnlab.commands.composition import create_hydra, plain, run_mode
     from rnnlab.runs.preparation import prepare
 
-    config = plain(create_hydra().config_loader.load_configuration("train", [f"data={data}", *overrides], run_mode()))
+    config = composed([f"data={data}", *overrides])
     begun = time.perf_counter()
     run = prepare(config)
     run.data.setup("fit")

@@ -18,9 +18,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import yaml
 
-from benchmarks.measurement import RNNLAB, Cost, Result, Verdict, run
+from benchmarks.measurement import RNNLAB, Cost, Result, Verdict, composed, run
 
 PEERS = Path(__file__).parent / "peers"
 ENVIRONMENT = Path(__file__).parents[1] / "build" / "peers"
@@ -159,7 +158,7 @@ def describe(job: Job, quick: bool, file: Path) -> None:
 
     from rnnlab.runs.preparation import prepare
 
-    config = _composed(job.arguments(quick))
+    config = composed(job.arguments(quick))
     made = prepare(config)
     arrays: dict[str, Any] = {}
     for split in ("train", "val"):
@@ -183,13 +182,6 @@ def describe(job: Job, quick: bool, file: Path) -> None:
         "padding": PADDING,
     }
     np.savez(file, job=json.dumps(described), **arrays)
-
-
-def _composed(arguments: Sequence[str]) -> dict[str, Any]:
-    command = [RNNLAB, "train", *arguments, "--cfg", "job", "--resolve"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True)
-    config: dict[str, Any] = yaml.safe_load(printed.stdout)
-    return {name: node for name, node in config.items() if name != "sweep"}
 
 
 def _round(job: Job, quick: bool, python: str, file: Path, folder: Path) -> dict[str, dict[str, Any]]:
@@ -221,7 +213,7 @@ def _peer(
 def _forecasting(quick: bool, python: str, folder: Path, numbers: dict[str, Any]) -> list[list[str]]:
     """Air passengers by rnnlab and by darts."""
     arguments = [*SERIES, *EQUAL, f"trainer.max_epochs={10 if quick else 150}"]
-    config = _composed(arguments)
+    config = composed(arguments)
     ours, theirs = [], []
     for number in range(1 if quick else 3):
         directory = folder / f"airline{number}"

@@ -181,6 +181,13 @@ def stale() -> list[str]:
     return lines
 
 
+def composed(arguments: Sequence[str]) -> dict[str, Any]:
+    """The config that ``rnnlab train ARGUMENTS`` runs with."""
+    from rnnlab.commands.composition import create_hydra, plain, run_mode
+
+    return plain(create_hydra().config_loader.load_configuration("train", list(arguments), run_mode()))
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
