@@ -1,9 +1,13 @@
 """What a training step is made of, beside what a whole training shows."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from processes import PATIENCE
 from torch import nn
 
 from rnnlab.runs.epoch_loop import forget_gradients
@@ -72,3 +76,30 @@ def test_an_optimizer_may_have_its_own_way_to_forget_gradients() -> None:
         parameter.grad = torch.tensor(5.0)
         forget_gradients(kind([parameter]))
         assert (None if parameter.grad is None else float(parameter.grad)) == forgotten
+
+
+LATE = """
+import sys
+from rnnlab.commands import train
+from rnnlab.runs.epoch_loop import EpochLoop
+
+seen, advance = [], EpochLoop.advance
+
+def first_step(self, *arguments):
+    advance(self, *arguments)
+    seen.append(seen[0] if seen else set(sys.modules))
+
+EpochLoop.advance = first_step
+status = train.main(sys.argv[1:])
+late = sorted(name for name in sys.modules if name.startswith("rnnlab.") and name not in seen[0])
+sys.exit(f"status {status}, imported late: {late}" if status or late else 0)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_ours_is_imported_once_a_step_is_made(tmp_path: Path) -> None:
+    """Whoever works on the code while a run trains has other files there when it ends."""
+    options = ["data=sine", "trainer.max_steps=40", "model.hidden_size=4", "trainer.accelerator=cpu"]
+    command = [sys.executable, "-c", LATE, *options, f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr

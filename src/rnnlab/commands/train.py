@@ -247,6 +247,9 @@ def _execute(config: DictConfig) -> "Outcome | BaseException":
     settings = HydraConfig.get()
     directory = RunDirectory(settings.runtime.output_dir)
     execution = load_execution()
+    # before it trains: whoever works on the code meanwhile has other files there in the end
+    import rnnlab.commands.outcome  # noqa: F401
+
     log = logging.getLogger("rnnlab")
     try:
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
