@@ -32,9 +32,18 @@ def decompositions() -> dict[Any, Any]:
         _TABLE[aten.addcmul.default] = lambda a, b, c, value=1: a + (b * c if value == 1 else value * (b * c))
         _TABLE[aten.lerp.Tensor] = lambda a, b, weight: a + weight * (b - a)
         _TABLE[aten.lerp.Scalar] = lambda a, b, weight: a + weight * (b - a)
+        _TABLE[aten.addmm.default] = _scaled_product
         for op in [op for op in _TABLE if op._schema.arguments and op._schema.is_mutable]:
             del _TABLE[op]
     return _TABLE
+
+
+def _scaled_product(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    """``addmm`` with factors; without, it stays what it is."""
+    if beta == 1 and alpha == 1:
+        return NotImplemented
+    product = torch.mm(a, b) if alpha == 1 else alpha * torch.mm(a, b)
+    return product if beta == 0 else product + (bias if beta == 1 else beta * bias)  # 0 times what is no number is 0
 
 
 def _layer_norm(
