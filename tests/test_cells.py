@@ -1,5 +1,6 @@
 """The laws of a recurrence, for every model in ``conf/model``: a new file there is tested by being there."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rnnlab.cells.indrnn import IndRNN
 from rnnlab.cells.layer_norm_lstm import LayerNormLSTM
 from rnnlab.cells.lstm import LSTM
 from rnnlab.cells.rnn import RNN
+from rnnlab.errors import InputError
 from rnnlab.shapes import State
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -459,3 +461,50 @@ def test_reverse_valid_turns_each_sequence_within_its_length() -> None:
     assert reverse_valid(x, torch.tensor([3, 1])).tolist() == [[2, 1, 0, 3, 4], [5, 6, 7, 8, 9]]
     lengths = torch.tensor([6, 9, 1, 4])
     assert torch.equal(reverse_valid(reverse_valid(inputs(), lengths), lengths), inputs())
+
+
+class Wrong(Cell[Any]):
+    """Its step returns what it is told to."""
+
+    def __init__(self, made: Callable[[Tensor, Any], Any], single: bool = True) -> None:
+        super().__init__(3, 4)
+        self.made, self.single = made, single
+        self.weight = nn.Parameter(torch.zeros(4))
+
+    def initial_state(self, batch_size: int) -> Any:
+        h = self.weight.new_zeros(batch_size, 4)
+        return h if self.single else (h, h)
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = state + self.weight if self.single else state[0] + self.weight
+        return self.made(h, state)
+
+
+@pytest.mark.parametrize(
+    ("made", "single", "message"),
+    [
+        (lambda h, _: h, True, "step must return the output and the next state, and returned a Tensor"),
+        (lambda h, s: (h, h, s), True, "must return the output and the next state, and returned a tuple of 3"),
+        (lambda h, s: (torch.cat([h, h], -1), s), True, r"output of the shape \(batch, hidden_size\), here \(2, 4\), "
+                                                        r"and returned \(2, 8\)"),
+        (lambda h, s: (h[:, None], s), True, r"here \(2, 4\), and returned \(2, 1, 4\)"),
+        (lambda h, _: (h, h[:, :2]), True, r"state like the one that it was given, \(2, 4\), and returned \(2, 2\)"),
+        (lambda h, s: (h, (s, s)), True, r"it was given, \(2, 4\), and returned \(2, 4\), \(2, 4\)"),
+        (lambda h, _: (h, (h,)), False, r"it was given, \(2, 4\), \(2, 4\), and returned \(2, 4\)$"),
+        (lambda h, _: (h, None), True, r"it was given, \(2, 4\), and returned NoneType"),
+    ],
+)  # fmt: skip
+def test_a_step_that_returns_something_else_is_told_what_it_must_return(
+    made: Callable[[Tensor, Any], Any], single: bool, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Wrong(made, single)(torch.ones(2, 5, 3))
+
+
+@pytest.mark.parametrize("name", ["gates", "memory", "title", "recurrent_weights", "forward", "unroll"])
+@pytest.mark.parametrize("value", [nn.Linear(3, 4), nn.Parameter(torch.zeros(3))], ids=["module", "parameter"])
+def test_a_cell_may_not_hide_a_method_behind_a_module(name: str, value: Any) -> None:
+    cell = Wrong(lambda h, s: (h, s))
+    with pytest.raises(InputError, match=f"Wrong.{name}: every cell has a method of this name"):
+        setattr(cell, name, value)
+    setattr(cell, f"own_{name}", value)

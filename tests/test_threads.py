@@ -22,8 +22,8 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("network", "batch", "number"),
     [
         (nn.GRU(8, 64), 32, 1),
-        (nn.GRU(8, 128), 32, 3),
-        (nn.GRU(8, 64), 128, 3),
+        (nn.GRU(8, 256), 32, 3),
+        (nn.GRU(8, 64), 512, 3),
         # rows of it are looked up
         (nn.Sequential(nn.Embedding(100_000, 64), nn.Linear(64, 64)), 32, 1),
         (nn.Sequential(nn.Embedding(100_000, 64), nn.Linear(64, 100_000)), 32, 3),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.cells.checks import check_call, check_traced, is_transformed
+from rnnlab.cells.checks import check_call, check_step, check_traced, is_transformed
 from rnnlab.cells.states import S, at_the_end, detach_state, last_valid, map_state, reverse_valid, where_valid
 from rnnlab.cells.torch_kernels import Kernel, Weights, run_kernel
 from rnnlab.errors import InputError
@@ -68,6 +68,12 @@ class Cell(nn.Module, ABC, Generic[S]):
         self.input_size = input_size
         self.hidden_size = hidden_size
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # a method of that name would hide the module or parameter from whoever reads it
+        if isinstance(value, nn.Module | Tensor) and hasattr(Cell, name):
+            raise InputError(f"{type(self).__name__}.{name}: every cell has a method of this name; take another for it")
+        super().__setattr__(name, value)
+
     @abstractmethod
     def initial_state(self, batch_size: int) -> S:
         """The state before the first step, each tensor ``(batch, …)``, zero unless the paper says otherwise."""
@@ -104,7 +110,10 @@ class Cell(nn.Module, ABC, Generic[S]):
         outputs = []
         # unbind, since indexing x[:, t] would make the backward pass quadratic in time
         for t, x_t in enumerate(x.unbind(1)):
-            output, new_state = self.step(x_t, state)
+            made = self.step(x_t, state)
+            if not t:
+                check_step(self, made, state, len(x))
+            output, new_state = made
             if record is not None:
                 record.append(new_state)
             if lengths is not None:

@@ -23,6 +23,7 @@ class Checked(Protocol):
     """A :class:`rnnlab.cells.cell.Cell`, as far as its arguments are held against it."""
 
     input_size: int
+    hidden_size: int
 
     def initial_state(self, batch_size: int) -> Any: ...
 
@@ -144,6 +145,32 @@ def check_state(cell: Checked, state: Any, batch: int) -> None:
                 f"a state of {_name(cell)} must have the shape {(batch, *like.shape[1:])}, and has {_shape(part)}"
             )
         check_like(f"a state of {_name(cell)}", part, like)
+
+
+def check_step(cell: Checked, made: Any, before: Any, batch: int) -> None:
+    """Holds what :meth:`Cell.step` returned against what it is to return.
+
+    Raises:
+        InputError: it is no output and state, a size is another, or the state has another structure than before.
+    """
+    name = f"{_name(cell)}.step"
+    if not isinstance(made, tuple | list) or len(made) != 2 or not isinstance(made[0], Tensor):
+        has = f"a tuple of {len(made)}" if isinstance(made, tuple | list) else f"a {type(made).__name__}"
+        raise InputError(f"{name} must return the output and the next state, and returned {has}")
+    output, after = made
+    if output.shape != (batch, cell.hidden_size):
+        raise InputError(
+            f"{name} must return an output of the shape (batch, hidden_size), here {(batch, cell.hidden_size)}, and "
+            f"returned {_shape(output)}"
+        )
+    old, new = (list(state) if isinstance(state, tuple | list) else [state] for state in (before, after))
+    shapes = [
+        [_shape(part) if isinstance(part, Tensor) else type(part).__name__ for part in each] for each in (old, new)
+    ]
+    if isinstance(before, Tensor) != isinstance(after, Tensor) or shapes[0] != shapes[1]:
+        was, is_ = (shapes[k][0] if isinstance(state, Tensor) else ", ".join(map(str, shapes[k])) or "nothing"
+                    for k, state in enumerate((before, after)))  # fmt: skip
+        raise InputError(f"{name} must return a state like the one that it was given, {was}, and returned {is_}")
 
 
 def check_lengths(lengths: Tensor, batch: int, time: int, device: torch.device, least: int = 0) -> int | None:

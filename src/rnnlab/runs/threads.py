@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-# The product of batch and largest weight matrix from which a second thread takes about a third of a layer's time away
-# (benchmarks/threads.py). Below, little is gained, and where a neighbour takes the other core, two threads are slower
-# than one.
-WORTH_MORE_THREADS = 2**20
+# The product of batch and largest weight matrix from which a second thread is taken. On an idle machine it pays from
+# 2**20 on (benchmarks/threads.py), but where others have the cores, two threads of a step that takes some milliseconds
+# wait for each other, and take three to five times as long as one.
+WORTH_MORE_THREADS = 2**22
 
 
 def use_threads(num_threads: int | Literal["auto"], batch_size: int, *networks: nn.Module) -> None:
