@@ -100,6 +100,32 @@ def test_what_is_filled_in_has_the_dates_of_its_calendar(tmp_path: Path) -> None
     assert panel.times.astype("M8[D]").astype(str).tolist() == [str(day) for day in BUSINESS]
 
 
+@pytest.mark.parametrize(("repeated", "values", "kept"), [("first", [0, 1, 3, 5, 6], [1, 2, 4, 6, 7]),
+                                                         ("last", [0, 2, 4, 5, 6], [1, 3, 5, 6, 7])])  # fmt: skip
+def test_of_rows_at_one_time_the_first_or_the_last_is_kept(
+    repeated: Any, values: list[float], kept: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("t,y,s\n1,0,a\n2,1,a\n2,2,a\n3,3,a\n3,4,a\n1,5,b\n2,6,b\n")
+    columns = Columns(["y"], time="t", series="s")
+    panel = arrange(read(path, columns), columns, "here", repeated=repeated)
+    assert panel.values[:, 0].tolist() == values and panel.times.tolist() == [1, 2, 3, 1, 2]
+    assert panel.starts.tolist() == [0, 3, 5] and [panel.row(number) for number in range(5)] == kept
+    assert panel.note == "2 rows of a time that is there already left out"
+    with pytest.raises(
+        InputError, match=r"row 3 of series 'a': t 2 is there already in row 2; data.repeated=last keeps"
+    ):
+        arrange(read(path, columns), columns, "here")
+
+
+def test_an_hour_that_a_clock_shows_twice_is_no_repetition(tmp_path: Path) -> None:
+    hours = [f"2024-10-27 {hour:02}:00" for hour in (0, 1, 2, 2, 3, 4, 5, 5, 6)]
+    path = tmp_path / "table.csv"
+    path.write_text(rows(hours))
+    panel = arrange(read(path, TIMED), TIMED, "here", repeated="first")
+    assert panel.values[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+
+
 @pytest.mark.parametrize("gaps", ["error", "fill"])
 def test_a_date_far_off_is_one_line(gaps: Any, tmp_path: Path) -> None:
     seconds = [f"2024-01-01 00:00:{second}" for second in range(10, 40)]

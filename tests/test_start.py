@@ -558,6 +558,15 @@ def rows_twice(folder: Path) -> Path:
     return csv(folder / "twice.csv", "day,sales", rows)
 
 
+@case(
+    keys={"data.target": "sales", "data.time": "day", "data.repeated": "last"},
+    said="1 row is of a time that is there already",
+)
+def a_time_twice(folder: Path) -> Path:
+    days, values = [*DAYS[:41], *DAYS[40:]], [*weekly()[:40], 1.5, *weekly()[40:]]
+    return csv(folder / "again.csv", "day,sales", zip(days, values, strict=True))
+
+
 @case(keys={"data.target": "sales", "data.time": "day", "data.series": "file"}, number=2, said="2 tables")
 def a_folder_of_tables(folder: Path) -> Path:
     (folder / "shops").mkdir()

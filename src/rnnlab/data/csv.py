@@ -13,7 +13,7 @@ from annotated_types import Len
 from rnnlab.data.series import SeriesData
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
-from rnnlab.files.panel import Columns, Gaps, Panel, ShortSeries, arrange
+from rnnlab.files.panel import Columns, Gaps, Panel, Repeated, ShortSeries, arrange
 from rnnlab.files.table import check_columns, read, tabulate
 from rnnlab.shapes import FilePath
 
@@ -55,6 +55,7 @@ class CSV(SeriesData):
         gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take
             each row for a step; ``elapsed`` takes each row for a step, too, as far from the one before as its time
             says, which the network reads (:mod:`rnnlab.elapsed`).
+        repeated: where a series has several rows at one time, ``error``, or the ``first`` or the ``last`` is kept.
 
     Raises:
         InputError: as :func:`rnnlab.files.table.read`, :func:`rnnlab.files.panel.arrange` and :class:`SeriesData`.
@@ -74,6 +75,7 @@ class CSV(SeriesData):
     short_series: ShortSeries = "error"
     sort: bool = False
     gaps: Gaps = "error"
+    repeated: Repeated = "error"
 
     @property
     def tells_elapsed(self) -> bool:
@@ -117,12 +119,13 @@ class CSV(SeriesData):
     def _written(self) -> dict[str, Any]:
         if self.path is None:
             return {}
-        return {"written": self.dialect.plain(), "sort": self.sort, "gaps": self.gaps}
+        return {"written": self.dialect.plain(), "sort": self.sort, "gaps": self.gaps, "repeated": self.repeated}
 
     def read(self) -> Panel:
         if self.path is not None:
             table = read(Path(self.path).expanduser(), self.columns, self.dialect)
-            return arrange(table, self.columns, f"data.path={self.path}", self.sort, self.gaps)
+            source = f"data.path={self.path}"
+            return arrange(table, self.columns, source, self.sort, self.gaps, repeated=self.repeated)
         frame = make_up()
         check_columns(frame.columns, self.columns, "without data.path=FILE the made-up table")
         table = tabulate(frame.lazy(), self.columns, "the made-up table")

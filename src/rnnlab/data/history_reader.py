@@ -13,7 +13,7 @@ from rnnlab.data.reader import Reader
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
-from rnnlab.files.panel import Columns, Gaps, ShortSeries
+from rnnlab.files.panel import Columns, Gaps, Repeated, ShortSeries
 from rnnlab.spec import Scaling
 
 
@@ -31,6 +31,7 @@ class HistoryReader(Reader):
         written: how a table is written, as :class:`rnnlab.files.dialect.Dialect` says it in plain values.
         sort: see :func:`rnnlab.files.panel.arrange`.
         gaps: see there, too.
+        repeated: see there, too.
         short_series: whether a series that is too short is an error, or left out.
         naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
     """
@@ -44,6 +45,7 @@ class HistoryReader(Reader):
     written: Mapping[str, Any] = field(default_factory=dict)
     sort: bool = False
     gaps: Gaps = "error"
+    repeated: Repeated = "error"
     short_series: ShortSeries = "error"
     naive_errors: tuple[tuple[float, ...], ...] = ()
 

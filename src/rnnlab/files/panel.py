@@ -1,7 +1,7 @@
 """One or several series in memory, each with its rows in the order of time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.frequency import Frequency, clock_changes, find_frequency, passed
 
 Gaps = Literal["error", "fill", "ignore", "elapsed"]
+Repeated = Literal["error", "first", "last"]
 Missing = Literal["error", "forward", "mask"]
 ShortSeries = Literal["error", "drop"]
 
@@ -149,6 +150,7 @@ def arrange(
     sort: bool = False,
     gaps: Gaps = "error",
     expected: Frequency | None = None,
+    repeated: Repeated = "error",
 ) -> Panel:
     """Puts the rows of each series together and looks at their times.
 
@@ -160,6 +162,7 @@ def arrange(
         gaps: where a step is left out, ``error``, or ``fill`` it with rows without values, or ``ignore`` it and take
             each row for a step; ``elapsed`` does that too, for who reads how far apart the rows are.
         expected: how far it is from one date to the next, where that is known.
+        repeated: where a series has several rows at one time, ``error``, or the ``first`` or the ``last`` is kept.
 
     Raises:
         InputError: times are out of order, occur twice or leave out steps.
@@ -182,6 +185,8 @@ def arrange(
     panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped)
     if table.times is None:
         return panel
+    if repeated != "error":
+        panel = _without_repeated(panel, repeated, strictly=gaps == "elapsed")
     _check_order(panel, source, columns.time or "time", strictly=gaps == "elapsed")
     panel.frequency = find_frequency(panel.times, panel.starts)
     if expected is not None and expected.dated:
@@ -206,18 +211,44 @@ def _inner(panel: Panel, differences: np.ndarray) -> np.ndarray:
     return differences
 
 
-def _check_order(panel: Panel, source: str, column: str, strictly: bool) -> None:
+def _out_of_order(panel: Panel, strictly: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How far each row is from the one before, and which rows are followed by one that is no later."""
     steps = _inner(panel, passed(panel.times))
     wrong = np.flatnonzero(steps <= 0)
     if len(wrong) and panel.times.dtype.kind == "M" and not strictly:
         wrong = wrong[~clock_changes(panel.times, find_frequency(panel.times, panel.starts))[wrong]]
+    return steps, wrong
+
+
+def _without_repeated(panel: Panel, repeated: Repeated, strictly: bool) -> Panel:
+    steps, wrong = _out_of_order(panel, strictly)
+    again = wrong[steps[wrong] == 0]
+    if not len(again):
+        return panel
+    kept = np.ones(len(panel.times), bool)
+    kept[again + 1 if repeated == "first" else again] = False
+    rows = np.arange(1, len(kept) + 1) if panel.rows is None else panel.rows
+    left_out = f"{len(again):,} row{'s' if len(again) > 1 else ''} of a time that is there already left out"
+    return replace(
+        panel,
+        values=panel.values[kept],
+        times=panel.times[kept],
+        starts=np.concatenate([[0], np.cumsum(kept)])[panel.starts],
+        rows=rows[kept],
+        note="; ".join(filter(None, (panel.note, left_out))),
+    )
+
+
+def _check_order(panel: Panel, source: str, column: str, strictly: bool) -> None:
+    steps, wrong = _out_of_order(panel, strictly)
     if not len(wrong):
         return
     first = int(wrong[0])
     now, before = show(panel.times[first + 1]), panel.row(first)
     if steps[first] == 0:
         raise InputError(
-            f"{source}, {panel.place(first + 1)}: {column} {now} is there already in row {before}"
+            f"{source}, {panel.place(first + 1)}: {column} {now} is there already in row {before}; data.repeated=last "
+            "keeps the last of such rows, first the first"
             f"{'' if len(panel.names) > 1 else '; if these are several series, name their column by data.series'}"
         )
     raise InputError(

@@ -32,6 +32,8 @@ HORIZONS = {"quarter": 4, "month": 12, "week": 4, "business day": 5, "day": 7, "
 """Steps ahead that people ask for, by the name of a step."""
 SHOWN_SERIES = 40
 """Series of a panel whose seasons are looked at, the longest."""
+MOST_REPEATED = 0.05
+"""Of the rows may be of a time that is there already; of more it is rather said that there are several series."""
 FEW_ROWS = 50
 SAME = 0.99999
 
@@ -111,13 +113,16 @@ class SeriesTable(Seen):
         attempts: list[dict[str, Any]] = [{}, {"data.sort": True}]
         fill, ignore = {"data.gaps": "fill", "data.missing": "forward"}, {"data.gaps": "ignore"}
         attempts += [fill, fill | {"data.sort": True}, ignore, ignore | {"data.sort": True}]
+        # a time that is there again, such as a row that was entered twice
+        attempts += [attempt | {"data.repeated": "last"} for attempt in attempts]
         complaint = ""
         for attempt in attempts if columns.time else attempts[:1]:
             try:
                 table = tabulate(self.sample.head.lazy(), columns, source, dialect)
                 panel = arrange(
-                    table, columns, source, attempt.get("data.sort", False), attempt.get("data.gaps", "error")
-                )
+                    table, columns, source, attempt.get("data.sort", False), attempt.get("data.gaps", "error"),
+                    repeated=attempt.get("data.repeated", "error"),
+                )  # fmt: skip
             except InputError as error:
                 complaint = complaint or one_line(error).removeprefix(f"{source}, ")
                 continue
@@ -126,6 +131,16 @@ class SeriesTable(Seen):
                 continue
             if attempt.get("data.gaps") == "fill" and _rather_ignored(panel, len(table.values)):
                 continue
+            repeated = 0
+            if "data.repeated" in attempt:
+                read = len(panel.times) if panel.rows is None else int((panel.rows != 0).sum())
+                repeated = len(table.values) - read
+                if repeated > MOST_REPEATED * len(table.values):  # rather several series
+                    continue
+                rows = "row is" if repeated == 1 else "rows are"
+                odd.append(
+                    f"{repeated:,} {rows} of a time that is there already: the last is kept (data.repeated=last)"
+                )
             keys |= attempt
             if attempt.get("data.gaps") == "ignore" and _is_irregular(panel):
                 keys["data.gaps"] = "elapsed"
@@ -274,7 +289,7 @@ class SeriesTable(Seen):
             odd.append(f"{listed(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
         if doubled and times.time:
-            odd.append(f"{doubled:,} rows are there twice")
+            odd.append(f"{doubled:,} row{'s are' if doubled > 1 else ' is'} there twice")
         usual = facts["lengths"][1]
         if usual < FEW_ROWS:
             odd.append(f"{usual:,} {facts['step']}s are few: expect no more than from a simple forecast")
