@@ -419,6 +419,27 @@ def test_the_leaderboard_has_every_number(make: Make, tmp_path: Path) -> None:
     assert (last["rank"], last["mean"], last["n"], last["failed"]) == ("", "", "0", "1")
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.0, 0.0), "In all of them the linear part stands alone: the network adds nothing"),
+        ((0.0, 0.3), "In 1 of 2 runs the linear part stands alone"),
+        ((0.1, 0.3), ""),
+        ((None, None), ""),
+    ],
+)
+def test_networks_that_add_nothing_to_a_linear_part_are_not_compared_in_silence(
+    gains: tuple[float | None, float | None], said: str, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model, gain in zip(("gru", "lstm"), gains, strict=True):
+        path = make(model=model) / "metrics.json"
+        more = {} if gain is None else {"calibration/gain": gain}
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    print_leaderboard([tmp_path])
+    printed = capsys.readouterr().out
+    assert said in printed and ("stands alone" in printed) == bool(said)
+
+
 def test_the_baseline_has_its_name(make: Make, tmp_path: Path) -> None:
     for seed in (0, 1):
         make(seed=seed, baseline="persistence")

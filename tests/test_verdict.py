@@ -409,6 +409,24 @@ def test_a_class_that_has_nearly_all() -> None:
     assert "task.class_weights=balanced monitor=val/f1" in said(verdict)
 
 
+def test_where_all_is_right_nothing_more_is_asked_for() -> None:
+    verdict = judge(classified(1.0, chance=1.0))
+    assert verdict.text.startswith("not clearly better than majority class: accuracy 1 beside 1, the same")
+    assert verdict.seen == (
+        "all of the test is right: nothing is left to gain, and harder data would tell the two apart",
+    )
+    assert verdict.next == ()
+    assert judge(classified(0.995, chance=1.0)).next
+
+
+def test_what_the_linear_part_alone_has_gained_is_said() -> None:
+    made = classified(0.97)
+    alone = judge(classified(0.97, metrics={**made.metrics, "calibration/gain": 0.0}))
+    assert alone.text.startswith("better than majority class, by its linear part alone: ")
+    some = judge(classified(0.97, metrics={**made.metrics, "calibration/gain": 0.1}))
+    assert some.text == judge(made).text
+
+
 def test_gradients_that_are_always_clipped() -> None:
     curves = rows(falling(2.1, 1.9), falling(2.1, 1.9), gradient_clipped=[1.0] * 40)
     verdict = judge(classified(0.13, rows=curves))

@@ -185,6 +185,8 @@ def _print_board(board: Board, several: bool, most: int) -> None:
     if any(len(group.counted) < len(group.runs) for group in ranked):
         out.print("n: 2/3 says that two runs of three are done and counted", style="dim")
     out.print(_lead(board), soft_wrap=True)
+    if alone := _alone(board):
+        out.print(alone, soft_wrap=True)
     assert first.best_run is not None
     again = pasted(*arguments(first.best_run, folds=first.folds), directory=first.best_run.status.directory)
     out.say("Best again", again)
@@ -223,6 +225,18 @@ def _lead(board: Board) -> str:
         rest = "which can't be told from chance at 5 %" if board.undecided else "which is significant at 5 %"
         return f"{lead}{sure}, {rest}."
     return f"{lead}{sure}; of {total} others, {total - board.undecided} are significantly worse at 5 %."
+
+
+def _alone(board: Board) -> str:
+    """In how many runs the network adds nothing to the linear part, so that other models have the same scores."""
+    gains = [run.metrics["calibration/gain"] for run in board.records if "calibration/gain" in run.metrics]
+    alone = sum(gain == 0 for gain in gains)
+    if not alone:
+        return ""
+    if alone < len(gains):
+        return f"In {alone} of {len(gains)} runs the linear part stands alone: there the network adds nothing."
+    which = "all of them" if len(gains) > 1 else "this run"
+    return f"In {which} the linear part stands alone: the network adds nothing, and other networks would do as well."
 
 
 def _print_others(boards: Sequence[Board]) -> None:

@@ -46,6 +46,8 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         # nothing is left to get better, or a schedule that comes down lets every score get better up to its end
         done = (is_share(score) and network > PERFECT) or is_scheduled(evidence)
         return [cause for cause in (_still_falling(evidence),) if cause and not done]
+    if is_share(score) and network >= 1:
+        return [Cause("all of the test is right: nothing is left to gain, and harder data would tell the two apart")]
     found: list[Callable[[], Cause | None]] = [
         lambda: _only_blanks(evidence),
         lambda: _unfinished(evidence),

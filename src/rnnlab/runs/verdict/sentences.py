@@ -15,8 +15,9 @@ def sentence(
     how = f"{score} {number(network)} beside {number(beside)}, {_amount(score, gain, network, beside)}"
     name = shown_name(best)
     several = len(evidence.baselines(score)) > 1
+    alone = ", by its linear part alone" if evidence.metrics.get("calibration/gain") == 0 else ""
     lead = {
-        Judgement.BETTER: f"better than {name}{', its best baseline' if several else ''}",
+        Judgement.BETTER: f"better than {name}{', its best baseline' if several else ''}{alone}",
         Judgement.UNCERTAIN: f"not clearly better than {name}",
         Judgement.NOT_BETTER: f"not better than {name}",
         Judgement.AT_CHANCE: f"at chance, not better than {name}",
