@@ -277,6 +277,13 @@ def test_series_that_are_too_short_are_left_out_of_predictions_too(
         model.predict(table(x=9, z=9))
 
 
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0\0", b"\0\1\rIHDR\0\r", bytes(range(256)) * 4])
+def test_what_is_no_text_is_called_that(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "picture.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"picture\.csv is no text: rnnlab reads CSV, Parquet"):
+        CSV(path=str(tmp_path / "picture.csv"), target="y", length=4)
+
+
 @pytest.mark.parametrize("content", [b"y\r1\r2\r3\r", b"t,y\r1,2\r2,3\r", b"y\r1"])
 def test_lines_that_end_with_cr_alone_are_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_bytes(content)

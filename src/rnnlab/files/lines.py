@@ -8,6 +8,9 @@ from pathlib import Path
 from rnnlab.errors import InputError
 
 SAMPLE = 1 << 20
+BINARY = 1 << 12
+"""Bytes that tell whether it is a text."""
+READ = "rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
 
 
 def explain(content: Path | bytes, source: str, separator: str, quoted: bool = True) -> None:
@@ -86,14 +89,26 @@ def no_text(
     return InputError(f"{place}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): {advice}")
 
 
+def is_binary(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False  # UTF-16, of which reading says more
+    odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
+    return b"\0" in start or odd > len(start) / 50
+
+
 def first_line(content: Path | bytes, source: str) -> str:
     """The header of a CSV.
 
     Raises:
-        InputError: it is no UTF-8, or the lines of the file end as no program of today ends them.
+        InputError: it is no text, no UTF-8, or the lines of the file end as no program of today ends them.
     """
     with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+        start = file.read(BINARY)
+        file.seek(0)
         line = file.readline(SAMPLE)
+    if is_binary(start):
+        raise InputError(f"{source} is no text: {READ}")
     if b"\r" in line.rstrip(b"\r\n"):
         raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")
     return decode(line, f"{source}, line 1", True).rstrip("\r\n")

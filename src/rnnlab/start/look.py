@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
+from rnnlab.files.lines import READ, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
 from rnnlab.start.images import look_at_images
 from rnnlab.start.pairs import look_at_pairs
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
-from rnnlab.start.sample import JSON_LINES, START, is_binary
+from rnnlab.start.sample import JSON_LINES, START
 from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import labelled_sequences
 from rnnlab.start.sounds import look_at_sounds
@@ -165,9 +166,7 @@ def _look_at_file(path: Path) -> Description:
         hint = INSTEAD[suffix].replace("FILE", shlex.quote(str(path)))
         raise InputError(f"{path}: rnnlab does not read {suffix}: {hint}")
     if is_binary(start) and suffix not in PARQUET:
-        raise InputError(
-            f"{path} is no text: rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
-        )
+        raise InputError(f"{path} is no text: {READ}")
     if not _is_table(path):
         return look_at_text(path)
     table = open_table(path)

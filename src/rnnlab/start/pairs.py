@@ -11,9 +11,10 @@ from rnnlab.data.pair_files import CATALOGUES, HEADERS, read_pairs
 from rnnlab.data.pairs import Pairs
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import is_number
+from rnnlab.files.lines import is_binary
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.names import OPPOSITES
-from rnnlab.start.sample import START, is_binary
+from rnnlab.start.sample import START
 
 READ = 50_000
 """Pairs that are looked at."""

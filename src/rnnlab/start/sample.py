@@ -145,14 +145,6 @@ def _blocks(path: Path, size: int) -> tuple[list[bytes], bool]:
     return blocks, False
 
 
-def is_binary(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return False  # UTF-16, of which reading says more
-    odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
-    return b"\0" in start or odd > len(start) / 50
-
-
 def mentions(file: Path, endings: Sequence[str]) -> bool:
     """Whether a table names files with such endings, as far as its first rows tell."""
     if file.suffix.lower() in PARQUET:

@@ -12,12 +12,11 @@ import polars as pl
 from rnnlab.data.corpus import find_files
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.errors import InputError
-from rnnlab.files.lines import decode_whole
+from rnnlab.files.lines import decode_whole, is_binary
 from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.labelled import odd_texts, spread
 from rnnlab.start.names import OPPOSITES
-from rnnlab.start.sample import is_binary
 
 READ = 1 << 25
 """Bytes of texts that are read."""
