@@ -499,6 +499,8 @@ def test_a_step_that_returns_something_else_is_told_what_it_must_return(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Wrong(made, single)(torch.ones(2, 5, 3))
+    with pytest.raises(InputError, match=message):  # where sizes are tensors
+        torch.jit.trace(Wrong(made, single).requires_grad_(False), torch.ones(2, 5, 3))
 
 
 @pytest.mark.parametrize("name", ["gates", "memory", "title", "recurrent_weights", "forward", "unroll"])

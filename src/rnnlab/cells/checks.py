@@ -164,12 +164,13 @@ def check_step(cell: Checked, made: Any, before: Any, batch: int) -> None:
             f"returned {_shape(output)}"
         )
     old, new = (list(state) if isinstance(state, tuple | list) else [state] for state in (before, after))
-    shapes = [
-        [_shape(part) if isinstance(part, Tensor) else type(part).__name__ for part in each] for each in (old, new)
-    ]
-    if isinstance(before, Tensor) != isinstance(after, Tensor) or shapes[0] != shapes[1]:
-        was, is_ = (shapes[k][0] if isinstance(state, Tensor) else ", ".join(map(str, shapes[k])) or "nothing"
-                    for k, state in enumerate((before, after)))  # fmt: skip
+    alike = isinstance(before, Tensor) == isinstance(after, Tensor) and len(old) == len(new)
+    if not alike or any(getattr(part, "shape", None) != like.shape for part, like in zip(new, old, strict=True)):
+        was, is_ = (
+            ", ".join(str(_shape(part)) if isinstance(part, Tensor) else type(part).__name__ for part in each)
+            or "nothing"
+            for each in (old, new)
+        )
         raise InputError(f"{name} must return a state like the one that it was given, {was}, and returned {is_}")
 
 
@@ -218,7 +219,7 @@ def _name(cell: Checked) -> str:
 
 
 def _shape(x: Tensor) -> str:
-    return str(tuple(x.shape))
+    return str(tuple(int(size) for size in x.shape))  # in a trace they are tensors
 
 
 def check_heads(num_heads: int, hidden_size: int) -> None:
