@@ -494,6 +494,7 @@ class Wrong(Cell[Any]):
         (lambda h, _: (h, None), True, r"it was given, \(2, 4\), and returned NoneType"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_a_step_that_returns_something_else_is_told_what_it_must_return(
     made: Callable[[Tensor, Any], Any], single: bool, message: str
 ) -> None:
