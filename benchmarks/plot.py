@@ -285,7 +285,8 @@ def summary() -> None:
 
 
 def _lines() -> Iterator[Line]:
-    from benchmarks.cells import LIMITS, OF_TORCH, PARALLEL_LIMITS, PROMISED
+    from benchmarks import fleet
+    from benchmarks.cells import LIMITS, LOOP_LIMIT, LOOPS, OF_TORCH, PARALLEL_LIMITS, PROMISED, STRANGER_LIMIT
     from benchmarks.step import CONFIGS, TARGET, TINY
 
     cells = _read("cells").get("cases", []) or [
@@ -307,7 +308,8 @@ def _lines() -> Iterator[Line]:
     loops = [each for each in cells if each["rival"] == "its loop"]
     for name in dict.fromkeys(each["name"] for each in loops):
         ratios = [each["ours"] / each["rival's"] for each in loops if each["name"] == name]
-        yield Line("by hand / its loop", f"{name}, 64 units", ratios, 0.4)
+        limit = LOOP_LIMIT if name in LOOPS else STRANGER_LIMIT
+        yield Line("derived / its loop", f"{name}, 64 units", ratios, limit)
     step = _read("step")
     for name in CONFIGS:
         if name in step:
@@ -326,10 +328,10 @@ def _lines() -> Iterator[Line]:
         taken = {who: median(each["seconds"] for each in runs) for who, runs in ends["airline"].items()}
         yield Line("a whole training", "airline / darts", [taken["rnnlab"] / taken["darts"]])
     labels = {"torch": "one by one, torch's GRU", "own": "one by one", "raw": "raw loop"}
-    promises = {"torch": 0.10, "own": 0.20, "raw": None}
+    promises: dict[str, float | None] = {**fleet.PROMISED, "raw": None}
     fleets = _read("fleet").get("cases", [])
     for case in fleets:
-        if case["jobs"] == 64:
+        if case["jobs"] == fleet.PROMISED_AT:
             for way, promised in promises.items():
                 if way in case["seconds"]:
                     ratio = case["seconds"]["fleet"] / case["seconds"][way]

@@ -413,7 +413,7 @@ def test_where_all_is_right_nothing_more_is_asked_for() -> None:
     verdict = judge(classified(1.0, chance=1.0))
     assert verdict.text.startswith("not clearly better than majority class: accuracy 1 beside 1, the same")
     assert verdict.seen == (
-        "all of the test is right: nothing is left to gain, and harder data would tell the two apart",
+        "all of the test is right: nothing is left to gain, and harder or more data would tell the two apart",
     )
     assert verdict.next == ()
     assert judge(classified(0.995, chance=1.0)).next

@@ -131,7 +131,6 @@ class SeriesTable(Seen):
                 continue
             if attempt.get("data.gaps") == "fill" and _rather_ignored(panel, len(table.values)):
                 continue
-            repeated = 0
             if "data.repeated" in attempt:
                 read = len(panel.times) if panel.rows is None else int((panel.rows != 0).sum())
                 repeated = len(table.values) - read

@@ -224,7 +224,7 @@ def _temporary(place: Place) -> tuple[Place, int]:
         temporary = place.beside(f".{place.path.name}.{secrets.token_hex(4)}")
         with contextlib.suppress(FileExistsError), naming(place.path):
             descriptor = temporary.open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            if take(descriptor) and os.fstat(descriptor).st_nlink:
+            if take(descriptor) and temporary.is_there():
                 return temporary, descriptor
             os.close(descriptor)
 

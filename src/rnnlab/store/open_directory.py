@@ -73,6 +73,14 @@ class Place:
         except OSError:
             return None
 
+    def is_there(self) -> bool:
+        """Whether anything has this name."""
+        try:
+            os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def beside(self, name: str) -> "Place":
         return Place(self.path.with_name(name), self.directory)
 

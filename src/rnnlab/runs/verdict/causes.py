@@ -47,7 +47,9 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         done = (is_share(score) and network > PERFECT) or is_scheduled(evidence)
         return [cause for cause in (_still_falling(evidence),) if cause and not done]
     if is_share(score) and network >= 1:
-        return [Cause("all of the test is right: nothing is left to gain, and harder data would tell the two apart")]
+        return [
+            Cause("all of the test is right: nothing is left to gain, and harder or more data would tell the two apart")
+        ]
     found: list[Callable[[], Cause | None]] = [
         lambda: _only_blanks(evidence),
         lambda: _unfinished(evidence),
