@@ -267,6 +267,28 @@ def test_other_data_or_another_score_is_another_board(make: Make, tmp_path: Path
     }  # fmt: skip
 
 
+def test_another_file_or_horizon_is_another_board_and_a_path_is_one_however_it_is_written(
+    make: Make, tmp_path: Path
+) -> None:
+    def run(name: str, path: str, horizon: int, model: str = "gru") -> None:
+        data = {"_target_": "rnnlab.data.csv.CSV", "path": path, "horizon": horizon}
+        where, key = str(tmp_path / "home"), f"data.path={path}"
+        status = {"directory": where, "choices": {"model": model, "data": "csv", "task": "forecasting"}}
+        make(name, settings={"data": data}, overrides=(key,), model=model, **status)
+
+    run("a", "sales.csv", 3)
+    run("b", str(tmp_path / "home" / "sales.csv"), 3, model="lstm")
+    run("c", "./sales.csv", 6)
+    run("d", "../other.csv", 3)
+    boards = {each.data: each for each in compare(find_runs([tmp_path]).records)}
+    assert set(boards) == {
+        "csv (path=sales.csv, horizon=3)", "csv (path=sales.csv, horizon=6)", "csv (path=other.csv, horizon=3)",
+    }  # fmt: skip
+    # one file, written in two ways, tells no configurations apart
+    two = boards["csv (path=sales.csv, horizon=3)"].groups
+    assert sorted(group.name for group in two) == ["model=gru", "model=lstm"]
+
+
 def test_a_failure_stands_with_its_group(make: Make, tmp_path: Path) -> None:
     make(seed=0)
     make(seed=1, state="failed", reason="the loss became inf")

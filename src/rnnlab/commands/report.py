@@ -182,8 +182,11 @@ def _print_board(board: Board, several: bool, most: int) -> None:
     out.print(table, soft_wrap=False)
     if len(ranked) > most:
         out.print(f"… and {len(ranked) - most} more: they are in leaderboard.csv and on the page")
-    if any(len(group.counted) < len(group.runs) for group in ranked):
+    if any(group.n + group.repeats < len(group.runs) for group in ranked):
         out.print("n: 2/3 says that two runs of three are done and counted", style="dim")
+    if repeats := sum(group.repeats for group in ranked):
+        again = "a run repeats a seed" if repeats == 1 else f"{repeats} runs repeat a seed"
+        out.print(f"n: {again}, and of each seed the last run counts", style="dim")
     out.print(_lead(board), soft_wrap=True)
     if alone := _alone(board):
         out.print(alone, soft_wrap=True)
@@ -206,7 +209,8 @@ def _title(board: Board, several: bool) -> str:
 
 
 def _seeds(group: Group) -> str:
-    return str(group.n) if group.n == len(group.runs) else f"{group.n}/{len(group.runs)}"
+    others = len(group.runs) - group.repeats  # that a seed was run twice is nothing that failed
+    return str(group.n) if group.n == others else f"{group.n}/{others}"
 
 
 def _lead(board: Board) -> str:

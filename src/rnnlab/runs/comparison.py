@@ -2,10 +2,11 @@
 
 import json
 import math
+import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,11 @@ from rnnlab.student import LEVEL
 
 NAMELESS = ("data", "task", "logger")
 """Choices that tell no configurations of a board apart."""
+SUBJECT = (
+    "path", "test_path", "target_path", "name", "target", "target_column", "label_column", "horizon", "test_start", "end",
+)  # fmt: skip
+"""Keys of data that say what is predicted of what: scores of different ones are of different questions."""
+PATHS = frozenset({"path", "test_path", "target_path"})
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?(?P<key>[^=@~+]+)(@[^=]*)?=(?P<value>.*)$", re.DOTALL)
 
 
@@ -117,7 +123,7 @@ class Board:
     """Groups whose scores can be compared: the same data, task and monitored score.
 
     Attributes:
-        data: the choice of the data group.
+        data: the choice of the data group, and where there are others of it, what is its own: ``csv (horizon=6)``.
         task: the choice of the task group.
         monitor: the score that ranks.
         mode: ``min`` or ``max`` of it.
@@ -188,15 +194,53 @@ class Board:
 
 def compare(records: Sequence[RunRecord]) -> list[Board]:
     """Boards of comparable runs, the largest first. Runs that never had a config join a group of their overrides."""
-    boards: dict[tuple[str, str, str, str], list[RunRecord]] = {}
+    boards: dict[tuple[str, str, str, str, str], list[RunRecord]] = {}
     for record in records:
         if record.config:
-            boards.setdefault(
-                (_choice(record, "data"), _choice(record, "task"), record.monitor, record.mode), []
-            ).append(record)
+            of = (_choice(record, "data"), json.dumps(_subject(record)), _choice(record, "task"))
+            boards.setdefault((*of, record.monitor, record.mode), []).append(record)
     homeless = [record for record in records if not record.config]
-    made = [_board(key, runs, homeless) for key, runs in boards.items()]
+    named = _data_names({(data, subject) for data, subject, *_ in boards})
+    made = [
+        _board((named[data, subject], *others), runs, homeless) for (data, subject, *others), runs in boards.items()
+    ]
     return sorted(made, key=lambda board: -sum(len(group.runs) for group in board.groups))
+
+
+def _subject(record: RunRecord) -> dict[str, Any]:
+    """What is predicted of what, by the keys :data:`SUBJECT`."""
+    found = {name: _compared(record, f"data.{name}") for name in SUBJECT}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _compared(record: RunRecord, name: str) -> Any:
+    """A value of a run's config as it is compared with another's: 1 and 1.0 are one, and so are the ways to a file."""
+    value = record.config.get(name)
+    if type(value) is int:
+        return float(value)
+    if name.removeprefix("data.") in PATHS and isinstance(value, str):
+        return os.path.normpath(os.path.join(record.status.directory or "", os.path.expanduser(value)))
+    return value
+
+
+def _data_names(kinds: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What each choice of data with its subject is called: by what tells it from others of the same choice."""
+    named = {}
+    for data, subject in kinds:
+        own = json.loads(subject)
+        others = [json.loads(other) for choice, other in kinds if choice == data and other != subject]
+        parts = []
+        for name in SUBJECT:
+            value, values = own.get(name), [other.get(name) for other in others]
+            if all(value == other for other in values):
+                continue
+            if name in PATHS and isinstance(value, str):
+                base = os.path.basename(value)
+                if all(not isinstance(each, str) or each == value or os.path.basename(each) != base for each in values):
+                    value = base
+            parts.append(f"{name}={shown(value)}")
+        named[data, subject] = f"{data} ({', '.join(parts)})" if parts else data
+    return named
 
 
 def _choice(record: RunRecord, part: str) -> str:
@@ -205,15 +249,14 @@ def _choice(record: RunRecord, part: str) -> str:
     return record.choices.get(part) or target.rsplit(".", 1)[-1]
 
 
-def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeless: Sequence[RunRecord]) -> Board:
+def _board(key: Sequence[str], records: Sequence[RunRecord], homeless: Sequence[RunRecord]) -> Board:
     bound = seed_keys(records)
     groups: dict[str, Group] = {}
     by_overrides: dict[tuple[str, ...], Group] = {}
     for record in records:
-        # 1 and 1.0 are one value
         items = {
-            name: float(value) if type(value) is int else value
-            for name, value in record.config.items()
+            name: _compared(record, name)
+            for name in record.config
             if name not in bound
             and not _follows_seed(record, name)
             and not (name == FOLD and record.fold is not None)
@@ -227,13 +270,15 @@ def _board(key: tuple[str, str, str, str], records: Sequence[RunRecord], homeles
             own.runs.append(record)
     found = list(groups.values())
     parameters = _name(found, bound)
-    sign = 1 if key[3] == "min" else -1
+    data, task, monitor, mode = key
+    sign = 1 if mode == "min" else -1
     ranked = sorted((group for group in found if group.counted), key=lambda group: sign * group.score.mean)
     for rank, group in enumerate(ranked, 1):
         group.rank = rank
     waiting = [group for group in found if group.rank is None]
-    comparisons = [paired(ranked[0].by_replicate(), other.by_replicate(), key[3]) for other in ranked[1:]]
-    return Board(*key, [*ranked, *waiting], parameters, comparisons, holm([comparison.p for comparison in comparisons]))
+    comparisons = [paired(ranked[0].by_replicate(), other.by_replicate(), mode) for other in ranked[1:]]
+    adjusted = holm([comparison.p for comparison in comparisons])
+    return Board(data, task, monitor, mode, [*ranked, *waiting], parameters, comparisons, adjusted)
 
 
 def parse(override: str) -> tuple[str, str]:
@@ -286,13 +331,14 @@ def _name(groups: Sequence[Group], bound: set[str]) -> list[str]:
     of the code, the other keys of the config that differ are added.
     """
     firsts = [group.runs[0] for group in groups]
+    same = {f"data.{name}" for name in SUBJECT}  # in all of a board, however its paths are written
     choices = list(dict.fromkeys(group for run in firsts for group in run.choices if group not in NAMELESS))
     overridden = dict.fromkeys(key for group in groups for run in group.runs for key in _overridden(run))
     keys: dict[str, list[Any]] = {}
     for choice in choices:
         keys[choice] = [run.choices.get(choice) for run in firsts]
     for key in overridden:
-        if key in (*choices, *bound) or key.startswith("logger.") or not any(key in run.config for run in firsts):
+        if key in (*choices, *bound, *same) or key.startswith("logger.") or not any(key in run.config for run in firsts):
             continue
         keys[key] = [run.config.get(key) for run in firsts]
     keys = {key: values for key, values in keys.items() if len(set(map(_identity, values))) > 1}
@@ -304,7 +350,7 @@ def _name(groups: Sequence[Group], bound: set[str]) -> list[str]:
     ]
     if alike:
         for key in dict.fromkeys(key for index in alike for key in firsts[index].config):
-            if key in keys or key in bound:
+            if key in keys or key in bound or key in same:
                 continue
             values = [run.config.get(key) for run in firsts]
             if len({_identity(values[index]) for index in alike}) > 1:
