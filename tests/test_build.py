@@ -36,6 +36,7 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["data.num_samples=2"], ["data.num_samples=2"]),
         (["optimizer.lr=-1"], ["optimizer", "-1"]),
         (["optimizer.lr=fast"], ["optimizer.lr=fast"]),
+        (["optimizer.lr=0"], ["optimizer.lr=0", "train=false"]),
         (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"], ["optimizer", "omentum"]),
         (["scheduler=cosine", "scheduler.warmup=2"], ["scheduler.warmup=2", "less than 1"]),
         (["trainer.max_epochs=0"], ["trainer.max_epochs=0"]),

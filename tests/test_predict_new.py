@@ -172,6 +172,37 @@ def test_a_forecast_at_the_end_of_new_series_is_that_of_the_test(kind: str, runs
         assert set(found["shop"]) == {name}
 
 
+def test_a_folder_is_its_files_each_under_its_name(runs: Runs, tmp_path: Path) -> None:
+    folder, lines = tmp_path / "weeks", [0.1 * step for step in range(40)]
+    (folder / "north").mkdir(parents=True)
+    pl.DataFrame({"wave": lines}).write_csv(folder / "b.csv")
+    pl.DataFrame({"wave": lines[5:]}).write_csv(folder / "north" / "a.csv")
+    (folder / ".hidden").write_text("no table")
+    model = rnnlab.load(runs("data=sine"))
+    whole = model.predict(folder)
+    assert whole["file"].unique(maintain_order=True).to_list() == ["b.csv", "north/a.csv"]
+    for name, rows in whole.partition_by("file", as_dict=True).items():
+        assert rows.drop("file").equals(model.predict(folder / str(name[0])))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no file in this folder"):
+        model.predict(tmp_path / "empty")
+
+
+def test_a_series_shorter_than_what_is_read_is_said(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
+    model, table = rnnlab.load(runs("data=csv", "data.length=14")), make_up()
+
+    def cut(steps: int) -> pl.DataFrame:
+        number = pl.int_range(pl.len()).over("shop")
+        sales = pl.when(number < steps).then(pl.col("sales"))
+        return table.with_columns(sales.alias("sales")).filter(number <= steps)
+
+    with caplog.at_level("WARNING", "rnnlab"):
+        model.predict(cut(40))
+        assert not caplog.text
+        model.predict(cut(10))
+    assert "shorter than the" in caplog.text
+
+
 # ---- streams and steps ------------------------------------------------------------------------------
 
 

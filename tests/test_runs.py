@@ -286,7 +286,7 @@ def test_clipping_is_measured(train: Train) -> None:
 
 
 def test_early_stopping_stops_early(train: Train) -> None:
-    outcome = train("trainer.max_epochs=50", "optimizer.lr=0.0", "early_stopping.patience=2", "instruments=none")
+    outcome = train("trainer.max_epochs=50", "optimizer.lr=1e-30", "early_stopping.patience=2", "instruments=none")
     assert outcome.metrics["epochs"] == 3
 
 

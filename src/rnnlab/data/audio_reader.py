@@ -33,6 +33,7 @@ class AudioReader(Reader):
         own_moments: each sound by its own mean and standard deviation instead.
     """
 
+    reads_folders: ClassVar[bool] = True
     formats: ClassVar[tuple[Format, ...]] = ("audio", "csv", "tsv", "jsonl", "parquet")
     unnamed: ClassVar[Format] = "audio"
     rate: int

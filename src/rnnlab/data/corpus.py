@@ -17,6 +17,7 @@ from rnnlab.data.words import words
 from rnnlab.errors import InputError
 from rnnlab.files.lines import no_text
 from rnnlab.files.memory import gigabytes, machine_memory
+from rnnlab.files.source import files_below
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
@@ -171,7 +172,7 @@ def find_files(path: Path, pattern: str, growth: int = GROWTH) -> list[Path]:
         raise InputError(f"data.path={path}: there is no such file or folder")
     files = [path]
     if path.is_dir():
-        files = [file for file in sorted(path.rglob(pattern)) if file.is_file() and not _hidden(file, path)]
+        files = files_below(path, pattern)
         if not files:
             raise InputError(f"data.path={path}: no file in this folder matches data.pattern={pattern}")
     size, memory = sum(file.stat().st_size for file in files), machine_memory()
@@ -183,10 +184,6 @@ def find_files(path: Path, pattern: str, growth: int = GROWTH) -> list[Path]:
             f"this machine has {gigabytes(memory)}: give a part of it"
         )
     return files
-
-
-def _hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def read_bytes(files: Iterable[Path]) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ class FrameReader(Reader):
         moving: images side by side in a folder are the frames of one sequence.
     """
 
+    reads_folders: ClassVar[bool] = True
     formats: ClassVar[tuple[Format, ...]] = ("frames",)
 
     frame: tuple[int, ...]

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from rnnlab.files.source import (
     as_numbers,
     brief,
     existing,
+    files_below,
+    find,
     grouped,
     is_table,
     listed,
@@ -74,6 +77,8 @@ class Reader(ABC):
     """
 
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet")
+    reads_folders: ClassVar[bool] = False
+    """Whether a folder is one source; otherwise each of its files is."""
     unnamed: ClassVar[Format] = "csv"
     """What a source is taken for that neither its name nor its content tells."""
 
@@ -85,6 +90,22 @@ class Reader(ABC):
     def plain(self) -> dict[str, Any]:
         """Its name and its arguments."""
         return {"reader": type(self).__name__, **asdict(self)}
+
+    def opened(self, place: str | Path, format: Format | None = None) -> Iterator[tuple[str, Source]]:
+        """A file or ``-`` under no name, or each file of a folder under its own, relative to the folder.
+
+        Raises:
+            InputError: as :meth:`open`, or the folder has no file.
+        """
+        path = find(place)
+        if path is None or not path.is_dir() or self.reads_folders:
+            yield "", self.open(place, format)
+            return
+        files = files_below(path)
+        if not files:
+            raise InputError(f"--input {place}: there is no file in this folder")
+        for file in files:
+            yield str(file.relative_to(path)), self.open(file, format)
 
     def open(self, place: Any, format: Format | None = None) -> Source:
         """A file or ``-``, in a format that this reads.

@@ -198,6 +198,10 @@ def prepare(
             task.build_schedule(built, total_steps=1000)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"{part}: {' '.join(str(error).split())}") from error
+    if config.get("train", True) and not any(group["lr"] for group in built.param_groups):
+        raise InputError(
+            "optimizer.lr=0: nothing would be learned; give a number above 0, or train=false to test the network as it is"
+        )
     instruments = [
         build_one(Instrument, node, f"instruments.{name}", allow)
         for name, node in (config.get("instruments") or {}).items()

@@ -19,6 +19,8 @@ from rnnlab.use.options import Sampling, check_positive, check_share
 from rnnlab.use.streaming import SteppedRun
 
 BATCH_SIZE = 256
+FILE = "file"
+"""The column that names the file, where a folder is read."""
 LISTED = 12
 """Columns that a description names."""
 
@@ -82,7 +84,7 @@ class TrainedRun(SteppedRun, ABC):
                 - tokens: ``(time,)``, ``(batch, time)``, or a list of sequences
                 - texts: one, or a list of them
                 - series: a table with the columns of the training data, or ``(time,)`` numbers where there is but one
-                - a ``pathlib.Path`` of a file
+                - a ``pathlib.Path`` of a file, or of a folder of files: then a column ``file`` tells them apart
 
             horizon: steps ahead of a forecast; ``None``: as trained.
             steps: one prediction for each step, as if it were the last one.
@@ -96,26 +98,32 @@ class TrainedRun(SteppedRun, ABC):
         Raises:
             InputError: ``x`` is not what the run reads, or the run cannot say that.
         """
-        given = self.reader.open(x) if isinstance(x, Path) else x
-        tables = list(self.tables(given, horizon, steps, batch_size))
+        tables = list(
+            self.predict_file(x, None, horizon, steps, batch_size)
+            if isinstance(x, Path)
+            else self.tables(x, horizon, steps, batch_size)
+        )
         if not tables:
             raise InputError("there is no sequence to predict")
         return pl.concat(tables)
 
     def predict_file(
         self,
-        place: str,
+        place: str | Path,
         format: Format | None = None,
         horizon: int | None = None,
         steps: bool = False,
         batch_size: int = BATCH_SIZE,
     ) -> Iterator[pl.DataFrame]:
-        """The same of a file, or of the standard input for ``-``, table by table.
+        """The same of a file, of the files of a folder, or of the standard input for ``-``, table by table.
 
         Raises:
             InputError: as :meth:`predict`.
         """
-        return self.tables(self.reader.open(place, format), horizon, steps, batch_size)
+        for name, source in self.reader.opened(place, format):
+            for table in self.tables(source, horizon, steps, batch_size):
+                column = FILE if FILE not in table.columns else f"{FILE} read"
+                yield table.insert_column(0, pl.Series(column, [name] * len(table))) if name else table
 
     def tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """The same of what :meth:`predict` takes, or of a source, some sequences at a time."""
@@ -177,7 +185,7 @@ class TrainedRun(SteppedRun, ABC):
     def anomalies_file(
         self, place: str, format: Format | None = None, quantile: float = QUANTILE
     ) -> Iterator[pl.DataFrame]:
-        """The same of a file, or of the standard input for ``-``, table by table.
+        """The same of a file, of the files of a folder, or of the standard input for ``-``, table by table.
 
         Raises:
             InputError: as :meth:`anomalies`.

@@ -1,5 +1,6 @@
 """Time series: forecasts from the end of each, at each step, or in a stream."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,8 @@ from rnnlab.use.anomalies import table
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import batches
 
+log = logging.getLogger("rnnlab")
+
 
 class SeriesRun(TrainedRun):
     """Forecasts of the steps after each series, in its units."""
@@ -39,6 +42,7 @@ class SeriesRun(TrainedRun):
         reader = self.reader
         histories, names = reader.histories(x)
         ahead = reader.check_horizon(horizon)
+        self._warn_of_short(histories, names)
         if steps:
             for history, name in zip(histories, names, strict=True):
                 yield self._each_step_of_series(history, name)
@@ -63,6 +67,20 @@ class SeriesRun(TrainedRun):
             ]
             columns = self.task.said(output.flatten(0, 1), (moments[0], moments[1]))
             yield pl.DataFrame(self._labels([(histories[i], names[i]) for i in batch], ahead) | columns)
+
+    def _warn_of_short(self, histories: Sequence[History], names: Sequence[str]) -> None:
+        """Says of which histories less is there than a forecast reads."""
+        read = max(self.reader.layout.length, self.reader.layout.before + 1)
+        short = [(h.now, name) for h, name in zip(histories, names, strict=True) if h.now < read]
+        if not short:
+            return
+        rows, name = min(short)
+        which = f"{len(short)} of {len(histories)} series are" if len(histories) > 1 else "the series is"
+        least = f" ({name}: {rows:,})" if len(histories) > 1 else f" ({rows:,})"
+        log.warning(
+            "%s shorter than the %s steps that a forecast reads%s: the first value stands for those that are missing, "
+            "and the forecast is less sure than its scores say", which, f"{read:,}", least,
+        )  # fmt: skip
 
     @torch.inference_mode()
     def _step_by_step(self, history: History, name: str, ahead: int) -> pl.DataFrame:
