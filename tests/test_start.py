@@ -947,6 +947,23 @@ def test_what_cannot_be_read_is_one_line(
     assert not printed.out
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("".join(f"{step},{step * step % 7}\n" for step in range(5)), "give 8 steps at least"),
+        ("".join(f"{s},{'closed' if s == 9 else s * s % 7}\n" for s in range(60)), "'closed' stands among numbers"),
+    ],
+)
+def test_what_is_odd_about_few_or_unusual_cells(
+    rows: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("step,value\n" + rows)
+    assert start_command.main([str(tmp_path / "rows.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "None" not in printed
+
+
 def test_start_is_among_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         program(["--help"])

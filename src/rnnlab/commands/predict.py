@@ -78,7 +78,9 @@ def command_line() -> Parser:
         "rnnlab predict RUN --describe says what the run reads, with an example.",
     )
     add_runs(options)
-    options.add_argument("--input", metavar="FILE", help="new data, or a folder of files with it; - for the standard input")
+    options.add_argument(
+        "--input", metavar="FILE", help="new data, or a folder of such files; - for the standard input"
+    )
     add_format(options)
     options.add_argument("--output", metavar="FILE", help=".csv, .jsonl or .parquet (default: - for CSV)")
     options.add_argument("--horizon", metavar="N", type=int, help="steps ahead of a forecast (default: as trained)")

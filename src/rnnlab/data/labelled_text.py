@@ -81,6 +81,8 @@ def _read_table(file: Path, text_column: str, label_column: str) -> Iterator[tup
         if not isinstance(text, str | None) or not isinstance(label, str | int | None):
             raise InputError(f"{file}, line {number}: a text is a string, and a class a string or a whole number")
         text, label = (text or "").strip(), "" if label is None else str(label).strip()
+        if not text and not label:  # an empty row, such as a blank line at the end
+            continue
         if text and not label:
             raise InputError(f"{file}, {'line' if json_lines else 'row'} {number} has a text and no {label_column}")
         yield text, label

@@ -32,10 +32,11 @@ def check_windows(data: SeriesParts) -> None:
         starts = panel.starts[:-1] if split == "train" else data.ends[:, SPLITS.index(split) - 1]
         there = int((data.ends[:, SPLITS.index(split)] - starts).max())
         rows = needed if split == "train" else data.horizon
+        now = "" if getattr(data, key) is None else f"data.{key}={getattr(data, key)}, "
         where = f", data.folds={data.folds}" if data.folds else ""
         raise InputError(
             f"the {NAMES[split]} part has {there:,} rows, and {window} needs {rows:,} there: make it smaller, or "
-            f"cut the parts elsewhere (data.{key}={getattr(data, key)}, data.val_fraction={data.val_fraction}, "
+            f"cut the parts elsewhere ({now}data.val_fraction={data.val_fraction}, "
             f"data.test_fraction={data.test_fraction}{where})"
         )
     longest = int((data.ends[:, 0] - panel.starts[:-1]).max())

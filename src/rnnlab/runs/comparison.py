@@ -19,7 +19,8 @@ from rnnlab.student import LEVEL
 NAMELESS = ("data", "task", "logger")
 """Choices that tell no configurations of a board apart."""
 SUBJECT = (
-    "path", "test_path", "target_path", "name", "target", "target_column", "label_column", "horizon", "test_start", "end",
+    "path", "test_path", "target_path", "name", "target", "target_column", "label_column", "horizon", "test_start",
+    "end",
 )  # fmt: skip
 """Keys of data that say what is predicted of what: scores of different ones are of different questions."""
 PATHS = frozenset({"path", "test_path", "target_path"})
@@ -338,7 +339,11 @@ def _name(groups: Sequence[Group], bound: set[str]) -> list[str]:
     for choice in choices:
         keys[choice] = [run.choices.get(choice) for run in firsts]
     for key in overridden:
-        if key in (*choices, *bound, *same) or key.startswith("logger.") or not any(key in run.config for run in firsts):
+        if (
+            key in (*choices, *bound, *same)
+            or key.startswith("logger.")
+            or not any(key in run.config for run in firsts)
+        ):
             continue
         keys[key] = [run.config.get(key) for run in firsts]
     keys = {key: values for key, values in keys.items() if len(set(map(_identity, values))) > 1}

@@ -200,7 +200,7 @@ def prepare(
         raise InputError(f"{part}: {' '.join(str(error).split())}") from error
     if config.get("train", True) and not any(group["lr"] for group in built.param_groups):
         raise InputError(
-            "optimizer.lr=0: nothing would be learned; give a number above 0, or train=false to test the network as it is"
+            "optimizer.lr=0: nothing would be learned; give more, or train=false to test the network as it is"
         )
     instruments = [
         build_one(Instrument, node, f"instruments.{name}", allow)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnlab.shell import shown_path
 from rnnlab.start.description import Column, Description, Examples, Labelled, PlainText, Series, Unclear
+from rnnlab.start.wording import counted
 
 LINES = 10
 """At most so many are printed."""
@@ -318,7 +319,8 @@ def _about_unclear(found: Unclear) -> Iterator[tuple[str, str]]:
 def _extent(found: Description, rows: str = "") -> str:
     about = "" if found.extent.whole else "about "
     part = "" if found.extent.whole else "; read in parts"
-    return f"{about}{found.extent.rows:,} {rows or found.extent.unit}, {found.form}, {_size(found.extent.bytes)}{part}"
+    number = counted(found.extent.rows, rows or found.extent.unit)
+    return f"{about}{number}, {found.form}, {_size(found.extent.bytes)}{part}"
 
 
 def _size(size: int) -> str:

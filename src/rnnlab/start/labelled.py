@@ -17,6 +17,7 @@ from rnnlab.start.names import (
 from rnnlab.start.pairs import described
 from rnnlab.start.rhythm import neighbours_alike
 from rnnlab.start.seen import Seen
+from rnnlab.start.wording import counted
 
 IN_ORDER = 0.5
 """The correlation of neighbours, of the middle column, from which rows are taken for steps where nothing says so."""
@@ -154,7 +155,7 @@ def odd_texts(pairs: pl.DataFrame, empty: int) -> tuple[str, ...]:
     """What is odd about texts and their classes: repetitions, texts of two classes, classes that stand in the text."""
     odd = []
     if empty:
-        odd.append(f"{empty:,} rows without a text or a class: left out")
+        odd.append(f"{counted(empty, 'rows')} without a text or a class: left out")
     distinct = pairs.unique()
     if distinct.height < pairs.height:
         odd.append(f"{pairs.height - distinct.height:,} texts are there twice: each counts once (data.duplicates)")

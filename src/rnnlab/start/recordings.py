@@ -10,6 +10,7 @@ from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import find_files
 from rnnlab.start.description import Extent, Labelled
 from rnnlab.start.labelled import spread
+from rnnlab.start.wording import missing_values
 
 
 def look_at_recordings(path: Path) -> Labelled:
@@ -27,7 +28,7 @@ def look_at_recordings(path: Path) -> Labelled:
     odd = []
     if missing or (test is not None and any(np.isnan(values).any() for values in test.sequences)):
         keys["data.missing"] = "fill"
-        odd.append(f"{missing:,} values are missing: the one before is repeated (data.missing=fill)")
+        odd.append(missing_values(missing, "the one before is repeated (data.missing=fill)"))
     odd += _odd(train, test)
     size = files.train.stat().st_size + (files.test.stat().st_size if files.test else 0)
     return Labelled(

@@ -14,6 +14,7 @@ from rnnlab.start.description import Choice, Labelled
 from rnnlab.start.labelled import known_text, spread
 from rnnlab.start.names import CLASSES, NAMES, UNNAMED, listed, lower, rank
 from rnnlab.start.seen import Seen
+from rnnlab.start.wording import missing_values
 
 SIDE_BY_SIDE = 8
 """Columns from which a row may be a whole sequence."""
@@ -114,7 +115,7 @@ def labelled_sequences(table: Seen) -> Labelled | None:
         channels = len(found.features)
     if within:
         keys["data.missing"] = "forward"
-        odd.append(f"{within:,} values are missing: the last known one is carried on (data.missing=forward)")
+        odd.append(missing_values(within, "the last known one is carried on (data.missing=forward)"))
     labels = table.frame.select(known_text(found.label)).to_series().to_list()
     classes = Counter(labels[rows[0]] for rows in groups)
     if without := classes.pop("", 0):

@@ -25,6 +25,7 @@ from rnnlab.start.names import (
 from rnnlab.start.rhythm import find_seasons, find_trend, periods_of
 from rnnlab.start.sample import Sample
 from rnnlab.start.seen import Seen, Times
+from rnnlab.start.wording import missing_values
 
 SINCE_1970 = 1e8
 """Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
@@ -100,6 +101,10 @@ class SeriesTable(Seen):
             dialect = replace(dialect, missing_values=tuple(words))
             keys["data.missing_values"] = words
         odd += [
+            f"'{word}' stands among numbers: taken for a missing value (data.missing_values)"
+            for word in dialect.missing_values[: len(words) - len(sentinels)]
+        ]
+        odd += [
             f"{number:g} occurs {self.profile.sentinels[number]:,} times, far from all else: taken for a missing value"
             for number in sentinels
         ]
@@ -148,7 +153,7 @@ class SeriesTable(Seen):
             missing = int(np.isnan(table.values).sum())
             if missing:
                 keys["data.missing"] = "forward"
-                odd.append(f"{missing:,} values are missing: the last known one is carried on (data.missing=forward)")
+                odd.append(missing_values(missing, "the last known one is carried on (data.missing=forward)"))
             return panel, keys, odd
         if columns.time:
             return self._without_time(columns, keys, odd, complaint)

@@ -10,6 +10,8 @@ from rnnlab.start.sample import WHOLE
 
 ROWS_A_WINDOW = 4
 """A window of a short series is at most this part of it."""
+FEWEST = 8
+"""Steps of which a tenth, rounded up, can be kept for validation and for the test."""
 
 
 def tried(found: Description) -> Description:
@@ -40,10 +42,13 @@ def _tried_series(found: Series) -> Description:
             folds = next(fitting, 0)
             return replace(found, horizon=horizon, folds=folds, keys={**found.keys, **more})
         complaint = complaint or complaint_now
+    question = f"training refuses it: {complaint}"
+    if found.lengths[2] < FEWEST:
+        question = f"too few to train on, to choose by and to test on: give {FEWEST} {found.step}s at least"
     return Unclear(
         path=found.path, form=found.form, extent=found.extent, columns=found.columns,
         seen=f"{found.lengths[0]:,} {found.step}s of {', '.join(found.target.columns[:3])}", odd=found.odd,
-        questions=(f"training refuses it: {complaint}",),
+        questions=(question,),
     )  # fmt: skip
 
 

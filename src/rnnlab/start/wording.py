@@ -1,0 +1,11 @@
+"""Words that several descriptions use."""
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``: a number with its noun, which is given in the plural."""
+    return f"{number:,} {noun if number != 1 else noun.removesuffix('s')}"
+
+
+def missing_values(number: int, done: str) -> str:
+    """What is odd about values that are missing, and what is done about it."""
+    return f"{counted(number, 'values')} {'is' if number == 1 else 'are'} missing: {done}"
