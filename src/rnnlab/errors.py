@@ -73,10 +73,26 @@ def of_the_disk(error: OSError) -> str:
     return said if len(said) < 600 else f"{said[:300]} … {said[-200:]}"
 
 
-def nearest(name: object, valid: Iterable[str]) -> str:
+def nearest(name: object, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
     name, valid = str(name), list(valid)
     # letters in the wrong order are the commonest slip, and the one that difflib ranks low
     swapped = [other for other in valid if sorted(other) == sorted(name)]
-    close = swapped or get_close_matches(name, valid, n=1, cutoff=0.5)
+    close = swapped or get_close_matches(name, valid, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def nearest_key(key: str, valid: Iterable[str]) -> str:
+    """The same of a dotted key: one of its own section first, by its last part (``data.noise`` and ``data.time`` are
+    not near because they begin alike), then one whose last part is very near elsewhere; and by the whole of it where there
+    is no such section.
+    """
+    valid = list(valid)
+    section, _, name = key.rpartition(".")
+    parts = [other.rpartition(".") for other in valid]
+    for keys, cutoff in (([part for part in parts if part[0] == section], 0.5), (parts, 0.7)):
+        by_name = {last: "".join((before, dot, last)) for before, dot, last in reversed(keys)}
+        near = nearest(name, by_name, cutoff)
+        if near:
+            return f"; did you mean '{by_name[near.split(chr(39))[1]]}'?"
+    return "" if any(part[0] == section for part in parts) else nearest(key, valid)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, nearest_key
 
 
 def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def override(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
                 with open_dict(changed):
                     OmegaConf.update(changed, key, each.value(), force_add=True)
             else:
-                raise InputError(f"{line}: unknown key{nearest(key, flat_keys(config))}")
+                raise InputError(f"{line}: unknown key{nearest_key(key, flat_keys(config))}")
     except COMPOSITION_ERRORS as error:
         raise explain(error, hydra, overrides) from None
     return plain(changed)

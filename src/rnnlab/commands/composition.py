@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.mixed_layers import with_cells
-from rnnlab.errors import InputError, UnknownKeys, nearest
+from rnnlab.errors import InputError, UnknownKeys, nearest, nearest_key
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
 
@@ -274,18 +274,14 @@ def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputEr
     if wrong in known:  # one of Hydra's own, which can't be set
         return InputError(f"{given}: this key cannot be set")
     if "." in wrong:
-        siblings = [name for name in known if name.rpartition(".")[0] == wrong.rpartition(".")[0]]
-        hint = nearest(wrong, siblings) or nearest(wrong, known)
-        return InputError(f"{given}: unknown key{hint} (+{given} adds a new one)")
+        return InputError(f"{given}: unknown key{nearest_key(wrong, known)} (+{given} adds a new one)")
     if wrong in ELSEWHERE:
         return InputError(f"{given}: unknown key or group: {ELSEWHERE[wrong]}")
     ours = [name for name in known if not name.startswith((*NOT_OF_A_RUN, RECIPE))]
     deeper = [name for name in ours if name.rpartition(".")[2] == wrong]
     hint = f"; did you mean '{deeper[0]}'?" if deeper else nearest(wrong, [name for name in ours if "." not in name])
     if not hint:
-        last = {name.rpartition(".")[2]: name for name in reversed(ours)}
-        near = re.search(r"'(.*)'", nearest(wrong, last))
-        hint = f"; did you mean '{last[near[1]]}'?" if near else ""
+        hint = nearest_key(wrong, ours)
     return InputError(f"{given}: unknown key or group{hint}")
 
 
@@ -298,7 +294,8 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
         return InputError(f"--config-name {choice}: there is no such config")
     if not options:
         return InputError(f"{group}={choice}: there is no such config")
-    return InputError(f"{group}={choice}: no such {group}{nearest(choice, options)} (there are {', '.join(options)})")
+    meant = "; did you mean 'gpu'?" if (group, choice) == ("trainer", "cuda") else nearest(choice, options)
+    return InputError(f"{group}={choice}: no such {group}{meant} (there are {', '.join(options)})")
 
 
 def _known_keys(hydra: Hydra | None, choices: list[str]) -> list[str]:

@@ -152,6 +152,10 @@ class TextClassification(SequenceData):
     def _rows(self) -> Iterator[tuple[str, str]]:
         if self.path is None:
             return read_word_lists()
+        if self.text_column == self.label_column:
+            raise InputError(
+                f"data.label_column={self.label_column} is data.text_column, too: give the classes' column"
+            )
         return read_labelled(Path(self.path).expanduser(), self.pattern, self.text_column, self.label_column)
 
     @cached_property
