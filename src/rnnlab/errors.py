@@ -84,8 +84,8 @@ def nearest(name: object, valid: Iterable[str], cutoff: float = 0.5) -> str:
 
 def nearest_key(key: str, valid: Iterable[str]) -> str:
     """The same of a dotted key: one of its own section first, by its last part (``data.noise`` and ``data.time`` are
-    not near because they begin alike), then one whose last part is very near elsewhere; and by the whole of it where there
-    is no such section.
+    not near because they begin alike), then one whose last part is very near elsewhere; and by the whole of it where
+    there is no such section.
     """
     valid = list(valid)
     section, _, name = key.rpartition(".")
