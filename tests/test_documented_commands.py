@@ -5,7 +5,7 @@ from top to bottom:
 
 - ``sh``: each line is a command. ``rnnlab`` runs in this process, on few data and for one epoch; ``make`` is asked what
   it would do; ``tensorboard`` serves for ever, so that only its directory is looked for; all else goes to bash;
-- ``python`` runs; with a title it is the file of that name, as ``csv``, ``yaml`` and ``text`` with a title are;
+- ``python`` runs, its trainings for few steps where it gives no number of its own, or a large one; with a title it is the file of that name, as ``csv``, ``yaml`` and ``text`` with a title are;
 - ``text`` and ``yaml`` without a title are shown only.
 
 A comment in the page's source, ``<!-- before … -->``, holds commands that make what the page takes for granted, and
@@ -191,7 +191,7 @@ def run_page(page: Path, extras: bool) -> None:
                 run_line(line)
         elif block.language == "python" and not block.title:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.text, str(page), "exec"), names)
+                exec(compile(re.sub(r"max_steps=\d{4,}", "max_steps=40", block.text), str(page), "exec"), names)
 
 
 @pytest.fixture
@@ -200,6 +200,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     before, path = set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rnnlab.signals.guard", lambda: None)  # whoever runs the tests listens to signals
+    monkeypatch.setattr("rnnlab.runs.budget.MAX_STEPS", SMALL["trainer.max_steps"])
     yield
     sys.path[:] = path
     for name in set(sys.modules) - before:

@@ -393,6 +393,9 @@ def show(
         f"rnnlab {versions.get('rnnlab')}, torch {versions.get('torch')}, commit "
         f"{str(status.git.get('commit'))[:9]}, {time.strftime('%Y-%m-%d')}."
     ) + (f" {old}" if old else "")
+    together = max(directory.status.fleet or 1 for _, directory in done)
+    if together > 1:
+        machine += f" Up to {together} runs were trained together as a fleet: their seconds are those of all of it."
     replace(root / "table.md", markdown(result, description, command, machine))
     write_scores(root / "scores.csv", done)
     with replacing(root / "plot.png") as temporary:
