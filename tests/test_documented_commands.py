@@ -5,7 +5,8 @@ from top to bottom:
 
 - ``sh``: each line is a command. ``rnnlab`` runs in this process, on few data and for one epoch; ``make`` is asked what
   it would do; ``tensorboard`` serves for ever, so that only its directory is looked for; all else goes to bash;
-- ``python`` runs, its trainings for few steps where it gives no number of its own, or a large one; with a title it is the file of that name, as ``csv``, ``yaml`` and ``text`` with a title are;
+- ``python`` runs, its trainings for few steps where it gives no number of its own, or a large one; with a title it is
+  the file of that name, as ``csv``, ``yaml`` and ``text`` with a title are;
 - ``text`` and ``yaml`` without a title are shown only.
 
 A comment in the page's source, ``<!-- before … -->``, holds commands that make what the page takes for granted, and
