@@ -184,8 +184,15 @@ def test_an_order_is_told_as_far_as_the_paired_test_holds_it() -> None:
         Cell(row, None, tuple({"test/mse": value} for value in scores), (0, 1, 2)) for row, scores in values.items()
     ]
     said = Result(benchmark, tuple(cells), "val/loss", "min").order()
-    assert said.startswith("order by the paired t test over 3 seeds, Holm's correction: a is better than b (0.3, p=")
-    assert said.endswith("a and c (0.1, p=0.94) are not told apart")
+    # 0.3 ± t(0.975, 2) × 0.01 / √3
+    assert said.startswith(
+        "order by the paired t test over 3 seeds, Holm's correction: a is better than b (0.3, 95 % interval 0.275 to 0.325"
+    )
+    assert said.endswith("a and c (0.1, 95 % interval -4.75 to 4.95, p=0.94) are not told apart")
+    most = benchmark.model_copy(update={"mode": "max"})
+    assert (
+        "b is better than a (0.3, 95 % interval 0.275 to 0.325" in Result(most, tuple(cells), "val/loss", "max").order()
+    )
     one = tuple(Cell(cell.row, None, cell.metrics[:1], (0,)) for cell in cells)
     assert Result(benchmark, one, "val/loss", "min").order() == "no order: one seed tells none"
 

@@ -146,7 +146,11 @@ class Result:
         alike: list[str] = []
         chances = holm([comparison.p for comparison in compared])
         for other, comparison, p in zip(others, compared, chances, strict=True):
-            by = f"{other} ({self.benchmark.shown(abs(comparison.difference))}, p={p:.2g})"
+            # by how much the first is ahead, whichever way is better
+            ends = sorted(sign * end for end in (comparison.low, comparison.high))
+            low, high = map(self.benchmark.shown, ends)
+            ahead = self.benchmark.shown(abs(comparison.difference))
+            by = f"{other} ({ahead}, 95 % interval {low} to {high}, p={p:.2g})"
             (better if p < 1 - LEVEL else alike).append(by if not math.isnan(p) else other)
         seeds = compared[0].n
         said = [f"{first} is better than {', '.join(better)}"] if better else []
