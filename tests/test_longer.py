@@ -42,6 +42,7 @@ def assert_same(one: RunDirectory, other: RunDirectory) -> None:
     assert one.epochs == other.epochs
     final = [{k: v for k, v in run.metrics.items() if not k.startswith("seconds")} for run in (one, other)]
     assert final[0] == final[1]
+    assert all(run.metrics["seconds_total"] >= run.metrics["seconds"] for run in (one, other))
     for name in ("best_checkpoint", "last_checkpoint"):
         weights = [torch.load(getattr(run, name), weights_only=True)["state_dict"] for run in (one, other)]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])

@@ -295,7 +295,8 @@ def _execute(
     figures: list[str] = []
     if trainer.is_global_zero:
         figures = drawing.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
-        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": time.monotonic() - started}
+        whole = recorder.seconds_before + time.monotonic() - started
+        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": whole}
         verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
         if not trains or config.get("ckpt_path"):
             verdict = replace(verdict, next=())  # other settings fit no weights

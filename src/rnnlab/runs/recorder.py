@@ -136,7 +136,7 @@ class Recorder(Checkpoint):
         self._described: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
         self._started_at = time.monotonic()
-        self._seconds_before = 0.0
+        self.seconds_before = 0.0  # of training, by all that was done before this start
         self.seconds_of_training = 0.0
         self._random_state: Mapping[str, Tensor] | None = None
 
@@ -153,13 +153,13 @@ class Recorder(Checkpoint):
         self.best_score, self.best_epoch = state_dict.get("best_score"), state_dict["best_epoch"]
         # rows after the checkpoint belong to work that is done again
         self.rows = [row for row in self.directory.epochs if row["epoch"] <= state_dict["epochs"]]
-        self._seconds_before = state_dict["seconds"]
+        self.seconds_before = state_dict["seconds"]
         self._random_state = state_dict["random"]
 
     @property
     def seconds(self) -> float:
         """Training so far, over all resumes, in seconds."""
-        return self._seconds_before + time.monotonic() - self._started_at
+        return self.seconds_before + time.monotonic() - self._started_at
 
     # ---- training -----------------------------------------------------------------------------
 
