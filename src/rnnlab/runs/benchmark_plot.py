@@ -1,5 +1,7 @@
 """The picture of a benchmark: ours with their spread, others', and the trivial predictor."""
 
+import math
+import statistics
 import textwrap
 from typing import Any
 
@@ -11,6 +13,8 @@ from rnnlab.runs.benchmark import Result
 
 MANY_TIMES = 30
 """Scores that differ by so many times are drawn on a logarithmic axis."""
+FAR = 15
+"""Times the median distance from the median: what others have further away is named and not drawn."""
 
 
 def draw(result: Result, description: str) -> Figure:
@@ -115,20 +119,23 @@ def _dots(ax: Axes, result: Result) -> None:
         ax.plot(values, [y] * len(values), linestyle="", marker="o", color=style.BLUE, alpha=0.35, markersize=6)
         ax.plot(scale * cell.mean(benchmark.score), y, marker="|", markersize=18, markeredgewidth=2.5, color=style.BLUE)
         names.append(row)
-    for published in benchmark.others:
-        y = len(names)
-        ax.plot(scale * published.value, y, marker="D", markersize=7, markerfacecolor="none", color=style.VERMILION)
-        names.append(f"{published.name}, published")
-    low, high = ax.get_xlim()
+    others = [(each.name, "published", each.value, "D", style.VERMILION) for each in benchmark.others]
+    trivial = result.baselines(result.places[0]).items()
+    others += [(name, "trivial", value, "s", style.QUIET) for name, value in trivial]
+    own = [cell.mean(benchmark.score) for cell in result.cells]
+    middle = statistics.median([*own, *(value for _, _, value, _, _ in others)])
+    usual = statistics.median(abs(value - middle) for value in [*own, *(value for _, _, value, _, _ in others)])
+    most = math.inf if _logarithmic(result) else max(FAR * usual, max(own) - min(own))
     outside = []
-    for name, value in result.baselines(result.places[0]).items():
-        if not low - (high - low) <= scale * value <= high + (high - low):
+    for name, kind, value, marker, colour in others:
+        if abs(value - middle) > most:
             outside.append(f"{name} {benchmark.shown(value)}")  # drawn, it would press all others together
             continue
-        ax.plot(scale * value, len(names), marker="s", markersize=7, markerfacecolor="none", color=style.QUIET)
-        names.append(f"{name}, trivial")
+        ax.plot(scale * value, len(names), marker=marker, markersize=7, markerfacecolor="none", color=colour)
+        names.append(f"{name}, {kind}")
     if outside:
-        ax.set_xlabel(f"{ax.get_xlabel()}      (far outside: {style.plain(', '.join(outside))})")
+        away = textwrap.fill(f"(far outside: {style.plain(', '.join(outside))})", 70)
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{away}")
     ax.set_yticks(range(len(names)), [textwrap.fill(style.plain(name), 30) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     if _logarithmic(result):
