@@ -118,6 +118,18 @@ def test_of_rows_at_one_time_the_first_or_the_last_is_kept(
         arrange(read(path, columns), columns, "here")
 
 
+@pytest.mark.parametrize("gaps", ["error", "fill"])
+def test_several_series_under_one_name_are_said_to_be_several(gaps: Any, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    days = [f"2024-01-{day:02d},{shop}" for day in range(1, 20) for shop in range(3)]  # the commonest step is none
+    path.write_text("\n".join(["t,y", *days, ""]))
+    columns = Columns(["y"], time="t")
+    with pytest.raises(
+        InputError, match=r"row 2: t 2024-01-01 is there already in row 1; .*several series: .*data.series"
+    ):
+        arrange(read(path, columns), columns, "here", gaps=gaps)
+
+
 def test_an_hour_that_a_clock_shows_twice_is_no_repetition(tmp_path: Path) -> None:
     hours = [f"2024-10-27 {hour:02}:00" for hour in (0, 1, 2, 2, 3, 4, 5, 5, 6)]
     path = tmp_path / "table.csv"

@@ -203,6 +203,14 @@ def test_a_series_shorter_than_what_is_read_is_said(runs: Runs, caplog: pytest.L
     assert "shorter than the" in caplog.text
 
 
+def test_forecasts_of_the_test_say_of_which_series_and_time_they_are(runs: Runs) -> None:
+    said, _ = test_table(runs("data=csv", "data.length=14", "data.horizon=2"))
+    truth = make_up().select("shop", "date", pl.col("sales").alias("truth"))
+    beside = said.join(truth, on=["shop", "date"], how="left")
+    assert len(beside) == len(said) and set(said["ahead"]) == {1, 2}
+    np.testing.assert_allclose(beside["sales"], beside["truth"])
+
+
 # ---- streams and steps ------------------------------------------------------------------------------
 
 

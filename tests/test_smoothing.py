@@ -1,12 +1,15 @@
 """Exponential smoothing beside a network's forecasts."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import TINY, compose
 
+from rnnlab.data.csv import CSV
 from rnnlab.data.smoothing import Smoothing, fit_smoothing
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
@@ -48,3 +51,15 @@ def test_a_run_on_a_series_has_it_beside(tmp_path: Path) -> None:
     execute(directory, compose(*TINY[1:], "data=airline", "instruments=none"), quiet=True)
     assert 0 < directory.metrics["baseline/ets/mae"] < directory.metrics["baseline/mae"]
     assert {"baseline/ets/mase", "baseline/ets/mape"} < set(directory.metrics)
+
+
+@pytest.mark.needs("datasets")
+def test_of_a_week_of_hours_it_has_the_day(tmp_path: Path) -> None:
+    hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 3, 1), "1h", eager=True)
+    day, week = (np.sin(np.arange(len(hours)) * math.tau / steps) for steps in (24, 168))
+    noise = np.random.default_rng(0).normal(0, 0.2, len(hours))
+    pl.DataFrame({"hour": hours, "load": 50 + 5 * day + 8 * week + noise}).write_csv(tmp_path / "load.csv")
+    data = CSV(path=str(tmp_path / "load.csv"), target="load", time="hour", horizon=24)
+    assert data.season == 168
+    daily = data.classical()["ets"]["mae"]
+    assert daily < 2.5  # without a season it has that of a sine, 3.2

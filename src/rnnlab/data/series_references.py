@@ -146,7 +146,10 @@ def classical_scores(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, d
         return {}
     values = data.panel.values[first:, 0].astype(float)
     seen = np.log(values) if data.log else values
-    form = smoothing.fit_smoothing(seen[: int(origins.min()) + 1 - first], data.season or 1)
+    season = data.season or 1
+    if season > smoothing.LONGEST_SEASON:  # the longest that it can have: a day of hours in place of a week
+        season = max((each for each in data.panel.seasons if each <= smoothing.LONGEST_SEASON), default=1)
+    form = smoothing.fit_smoothing(seen[: int(origins.min()) + 1 - first], season)
     if form is None:
         return {}
     said = form.forecast(seen, origins - first, data.horizon)

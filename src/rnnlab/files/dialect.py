@@ -99,18 +99,23 @@ class Dialect:
         column = pl.Series("cell", [None if cell is None else str(cell) for cell in cells], pl.String)
         return column.to_frame().select(self.numbers(pl.col("cell"))).to_series().to_list()
 
+    def options_for(self, text: str) -> str:
+        """The options by which a text would be a number, if it looks like one of another dialect."""
+        if self.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", text):
+            return "data.decimal=','"
+        if self.thousands is None and re.fullmatch(r"[+-]?\d{1,3}(?:([., '_])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", text):
+            comma = next(sign for sign in text if not sign.isdigit() and sign not in "+-")
+            return f"data.thousands='{comma}'" + (" data.decimal=','" if comma == "." else "")
+        return ""
+
     def why_no_number(self, cell: Any) -> str:
         """What is wrong with a cell, and which option would help, if one is likely to."""
         text = str(cell).strip()
         if is_number(text) and float(text) in (float("inf"), float("-inf")):
             return f"{text} is no finite number"
         hint = ""
-        if self.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", text):
-            hint = ": data.decimal=',' reads it"
-        elif self.thousands is None and re.fullmatch(r"[+-]?\d{1,3}(?:([., '_])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", text):
-            comma = next(sign for sign in text if not sign.isdigit() and sign not in "+-")
-            decimal = " data.decimal=','" if comma == "." else ""
-            hint = f": data.thousands='{comma}'{decimal} reads it"
+        if options := self.options_for(text):
+            hint = f": {options} reads it"
         elif re.search(r"[A-Za-z?*.-]", text) and not re.search(r"\d", text):
             hint = f"; if it stands for a missing value: data.missing_values=['{text[:20]}']"
         return f"'{str(cell)[:40]}' is no number{hint}"

@@ -196,5 +196,6 @@ def find_frequency(times: np.ndarray, starts: np.ndarray) -> Frequency:
 
 
 def _commonest(differences: np.ndarray) -> int | None:
-    known, counts = np.unique(differences[:SAMPLE], return_counts=True)
+    """Of those that lead on: several series under one name stand at one time, and may go back."""
+    known, counts = np.unique(differences[differences > 0][:SAMPLE], return_counts=True)
     return int(known[counts.argmax()]) if len(known) else None

@@ -14,6 +14,8 @@ Repeated = Literal["error", "first", "last"]
 Missing = Literal["error", "forward", "mask"]
 ShortSeries = Literal["error", "drop"]
 
+FEW_REPEATED = 0.05
+"""Of rows whose time is there already, beyond which several series are more likely than slips."""
 MOST_FILLED = 1_000_000
 """So many rows may be filled in, or as many as ten for each that is there."""
 
@@ -246,10 +248,17 @@ def _check_order(panel: Panel, source: str, column: str, strictly: bool) -> None
     first = int(wrong[0])
     now, before = show(panel.times[first + 1]), panel.row(first)
     if steps[first] == 0:
+        several = "name the column of the series by data.series"
+        advice = "data.repeated=last keeps the last of such rows, first the first"
+        if len(panel.names) == 1:
+            many = (steps == 0).mean() > FEW_REPEATED
+            advice = (
+                f"these seem to be several series: {several}"
+                if many
+                else f"{advice}; if these are several series, {several}"
+            )
         raise InputError(
-            f"{source}, {panel.place(first + 1)}: {column} {now} is there already in row {before}; data.repeated=last "
-            "keeps the last of such rows, first the first"
-            f"{'' if len(panel.names) > 1 else '; if these are several series, name their column by data.series'}"
+            f"{source}, {panel.place(first + 1)}: {column} {now} is there already in row {before}; {advice}"
         )
     raise InputError(
         f"{source}, {panel.place(first + 1)}: {column} {now} comes after {show(panel.times[first])} in row {before}: "

@@ -157,10 +157,9 @@ def tabulate(
     for name in [name for name in infinite.columns if infinite[name][0]]:
         row = int(frame[name].is_infinite().arg_true()[0])
         cell = lazy.select(name).slice(row, 1).collect().item()
-        known = frame[name].drop_nulls()
-        if len(known) > 1 and known.is_infinite().all():
-            said = str(cell)[:40]
-            raise InputError(f"{source}: column '{name}' holds no numbers ('{said}'), and numbers are needed")
+        known, text = frame[name].drop_nulls(), str(cell).strip()
+        if len(known) > 1 and known.is_infinite().all() and not dialect.options_for(text):
+            raise InputError(f"{source}: column '{name}' holds no numbers ('{text[:40]}'), and numbers are needed")
         raise InputError(f"{source}, row {row + 1}, column '{name}': {dialect.why_no_number(cell)}")
     frame, rows, empty = _without_empty_lines(frame, columns.time is not None)
     if not frame.height:

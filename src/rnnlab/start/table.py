@@ -10,7 +10,7 @@ import polars as pl
 from rnnlab.errors import InputError, one_line
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import clock_changes, passed
-from rnnlab.files.panel import Columns, Panel, arrange, show
+from rnnlab.files.panel import FEW_REPEATED, Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import numbers
 from rnnlab.start.description import Choice, Description, Series, Unclear
@@ -33,8 +33,6 @@ HORIZONS = {"quarter": 4, "month": 12, "week": 4, "business day": 5, "day": 7, "
 """Steps ahead that people ask for, by the name of a step."""
 SHOWN_SERIES = 40
 """Series of a panel whose seasons are looked at, the longest."""
-MOST_REPEATED = 0.05
-"""Of the rows may be of a time that is there already; of more it is rather said that there are several series."""
 FEW_ROWS = 50
 SAME = 0.99999
 
@@ -139,7 +137,7 @@ class SeriesTable(Seen):
             if "data.repeated" in attempt:
                 read = len(panel.times) if panel.rows is None else int((panel.rows != 0).sum())
                 repeated = len(table.values) - read
-                if repeated > MOST_REPEATED * len(table.values):  # rather several series
+                if repeated > FEW_REPEATED * len(table.values):  # rather several series
                     continue
                 rows = "row is" if repeated == 1 else "rows are"
                 odd.append(

@@ -4,23 +4,43 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import torch
 
+from rnnlab.data.series import SeriesData
 from rnnlab.errors import RunFailed
 from rnnlab.runs.preparation import Run
 from rnnlab.store.files import replacing
+from rnnlab.use.series import shown_times
 
 
 def predictions(run: Run) -> Iterator[pl.DataFrame]:
-    """A table for each batch of the test data: the number of the ``sequence``, and what its task says of it."""
+    """A table for each batch of the test data: the number of the ``sequence``, and what its task says of it; of time
+    series the series and the time that is forecast, too.
+    """
     run.data.setup("test")
     run.task.eval()
     loader = run.data.test_dataloader()
     for numbers, batch in zip(loader.order, loader, strict=True):
         with torch.inference_mode():
             rows, columns = run.task.predictions(batch)
-        yield pl.DataFrame({"sequence": numbers[rows].numpy(), **columns})
+        sequence = numbers[rows].numpy()
+        named = {}
+        if isinstance(run.data, SeriesData) and "ahead" in columns:
+            named = _named(run.data, sequence, np.asarray(columns["ahead"]))
+        yield pl.DataFrame({"sequence": sequence, **named, **columns})
+
+
+def _named(data: SeriesData, windows: np.ndarray, ahead: np.ndarray) -> dict[str, pl.Series]:
+    """Of which series and time each ``(rows,)`` forecast of the test part is."""
+    series, origins = (each[windows] for each in data.places("test"))
+    columns, named = data.panel.columns, {}
+    if columns.series:
+        named[columns.series] = pl.Series(np.array(data.panel.names)[series])
+    if columns.time:
+        named |= shown_times(data.panel.times[origins + ahead], columns)
+    return named
 
 
 def out_of_fold(runs: Iterable[tuple[int, int, Run]]) -> Iterator[pl.DataFrame]:
