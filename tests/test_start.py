@@ -539,6 +539,45 @@ def sequences_below_each_other(folder: Path) -> Path:
     return csv(folder / "steps.csv", "recording,step,x,y,activity", rows)
 
 
+def timed(folder: Path, separator: str, point: str) -> Path:
+    """Recordings with times in seconds."""
+    rows = [
+        [k, *(f"{x:.3f}".replace(".", point) for x in (0.04 * step, value)), ("walk", "run")[k % 2]]
+        for k in range(24)
+        for step, value in enumerate(noise(10 + k % 5, k) + k % 2)
+    ]
+    return csv(folder / "seconds.csv", separator.join(("recording", "t", "x", "activity")), rows, separator)
+
+
+@case(
+    Labelled,
+    keys={"data.target": "activity", "data.sequence": "recording", "data.time": "t", "data.elapsed": True},
+    classes={"run": 12, "walk": 12},
+    channels=1,
+    said="24 sequences with a class each",
+)
+def seconds_with_decimals(folder: Path) -> Path:
+    return timed(folder, ",", ".")
+
+
+@case(
+    Labelled,
+    keys={"data.target": "activity", "data.sequence": "recording", "data.features": ["x"], "data.decimal": ","},
+    channels=1,
+    said="t is not read: the rows of a sequence are taken in their order",
+)
+def seconds_with_a_decimal_comma(folder: Path) -> Path:
+    return timed(folder, ";", ",")
+
+
+@case(Unclear, said=("24 sequences of 2 classes", "training refuses it"))
+def seconds_with_a_decimal_comma_out_of_order(folder: Path) -> Path:
+    file = timed(folder, ";", ",")
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([header, *rows[::-1]]) + "\n")
+    return file
+
+
 @case(keys={"data.target": "sales", "data.time": "day"}, said="are read from CSV")
 def json_lines_of_a_series(folder: Path) -> Path:
     rows = [{"day": str(day), "sales": value} for day, value in zip(DAYS, weekly().tolist(), strict=True)]
@@ -598,6 +637,16 @@ def recordings_in_folders(folder: Path, stamps: Callable[[int], Any]) -> Path:
 )
 def a_folder_for_each_class(folder: Path) -> Path:
     return recordings_in_folders(folder, lambda at: at)
+
+
+@case(
+    Labelled,
+    keys={"data.target": "class", "data.sequence": "file", "data.time": "time", "data.elapsed": True},
+    classes={"run": 4, "walk": 4},
+    channels=2,
+)
+def a_folder_for_each_class_with_seconds(folder: Path) -> Path:
+    return recordings_in_folders(folder, lambda at: at / 8)
 
 
 @case(
@@ -879,6 +928,19 @@ def test_another_form_is_written_once(
         assert start_command.main(arguments) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "again.csv").exists()
+
+
+def test_a_refusal_says_how_the_file_that_it_names_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    for number in range(2):
+        csv(tmp_path / "parts" / f"{number}.csv", "a,b", noise(80, number).round(3).reshape(-1, 2))
+    assert start_command.main([str(tmp_path / "parts")]) == 0
+    printed = capsys.readouterr().out
+    assert "rnnlab train data=csv data.path=parts_for_rnnlab.csv data.target=a" in printed
+    assert "rnnlab start parts --write parts_for_rnnlab.csv" in printed
 
 
 def test_sequences_are_written_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

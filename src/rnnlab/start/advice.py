@@ -67,7 +67,9 @@ def commands(found: Description) -> list[Command]:
         case PlainText():
             made = _of_text(found)
         case Unclear():
-            return []
+            made = []
+            if not any(str(found.path) in question for question in found.questions):
+                return made  # no answer needs the new file
     if found.original is None:
         return made
     words = ("start", shown_path(found.original), "--write", str(found.path))

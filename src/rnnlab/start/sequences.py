@@ -98,6 +98,8 @@ def labelled_sequences(table: Seen) -> Labelled | None:
         keys["data.sequence"] = found.sequence
         lengths = [len(rows) for rows in groups]
         keys |= _order_keys(table, found, groups)
+        if found.step and "data.time" not in keys:
+            odd.append(f"{found.step} is not read: the rows of a sequence are taken in their order")
         if keys.get("data.sort"):
             odd.append(f"rows are not in the order of {found.step} (data.sort=true)")
         group = _group(table, found)
@@ -144,15 +146,19 @@ def _steps_key(names: Sequence[str]) -> dict[str, str]:
 
 
 def _order_keys(table: Seen, found: Sequences, groups: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The column of the times, where each occurs once in a sequence."""
+    """The column of the times, where each occurs once in a sequence; decimals of them are read with ``elapsed``."""
     if found.step is None:
         return {}
     order = table.order(found.step)
+    keys: dict[str, Any] = {"data.time": found.step}
+    if table.column(found.step).kind == "number":
+        keys["data.elapsed"] = True
     steps = np.concatenate([np.diff(order[list(rows)]) for rows in groups])
     if (steps > 0).all():
-        return {"data.time": found.step}
+        by_comma = "data.elapsed" in keys and table.profile.dialect.decimal != "."
+        return {} if by_comma else keys  # times are read with a point alone; the rows are in their order
     sorted_steps = np.concatenate([np.diff(np.sort(order[list(rows)])) for rows in groups])
-    return {"data.time": found.step, "data.sort": True} if (sorted_steps > 0).all() else {}
+    return keys | {"data.sort": True} if (sorted_steps > 0).all() else {}
 
 
 def _group(table: Seen, found: Sequences) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 from rnnlab.errors import InputError
 from rnnlab.start.description import Description, Examples, Labelled, Series, Unclear
 from rnnlab.start.sample import WHOLE
+from rnnlab.start.wording import counted
 
 ROWS_A_WINDOW = 4
 """A window of a short series is at most this part of it."""
@@ -99,7 +100,7 @@ def _tried_labelled(found: Labelled) -> Description:
     except InputError as error:
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, columns=found.columns, odd=found.odd,
-            seen=f"{found.extent.rows:,} {found.examples} of {len(found.classes)} classes",
+            seen=f"{counted(sum(found.classes.values()), found.examples)} of {counted(len(found.classes), 'classes')}",
             questions=(f"training refuses it: {error}",),
         )  # fmt: skip
     return found

@@ -3,7 +3,8 @@
 
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2,000 rows``: a number with its noun, which is given in the plural."""
-    return f"{number:,} {noun if number != 1 else noun.removesuffix('s')}"
+    one = noun.removesuffix("es") if noun.endswith("sses") else noun.removesuffix("s")
+    return f"{number:,} {one if number == 1 else noun}"
 
 
 def missing_values(number: int, done: str) -> str:
