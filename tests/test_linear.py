@@ -228,6 +228,27 @@ def test_a_linear_part_that_fails_on_the_validation_part_gives_way(tmp_path: Pat
     assert kept.base == "linear"
 
 
+def test_demand_that_comes_now_and_then_is_held_against_none_and_learned_as_it_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = monthly().with_columns(sales=np.where(rng.random(240) < 0.85, 0.0, rng.integers(1, 9, 240)))
+    parts = {"val_start": "2016-01-01", "test_start": "2018-01-01"}
+    data = csv(written(tmp_path, frame), **parts)
+    assert (data.base, data.spec.residual, data.linear, data.window_scaling) == ("none", "", "none", "global")
+    said = dict(zip([each.name for each in data.spec.references], range(9), strict=False))
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    shift, scale, _ = batch.origin.scales.unbind(1)
+    usual = batch.origin.references[:, said["most_frequent"]] * scale + shift
+    torch.testing.assert_close(usual, torch.zeros_like(usual), atol=1e-6, rtol=0)
+    again = csv(written(tmp_path, frame), **parts, **data.state_dict())
+    assert again.spec.references == data.spec.references and again.base == "none"
+    # where no value is the usual one, none stands there; nor where a run of before knows of none
+    assert csv(written(tmp_path, monthly()), **parts).usual is None
+    state = data.state_dict()
+    del state["trained"]["usual"]
+    assert csv(written(tmp_path, frame), **parts, **state).usual is None
+
+
 @pytest.mark.parametrize("scaling", ["global", "last", "mean", "seasonal"])
 @pytest.mark.parametrize("part", ["ridge", "none"])
 def test_prediction_reads_windows_as_training_does(scaling: Any, part: Any, tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ class SeriesData(LearnedSeries):
             self.log = self.better_in_logarithms
         if self.window_scaling is None and self.trained is not None:  # of a run that knew no other
             self.window_scaling = "global"
+        if self.linear is None and self.wants_linear and self.trained is None and self.base == "none":
+            self.linear = "none"
+            self._decided.append("linear")
         if self.window_scaling is None:
             self.window_scaling = "last" if self.is_direct and (self.wants_linear or not self.keeps_level) else "global"
             self._decided.append("window_scaling")
@@ -129,6 +132,7 @@ class SeriesData(LearnedSeries):
             "refitted": self.refitted.plain() if self.refitted is not None else {},
             "spread": list(self.layout.spread),
             "elapsed": self.layout.elapsed,
+            "usual": [] if self.usual is None else self.usual.tolist(),
         }
         options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
         return {**{name: getattr(self, name) for name in options}, "period": self.season, "trained": trained}

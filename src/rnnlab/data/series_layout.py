@@ -76,4 +76,6 @@ def series_note(data: LearnedSeries, length: int) -> str:
     elif data.wants_linear and data.base != "none":
         why = "is worse on the validation part" if data.ridge is not None else "has too little to be fitted to"
         note += f"; the linear part {why}: differences from {data.base.replace('_', '-')} are learned"
+    elif data.base == "none" and data.ridge is not None:
+        note += "; the most frequent value forecasts the validation part better: values are learned as they are"
     return "; ".join(filter(None, (note, panel.note)))

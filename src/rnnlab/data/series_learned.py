@@ -17,6 +17,7 @@ from rnnlab.data.series_references import (
     guarded,
     naive_errors,
     reference_errors,
+    usual_values,
 )
 from rnnlab.data.series_scaling import ScaledSeries, find_moments
 from rnnlab.data.series_suggestions import suggested_calendar
@@ -139,10 +140,15 @@ class LearnedSeries(SeriesParts):
         """The linear autoregression of the scaled targets, fitted on the training part."""
         return fit_autoregression(self, self.scaled)
 
+    @cached_property
+    def usual(self) -> np.ndarray | None:
+        """See :func:`rnnlab.data.series_references.usual_values`."""
+        return usual_values(self, *self.moments)
+
     def references_of(self, split: SplitName) -> References:
         """The simple predictors of a split."""
         linear = self.ridge if split != "test" else self.refitted
-        return References(self.scaled, self.horizon, self.season, self.autoregression, linear)
+        return References(self.scaled, self.horizon, self.season, self.autoregression, linear, self.usual)
 
     def references(self, origins: np.ndarray, series: np.ndarray, split: SplitName = "train") -> dict[str, np.ndarray]:
         """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins of a

@@ -20,6 +20,8 @@ from rnnlab.student import doubt
 
 LONGEST_ORDER = 24
 """Of an autoregression whose order nobody gave, and no less than some seasons."""
+USUAL = 0.5
+"""Share of the training values that one value has, above which it is a forecast of its own."""
 MEASURED = 4096
 """Windows on which the errors of the reference forecasts are measured, evenly spaced."""
 log = logging.getLogger("rnnlab")
@@ -35,6 +37,7 @@ class References:
         season: steps of a season.
         autoregression: of the scaled targets.
         linear: the linear part.
+        usual: ``(series, targets)`` scaled, the value that more than half of the training part has.
     """
 
     scaled: ScaledSeries
@@ -42,6 +45,7 @@ class References:
     season: int | None = None
     autoregression: Autoregression | None = None
     linear: Linear | None = None
+    usual: np.ndarray | None = None
 
     def forecasts(self, origins: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
         """``(batch, horizon, targets)`` scaled forecasts of each, made at ``(batch,)`` rows of ``(batch,)`` series."""
@@ -54,6 +58,9 @@ class References:
         found = {"persistence": _naive(past, 1, self.horizon)}
         if self.season is not None:
             found["seasonal_naive"] = _naive(past, lag, self.horizon)
+        if self.usual is not None:
+            usual = self.usual[series][:, None].astype(np.float32)
+            found["most_frequent"] = np.broadcast_to(usual, (len(series), self.horizon, usual.shape[-1]))
         if self.autoregression is not None:
             found["linear_ar"] = self.autoregression.forecast(past)
         if self.linear is not None:
@@ -90,6 +97,24 @@ def fit_autoregression(data: SeriesParts, scaled: ScaledSeries) -> Autoregressio
     longest = max(LONGEST_ORDER, *candidate_orders(data.seasons, data.horizon))
     direct = data.strategy == "direct"
     return autoregression.fit(x, data.unknown, parts, data.horizon, data.ar_order, longest, direct)
+
+
+def usual_values(data: SeriesParts, shift: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
+    """``(series, targets)`` scaled, the value that more than half of the known training values have, such as the zero
+    of demand that comes now and then; ``None`` where a target has none, or its logarithm is learned.
+    """
+    if data.log:
+        return None
+    if data.trained is not None:
+        return learned(data, data.panel.names, "usual") if data.trained.get("usual") else None
+    k = data.num_targets
+    values = np.concatenate([data.observed(slice(*part)) for part in data.training_parts()])
+    usual = np.full(k, np.nan)
+    for target in range(k):
+        known, counts = np.unique(values[np.isfinite(values[:, target]), target], return_counts=True)
+        if len(known) > 1 and counts.max() > USUAL * counts.sum():
+            usual[target] = known[counts.argmax()]
+    return (usual - shift[:, :k]) / scale[:, :k] if np.isfinite(usual).all() else None
 
 
 def reference_errors(data: SeriesParts, references: References, base: Base) -> dict[str, np.ndarray]:
@@ -162,7 +187,9 @@ def classical_scores(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, d
 
 
 def guarded(data: SeriesParts, references: References) -> Base:
-    """The linear part, unless a naive forecast beats it on the validation part by more than chance may."""
+    """The linear part, unless a naive forecast beats it on the validation part by more than chance may: then it gives
+    way to that, and where that is one value for all to none, so that the values themselves are learned.
+    """
     scaled = references.scaled
     series, origins = data.origins_of("val").some(MEASURED, data.size("val"))
     truth = scaled.targets(scaled.rows(origins, series, 1, data.horizon), series).astype(np.float32)
@@ -180,5 +207,8 @@ def guarded(data: SeriesParts, references: References) -> Base:
     which = "there is too little to fit a linear part to" if ridge is None else (
         f"the linear part is worse than {best} on the validation part"
     )  # fmt: skip
+    if best == "most_frequent":
+        log.info("%s: the network forecasts the values themselves", which)
+        return "none"
     log.info("%s: the network forecasts the difference from %s", which, best)
     return "persistence" if best == "persistence" else "seasonal_naive"

@@ -19,7 +19,8 @@ STEPS = 120
 """Of the held-out span at most so many steps are drawn, its last, or eight forecasts where these are more."""
 
 SPANS = {"test": "held-out span", "given": "given series"}
-REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value", "ridge": "linear part"}
+REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value", "ridge": "linear part",
+              "most_frequent": "most frequent value"}  # fmt: skip
 
 
 @dataclass(frozen=True)
