@@ -23,7 +23,7 @@ from rnnlab.commands import train as train_command
 from rnnlab.data.ts_file import read_ts
 from rnnlab.data.ucr_archive import _packaged
 from rnnlab.start.advice import LINES, Command, commands, lines, override
-from rnnlab.start.description import Description, Labelled, PlainText, Series, Unclear
+from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.look import look
 
 DAYS = [datetime.date(2023, 1, 1) + datetime.timedelta(n) for n in range(400)]
@@ -539,6 +539,59 @@ def sequences_below_each_other(folder: Path) -> Path:
     return csv(folder / "steps.csv", "recording,step,x,y,activity", rows)
 
 
+def machines(folder: Path, header: str) -> Path:
+    """Vibrations of 24 machines, with a number that is one of each machine at the end."""
+    rows = [
+        (f"m{k}", step, round(float(x), 3), 10.5 + k) for k in range(24) for step, x in enumerate(noise(10 + k % 5, k))
+    ]
+    return csv(folder / "machines.csv", header, rows)
+
+
+NUMBERED = {"task": "regression", "data.sequence": "machine"}
+
+
+@case(
+    Examples,
+    keys={**NUMBERED, "data.target": "hours_left", "data.time": "minute"},
+    data="table",
+    said=("24 sequences with a number each", "10 to 14 steps, 12 in the middle, 1 channel", "10.5 to 33.5"),
+)
+def a_number_of_each_sequence(folder: Path) -> Path:
+    return machines(folder, "machine,minute,vibration,hours_left")
+
+
+@case(Examples, keys={**NUMBERED, "data.target": "target", "data.time": "cycle"})
+def a_counter_is_the_time_of_a_sequence(folder: Path) -> Path:
+    return machines(folder, "machine,cycle,vibration,target")
+
+
+@case(
+    Examples,
+    keys={**NUMBERED, "data.target": "target", "data.time": "when"},
+    said="target: one number in all rows of each 'machine'",
+)
+def a_number_named_target_beside_dates(folder: Path) -> Path:
+    file = machines(folder, "machine,when,vibration,target")
+    lines = [line.split(",") for line in file.read_text().splitlines()]
+    return csv(file, ",".join(lines[0]), ([m, f"2024-01-{int(n) + 1:02}", *rest] for m, n, *rest in lines[1:]))
+
+
+@case(keys={"data.target": "sales", "data.time": "day", "data.series": "shop"}, others=("holiday",))
+def the_size_of_a_shop_is_not_forecast(folder: Path) -> Path:
+    rows = [
+        (day, f"s{k}", 80.5 + k, number % 3, value)
+        for k in range(8)
+        for number, (day, value) in enumerate(zip(DAYS, weekly(60, seed=k).tolist(), strict=False))
+    ]
+    return csv(folder / "shops.csv", "day,shop,size,holiday,sales", rows)
+
+
+@case(keys={"data.target": "speed", "data.time": "cycle", "data.series": "car", "data.period": 7}, number=3, others=())
+def a_counter_is_no_target(folder: Path) -> Path:
+    rows = [(f"c{k}", step, v) for k in range(3) for step, v in enumerate(weekly(80, seed=k).tolist())]
+    return csv(folder / "cars.csv", "car,cycle,speed", rows)
+
+
 def timed(folder: Path, separator: str, point: str) -> Path:
     """Recordings with times in seconds."""
     rows = [
@@ -671,7 +724,7 @@ def messages_without_a_header(folder: Path) -> Path:
     return csv(folder / "messages.tsv", "\t".join(rows[0]), rows[1:], "\t")
 
 
-@case(Unclear, said="training refuses it")
+@case(Unclear, said="give 8 days at least")
 def five_rows(folder: Path) -> Path:
     return csv(folder / "five.csv", "day,sales", list(zip(DAYS, weekly(), strict=True))[:5])
 
@@ -892,6 +945,18 @@ def test_any_name_survives_the_grammar_of_overrides(value: str) -> None:
     config = compose("data=csv", override("data.target", value), override("data.known", [value, "b"]))
     assert config["data"]["target"] == value
     assert config["data"]["known"] == [value, "b"]
+
+
+def test_numbers_of_sequences_may_be_series_instead(tmp_path: Path) -> None:
+    commanded = training(look(CASES["a_number_of_each_sequence"].make(tmp_path)))
+    assert [next(word for word in command.words if word.startswith("data=")) for command in commanded] == [
+        "data=table",
+        "data=csv",
+        "data=table",
+    ]
+    assert "data.target=vibration" in commanded[1].words
+    assert not any("hours_left" in word for word in commanded[1].words)
+    assert train_small(commanded[0].words, tmp_path, "run") == 0
 
 
 def test_run_runs_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.shell import shown_path
-from rnnlab.start.description import Column, Description, Examples, Labelled, PlainText, Series, Unclear
-from rnnlab.start.wording import counted
+from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
+from rnnlab.start.wording import WIDE, columns_in_words, counted, held_out, lengths_in_words, number
 
 LINES = 10
 """At most so many are printed."""
-WIDE = 6
-"""Columns that are shown by name."""
 PLAIN = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./~-]*")
 """A value that Hydra's grammar takes for text as it stands."""
 UNBALANCED = 5
@@ -162,7 +160,13 @@ def _of_labelled(found: Labelled) -> list[Command]:
 
 def _of_examples(found: Examples) -> list[Command]:
     further = [Command(_train(found.data, found.path, {**found.keys, **more}), asks) for more, asks in found.more[:2]]
-    return [Command(_train(found.data, found.path, found.keys), found.asks), *further]
+    made = [Command(_train(found.data, found.path, found.keys), found.asks), *further]
+    if found.forecast is not None:
+        other = _of_series(found.forecast)[0]
+        made.append(Command(other.words, f"or are these series to be forecast: {other.answers}"))
+    if found.data == "table":
+        made.append(Command(_train(found.data, found.path, found.keys, *COMPARED, sweep=True), WHICH_CELL))
+    return made[:3]
 
 
 def _of_text(found: PlainText) -> list[Command]:
@@ -209,7 +213,7 @@ def _about_series(found: Series) -> Iterator[tuple[str, str]]:
     if len(found.target.columns) > 1:
         kind = f"{len(found.target.columns)} series side by side"
     yield "data", f"{kind}: {_extent(found)}"
-    yield "columns", _columns(found.columns)
+    yield "columns", columns_in_words(found.columns)
     time = " and ".join(found.time.columns) or "none"
     span = f"; {found.first} to {found.last}" if found.first and found.time.columns else ""
     yield "time", f"{time}: {found.time.why}{span}"
@@ -254,24 +258,14 @@ def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
     rows = "rows" if found.data == "table" else found.examples
     yield "data", f"{many}{found.examples} with a class each: {_extent(found, rows)}"
     if found.columns:
-        yield "columns", _columns(found.columns)
+        yield "columns", columns_in_words(found.columns)
     if found.text.columns:
         yield "text", f"{found.text.columns[0]}: {found.text.why}"
     if found.label.why:
         name = found.label.columns[0] if found.label.columns else found.form.removeprefix("a folder with ")
         yield "class", f"{name}: {found.label.why}"
     yield "classes", _classes(found)
-    shortest, median, longest = found.lengths
-    channels = f", {found.channels} channel{'s' * (found.channels != 1)}" if found.channels else ""
-    yield (
-        "length",
-        (
-            f"{shortest:,} {found.unit}, all alike"
-            if shortest == longest
-            else f"{shortest:,} to {longest:,} {found.unit}, {median:,} in the middle"
-        )
-        + channels,
-    )
+    yield "length", lengths_in_words(found.lengths, found.unit, found.channels)
     if found.examples == "sequences":
         yield (
             "test",
@@ -282,8 +276,7 @@ def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
 def _held_out(found: Labelled) -> str:
     if found.data != "table":
         return "no file NAME_TEST.ts: a tenth of the sequences is held out"
-    group = found.keys.get("data.group")
-    return f"15 % of the sequences are held out{f', no {group} torn apart (data.group)' if group else ''}"
+    return held_out(found.keys)
 
 
 def _classes(found: Labelled) -> str:
@@ -315,7 +308,7 @@ def _about_text(found: PlainText) -> Iterator[tuple[str, str]]:
 def _about_unclear(found: Unclear) -> Iterator[tuple[str, str]]:
     yield "data", f"{found.seen}: {_extent(found)}"
     if found.columns:
-        yield "columns", _columns(found.columns)
+        yield "columns", columns_in_words(found.columns)
 
 
 def _extent(found: Description, rows: str = "") -> str:
@@ -330,45 +323,6 @@ def _size(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
-
-
-def _columns(columns: Sequence[Column]) -> str:
-    shown = ", ".join(f"{column.name} ({_kind(column)})" for column in columns[:WIDE])
-    return f"{shown}{f' and {len(columns) - WIDE} more' if len(columns) > WIDE else ''}"
-
-
-def _kind(column: Column) -> str:
-    span = f"{number(column.low)} to {number(column.high)}"
-    match column.kind:
-        case "number":
-            what = span
-        case "whole":
-            what = f"whole, {span}"
-        case "flag":
-            what = "0 or 1"
-        case "date":
-            what = "dates"
-        case "clock":
-            what = "times of the day"
-        case "name":
-            what = f"{column.distinct:,} names"
-        case "text":
-            what = f"text, {column.words:.0f} words"
-        case "constant":
-            what = "one value"
-        case "empty":
-            what = "empty"
-        case "other":
-            what = "not read"
-    return f"{what}, {column.missing:,} missing" if column.missing and column.kind != "empty" else what
-
-
-def number(value: float) -> str:
-    """A number in four digits, without powers of ten where it is of everyday size."""
-    size = abs(value)
-    if size and not 1e-3 <= size < 1e7:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -189,7 +189,9 @@ class Labelled(Found):
 
 @dataclass(frozen=True, kw_only=True)
 class Examples(Found):
-    """Sounds, pairs of texts, images: examples of which each is answered by a text, a class or what comes next.
+    """Examples of which each is answered by a text, a class, a number or what comes next.
+
+    Sounds, pairs of texts, images, sequences with a number each.
 
     Attributes:
         data: the choice of ``data=`` that reads them.
@@ -197,6 +199,7 @@ class Examples(Found):
         facts: further lines, as labels and texts.
         asks: the question that the first command answers.
         more: overrides of further commands, and the questions that these answer.
+        forecast: the same table as series, where its rows may as well be forecast.
     """
 
     data: str
@@ -204,6 +207,7 @@ class Examples(Found):
     facts: tuple[tuple[str, str], ...]
     asks: str
     more: tuple[tuple[Mapping[str, Any], str], ...] = ()
+    forecast: Series | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from rnnlab.files.lines import READ, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
 from rnnlab.start.images import look_at_images
+from rnnlab.start.numbered import numbered_sequences
 from rnnlab.start.pairs import look_at_pairs
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
@@ -67,7 +68,7 @@ def look(path: Path) -> Description:
         return tried(_look_at_folder(path) if path.is_dir() else _look_at_file(path))
     found = rewritten(table)
     if found is None:
-        return tried(labelled_sequences(table) or look_at_table(table))
+        return tried(look_at_rows(table))
     new = Path(found.name)
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder) / new.name
@@ -76,7 +77,14 @@ def look(path: Path) -> Description:
     questions = [question.replace(str(there), str(new)) for question in described.questions]
     other = _test_file(path, new)
     odd = (*described.odd, other) if other else described.odd
+    if isinstance(described, Examples) and described.forecast is not None:
+        described = replace(described, forecast=replace(described.forecast, path=new))
     return replace(described, path=new, original=path, why=found.why, questions=tuple(questions), odd=odd)
+
+
+def look_at_rows(table: Seen) -> Description:
+    """Labelled sequences, sequences with a number each, series, or texts."""
+    return labelled_sequences(table) or numbered_sequences(table) or look_at_table(table)
 
 
 def _examples(path: Path) -> Examples | Unclear | None:
@@ -170,7 +178,7 @@ def _look_at_file(path: Path) -> Description:
     if not _is_table(path):
         return look_at_text(path)
     table = open_table(path)
-    return labelled_sequences(table) or look_at_table(table)
+    return look_at_rows(table)
 
 
 def _start(path: Path) -> bytes:

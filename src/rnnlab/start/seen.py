@@ -38,6 +38,8 @@ REPEATED = 0.1
 ALIKE = 5.0
 """Columns are alike in size where their mean sizes differ by no more than this factor."""
 MOST_TARGETS = 50
+MOST_KEYS = 4
+"""Columns that may tell series apart of which each is tried out."""
 
 
 def see(path: Path, sample: Sample) -> "Seen":
@@ -192,7 +194,11 @@ class Seen:
             name = column.name
             unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
             counted = lower(name) in COUNTED or unnamed or column.low >= SINCE_1970
-            if not counted and not self.is_index(name):
+            if (
+                not counted
+                and not self.is_index(name)
+                and not any(self.counts_within(name, series) for series in self._series_candidates((name,))[:MOST_KEYS])
+            ):
                 continue
             steps = np.diff(numbers(self.sample.head, name, self.profile.dialect))
             values, counts = np.unique(steps[steps > 0], return_counts=True)
@@ -225,6 +231,28 @@ class Seen:
         values = numbers(self.sample.head, name, self.profile.dialect)
         return len(values) > 2 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
 
+    def counts_within(self, name: str, series: str) -> bool:
+        """Whether a column numbers the rows of each series, from 0 or from 1, in whatever order these stand."""
+        if self.column(name).kind != "whole" or self.column(name).missing:
+            return False
+        head = self.sample.head
+        one = pl.DataFrame({"series": head[series], "count": numbers(head, name, self.profile.dialect)})
+        of = pl.col("count")
+        found = one.group_by("series").agg(
+            of.min().alias("first"), of.max().alias("last"), of.n_unique().alias("distinct"), pl.len().alias("rows")
+        )
+        whole = (found["last"] - found["first"] + 1 == found["rows"]) & (found["distinct"] == found["rows"])
+        alike = found["first"].is_in([0.0, 1.0]).all() and found["first"].n_unique() == 1
+        return bool(whole.all() and alike and (found["rows"] > 2).any())
+
+    def same_within(self, name: str, series: str) -> bool:
+        """Whether a column has one value in each series, and not the same in all of them."""
+        if self.column(name).distinct < 2:
+            return False
+        values = pl.DataFrame({"series": self.frame[series], "value": self.numbers(name)}).fill_nan(None).drop_nulls()
+        each = values.group_by("series").agg(pl.col("value").n_unique(), pl.len().alias("rows"))
+        return each.height > 1 and bool((each["value"] == 1).all() and (each["rows"] > 1).any())
+
     def _series_candidates(self, time: Sequence[str]) -> list[str]:
         most = self.frame.height / ROWS_OF_A_SERIES
         found = [
@@ -256,7 +284,10 @@ class Seen:
             column.name for column in self.profile.columns
             if column.is_number and column.name not in taken and not self.is_index(column.name)
             and lower(column.name) not in (*PLACES, "id")
+            and not any(self.counts_within(column.name, name) for name in times.series)
         ]  # fmt: skip
+        # what stands still within each series is not forecast
+        numeric = [name for name in numeric if not any(self.same_within(name, series) for series in times.series)]
         values = [name for name in numeric if self.column(name).kind != "flag"] or numeric
         if not values:
             return Choice((), ""), []

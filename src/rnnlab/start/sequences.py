@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rnnlab.start.description import Choice, Labelled
+from rnnlab.start.description import Choice, Column, Labelled
 from rnnlab.start.labelled import known_text, spread
 from rnnlab.start.names import CLASSES, NAMES, UNNAMED, listed, lower, rank
 from rnnlab.start.seen import Seen
@@ -36,7 +36,8 @@ STEPS = (
 )
 """Names of the column that numbers the steps of a sequence."""
 SEQUENCES = (
-    "sequence", "sequence_id", "seq", "case", "case_id", "trial", "recording", "sample", "sample_id", "window", *NAMES,
+    "sequence", "sequence_id", "seq", "case", "case_id", "trial", "recording", "sample", "sample_id", "window", "run",
+    "machine", "engine", "unit", "battery", "vehicle", *NAMES,
 )  # fmt: skip
 """Names of the column that tells sequences apart."""
 GROUPS = (
@@ -50,7 +51,7 @@ class Sequences:
     """Which columns of a table are what.
 
     Attributes:
-        label: the class of a sequence.
+        label: the class of a sequence, or its number.
         features: the numbers of a step; of a row a sequence, its steps.
         why: in half a line.
         sequence: the column that names a row's sequence; ``None`` where a row is one.
@@ -86,7 +87,7 @@ def labelled_sequences(table: Seen) -> Labelled | None:
     if found is None:
         return None
     keys: dict[str, Any] = {"data.target": found.label}
-    odd = []
+    odd: list[str] = []
     groups = found.groups(table)
     if found.sequence is None:
         values = np.stack([table.numbers(name) for name in found.features], 1)
@@ -95,26 +96,9 @@ def labelled_sequences(table: Seen) -> Labelled | None:
         keys |= _steps_key(found.features)
         channels = 1
     else:
-        keys["data.sequence"] = found.sequence
         lengths = [len(rows) for rows in groups]
-        keys |= _order_keys(table, found, groups)
-        if found.step and "data.time" not in keys:
-            odd.append(f"{found.step} is not read: the rows of a sequence are taken in their order")
-        if keys.get("data.sort"):
-            odd.append(f"rows are not in the order of {found.step} (data.sort=true)")
-        group = _group(table, found)
-        if group:
-            keys["data.group"] = group
-            found = replace(found, features=tuple(name for name in found.features if name != group))
-        others = {found.label, found.sequence, group, keys.get("data.time")}
-        left = [column for column in table.profile.columns if column.name not in others
-                and lower(column.name) not in UNNAMED]  # fmt: skip
-        kept = [column.name for column in left if column.is_number or column.kind in ("name", "constant")]
-        kept = [name for name in kept if name in found.features or name != found.step]
-        if len(kept) < len(left):
-            keys["data.features"] = kept
-        within = sum(int(np.isnan(table.numbers(name)).sum()) for name in found.features)
-        channels = len(found.features)
+        found, keys, odd = read_by_steps(table, found, groups)
+        within, channels = missing_in(table, found.features), len(found.features)
     if within:
         keys["data.missing"] = "forward"
         odd.append(missing_values(within, "the last known one is carried on (data.missing=forward)"))
@@ -123,15 +107,49 @@ def labelled_sequences(table: Seen) -> Labelled | None:
     if without := classes.pop("", 0):
         keys["data.unlabelled"] = "drop"
         odd.append(f"{without:,} sequences without a class: left out (data.unlabelled=drop)")
-    if table.profile.dialect.decimal != ".":
-        keys["data.decimal"] = table.profile.dialect.decimal
-    if table.profile.dialect.thousands:
-        keys["data.thousands"] = table.profile.dialect.thousands
+    keys |= written_as(table)
     return Labelled(
         path=table.path, form=table.form, extent=table.sample.extent, data="table", classes=dict(classes.most_common()),
         lengths=spread(lengths), channels=channels, columns=table.profile.columns, odd=tuple(odd), keys=keys,
         label=Choice((found.label,), found.described),
     )  # fmt: skip
+
+
+def read_by_steps(
+    table: Seen, found: Sequences, groups: Sequence[Sequence[int]]
+) -> tuple[Sequences, dict[str, Any], list[str]]:
+    """The sequences without their group among the features, the keys that a row a step needs, and what is odd."""
+    keys: dict[str, Any] = {"data.target": found.label, "data.sequence": found.sequence}
+    keys |= _order_keys(table, found, groups)
+    odd = []
+    if found.step and "data.time" not in keys:
+        odd.append(f"{found.step} is not read: the rows of a sequence are taken in their order")
+    if keys.get("data.sort"):
+        odd.append(f"rows are not in the order of {found.step} (data.sort=true)")
+    group = _group(table, found)
+    if group:
+        keys["data.group"] = group
+        found = replace(found, features=tuple(name for name in found.features if name != group))
+    others = {found.label, found.sequence, group, keys.get("data.time")}
+    left = [column for column in table.profile.columns if column.name not in others
+            and lower(column.name) not in UNNAMED]  # fmt: skip
+    kept = [column.name for column in left if column.is_number or column.kind in ("name", "constant")]
+    kept = [name for name in kept if name in found.features or name != found.step]
+    if len(kept) < len(left):
+        keys["data.features"] = kept
+    return found, keys, odd
+
+
+def missing_in(table: Seen, names: Sequence[str]) -> int:
+    """How many numbers are missing in columns."""
+    return sum(int(np.isnan(table.numbers(name)).sum()) for name in names)
+
+
+def written_as(table: Seen) -> dict[str, str]:
+    """The keys that say how numbers are written, where not as usual."""
+    dialect = table.profile.dialect
+    decimal = {"data.decimal": dialect.decimal} if dialect.decimal != "." else {}
+    return decimal | ({"data.thousands": dialect.thousands} if dialect.thousands else {})
 
 
 def _steps_key(names: Sequence[str]) -> dict[str, str]:
@@ -208,34 +226,52 @@ def steps_with_a_class(table: Seen) -> Sequences | None:
     if not labels:
         return None
     label = min(labels, key=lambda column: rank(column.name, CLASSES)).name
-    names = [
-        column for column in table.profile.columns
-        if column.name != label and column.kind in ("name", "whole", "text") and not column.missing
-        and 6 <= column.distinct <= table.frame.height // 3 and (not dated or lower(column.name) == "file")
-    ]  # fmt: skip
-    names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
-    for column in names:
+    for column in sequence_columns(table, label, dated):
         one = table.frame.group_by(column.name).agg(pl.col(label).n_unique())[label].max() == 1
-        if not one or (rank(column.name, SEQUENCES) >= len(SEQUENCES) and not _in_blocks(table.frame[column.name])):
+        if not one or (table.column(label).kind == "whole" and table.column(label).distinct > column.distinct // 3):
             continue
-        taken = {label, column.name}
-        steps = (
-            each.name
-            for each in table.profile.columns
-            if each.name not in taken
-            and (each.name in table.profile.dates or (lower(each.name) in STEPS and each.is_number))
-        )
-        step = next(steps, None)
-        features = tuple(
-            each.name
-            for each in table.profile.columns
-            if each.is_number and each.name not in {*taken, step} and not is_row_number(table, each.name)
-        )
+        step, features = step_and_features(table, label, column.name)
         if not features:
             continue
         why = f"each '{column.name}' is a sequence of rows, its class in '{label}'"
         return Sequences(label, features, why, column.name, step)
     return None
+
+
+def sequence_columns(table: Seen, target: str, dated: bool) -> list[Column]:
+    """Columns that may name the sequence of a row, the likeliest first; of dated ones the names of files alone."""
+    names = [
+        column for column in table.profile.columns
+        if column.name != target and column.kind in ("name", "whole", "text") and not column.missing
+        and 6 <= column.distinct <= table.frame.height // 3 and (not dated or lower(column.name) == "file")
+    ]  # fmt: skip
+    names.sort(key=lambda column: (rank(column.name, SEQUENCES), column.kind != "name"))
+    return [
+        column
+        for column in names
+        if rank(column.name, SEQUENCES) < len(SEQUENCES) or _in_blocks(table.frame[column.name])
+    ]
+
+
+def step_and_features(table: Seen, target: str, sequence: str) -> tuple[str | None, tuple[str, ...]]:
+    """The column that orders the rows of a sequence, if there is one, and those of numbers that are left."""
+    rest = [column for column in table.profile.columns if column.name not in (target, sequence)]
+    step = next(
+        (
+            column.name
+            for column in rest
+            if column.name in table.profile.dates
+            or (lower(column.name) in STEPS and column.is_number)
+            or table.counts_within(column.name, sequence)
+        ),
+        None,
+    )
+    features = (
+        column.name
+        for column in rest
+        if column.is_number and column.name != step and not is_row_number(table, column.name)
+    )
+    return step, tuple(features)
 
 
 def stem_of(name: str) -> str:

@@ -107,13 +107,19 @@ def _tried_labelled(found: Labelled) -> Description:
 
 
 def _tried_examples(found: Examples) -> Description:
-    options: dict[str, Any] = {key.removeprefix("data."): value for key, value in found.keys.items()}
-    path = str(found.path)
+    options: dict[str, Any] = {
+        key.removeprefix("data."): value for key, value in found.keys.items() if key.startswith("data.")
+    }
+    path, forecast = str(found.path), None if found.forecast is None else tried(found.forecast)
     try:
         if found.data == "speech":
             from rnnlab.data.speech import Speech
 
             Speech(path=path, **options).spec  # noqa: B018  reads every sound
+        elif found.data == "table":
+            from rnnlab.data.table import Table
+
+            Table(path=path, objective="value", **options)
         elif found.data == "pairs":
             from rnnlab.data.pairs import Pairs
 
@@ -128,8 +134,10 @@ def _tried_examples(found: Examples) -> Description:
             kind: Any = "next_frames" if found.data == "video" else "class"
             Frames(path=path, predict=kind, **options).spec  # noqa: B018  it is computed to be checked
     except InputError as error:
+        if isinstance(forecast, Series):
+            return forecast
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, odd=found.odd, seen=found.seen,
             questions=(f"training refuses it: {error}",),
         )  # fmt: skip
-    return found
+    return replace(found, forecast=forecast) if isinstance(forecast, Series) else replace(found, forecast=None)
