@@ -113,7 +113,6 @@ def decided(name: str, folder: Path) -> dict[str, Any]:
         "before": layout.before,
         "note": spec.note,
         "references": [reference.name for reference in spec.references],
-        "rivals": list(data.rivals),
         "divisor": checksum(layout.divisor),
         "spread": checksum(layout.spread),
     }

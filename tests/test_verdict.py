@@ -22,7 +22,7 @@ from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.preparation import prepare
 from rnnlab.runs.verdict import command, judge, unfinished
 from rnnlab.runs.verdict.evidence import Evidence, drift
-from rnnlab.runs.verdict.gain import blocks, paired_proportions, ratio_interval
+from rnnlab.runs.verdict.gain import blocks, paired_proportions, proportions, ratio_interval
 from rnnlab.runs.verdict.gathering import evidence
 from rnnlab.store.status import Status
 from rnnlab.store.verdict import Advice, Judgement, Verdict
@@ -147,9 +147,9 @@ def test_the_best_of_several_baselines_counts() -> None:
     assert "better than linear-ar, its best baseline: mae 0.8 beside 1, 20 % lower (95 % interval " in verdict.text
     worse = judge(forecast(1.5))
     assert (worse.state, worse.baseline) == (Judgement.NOT_BETTER, "linear_ar")
-    assert "not better than linear-ar: mae 1.5 beside 1, 50 % higher (95 % interval " in worse.text
+    assert "worse than linear-ar, its best baseline: mae 1.5 beside 1, 50 % higher (95 % interval " in worse.text
     far = judge(forecast(11.0)).text
-    assert far.startswith("not better than linear-ar: mae 11 beside 1, 11 times as large (95 % interval 1")
+    assert far.startswith("worse than linear-ar, its best baseline: mae 11 beside 1, 11 times as large (95 % interval 1")
     assert " times, 200 test windows)" in far
 
 
@@ -172,10 +172,130 @@ def test_overlapping_windows_count_for_fewer() -> None:
 
 def test_without_errors_of_each_sequence_the_text_says_so() -> None:
     verdict = judge(forecast(0.5, items={}))
-    assert verdict.state is Judgement.BETTER and verdict.low is None
-    assert "(no interval: of linear-ar only the mean mae is known)" in verdict.text
-    assert judge(forecast(0.995, items={})).state is Judgement.UNCERTAIN
-    assert judge(forecast(1.2, items={})).state is Judgement.NOT_BETTER
+    assert verdict.state is Judgement.UNCERTAIN and verdict.low is None
+    assert verdict.text == (
+        "not clearly better than linear-ar, its best baseline: mae 0.5 beside 1, 50 % lower "
+        "(no interval: of linear-ar only the mean mae is known)"
+    )
+    worse = judge(forecast(1.2, items={}))
+    assert worse.state is Judgement.NOT_BETTER and worse.text.startswith("worse than linear-ar, its best baseline: ")
+
+
+def known_by_mean(network: float, ets: float, **changed: Any) -> Evidence:
+    """A forecast beside exponential smoothing, of which only the mean error is known."""
+    made = forecast(network, **changed)
+    return replace(made, metrics={**made.metrics, "baseline/ets/mae": ets})
+
+
+def test_a_baseline_of_which_only_the_mean_is_known_counts_as_any_other() -> None:
+    """It may be the best, and better than the network; an interval that takes the worst of what it might be tells."""
+    worse = judge(known_by_mean(0.8, 0.6))
+    assert (worse.state, worse.baseline, worse.beside) == (Judgement.NOT_BETTER, "ets", 0.6)
+    assert worse.text.startswith("worse than ets, its best baseline: mae 0.8 beside 0.6, 33 % higher (95 % interval ")
+    assert "; of ets only the mean mae is known, and it is as wide as it may be)" in worse.text
+    better = judge(known_by_mean(0.3, 0.6))
+    assert (better.state, better.baseline) == (Judgement.BETTER, "ets")
+    unsure = judge(known_by_mean(0.57, 0.6))
+    assert unsure.state is Judgement.UNCERTAIN and unsure.text.startswith("not clearly better than ets")
+    # it is wider than where the errors of both are known, and is not there where they are of another score
+    known = judge(forecast(0.3, linear_ar=0.6))
+    assert better.low < known.low < known.high < better.high  # type: ignore[operator]
+
+
+def texts(right: float, beside: float, **changed: Any) -> Evidence:
+    """A classification with a further classifier, of which only the accuracy is known."""
+    made = classified(right, **changed)
+    return replace(made, metrics={**made.metrics, "baseline/ngram_regression/accuracy": beside})
+
+
+@pytest.mark.parametrize(
+    ("right", "beside", "n", "state", "start"),
+    [
+        (38 / 39, 1.0, 39, Judgement.UNCERTAIN, "worse than ngram-regression, its best baseline, but not surely: "),
+        (0.95, 0.95, 20, Judgement.UNCERTAIN, "no better than ngram-regression, its best baseline: "),
+        (38 / 39, 37 / 39, 39, Judgement.UNCERTAIN, "not clearly better than ngram-regression, its best baseline: "),
+        (0.95, 0.5, 40, Judgement.BETTER, "better than ngram-regression, its best baseline: "),
+        (0.5, 0.95, 40, Judgement.NOT_BETTER, "worse than ngram-regression, its best baseline: "),
+    ],
+)
+def test_shares_of_right_answers_have_an_interval_by_their_number(
+    right: float, beside: float, n: int, state: Judgement, start: str
+) -> None:
+    verdict = judge(texts(right, beside, n=n))
+    assert (verdict.state, verdict.baseline) == (state, "ngram_regression")
+    assert verdict.text.startswith(start)
+    assert "95 % interval " in verdict.text and "of ngram-regression only the mean accuracy is known)" in verdict.text
+
+
+def test_of_equally_good_baselines_that_counts_of_which_more_is_known() -> None:
+    assert judge(texts(0.5, 0.125)).baseline == "majority class"
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_at_chance_is_said_beside_the_trivial_predictor(learned: bool) -> None:
+    """Another classifier that is better makes a network no worse than chance."""
+    flat = [2.08] * 20
+    curves = rows(falling(2.1, 0.05), falling(2.1, 1.9)) if learned else rows(flat, flat)
+    verdict = judge(texts(0.13, 0.9, rows=curves))
+    if learned:
+        assert (verdict.state, verdict.baseline) == (Judgement.NOT_BETTER, "ngram_regression")
+        return
+    assert (verdict.state, verdict.baseline) == (Judgement.AT_CHANCE, "majority class")
+    assert verdict.text.endswith("; ngram-regression has 0.9")
+    assert judge(texts(0.5, 0.9, rows=curves)).state is Judgement.NOT_BETTER  # better than chance, whatever its curves
+
+
+def with_part(network: float, part: float, linear_ar: float = 1.0, **changed: Any) -> Evidence:
+    """A forecast that is added to a linear part."""
+    made = forecast(network, linear_ar=linear_ar, **changed)
+    return replace(made, part="ridge", metrics={**made.metrics, "baseline/ridge/mae": part})
+
+
+def test_the_linear_part_is_no_baseline_of_the_network_that_has_it() -> None:
+    better = judge(with_part(0.8, 0.9))
+    assert (better.state, better.baseline) == (Judgement.BETTER, "linear_ar")
+    assert better.text.startswith("better than linear-ar, its best baseline beside its own linear part: mae 0.8 beside")
+    assert better.text.endswith("; its linear part alone has 0.9")
+    spoiled = judge(with_part(0.8, 0.7)).text
+    assert spoiled.endswith("; its linear part alone has 0.7: what the network adds makes it worse")
+    unhelpful = judge(with_part(0.8, 1.2)).text
+    assert unhelpful.startswith("better than linear-ar, its best baseline: ") and "linear part" not in unhelpful
+    # of a network without one it is a baseline
+    assert judge(replace(with_part(0.8, 0.7), part="")).baseline == "ridge"
+
+
+def test_what_is_worse_is_called_so_and_all_that_are_better_are_named() -> None:
+    made = forecast(3.0, n=24, horizon=3)
+    now_and_then = (12.0 * (np.arange(24) < 6), np.ones(24))
+    verdict = judge(replace(made, items={**made.items, "network": now_and_then}))
+    assert verdict.state is Judgement.UNCERTAIN and verdict.low < 0 < verdict.high  # type: ignore[operator]
+    assert verdict.text.startswith("worse than linear-ar, its best baseline, but not surely: mae 3 beside 1, 3 times")
+    assert verdict.text.endswith("; persistence has 2")
+    metrics = {"test/mae": 3.0, "baseline/mae": 2.0, "baseline/a/mae": 2.5, "baseline/b/mae": 1.0, "baseline/c/mae": 2.8}
+    assert judge(forecast(3.0, metrics=metrics, items={})).text.endswith("; persistence has 2, a has 2.5 and c has 2.8")
+
+
+@pytest.mark.parametrize(
+    ("network", "beside", "text"),
+    [
+        (15.0809, 15.016, "mae 15.1 beside 15, "),
+        (1.00004, 1.0, "mae 1.00004 beside 1, 0.004 % higher"),
+        (2.0, 2.0 + 1e-12, "mae 2 beside 2, "),
+    ],
+)
+def test_numbers_that_differ_are_told_apart(network: float, beside: float, text: str) -> None:
+    assert text in judge(forecast(network, linear_ar=beside, persistence=60.0)).text
+
+
+def test_all_numbers_of_a_sentence_are_told_apart() -> None:
+    text = judge(with_part(15.0809, 14.9859, linear_ar=15.016, persistence=60.0)).text
+    assert "mae 15.08 beside 15.02, " in text and "its linear part alone has 14.99: " in text
+
+
+def test_a_score_of_ones_own_that_rises_is_higher_where_it_is_better() -> None:
+    metrics = {"test/points": 4.0, "baseline/points": 3.0}
+    verdict = judge(forecast(1.0, score="points", metrics=metrics, items={}, higher=("points",)))
+    assert "points 4 beside 3, 1 higher" in verdict.text
 
 
 def test_a_score_that_is_no_mean_of_its_sequences_has_no_interval() -> None:
@@ -195,7 +315,7 @@ def test_the_monitored_score_decides_where_all_have_it() -> None:
     made = forecast(1.5)
     metrics = {**made.metrics, "test/mape": 4.0, "baseline/mape": 9.0, "baseline/linear_ar/mape": 5.0}
     verdict = judge(forecast(1.5, metrics=metrics, monitor="val/mape"))
-    assert (verdict.score, verdict.state) == ("mape", Judgement.BETTER)
+    assert (verdict.score, verdict.state, verdict.baseline) == ("mape", Judgement.UNCERTAIN, "linear_ar")
     assert "(no interval: of linear-ar only the mean mape is known)" in verdict.text
 
 
@@ -222,14 +342,20 @@ def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
     assert judge(made).text.endswith("; but worse on its own predictions: mse 3 beside 2")
 
 
-def test_a_rival_is_told_and_decides_nothing() -> None:
+def test_what_is_told_more_than_the_network_is_shown_and_decides_nothing() -> None:
+    metrics = {"test/mse": 2.2, "baseline/mse": 4.5, "baseline/last_value/mse": 1.9}
+    verdict = judge(forecast(0.5, score="mse", baseline="mean", metrics=metrics, items={}, rivals=("last_value",)))
+    assert verdict.baseline == "mean"
+    assert verdict.text.endswith("; last-value has 1.9")
+
+
+def test_a_compressor_counts_and_what_is_reached_by_learning_on_is_told() -> None:
     metrics = {"test/bits": 2.2, "baseline/bits": 4.5, "baseline/bigram/bits": 3.5, "baseline/xz/bits": 1.9}
-    made = forecast(0.5, score="bits", baseline="unigram", metrics={**metrics, "baseline/gzip/bits": 2.5}, items={})
-    verdict = judge(replace(made, rivals=("gzip", "xz")))
-    assert (verdict.state, verdict.baseline) == (Judgement.BETTER, "bigram")
-    assert verdict.text.endswith("; xz has 1.9")
-    learning_on = replace(made, rivals=("gzip", "xz"), metrics={**made.metrics, "test/dynamic/bits": 1.8})
-    assert judge(learning_on).text.endswith("; 1.8 where it learns on from the test's text; xz has 1.9")
+    made = forecast(0.5, score="bits", baseline="unigram", metrics={**metrics, "baseline/gzip/bits": 2.1}, items={})
+    verdict = judge(replace(made, metrics={**made.metrics, "test/dynamic/bits": 1.8}))
+    assert (verdict.state, verdict.baseline) == (Judgement.NOT_BETTER, "xz")
+    assert verdict.text.startswith("worse than xz, its best baseline: bits 2.2 beside 1.9")
+    assert verdict.text.endswith("; 1.8 where it learns on from the test's text; gzip has 2.1")
 
 
 def test_a_perfect_baseline_cannot_be_beaten() -> None:
@@ -403,6 +529,35 @@ def test_a_test_on_longer_sequences() -> None:
     assert said(verdict).startswith("train data=remember_first seed=3 data.test_length=null | ")
 
 
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        (14.5, "Of the error that the linear part leaves (mae 15), the network takes 3.3 %."),
+        (14.9999, "Of the error that the linear part leaves (mae 15), the network takes 0.0007 %."),
+        (15.0, "Of the error that the linear part leaves (mae 15), the network takes nothing."),
+        (15.09, "To the error that the linear part leaves (mae 15), the network adds 0.6 % (mae 15.09)."),
+        (15.0006, "To the error that the linear part leaves (mae 15), the network adds 0.004 % (mae 15.001)."),
+    ],
+)
+def test_what_the_network_adds_to_the_error_is_said_in_numbers(own: float, line: str) -> None:
+    metrics = {"test/mae": own, "baseline/ridge/mae": 15.0, "calibration/gain": 0.5}
+    assert forecast_lines(metrics) == [line]
+    (perfect,) = forecast_lines({**metrics, "baseline/ridge/mae": 0.0})
+    assert "the network adds 1" in perfect
+
+
+def test_each_thing_that_was_seen_has_its_first_advice_before_any_has_a_second() -> None:
+    curves = rows(falling(2.1, 0.05), steadily(2.08, 3.6), gradient_clipped=[1.0] * 40)
+    config = {**CONFIG, "data.path": "x.csv", "model.readout_dropout": 0, "task.class_weights": "none"}
+    verdict = judge(classified(0.9, chance=0.9, rows=curves, config=config))
+    assert len(verdict.seen) == 3
+    first = "train data=remember_first seed=3 "
+    assert said(verdict) == (
+        f"{first}task.class_weights=balanced monitor=val/f1 | {first}model.readout_dropout=0.3 | "
+        f"{first}optimizer.lr=0.0003"
+    )
+
+
 def test_a_class_that_has_nearly_all() -> None:
     verdict = judge(classified(0.95, chance=0.95, config={**CONFIG, "task.class_weights": "none"}))
     assert "95 % of the test sequences are of one class" in verdict.seen
@@ -411,7 +566,7 @@ def test_a_class_that_has_nearly_all() -> None:
 
 def test_where_all_is_right_nothing_more_is_asked_for() -> None:
     verdict = judge(classified(1.0, chance=1.0))
-    assert verdict.text.startswith("not clearly better than majority class: accuracy 1 beside 1, the same")
+    assert verdict.text.startswith("no better than majority class: accuracy 1 beside 1, the same")
     assert verdict.seen == (
         "all of the test is right: nothing is left to gain, and harder or more data would tell the two apart",
     )
@@ -507,6 +662,30 @@ def test_the_interval_of_a_difference_of_accuracies_covers_it() -> None:
     assert 0.92 <= covered / 500 <= 0.98
     low, high = paired_proportions(np.ones(10))
     assert 0.4 < low < 1 and high == 1  # ten of ten is no proof of all
+
+
+def test_the_interval_of_two_shares_is_that_of_the_paper() -> None:
+    """Newcombe (1998), table II, examples (a) and (h), method 10: there of 70 and 80 cases, and of 10 and 10."""
+    assert proportions(1.0, 0.0, 10) == pytest.approx((0.6075, 1.0), abs=1e-4)
+    rng = np.random.default_rng(4)
+    drawn = rng.binomial(60, (0.9, 0.7), (2000, 2)) / 60
+    covered = np.mean([low < 0.2 < high for low, high in (proportions(*pair, 60) for pair in drawn)])
+    assert 0.93 <= covered <= 0.98
+
+
+def test_the_widest_interval_holds_what_the_errors_of_both_would_have_told() -> None:
+    """Whatever the two have to do with each other, as long as the unknown ones vary no more than the known ones."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for number in range(300):
+        shared = rng.gamma(4.0, size=N)
+        ours = 0.25 * (rng.gamma(4.0, size=N) if number % 2 else 8 - shared.clip(max=8))
+        items = {"network": (ours, np.ones(N)), "persistence": (2 * rng.gamma(4.0, size=N), np.ones(N))}
+        means = {"test/mae": ours, "baseline/mae": items["persistence"][0], "baseline/ets/mae": shared}
+        metrics = {name: float(errors.mean()) for name, errors in means.items()}
+        verdict = judge(forecast(1.0, metrics=metrics, items=items))
+        covered += verdict.low < 0.75 < verdict.high  # type: ignore[operator]
+    assert covered / 300 >= 0.95
 
 
 def test_drift_tells_a_trend_from_a_season() -> None:

@@ -12,6 +12,7 @@ from rnnlab.instruments.console import console
 from rnnlab.runs.ensemble import Together
 from rnnlab.runs.estimates import estimate
 from rnnlab.runs.execution import Outcome
+from rnnlab.runs.verdict.wording import digits_apart, number, percent
 from rnnlab.shell import pasted, shown_path
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
 from rnnlab.use.export.check import Case
@@ -64,15 +65,16 @@ def forecast_lines(metrics: Mapping[str, Any]) -> list[str]:
         gain, left = metrics.get(name), metrics.get(error)
         if gain is None or own is None or left is None:
             continue
-        share = 100 * (1 - own / left) if left else 0.0
-        whole = f"the error that {base} leaves (mae {left:.4g})"
+        digits = digits_apart((own, left), fewest=4)
+        whole = f"the error that {base} leaves (mae {number(left, digits)})"
+        change = percent(abs(1 - own / left)) if left else number(own)
         if gain == 0:
             alone = f"{base[0].upper()}{base[1:]} stands alone"
             lines.append(f"{alone}: what the network adds did not clearly help on the validation part.")
-        elif round(share, 1) > 0:
-            lines.append(f"Of {whole}, the network takes {share:.1f} %.")
+        elif own > left:
+            lines.append(f"To {whole}, the network adds {change} (mae {number(own, digits)}).")
         else:
-            lines.append(f"Of {whole}, the network takes nothing (mae {own:.4g}).")
+            lines.append(f"Of {whole}, the network takes {change if own < left else 'nothing'}.")
     for name, value in metrics.items():
         level = name.removeprefix("test/coverage@")
         if level != name:

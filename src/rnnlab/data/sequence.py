@@ -70,7 +70,7 @@ class SequenceData(LightningDataModule, ABC):
     bucket: bool = True
     augmentation: Augmentation | None = None
     rivals: ClassVar[tuple[str, ...]] = ()
-    """Names of :meth:`baselines` that are no trivial predictors, but what a good network is held against."""
+    """Names of predictors that are told more than the network is: they are shown, and no verdict goes by them."""
     held_out: ClassVar[str] = "test"
     """What pictures call the sequences of the test split."""
 

@@ -8,7 +8,7 @@ what the network gets. A window itself is read in two, which know nothing of a d
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,8 +74,6 @@ class SeriesData(LearnedSeries):
 
     unit = ""
     """Of the targets."""
-    rivals: ClassVar[tuple[str, ...]] = ("ridge", "ets")
-    """The linear part alone is a part of the run that is judged; exponential smoothing there is not always."""
 
     def __post_init__(self) -> None:
         self._given = {name: getattr(self, name) for name in ("linear", "window_scaling", "log", "residual_of")}

@@ -81,8 +81,6 @@ class Text(SequenceData):
         InputError: the text cannot be read, is too short, or has more words than memory allows.
     """
 
-    rivals = ("gzip", "xz")
-
     path: FilePath | None = None
     pattern: str = "*"
     built_in: Literal["reference", "documentation"] = "reference"

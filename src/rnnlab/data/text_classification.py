@@ -97,8 +97,6 @@ class TextClassification(SequenceData):
     """
 
     # longer than 250 lines, 70 of which describe its options
-    rivals = ("ngram_regression",)
-
     path: FilePath | None = None
     pattern: str = "*"
     text_column: str = "text"

@@ -13,7 +13,7 @@ VERBS = ("train", "resume", "evaluate", "inspect", "report")
 
 
 class Judgement(Word):
-    """How a network compares with the best trivial predictor on the same test data."""
+    """How a network compares with the best baseline on the same test data."""
 
     BETTER = "better"
     UNCERTAIN = "uncertain"
@@ -50,7 +50,7 @@ class Verdict:
         text: it in plain words, a line.
         score: by which it was judged, such as ``mae``; ``None`` where there was nothing to judge by.
         network: its value on the test data.
-        baseline: the best of the trivial predictors.
+        baseline: the best of all that it was held against; the trivial predictor where it is at chance.
         beside: that one's value of the same score.
         gain: how much better the network is, as a share of ``beside`` for errors and as a difference where
             ``absolute``; negative where it is worse.

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnlab.runs.verdict.causes import causes_of
+from rnnlab.runs.verdict.causes import causes_of, in_turn
 from rnnlab.runs.verdict.commands import lower_rate
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import Gain, gain_of
@@ -17,15 +17,12 @@ from rnnlab.runs.verdict.wording import number
 from rnnlab.shell import pasted
 from rnnlab.store.verdict import MOST_COMMANDS, Advice, Judgement, Verdict
 
-NOISE = 0.01
-"""A smaller gain counts as none where nobody can tell how sure it is."""
-
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on a run that was tested.
 
-    By the task's own score where all baselines have it, else by the loss. Better and not better are said where the
-    95 % interval says so, or where there is no interval and the text says that nobody knows how sure it is.
+    By the task's own score where all baselines have it, else by the loss. Better is said only where the 95 % interval
+    says so; not better also where there is no interval and the score is worse, which the text says.
     """
     score = _common_score(evidence)
     network = evidence.metrics.get(f"test/{score}")
@@ -36,7 +33,7 @@ def judge(evidence: Evidence) -> Verdict:
             state=Judgement.NONE,
             text=f"no verdict: test/{score} is no number",
             score=score,
-            next=_advised(evidence, [lower_rate(evidence)]),
+            next=_advised([lower_rate(evidence)]),
         )
     beside = {name: value for name, value in evidence.baselines(score).items() if math.isfinite(value)}
     if not beside:
@@ -46,9 +43,16 @@ def judge(evidence: Evidence) -> Verdict:
             score=score,
             network=network,
         )
-    best = (max if evidence.rises(score) else min)(beside, key=lambda name: beside[name])
+    sign = 1 if evidence.rises(score) else -1
+    # of equally good ones that of which each sequence's score is known
+    best = max(beside, key=lambda name: (sign * beside[name], name in evidence.items))
     gain = gain_of(evidence, score, network, best, beside[best])
-    state = _state(evidence, gain)
+    state = _state(gain)
+    if state is not Judgement.BETTER and evidence.constant and evidence.rows and not _learned(evidence):
+        trivial = evidence.baseline if evidence.baseline in beside else best
+        over_trivial = gain_of(evidence, score, network, trivial, beside[trivial])
+        if _state(over_trivial) is not Judgement.BETTER:
+            state, best, gain = Judgement.AT_CHANCE, trivial, over_trivial
     causes = causes_of(evidence, state, score, network, best)
     return Verdict(
         state=state,
@@ -62,7 +66,7 @@ def judge(evidence: Evidence) -> Verdict:
         high=_finite(gain.high),
         absolute=gain.absolute,
         seen=tuple(dict.fromkeys(cause.seen for cause in causes if cause.seen)),
-        next=_advised(evidence, [advice for cause in causes for advice in cause.advice]),
+        next=_advised(in_turn(causes)),
     )
 
 
@@ -75,29 +79,18 @@ def unfinished(evidence: Evidence, why: str, advice: Sequence[Advice] = ()) -> V
 
 
 def _common_score(evidence: Evidence) -> str:
-    """The monitored score, or else the task's own, where every baseline has it; else the loss."""
-    names = {name for score in _scores(evidence) for name in evidence.baselines(score)}
+    """The monitored score, the task's own or the loss: the first of them that most baselines have."""
     monitored = evidence.monitor.partition("/")[2]
-    for score in dict.fromkeys((monitored if monitored != "loss" else evidence.score, evidence.score)):
-        if f"test/{score}" in evidence.metrics and set(evidence.baselines(score)) >= names:
-            return score
-    return "loss" if "test/loss" in evidence.metrics else evidence.score
+    scores = dict.fromkeys((monitored if monitored != "loss" else evidence.score, evidence.score, "loss"))
+    there = [score for score in scores if f"test/{score}" in evidence.metrics]
+    return max(there, key=lambda score: len(evidence.baselines(score)), default=evidence.score)
 
 
-def _scores(evidence: Evidence) -> list[str]:
-    return [name.removeprefix("test/") for name in evidence.metrics if name.startswith("test/")]
-
-
-def _state(evidence: Evidence, gain: Gain) -> Judgement:
-    if gain.low is not None and gain.high is not None:
-        surely = Judgement.BETTER if gain.low > 0 else Judgement.NOT_BETTER if gain.high < 0 else Judgement.UNCERTAIN
-    elif gain.value <= 0:
-        surely = Judgement.NOT_BETTER
-    else:
-        surely = Judgement.UNCERTAIN if gain.few or gain.value < NOISE else Judgement.BETTER
-    if surely is not Judgement.BETTER and evidence.constant and evidence.rows and not _learned(evidence):
-        return Judgement.AT_CHANCE
-    return surely
+def _state(gain: Gain) -> Judgement:
+    """As the interval says. Without one nothing supports that it is better; that it is worse asks for less."""
+    if gain.low is None or gain.high is None:
+        return Judgement.NOT_BETTER if gain.value < 0 else Judgement.UNCERTAIN
+    return Judgement.BETTER if gain.low > 0 else Judgement.NOT_BETTER if gain.high < 0 else Judgement.UNCERTAIN
 
 
 def _learned(evidence: Evidence) -> bool:
@@ -113,7 +106,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _advised(evidence: Evidence, advice: Sequence[Advice | None]) -> tuple[Advice, ...]:
+def _advised(advice: Sequence[Advice | None]) -> tuple[Advice, ...]:
     there = dict.fromkeys(each for each in advice if each is not None)
     return tuple(there)[:MOST_COMMANDS]
 

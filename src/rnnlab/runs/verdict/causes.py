@@ -1,8 +1,9 @@
 """What stands out in a run, and what could be tried about it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rnnlab.runs.budget import MAX_STEPS
 from rnnlab.runs.verdict.commands import (
@@ -50,24 +51,33 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         return [
             Cause("all of the test is right: nothing is left to gain, and harder or more data would tell the two apart")
         ]
+    ahead = {best, *evidence.ahead(score, network)}
     found: list[Callable[[], Cause | None]] = [
         lambda: _only_blanks(evidence),
         lambda: _unfinished(evidence),
         lambda: _longer_test(evidence),
-        lambda: _season(evidence, best),
+        lambda: _imbalanced(evidence),
+        lambda: _season(evidence, ahead),
         lambda: _trend(evidence),
-        lambda: _no_linear_part(evidence, best),
+        lambda: _no_linear_part(evidence, ahead),
         lambda: _still_falling(evidence),
         lambda: _overfits(evidence),
         lambda: _nothing_learned(evidence, state),
         lambda: _unstable(evidence),
-        lambda: _imbalanced(evidence),
     ]
     causes = [cause for make in found if (cause := make()) is not None]
     if state is Judgement.UNCERTAIN:
         causes.append(Cause("", (seeds(evidence),)))
     causes.append(Cause("", (rates(evidence), *reservoir(evidence), models(evidence))))
     return causes
+
+
+def in_turn(causes: Sequence[Cause]) -> list[Advice | None]:
+    """The first advice of each cause that was seen, then the second of each …; then what may help whatever was seen."""
+    seen = zip_longest(*(cause.advice for cause in causes if cause.seen))
+    return [advice for turn in seen for advice in turn] + [
+        advice for cause in causes if not cause.seen for advice in cause.advice
+    ]
 
 
 def _still_falling(evidence: Evidence) -> Cause | None:
@@ -208,14 +218,14 @@ def _trend(evidence: Evidence) -> Cause | None:
     return Cause("the series has a trend: its level leaves the range that it began with", (advice,))
 
 
-def _no_linear_part(evidence: Evidence, best: str) -> Cause | None:
-    if best != "linear_ar" or evidence.config.get("model.linear") != "none":
+def _no_linear_part(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
+    if "linear_ar" not in ahead or evidence.config.get("model.linear") != "none":
         return None
     question = "Does the network add to a linear forecast, if it need not be one itself?"
     return Cause("a linear forecast is better", (again(evidence, question, "model.linear=ridge"),))
 
 
-def _season(evidence: Evidence, best: str) -> Cause | None:
+def _season(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
     period, length = evidence.period, evidence.config.get("data.length")
     if period is None or not isinstance(length, int):
         return None
@@ -224,7 +234,7 @@ def _season(evidence: Evidence, best: str) -> Cause | None:
         covers = f"data.length={period + max(1, period // 4)}"
         return Cause(seen, (again(evidence, "Does a window that covers the season help?", covers),))
     residual = evidence.config.get("data.residual_of") == "none" and evidence.base != "seasonal_naive"
-    if residual and best == "seasonal_naive" and evidence.config.get("data.strategy") == "direct":
+    if residual and "seasonal_naive" in ahead and evidence.config.get("data.strategy") == "direct":
         seen = f"the season of {period} steps says more than the network found"
         rest = again(evidence, "Can it learn what the season leaves over?", "data.residual_of=seasonal_naive")
         return Cause(seen, (rest,))

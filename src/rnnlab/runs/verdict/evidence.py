@@ -22,7 +22,8 @@ class Evidence:
             ``baseline/linear_ar/mae`` …
         score: by which the task is judged.
         baseline: name of the trivial predictor whose scores stand under ``baseline/``.
-        rivals: names of predictors under ``baseline/`` that are not trivial: they are told, and decide nothing.
+        rivals: names of predictors under ``baseline/`` that are told more than the network: they decide nothing.
+        part: the predictor under ``baseline/`` to which the network adds, and which is a part of what is judged.
         higher: names of scores of one's own that are better the higher they are.
         items: of ``network`` and of each baseline by name, in the order of the test; empty where unknown.
         dependent: so many test sequences in a row depend on each other: 1 where each is drawn by itself.
@@ -51,6 +52,7 @@ class Evidence:
     score: str = "loss"
     baseline: str | None = None
     rivals: tuple[str, ...] = ()
+    part: str = ""
     higher: tuple[str, ...] = ()
     items: Mapping[str, Items] = field(default_factory=dict)
     dependent: int = 1
@@ -86,8 +88,16 @@ class Evidence:
         return found
 
     def baselines(self, score: str) -> dict[str, float]:
-        """The trivial ones of them."""
-        return {name: value for name, value in self.predictors(score).items() if name not in self.rivals}
+        """Those of them that a network is held against."""
+        aside = (*self.rivals, self.part)
+        return {name: value for name, value in self.predictors(score).items() if name not in aside}
+
+    def ahead(self, score: str, value: float) -> dict[str, float]:
+        """All predictors that are better than a value, the best first; without the network's own part."""
+        rises = self.rises(score)
+        others = {name: each for name, each in self.predictors(score).items() if name != self.part}
+        better = {name: each for name, each in others.items() if (each > value if rises else each < value)}
+        return dict(sorted(better.items(), key=lambda item: item[1], reverse=rises))
 
     def rises(self, score: str) -> bool:
         """Whether a score is better the higher it is."""

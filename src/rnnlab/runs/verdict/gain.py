@@ -25,8 +25,7 @@ class Gain:
         absolute: see :attr:`rnnlab.store.verdict.Verdict.absolute`.
         low: lower end of the interval; ``None`` where there is none.
         high: upper end.
-        why: there is none.
-        few: since the test set is too small for it.
+        why: there is none, or why it is wider than it might be.
     """
 
     value: float
@@ -34,7 +33,6 @@ class Gain:
     low: float | None = None
     high: float | None = None
     why: str = ""
-    few: bool = False
 
 
 def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: float) -> Gain:
@@ -43,21 +41,30 @@ def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: f
     absolute = rises or beside <= 0 or network < 0
     value = (network - beside if rises else beside - network) / (1 if absolute else beside)
     ours, theirs = evidence.items.get("network"), evidence.items.get(best)
-    named = shown_name(best)
-    if score != evidence.score or ours is None or theirs is None or len(ours[0]) != len(theirs[0]):
-        return Gain(value, absolute, why=f"no interval: of {named} only the mean {score} is known")
+    mean_only = f"of {shown_name(best)} only the mean {score} is known"
+    if score != evidence.score or ours is None:
+        return Gain(value, absolute, why=f"no interval: {mean_only}")
+    if theirs is not None and len(ours[0]) != len(theirs[0]):
+        theirs = None
     for items, whole in ((ours, network), (theirs, beside)):
-        if not math.isclose(_mean(items), whole, rel_tol=1e-3, abs_tol=1e-6):
+        if items is not None and not math.isclose(_mean(items), whole, rel_tol=1e-3, abs_tol=1e-6):
             return Gain(value, absolute, why=f"no interval: {score} is no mean over {evidence.thing}s")
-    sign = 1.0 if rises else -1.0
-    known = (ours[1] > 0) & np.isfinite(ours[0]) & np.isfinite(theirs[0])
+    known = (ours[1] > 0) & np.isfinite(ours[0])
+    if theirs is not None:
+        known &= np.isfinite(theirs[0])
     weights = ours[1][known].astype(float)
-    better = sign * (ours[0][known] - theirs[0][known])
     count = blocks(len(weights), evidence.dependent, evidence.ordered)
     if count < FEWEST_BLOCKS:
         few = f"too few for an interval: {count_of(len(weights), evidence.thing)}"
         overlapping = f", of which {evidence.dependent} in a row overlap" if evidence.dependent > 1 else ""
-        return Gain(value, absolute, why=f"{few}{overlapping}", few=True)
+        return Gain(value, absolute, why=f"{few}{overlapping}")
+    if theirs is None:
+        alone = evidence.dependent == 1 and not evidence.ordered
+        if rises and alone and np.isin(ours[0][known], (0, 1)).all() and (weights == 1).all() and 0 <= beside <= 1:
+            return Gain(value, absolute, *proportions(network, beside, len(weights)), why=mean_only)
+        half = widest(evidence, network, beside, absolute, count)
+        return Gain(value, absolute, value - half, value + half, f"{mean_only}, and it is as wide as it may be")
+    better = (1.0 if rises else -1.0) * (ours[0][known] - theirs[0][known])
     if absolute and evidence.dependent == 1 and np.isin(better, (-1, 0, 1)).all() and (weights == 1).all():
         return Gain(value, absolute, *paired_proportions(better))
     base = weights if absolute else weights * theirs[0][known]
@@ -96,6 +103,43 @@ def ratio_interval(gains: np.ndarray, base: np.ndarray, pieces: int) -> tuple[fl
     error = math.sqrt(pieces / (pieces - 1) * float((residuals**2).sum())) / total
     half = t_quantile(pieces - 1) * error
     return float(ratio - half), float(ratio + half)
+
+
+def widest(evidence: Evidence, network: float, beside: float, absolute: bool, pieces: int) -> float:
+    """Half the width of the 95 % interval of a gain over a predictor of which only the mean ``beside`` is known.
+
+    The standard error of a difference is at most the sum of both standard errors, whatever their correlation. That of
+    the predictor is taken for the largest of those that are known, the network's own among them: of the means
+    themselves where the gain is ``absolute``, else as shares of them, since larger errors vary more.
+    """
+    halves: dict[str, float] = {}
+    for name, (scores, weights) in evidence.items.items():
+        known = (weights > 0) & np.isfinite(scores)
+        mean = _mean((scores[known], weights[known]))
+        if known.any() and (absolute or mean > 0 or name == "network"):
+            low, high = ratio_interval(weights[known] * scores[known], weights[known].astype(float), pieces)
+            halves[name] = (high - low) / 2 / (1 if absolute else mean or 1)
+    largest = max(halves.values())
+    return halves["network"] + largest if absolute else network / beside * (halves["network"] + largest)
+
+
+def proportions(ours: float, theirs: float, n: int) -> tuple[float, float]:
+    """The 95 % confidence interval of the difference of two shares of ``n`` sequences each.
+
+    From the intervals of the two shares by E. B. Wilson (Journal of the American Statistical Association 22, 1927), put
+    together by R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17 (1998), method 10. It takes the two for independent; it is wider than a paired one where both find the
+    same sequences hard, as is usual.
+    """
+    (low, high), (their_low, their_high) = _wilson(ours, n), _wilson(theirs, n)
+    gain = ours - theirs
+    return gain - math.hypot(ours - low, their_high - theirs), gain + math.hypot(high - ours, theirs - their_low)
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 def paired_proportions(better: np.ndarray) -> tuple[float, float]:

@@ -42,6 +42,7 @@ def evidence(
         score=task.verdict_score,
         baseline=task.baseline_name,
         rivals=data.rivals,
+        part="ridge" if spec.residual == "ridge" else "",
         higher=task.higher_is_better,
         items={name: (scores.numpy(), weights.numpy()) for name, (scores, weights) in task.judged.items()},
         dependent=-(-ahead // getattr(data, "test_stride", 1)) if isinstance(data, SeriesData) else 1,

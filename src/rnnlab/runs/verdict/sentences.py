@@ -4,7 +4,18 @@ import math
 
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import Gain
-from rnnlab.runs.verdict.wording import count_of, difference, is_share, number, percent, share, shown_name, span, times
+from rnnlab.runs.verdict.wording import (
+    count_of,
+    difference,
+    digits_apart,
+    is_share,
+    number,
+    percent,
+    share,
+    shown_name,
+    span,
+    times,
+)
 from rnnlab.store.verdict import Judgement
 
 
@@ -12,24 +23,60 @@ def sentence(
     evidence: Evidence, state: Judgement, score: str, network: float, best: str, beside: float, gain: Gain
 ) -> str:
     """Of a network's score, the best predictor and its score, and the gain."""
-    how = f"{score} {number(network)} beside {number(beside)}, {_amount(score, gain, network, beside)}"
+    ahead = {name: value for name, value in evidence.ahead(score, network).items() if name != best}
+    part = evidence.predictors(score).get(evidence.part)
+    told = part if part is not None and _says_more(evidence, score, part, network, beside) else None
+    digits = digits_apart((network, beside, *ahead.values(), *([] if told is None else [told])))
+    how = f"{score} {number(network, digits)} beside {number(beside, digits)}, "
+    how += _amount(gain, network, beside, score, evidence.rises(score))
+    tail = _rollout(evidence)
+    if f"test/dynamic/{score}" in evidence.metrics:
+        tail += f"; {number(evidence.metrics[f'test/dynamic/{score}'], digits)} where it learns on from the test's text"
+    if told is not None:
+        worse = ": what the network adds makes it worse" if _is_better(evidence, score, told, network) else ""
+        tail += f"; its linear part alone has {number(told, digits)}{worse}"
+    others = [f"{shown_name(name)} has {number(value, digits)}" for name, value in ahead.items()]
+    if others:
+        tail += f"; {' and '.join([', '.join(others[:-1])] * (len(others) > 1) + others[-1:])}"
+    return f"{_lead(evidence, state, score, best, beside, gain, part)}: {how} ({_sure(evidence, score, gain)}){tail}"
+
+
+def _lead(
+    evidence: Evidence, state: Judgement, score: str, best: str, beside: float, gain: Gain, part: float | None
+) -> str:
+    """On which side of its best baseline a network is."""
     name = shown_name(best)
-    several = len(evidence.baselines(score)) > 1
-    alone = ", by its linear part alone" if evidence.metrics.get("calibration/gain") == 0 else ""
-    lead = {
-        Judgement.BETTER: f"better than {name}{', its best baseline' if several else ''}{alone}",
-        Judgement.UNCERTAIN: f"not clearly better than {name}",
-        Judgement.NOT_BETTER: f"not better than {name}",
-        Judgement.AT_CHANCE: f"at chance, not better than {name}",
-    }[state]
-    return f"{lead}: {how} ({_sure(evidence, score, gain)}){_rollout(evidence)}{_rivals(evidence, score, network)}"
+    if state is Judgement.AT_CHANCE:
+        return f"at chance, not better than {name}"
+    if part is not None and _is_better(evidence, score, part, beside):
+        name += ", its best baseline beside its own linear part"
+    elif len(evidence.baselines(score)) > 1:
+        name += ", its best baseline"
+    if state is Judgement.BETTER:
+        alone = ", by its linear part alone" if evidence.metrics.get("calibration/gain") == 0 else ""
+        return f"better than {name}{alone}"
+    if gain.value < 0:
+        return f"worse than {name}{', but not surely' if state is Judgement.UNCERTAIN else ''}"
+    return f"not clearly better than {name}" if gain.value > 0 else f"no better than {name}"
 
 
-def _amount(score: str, gain: Gain, network: float, beside: float) -> str:
+def _is_better(evidence: Evidence, score: str, one: float, other: float) -> bool:
+    """Whether it is by more than rounding."""
+    return not math.isclose(one, other, rel_tol=1e-5) and (one > other) == evidence.rises(score)
+
+
+def _says_more(evidence: Evidence, score: str, part: float, network: float, beside: float) -> bool:
+    """Whether the network's linear part is worth a word: better than the baselines, or than the network itself."""
+    if math.isclose(part, network, rel_tol=1e-5):
+        return False
+    return any(_is_better(evidence, score, part, other) for other in (network, beside))
+
+
+def _amount(gain: Gain, network: float, beside: float, score: str, rises: bool) -> str:
     if not gain.value:
         return "the same"
     if gain.absolute:
-        higher = (gain.value > 0) == is_share(score)
+        higher = (gain.value > 0) == rises
         return f"{difference(score, abs(gain.value))} {'higher' if higher else 'lower'}"
     if gain.value < -1:
         return f"{times(network / beside)} times as large"
@@ -50,7 +97,8 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
     else:
         ends = f"{span(share(-high), share(-low))} %"
     count = evidence.sequences.get("test", len(evidence.items["network"][0]))
-    return f"95 % interval {ends}, {count_of(count, f'test {evidence.thing}')}"
+    why = f"; {gain.why}" if gain.why else ""
+    return f"95 % interval {ends}, {count_of(count, f'test {evidence.thing}')}{why}"
 
 
 def _rollout(evidence: Evidence) -> str:
@@ -59,18 +107,5 @@ def _rollout(evidence: Evidence) -> str:
     if ours is None or theirs is None or not math.isfinite(ours):
         return ""
     how = "on its own predictions" if ours < theirs else "but worse on its own predictions"
-    return f"; {how}: mse {number(ours)} beside {number(theirs)}"
-
-
-def _rivals(evidence: Evidence, score: str, network: float) -> str:
-    """What the network has where it learns on, as they do, and which rivals are better than it was before."""
-    predictors = evidence.predictors(score)
-    rises = evidence.rises(score)
-    better = [
-        f"{shown_name(name)} has {number(predictors[name])}"
-        for name in evidence.rivals
-        if name in predictors and (predictors[name] > network) == rises and predictors[name] != network
-    ]
-    learning_on = evidence.metrics.get(f"test/dynamic/{score}")
-    own = "" if learning_on is None else f"; {number(learning_on)} where it learns on from the test's text"
-    return own + (f"; {' and '.join(better)}" if better else "")
+    digits = digits_apart((ours, theirs))
+    return f"; {how}: mse {number(ours, digits)} beside {number(theirs, digits)}"

@@ -1,6 +1,7 @@
 """Numbers and names as a verdict has them."""
 
 import math
+from collections.abc import Iterable
 
 MOST_TIMES = 1000
 """A larger factor says no more than that the baseline makes nearly no error."""
@@ -17,13 +18,28 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.0f}" if "e+" in text and abs(value) < 1e9 else text
 
 
+def digits_apart(values: Iterable[float], fewest: int = 3, more: int = 4) -> int:
+    """Digits for :func:`number` that tell different values apart, at most so many ``more`` than the ``fewest``."""
+    there = set(values)
+
+    def told(digits: int) -> int:
+        return len({number(value, digits) for value in there})
+
+    return next(digits for digits in range(fewest, fewest + more + 1) if told(digits) == told(fewest + more))
+
+
 def percent(share: float) -> str:
-    """With as many digits as tell it from all of it: 12 %, 3.4 %, 99.97 %."""
+    """With as many digits as tell it from nothing and from all of it: 12 %, 3.4 %, 0.02 %, 99.97 %."""
     size = abs(share)
-    digits = 0 if size >= 0.0995 else 1
+    digits = 0 if size >= 0.0995 else _decimals(100 * size)
     if 0.99 < size < 1:
         digits = min(4, int(-math.log10(1 - size)) - 1)
     return f"{100 * share:.{digits}f} %"
+
+
+def _decimals(size: float) -> int:
+    """One, and more where it would leave nothing of what is there."""
+    return 1 if size >= 0.05 or size < 1e-6 else -math.floor(math.log10(size))
 
 
 def times(factor: float) -> str:
@@ -56,4 +72,5 @@ def is_share(score: str) -> bool:
 
 def difference(score: str, value: float) -> str:
     """A difference of two scores, in the score's own unit."""
-    return f"{100 * value:.1f} points" if is_share(score) else number(value)
+    points = 100 * value
+    return f"{points:.{_decimals(abs(points))}f} points" if is_share(score) else number(value)
