@@ -149,7 +149,9 @@ def test_the_best_of_several_baselines_counts() -> None:
     assert (worse.state, worse.baseline) == (Judgement.NOT_BETTER, "linear_ar")
     assert "worse than linear-ar, its best baseline: mae 1.5 beside 1, 50 % higher (95 % interval " in worse.text
     far = judge(forecast(11.0)).text
-    assert far.startswith("worse than linear-ar, its best baseline: mae 11 beside 1, 11 times as large (95 % interval 1")
+    assert far.startswith(
+        "worse than linear-ar, its best baseline: mae 11 beside 1, 11 times as large (95 % interval 1"
+    )
     assert " times, 200 test windows)" in far
 
 
@@ -192,7 +194,7 @@ def test_a_baseline_of_which_only_the_mean_is_known_counts_as_any_other() -> Non
     worse = judge(known_by_mean(0.8, 0.6))
     assert (worse.state, worse.baseline, worse.beside) == (Judgement.NOT_BETTER, "ets", 0.6)
     assert worse.text.startswith("worse than ets, its best baseline: mae 0.8 beside 0.6, 33 % higher (95 % interval ")
-    assert "; of ets only the mean mae is known, and it is as wide as it may be)" in worse.text
+    assert "; of ets only the mean mae is known, and the interval is as wide as it may be)" in worse.text
     better = judge(known_by_mean(0.3, 0.6))
     assert (better.state, better.baseline) == (Judgement.BETTER, "ets")
     unsure = judge(known_by_mean(0.57, 0.6))
@@ -271,7 +273,13 @@ def test_what_is_worse_is_called_so_and_all_that_are_better_are_named() -> None:
     assert verdict.state is Judgement.UNCERTAIN and verdict.low < 0 < verdict.high  # type: ignore[operator]
     assert verdict.text.startswith("worse than linear-ar, its best baseline, but not surely: mae 3 beside 1, 3 times")
     assert verdict.text.endswith("; persistence has 2")
-    metrics = {"test/mae": 3.0, "baseline/mae": 2.0, "baseline/a/mae": 2.5, "baseline/b/mae": 1.0, "baseline/c/mae": 2.8}
+    metrics = {
+        "test/mae": 3.0,
+        "baseline/mae": 2.0,
+        "baseline/a/mae": 2.5,
+        "baseline/b/mae": 1.0,
+        "baseline/c/mae": 2.8,
+    }
     assert judge(forecast(3.0, metrics=metrics, items={})).text.endswith("; persistence has 2, a has 2.5 and c has 2.8")
 
 
@@ -340,6 +348,16 @@ def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
     made = forecast(0.5, score="mse", metrics=metrics, items={})
     assert made.baselines("mse") == {"persistence": 1.0}
     assert judge(made).text.endswith("; but worse on its own predictions: mse 3 beside 2")
+    worse = replace(made, metrics={**metrics, "test/mse": 1.5})
+    assert judge(worse).text.endswith("; on its own predictions: mse 3 beside 2")
+    elsewhere = replace(made, metrics={**metrics, "test/mse": 1.5, "rollout/mse": 1.0})
+    assert judge(elsewhere).text.endswith("; but better on its own predictions: mse 1 beside 2")
+
+
+def test_what_is_the_same_on_all_is_no_minus_nothing() -> None:
+    made = forecast(1.0)
+    same = dict.fromkeys(made.items, made.items["network"])
+    assert "the same (95 % interval 0.0 %, 200 test windows)" in judge(replace(made, items=same)).text
 
 
 def test_what_is_told_more_than_the_network_is_shown_and_decides_nothing() -> None:
@@ -356,6 +374,23 @@ def test_a_compressor_counts_and_what_is_reached_by_learning_on_is_told() -> Non
     assert (verdict.state, verdict.baseline) == (Judgement.NOT_BETTER, "xz")
     assert verdict.text.startswith("worse than xz, its best baseline: bits 2.2 beside 1.9")
     assert verdict.text.endswith("; 1.8 where it learns on from the test's text; gzip has 2.1")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_perplexity_is_judged_by_its_logarithm(known: bool) -> None:
+    made = forecast(1.0, persistence=2.0, linear_ar=1.5)
+    items = {name: (np.exp(scores), weights) for name, (scores, weights) in made.items.items()}
+    metrics = {
+        "test/perplexity": math.e,
+        "baseline/perplexity": math.exp(2),
+        "baseline/linear_ar/perplexity": math.e**1.5,
+    }
+    if not known:
+        del items["linear_ar"]
+    verdict = judge(forecast(1.0, score="perplexity", metrics=metrics, items=items))
+    assert (verdict.state, verdict.baseline) == (Judgement.BETTER, "linear_ar")
+    assert verdict.gain == pytest.approx(1 - math.exp(-0.5)) and verdict.low < verdict.gain < verdict.high  # type: ignore[operator]
+    assert "perplexity 2.72 beside 4.48, 39 % lower (95 % interval " in verdict.text
 
 
 def test_a_perfect_baseline_cannot_be_beaten() -> None:

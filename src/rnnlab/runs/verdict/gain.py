@@ -1,7 +1,7 @@
 """How much better a network is than a predictor, and how sure that is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -36,9 +36,20 @@ class Gain:
 
 
 def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: float) -> Gain:
-    """Of a network's score over that of the best predictor, which is ``beside``."""
+    """Of a network's score over that of the best predictor, which is ``beside``.
+
+    A perplexity is no mean, and its logarithm is one: a difference of logarithms is a ratio of perplexities.
+    """
+    if score == "perplexity" and min(network, beside) > 0:
+        items = {name: (np.log(np.maximum(scores, 1)), weights) for name, (scores, weights) in evidence.items.items()}
+        gain = _gain(replace(evidence, items=items), score, math.log(network), best, math.log(beside), absolute=True)
+        value, low, high = (None if x is None else -math.expm1(-x) for x in (gain.value, gain.low, gain.high))
+        return Gain(value or 0.0, False, low, high, gain.why)
+    return _gain(evidence, score, network, best, beside, evidence.rises(score) or beside <= 0 or network < 0)
+
+
+def _gain(evidence: Evidence, score: str, network: float, best: str, beside: float, absolute: bool) -> Gain:
     rises = evidence.rises(score)
-    absolute = rises or beside <= 0 or network < 0
     value = (network - beside if rises else beside - network) / (1 if absolute else beside)
     ours, theirs = evidence.items.get("network"), evidence.items.get(best)
     mean_only = f"of {shown_name(best)} only the mean {score} is known"
@@ -63,7 +74,9 @@ def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: f
         if rises and alone and np.isin(ours[0][known], (0, 1)).all() and (weights == 1).all() and 0 <= beside <= 1:
             return Gain(value, absolute, *proportions(network, beside, len(weights)), why=mean_only)
         half = widest(evidence, network, beside, absolute, count)
-        return Gain(value, absolute, value - half, value + half, f"{mean_only}, and it is as wide as it may be")
+        return Gain(
+            value, absolute, value - half, value + half, f"{mean_only}, and the interval is as wide as it may be"
+        )
     better = (1.0 if rises else -1.0) * (ours[0][known] - theirs[0][known])
     if absolute and evidence.dependent == 1 and np.isin(better, (-1, 0, 1)).all() and (weights == 1).all():
         return Gain(value, absolute, *paired_proportions(better))

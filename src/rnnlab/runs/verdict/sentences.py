@@ -29,7 +29,7 @@ def sentence(
     digits = digits_apart((network, beside, *ahead.values(), *([] if told is None else [told])))
     how = f"{score} {number(network, digits)} beside {number(beside, digits)}, "
     how += _amount(gain, network, beside, score, evidence.rises(score))
-    tail = _rollout(evidence)
+    tail = _rollout(evidence, gain)
     if f"test/dynamic/{score}" in evidence.metrics:
         tail += f"; {number(evidence.metrics[f'test/dynamic/{score}'], digits)} where it learns on from the test's text"
     if told is not None:
@@ -37,7 +37,8 @@ def sentence(
         tail += f"; its linear part alone has {number(told, digits)}{worse}"
     others = [f"{shown_name(name)} has {number(value, digits)}" for name, value in ahead.items()]
     if others:
-        tail += f"; {' and '.join([', '.join(others[:-1])] * (len(others) > 1) + others[-1:])}"
+        *most, last = others
+        tail += f"; {', '.join(most)} and {last}" if most else f"; {last}"
     return f"{_lead(evidence, state, score, best, beside, gain, part)}: {how} ({_sure(evidence, score, gain)}){tail}"
 
 
@@ -48,16 +49,17 @@ def _lead(
     name = shown_name(best)
     if state is Judgement.AT_CHANCE:
         return f"at chance, not better than {name}"
-    if part is not None and _is_better(evidence, score, part, beside):
+    alone = evidence.metrics.get("calibration/gain") == 0
+    if part is not None and _is_better(evidence, score, part, beside) and not alone:
         name += ", its best baseline beside its own linear part"
     elif len(evidence.baselines(score)) > 1:
         name += ", its best baseline"
-    if state is Judgement.BETTER:
-        alone = ", by its linear part alone" if evidence.metrics.get("calibration/gain") == 0 else ""
-        return f"better than {name}{alone}"
+    if alone:
+        name += ", by its linear part alone"
     if gain.value < 0:
         return f"worse than {name}{', but not surely' if state is Judgement.UNCERTAIN else ''}"
-    return f"not clearly better than {name}" if gain.value > 0 else f"no better than {name}"
+    better = "better" if state is Judgement.BETTER else "not clearly better" if gain.value > 0 else "no better"
+    return f"{better} than {name}"
 
 
 def _is_better(evidence: Evidence, score: str, one: float, other: float) -> bool:
@@ -101,11 +103,14 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
     return f"95 % interval {ends}, {count_of(count, f'test {evidence.thing}')}{why}"
 
 
-def _rollout(evidence: Evidence) -> str:
+def _rollout(evidence: Evidence, gain: Gain) -> str:
     """What a network does on its own predictions is another thing than one step, and may be bad where that is good."""
     ours, theirs = (evidence.metrics.get(f"{prefix}rollout/mse") for prefix in ("", "baseline/"))
     if ours is None or theirs is None or not math.isfinite(ours):
         return ""
-    how = "on its own predictions" if ours < theirs else "but worse on its own predictions"
+    if gain.value > 0:
+        how = "on its own predictions" if ours < theirs else "but worse on its own predictions"
+    else:
+        how = "but better on its own predictions" if ours < theirs else "on its own predictions"
     digits = digits_apart((ours, theirs))
     return f"; {how}: mse {number(ours, digits)} beside {number(theirs, digits)}"

@@ -52,7 +52,7 @@ def share(share: float) -> str:
     most = f"{100 * MOST_TIMES:,}"
     if abs(share) > MOST_TIMES:
         return f"over {most}" if share > 0 else f"under -{most}"
-    return percent(share).removesuffix(" %")
+    return percent(share + 0.0).removesuffix(" %")  # no -0
 
 
 def span(low: str, high: str) -> str:
