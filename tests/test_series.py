@@ -775,6 +775,15 @@ def test_what_is_wrong_is_one_line(
         assert part in message, message
 
 
+def test_series_that_end_before_the_test_are_counted(tmp_path: Path) -> None:
+    rows = [f"{name},{step},{step % 5}" for name, last in (("a", 90), ("b", 60), ("c", 60)) for step in range(last)]
+    path = text(tmp_path, "\n".join(["s,t,y", *rows, ""]))
+    options: dict[str, Any] = {"path": path, "target": "y", "time": "t", "series": "s", "length": 8}
+    note = CSV(**options, val_start=70, test_start=80, short_series="drop").spec.note
+    assert "1 of 3 reach into the test part" in note
+    assert "reach into" not in CSV(**options, val_start=40, test_start=50).spec.note
+
+
 def test_files_that_cannot_be_read_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text(tmp_path, "t,y\n", "sales.csv")
     with pytest.raises(InputError, match=r"no such file; did you mean 'sales\.csv'"):

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from rnnlab.commands import predict as predict_command
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.instruments.console import console
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import Outcome
 from rnnlab.runs.records import is_sweep
 from rnnlab.shell import readable_streams, short_temporary_directory
@@ -125,6 +127,16 @@ def test_a_terminal_gets_the_head_of_the_predictions(
     printed = capsys.readouterr()
     assert printed.out.split() == ["a", *map(str, range(10))]
     assert "1,390 more rows" in printed.err
+
+
+@pytest.mark.slow
+def test_a_run_whose_reader_leaves_goes_on(tmp_path: Path) -> None:
+    overrides = "data=sine data.num_samples=60 trainer.max_epochs=2 instruments=none"
+    python = f"{sys.executable} -m rnnlab train {overrides} hydra.run.dir={tmp_path / 'run'}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(f"{python} | head -n 1", shell=True, capture_output=True, text=True, env=environment)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    assert RunDirectory.open(tmp_path / "run").status.state == "done"
 
 
 def test_a_long_directory_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.commands.arguments import guarded, parser
 from rnnlab.commands.printed_verdict import print_verdict
 from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.console import console
-from rnnlab.runs.comparison import Board, Group, arguments, common_overrides, compare, shown
+from rnnlab.runs.comparison import SUBJECT, Board, Group, arguments, common_overrides, compare, parse, shown
 from rnnlab.runs.page import render
 from rnnlab.runs.records import Found, find_runs
 from rnnlab.runs.report import rows, write_leaderboard
@@ -204,8 +203,9 @@ def _print_board(board: Board, several: bool, most: int) -> None:
 def _title(board: Board, several: bool) -> str:
     shared = [] if len(board.groups) < 2 else common_overrides(list(board.records))
     where = [f"{board.data}, {board.task}"] if several else []
-    common = [f"({each})" for each in shared if not (several and each == f"data={board.data}")]
-    return escape(" ".join(["Leaderboard", *where, *common]))
+    told = {f"data.{name}" for name in SUBJECT} | {"data"} if several else set()  # by the board's own name
+    common = [f"({each})" for each in shared if parse(each)[0] not in told]
+    return " ".join(["Leaderboard", *where, *common])
 
 
 def _seeds(group: Group) -> str:

@@ -68,6 +68,9 @@ def series_note(data: LearnedSeries, length: int) -> str:
     if data.tells_elapsed:
         usual = time_in_words(data.usual_step, panel.times.dtype.kind == "M")
         note += f"; each row with the time since the one before, 1 = {usual}: windows, lags and the horizon count rows"
+    reached = int((data.ends[:, 2] > data.ends[:, 1]).sum())
+    if reached < len(panel.names) / 2:
+        note += f"; all series are cut at one time, and {reached} of {len(panel.names)} reach into the test part"
     beyond = [season for season in data.seasons if season > length]
     if beyond:
         note += f"; a season of {beyond[-1]:,} steps is longer than the window (data.length={length})"

@@ -71,7 +71,9 @@ class ConfusionMatrix(Instrument[np.ndarray]):
         mistakes = counts - np.diag(np.diag(counts))
         if mistakes.any():
             true, said = np.unravel_index(mistakes.argmax(), mistakes.shape)
-            text += f"; most often mistaken: {names[true]} for {names[said]}, {mistakes[true, said]:,} times"
+            often = int(mistakes[true, said])
+        times = f"{often:,} time{'s' * (often != 1)}"
+        text += f"; most often mistaken: {names[true]} for {names[said]}, {times}"
         return text
 
     def _write(self, ax: Axes, counts: np.ndarray, shares: np.ndarray, square: float) -> None:
