@@ -436,6 +436,30 @@ def labelled_texts_of_other_names(folder: Path) -> Path:
     return csv(folder / "intents.csv", "id,utterance,intent", rows)
 
 
+REPEATED = [("works well", "good"), ("was never sent", "bad"), ("came late, and broken", "bad"), ("I love it", "good")]
+
+
+@case(
+    Labelled,
+    data="text_classification",
+    classes={"bad": 60, "good": 60},
+    keys={"data.text_column": "message", "data.label_column": "topic"},
+    said=("texts with a class each", "message: the only column of text"),
+)
+def texts_that_are_repeated(folder: Path) -> Path:
+    rows = [
+        (n, f"{('hello', 'hi')[n // 4 % 2]} {n // 8 % 6} {text}", topic)
+        for n, (text, topic) in enumerate(REPEATED * 30)
+    ]
+    return csv(folder / "messages.csv", "id,message,topic", ((n, f'"{text}"', topic) for n, text, topic in rows))
+
+
+@case(keys={"data.target": "sold", "data.series": "title", "data.period": 7}, number=2)
+def titles_are_names_of_series(folder: Path) -> Path:
+    rows = [(name, kind, v) for name, kind in (("a long song", "pop"), ("a short one", "rock")) for v in weekly(60)]
+    return csv(folder / "songs.csv", "title,genre,sold", rows)
+
+
 @case(Unclear, said=("no column that tells their order", "no sequences"))
 def rows_without_order(folder: Path) -> Path:
     x = np.random.default_rng(0).normal(size=(150, 4)).round(2)
@@ -631,7 +655,7 @@ def seconds_with_a_decimal_comma_out_of_order(folder: Path) -> Path:
     return file
 
 
-@case(keys={"data.target": "sales", "data.time": "day"}, said="are read from CSV")
+@case(keys={"data.target": "sales", "data.time": "day"}, said=("are read from CSV", "rows, JSON lines"))
 def json_lines_of_a_series(folder: Path) -> Path:
     rows = [{"day": str(day), "sales": value} for day, value in zip(DAYS, weekly().tolist(), strict=True)]
     (folder / "sales.jsonl").write_text("\n".join(map(json.dumps, rows)))

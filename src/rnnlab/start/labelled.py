@@ -31,6 +31,7 @@ def labelled_texts(table: Seen) -> Labelled | Examples | Unclear | None:
         for name in table.profile.named("name")
         if lower(name) in TEXTS and table.column(name).distinct > MOST_CLASSES
     ]
+    texts = texts or _repeated_texts(table)
     if not texts:
         return None
     text = min(texts, key=lambda name: (rank(name, TEXTS), -table.column(name).words))
@@ -86,6 +87,27 @@ def labelled_texts(table: Seen) -> Labelled | Examples | Unclear | None:
         lengths=spread(lengths.to_numpy()), text=Choice((text,), why), label=Choice((label.name,), why_label),
         odd=odd_texts(pairs, table.frame.height - pairs.height), keys=keys, questions=tuple(questions),
     )  # fmt: skip
+
+
+def _repeated_texts(table: Seen) -> list[str]:
+    """Texts of which many are there again, so that they are few words like names: the one with the most of them.
+
+    Only where nothing else is to be learned: no times, and no numbers but ids and classes.
+    """
+    columns = table.profile.columns
+    names = [column for column in columns if column.kind == "name"]
+    if len(names) < 2 and not any(lower(column.name) in CLASSES for column in columns if column not in names):
+        return []
+    for column in columns:
+        is_class = column.kind == "flag" or (column.kind == "whole" and lower(column.name) in CLASSES)
+        is_row = column.kind == "whole" and (column.distinct == table.frame.height or table.is_index(column.name))
+        if column not in names and column.kind not in ("constant", "empty") and not is_class and not is_row:
+            return []
+    likely = [column for column in names if lower(column.name) in TEXTS or column.words >= 2]
+    if not likely:
+        return []
+    text = min(likely, key=lambda column: (rank(column.name, TEXTS), -column.words))
+    return [text.name] if text.distinct == max(column.distinct for column in names) else []
 
 
 def _two_texts(table: Seen, texts: Sequence[str]) -> Examples | Unclear | None:

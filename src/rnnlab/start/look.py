@@ -79,7 +79,11 @@ def look(path: Path) -> Description:
     odd = (*described.odd, other) if other else described.odd
     if isinstance(described, Examples) and described.forecast is not None:
         described = replace(described, forecast=replace(described.forecast, path=new))
-    return replace(described, path=new, original=path, why=found.why, questions=tuple(questions), odd=odd)
+    extent = replace(described.extent, bytes=table.sample.extent.bytes)
+    return replace(
+        described, path=new, original=path, why=found.why, questions=tuple(questions), odd=odd, extent=extent,
+        form=described.form.replace("CSV", table.form) if "CSV" in described.form else table.form,
+    )  # fmt: skip
 
 
 def look_at_rows(table: Seen) -> Description:
