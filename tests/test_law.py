@@ -27,7 +27,7 @@ FEW = ("airline", "economic", "sunspots")
 """Data whose test part has some 30 to 60 windows: too few to tell what is a few per cent better than a linear
 autoregression, which is no trivial predictor, from one that is as good. It must not be worse, and be better than the
 naive ones."""
-NOT_TRIVIAL = ("ets", "gzip", "ngram_regression", "xz")
+NOT_TRIVIAL = ("ets", "gzip", "ngram_regression", "ridge", "xz")
 """Baselines that ask for more than a network with no key but its data: it must be better than the others."""
 
 
@@ -45,7 +45,7 @@ def test_a_run_with_no_other_key_beats_the_best_trivial_predictor(data: str, tmp
     outcome = execute(RunDirectory.claim(tmp_path / data, config), config, quiet=True)
     verdict = outcome.directory.status.verdict
     assert verdict is not None
-    if verdict.baseline in NOT_TRIVIAL and verdict.state is not Judgement.BETTER:
+    if data not in FEW and verdict.baseline in NOT_TRIVIAL and verdict.state is not Judgement.BETTER:
         score, metrics = verdict.score, outcome.metrics
         names = [name.removeprefix("baseline/").removesuffix(f"/{score}") for name in metrics]
         others = [metrics.get(f"baseline/{score}")]
