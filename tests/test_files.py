@@ -19,6 +19,7 @@ from rnnlab.data.token_reader import TokenReader
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency
+from rnnlab.files.lines import decode_whole
 from rnnlab.files.panel import Columns, Panel, arrange
 from rnnlab.files.stream import stream_rows
 from rnnlab.files.table import read
@@ -469,3 +470,24 @@ def test_a_quotation_mark_that_stays_open_is_named_with_its_line(rows: int, tmp_
     with pytest.raises(InputError) as caught:
         CSV(path=str(tmp_path / "open.csv"), target="y", length=2)
     assert str(caught.value).endswith(f", line {rows + 2}: a quotation mark is opened here and never closed")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("latin-1", "cp1252"),
+        ("cp1252", "cp1252"),
+        ("utf-16", "utf-16"),
+        ("utf-16-le", "utf-16le"),
+        ("utf-32", "utf-32"),
+    ],
+)
+def test_the_encoding_of_a_table_or_a_text_is_told(encoding: str, said: str, tmp_path: Path) -> None:
+    euro = "" if encoding == "latin-1" else "€"
+    content = f"t,y\n1,größe{euro}\n".encode(encoding)
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"iconv -f {said} -t utf-8"):
+        read(tmp_path / "table.csv", TIMED)
+    if encoding != "utf-16-le":  # zeros are characters of UTF-8
+        with pytest.raises(InputError, match=f"iconv -f {said} -t utf-8"):
+            decode_whole(content, "text.txt")

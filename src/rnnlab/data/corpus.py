@@ -201,7 +201,7 @@ def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit
 
     Args:
         files: in their order.
-        advice: what else to do about a file that is no UTF-8.
+        advice: what else to do about a file that is no UTF-8, if anything.
 
     Raises:
         InputError: a file cannot be read, or is no UTF-8: named with its line.
@@ -213,8 +213,8 @@ def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
-                advice = f"choose others by data.pattern, convert the file, {advice}"
-                raise no_text(f"{file}, line {line}", error, advice) from None
+                after = f", {advice}" if advice else ""
+                raise no_text(f"{file}, line {line}", error, "choose others by data.pattern, ", after) from None
             line += text.count("\n")
             yield text
 

@@ -59,7 +59,7 @@ def _read_folder(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
 
 
 def _content(file: Path) -> str:
-    return "".join(read_text([file], "such as by iconv -f latin1 -t utf-8 FILE"))
+    return "".join(read_text([file], advice=""))
 
 
 def _read_table(file: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:

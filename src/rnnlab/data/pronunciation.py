@@ -77,7 +77,7 @@ class Pronunciation(ListedPairs):
             return
         file = Path(self.path).expanduser()
         find_files(file, "*", GROWTH)
-        text = "".join(read_text([file], "such as by iconv -f latin1 -t utf-8 FILE"))
+        text = "".join(read_text([file], advice=""))
         yield from entries(text, self.stress, self.origin)
 
 

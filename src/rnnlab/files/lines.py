@@ -10,6 +10,9 @@ from rnnlab.errors import InputError
 SAMPLE = 1 << 20
 BINARY = 1 << 12
 """Bytes that tell whether it is a text."""
+MOSTLY = 0.8
+"""Share of the characters from which zeros in every second byte tell two bytes a character."""
+NOT_IN_CP1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 READ = "rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
 
 
@@ -82,11 +85,41 @@ def decode_whole(content: bytes, source: str) -> str:
         raise no_text(f"{source}, line {error.object[: error.start].count(10) + 1}", error) from None
 
 
-def no_text(
-    place: str, error: UnicodeDecodeError, advice: str = "convert it, such as by iconv -f latin1 -t utf-8 FILE"
-) -> InputError:
-    """What to say of a place that is no UTF-8."""
-    return InputError(f"{place}: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}): {advice}")
+def no_text(place: str, error: UnicodeDecodeError, before: str = "", after: str = "") -> InputError:
+    """What to say of a place that is no UTF-8, and how it becomes such.
+
+    Args:
+        place: in words.
+        error: what decoding said, with the bytes that it read.
+        before: what else may be done, before that.
+        after: the same, behind it.
+    """
+    what = f"byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason})"
+    return InputError(f"{place}: {what}: {before}{conversion(error.object)}{after}")
+
+
+def conversion(content: bytes) -> str:
+    """How a file becomes UTF-8, by some of its bytes, which are not."""
+    encoding = wide_encoding(content)
+    if encoding is None:
+        # cp1252 has all characters of latin1, and from 0x80 to 0x9f, where that has none, such as the euro sign
+        encoding = "ENCODING" if any(byte in NOT_IN_CP1252 for byte in content) else "cp1252"
+    which = " (iconv -l lists the encodings)" if encoding == "ENCODING" else ""
+    return f"convert it, such as by iconv -f {encoding} -t utf-8 FILE > NEW{which}"
+
+
+def wide_encoding(content: bytes) -> str | None:
+    """The encoding of two or four bytes a character, by its mark or by its zeros, if it is such a one."""
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = content[:BINARY]
+    pairs = len(start) // 2
+    first, second = start[: 2 * pairs : 2].count(0), start[1 : 2 * pairs : 2].count(0)
+    if pairs and second >= MOSTLY * pairs and not first:
+        return "utf-16le"
+    return "utf-16be" if pairs and first >= MOSTLY * pairs and not second else None
 
 
 def is_binary(start: bytes) -> bool:
@@ -95,6 +128,14 @@ def is_binary(start: bytes) -> bool:
         return False  # UTF-16, of which reading says more
     odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
     return b"\0" in start or odd > len(start) / 50
+
+
+def binary(source: str, start: bytes) -> InputError:
+    """What to say of a file that is no text, by its first bytes, or of one of two bytes a character without a mark."""
+    encoding = wide_encoding(start)
+    if encoding is not None:
+        return InputError(f"{source} is no UTF-8 but {encoding}: {conversion(start)}")
+    return InputError(f"{source} is no text: {READ}")
 
 
 def first_line(content: Path | bytes, source: str) -> str:
@@ -108,7 +149,7 @@ def first_line(content: Path | bytes, source: str) -> str:
         file.seek(0)
         line = file.readline(SAMPLE)
     if is_binary(start):
-        raise InputError(f"{source} is no text: {READ}")
+        raise binary(source, start)
     if b"\r" in line.rstrip(b"\r\n"):
         raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")
     return decode(line, f"{source}, line 1", True).rstrip("\r\n")
