@@ -507,6 +507,16 @@ def test_the_difference_from_the_season_is_advised_to_those_who_do_not_learn_it(
     assert ("data.residual_of=seasonal_naive" in said(verdict)) == (base == "none")
 
 
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_the_median_is_advised_where_the_usual_value_is_the_better_forecast(loss: str) -> None:
+    made = forecast(1.5, linear_ar=1.2)
+    metrics = {name.replace("linear_ar", "most_frequent"): value for name, value in made.metrics.items()}
+    items = {name.replace("linear_ar", "most_frequent"): values for name, values in made.items.items()}
+    verdict = judge(replace(made, metrics=metrics, items=items, config={**made.config, "task.loss": loss}, period=7))
+    assert ("task.loss=mae" in said(verdict)) == (loss == "mse")
+    assert "the season" not in said(verdict)
+
+
 @pytest.mark.parametrize(("gain", "lines"), [(None, 0), (0.0, 1), (0.5, 1)])
 def test_what_the_linear_part_leaves_is_said_where_the_network_learns_it(gain: float | None, lines: int) -> None:
     metrics = {"test/mae": 1.0, "baseline/ridge/mae": 1.1}

@@ -57,6 +57,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         lambda: _unfinished(evidence),
         lambda: _longer_test(evidence),
         lambda: _imbalanced(evidence),
+        lambda: _intermittent(evidence, ahead),
         lambda: _season(evidence, ahead),
         lambda: _trend(evidence),
         lambda: _no_linear_part(evidence, ahead),
@@ -225,9 +226,16 @@ def _no_linear_part(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
     return Cause("a linear forecast is better", (again(evidence, question, "model.linear=ridge"),))
 
 
+def _intermittent(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
+    if "most_frequent" not in ahead or evidence.config.get("task.loss") != "mse":
+        return None
+    seen = "most values are the same one: squared errors ask for the mean, absolute ones for the median, which that is"
+    return Cause(seen, (again(evidence, "Does it forecast the median?", "task.loss=mae"),))
+
+
 def _season(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
     period, length = evidence.period, evidence.config.get("data.length")
-    if period is None or not isinstance(length, int):
+    if period is None or not isinstance(length, int) or "most_frequent" in ahead:
         return None
     if period > length:
         seen = f"the season of {period} steps is longer than the window of {length}"
