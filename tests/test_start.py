@@ -25,6 +25,7 @@ from rnnlab.data.ucr_archive import _packaged
 from rnnlab.start.advice import LINES, Command, commands, lines, override
 from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.look import look
+from rnnlab.start.wording import counted
 
 DAYS = [datetime.date(2023, 1, 1) + datetime.timedelta(n) for n in range(400)]
 
@@ -1119,6 +1120,19 @@ def test_what_is_odd_about_few_or_unusual_cells(
     printed = capsys.readouterr().out
     assert said in printed
     assert "None" not in printed
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [
+        (1, "texts", "1 text is"),
+        (2, "texts", "2 texts are"),
+        (1, "classes", "1 class is"),
+        (1, "series", "1 series is"),
+    ],
+)
+def test_one_is_counted_in_the_singular(number: int, noun: str, said: str) -> None:
+    assert counted(number, noun, "are") == said
 
 
 def test_start_is_among_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,7 @@ def _of_labelled(found: Labelled) -> list[Command]:
     ]
     largest, smallest = max(found.classes.values()), min(found.classes.values())
     if largest >= UNBALANCED * smallest:
-        counts = f"{smallest:,} {found.examples} beside {largest:,}"
+        counts = f"{counted(smallest, found.examples)} beside {largest:,}"
         made.append(
             Command(
                 (*train, "task.class_weights=balanced"), f"does it learn the rare classes ({counts}) with equal weight?"
@@ -221,13 +221,13 @@ def _about_series(found: Series) -> Iterator[tuple[str, str]]:
     if found.series.columns:
         shortest, median, longest = found.lengths
         long = (
-            f"{longest:,} rows each"
+            f"{counted(longest, 'rows')} each"
             if shortest == longest
             else f"{shortest:,} to {longest:,} rows, {median:,} in the middle"
         )
         yield "series", f"{found.series.columns[0]}: {found.series.why}; {long}"
     if found.time.columns:
-        gaps = "no gaps" if not found.gaps else f"{found.gaps:,} step{'s are' if found.gaps > 1 else ' is'} left out"
+        gaps = "no gaps" if not found.gaps else f"{counted(found.gaps, 'steps', 'are')} left out"
         handled = {
             "fill": ", filled in as missing (data.gaps=fill)",
             "ignore": ": each row is a step (data.gaps=ignore)",
@@ -269,7 +269,7 @@ def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
     if found.examples == "sequences":
         yield (
             "test",
-            f"{found.tested:,} sequences in a test file of their own" if found.tested else _held_out(found),
+            f"{counted(found.tested, 'sequences')} in a test file of their own" if found.tested else _held_out(found),
         )
 
 
@@ -300,7 +300,10 @@ def _about_text(found: PlainText) -> Iterator[tuple[str, str]]:
     several = f" in {found.files:,} files" if found.files > 1 else ""
     yield "data", f"a text to learn to write{several}: {_size(found.extent.bytes)}"
     about = "" if found.extent.whole else "about "
-    counts = f"{found.characters:,} characters, {found.words:,} words, {found.extent.rows:,} lines"
+    counts = ", ".join(
+        counted(many, of)
+        for many, of in ((found.characters, "characters"), (found.words, "words"), (found.extent.rows, "lines"))
+    )
     yield "text", f"{about}{counts}; {found.distinct:,} different characters"
     yield "begins", f"“{found.sample}…”"
 

@@ -14,6 +14,7 @@ from rnnlab.files.images import IMAGES, VIDEOS, Clip, clips_of, labelled_clips
 from rnnlab.files.source import SUFFIXES, Source
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.sample import mentions
+from rnnlab.start.wording import counted
 
 TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
 LOOKED_AT = 300
@@ -114,15 +115,15 @@ def _captions(folder: Path, table: Path, columns: tuple[str, str], images: Seque
     there = {file.relative_to(folder).as_posix() for file in images}
     odd = []
     if missing := sorted(named - there):
-        odd.append(f"{len(missing):,} images of the table are not there, such as {missing[0]}")
+        odd.append(f"of the table {counted(len(missing), 'images', 'are')} not there, such as {missing[0]}")
     if more := len(there - named):
-        odd.append(f"{more:,} images have no caption: they are not read")
+        odd.append(f"{counted(more, 'images', 'have')} no caption: not read")
     if len(named) < 500:
-        odd.append(f"{len(named):,} images are few: a network will learn them by heart")
+        odd.append(f"{counted(len(named), 'images', 'are')} few: a network will learn them by heart")
     once = sum(count == 1 for count in words.values())
     lengths = [len(text.split()) for _, text in rows]
     return Examples(
-        **about, data="captions", seen=f"{len(named):,} images and what is to be said of each",
+        **about, data="captions", seen=f"{counted(len(named), 'images')} and what is to be said of each",
         keys=keys, odd=tuple(odd),
         facts=(
             ("table", f"{table.name}: images in '{image}', captions in '{caption}'"),
@@ -181,7 +182,7 @@ def _frames(path: Path, images: Sequence[Path]) -> Examples | Unclear:
     shown, keys = _sizes(images)
     facts = [("clips", f"{len(clips):,}{'' if video else f' of {min(frames):,} to {max(frames):,} frames'}")]
     return Examples(
-        **about, data="video", seen=f"{len(clips):,} clips of frames, without a class",
+        **about, data="video", seen=f"{counted(len(clips), 'clips')} of frames, without a class",
         facts=(*facts, ("images", shown)),
         keys=keys, odd=("one or two clips: the test is their end",) if len(clips) < 3 else (),
         asks="how well is the next frame foretold, beside the last one?",

@@ -72,9 +72,9 @@ def labelled_texts(table: Seen) -> Labelled | Examples | Unclear | None:
         keys["data.unit"] = "word"
     others = [name for name in texts if name != text]
     why = (
-        f"the only column of text, {many:.0f} words each"
+        f"the only column of text, {counted(round(many), 'words')} each"
         if not others
-        else ("its name" if lower(text) in TEXTS else f"the longest texts, {many:.0f} words each")
+        else ("its name" if lower(text) in TEXTS else f"the longest texts, {counted(round(many), 'words')} each")
     )
     why_label = f"{label.distinct} different values" + (", and its name" if lower(label.name) in CLASSES else "")
     lengths = pairs["text"].str.len_chars()
@@ -180,10 +180,12 @@ def odd_texts(pairs: pl.DataFrame, empty: int) -> tuple[str, ...]:
         odd.append(f"{counted(empty, 'rows')} without a text or a class: left out")
     distinct = pairs.unique()
     if distinct.height < pairs.height:
-        odd.append(f"{pairs.height - distinct.height:,} texts are there twice: each counts once (data.duplicates)")
+        odd.append(
+            f"{counted(pairs.height - distinct.height, 'texts', 'are')} there twice: each counts once (data.duplicates)"
+        )
     contradicting = distinct.height - distinct["text"].n_unique()
     if contradicting:
-        odd.append(f"{contradicting:,} texts have two classes: nobody can tell which")
+        odd.append(f"{counted(contradicting, 'texts', 'have')} two classes: nobody can tell which")
     letters = pairs.filter(pl.col("label").str.len_chars() >= 3)
     if letters.height:
         told = letters.select(
@@ -194,7 +196,7 @@ def odd_texts(pairs: pl.DataFrame, empty: int) -> tuple[str, ...]:
     counts = pairs["label"].value_counts()["count"]
     few = int((counts < 3).sum())
     if few:
-        odd.append(f"{few} classes have fewer than 3 texts, and training needs 3: leave them out")
+        odd.append(f"{counted(few, 'classes', 'have')} fewer than 3 texts, and training needs 3: leave them out")
     return tuple(odd)
 
 

@@ -15,6 +15,7 @@ from rnnlab.files.lines import is_binary
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.names import OPPOSITES
 from rnnlab.start.sample import START
+from rnnlab.start.wording import counted
 
 READ = 50_000
 """Pairs that are looked at."""
@@ -170,7 +171,7 @@ def described(path: Path, keys: dict[str, Any]) -> Examples | Unclear:
     ]
     first = f"“{found[0][0][:30]}” → “{found[0][1][:30]}”"
     return Examples(
-        **about, data="pairs", seen=f"{'' if whole else 'more than '}{len(found):,} pairs of texts",
+        **about, data="pairs", seen=f"{'' if whole else 'more than '}{counted(len(found), 'pairs')} of texts",
         facts=(("begins", first), *facts), keys=keys, odd=tuple(_odd(found, units)),
         asks="how many texts that it never read does an encoder and decoder with attention answer rightly?",
         more=(({"model.attention": "none"}, "what is the attention worth?"),),
@@ -196,12 +197,12 @@ def _side(texts: Sequence[str], unit: str) -> str:
 def _odd(found: Sequence[tuple[str, str]], units: Sequence[str]) -> list[str]:
     odd = []
     if doubled := len(found) - len(set(found)):
-        odd.append(f"{doubled:,} pairs are there twice")
+        odd.append(f"{counted(doubled, 'pairs', 'are')} there twice")
     answers = Counter(source for source, _ in set(found))
     if several := sum(count > 1 for count in answers.values()):
-        odd.append(f"{several:,} texts have several answers: each of them counts as right")
+        odd.append(f"{counted(several, 'texts', 'have')} several answers: each of them counts as right")
     if alike := sum(source == target for source, target in found):
-        odd.append(f"{alike:,} answers are what is read")
+        odd.append(f"{counted(alike, 'answers', 'are')} what is read")
     longest = Pairs.max_length
     if longest is not None:
         long = sum(
@@ -210,7 +211,9 @@ def _odd(found: Sequence[tuple[str, str]], units: Sequence[str]) -> list[str]:
             for pair in found
         )
         if long:
-            odd.append(f"{long:,} pairs have more than {longest} tokens on a side: left out (data.max_length)")
+            odd.append(
+                f"{counted(long, 'pairs', 'have')} more than {longest} tokens on a side: left out (data.max_length)"
+            )
     if len(found) < 1000:
-        odd.append(f"{len(found):,} pairs are few: a network will learn them by heart")
+        odd.append(f"{counted(len(found), 'pairs', 'are')} few: a network will learn them by heart")
     return odd

@@ -10,7 +10,7 @@ from rnnlab.data.ts_file import TsFile, read_ts
 from rnnlab.data.ucr_archive import find_files
 from rnnlab.start.description import Extent, Labelled
 from rnnlab.start.labelled import spread
-from rnnlab.start.wording import missing_values
+from rnnlab.start.wording import counted, missing_values
 
 
 def look_at_recordings(path: Path) -> Labelled:
@@ -44,11 +44,13 @@ def _odd(train: TsFile, test: TsFile | None) -> list[str]:
     contents = Counter(values.tobytes() for values in train.sequences)
     doubled = sum(count - 1 for count in contents.values())
     if doubled:
-        odd.append(f"{doubled:,} sequences are there twice")
+        odd.append(f"{counted(doubled, 'sequences', 'are')} there twice")
     if test is not None:
         shared = sum(values.tobytes() in contents for values in test.sequences)
         if shared:
-            odd.append(f"{shared:,} sequences of the test file are in the training file, too: the score will flatter")
+            odd.append(
+                f"of the test file {counted(shared, 'sequences', 'are')} in the training file, too: that flatters"
+            )
     whole = np.concatenate(train.sequences)
     still = [k + 1 for k in range(whole.shape[1]) if np.nanstd(whole[:, k]) == 0]
     if still:

@@ -14,7 +14,7 @@ from rnnlab.start.description import Choice, Column, Labelled
 from rnnlab.start.labelled import known_text, spread
 from rnnlab.start.names import CLASSES, NAMES, UNNAMED, listed, lower, rank
 from rnnlab.start.seen import Seen
-from rnnlab.start.wording import missing_values
+from rnnlab.start.wording import counted, missing_values
 
 SIDE_BY_SIDE = 8
 """Columns from which a row may be a whole sequence."""
@@ -106,7 +106,7 @@ def labelled_sequences(table: Seen) -> Labelled | None:
     classes = Counter(labels[rows[0]] for rows in groups)
     if without := classes.pop("", 0):
         keys["data.unlabelled"] = "drop"
-        odd.append(f"{without:,} sequences without a class: left out (data.unlabelled=drop)")
+        odd.append(f"{counted(without, 'sequences')} without a class: left out (data.unlabelled=drop)")
     keys |= written_as(table)
     return Labelled(
         path=table.path, form=table.form, extent=table.sample.extent, data="table", classes=dict(classes.most_common()),

@@ -12,6 +12,7 @@ from rnnlab.files.sound import SUFFIXES, measure
 from rnnlab.files.transcripts import LJSPEECH, Utterance, read_utterances
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.sample import mentions
+from rnnlab.start.wording import counted
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 MEASURED = 5000
@@ -103,7 +104,7 @@ def _of_utterances(
     try:
         measured = [measure(each.path, f"{each.place}: {each.path.name}") for each in found[::every]]
     except InputError as error:
-        return Unclear(**about, seen=f"{len(found):,} sounds and what is said in them", questions=(
+        return Unclear(**about, seen=f"{counted(len(found), 'sounds')} and what is said in them", questions=(
             f"training refuses them: {error}",
         ))  # fmt: skip
     rates = Counter(rate for _, rate in measured)
@@ -136,7 +137,7 @@ def _of_utterances(
     if set(splits) != {""}:
         facts.append(("splits", ", ".join(f"{n:,} {name}" for name, n in splits.items())))
     return Examples(
-        **about, data="speech", seen=f"{len(found):,} sounds and what is said in them", facts=tuple(facts),
+        **about, data="speech", seen=f"{counted(len(found), 'sounds')} and what is said in them", facts=tuple(facts),
         odd=tuple(_odd(found, sounds, seconds, letters, every)), keys=keys,
         asks="how many characters or words of sounds that it never heard does a GRU get wrong?",
         more=tuple(_more(len(speakers), splits)),
@@ -160,17 +161,17 @@ def _odd(
     longest, hop = Speech.max_seconds, Speech.hop
     assert longest is not None
     if many := sum(each > longest for each in seconds):
-        odd.append(f"{many * every:,} sounds are longer than {longest:g} seconds: left out (data.max_seconds)")
+        odd.append(
+            f"{counted(many * every, 'sounds', 'are')} longer than {longest:g} seconds: left out (data.max_seconds)"
+        )
     listed = Counter(each.path.resolve() for each in found)
     if doubled := len(found) - len(listed):
-        odd.append(f"{doubled:,} sounds are listed twice")
+        odd.append(f"{counted(doubled, 'sounds', 'are')} listed twice")
     if more := sum(file.resolve() not in listed for file in sounds):
-        odd.append(f"{more:,} sounds have no transcript: they are not read")
+        odd.append(f"{counted(more, 'sounds', 'have')} no transcript: not read")
     quick = sum(len(each.text) > second / hop for each, second in zip(found[::every], seconds, strict=True))
     if quick:
-        odd.append(
-            f"{quick * every:,} transcripts have more characters than their sound has steps: training refuses them"
-        )
+        odd.append(f"{counted(quick * every, 'transcripts', 'have')} more characters than sounds have steps: refused")
     rare = sorted(letter for letter, count in letters.items() if count < 3)
     if rare:
         odd.append(f"characters that come once or twice: {' '.join(rare[:12])}")

@@ -25,7 +25,7 @@ from rnnlab.start.names import (
 from rnnlab.start.rhythm import find_seasons, find_trend, periods_of
 from rnnlab.start.sample import Sample
 from rnnlab.start.seen import Seen, Times
-from rnnlab.start.wording import missing_values
+from rnnlab.start.wording import counted, missing_values
 
 SINCE_1970 = 1e8
 """Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
@@ -103,7 +103,7 @@ class SeriesTable(Seen):
             for word in dialect.missing_values[: len(words) - len(sentinels)]
         ]
         odd += [
-            f"{number:g} occurs {self.profile.sentinels[number]:,} times, far from all else: taken for a missing value"
+            f"{number:g} occurs {counted(self.profile.sentinels[number], 'times')}, far from all else: taken for missing"
             for number in sentinels
         ]
         if columns.time is not None and columns.time in self.profile.formats:
@@ -139,10 +139,8 @@ class SeriesTable(Seen):
                 repeated = len(table.values) - read
                 if repeated > FEW_REPEATED * len(table.values):  # rather several series
                     continue
-                rows = "row is" if repeated == 1 else "rows are"
-                odd.append(
-                    f"{repeated:,} {rows} of a time that is there already: the last is kept (data.repeated=last)"
-                )
+                there = counted(repeated, "rows", "are")
+                odd.append(f"{there} of a time that is there already: the last is kept (data.repeated=last)")
             keys |= attempt
             if attempt.get("data.gaps") == "ignore" and _is_irregular(panel):
                 keys["data.gaps"] = "elapsed"
@@ -291,10 +289,10 @@ class SeriesTable(Seen):
             odd.append(f"{listed(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
         if doubled and times.time:
-            odd.append(f"{doubled:,} row{'s are' if doubled > 1 else ' is'} there twice")
+            odd.append(f"{counted(doubled, 'rows', 'are')} there twice")
         usual = facts["lengths"][1]
         if usual < FEW_ROWS:
-            odd.append(f"{usual:,} {facts['step']}s are few: expect no more than from a simple forecast")
+            odd.append(f"{counted(usual, facts['step'] + 's', 'are')} few: expect no more than from a simple forecast")
         for name in target.columns[:1]:
             odd += _tell_tales(self.sample, self.profile.dialect, name, others)
             values = self.numbers(name)
@@ -314,10 +312,10 @@ def step_size(panel: Panel, step: str, timed: bool) -> str:
     if frequency.unit == "duration":
         for name, size in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
             if frequency.size % (size * 10**6) == 0:
-                return f"{frequency.size // (size * 10**6)} {name}s"
+                return counted(frequency.size // (size * 10**6), f"{name}s")
         return f"{frequency.size / 1e6:g} seconds"
     if frequency.unit in ("month", "business day"):
-        return f"{frequency.size} {frequency.unit}s"
+        return counted(frequency.size, f"{frequency.unit}s")
     return f"{frequency.size:g}" if frequency.size != 1 else "1, of whole numbers"
 
 

@@ -17,6 +17,7 @@ from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.labelled import odd_texts, spread
 from rnnlab.start.names import OPPOSITES
+from rnnlab.start.wording import counted
 
 READ = 1 << 25
 """Bytes of texts that are read."""
@@ -105,7 +106,7 @@ def _plain(path: Path, files: Sequence[Path], form: str, pattern: str = "*") -> 
     words = len(text.split())
     odd = []
     if words * share < 2000:
-        odd.append(f"{round(words * share):,} words are few: a network will learn them by heart")
+        odd.append(f"{counted(round(words * share), 'words', 'are')} few: a network will learn them by heart")
     lines = [line for line in text.splitlines() if line.strip()]
     doubled = len(lines) - len(set(lines))
     if len(lines) >= 20 and doubled > len(lines) / 2:

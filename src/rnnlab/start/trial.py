@@ -48,7 +48,7 @@ def _tried_series(found: Series) -> Description:
         question = f"too few to train on, to choose by and to test on: give {FEWEST} {found.step}s at least"
     return Unclear(
         path=found.path, form=found.form, extent=found.extent, columns=found.columns,
-        seen=f"{found.lengths[0]:,} {found.step}s of {', '.join(found.target.columns[:3])}", odd=found.odd,
+        seen=f"{counted(found.lengths[0], f'{found.step}s')} of {', '.join(found.target.columns[:3])}", odd=found.odd,
         questions=(question,),
     )  # fmt: skip
 

@@ -9,22 +9,31 @@ WIDE = 6
 """Columns that are shown by name."""
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``: a number with its noun, which is given in the plural."""
-    one = noun.removesuffix("es") if noun.endswith("sses") else noun.removesuffix("s")
-    return f"{number:,} {one if number == 1 else noun}"
+SINGULAR = {"are": "is", "have": "has", "were": "was", "say": "says"}
+"""Verbs behind a number."""
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """``1 row``, ``2,000 rows``, ``1 row is``: a number with its noun and its verb, which are given in the plural."""
+    if number == 1:
+        verb = SINGULAR.get(verb, verb)
+        if noun.endswith("sses"):
+            noun = noun.removesuffix("es")
+        elif noun != "series":
+            noun = noun.removesuffix("s")
+    return f"{number:,} {noun}{f' {verb}' if verb else ''}"
 
 
 def missing_values(number: int, done: str) -> str:
     """What is odd about values that are missing, and what is done about it."""
-    return f"{counted(number, 'values')} {'is' if number == 1 else 'are'} missing: {done}"
+    return f"{counted(number, 'values', 'are')} missing: {done}"
 
 
 def lengths_in_words(lengths: tuple[int, int, int], unit: str, channels: int = 0) -> str:
     """The shortest, the median and the longest of sequences, and how many values a step has."""
     shortest, median, longest = lengths
     span = (
-        f"{shortest:,} {unit}, all alike"
+        f"{counted(shortest, unit)}, all alike"
         if shortest == longest
         else f"{shortest:,} to {longest:,} {unit}, {median:,} in the middle"
     )
@@ -57,9 +66,9 @@ def _kind(column: Column) -> str:
         case "clock":
             what = "times of the day"
         case "name":
-            what = f"{column.distinct:,} names"
+            what = counted(column.distinct, "names")
         case "text":
-            what = f"text, {column.words:.0f} words"
+            what = f"text, {counted(round(column.words), 'words')}"
         case "constant":
             what = "one value"
         case "empty":
