@@ -103,7 +103,7 @@ class SeriesTable(Seen):
             for word in dialect.missing_values[: len(words) - len(sentinels)]
         ]
         odd += [
-            f"{number:g} occurs {counted(self.profile.sentinels[number], 'times')}, far from all else: taken for missing"
+            f"{number:g} occurs {counted(self.profile.sentinels[number], 'times')}, far from all else: missing"
             for number in sentinels
         ]
         if columns.time is not None and columns.time in self.profile.formats:
