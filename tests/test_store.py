@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -332,6 +333,16 @@ def test_files_are_opened_for_what_they_are(tmp_path: Path) -> None:
     handler.stream.write("half a character: \udc80\n")
     handler.close()
     assert (tmp_path / "log").read_text() == "half a character: \\udc80\n"
+
+
+def test_a_log_that_is_closed_stays_closed(tmp_path: Path) -> None:
+    handler = LogFile(tmp_path / "log")
+    record = logging.LogRecord("rnnlab", logging.INFO, __file__, 1, "one", None, None)
+    handler.emit(record)
+    handler.close()
+    handler.emit(record)
+    assert handler.stream is None
+    assert (tmp_path / "log").read_text() == "one\n"
 
 
 @pytest.mark.parametrize("swapped", ["before", "after"])

@@ -144,10 +144,21 @@ def append(path: Path, content: bytes) -> None:
 
 
 class LogFile(logging.FileHandler):
-    """Appends to a log, as :class:`logging.FileHandler`, but never through a link."""
+    """Appends to a log, as :class:`logging.FileHandler`, but never through a link, and no more once it is closed: the
+    one of Python opens its file again for a late record, and nobody closes it then.
+    """
 
     def __init__(self, filename: str | Path, encoding: str = "utf-8") -> None:
         super().__init__(filename, mode="a", encoding=encoding)
+        self._is_over = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._is_over:
+            super().emit(record)
+
+    def close(self) -> None:
+        self._is_over = True
+        super().close()
 
     def _open(self) -> Any:
         return open(open_to_append(Path(self.baseFilename)), "a", encoding=self.encoding, errors="backslashreplace")
