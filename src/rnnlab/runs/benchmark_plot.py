@@ -123,8 +123,9 @@ def _dots(ax: Axes, result: Result) -> None:
     trivial = result.baselines(result.places[0]).items()
     others += [(name, "trivial", value, "s", style.QUIET) for name, value in trivial]
     own = [cell.mean(benchmark.score) for cell in result.cells]
-    middle = statistics.median([*own, *(value for _, _, value, _, _ in others)])
-    usual = statistics.median(abs(value - middle) for value in [*own, *(value for _, _, value, _, _ in others)])
+    every = [*own, *(value for _, _, value, _, _ in others)]
+    middle = statistics.median(every)
+    usual = statistics.median(abs(value - middle) for value in every)
     most = math.inf if _logarithmic(result) else max(FAR * usual, max(own) - min(own))
     outside = []
     for name, kind, value, marker, colour in others:
