@@ -1,6 +1,7 @@
 """What the tests share: configs as the command line composes them, and tiny runs."""
 
 import inspect
+import logging
 import os
 import pickle
 import re
@@ -225,6 +226,18 @@ def yaml_parsed_once() -> Iterator[None]:
 def forget_hydra() -> None:
     """Hydra is one to a process; what an earlier test or a module composed must not stand in the way."""
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """The log that a command gives its process ends with the test: the next one's warnings must not go there."""
+    root = logging.getLogger()
+    level, before = root.level, list(root.handlers)
+    yield
+    for handler in [handler for handler in root.handlers if handler not in before]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -42,7 +42,15 @@ class SeriesRun(TrainedRun):
         reader = self.reader
         histories, names = reader.histories(x)
         ahead = reader.check_horizon(horizon)
-        self._warn_of_short(histories, names)
+        for number, forecasts in enumerate(self._forecasts(histories, names, ahead, steps, batch_size)):
+            if number == 0:  # what is refused is one line, without a note before it
+                self._warn_of_short(histories, names)
+            yield forecasts
+
+    def _forecasts(
+        self, histories: Sequence[History], names: Sequence[str], ahead: int, steps: bool, batch_size: int
+    ) -> Iterator[pl.DataFrame]:
+        reader = self.reader
         if steps:
             for history, name in zip(histories, names, strict=True):
                 yield self._each_step_of_series(history, name)
