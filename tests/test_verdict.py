@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import choices, compose
+from torch.nn.functional import one_hot
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from rnnlab.commands.evaluate import main as evaluate_main
 from rnnlab.commands.outcome import forecast_lines
@@ -24,8 +26,10 @@ from rnnlab.runs.verdict import command, judge, unfinished
 from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.runs.verdict.gain import blocks, paired_proportions, proportions, ratio_interval
 from rnnlab.runs.verdict.gathering import evidence
+from rnnlab.spec import Batch
 from rnnlab.store.status import Status
 from rnnlab.store.verdict import Advice, Judgement, Verdict
+from rnnlab.tasks.tally import MOST_PIECES, Tally
 
 N = 200
 CONFIG = {
@@ -804,6 +808,100 @@ def test_a_run_is_judged_by_the_mean_of_its_sequences(name: str) -> None:
         metric.update(*task.compared(output, batch))
         expected = metric.compute()
     torch.testing.assert_close(mean, expected.double(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokens", "sine", "an_bn", "airline", "piano_roll", "adding", "copy_memory", "addition", "text"]
+)
+def test_what_sequences_count_for_has_each_score_as_its_mean(name: str) -> None:
+    """Also of scores that are no means of theirs (F1, r2), and where neighbours are counted together."""
+    small = [] if name == "airline" else ["data.num_samples=60"]
+    run = prepare(compose(f"data={name}", "instruments=none", *small))
+    task: Any = run.task
+    batch = run.data.split("test").batch(slice(0, 7))
+    with torch.no_grad():
+        output = task.eval().answer(batch) if batch.origin is None else task.forecast(batch)
+    for score, metric in task.metrics().items():
+        if any(isinstance(state, list) for state in metric.metric_state.values()) or not metric.metric_state:
+            continue
+        metric.update(*task.compared(output, batch))
+        expected = float(metric.compute())
+        for together in (1, 3):
+            tally = Tally(task.metrics()[score])
+            tally.add("network", output, batch, task.compared, together * MOST_PIECES)
+            counted, sizes = tally.items()["network"]
+            assert sizes.sum() == len(batch.inputs) and len(sizes) == -(-len(batch.inputs) // together)
+            mean = float((counted * sizes).sum() / sizes.sum())
+            assert mean == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), score
+
+
+def test_the_share_of_right_sequences_is_made_of_zeros_and_ones() -> None:
+    """So that its interval is that of shares, and has a width where all are right."""
+    tally, right = Tally(MulticlassAccuracy(3, average="micro")), torch.tensor([0, 1, 1, 0, 1])
+    tally.add("network", right, Batch(torch.zeros(5, 1, 1), torch.ones(5, dtype=torch.long)), lambda o, b: (o, b[1]), 5)
+    assert tally.items()["network"][0].tolist() == right.tolist()
+
+
+def test_the_interval_of_a_difference_of_f1_covers_it() -> None:
+    """Macro-averaged F1 of two classifiers that find the same sequences hard, classes of unlike sizes."""
+    rng = np.random.default_rng(0)
+
+    def drawn(n: int) -> tuple[torch.Tensor, ...]:
+        truth = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+        hard, other = rng.random(n), (truth + 1) % 3
+        found = (np.where(hard < right, truth, np.where(rng.random(n) < 0.5, other, 0)) for right in (0.75, 0.65))
+        return tuple(torch.from_numpy(each) for each in (truth, *found))
+
+    def f1() -> MulticlassF1Score:
+        return MulticlassF1Score(3, average="macro")
+
+    def counts(found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """``(sequences, 12)`` true positives, false positives, true negatives and false negatives of each class."""
+        is_found, is_true = (one_hot(each, 3).bool() for each in (found, truth))
+        states = {"tp": is_found & is_true, "fp": is_found & ~is_true, "fn": is_true & ~is_found}
+        states["tn"] = ~is_found & ~is_true
+        return torch.cat([states[name] for name in f1().metric_state], 1).double()
+
+    truth, *both = drawn(400_000)
+    ours, theirs = (float(f1()(found, truth)) for found in both)
+    true, covered, n = ours - theirs, 0, 150
+    for _ in range(100):
+        tally = Tally(f1())
+        truth, *both = drawn(n)
+        for name, found in zip(("network", "other"), both, strict=True):
+            tally.count(name, counts(found, truth), torch.ones(n))
+        items = tally.items()
+        low, high = ratio_interval((items["network"][0] - items["other"][0]).numpy(), np.ones(n), n)
+        covered += low < true < high
+    assert 89 <= covered <= 99
+
+
+def test_a_score_that_is_no_mean_has_an_interval_from_50_sequences_on() -> None:
+    made = classified(0.9, n=40)
+    items = {"f1": made.items}
+    metrics = {f"{split}/f1": made.metrics[f"{split}/accuracy"] for split in ("test", "baseline")}
+    few = judge(replace(made, score="f1", items=made.items, others=items, linear=("f1",), metrics=metrics))
+    assert few.low is None and "(too few for an interval: 40 sequences)" in few.text
+    assert judge(replace(made, score="f1", metrics=metrics)).low is not None
+
+
+@pytest.mark.parametrize(
+    ("keys", "score"),
+    [
+        (("data=tokens", "monitor=val/f1"), "f1"),
+        (("data=tokens", "task.class_weights=balanced"), "f1"),
+        (("data=tokens", "task.class_weights=balanced", "monitor=val/accuracy"), "accuracy"),
+        (("data=sine", "monitor=val/r2"), "r2"),
+    ],
+)
+def test_any_score_that_is_judged_by_has_an_interval(
+    train: Callable[..., Outcome], keys: tuple[str, ...], score: str
+) -> None:
+    outcome = train(*keys, "model=rnn", *TINY, "data.num_samples=300")
+    verdict = outcome.directory.status.verdict
+    assert verdict is not None and verdict.score == score
+    assert verdict.low is not None and verdict.high is not None and verdict.gain is not None
+    assert verdict.low <= verdict.gain <= verdict.high
 
 
 def test_a_task_of_ones_own_is_judged_by_its_loss() -> None:

@@ -45,6 +45,7 @@ class Classification(Task):
     class_weights: Tensor | None
     mean_weight: Tensor | None
     training_scores = ("accuracy",)
+    judged_score = "accuracy"
 
     @property
     def verdict_score(self) -> str:

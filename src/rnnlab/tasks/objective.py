@@ -85,8 +85,13 @@ class Objective(LightningModule, ABC):
 
     @property
     def verdict_score(self) -> str:
-        """The score by which a run is held against its baselines, and which :meth:`judge` gives of each sequence."""
+        """The score by which a run is held against its baselines."""
         return "loss"
+
+    @property
+    def judged_score(self) -> str:
+        """The score that :meth:`judge` gives of each sequence: that of the verdict where a class has its own one."""
+        return "loss" if type(self).judge is Objective.judge else self.verdict_score
 
     @classmethod
     def fits(cls, target: TargetSpec) -> bool:
@@ -135,7 +140,7 @@ class Objective(LightningModule, ABC):
         return None
 
     def judge(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(batch,)`` the ``verdict_score`` of each sequence, and ``(batch,)`` how many elements it is the mean of.
+        """``(batch,)`` the ``judged_score`` of each sequence, and ``(batch,)`` how many elements it is the mean of.
 
         The loss by default, of one sequence after the other.
         """

@@ -1,5 +1,6 @@
 """The scores of an objective: on validation and on the test, beside those of its baselines."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from rnnlab.network import Network
 from rnnlab.spec import Batch, DataSpec
 from rnnlab.tasks.mean_by_length import MeanByLength
 from rnnlab.tasks.objective import Objective
+from rnnlab.tasks.tally import Tally
 
 
 def data_of(trainer: Any) -> Any:
@@ -87,6 +89,21 @@ class Scored(Objective):
         self.scores = NamedScores({name: Scores(own) for name, own in metrics.items()})
         self.score_by_length = MeanByLength(self.sequence_score_name)
         self._judged: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self._tallies: dict[str, Tally] = {}
+
+    @property
+    def monitored(self) -> str:
+        """The score that chooses the weights, without the name of its split; empty where none does."""
+        return ""
+
+    @property
+    def tallied(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """Of scores that a run may be held against its baselines by, and of which :meth:`judge` says nothing, what each
+        piece of the last test counts for: see :meth:`rnnlab.tasks.tally.Tally.items`. Empty as :attr:`judged` is.
+        """
+        if self.attached is not None and self.attached.world_size > 1:
+            return {}
+        return {score: tally.items() for score, tally in self._tallies.items()}
 
     @property
     def judged(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -124,12 +141,18 @@ class Scored(Objective):
         """Scores what a predictor says of a batch of the test, and of each of its sequences."""
         self._score(scores, output, batch)
         self._judged.setdefault(name, []).append(self.judge(output, batch))
+        for tally in self._tallies.values():
+            batches = sum(self.trainer.num_test_batches)  # infinitely many where a loader does not know
+            sequences = len(batch.inputs) * int(batches if math.isfinite(batches) else 1)
+            tally.add(name, output, batch, self.compared, sequences)
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val", "val")
 
     def on_test_epoch_start(self) -> None:
-        self._judged = {}
+        self._judged, metrics = {}, self.metrics()
+        asked = {self.monitored, self.verdict_score} - {self.judged_score}
+        self._tallies = {score: Tally(metrics[score]) for score in sorted(asked & set(metrics))}
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test", "test")

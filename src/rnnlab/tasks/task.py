@@ -85,6 +85,10 @@ class Task(Scored):
                 "task.distribution=point, or model.solver=gradient"
             )
 
+    @property
+    def monitored(self) -> str:
+        return self.monitor.partition("/")[2]
+
     # ---- steps --------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:

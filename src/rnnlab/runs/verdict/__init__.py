@@ -45,7 +45,7 @@ def judge(evidence: Evidence) -> Verdict:
         )
     sign = 1 if evidence.rises(score) else -1
     # of equally good ones that of which each sequence's score is known
-    best = max(beside, key=lambda name: (sign * beside[name], name in evidence.items))
+    best = max(beside, key=lambda name: (sign * beside[name], name in evidence.of(score)))
     gain = gain_of(evidence, score, network, best, beside[best])
     state = _state(gain)
     if state is not Judgement.BETTER and evidence.constant and evidence.rows and not _learned(evidence):

@@ -25,7 +25,9 @@ class Evidence:
         rivals: names of predictors under ``baseline/`` that are told more than the network: they decide nothing.
         part: the predictor under ``baseline/`` to which the network adds, and which is a part of what is judged.
         higher: names of scores of one's own that are better the higher they are.
-        items: of ``network`` and of each baseline by name, in the order of the test; empty where unknown.
+        items: of ``score``, of ``network`` and of each baseline by name, in the order of the test; empty where unknown.
+        others: the same of other scores, by score.
+        linear: scores of which these are what each sequence counts for (:class:`rnnlab.tasks.tally.Tally`).
         dependent: so many test sequences in a row depend on each other: 1 where each is drawn by itself.
         ordered: they come in the order of time, so that neighbours are alike.
         constant: the trivial predictor says the same whatever it sees: no better than it is chance.
@@ -55,6 +57,8 @@ class Evidence:
     part: str = ""
     higher: tuple[str, ...] = ()
     items: Mapping[str, Items] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Items]] = field(default_factory=dict)
+    linear: tuple[str, ...] = ()
     dependent: int = 1
     ordered: bool = False
     constant: bool = False
@@ -75,6 +79,10 @@ class Evidence:
     overrides: tuple[str, ...] = ()
     config_dirs: tuple[str, ...] = ()
     models: tuple[str, ...] = ("gru", "lstm", "lru")
+
+    def of(self, score: str) -> Mapping[str, Items]:
+        """What is known of a score of each test sequence, by predictor."""
+        return self.items if score == self.score else self.others.get(score, {})
 
     def predictors(self, score: str) -> dict[str, float]:
         """All predictors under ``baseline/`` that have a score, by name."""

@@ -37,6 +37,11 @@ def evidence(
     spec = data.spec
     # steps that neighbouring windows are judged by in common
     ahead = spec.length if spec.horizon == 0 else spec.steps_ahead or 1
+    tallied = task.tallied
+    by_score = {
+        score: {name: (scores.numpy(), weights.numpy()) for name, (scores, weights) in of_score.items()}
+        for score, of_score in {task.judged_score: task.judged, **tallied}.items()
+    }
     return Evidence(
         metrics=metrics,
         score=task.verdict_score,
@@ -44,7 +49,9 @@ def evidence(
         rivals=data.rivals,
         part="ridge" if spec.residual == "ridge" else "",
         higher=task.higher_is_better,
-        items={name: (scores.numpy(), weights.numpy()) for name, (scores, weights) in task.judged.items()},
+        items=by_score.get(task.verdict_score, {}),
+        others=by_score,
+        linear=tuple(tallied),
         dependent=-(-ahead // getattr(data, "test_stride", 1)) if isinstance(data, SeriesData) else 1,
         ordered=isinstance(data, SeriesData) or spec.streamed,
         constant=spec.target.categorical or not spec.target.per_step or (spec.horizon is None and not spec.references),

@@ -98,7 +98,7 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
         ends = f"{span(share(low), share(high))} %"
     else:
         ends = f"{span(share(-high), share(-low))} %"
-    count = evidence.sequences.get("test", len(evidence.items["network"][0]))
+    count = evidence.sequences.get("test") or len(evidence.of(score)["network"][0])
     why = f"; {gain.why}" if gain.why else ""
     return f"95 % interval {ends}, {count_of(count, f'test {evidence.thing}')}{why}"
 
