@@ -168,7 +168,9 @@ def _of_parts(task: Task, data: SeriesData, split: Any) -> list[Deviations]:
         start = int(panel.starts[number])
         rows = slice(start, int(panel.starts[number + 1]))
         unknown = np.zeros(panel.values[rows].shape, bool) if data.unknown is None else data.unknown[rows]
-        history = History(number, end - start, panel.values[rows], unknown[: end - start], panel.times[rows])
+        history = History(
+            number, end - start, panel.values[rows], unknown[: end - start], panel.times[rows], panel.zone, panel.clocks
+        )
         if end - start >= fewest(task, reader, history) and first < end:
             whole = of_history(task, reader, history)
             part = slice(first - start, end - start)

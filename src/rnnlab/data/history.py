@@ -19,6 +19,10 @@ class History(NamedTuple):
         ``(now, columns)`` true where it was missing.
     times
         ``(rows,)``; ``None`` where rows are steps.
+    zone
+        Of the times, which are then those of UTC, by its name in the tz database; ``None`` where none is told.
+    clocks
+        Of which one has shown the times, as :func:`rnnlab.files.clocks.clocks_of` says.
     """
 
     number: int
@@ -26,6 +30,8 @@ class History(NamedTuple):
     values: np.ndarray
     unknown: np.ndarray
     times: np.ndarray | None
+    zone: str | None = None
+    clocks: tuple[str, ...] = ()
 
 
 class Window(NamedTuple):

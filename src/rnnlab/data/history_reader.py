@@ -11,6 +11,7 @@ from rnnlab.data.history import History, Window, listed
 from rnnlab.data.layout import Layout, padded_front
 from rnnlab.data.reader import Reader
 from rnnlab.errors import InputError, nearest
+from rnnlab.files.clocks import CLOCKS, later
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Gaps, Repeated, ShortSeries
@@ -34,6 +35,8 @@ class HistoryReader(Reader):
         repeated: see there, too.
         short_series: whether a series that is too short is an error, or left out.
         naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
+        clocks: of which one has shown the times, as :func:`rnnlab.files.clocks.clocks_of` says; empty where none is
+            known to have, or they were those of UTC.
     """
 
     layout: Layout
@@ -48,6 +51,7 @@ class HistoryReader(Reader):
     repeated: Repeated = "error"
     short_series: ShortSeries = "error"
     naive_errors: tuple[tuple[float, ...], ...] = ()
+    clocks: tuple[str, ...] = ()
 
     @property
     def of(self) -> Columns:
@@ -133,13 +137,19 @@ class HistoryReader(Reader):
 
     # ---- what the network reads ---------------------------------------------------------------------
 
-    def later(self, times: np.ndarray | None, now: int, steps: int) -> np.ndarray | None:
-        """``(now + steps,)`` times: those given as far as they go, then a step from one to the next."""
+    def later(self, history: History, steps: int) -> tuple[np.ndarray | None, bool]:
+        """``(now + steps,)`` times, and whether they are sure: those that are given, then a step from one to the next
+        by a clock that has shown those of the training data and these.
+        """
+        times = history.times
         if times is None:
-            return None
-        missing = max(0, now + steps - len(times))
-        after = self.frequency.after(times[-1], np.arange(1, missing + 1))
-        return np.concatenate([times, after.astype(times.dtype)])[: now + steps]
+            return None, True
+        missing = max(0, history.now + steps - len(times))
+        if not missing:
+            return times[: history.now + steps], True
+        both = tuple(clock for clock in history.clocks if clock in (self.clocks or CLOCKS))
+        after, is_sure = later(times, missing, self.frequency, both or history.clocks or self.clocks)
+        return np.concatenate([times, after]), is_sure
 
     def knows_when(self, history: History, steps: int) -> bool:
         """Whether the times of the steps to come are known."""
@@ -177,7 +187,7 @@ class HistoryReader(Reader):
                 f"last value of {listed(columns.target)}: add rows with it, and with no value of "
                 f"{listed(columns.target)}"
             )
-        times = self.later(history.times, history.now, extra) if layout.needs_times else None
+        times = self.later(history, extra)[0] if layout.needs_times else None
         start = layout.reach if whole else max(layout.reach, history.now - (time or layout.length))
         first, missing = max(0, start - layout.before), max(0, layout.before - start)
         unknown = np.zeros(values.shape, bool)
@@ -208,7 +218,7 @@ class HistoryReader(Reader):
         )  # fmt: skip
         values[now, : len(forecast)] = forecast
         unknown = np.concatenate([history.unknown[:now], np.zeros((1, columns), bool)])
-        times = (
-            self.later(history.times, now, 1) if history.times is None or len(history.times) == now else history.times
-        )
-        return History(history.number, now + 1, values, unknown, times)
+        times = history.times
+        if times is not None and len(times) == now:
+            times, _ = self.later(history, 1)
+        return history._replace(now=now + 1, values=values, unknown=unknown, times=times)

@@ -243,6 +243,7 @@ class SeriesData(LearnedSeries):
             steps=self.panel.frequency.plain(),
             short_series=self.short_series,
             naive_errors=tuple(map(tuple, self.naive_errors.tolist())),
+            clocks=self.panel.clocks if self.panel.zone is None else (),
             **self._written,
         )
 

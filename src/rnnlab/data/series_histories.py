@@ -88,7 +88,8 @@ def _history(reader: HistoryReader, panel: Panel, number: int, source: str) -> H
             f"{source}, {panel.place(int(panel.starts[number]) + row)}: only a value above 0 has a logarithm"
         )
     times = None if panel.columns.time is None else panel.times[rows]
-    return History(reader.series_number(panel.names[number], source), now, values, unknown, times)
+    series = reader.series_number(panel.names[number], source)
+    return History(series, now, values, unknown, times, panel.zone, panel.clocks)
 
 
 def _is_enough(reader: HistoryReader, history: History | None) -> bool:

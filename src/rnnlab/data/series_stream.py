@@ -11,7 +11,8 @@ from rnnlab.data.history_reader import HistoryReader
 from rnnlab.data.reader import Arrival
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times as time_stamps
-from rnnlab.files.frequency import clock_changes, passed
+from rnnlab.files.clocks import clock_changes
+from rnnlab.files.frequency import passed
 from rnnlab.files.panel import show
 from rnnlab.files.stream import stream_rows
 
@@ -122,7 +123,10 @@ class SeriesStream:
         where = f"{place}, column '{columns.time}'"
         if text[0] is None:
             raise InputError(f"{where}: there is no time")
-        found = time_stamps.parse(text, lambda _: where, self.reader.dialect, None if dated else False)
+        if self.reader.frequency.of_days:
+            found = time_stamps.shown(text, lambda _: where, self.reader.dialect)
+        else:
+            found = time_stamps.parse(text, lambda _: where, self.reader.dialect, None if dated else False)
         if (found.dtype.kind == "M") != dated:
             raise InputError(f"{where}: {text[0]!r} is no {'date' if dated else 'number'}")
         return found[0]

@@ -58,6 +58,11 @@ class Frequency:
         """Whether its times are dates."""
         return self.unit != "number"
 
+    @property
+    def of_days(self) -> bool:
+        """Whether a step is a day or longer."""
+        return self.dated and (self.unit != "duration" or self.size >= DAY)
+
     def between(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(rows - 1,)`` whole steps from each of ``(rows,)`` times to the next, and true where there is no rest."""
         if self.unit in ("number", "duration"):
@@ -135,32 +140,6 @@ def business_days(days: np.ndarray) -> np.ndarray:
 
 def _day_of_month(days: np.ndarray) -> np.ndarray:
     return (days - days.astype("M8[M]").astype("M8[D]")).astype(np.int64)
-
-
-def clock_changes(times: np.ndarray, frequency: Frequency) -> np.ndarray:
-    """``(rows - 1,)`` true where a local clock was set forward or back for daylight saving, and no step is missing.
-
-    An hour is left out, or comes once more, in the night of a Sunday of spring or autumn: 02:00 is followed by 03:00's
-    neighbour, or by 02:00. That is so wherever clocks go by the rules of Europe, the Americas or Australia.
-
-    Args:
-        times: ``(rows,)`` of one series, or of several with what lies between two of them.
-        frequency: of the series.
-    """
-    hour = DAY // 24
-    if frequency.unit != "duration" or frequency.size > hour or hour % frequency.size or len(times) < 2:
-        return np.zeros(max(0, len(times) - 1), bool)
-    differences = np.diff(times.astype("M8[us]")).astype(np.int64)
-    forward, back = differences == frequency.size + hour, differences == frequency.size - hour
-    # the first moment that was left out, or that comes again
-    at = np.where(
-        forward, times[:-1].astype("M8[us]") + np.timedelta64(frequency.size, "us"), times[1:].astype("M8[us]")
-    )
-    days = at.astype("M8[D]")
-    night = (at - days).astype("m8[us]").astype(np.int64) < 4 * hour
-    month = at.astype("M8[M]").astype(np.int64) % 12 + 1
-    season = np.isin(month, (3, 4, 9, 10, 11))
-    return (forward | back) & night & season & (weekdays(days) == SATURDAY + 1)
 
 
 def find_frequency(times: np.ndarray, starts: np.ndarray) -> Frequency:

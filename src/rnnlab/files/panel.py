@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnlab.errors import InputError
-from rnnlab.files.frequency import Frequency, clock_changes, find_frequency, passed
+from rnnlab.files.clocks import clock_changes, clocks_of
+from rnnlab.files.frequency import Frequency, find_frequency, passed
 
 Gaps = Literal["error", "fill", "ignore", "elapsed"]
 Repeated = Literal["error", "first", "last"]
@@ -66,6 +67,7 @@ class Table:
         empty: lines that were left out since they are empty.
         words: of each column that is read as text ``(rows,)`` numbers of its cells in ``levels``, -1 for an empty one.
         levels: the different texts of each such column, in the order in which they first occur.
+        zone: of the times, which are then those of UTC, by its name in the tz database; ``None`` where none is told.
     """
 
     values: np.ndarray
@@ -76,6 +78,7 @@ class Table:
     empty: int = 0
     words: dict[str, np.ndarray] = field(default_factory=dict)
     levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    zone: str | None = None
 
     def row(self, number: int) -> int:
         """The row's number in the file, from 1 for the first below the header."""
@@ -99,6 +102,8 @@ class Panel:
         unit: what a step is called, where the frequency does not tell.
         unknown: ``(rows, columns)`` true where a value was missing and the one before was carried on; ``None`` where
             none was.
+        zone: of the times, as :class:`Table` has it.
+        clocks: of which one has shown them, as :func:`rnnlab.files.clocks.clocks_of` says; empty where none has.
     """
 
     values: np.ndarray
@@ -111,6 +116,8 @@ class Panel:
     note: str = ""
     unit: str = ""
     unknown: np.ndarray | None = None
+    zone: str | None = None
+    clocks: tuple[str, ...] = ()
 
     @property
     def step_unit(self) -> str:
@@ -184,16 +191,20 @@ def arrange(
     skipped = f"{table.empty:,} empty lines left out" if table.empty else ""
     if times is None:
         times = np.concatenate([np.arange(count) for count in counts])
-    panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped)
+    panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped, zone=table.zone)
     if table.times is None:
         return panel
-    if repeated != "error":
-        panel = _without_repeated(panel, repeated, strictly=gaps == "elapsed")
-    _check_order(panel, source, columns.time or "time", strictly=gaps == "elapsed")
     panel.frequency = find_frequency(panel.times, panel.starts)
     if expected is not None and expected.dated:
         alike = (expected.unit, expected.size) == (panel.frequency.unit, panel.frequency.size)
         panel.frequency = panel.frequency if alike else expected
+    if repeated != "error":
+        panel = _without_repeated(panel, repeated, strictly=gaps == "elapsed")
+    _check_order(panel, source, columns.time or "time", strictly=gaps == "elapsed")
+    if panel.frequency.dated:
+        # of a zone that is told the times are those of UTC
+        told = table.zone is not None
+        panel.clocks = ("UTC",) if told else clocks_of(panel.times, panel.starts, panel.frequency)
     if gaps == "elapsed":
         panel.unit = "row"
     return panel if gaps in ("ignore", "elapsed") else _look_for_gaps(panel, source, gaps)
@@ -218,7 +229,7 @@ def _out_of_order(panel: Panel, strictly: bool) -> tuple[np.ndarray, np.ndarray]
     steps = _inner(panel, passed(panel.times))
     wrong = np.flatnonzero(steps <= 0)
     if len(wrong) and panel.times.dtype.kind == "M" and not strictly:
-        wrong = wrong[~clock_changes(panel.times, find_frequency(panel.times, panel.starts))[wrong]]
+        wrong = wrong[~clock_changes(panel.times, panel.frequency)[wrong]]
     return steps, wrong
 
 
@@ -327,25 +338,23 @@ def _filled(panel: Panel, steps: np.ndarray) -> Panel:
         between = panel.frequency.after(panel.times[before], np.arange(1, steps[before]))
         times[at[before] + 1 : at[before + 1]] = between
     note = f"{int(starts[-1]) - len(at):,} missing rows filled in"
-    return Panel(
-        values, times, starts, panel.names, panel.columns, panel.frequency, rows,
-        ", ".join(filter(None, (panel.note, note))),
-    )  # fmt: skip
+    note = ", ".join(filter(None, (panel.note, note)))
+    return replace(panel, values=values, times=times, starts=starts, rows=rows, note=note)
 
 
 def keep_series(panel: Panel, kept: Sequence[int], note: str = "") -> Panel:
     """Some of the series, by their numbers."""
     rows = np.concatenate([np.arange(panel.starts[number], panel.starts[number + 1]) for number in kept])
     sizes = np.diff(panel.starts)[list(kept)]
-    return Panel(
-        panel.values[rows],
-        panel.times[rows],
-        np.concatenate([[0], np.cumsum(sizes)]),
-        tuple(panel.names[number] for number in kept),
-        panel.columns,
-        panel.frequency,
-        rows + 1 if panel.rows is None else panel.rows[rows],
-        ", ".join(filter(None, (panel.note, note))),
+    return replace(
+        panel,
+        values=panel.values[rows],
+        times=panel.times[rows],
+        starts=np.concatenate([[0], np.cumsum(sizes)]),
+        names=tuple(panel.names[number] for number in kept),
+        rows=rows + 1 if panel.rows is None else panel.rows[rows],
+        note=", ".join(filter(None, (panel.note, note))),
+        unknown=None if panel.unknown is None else panel.unknown[rows],
     )
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times
+from rnnlab.files.clocks import in_zone
 from rnnlab.files.dialect import Dialect, column_names, is_number
 from rnnlab.files.lines import SAMPLE, explain, first_line, lines_of
 from rnnlab.files.memory import gigabytes, machine_memory
@@ -270,15 +271,16 @@ class _Times:
         self.name, self.source, self.dialect, self.dated = columns.time, source, dialect, dated
         dtype = schema[self.name]
         self.raw: pl.Expr | None = None
+        self.zone: str | None = None
         self.form: times.Form | None = None
         if columns.clock is not None:
             day = pl.col(self.name).dt.strftime("%Y-%m-%d") if dtype.is_temporal() else pl.col(self.name)
             # a clock of a Parquet file says its seconds
             self.raw = times.clean(day, dialect) + " " + times.clean(pl.col(columns.clock), dialect)
         elif dtype.is_temporal() and dtype not in (pl.Time, pl.Duration):
-            zone = getattr(dtype, "time_zone", None)
+            self.zone = getattr(dtype, "time_zone", None)
             column = pl.col(self.name)
-            if zone is not None:
+            if self.zone is not None:
                 column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
             self.expression = column.cast(pl.Datetime("us"))
         elif dtype == pl.String or dtype.is_numeric() or dtype == pl.Null:
@@ -299,13 +301,42 @@ class _Times:
             if forms and (len(forms) == 1 or dialect.time_format):
                 self.form = forms[0]
                 self.expression = self.form.parse(self.raw)
+            cells = lazy.select(pl.col(columns.clock or self.name).cast(pl.String)).head(100).collect().to_series()
+            if (forms and forms[0].zoned) or times.is_of_utc(cells.drop_nulls()[0]):
+                self.zone = "UTC"
 
     def read(self, column: pl.Series, table: Table) -> np.ndarray:
-        """``(rows,)`` of the rows of a table."""
+        """``(rows,)`` of the rows of a table, which gets the zone of its times: days and months of a place are those of
+        its clock, and of no zone.
+        """
+        found = self._read(column, table)
+        table.zone = self.zone
+        # when it is midnight somewhere, UTC shows one hour in winter and another one in summer
+        if self.zone is None or len(found) < 2 or len(_hours(found)) > 2:
+            return found
+        shown = self._shown(found, table)
+        if len(_hours(shown)) > 1:
+            return found
+        table.zone = None
+        return shown
+
+    def _shown(self, found: np.ndarray, table: Table) -> np.ndarray:
+        """``(rows,)`` what a clock of its place showed at times of UTC."""
+        if self.raw is None:
+            assert self.zone is not None
+            return in_zone(found, self.zone).dt.replace_time_zone(None).to_numpy()
+        place = times.place_of(self.source, self.name, table.rows)
+        return times.shown(self._cells(table), place, self.dialect)
+
+    def _cells(self, table: Table) -> pl.Series:
+        """As they stand in the file."""
+        assert self.raw is not None
+        column = self.lazy.select(self.raw.alias(self.name)).collect(engine="streaming")[self.name]
+        return column if table.rows is None else column.gather(table.rows - 1)
+
+    def _read(self, column: pl.Series, table: Table) -> np.ndarray:
         if self.raw is not None and (self.expression is not self.raw and column.null_count()):
-            column = self.lazy.select(self.raw.alias(self.name)).collect(engine="streaming")[self.name]
-            if table.rows is not None:
-                column = column.gather(table.rows - 1)
+            column = self._cells(table)
         place = times.place_of(self.source, self.name, table.rows)
         timeless = column.is_null().arg_true()
         if len(timeless):
@@ -313,6 +344,11 @@ class _Times:
         if column.dtype == pl.String:
             return times.parse(column, place, self.dialect, self.dated)
         return column.to_numpy()
+
+
+def _hours(moments: np.ndarray) -> np.ndarray:
+    """The different times of the day among ``(rows,)`` times."""
+    return np.unique(moments - moments.astype("M8[D]"))
 
 
 def _codes(column: pl.Series, name: str, table: Table, source: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +51,7 @@ CLOCKS = (
 )
 """The time of the day, its format, and what it lacks: an hour needs its minutes."""
 ZONE = r" ?[+-]\d{2}:?\d{2}"
+UTC = r"(\d) ?(?:UTC|GMT|[Zz])$"
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
@@ -75,6 +77,11 @@ class Form(NamedTuple):
     format: str
     suffix: str = ""
 
+    @property
+    def zoned(self) -> bool:
+        """Whether each time says how far it is from UTC."""
+        return "%z" in self.format or "%#z" in self.format
+
     def parse(self, text: pl.Expr) -> pl.Expr:
         """Times of UTC in microseconds; null where a cell is none."""
         if self.format == "quarter":
@@ -86,7 +93,7 @@ class Form(NamedTuple):
         if "%p" in self.format:
             written = written.str.replace(r" ?([AaPp][Mm])$", " ${1}")
         times = written.str.to_datetime(self.format, time_unit="us", strict=False)
-        if "%z" in self.format or "%#z" in self.format:
+        if self.zoned:
             times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return pl.when(times.dt.year() >= FIRST_YEAR).then(times)
 
@@ -95,7 +102,12 @@ def clean(column: pl.Expr, dialect: Dialect) -> pl.Expr:
     """Times as text, without spaces around them and without the name of UTC behind them; null where there is none."""
     text = column.cast(pl.String).str.strip_chars()
     text = pl.when(~text.is_in(dialect.missing)).then(text)
-    return text.str.replace(r"(\d) ?(?:UTC|GMT|[Zz])$", "${1}")
+    return text.str.replace(UTC, "${1}")
+
+
+def is_of_utc(cell: str) -> bool:
+    """Whether the name of UTC stands behind a time."""
+    return re.search(UTC, cell.strip()) is not None
 
 
 def forms_of(cell: str, dialect: Dialect) -> list[Form]:
@@ -152,6 +164,18 @@ def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False]
         f"{place(best)}: '{text[best][:40]}' {how}: give data.time_format, such as \"%d.%m.%Y %H:%M\", as the times "
         "are written"
     )
+
+
+def shown(text: pl.Series, place: Place, dialect: Dialect) -> np.ndarray:
+    """``(rows,)`` datetime64 in microseconds, what a clock showed, of cells as in :func:`parse` whose distance from UTC
+    stands behind them.
+
+    Raises:
+        InputError: a cell is none.
+    """
+    if dialect.time_format is not None:
+        dialect = replace(dialect, time_format=re.sub(r" ?%#?z", "", dialect.time_format))
+    return parse(text.str.replace(rf"{ZONE}$", ""), place, dialect)
 
 
 def looks_counted(text: pl.Series) -> bool:

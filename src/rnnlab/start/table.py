@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError, one_line
+from rnnlab.files.clocks import clock_changes
 from rnnlab.files.dialect import Dialect
-from rnnlab.files.frequency import clock_changes, passed
+from rnnlab.files.frequency import passed
 from rnnlab.files.panel import FEW_REPEATED, Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import numbers

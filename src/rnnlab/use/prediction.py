@@ -39,7 +39,7 @@ def _named(data: SeriesData, windows: np.ndarray, ahead: np.ndarray) -> dict[str
     if columns.series:
         named[columns.series] = pl.Series(np.array(data.panel.names)[series])
     if columns.time:
-        named |= shown_times(data.panel.times[origins + ahead], columns)
+        named |= shown_times(data.panel.times[origins + ahead], columns, data.panel.zone)
     return named
 
 

@@ -14,7 +14,8 @@ from rnnlab.anomalies.deviations import Detector, Deviations, of_history
 from rnnlab.data.history import History
 from rnnlab.data.reader import Arrival, Reader
 from rnnlab.data.series_reader import SeriesReader
-from rnnlab.files.panel import Columns
+from rnnlab.files.clocks import in_zone
+from rnnlab.files.panel import Columns, show
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 from rnnlab.use.anomalies import table
@@ -45,6 +46,8 @@ class SeriesRun(TrainedRun):
         for number, forecasts in enumerate(self._forecasts(histories, names, ahead, steps, batch_size)):
             if number == 0:  # what is refused is one line, without a note before it
                 self._warn_of_short(histories, names)
+                if not steps:
+                    self._warn_of_clocks(histories, ahead)
             yield forecasts
 
     def _forecasts(
@@ -90,12 +93,28 @@ class SeriesRun(TrainedRun):
             "and the forecast is less sure than its scores say", which, f"{read:,}", least,
         )  # fmt: skip
 
+    def _warn_of_clocks(self, histories: Sequence[History], ahead: int) -> None:
+        """Says that a clock may be changed within the steps ahead, where nobody knows whether it is."""
+        if not self._tells_times(histories, ahead):
+            return
+        coming = [self.reader.later(history, ahead) for history in histories]
+        doubtful = [times[-ahead:] for times, is_sure in coming if times is not None and not is_sure]
+        if doubtful:
+            first, last = show(min(times[0] for times in doubtful)), show(max(times[-1] for times in doubtful))
+            log.warning(
+                "clocks may be changed for daylight saving between %s and %s, and the times so far do not tell "
+                "whether: the steps ahead are told by one that is not changed; times that say how far they are from "
+                "UTC (2024-03-31 03:00+02:00) leave no doubt", first, last,
+            )  # fmt: skip
+
     @torch.inference_mode()
     def _step_by_step(self, history: History, name: str, ahead: int) -> pl.DataFrame:
         """Forecasts further than the horizon: each is read, in units, as if it had come."""
         # the whole of what is known ahead must be there before anything is said
         self.reader.window(history, ahead)
-        outputs, shifts, scales, now = [], [], [], history
+        # one after the other it would be told only once whether the clock is changed
+        now = history._replace(times=self.reader.later(history, ahead)[0])
+        outputs, shifts, scales = [], [], []
         for _ in range(ahead):
             window = self.reader.window(now, 1)
             output = self.task.network(self._on_device(window.inputs[None]))[0][0, -1:]
@@ -120,16 +139,20 @@ class SeriesRun(TrainedRun):
         forecast = forecast.unflatten(1, (self.reader.horizon, -1))[:, :ahead]
         return forecast.transpose(-1, -2).flatten(-2)
 
+    def _tells_times(self, histories: Sequence[History], ahead: int) -> bool:
+        """Whether forecasts have times beside them."""
+        return self.reader.of.time is not None and all(self.reader.knows_when(history, ahead) for history in histories)
+
     def _labels(self, histories: Sequence[tuple[History, str]], ahead: int) -> dict[str, Any]:
         """Columns that say of which series and time each row is."""
         columns = self.reader.of
         labels: dict[str, Any] = {}
         if columns.series:
             labels[columns.series] = [name for _, name in histories for _ in range(ahead)]
-        timed = all(self.reader.knows_when(history, ahead) for history, _ in histories)
-        if columns.time and timed:
-            times = [self.reader.later(history.times, history.now, ahead) for history, _ in histories]
-            labels |= shown_times(np.concatenate([each[-ahead:] for each in times if each is not None]), columns)
+        if self._tells_times([history for history, _ in histories], ahead):
+            times = [self.reader.later(history, ahead)[0] for history, _ in histories]
+            coming = np.concatenate([each[-ahead:] for each in times if each is not None])
+            labels |= shown_times(coming, columns, histories[0][0].zone)
         labels["ahead"] = np.tile(np.arange(1, ahead + 1), len(histories))
         return labels
 
@@ -143,7 +166,7 @@ class SeriesRun(TrainedRun):
         if columns.series:
             labels[columns.series] = [name] * len(output)
         if columns.time and history.times is not None:
-            labels |= shown_times(history.times[history.now - len(output) : history.now], columns)
+            labels |= shown_times(history.times[history.now - len(output) : history.now], columns, history.zone)
         labels["step"] = np.arange(history.now - len(output), history.now)
         return pl.DataFrame(labels | said)
 
@@ -204,15 +227,21 @@ def steps_of_series(task: Task, reader: SeriesReader, x: Any) -> Iterator[tuple[
     for history, name in zip(histories, series, strict=True):
         labels: dict[str, Any] = {of.series: [name] * history.now} if of.series else {}
         if of.time and history.times is not None:
-            labels |= shown_times(history.times[: history.now], of)
+            labels |= shown_times(history.times[: history.now], of, history.zone)
         # a time of that name is told already
         yield {"step": np.arange(history.now), **labels}, names, of_history(task, reader, history)
 
 
-def shown_times(times: np.ndarray, columns: Columns) -> dict[str, pl.Series]:
-    """Times as a column, or as two where they were; days as dates, where all are."""
+def shown_times(times: np.ndarray, columns: Columns, zone: str | None = None) -> dict[str, pl.Series]:
+    """Times as a column, or as two where they were; days as dates, where all are. Those of a zone say how far they are
+    from UTC.
+    """
     assert columns.time is not None
-    found = pl.Series(times)
+    found = pl.Series(times) if zone is None else in_zone(times, zone)
+    if zone is not None:
+        if columns.clock is not None:
+            return {columns.time: found.dt.date(), columns.clock: found.dt.strftime("%H:%M:%S%.f%:z")}
+        return {columns.time: found}
     if columns.clock is not None:
         return {columns.time: found.dt.date(), columns.clock: found.dt.time()}
     if times.dtype.kind == "M" and (times == times.astype("M8[D]")).all():
