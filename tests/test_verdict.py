@@ -557,6 +557,14 @@ def test_a_linear_forecast_that_is_better() -> None:
     assert "model.linear" not in said(judge(forecast(1.5, config={**made.config, "model.linear": None})))
 
 
+def test_a_network_that_adds_nothing_to_a_linear_part_may_do_better_alone() -> None:
+    for gain, seen in ((0.0, 1), (0.3, 0)):
+        made = with_part(1.5, 1.5)
+        verdict = judge(replace(made, metrics={**made.metrics, "calibration/gain": gain}))
+        assert len([each for each in verdict.seen if "added nothing to the linear part" in each]) == seen
+        assert said(verdict).count("model.linear=none") == seen
+
+
 def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:
     made = forecast(1.5)
     overrides = (*made.overrides, "trainer.max_steps=500")

@@ -63,6 +63,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         lambda: _no_linear_part(evidence, ahead),
         lambda: _still_falling(evidence),
         lambda: _overfits(evidence),
+        lambda: _adds_nothing(evidence),
         lambda: _nothing_learned(evidence, state),
         lambda: _unstable(evidence),
     ]
@@ -224,6 +225,17 @@ def _no_linear_part(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
         return None
     question = "Does the network add to a linear forecast, if it need not be one itself?"
     return Cause("a linear forecast is better", (again(evidence, question, "model.linear=ridge"),))
+
+
+def _adds_nothing(evidence: Evidence) -> Cause | None:
+    """What a series has that is not linear may be too little to be seen behind a linear part, and enough for a network
+    that learns the whole: on the yearly sunspots it is.
+    """
+    if evidence.part != "ridge" or evidence.metrics.get("calibration/gain") != 0:
+        return None
+    question = "Is the series not linear, and a network alone better?"
+    seen = "on the validation part the network added nothing to the linear part"
+    return Cause(seen, (again(evidence, question, "model.linear=none"),))
 
 
 def _intermittent(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
