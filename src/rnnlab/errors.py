@@ -37,6 +37,18 @@ class UnknownKeys(InputError):
         self.place, self.names = place, tuple(names)
 
 
+class OtherNetwork(InputError):
+    """Weights that do not fit the network, the data or the objective that they are asked for.
+
+    Attributes:
+        why: what does not fit, without the checkpoint's name.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class RunFailed(OneLine):
     """A run that started and cannot go on (a loss that is no number, a full disk): one line, exit status 1."""
 

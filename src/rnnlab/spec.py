@@ -133,6 +133,13 @@ class InputSpec:
                 raise InputError(f"data.ngrams=[{fewest}, {most}]: first the fewest tokens of an n-gram, then the most")
             object.__setattr__(self, "ngrams", (fewest, most))  # a list, where it comes from a config
 
+    @property
+    def in_words(self) -> str:
+        """What a step is."""
+        if self.features is None:
+            return f"one of {self.vocabulary} tokens"
+        return f"{self.features} feature{'s' if self.features != 1 else ''}"
+
 
 @dataclass(frozen=True)
 class TargetSpec:

@@ -5,6 +5,7 @@ import errno
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ class Parser(argparse.ArgumentParser):
         Raises:
             SystemExit: with status 2.
         """
+        left = message.removeprefix("unrecognized arguments: ").split(" ")
+        if message.startswith("unrecognized") and is_override(left[0]):
+            message = _takes_none(left[0], self.prog)
         print(f"rnnlab: {visible(message)} ({self.prog} --help)", file=sys.stderr)
         sys.exit(2)
 
@@ -80,6 +84,25 @@ def places_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]
     """Directories, and what else has the form ``key=value``; a directory may have an equals sign in its name."""
     overrides = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
     return [argument for argument in arguments if argument not in overrides], overrides
+
+
+def is_override(argument: str) -> bool:
+    """Whether it can be nothing but ``key=value``."""
+    return bool(re.match(r"[+~]{0,2}[A-Za-z][\w/.]*=", argument)) and not os.path.lexists(argument)
+
+
+def refuse_overrides(verb: str, places: Sequence[str]) -> None:
+    """Of a verb that takes directories alone.
+
+    Raises:
+        InputError: one is ``key=value``, and no directory.
+    """
+    for place in filter(is_override, places):
+        raise InputError(_takes_none(place, f"rnnlab {verb}"))
+
+
+def _takes_none(override: str, program: str) -> str:
+    return f"{override}: {program} takes no key=value: it takes runs as they were trained"
 
 
 def trusting(allow: Sequence[str], overrides: Sequence[str]) -> list[str]:

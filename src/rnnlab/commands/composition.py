@@ -274,15 +274,22 @@ def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputEr
     if wrong in known:  # one of Hydra's own, which can't be set
         return InputError(f"{given}: this key cannot be set")
     if "." in wrong:
-        return InputError(f"{given}: unknown key{nearest_key(wrong, known)} (+{given} adds a new one)")
+        return InputError(f"{given}: unknown key{hint(wrong, known)} (+{given} adds a new one)")
+    return InputError(f"{given}: unknown key or group{hint(wrong, known)}")
+
+
+def hint(wrong: str, known: Iterable[str]) -> str:
+    """What may have been meant by a key that there is not, after a colon or semicolon; empty where nothing is near."""
+    known = list(known)
+    if "." in wrong:
+        return nearest_key(wrong, known)
     if wrong in ELSEWHERE:
-        return InputError(f"{given}: unknown key or group: {ELSEWHERE[wrong]}")
+        return f": {ELSEWHERE[wrong]}"
     ours = [name for name in known if not name.startswith((*NOT_OF_A_RUN, RECIPE))]
     deeper = [name for name in ours if name.rpartition(".")[2] == wrong]
-    hint = f"; did you mean '{deeper[0]}'?" if deeper else nearest(wrong, [name for name in ours if "." not in name])
-    if not hint:
-        hint = nearest_key(wrong, ours)
-    return InputError(f"{given}: unknown key or group{hint}")
+    if deeper:
+        return f"; did you mean '{deeper[0]}'?"
+    return nearest(wrong, [name for name in ours if "." not in name]) or nearest_key(wrong, ours)
 
 
 def _no_such_choice(error: MissingConfigException) -> InputError:

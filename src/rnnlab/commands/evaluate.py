@@ -14,7 +14,7 @@ from rnnlab.commands.arguments import (
     places_and_overrides,
     trusting,
 )
-from rnnlab.commands.changed import override
+from rnnlab.commands.changed import naming, override
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
@@ -65,14 +65,16 @@ def evaluate(places: Sequence[str], overrides: list[str], allow: list[str], devi
     changed = f" with {' '.join(overrides)}" if overrides else ""
     kept: dict[str, Any]
     if len(runs) == 1:
-        scores, verdict = evaluate_and_judge(configs[0], runs[0], allow)
+        with naming(overrides, runs[0]):
+            scores, verdict = evaluate_and_judge(configs[0], runs[0], allow)
         title = f"Test of {shown_path(runs[0].path)}{changed}"
         console().print(score_table(scores, title, runs[0].status.baseline))
         print_verdict(verdict, runs[0].path)
         kept = {"overrides": overrides, "metrics": scores, "verdict": verdict.plain()}
         home = runs[0].path
     else:
-        together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
+        with naming(overrides, runs[0]):
+            together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
         title = f"Test of {len(runs)} runs of {', '.join(places)}{changed}"
         console().print(ensemble_table(together, title))
         kept = {
@@ -106,11 +108,12 @@ def evaluate_folds(
     scores = {}
     for fold, runs in folds.items():
         configs = _configs(runs, overrides, device)
-        if len(runs) == 1:
-            scores[fold] = test(configs[0], runs[0], allow)
-        else:
-            together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
-            scores[fold] = together.ensemble
+        with naming(overrides, runs[0]):
+            if len(runs) == 1:
+                scores[fold] = test(configs[0], runs[0], allow)
+            else:
+                together = evaluate_together([Member(*each) for each in zip(runs, configs, strict=True)], allow)
+                scores[fold] = together.ensemble
     seeds = max(map(len, folds.values()))
     changed = f" with {' '.join(overrides)}" if overrides else ""
     title = (
@@ -123,7 +126,7 @@ def evaluate_folds(
 
 def _configs(runs: Sequence[RunDirectory], overrides: list[str], device: str | None) -> list[dict[str, Any]]:
     """Of the runs as they are to be tested."""
-    configs = [override(run.config, overrides) for run in runs]
+    configs = [override(run.config, overrides, run) for run in runs]
     if device is None:
         return configs
     from rnnlab.runs.trainer import find_device

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser
+from rnnlab.commands.arguments import add_allow, add_device, guarded, load_execution, parser, refuse_overrides
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.shell import pasted, shown_path
@@ -44,6 +44,7 @@ def generate(given: Namespace) -> int:
     """
     sampling = Sampling(given.length, given.temperature, given.top_k, given.top_p, given.seed, given.samples)
     check_device(given.device)
+    refuse_overrides("generate", given.runs)
     runs = members(given.runs, quiet=True)
     _refuse_other_tasks(runs)
     load_execution()

@@ -17,7 +17,7 @@ from rnnlab.commands.arguments import (
     places_and_overrides,
     trusting,
 )
-from rnnlab.commands.changed import override
+from rnnlab.commands.changed import naming, override
 from rnnlab.commands.together import Rule, check_together
 from rnnlab.errors import InputError
 from rnnlab.files.source import find
@@ -116,7 +116,7 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     if options.output is None and folder.is_symlink():
         raise InputError(f"{folder} is a link, and nothing is written through it: move it away, or choose --output DIR")
     runs = [(Path(places[0]).absolute().name, _run(places[0]))] if single else architectures(places)
-    configs = [override(run.config, overrides) for _, run in runs]
+    configs = [override(run.config, overrides, run, ("instruments",)) for _, run in runs]
     check_folder(folder.absolute(), options.force)
     if options.input is not None:
         find(options.input)
@@ -129,10 +129,11 @@ def inspect(places: Sequence[str], overrides: list[str], options: Options, comma
     allow = trusting(options.allow, overrides)
     question = Question(options.split or "test", options.sequences, allow, options.device, file)
     inspected = [Inspected(name, run, config) for (name, run), config in zip(runs, configs, strict=True)]
-    if single:
-        inspection = look(inspected[0], question)
-    else:
-        inspection = compare(inspected, ", ".join(Path(place).absolute().name for place in places), question)
+    with naming(overrides, runs[0][1]):
+        if single:
+            inspection = look(inspected[0], question)
+        else:
+            inspection = compare(inspected, ", ".join(Path(place).absolute().name for place in places), question)
     within = folder.absolute().parent if options.output is None else None
     write(inspection, render(inspection, command), folder.absolute(), within)
     out = console()

@@ -23,7 +23,7 @@ from rnnlab.commands.arguments import (
     places_and_overrides,
     trusting,
 )
-from rnnlab.commands.changed import override
+from rnnlab.commands.changed import naming, override
 from rnnlab.commands.together import Rule, check_together
 from rnnlab.errors import InputError
 from rnnlab.files.source import find
@@ -205,13 +205,14 @@ def predict_test(runs: Sequence[RunDirectory], overrides: list[str], given: Name
     Raises:
         InputError: as :func:`predict`, or an override cannot work.
     """
-    configs = [override(run.config, overrides) for run in runs]
+    configs = [override(run.config, overrides, run) for run in runs]
     load_execution()
     from rnnlab.runs.ensemble import Member, join, load
     from rnnlab.use.prediction import predictions
 
     write = _output(given)
-    loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], trusting(given.allow, overrides))
+    with naming(overrides, runs[0]):
+        loaded = load([Member(*each) for each in zip(runs, configs, strict=True)], trusting(given.allow, overrides))
     write(predictions(join(loaded) if len(loaded) > 1 else loaded[0]))
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rnnlab.commands.arguments import guarded, parser
+from rnnlab.commands.arguments import guarded, parser, refuse_overrides
 from rnnlab.commands.printed_verdict import print_verdict
 from rnnlab.errors import InputError, nearest
 from rnnlab.instruments.console import console
@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
     given = options.parse_args(arguments)
 
     def action() -> int:
+        refuse_overrides("report", given.directories)
         print_leaderboard(given.directories, given.output, given.study)
         return 0
 

@@ -32,11 +32,11 @@ def print_summary(
     if twice:
         out.print(f"(two biases a layer, as in torch.nn; Keras has one and so {twice:,} parameters fewer)", style="dim")
     sizes = " / ".join(str(data.size(split)) for split in ("train", "val", "test"))
-    kind = _count(spec.input.features, "feature") if spec.input.features else f"one of {spec.input.vocabulary} tokens"
     steps = _count(spec.length, "step") if data.split("train").lengths is None else f"up to {spec.length} steps"
     out.say(
         "Data  ",
-        f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {kind} → {spec.target.in_words}",
+        f"{type(data).__name__}: {sizes} sequences (train / val / test), {steps} of {spec.input.in_words} "
+        f"→ {spec.target.in_words}",
     )
     if spec.note:
         out.print(f"       {spec.note}", style="yellow")

@@ -16,7 +16,7 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, OtherNetwork
 from rnnlab.store.archive import check_archive
 from rnnlab.store.files import open_regular, remove, replace
 
@@ -118,14 +118,15 @@ def fit_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: Path) ->
     """The same of a checkpoint that has been read.
 
     Raises:
-        InputError: the weights do not fit the task.
+        OtherNetwork: the weights do not fit the task.
     """
     own, other = module.state_dict(), checkpoint["state_dict"]
     for name in [*own, *other]:
         shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (own, other)]
         if shapes[0] != shapes[1]:
-            raise InputError(
-                f"checkpoint {path} does not fit this model: {name} is {shapes[1]} there, {shapes[0]} here"
+            raise OtherNetwork(
+                f"checkpoint {path} does not fit this model: {name} is {shapes[1]} there, {shapes[0]} here",
+                f"that makes another network than the weights are of ({name} would be {shapes[0]}, and is {shapes[1]})",
             )
     module.load_state_dict(other)
 

@@ -14,7 +14,7 @@ from lightning import Callback
 
 from rnnlab.data.rebuilt import rebuilt
 from rnnlab.data.sequence import SequenceData
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, OtherNetwork, nearest
 from rnnlab.instruments.instrument import Instrument
 from rnnlab.network import Network
 from rnnlab.runs.budget import Budget, plan
@@ -157,6 +157,7 @@ def prepare(
     origin = trained or (read_checkpoint(Path(config["ckpt_path"])) if config.get("ckpt_path") else {})
     data = data_of(config, origin, allow)
     if origin:
+        check_kind(data.spec, origin)
         say_what_is_learned_anew(data, origin)
     spec = as_learned(data.spec, origin)
     if config["model"].get("linear") == "ridge" and not hasattr(data, "ridge"):
@@ -348,7 +349,9 @@ def say_what_is_learned_anew(data: SequenceData, checkpoint: Mapping[str, Any]) 
     """Warns where a checkpoint does not hold what the network's numbers stand for, as earlier ones do not: with other
     data than the run's own they would stand for something else.
     """
-    state = checkpoint.get(type(data).__name__, {})
+    state, before = checkpoint.get(type(data).__name__, {}), _spec_before(checkpoint)
+    if before is not None and before.input.features != data.spec.input.features:
+        return  # other data, which nothing of it was learned from
     missing = [name for name in data.state_dict() if name not in state]
     if missing:
         log.warning(
@@ -356,6 +359,34 @@ def say_what_is_learned_anew(data: SequenceData, checkpoint: Mapping[str, Any]) 
             "it is learned anew from this data, which is right for the run's own data alone",
             ", ".join("scaling and errors of simple predictors" if name == "trained" else name for name in missing),
         )
+
+
+def check_kind(spec: DataSpec, checkpoint: Mapping[str, Any]) -> None:
+    """Refuses data of another kind than that which a checkpoint's weights were trained on.
+
+    Raises:
+        OtherNetwork: one has numbers where the other has tokens, or another kind of target.
+    """
+    before = _spec_before(checkpoint)
+    if before is None:
+        return
+    if (before.target.kind, before.input.features is None) == (spec.target.kind, spec.input.features is None):
+        return
+    now, then = (f"{each.input.in_words} → {each.target.in_words}" for each in (spec, before))
+    raise OtherNetwork(
+        f"this data ({now}) is of another kind than that which the checkpoint was trained on ({then})",
+        f"this data ({now}) is of another kind than that of the run ({then})",
+    )
+
+
+def _spec_before(checkpoint: Mapping[str, Any]) -> DataSpec | None:
+    """What the data said of itself that a checkpoint's weights were trained on; ``None`` of an earlier rnnlab's, and of
+    one that is damaged, which shows later.
+    """
+    try:
+        return DataSpec.from_plain(checkpoint["data"]["spec"])
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return None
 
 
 LEARNED = ("class_frequencies", "token_frequencies", "target_mean")
