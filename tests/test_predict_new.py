@@ -188,6 +188,52 @@ def test_a_folder_is_its_files_each_under_its_name(runs: Runs, tmp_path: Path) -
         model.predict(tmp_path / "empty")
 
 
+def test_files_of_a_folder_that_cannot_be_read_are_all_named_before_any_is_predicted(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "weeks", tmp_path / "out.csv"
+    folder.mkdir()
+    for name, text in {
+        "a.csv": "wave\n0\n1\n",
+        "b.csv": "wave\n0\nx\n",
+        "c.csv": "wave\n1\n",
+        "d.csv": "wav\n0\n",
+    }.items():
+        (folder / name).write_text(text)
+    assert said(runs("data=sine", "data.horizon=2"), "--input", folder, "--output", out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "3 of 4 files cannot be read, and none is predicted: b.csv, row 2, column 'wave'" in line
+    assert "c.csv: a sequence of 1 steps is too short" in line and "d.csv has no column 'wave'" in line
+    assert not out.exists()
+
+
+def test_files_of_a_folder_have_the_columns_of_all_of_them(runs: Runs, tmp_path: Path) -> None:
+    folder, out = tmp_path / "weeks", tmp_path / "out.csv"
+    folder.mkdir()
+    path = runs("data=classification")
+    reader = rnnlab.load(path).reader
+    steps = pl.DataFrame({name: [0.1, 0.2, 0.3] for name in reader.features})
+    steps.write_csv(folder / "a.csv")
+    told = steps.with_columns(pl.lit(reader.classes[0]).alias("class"), pl.lit("x").alias("sequence"))  # type: ignore[attr-defined]
+    told.write_csv(folder / "b.csv")
+    for each in (out, tmp_path / "out.parquet"):
+        assert said(path, "--input", folder, "--output", each) == 0
+    found = pl.read_csv(out)
+    assert found["truth"].to_list() == [None, reader.classes[0]]  # type: ignore[attr-defined]
+    assert found["sequence"].to_list() == ["0", "x"]
+    assert found.columns == pl.read_parquet(tmp_path / "out.parquet").columns
+    assert rnnlab.load(path).predict(folder)["truth"].to_list() == found["truth"].to_list()
+
+
+def test_anomalies_of_a_folder_are_those_of_its_files(runs: Runs, tmp_path: Path) -> None:
+    model, table = rnnlab.load(runs("data=csv", "data.length=14")), make_up(200)
+    for name in ("a", "b"):
+        table.write_csv(tmp_path / f"{name}.csv")
+    found = model.anomalies(tmp_path)
+    assert found["file"].unique(maintain_order=True).to_list() == ["a.csv", "b.csv"]
+    assert found.filter(file="b.csv").drop("file").equals(model.anomalies(tmp_path / "b.csv"))
+
+
 def test_a_series_shorter_than_what_is_read_is_said(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
     model, table = rnnlab.load(runs("data=csv", "data.length=14")), make_up()
 

@@ -191,6 +191,19 @@ def _last(task: Task, reader: SeriesReader, history: History) -> int:
     return min(last, len(history.values) - reader.layout.said) if reader.of.known else last
 
 
+def check_length(task: Task, reader: SeriesReader, history: History) -> None:
+    """Refuses a series of which no step can be looked at.
+
+    Raises:
+        InputError: naming how many it needs.
+    """
+    if history.now < (needed := fewest(task, reader, history)):
+        raise InputError(
+            f"--anomalies: a series of {history.now} steps is too short: the first score needs {needed}, a window of "
+            f"{reader.layout.length} among them"
+        )
+
+
 def of_history(task: Task, reader: SeriesReader, history: History) -> Deviations:
     """Of each step of a series, on its own scale.
 
@@ -202,12 +215,8 @@ def of_history(task: Task, reader: SeriesReader, history: History) -> Deviations
     Raises:
         InputError: it is shorter than a window.
     """
+    check_length(task, reader, history)
     layout, now = reader.layout, history.now
-    if now < (needed := fewest(task, reader, history)):
-        raise InputError(
-            f"--anomalies: a series of {now} steps is too short: the first score needs {needed}, a window of "
-            f"{layout.length} among them"
-        )
     columns = reader.measured if task.rebuilds else len(reader.of.target)
     last = _last(task, reader, history)
     window = reader.window(history._replace(now=last, unknown=history.unknown[:last]), layout.said, whole=True)

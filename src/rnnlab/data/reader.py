@@ -91,21 +91,19 @@ class Reader(ABC):
         """Its name and its arguments."""
         return {"reader": type(self).__name__, **asdict(self)}
 
-    def opened(self, place: str | Path, format: Format | None = None) -> Iterator[tuple[str, Source]]:
+    def files(self, place: str | Path) -> list[tuple[str, str | Path]]:
         """A file or ``-`` under no name, or each file of a folder under its own, relative to the folder.
 
         Raises:
-            InputError: as :meth:`open`, or the folder has no file.
+            InputError: there is no such file, or the folder has none.
         """
         path = find(place)
         if path is None or not path.is_dir() or self.reads_folders:
-            yield "", self.open(place, format)
-            return
+            return [("", place)]
         files = files_below(path)
         if not files:
             raise InputError(f"--input {place}: there is no file in this folder")
-        for file in files:
-            yield str(file.relative_to(path)), self.open(file, format)
+        return [(str(file.relative_to(path)), file) for file in files]
 
     def open(self, place: Any, format: Format | None = None) -> Source:
         """A file or ``-``, in a format that this reads.

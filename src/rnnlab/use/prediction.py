@@ -79,7 +79,7 @@ def write(tables: Iterator[pl.DataFrame], path: Path) -> int:
 def _write(tables: Iterator[pl.DataFrame], path: Path) -> int:
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            whole = pl.concat(tables)
+            whole = pl.concat(tables, how="vertical_relaxed")
             whole.write_parquet(temporary)
             return len(whole)
         rows = 0

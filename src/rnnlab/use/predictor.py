@@ -1,7 +1,9 @@
 """What every trained run can do with new data, whatever its kind."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +14,7 @@ import torch
 from rnnlab.anomalies.deviations import Detector
 from rnnlab.anomalies.errors import QUANTILE
 from rnnlab.errors import InputError
-from rnnlab.files.source import Format
+from rnnlab.files.source import Format, Source
 from rnnlab.runs.ensemble import Member
 from rnnlab.use.anomalies import detector_of
 from rnnlab.use.options import Sampling, check_positive, check_share
@@ -22,7 +24,8 @@ BATCH_SIZE = 256
 FILE = "file"
 """The column that names the file, where a folder is read."""
 LISTED = 12
-"""Columns that a description names."""
+"""Columns that a description names, and files that are refused."""
+log = logging.getLogger("rnnlab")
 
 
 class TrainedRun(SteppedRun, ABC):
@@ -105,7 +108,7 @@ class TrainedRun(SteppedRun, ABC):
         )
         if not tables:
             raise InputError("there is no sequence to predict")
-        return pl.concat(tables)
+        return pl.concat(tables, how="vertical_relaxed")
 
     def predict_file(
         self,
@@ -118,15 +121,58 @@ class TrainedRun(SteppedRun, ABC):
         """The same of a file, of the files of a folder, or of the standard input for ``-``, table by table.
 
         Raises:
-            InputError: as :meth:`predict`.
+            InputError: as :meth:`predict`; of a folder it names all files that cannot be read, before any is predicted.
         """
-        for name, source in self.reader.opened(place, format):
-            for table in self.tables(source, horizon, steps, batch_size):
+        self._check_options(horizon, steps, batch_size)
+        yield from self._of_files(
+            place,
+            format,
+            lambda x: self._check(x, horizon, steps),
+            lambda x: self._tables(x, horizon, steps, batch_size),
+        )
+
+    def _of_files(
+        self,
+        place: str | Path,
+        format: Format | None,
+        check: Callable[[Source], list[str]],
+        tables: Callable[[Source], Iterator[pl.DataFrame]],
+    ) -> Iterator[pl.DataFrame]:
+        """The tables of a file, or of those of a folder, each under its name and all with the same columns.
+
+        Args:
+            place: of the file or the folder.
+            format: of the content, where its name does not say it.
+            check: reads all of a source, and returns the columns that say which sequence or step a row of it is.
+            tables: of a source.
+        """
+        files = self.reader.files(place)
+        if not files[0][0]:
+            yield from tables(self.reader.open(place, format))
+            return
+        labels: list[str] = []
+        refused: list[str] = []
+        for name, file in files:
+            with _refused_into(refused, f"--input {file}", name):
+                labels = max(labels, check(self.reader.open(file, format)), key=len)
+        if refused:
+            more = f"; and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
+            raise InputError(
+                f"--input {place}: {len(refused)} of {len(files)} files cannot be read, and none is predicted: "
+                f"{'; '.join(refused[:LISTED])}{more}"
+            )
+        for name, file in files:
+            for table in tables(self.reader.open(file, format)):
                 column = FILE if FILE not in table.columns else f"{FILE} read"
-                yield table.insert_column(0, pl.Series(column, [name] * len(table))) if name else table
+                told = [pl.col(each) if each in table.columns else pl.lit(None).alias(each) for each in labels]
+                yield table.select(pl.lit(name).alias(column), *told, pl.exclude(labels) if labels else pl.all())
 
     def tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """The same of what :meth:`predict` takes, or of a source, some sequences at a time."""
+        self._check_options(horizon, steps, batch_size)
+        yield from self._tables(x, horizon, steps, batch_size)
+
+    def _check_options(self, horizon: int | None, steps: bool, batch_size: int) -> None:
         check_positive("horizon", horizon)
         check_positive("batch-size", batch_size)
         if horizon is not None and steps:
@@ -137,7 +183,6 @@ class TrainedRun(SteppedRun, ABC):
             raise InputError(
                 f"--horizon {horizon}: this run forecasts nothing that could be its next input{self.no_horizon}"
             )
-        yield from self._tables(x, horizon, steps, batch_size)
 
     forecasts: ClassVar[bool] = False
     """Whether predictions go on beyond the end of what is given."""
@@ -147,6 +192,14 @@ class TrainedRun(SteppedRun, ABC):
     @abstractmethod
     def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """As :meth:`tables`, of arguments that go together."""
+
+    @abstractmethod
+    def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
+        """Reads all of what :meth:`_tables` would predict; the first columns of those, which say what each row is of.
+
+        Raises:
+            InputError: it cannot be read, or predicted.
+        """
 
     # ---- anomalies -----------------------------------------------------------------------------------
 
@@ -176,14 +229,17 @@ class TrainedRun(SteppedRun, ABC):
                 reads.
         """
         check_share("quantile", quantile)
-        given = self.reader.open(x) if isinstance(x, Path) else x
-        tables = list(self._anomalies(given, self.detector, quantile))
+        tables = list(
+            self.anomalies_file(x, None, quantile)
+            if isinstance(x, Path)
+            else self._anomalies(x, self.detector, quantile)
+        )
         if not tables:
             raise InputError("there is no sequence to look at")
-        return pl.concat(tables)
+        return pl.concat(tables, how="vertical_relaxed")
 
     def anomalies_file(
-        self, place: str, format: Format | None = None, quantile: float = QUANTILE
+        self, place: str | Path, format: Format | None = None, quantile: float = QUANTILE
     ) -> Iterator[pl.DataFrame]:
         """The same of a file, of the files of a folder, or of the standard input for ``-``, table by table.
 
@@ -191,12 +247,17 @@ class TrainedRun(SteppedRun, ABC):
             InputError: as :meth:`anomalies`.
         """
         check_share("quantile", quantile)
-        return self._anomalies(self.reader.open(place, format), self.detector, quantile)
+        detector = self.detector
+        return self._of_files(place, format, self._check_anomalies, lambda x: self._anomalies(x, detector, quantile))
 
     @cached_property
     def detector(self) -> Detector:
         """What is usual of the run's errors."""
         return detector_of(self.task, list(self.members), self.allow)
+
+    def _check_anomalies(self, x: Any) -> list[str]:
+        """As :meth:`_check`, for :meth:`_anomalies`."""
+        return self._check(x, None, True)
 
     def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
         raise InputError("--anomalies: this run reads no sequences of numbers")
@@ -241,3 +302,19 @@ class TrainedRun(SteppedRun, ABC):
         what = "classes" if "accuracy" in self.task.training_scores else "values"
         does, hint = ("forecasts", " --horizon N") if self.forecasts else (f"predicts {what}", "")
         raise InputError(f"this run is no language model, it {does}: rnnlab predict RUN{hint}")
+
+
+@contextmanager
+def _refused_into(refused: list[str], place: str, name: str) -> Iterator[None]:
+    """Keeps the message of what is refused, with a name in place of the place; notes are left to be said later."""
+
+    def none(record: logging.LogRecord) -> bool:
+        return False
+
+    log.addFilter(none)
+    try:
+        yield
+    except InputError as error:
+        refused.append(str(error).replace(place, name))
+    finally:
+        log.removeFilter(none)

@@ -30,8 +30,20 @@ CHUNK = 4096
 class SequenceRun(TrainedRun):
     """A prediction for each sequence, or for each of its steps."""
 
+    def _read(self, x: Any, horizon: int | None, steps: bool) -> Iterator[Given]:
+        """The sequences of a source, or of what is in memory.
+
+        Raises:
+            InputError: they cannot be read, or nothing can be said of one.
+        """
+        return self.reader.read(x) if isinstance(x, Source) else self.reader.take(x)
+
+    def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
+        told = {each.truth is not None for each in self._read(x, horizon, steps)}
+        return ["sequence", *(["truth"] if True in told else [])]
+
     def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
-        sequences = self.reader.read(x) if isinstance(x, Source) else self.reader.take(x)
+        sequences = self._read(x, horizon, steps)
         while pool := list(islice(sequences, POOL * batch_size)):
             yield self._pool(pool, horizon, steps, batch_size)
 
@@ -81,8 +93,11 @@ class SequenceRun(TrainedRun):
         at = np.concatenate([np.arange(len(each)) for each in sequences])
         return which, {"step": at, **self.task.said(output[which, at])}
 
+    def _check_anomalies(self, x: Any) -> list[str]:
+        return self._check(x, None, True)[:1]
+
     def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
-        sequences = self.reader.read(x) if isinstance(x, Source) else self.reader.take(x)
+        sequences = self._read(x, None, steps=True)
         names = list(self.spec.target.labels)
         while pool := list(islice(sequences, POOL)):
             for given, deviations in zip(pool, of_sequences(self.task, [each.inputs for each in pool]), strict=True):
@@ -100,6 +115,17 @@ class ContinuationRun(SequenceRun):
     task: Forecasting
     forecasts = True
 
+    def _read(self, x: Any, horizon: int | None, steps: bool) -> Iterator[Given]:
+        needed = 1 if steps else self.spec.horizon or 1
+        for given in super()._read(x, horizon, steps):
+            if len(given.inputs) < needed:
+                where = f"{x.name}: " if isinstance(x, Source) else ""
+                raise InputError(
+                    f"{where}a sequence of {len(given.inputs)} steps is too short: this run forecasts {needed} steps "
+                    f"ahead, and needs {needed} to say all that comes after"
+                )
+            yield given
+
     @torch.inference_mode()
     def _columns(
         self, sequences: Sequence[np.ndarray], horizon: int | None, steps: bool
@@ -110,11 +136,6 @@ class ContinuationRun(SequenceRun):
         trained = self.spec.horizon or 1
         number = horizon or trained
         inputs, _ = self._padded(sequences)
-        if inputs.shape[1] < trained:
-            raise InputError(
-                f"a sequence of {inputs.shape[1]} steps is too short: this run forecasts {trained} steps ahead, and "
-                f"needs {trained} to say all that comes after"
-            )
         output = self.task.alone(inputs, max(0, number - trained), None)[:, :number]
         which = np.repeat(np.arange(len(sequences)), number)
         ahead = np.tile(np.arange(1, number + 1), len(sequences))

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from rnnlab.anomalies.deviations import Detector, Deviations, of_history
+from rnnlab.anomalies.deviations import Detector, Deviations, check_length, of_history
 from rnnlab.data.history import History
 from rnnlab.data.reader import Arrival, Reader
 from rnnlab.data.series_reader import SeriesReader
@@ -49,6 +49,15 @@ class SeriesRun(TrainedRun):
                 if not steps:
                     self._warn_of_clocks(histories, ahead)
             yield forecasts
+
+    def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
+        reader = self.reader
+        histories, _ = reader.histories(x)
+        ahead = 1 if steps else reader.check_horizon(horizon)
+        for history in histories:
+            reader.window(history, ahead, whole=steps)
+        timed = histories[0].times is not None if steps else self._tells_times(histories, ahead)
+        return _labels_of(reader.of, timed)
 
     def _forecasts(
         self, histories: Sequence[History], names: Sequence[str], ahead: int, steps: bool, batch_size: int
@@ -170,6 +179,9 @@ class SeriesRun(TrainedRun):
         labels["step"] = np.arange(history.now - len(output), history.now)
         return pl.DataFrame(labels | said)
 
+    def _check_anomalies(self, x: Any) -> list[str]:
+        return check_steps(self.task, self.reader, x)
+
     def _anomalies(self, x: Any, detector: Detector, quantile: float) -> Iterator[pl.DataFrame]:
         for labels, names, deviations in steps_of_series(self.task, self.reader, x):
             yield table(labels, names, detector.score(deviations, quantile))
@@ -202,6 +214,9 @@ class RebuiltSeriesRun(TrainedRun):
 
     reader: SeriesReader
 
+    def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
+        return check_steps(self.task, self.reader, x)
+
     def _columns_said(self) -> list[str]:
         return [f"{name} rebuilt" for name in self.spec.target.labels]
 
@@ -230,6 +245,24 @@ def steps_of_series(task: Task, reader: SeriesReader, x: Any) -> Iterator[tuple[
             labels |= shown_times(history.times[: history.now], of, history.zone)
         # a time of that name is told already
         yield {"step": np.arange(history.now), **labels}, names, of_history(task, reader, history)
+
+
+def check_steps(task: Task, reader: SeriesReader, x: Any) -> list[str]:
+    """The names of those columns of :func:`steps_of_series`, which needs not look at the steps for that.
+
+    Raises:
+        InputError: as that.
+    """
+    histories, _ = reader.histories(x)
+    for history in histories:
+        check_length(task, reader, history)
+    return list(dict.fromkeys(["step", *_labels_of(reader.of, histories[0].times is not None)]))
+
+
+def _labels_of(columns: Columns, timed: bool) -> list[str]:
+    """The columns that say of which series and time a row is."""
+    names = (columns.series, *((columns.time, columns.clock) if timed else ()))
+    return [name for name in names if name is not None]
 
 
 def shown_times(times: np.ndarray, columns: Columns, zone: str | None = None) -> dict[str, pl.Series]:
