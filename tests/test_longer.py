@@ -14,6 +14,7 @@ from conftest import TINY, compose
 from rnnlab.commands import resume as resume_command
 from rnnlab.commands import train as train_command
 from rnnlab.errors import Interrupted
+from rnnlab.launch.job import execute_job
 from rnnlab.runs import budget, execution
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.recorder import Recorder
@@ -204,3 +205,30 @@ def test_who_is_cut_short_draws_the_masks_that_it_would_have_drawn(
     assert (run.status.state, steps) == (("failed", 4) if how == "killed" else ("interrupted", 6))
     assert resume(run) == 0
     assert_same(run, whole)
+
+
+def test_a_runs_log_says_at_which_step_it_was_resumed(begin: Train) -> None:
+    run = begin("r", "trainer.max_steps=50")
+    step = run.metrics["steps"]
+    before = run.log.read_text()
+    assert resume(run, "trainer.max_steps=100") == 0
+    lines = run.log.read_text().removeprefix(before).splitlines()
+    assert lines[0].endswith(f" INFO rnnlab: resumed at step {step}, trainer.max_steps=100")
+    assert lines[0][:4].isdigit() and " INFO rnnlab: done: {" in lines[-1]
+    # what is refused or fails stands there, too
+    run.last_checkpoint.write_bytes(b"no checkpoint")
+    assert resume(run, "trainer.max_steps=200") == 2
+    assert f" ERROR rnnlab: checkpoint {run.last_checkpoint} is damaged" in run.log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_job_of_a_sweep_says_so_where_it_had_begun(has_begun: bool, tmp_path: Path) -> None:
+    run = RunDirectory.claim(tmp_path / "r", compose(*SMALL, "trainer.max_steps=20"))
+    if has_begun:
+        run.update_status("interrupted", started="2026-01-01T00:00:00+00:00")
+    execute_job(run)
+    assert run.status.state == "done"
+    lines = [line.partition("rnnlab: ")[2] for line in run.log.read_text().splitlines()]
+    resumed = ["resumed from the start: no checkpoint had been written"] if has_begun else []
+    assert [line for line in lines if line.startswith("resumed")] == resumed
+    assert lines[0] == "overrides: none" and lines[-1].startswith("done: ")

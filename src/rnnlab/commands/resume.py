@@ -1,5 +1,6 @@
 """``rnnlab resume DIR``: goes on where a run or a sweep was stopped."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,11 @@ def resume(path: str, allow: Sequence[str] = (), overrides: Sequence[str] = (), 
         config = directory.config
         execution = load_execution()
         from rnnlab.commands.outcome import print_outcome
+        from rnnlab.launch.job import logged
 
-        outcome = execution.execute(directory, config, resume=True, allow=list(allow), longer=longer)
+        # a further process of a data-parallel run leaves the log to the first one
+        with logged([directory]) if is_first_process() else contextlib.nullcontext(), execution.noted():
+            outcome = execution.execute(directory, config, resume=True, allow=list(allow), longer=longer)
         if is_first_process():
             print_outcome(outcome)
     return 0

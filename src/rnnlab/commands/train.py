@@ -253,23 +253,18 @@ def _execute(config: DictConfig) -> "Outcome | BaseException":
     log = logging.getLogger("rnnlab")
     try:
         log.info("overrides: %s", " ".join(settings.overrides.task) or "none")
-        outcome: Outcome = execution.execute(directory, plain(config))
-        log.info("done: %s", outcome.metrics)
+        with execution.noted():
+            outcome: Outcome = execution.execute(directory, plain(config))
         return outcome
     except InputError as error:
         directory.remove_if_untrained()
         return error
     except RunFailed as error:
-        log.error("%s", error)
         said, again = f"failed: {error}", _resume(directory)
         return RunFailed(said if again in said else f"{said} ({again})")
     except Interrupted as error:
-        log.warning("stopped by signal %s", error.signal_number)
         print(f"\nstopped. Go on with: {_resume(directory)}", file=sys.stderr)
         return error
-    except Exception:
-        log.exception("a bug, or a file that cannot be used")
-        raise
 
 
 def _resume(directory: RunDirectory) -> str:

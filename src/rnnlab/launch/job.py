@@ -15,7 +15,7 @@ import torch
 
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.runs.directory import RunDirectory
-from rnnlab.runs.execution import execute
+from rnnlab.runs.execution import execute, noted
 from rnnlab.runs.fleet import FleetRun
 from rnnlab.store.clock import now
 from rnnlab.store.files import LogFile, open_to_append
@@ -75,8 +75,8 @@ def _execute_job(
         logger.info("overrides: %s", " ".join(status.overrides) or "none")
         try:
             config = directory.config
-            with _data_parallel(directory, config, allow):
-                outcome = execute(
+            with noted(), _data_parallel(directory, config, allow):
+                execute(
                     directory,
                     config,
                     resume=True,
@@ -86,17 +86,13 @@ def _execute_job(
                     figures=figures,
                     **_pruning(status, directory),
                 )
-            logger.info("done: %s", outcome.metrics)
         except (Interrupted, KeyboardInterrupt):
-            logger.warning("stopped by a signal")
             raise
         except RunFailed as error:
-            logger.error("%s", error)
             facts["anew"] = not isinstance(error.__cause__, OSError)
-        except InputError as error:
-            logger.error("%s", error)
-        except Exception as error:
-            logger.exception("a bug, or a file that cannot be used")
+        except InputError:
+            pass
+        except Exception as error:  # noqa: BLE001 (its traceback is in the log)
             facts["retriable"] = is_lack_of_memory(error)
         except SystemExit as error:
             logger.error("it asked to exit with status %s", error.code)

@@ -5,7 +5,7 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +88,9 @@ def execute(
         Interrupted: a signal asked to stop; a checkpoint is on the disk.
     """
     with directory.locked(), contextlib.nullcontext() if quiet else printed_warnings():
-        return _execute_locked(directory, config, resume, allow, quiet, prune, fleet_run, figures, longer)
+        outcome = _execute_locked(directory, config, resume, allow, quiet, prune, fleet_run, figures, longer)
+    log.info("done: %s", outcome.metrics)
+    return outcome
 
 
 def _execute_locked(
@@ -118,6 +120,8 @@ def _execute_locked(
             refused = False
         else:
             run = _prepare(config, allow, trained=checkpoint, base=base)
+        if resume and status.started is not None:
+            log.info("resumed %s", _from_where(checkpoint, longer))
         if not figures:
             run.instruments.clear()
         # a run that was stopped before it began has the config of its command, whose paths lead from where that was
@@ -150,6 +154,29 @@ def _execute_locked(
     finally:
         if fleet_run is None:
             stop.restore()
+
+
+def _from_where(checkpoint: Mapping[str, Any], longer: Mapping[str, Any] | None) -> str:
+    """At which step a run goes on, in words."""
+    if not checkpoint:
+        return "from the start: no checkpoint had been written"
+    return f"at step {checkpoint.get('global_step', 0)}" + "".join(f", {key}={v}" for key, v in (longer or {}).items())
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Notes in the log how the run ends that is executed within, if not well; what ended it goes on."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        log.warning("stopped by a signal")
+        raise
+    except (RunFailed, InputError) as error:
+        log.error("%s", error)
+        raise
+    except Exception:
+        log.exception("a bug, or a file that cannot be used")
+        raise
 
 
 def _prepare(config: Mapping[str, Any], *args: Any, **options: Any) -> Run:
