@@ -23,7 +23,7 @@ import rnnlab
 from rnnlab.commands import predict as predict_command
 from rnnlab.data.csv import CSV, make_up
 from rnnlab.errors import InputError
-from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.checkpoint import read_checkpoint, write_checkpoint
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 from rnnlab.runs.preparation import prepare
@@ -247,6 +247,49 @@ def test_a_series_shorter_than_what_is_read_is_said(runs: Runs, caplog: pytest.L
         assert not caplog.text
         model.predict(cut(10))
     assert "shorter than the" in caplog.text
+
+
+def test_sequences_far_from_the_lengths_of_training_are_said(
+    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, rng = rnnlab.load(runs("data=classification", "data.length=20")), np.random.default_rng(0)
+
+    def notes(*lengths: int, model: TrainedRun = model, **options: Any) -> list[str]:
+        caplog.clear()
+        with caplog.at_level("WARNING", "rnnlab"):
+            model.predict([rng.normal(size=(length, len(model.reader.features))) for length in lengths], **options)
+        return caplog.messages
+
+    assert notes(10, 20, 40) == []
+    assert notes(9, 20, 3, 41) == [
+        "2 of 4 sequences (2: 3 steps) are far shorter than any that the run was trained on, the shortest of which has "
+        "20 steps: its scores say nothing of such",
+        "1 of 4 sequences (3: 41 steps) is far longer than any that the run was trained on, the longest of which has "
+        "20 steps: its scores say nothing of such",
+    ]
+    assert "far longer" in "".join(notes(41, steps=True)) and notes(5, steps=True) == []
+    for name in "ab":  # one note of all files
+        pl.DataFrame({each: [0.0] * 3 for each in model.reader.features}).write_csv(tmp_path / f"{name}.csv")
+    caplog.clear()
+    model.predict(tmp_path)
+    assert [message[:16] for message in caplog.messages] == ["2 of 2 sequences"]
+    # waves are forecast at each step, of which the first have seen little in training, too
+    waves = rnnlab.load(runs("data=sine", "data.length=20"))
+    assert notes(3, model=waves) == [] and "far longer" in "".join(notes(50, model=waves))
+
+
+def test_a_run_that_knows_only_its_longest_sequence_says_what_is_longer(
+    copied: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = read_checkpoint(copied / "checkpoints/best.ckpt")
+    del checkpoint["data"]["lengths"]
+    write_checkpoint(checkpoint, copied / "checkpoints/best.ckpt")
+    model = rnnlab.load(copied)
+    length, size = model.spec.length, len(model.reader.features)
+    model.predict([np.zeros((1, size)), np.zeros((2 * length, size))])
+    assert not caplog.messages
+    model.predict([np.zeros((1, size)), np.zeros((2 * length + 1, size))])
+    assert "far longer" in caplog.text
 
 
 def test_forecasts_of_the_test_say_of_which_series_and_time_they_are(runs: Runs) -> None:

@@ -152,6 +152,15 @@ class SequenceData(LightningDataModule, ABC):
             self.loaded[split] = self.load(split)
         return self.loaded[split]
 
+    @property
+    def training_lengths(self) -> tuple[int, int]:
+        """Steps of the shortest and of the longest sequence of the training split."""
+        split = self.split("train")
+        if split.lengths is not None:
+            return int(split.lengths.min()), int(split.lengths.max())
+        steps = split.batch(torch.tensor([0])).inputs.shape[1]
+        return steps, steps
+
     def class_frequencies(self, classes: int) -> tuple[float, ...]:
         """Share of each of ``classes`` classes among the labels of the training split."""
         labels = self.split("train").targets

@@ -96,6 +96,11 @@ class Companions(Protocol):
         """Returns when the checkpoint that was written counts."""
 
 
+def described(data: Any) -> dict[str, Any]:
+    """What a checkpoint holds of the data, so that the weights can be used without it."""
+    return {"spec": data.spec.plain(), "reader": data.reader.plain(), "lengths": list(data.training_lengths)}
+
+
 class Recorder(Checkpoint):
     """Writes a row an epoch, keeps the best and the last checkpoint, stops when asked.
 
@@ -226,15 +231,14 @@ class Recorder(Checkpoint):
     def _data(self, trainer: Trainer) -> dict[str, Any]:
         """What the data says of itself, with which the weights can be used where the training data is not."""
         if self._described is None:
-            data = data_of(trainer)
-            self._described = {"spec": data.spec.plain(), "reader": data.reader.plain()}
+            self._described = described(data_of(trainer))
         return self._described
 
     @staticmethod
     def untrained(task: LightningModule, data: Any) -> dict[str, Any]:
         """A checkpoint of weights that are not trained further, for whoever uses them."""
         state = {"state_dict": task.state_dict(), "epoch": 0, "global_step": 0, type(data).__name__: data.state_dict()}
-        return {**snapshot(state), "data": {"spec": data.spec.plain(), "reader": data.reader.plain()}}
+        return {**snapshot(state), "data": described(data)}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds_of_training = self.seconds

@@ -158,7 +158,7 @@ def _on_a_file(inspected: Inspected, question: Question) -> tuple[Subject, Weigh
     config, allow = inspected.config, question.allow
     assert question.file is not None
     with torch.random.fork_rng(devices=[]):
-        task, reader = open_trained(inspected.directory, config, allow)
+        task, reader, _ = open_trained(inspected.directory, config, allow)
         data = given_data(reader, question.file.open(reader), task.spec)
         # seeded as the run was, this is what it began with
         torch.manual_seed(config["seed"])

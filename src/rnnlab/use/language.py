@@ -8,11 +8,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rnnlab.data.reader import Given
 from rnnlab.data.text_reader import CorpusReader
 from rnnlab.errors import InputError
 from rnnlab.tasks.language_modeling import LanguageModeling
 from rnnlab.use import sequences as reading
 from rnnlab.use.generation import Writer, generate
+from rnnlab.use.notes import Notes
 from rnnlab.use.options import Sampling
 from rnnlab.use.sequences import SequenceRun
 from rnnlab.use.streaming import first_row
@@ -27,6 +29,9 @@ class LanguageRun(SequenceRun):
 
     def _columns_said(self) -> list[str]:
         return ["log_probability", self.task.score, "prediction", "p(prediction)"]
+
+    def _note_lengths(self, pool: Sequence[Given], steps: bool, notes: Notes) -> None:
+        """A text is read on and on, as that of training was."""
 
     @torch.inference_mode()
     def _columns(

@@ -17,12 +17,15 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import Format, Source
 from rnnlab.runs.ensemble import Member
 from rnnlab.use.anomalies import detector_of
+from rnnlab.use.notes import Notes
 from rnnlab.use.options import Sampling, check_positive, check_share
 from rnnlab.use.streaming import SteppedRun
 
 BATCH_SIZE = 256
 FILE = "file"
 """The column that names the file, where a folder is read."""
+Lengths = tuple[int | None, int]
+"""Steps of the shortest of some sequences, ``None`` where that is not known, and of the longest."""
 LISTED = 12
 """Columns that a description names, and files that are refused."""
 log = logging.getLogger("rnnlab")
@@ -124,12 +127,14 @@ class TrainedRun(SteppedRun, ABC):
             InputError: as :meth:`predict`; of a folder it names all files that cannot be read, before any is predicted.
         """
         self._check_options(horizon, steps, batch_size)
+        notes = Notes()
         yield from self._of_files(
             place,
             format,
             lambda x: self._check(x, horizon, steps),
-            lambda x: self._tables(x, horizon, steps, batch_size),
+            lambda x: self._tables(x, horizon, steps, batch_size, notes),
         )
+        notes.say()
 
     def _of_files(
         self,
@@ -170,7 +175,9 @@ class TrainedRun(SteppedRun, ABC):
     def tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
         """The same of what :meth:`predict` takes, or of a source, some sequences at a time."""
         self._check_options(horizon, steps, batch_size)
-        yield from self._tables(x, horizon, steps, batch_size)
+        notes = Notes()
+        yield from self._tables(x, horizon, steps, batch_size, notes)
+        notes.say()
 
     def _check_options(self, horizon: int | None, steps: bool, batch_size: int) -> None:
         check_positive("horizon", horizon)
@@ -190,8 +197,10 @@ class TrainedRun(SteppedRun, ABC):
     """Where nothing is forecast, what to do instead."""
 
     @abstractmethod
-    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
-        """As :meth:`tables`, of arguments that go together."""
+    def _tables(
+        self, x: Any, horizon: int | None, steps: bool, batch_size: int, notes: Notes
+    ) -> Iterator[pl.DataFrame]:
+        """As :meth:`tables`, of arguments that go together; what there is to say of them goes to the notes."""
 
     @abstractmethod
     def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
@@ -205,6 +214,8 @@ class TrainedRun(SteppedRun, ABC):
 
     members: Sequence[Member] = ()
     """Where it was loaded from."""
+    lengths: Lengths | None = None
+    """Of the sequences that it was trained on."""
     allow: Sequence[str] = ()
 
     def anomalies(self, x: Any, *, quantile: float = QUANTILE) -> pl.DataFrame:

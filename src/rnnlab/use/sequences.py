@@ -17,6 +17,7 @@ from rnnlab.errors import InputError
 from rnnlab.files.source import Source
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.use.anomalies import table
+from rnnlab.use.notes import Notes
 from rnnlab.use.predictor import BATCH_SIZE, TrainedRun
 from rnnlab.use.stepper import each_step
 from rnnlab.use.streaming import first_row
@@ -42,10 +43,24 @@ class SequenceRun(TrainedRun):
         told = {each.truth is not None for each in self._read(x, horizon, steps)}
         return ["sequence", *(["truth"] if True in told else [])]
 
-    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
+    def _tables(
+        self, x: Any, horizon: int | None, steps: bool, batch_size: int, notes: Notes
+    ) -> Iterator[pl.DataFrame]:
         sequences = self._read(x, horizon, steps)
         while pool := list(islice(sequences, POOL * batch_size)):
             yield self._pool(pool, horizon, steps, batch_size)
+            self._note_lengths(pool, steps, notes)
+
+    def _note_lengths(self, pool: Sequence[Given], steps: bool, notes: Notes) -> None:
+        """Looks for sequences far shorter or longer than those of training. At each step as much has been read in
+        training, too, so that what is said of a step needs no long sequence.
+        """
+        target = self.spec.target
+        # where networks read steps together, each other ones, these are no lengths of theirs
+        shortest, longest = (None, None) if self.lengths is None or self._patches else self.lengths
+        if steps or (target.per_step and not target.of_own_length):
+            shortest = None
+        notes.sequences(((len(given.inputs), str(given.name)) for given in pool), shortest, longest)
 
     def _pool(self, pool: list[Given], horizon: int | None, steps: bool, batch_size: int) -> pl.DataFrame:
         """The table of some sequences, in their order, which are read sorted by length."""
@@ -144,6 +159,9 @@ class ContinuationRun(SequenceRun):
 
 class RebuiltRun(SequenceRun):
     """Each step of a sequence as it is rebuilt; longer sequences than those of training in pieces of their length."""
+
+    def _note_lengths(self, pool: Sequence[Given], steps: bool, notes: Notes) -> None:
+        """No piece is longer than those of training."""
 
     def _columns(
         self, sequences: Sequence[np.ndarray], horizon: int | None, steps: bool

@@ -1,6 +1,5 @@
 """Time series: forecasts from the end of each, at each step, or in a stream."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,14 +14,13 @@ from rnnlab.data.history import History
 from rnnlab.data.reader import Arrival, Reader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.files.clocks import in_zone
-from rnnlab.files.panel import Columns, show
+from rnnlab.files.panel import Columns
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 from rnnlab.use.anomalies import table
+from rnnlab.use.notes import Notes
 from rnnlab.use.predictor import TrainedRun
 from rnnlab.use.sequences import batches
-
-log = logging.getLogger("rnnlab")
 
 
 class SeriesRun(TrainedRun):
@@ -39,16 +37,19 @@ class SeriesRun(TrainedRun):
             # one step at once is one step: it may be fed back
             self.task.spec = replace(self.task.spec, horizon=1)
 
-    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
+    def _tables(
+        self, x: Any, horizon: int | None, steps: bool, batch_size: int, notes: Notes
+    ) -> Iterator[pl.DataFrame]:
         reader = self.reader
         histories, names = reader.histories(x)
         ahead = reader.check_horizon(horizon)
-        for number, forecasts in enumerate(self._forecasts(histories, names, ahead, steps, batch_size)):
-            if number == 0:  # what is refused is one line, without a note before it
-                self._warn_of_short(histories, names)
-                if not steps:
-                    self._warn_of_clocks(histories, ahead)
-            yield forecasts
+        yield from self._forecasts(histories, names, ahead, steps, batch_size)
+        read = max(reader.layout.length, reader.layout.before + 1)
+        notes.series(((history.now, name) for history, name in zip(histories, names, strict=True)), read)
+        if not steps and self._tells_times(histories, ahead):
+            for times, is_sure in (reader.later(history, ahead) for history in histories):
+                if times is not None and not is_sure:
+                    notes.clocks(times[-ahead:])
 
     def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
         reader = self.reader
@@ -87,34 +88,6 @@ class SeriesRun(TrainedRun):
             ]
             columns = self.task.said(output.flatten(0, 1), (moments[0], moments[1]))
             yield pl.DataFrame(self._labels([(histories[i], names[i]) for i in batch], ahead) | columns)
-
-    def _warn_of_short(self, histories: Sequence[History], names: Sequence[str]) -> None:
-        """Says of which histories less is there than a forecast reads."""
-        read = max(self.reader.layout.length, self.reader.layout.before + 1)
-        short = [(h.now, name) for h, name in zip(histories, names, strict=True) if h.now < read]
-        if not short:
-            return
-        rows, name = min(short)
-        which = f"{len(short)} of {len(histories)} series are" if len(histories) > 1 else "the series is"
-        least = f" ({name}: {rows:,})" if len(histories) > 1 else f" ({rows:,})"
-        log.warning(
-            "%s shorter than the %s steps that a forecast reads%s: the first value stands for those that are missing, "
-            "and the forecast is less sure than its scores say", which, f"{read:,}", least,
-        )  # fmt: skip
-
-    def _warn_of_clocks(self, histories: Sequence[History], ahead: int) -> None:
-        """Says that a clock may be changed within the steps ahead, where nobody knows whether it is."""
-        if not self._tells_times(histories, ahead):
-            return
-        coming = [self.reader.later(history, ahead) for history in histories]
-        doubtful = [times[-ahead:] for times, is_sure in coming if times is not None and not is_sure]
-        if doubtful:
-            first, last = show(min(times[0] for times in doubtful)), show(max(times[-1] for times in doubtful))
-            log.warning(
-                "clocks may be changed for daylight saving between %s and %s, and the times so far do not tell "
-                "whether: the steps ahead are told by one that is not changed; times that say how far they are from "
-                "UTC (2024-03-31 03:00+02:00) leave no doubt", first, last,
-            )  # fmt: skip
 
     @torch.inference_mode()
     def _step_by_step(self, history: History, name: str, ahead: int) -> pl.DataFrame:
@@ -220,7 +193,9 @@ class RebuiltSeriesRun(TrainedRun):
     def _columns_said(self) -> list[str]:
         return [f"{name} rebuilt" for name in self.spec.target.labels]
 
-    def _tables(self, x: Any, horizon: int | None, steps: bool, batch_size: int) -> Iterator[pl.DataFrame]:
+    def _tables(
+        self, x: Any, horizon: int | None, steps: bool, batch_size: int, notes: Notes
+    ) -> Iterator[pl.DataFrame]:
         for labels, names, deviations in steps_of_series(self.task, self.reader, x):
             rebuilt = {f"{name} rebuilt": part for name, part in zip(names, deviations.expected.T, strict=True)}
             yield pl.DataFrame({**labels, **rebuilt}).fill_nan(None)

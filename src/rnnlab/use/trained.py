@@ -25,7 +25,7 @@ from rnnlab.tasks.task import Task
 from rnnlab.tasks.transcription import Transcription
 from rnnlab.use.language import LanguageRun
 from rnnlab.use.members import members
-from rnnlab.use.predictor import TrainedRun
+from rnnlab.use.predictor import Lengths, TrainedRun
 from rnnlab.use.sequences import ContinuationRun, LabelledTextRun, RebuiltRun, SequenceRun
 from rnnlab.use.series import RebuiltSeriesRun, SeriesRun
 from rnnlab.use.transcription import TranscriptionRun
@@ -67,10 +67,11 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
     place = find_device(device)
     tasks: list[Task] = []
     readers: list[Reader] = []
+    lengths: Lengths | None = None
     for run in runs:
         # what a network's weights are before they are loaded is drawn at random, and changes no state of this process
         with torch.random.fork_rng(devices=[]):
-            task, reader = open_trained(run.directory, run.config, allow)
+            task, reader, its_lengths = open_trained(run.directory, run.config, allow)
         if tasks and (task.spec.target, _step_of(task, reader)) != (
             tasks[0].spec.target,
             _step_of(tasks[0], readers[0]),
@@ -80,9 +81,10 @@ def open_runs(runs: Sequence[Member], allow: Sequence[str] = (), device: str = "
             check_learned(readers[0].plain(), reader.plain(), runs[0], run)
         tasks.append(task.to(place).eval().requires_grad_(False))
         readers.append(reader)
+        lengths = lengths or its_lengths
     kind = TranscriptionRun if isinstance(tasks[0], Transcription) else kind_of(readers[0], tasks[0].spec)
     opened = kind(tasks, readers, runs[0].config)
-    opened.members, opened.allow = list(runs), allow
+    opened.members, opened.allow, opened.lengths = list(runs), allow, lengths
     return opened
 
 
@@ -112,8 +114,11 @@ def kind_of(reader: Reader, spec: DataSpec) -> type[TrainedRun]:
     return SequenceRun if spec.horizon is None else ContinuationRun
 
 
-def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]) -> tuple[Task, Reader]:
-    """A task with a run's best weights, and what reads new data for it; where the checkpoint tells, without the data.
+def open_trained(
+    directory: RunDirectory, config: Mapping[str, Any], allow: Sequence[str]
+) -> tuple[Task, Reader, Lengths]:
+    """A task with a run's best weights, what reads new data for it, and how long the sequences were that it was trained
+    on; where the checkpoint tells, without the data.
 
     Raises:
         InputError: the checkpoint or the config is damaged.
@@ -123,10 +128,12 @@ def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequ
     if "data" not in checkpoint:  # of a run of before, whose data must still be there
         run = prepare(config, allow, trained=checkpoint, machine=False)
         fit_weights(run.task, checkpoint, path)
-        return run.task, run.data.reader
+        return run.task, run.data.reader, run.data.training_lengths
     try:
         spec = DataSpec.from_plain(checkpoint["data"]["spec"])
         reader = reader_from_plain(checkpoint["data"]["reader"])
+        shortest, longest = checkpoint["data"].get("lengths", (None, spec.length))  # which older runs do not know
+        lengths: Lengths = (None if shortest is None else int(shortest), int(longest))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"checkpoint {path} is damaged: what it says of the data makes no sense ({error})") from None
     for part in ("task", "model"):
@@ -135,4 +142,4 @@ def open_trained(directory: RunDirectory, config: Mapping[str, Any], allow: Sequ
     network = build_network(config, spec, allow)
     task: Task = build(config["task"], "task", allow, network=network, spec=spec)
     fit_weights(task, checkpoint, path)
-    return task, reader
+    return task, reader, lengths

@@ -1,0 +1,101 @@
+"""What is said beside predictions of new data, once they are there: in a line each, of however many files they are."""
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+
+from rnnlab.files.panel import show
+
+log = logging.getLogger("rnnlab")
+
+FAR = 2
+"""A sequence is far longer than those of training if it is more than so many times as long as the longest of them, and
+far shorter if it is less than that part of the shortest."""
+
+
+class Notes:
+    """Collects what there is to say; :meth:`say` says it."""
+
+    def __init__(self) -> None:
+        self.short, self.long, self.short_series = Odd(), Odd(), Odd()
+        self.shortest: int | None = None
+        self.longest: int | None = None
+        self.reads = 0
+        self.unknown: list[np.ndarray] = []
+
+    def sequences(self, lengths: Iterable[tuple[int, str]], shortest: int | None, longest: int | None) -> None:
+        """Looks at sequences.
+
+        Args:
+            lengths: the steps of each, and its name.
+            shortest: steps of the shortest one that the run was trained on; ``None`` where that does not matter, or is
+                not known.
+            longest: of the longest one, alike.
+        """
+        self.shortest, self.longest = shortest, longest
+        for steps, name in lengths:
+            self.short.count(steps, name, shortest is not None and FAR * steps < shortest)
+            self.long.count(-steps, name, longest is not None and steps > FAR * longest)
+
+    def series(self, rows: Iterable[tuple[int, str]], reads: int) -> None:
+        """Looks at the rows of series, and their names, of which a forecast reads so many."""
+        self.reads = reads
+        for steps, name in rows:
+            self.short_series.count(steps, name, steps < reads)
+
+    def clocks(self, times: np.ndarray) -> None:
+        """Notes ``(steps,)`` times of steps ahead of which nobody knows whether a clock is changed before them."""
+        self.unknown.append(times)
+
+    def say(self) -> None:
+        """Says it."""
+        trained = (
+            "%s far %s than any that the run was trained on, the %s of which has %s: its scores say nothing of such"
+        )
+        if self.short.odd:
+            log.warning(trained, self.short.told("sequence"), "shorter", "shortest", _steps(self.shortest))
+        if self.long.odd:
+            log.warning(trained, self.long.told("sequence"), "longer", "longest", _steps(self.longest))
+        if self.short_series.odd:
+            log.warning(
+                "%s shorter than the %s that a forecast reads: the first value stands for those that are missing, and "
+                "the forecast is less sure than its scores say", self.short_series.told("series"), _steps(self.reads),
+            )  # fmt: skip
+        if self.unknown:
+            first, last = min(times[0] for times in self.unknown), max(times[-1] for times in self.unknown)
+            log.warning(
+                "clocks may be changed for daylight saving between %s and %s, and the times so far do not tell "
+                "whether: the steps ahead are told by one that is not changed; times that say how far they are from "
+                "UTC (2024-03-31 03:00+02:00) leave no doubt", show(first), show(last),
+            )  # fmt: skip
+
+
+class Odd:
+    """How many of some are odd, and the oddest of them."""
+
+    def __init__(self) -> None:
+        self.number = self.odd = 0
+        self.oddest: tuple[int, str] | None = None
+
+    def count(self, size: int, name: str, is_odd: bool) -> None:
+        """Counts one; the smaller it is, the odder."""
+        self.number += 1
+        if is_odd:
+            self.odd += 1
+            self.oddest = min(self.oddest or (size, name), (size, name))
+
+    def told(self, what: str) -> str:
+        """As the subject of a sentence, with the oddest of them."""
+        assert self.oddest is not None
+        size, name = self.oddest
+        if self.number == 1:
+            return f"the {what} ({_steps(abs(size))}) is"
+        several = what if what.endswith("s") else f"{what}s"
+        verb = "is" if self.odd == 1 else "are"
+        return f"{self.odd:,} of {self.number:,} {several} ({name}: {_steps(abs(size))}) {verb}"
+
+
+def _steps(number: int | None) -> str:
+    assert number is not None
+    return f"{number:,} step{'s' * (number != 1)}"
