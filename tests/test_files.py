@@ -61,6 +61,9 @@ BUSINESS = [day for day in days("2024-01-01", 26) if day.weekday() < 5]
         (["2019-02-28", "2020-02-29", "2021-02-28", "2022-02-28"], "year", ["2023-02-28", "2024-02-29"]),
         (["2023-03-31", "2023-06-30", "2023-09-30", "2023-12-31"], "quarter", ["2024-03-31", "2024-06-30"]),
         (["2023Q3", "2023Q4", "2024Q1"], "quarter", ["2024-04-01", "2024-07-01"]),
+        ([f"{1949 + month / 12:.12g}" for month in range(30)], "month", ["1951-07-01", "1951-08-01"]),
+        ([f"{1945 + quarter / 4:.2f}" for quarter in range(9)], "quarter", ["1947-04-01", "1947-07-01"]),
+        (["1999.83", "1999.92", "2000"], "month", ["2000-02-01", "2000-03-01"]),
         (["2015-01-30", "2015-02-28", "2015-03-30", "2015-04-30"], "month", ["2015-05-30", "2015-06-30"]),
         (BUSINESS, "business day", ["2024-01-29", "2024-01-30"]),
         ([f"{day}.12.23" for day in range(10, 29)], "day", ["2023-12-29", "2023-12-30"]),
@@ -79,6 +82,12 @@ def test_a_regular_series_is_counted_without_rest(times: Any, unit: str, followi
     assert whole.all()
     after = panel.frequency.after(panel.times[-1], np.array([1, 2])).astype(panel.times.dtype)
     assert after.tolist() == np.array(following, panel.times.dtype).tolist()
+
+
+@pytest.mark.parametrize("prices", [[1950.25, 1951.75, 1951.5, 1948.0], [1949.5, 1950, 1950.5], [1949.01, 1949.02]])
+def test_numbers_that_are_no_years(prices: list[float], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is neither a whole number nor a date"):
+        panel_of(rows(prices), tmp_path)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 10**6, 7 * 86_400 * 10**6])
@@ -415,6 +424,22 @@ def test_a_dialect_is_that_of_predictions_and_streams_too(
     assert streamed["step"].to_list() == [step for step in range(48) if step not in (10, 11)]
     said = steps.filter(~pl.col("step").is_in([10, 11]))["y predicted"].to_list()
     assert streamed["y predicted"].to_list() == pytest.approx(said, rel=1e-5)
+
+
+def test_years_with_a_fraction_are_those_of_predictions_and_streams_too(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{1949 + month / 12:.12g},{month % 12}\n" for month in range(48)]
+    path = text(tmp_path, "time,y\n" + "".join(lines))
+    columns = ("data=csv", f"data.path={path}", "data.target=y", "data.time=time", "data.length=4")
+    run = train(*columns, "data.num_samples=null", "model.hidden_size=4").directory.path
+    whole = load(run).predict(Path(path)).to_dicts()[0]
+    assert str(whole["time"]) == "1953-01-01"
+    # a row whose time is a whole year is no number there
+    january = text(tmp_path, "time,y\n1953,1\n", "january.csv")
+    assert str(load(run).predict(Path(january)).to_dicts()[0]["time"]) == "1953-02-01"
+    assert predict.main([str(run), "--input", path, "--stream"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 48
 
 
 READERS = [

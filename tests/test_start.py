@@ -269,6 +269,16 @@ def quarters(folder: Path) -> Path:
     return csv(folder / "gdp.csv", "quarter,gdp", rows)
 
 
+@case(keys={"data.target": "passengers", "data.time": "time"}, step="month", horizon=12, said="season of 12 months")
+def years_with_fractions(folder: Path) -> Path:
+    """As R writes its series, with the numbers of the rows in front."""
+    rows = [
+        (n + 1, f"{1949 + n / 12:.15g}", 100 + n + round(20 * math.sin(n / 6 * math.pi) + noise(144)[n]))
+        for n in range(144)
+    ]
+    return csv(folder / "AirPassengers.csv", ",time,passengers", rows)
+
+
 @case(keys={"data.target": "realgdp", "data.period": 4}, said="parts of one")
 def year_and_quarter(folder: Path) -> Path:
     season = np.array([3.0, -1.0, 2.0, -4.0])

@@ -27,7 +27,7 @@ def read_histories(reader: HistoryReader, source: Source) -> tuple[list[History]
         columns = replace(columns, series=None)
     for name in columns.all:
         existing(frame, name, source.name)
-    table = tabulate(frame.lazy(), columns, source.name, reader.dialect, None if reader.frequency.dated else False)
+    table = tabulate(frame.lazy(), columns, source.name, reader.dialect, reader.frequency.numbers_are_dates)
     if table.times is not None and (table.times.dtype.kind == "M") != reader.frequency.dated:
         kinds = ("numbers", "dates")
         dated = reader.frequency.dated

@@ -123,10 +123,9 @@ class SeriesStream:
         where = f"{place}, column '{columns.time}'"
         if text[0] is None:
             raise InputError(f"{where}: there is no time")
-        if self.reader.frequency.of_days:
-            found = time_stamps.shown(text, lambda _: where, self.reader.dialect)
-        else:
-            found = time_stamps.parse(text, lambda _: where, self.reader.dialect, None if dated else False)
+        frequency = self.reader.frequency
+        read = time_stamps.shown if frequency.of_days else time_stamps.parse
+        found = read(text, lambda _: where, self.reader.dialect, frequency.numbers_are_dates)
         if (found.dtype.kind == "M") != dated:
             raise InputError(f"{where}: {text[0]!r} is no {'date' if dated else 'number'}")
         return found[0]

@@ -54,6 +54,15 @@ class Frequency:
         return SEASONS.get(self.name, ())
 
     @property
+    def numbers_are_dates(self) -> bool | None:
+        """How numbers are meant among further times of such a series. ``False``: they count, even if they look like
+        20240131. ``True``: 1949 and 1949.25 are dates. ``None``: as a whole column of them looks.
+        """
+        if not self.dated:
+            return False
+        return True if self.unit == "month" and self.size < 12 else None
+
+    @property
     def dated(self) -> bool:
         """Whether its times are dates."""
         return self.unit != "number"

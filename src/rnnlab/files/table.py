@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ import polars as pl
 from rnnlab.errors import InputError, nearest
 from rnnlab.files import times
 from rnnlab.files.clocks import in_zone
-from rnnlab.files.dialect import Dialect, column_names, is_number
+from rnnlab.files.dialect import Dialect, column_names
 from rnnlab.files.lines import SAMPLE, explain, first_line, lines_of
 from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.files.panel import Columns, Table
@@ -121,7 +121,7 @@ def tabulate(
     columns: Columns,
     source: str,
     dialect: Dialect | None = None,
-    dated: Literal[False] | None = None,
+    dated: bool | None = None,
 ) -> Table:
     """A table of polars as rows of numbers, times and series.
 
@@ -130,7 +130,7 @@ def tabulate(
         columns: which.
         source: in words, for messages.
         dialect: in which it is written.
-        dated: false where numbers are no dates, even if they look like 20240131.
+        dated: see :attr:`rnnlab.files.frequency.Frequency.numbers_are_dates`.
 
     Raises:
         InputError: a cell is no number or no time, or there are no rows.
@@ -265,7 +265,7 @@ class _Times:
         columns: Columns,
         source: str,
         dialect: Dialect,
-        dated: Literal[False] | None,
+        dated: bool | None,
     ) -> None:
         assert columns.time is not None
         self.name, self.source, self.dialect, self.dated = columns.time, source, dialect, dated
@@ -292,11 +292,10 @@ class _Times:
         self.lazy = lazy
         some = lazy.select(self.raw.alias(self.name)).head(100).collect()[self.name].drop_nulls()
         self.expression = self.raw
-        counted = some.len() and is_number(some[0]) and (dated is False or times.looks_counted(some))
-        if counted and not dialect.time_format:
+        if some.len() and times.looks_counted(some, dialect, dated):
             self.expression = self.raw.cast(pl.Int64, strict=False)
         elif some.len():
-            forms = times.forms_of(some[0], dialect)
+            forms = times.forms_in(some, dialect, dated)
             # of two meanings the whole column decides
             if forms and (len(forms) == 1 or dialect.time_format):
                 self.form = forms[0]

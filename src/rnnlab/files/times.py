@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -53,6 +53,11 @@ CLOCKS = (
 ZONE = r" ?[+-]\d{2}:?\d{2}"
 UTC = r"(\d) ?(?:UTC|GMT|[Zz])$"
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
+YEARS = r"^\d{4}(?:\.\d+)?$"
+NEAR = 0.07
+"""Months by which a year with a fraction may miss one: two decimals are enough to tell."""
+REGULAR = 0.8
+"""Share of steps of a month, or of a quarter, from which on numbers are such years."""
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
 
@@ -84,6 +89,10 @@ class Form(NamedTuple):
 
     def parse(self, text: pl.Expr) -> pl.Expr:
         """Times of UTC in microseconds; null where a cell is none."""
+        if self.format == "decimal year":
+            months = 12 * text.str.extract(YEARS, 0).cast(pl.Float64, strict=False)
+            month = pl.when((months - months.round()).abs() <= NEAR).then(months.round().cast(pl.Int32))
+            return pl.datetime(month // 12, month % 12 + 1, 1, time_unit="us")
         if self.format == "quarter":
             text = text.str.to_uppercase().str.replace("[- ]?Q", "Q")
             for quarter in range(1, 5):
@@ -134,23 +143,46 @@ def forms_of(cell: str, dialect: Dialect) -> list[Form]:
     return []
 
 
-def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False] | None = None) -> np.ndarray:
+def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None) -> list[Form]:
+    """How the times of a column may be meant, the likeliest first; see :func:`parse`."""
+    if dialect.time_format is None and not dialect.fractions and _are_years(text, dated):
+        return [Form("decimal year")]
+    return forms_of(text[0], dialect)
+
+
+def _are_years(text: pl.Series, dated: bool | None) -> bool:
+    """Whether times are years with a fraction, months or quarters apart, as R has those of its series: 1949.08333."""
+    if dated is False or not text.str.contains(YEARS).all():
+        return False
+    months = 12 * text.cast(pl.Float64).to_numpy()
+    whole = months.round()
+    if (np.abs(months - whole) > NEAR).any():
+        return False
+    if dated:
+        return True
+    steps = np.diff(whole)
+    steps = steps[steps != 0]  # rows of several series may stand side by side
+    # prices in quarters are no years
+    regular = not len(steps) or any((steps == size).mean() > REGULAR for size in (1, 3))
+    return bool(regular and (whole % 12 != 0).any())
+
+
+def parse(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = None) -> np.ndarray:
     """``(rows,)`` datetime64 in microseconds, or numbers, of cells that :func:`clean` left.
 
     Args:
         text: cells, none of them null.
         place: of a row in words, for messages.
         dialect: of the table.
-        dated: false where numbers are no dates, even if they look like 20240131.
+        dated: see :attr:`rnnlab.files.frequency.Frequency.numbers_are_dates`.
 
     Raises:
         InputError: a cell is none.
     """
-    if dialect.time_format is None and is_number(text[0]) and (dated is False or looks_counted(text)):
+    if looks_counted(text, dialect, dated):
         return _counted(text, place, dialect.fractions)
     best = 0  # the first row that the best attempt does not understand
-    cell = text[0]
-    for form in forms_of(cell, dialect):
+    for form in forms_in(text, dialect, dated):
         try:
             parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
         except pl.exceptions.PolarsError:
@@ -166,7 +198,7 @@ def parse(text: pl.Series, place: Place, dialect: Dialect, dated: Literal[False]
     )
 
 
-def shown(text: pl.Series, place: Place, dialect: Dialect) -> np.ndarray:
+def shown(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = None) -> np.ndarray:
     """``(rows,)`` datetime64 in microseconds, what a clock showed, of cells as in :func:`parse` whose distance from UTC
     stands behind them.
 
@@ -175,15 +207,18 @@ def shown(text: pl.Series, place: Place, dialect: Dialect) -> np.ndarray:
     """
     if dialect.time_format is not None:
         dialect = replace(dialect, time_format=re.sub(r" ?%#?z", "", dialect.time_format))
-    return parse(text.str.replace(rf"{ZONE}$", ""), place, dialect)
+    return parse(text.str.replace(rf"{ZONE}$", ""), place, dialect, dated)
 
 
-def looks_counted(text: pl.Series) -> bool:
-    """Whether times are plain numbers, and not all of them dates such as 20240131."""
-    if not is_number(text[0]):
+def looks_counted(text: pl.Series, dialect: Dialect, dated: bool | None = None) -> bool:
+    """Whether times are plain numbers, and no dates such as 20240131 or 1949.25; see :func:`parse`."""
+    if dialect.time_format is not None or not is_number(text[0]):
         return False
+    if dated is False:
+        return True
     digits = text.str.contains(r"^(?:1[89]|2[01])\d{6}$").all()
-    return not (digits and not text.str.to_date("%Y%m%d", strict=False).null_count())
+    dates = digits and not text.str.to_date("%Y%m%d", strict=False).null_count()
+    return not (dates or forms_in(text, dialect, dated)[:1] == [Form("decimal year")])
 
 
 def _counted(text: pl.Series, place: Place, fractions: bool) -> np.ndarray:

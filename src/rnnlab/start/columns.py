@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.files import times
-from rnnlab.files.dialect import MISSING, Dialect, is_number
+from rnnlab.files.dialect import MISSING, Dialect
 from rnnlab.start.description import Column, Kind
 
 LOOKED_AT = 50_000
@@ -111,11 +111,12 @@ def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
         return None
     text = cells.to_frame(name).select(times.clean(pl.col(name), Dialect())).to_series()
     some = text.drop_nulls()
-    if not len(some) or not times.forms_of(some[0], Dialect()):
+    if not len(some) or not times.forms_in(some, Dialect()):
         return None
-    if is_number(some[0]) and times.looks_counted(some):
+    if times.looks_counted(some, Dialect()):
         return None
-    if re.fullmatch(r"[\d.]+", some[0]) and not re.fullmatch(r"\d{8}", some[0]) and some[0].count(".") < 2:
+    digits = re.fullmatch(r"[\d.]+", some[0]) and not re.fullmatch(r"\d{8}", some[0]) and some[0].count(".") < 2
+    if digits and times.forms_in(some, Dialect())[0].format != "decimal year":
         return None  # 12.2024 may be a month or a number; two points make a date
     form, said = _form(some)
     if form is None:
@@ -129,7 +130,7 @@ def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
 def _form(text: pl.Series) -> tuple[times.Form | None, str]:
     """How times are written; and if the first way that fits is not the one that makes regular steps, its format."""
     fitting = []
-    for form in times.forms_of(text[0], Dialect()):
+    for form in times.forms_in(text, Dialect()):
         try:
             parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
         except pl.exceptions.PolarsError:
