@@ -44,6 +44,24 @@ def test_it_forecasts_a_season_and_a_trend_as_statsmodels_does() -> None:
     np.testing.assert_allclose(said, model.fit().forecast(11), atol=1e-6)
 
 
+@pytest.mark.needs("datasets")
+def test_the_verdict_holds_a_network_against_it_window_by_window(tmp_path: Path) -> None:
+    """Known by its mean alone it had an interval as wide as may be."""
+    month, rng = np.arange(120), np.random.default_rng(1)
+    values = 50 + 0.5 * month + 5 * np.sin(month * math.tau / 12) + rng.normal(0, 1, 120)
+    days = pl.date_range(datetime(2000, 1, 1), datetime(2009, 12, 1), "1mo", eager=True)
+    pl.DataFrame({"month": days, "load": values}).write_csv(tmp_path / "load.csv")
+    config = compose(
+        "data=csv", f"data.path={tmp_path / 'load.csv'}", "data.target=load", "data.time=month", "data.horizon=2",
+        "data.linear=none", "trainer.max_steps=2", "model.hidden_size=4", "instruments=none", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    directory = RunDirectory.claim(tmp_path / "run")
+    execute(directory, config, quiet=True)
+    verdict = directory.status.verdict
+    assert verdict is not None and verdict.baseline == "ets" and verdict.low is not None
+    assert "only the mean" not in verdict.text
+
+
 @pytest.mark.slow
 @pytest.mark.needs("datasets")
 def test_a_run_on_a_series_has_it_beside(tmp_path: Path) -> None:
@@ -61,5 +79,5 @@ def test_of_a_week_of_hours_it_has_the_day(tmp_path: Path) -> None:
     pl.DataFrame({"hour": hours, "load": 50 + 5 * day + 8 * week + noise}).write_csv(tmp_path / "load.csv")
     data = CSV(path=str(tmp_path / "load.csv"), target="load", time="hour", horizon=24)
     assert data.season == 168
-    daily = data.classical()["ets"]["mae"]
+    daily = data.classical()["ets"].scores["mae"]
     assert daily < 2.5  # without a season it has that of a sine, 3.2

@@ -11,8 +11,9 @@ from rnnlab.data.linear import Linear
 from rnnlab.data.linear_fit import Choice, Training, choose, keeps_level
 from rnnlab.data.series_parts import SeriesParts
 from rnnlab.data.series_references import (
+    Classical,
     References,
-    classical_scores,
+    classical_forecasts,
     fit_autoregression,
     guarded,
     naive_errors,
@@ -161,6 +162,6 @@ class LearnedSeries(SeriesParts):
         """``(horizon, targets)`` root mean square error of each reference on training windows, scaled."""
         return reference_errors(self, self.references_of("train"), self.base)
 
-    def classical(self) -> dict[str, dict[str, float]]:
-        """See :func:`rnnlab.data.series_references.classical_scores`."""
-        return classical_scores(self, self.naive_errors)
+    def classical(self) -> dict[str, Classical]:
+        """See :func:`rnnlab.data.series_references.classical_forecasts`."""
+        return classical_forecasts(self, self.naive_errors)

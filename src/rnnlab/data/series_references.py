@@ -159,9 +159,33 @@ def naive_errors(data: SeriesParts) -> np.ndarray:
     return np.where(errors > 0, errors, np.nan).astype(np.float32)
 
 
-def classical_scores(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, dict[str, float]]:
-    """The scores on the test windows, by name, of forecasts by classical statistics: exponential smoothing
-    (:mod:`rnnlab.data.smoothing`), of one series without missing values, where statsmodels is installed.
+@dataclass(frozen=True, eq=False)
+class Classical:
+    """Forecasts of the test windows by classical statistics, in the data's units.
+
+    Attributes:
+        said: ``(windows, horizon)``, in the order of the test.
+        truth: what came, alike.
+        unit: of the mean absolute scaled error.
+    """
+
+    said: np.ndarray
+    truth: np.ndarray
+    unit: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """By name."""
+        errors = np.abs(self.said - self.truth)
+        scores = {"mae": float(errors.mean()), "mase": float(errors.mean() / self.unit)}
+        if self.truth.all():
+            scores["mape"] = float(100 * (errors / np.abs(self.truth)).mean())
+        return scores
+
+
+def classical_forecasts(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, Classical]:
+    """By name; exponential smoothing (:mod:`rnnlab.data.smoothing`) of one series without missing values, where
+    statsmodels is installed.
     """
     _, origins = data.places("test")
     if len(data.panel.names) > 1 or data.num_targets > 1 or data.unknown is not None or not smoothing.is_there():
@@ -179,11 +203,7 @@ def classical_scores(data: SeriesParts, naive_errors: np.ndarray) -> dict[str, d
         return {}
     said = form.forecast(seen, origins - first, data.horizon)
     truth = values[origins[:, None] - first + np.arange(1, data.horizon + 1)]
-    errors = np.abs((np.exp(said) if data.log else said) - truth)
-    scores = {"mae": float(errors.mean()), "mase": float(errors.mean() / naive_errors[0, 0])}
-    if truth.all():
-        scores["mape"] = float(100 * (errors / np.abs(truth)).mean())
-    return {"ets": scores}
+    return {"ets": Classical(np.exp(said) if data.log else said, truth, float(naive_errors[0, 0]))}
 
 
 def guarded(data: SeriesParts, references: References) -> Base:

@@ -155,5 +155,7 @@ class WindowForecasting(Forecasting):
             scores = self.reference_scores[name].compute()
             self.log_scores({f"baseline/{name}/{key}": value for key, value in scores.items()})
         data = data_of(self.trainer)
-        for name, values in (data.classical() if hasattr(data, "classical") else {}).items():
-            self.log_scores({f"baseline/{name}/{key}": value for key, value in values.items()})
+        for name, made in (data.classical() if hasattr(data, "classical") else {}).items():
+            self.log_scores({f"baseline/{name}/{key}": value for key, value in made.scores.items()})
+            errors = self.judged_error(torch.from_numpy(made.said), torch.from_numpy(made.truth))
+            self._judged[name] = [(errors.mean(1), torch.full((len(errors),), errors.shape[1]))]
