@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import compose
 
-from rnnlab.errors import InputError, nearest
+from rnnlab.errors import InputError, nearest, nearest_key
 from rnnlab.runs.build import build, to_allow
 from rnnlab.runs.preparation import prepare
 from rnnlab.runs.schema import check_value
@@ -28,13 +28,13 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["model.num_layers=1.5"], ["model.num_layers=1.5"]),
         (["model.dropout=1.0"], ["model.dropout=1.0", "less than 1"]),
         (["model.cell.backend=refrence"], ["model.cell.backend=refrence", "'reference'", "did you mean 'reference'"]),
-        (["model.bidirectional=yes_please"], ["model.bidirectional=yes_please", "boolean"]),
+        (["model.bidirectional=yes_please"], ["model.bidirectional=yes_please", "true or false"]),
         (["model.readout=last"], ["model.readout=last", "model.readout=auto"]),
         (["data.batch_size=0"], ["data.batch_size=0", "greater than 0"]),
         (["data.noise=-1"], ["data.noise=-1"]),
         (["+data.nois=1"], ["data.nois=1", "did you mean 'noise'"]),
         (["data.num_samples=2"], ["data.num_samples=2"]),
-        (["optimizer.lr=-1"], ["optimizer", "-1"]),
+        (["optimizer.lr=-1"], ["optimizer.lr=-1: Invalid learning rate"]),
         (["optimizer.lr=fast"], ["optimizer.lr=fast"]),
         (["optimizer.lr=0"], ["optimizer.lr=0", "train=false"]),
         (["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"], ["optimizer", "omentum"]),
@@ -53,10 +53,10 @@ from rnnlab.shapes import Fraction, PositiveInt
         (["data.noise={a:1}"], ["data.noise={a: 1}", "number"]),
         (["trainer.num_threads={}"], ["trainer.num_threads={}", "'auto'"]),
         (["task.distribution={}"], ["task.distribution={}", "'gaussian'"]),
-        (["early_stopping=true"], ["early_stopping=true: must be a config with keys of its own"]),
+        (["early_stopping=true"], ["early_stopping=true: it has keys of its own"]),
         (["data=csv", "data.past=sales"], ["data.past=sales: must be a list, such as [sales]"]),
         (["seed={}"], ["seed={}"]),
-        (["optimizer._partial_=1e9"], ["optimizer._partial_", "boolean"]),
+        (["optimizer._partial_=1e9"], ["optimizer._partial_", "true or false"]),
         (["+data._partial_=true"], ["data._target_", "leave _partial_ out"]),
         (["+instruments.a=3"], ["instruments.a=3"]),
         (["+instruments.a._target_=os.getcwd"], ["an Instrument is needed"]),
@@ -184,6 +184,17 @@ def test_the_nearest_name_is_found() -> None:
     assert nearest("grru", ["gru", "lstm"]) == "; did you mean 'gru'?"
     assert nearest("modle", ["mode", "model"]) == "; did you mean 'model'?"
     assert nearest("zzz", ["gru", "lstm"]) == ""
+    assert nearest("GRU", ["rnn", "gru"]) == "; did you mean 'gru'?"
+    assert nearest("bf16", ["16", "bf16-mixed", "bf16-true"]) == "; did you mean 'bf16-mixed'?"
+
+
+def test_the_nearest_key_is_the_same_name_elsewhere_before_one_that_is_a_little_alike() -> None:
+    known = ["monitor", "task", "task.conformal", "data", "data.length", "data.batch_size", "optimizer.lr"]
+    assert nearest_key("task.monitor", known) == "; did you mean 'monitor'?"
+    assert nearest_key("task.batch_size", known) == "; did you mean 'data.batch_size'?"
+    assert nearest_key("data.lenght", known) == "; did you mean 'data.length'?"
+    assert nearest_key("task.zzz", known) == ""
+    assert nearest_key("monitor.zzz", ["monitor"]) == "", "it is no key of itself"
 
 
 def test_composing_imports_no_torch() -> None:

@@ -87,24 +87,29 @@ def of_the_disk(error: OSError) -> str:
 
 def nearest(name: object, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """``"; did you mean 'gru'?"`` where a valid name is near, else an empty string."""
-    name, valid = str(name), list(valid)
-    # letters in the wrong order are the commonest slip, and the one that difflib ranks low
-    swapped = [other for other in valid if sorted(other) == sorted(name)]
-    close = swapped or get_close_matches(name, valid, n=1, cutoff=cutoff)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    name = str(name).lower()
+    spelled = {other.lower(): other for other in reversed(list(valid))}
+    # letters in the wrong order are the commonest slip, and the one that difflib ranks low; as is the start of a name
+    swapped = [other for other in spelled if sorted(other) == sorted(name)]
+    begun = [other for other in reversed(spelled) if other.startswith(name)] if len(name) > 2 and cutoff <= 0.5 else []
+    close = swapped or begun or get_close_matches(name, spelled, n=1, cutoff=cutoff)
+    return f"; did you mean '{spelled[close[0]]}'?" if close else ""
 
 
 def nearest_key(key: str, valid: Iterable[str]) -> str:
-    """The same of a dotted key: one of its own section first, by its last part (``data.noise`` and ``data.time`` are
-    not near because they begin alike), then one whose last part is very near elsewhere; and by the whole of it where
-    there is no such section.
+    """The same of a dotted key: one of its own section that is very near, by its last part (``data.noise`` and
+    ``data.time`` are not near because they begin alike), then the same name elsewhere, then one of its own section that
+    is near, and one that is very near elsewhere; and by the whole of it where there is no such section.
     """
     valid = list(valid)
     section, _, name = key.rpartition(".")
     parts = [other.rpartition(".") for other in valid]
-    for keys, cutoff in (([part for part in parts if part[0] == section], 0.5), (parts, 0.7)):
+    own = [part for part in parts if part[0] == section]
+    same = [part for part in parts if part[2] == name]
+    for keys, cutoff in ((own, 0.75), (same, 1.0), (own, 0.5), (parts, 0.7)):
         by_name = {last: "".join((before, dot, last)) for before, dot, last in reversed(keys)}
         near = nearest(name, by_name, cutoff)
         if near:
             return f"; did you mean '{by_name[near.split(chr(39))[1]]}'?"
-    return "" if any(part[0] == section for part in parts) else nearest(key, valid)
+    # not the section itself, of which it is no key
+    return "" if own else nearest(key, [other for other in valid if not key.startswith(f"{other}.")])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # one run needs nothing of it
 NOT_OF_A_RUN = ("hydra", "sweep")
 RECIPE = "recipe"
 """What the data proposes for other parts, which refer to it; a run has the values."""
+A_FILE_OF_YOURS = "data=csv data.path=FILE for series, data=table for labelled sequences (rnnlab start FILE says which)"
 ELSEWHERE = {
     "test": "a run is always tested at its end; rnnlab evaluate RUN tests it again",
     "checkpoint": "ckpt_path=FILE; a run goes on by rnnlab resume RUN, and is tested again by rnnlab evaluate RUN",
@@ -56,6 +57,8 @@ ELSEWHERE = {
     "layers": "model.num_layers=…",
     "units": "model.hidden_size=…",
     "dataset": "data=…, and data=csv data.path=FILE for a file of yours (rnnlab list data)",
+    "path": A_FILE_OF_YOURS,
+    "file": A_FILE_OF_YOURS,
     "cell": "model=… (rnnlab list models)",
     "loss": "the loss is the task's: task=… (rnnlab list tasks)",
     "lr_scheduler": "scheduler=… (rnnlab list schedulers)",
@@ -63,6 +66,12 @@ ELSEWHERE = {
     "sweeper": "hydra/sweeper=…, with -m",
 }
 """Words that other programs have for what is said in another way here."""
+OF_A_RUN = ("test", "checkpoint", "resume", "debug", "name", "output", "output_dir", "launcher", "sweeper")
+"""Those of them that mean something else within a section of the config."""
+CHOSEN_FIRST = {"scheduler": "schedulers", "callbacks": "callbacks", "logger": "loggers"}
+"""Groups of which a run may have none, and how they are listed."""
+MOST_SHOWN = 8
+"""Keys of a section that a message names."""
 EXTRAS = {"joblib": ("joblib", "hydra-joblib-launcher")}
 """Launchers of Hydra's that are an extra of this project: which, and its package."""
 
@@ -274,15 +283,25 @@ def _no_such_key(key: str, hydra: Hydra | None, overrides: list[str]) -> InputEr
     if wrong in known:  # one of Hydra's own, which can't be set
         return InputError(f"{given}: this key cannot be set")
     if "." in wrong:
-        return InputError(f"{given}: unknown key{hint(wrong, known)} (+{given} adds a new one)")
+        meant = hint(wrong, known)
+        return InputError(f"{given}: unknown key{meant}" + (f" (+{given} adds a new one)" if meant[:1] != ":" else ""))
     return InputError(f"{given}: unknown key or group{hint(wrong, known)}")
 
 
 def hint(wrong: str, known: Iterable[str]) -> str:
     """What may have been meant by a key that there is not, after a colon or semicolon; empty where nothing is near."""
     known = list(known)
-    if "." in wrong:
-        return nearest_key(wrong, known)
+    section, _, last = wrong.rpartition(".")
+    if section and last in known:  # at the top, such as monitor
+        return f"; did you mean '{last}'?"
+    group = wrong.partition(".")[0]
+    if section and group in CHOSEN_FIRST and not any(name.startswith(f"{group}.") for name in known):
+        return f": there is none yet; choose it first by {group}=… (rnnlab list {CHOSEN_FIRST[group]})"
+    if section:
+        within = [name for name in known if name.startswith(NOT_OF_A_RUN) == wrong.startswith(NOT_OF_A_RUN)]
+        if near := nearest_key(wrong, within):
+            return near
+        return f": {ELSEWHERE[last]}" if last in ELSEWHERE and last not in OF_A_RUN else _those_there(wrong, known)
     if wrong in ELSEWHERE:
         return f": {ELSEWHERE[wrong]}"
     ours = [name for name in known if not name.startswith((*NOT_OF_A_RUN, RECIPE))]
@@ -290,6 +309,13 @@ def hint(wrong: str, known: Iterable[str]) -> str:
     if deeper:
         return f"; did you mean '{deeper[0]}'?"
     return nearest(wrong, [name for name in ours if "." not in name]) or nearest_key(wrong, ours)
+
+
+def _those_there(wrong: str, known: Iterable[str]) -> str:
+    """The keys of a section, where they are few."""
+    section = f"{wrong.rpartition('.')[0]}."
+    there = [name for name in known if name.startswith(section) and not name.rpartition(".")[2].startswith("_")]
+    return f" (there are {', '.join(there)})" if 0 < len(there) <= MOST_SHOWN else ""
 
 
 def _no_such_choice(error: MissingConfigException) -> InputError:
@@ -301,6 +327,8 @@ def _no_such_choice(error: MissingConfigException) -> InputError:
         return InputError(f"--config-name {choice}: there is no such config")
     if not options:
         return InputError(f"{group}={choice}: there is no such config")
+    if group == "data" and (Path(choice).suffix or Path(choice).exists()):
+        return InputError(f"data={choice}: no such data: {A_FILE_OF_YOURS.replace('FILE', choice)}")
     meant = "; did you mean 'gpu'?" if (group, choice) == ("trainer", "cuda") else nearest(choice, options)
     return InputError(f"{group}={choice}: no such {group}{meant} (there are {', '.join(options)})")
 

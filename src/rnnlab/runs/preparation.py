@@ -113,6 +113,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
     for part in PARTS:
         if config.get(part) or part not in OPTIONAL:
             check_node(config.get(part), part)
+    stopping = config.get("early_stopping")
+    if not isinstance(stopping, Mapping | None):
+        raise InputError(
+            f"early_stopping={shown(stopping)}: it has keys of its own: early_stopping.patience=20 stops after 20 "
+            "epochs without a better score, early_stopping.patience=null never"
+        )
     check_arguments(settings, {name: value for name, value in config.items() if name not in PARTS}, "")
     check_arguments(early_stopping, config.get("early_stopping") or {}, "early_stopping")
     check_tags(config.get("tags"))
@@ -183,7 +189,10 @@ def prepare(
     transfer = _begin_with(config, task, data, trained, base)
     if monitor not in task.monitorable():
         known = task.monitorable()
-        raise InputError(f"monitor={monitor}: no such score{nearest(monitor, known)} (there are {', '.join(known)})")
+        # weights are never chosen by the test
+        near = [name for name in known if name.rpartition("/")[2] == str(monitor).rpartition("/")[2]]
+        hint = nearest(near[0], near) if near else nearest(monitor, known)
+        raise InputError(f"monitor={monitor}: no such score{hint} (there are {', '.join(known)})")
     if not trained:
         check_mode(config["mode"], monitor, task)
         budget = budget_of(config["trainer"], data, task)
@@ -198,7 +207,13 @@ def prepare(
         if scheduler is not None:
             task.build_schedule(built, total_steps=1000)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise InputError(f"{part}: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split())
+        # which value it is that it refuses, where its own words have it
+        keys = [
+            f"{part}.{name}={value}" for name, value in config[part].items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and said.endswith(f": {value}")
+        ]  # fmt: skip
+        raise InputError(f"{keys[0] if len(keys) == 1 else part}: {said}") from error
     if config.get("train", True) and not any(group["lr"] for group in built.param_groups):
         raise InputError(
             "optimizer.lr=0: nothing would be learned; give more, or train=false to test the network as it is"

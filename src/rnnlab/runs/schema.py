@@ -121,11 +121,20 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
             continue
         if text not in texts:
             texts.append(text)
+    if takes_null(annotation):
+        texts.append("null")
     hint = ""
     if isinstance(value, str):
         options = [e["ctx"]["expected"] for e in problems if e["type"] == "literal_error"]
         hint = nearest(value, [o.strip("' ") for option in options for o in option.replace(" or ", ",").split(",")])
     raise InputError(f"{key}={shown(value)}: must be {' or '.join(texts)}{hint}")
+
+
+def takes_null(annotation: Any) -> bool:
+    """Whether ``null`` is a value of it."""
+    if get_origin(annotation) is Annotated:
+        return takes_null(get_args(annotation)[0])
+    return type(None) in get_args(annotation)
 
 
 def _problems(adapter: Any, value: Any) -> list[Any]:
@@ -163,6 +172,8 @@ def _allowed(problem: Mapping[str, Any]) -> str:
         return f"{bound} {number} values, and there are {context['actual_length']}"
     if problem["type"] == "callable_type":
         return f"a config that builds something ({TARGET}: …)"
+    if problem["type"] == "bool_type":
+        return "true or false"
     return str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
 
 
