@@ -490,6 +490,25 @@ def test_no_text_of_a_run_becomes_markup(make: Make, tmp_path: Path) -> None:
     assert failure["href"].startswith("./javascript")
 
 
+def test_without_scripts_the_page_has_its_tables(make: Make, tmp_path: Path) -> None:
+    """Between ``noscript``: each group with its numbers and a link to its best run, and what failed."""
+    for seed, val in enumerate((0.25, 0.75)):
+        make(model="lstm", seed=seed, val=val)
+    make(model="gru", val=0.6)
+    make(model="rnn", state="failed", reason="a < b & c")
+    print_leaderboard([tmp_path])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (plain,) = re.findall(r"<noscript>(.*)</noscript>", text, re.DOTALL)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", plain) if "<td" in row]
+    lstm, gru, rnn, failure = rows
+    link = '<a href="./sweep/{}/">{}</a>'
+    assert lstm[:3] == ["1", link.format("lstm%2C0.01%2C0", "model=lstm"), "2"]
+    assert lstm[3] == "0.5 ± 0.35" and lstm[5:7] == ["0.6", "0.9"] and lstm[8:] == ["97", "2"]
+    assert gru[:5] == ["2", link.format("gru%2C0.01%2C0", "model=gru"), "1", "0.6", "one seed"]
+    assert rnn[:5] == ["", "model=rnn", "0, 1 failed", "", ""]
+    assert failure[:3] == ["sweep/rnn,0.01,0", "failed", "a &lt; b &amp; c"]
+
+
 def test_the_page_asks_no_network_and_runs_its_own_script_alone(make: Make, tmp_path: Path) -> None:
     import base64
     import hashlib

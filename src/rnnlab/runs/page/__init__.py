@@ -19,6 +19,7 @@ import numpy as np
 from rnnlab import __version__
 from rnnlab.errors import InputError
 from rnnlab.runs.comparison import Board, Group, command, common_overrides, shown
+from rnnlab.runs.page.plain import tables
 from rnnlab.runs.records import Found, RunRecord
 from rnnlab.shell import pasted
 from rnnlab.store.ledger import Facts
@@ -50,7 +51,8 @@ def render(boards: Sequence[Board], found: Found, home: Path, title: str, studie
         (HERE / name).read_text(encoding="utf-8") for name in ("scales.js", "page.js", "page.css")
     )
     script = scales + drawing
-    data = json.dumps(payload(boards, found, home, title, studies), separators=(",", ":"), allow_nan=False)
+    told = payload(boards, found, home, title, studies)
+    data = json.dumps(told, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         data = data.replace(character, f"\\u{ord(character):04x}")
     policy = (
@@ -63,8 +65,10 @@ def render(boards: Sequence[Board], found: Found, home: Path, title: str, studie
         page = page.replace(f"{{{{{name}}}}}", parts[name])
     # cut and joined, not replaced: what a run is called may look like a place in the template; for five places jinja2
     # would be a dependency to import
-    before, after = page.split("{{data}}")
-    return before + parts["data"] + after.replace("{{script}}", parts["script"])
+    before, rest = page.split("{{plain}}")
+    middle, after = rest.split("{{data}}")
+    plain = f"<h1>{html.escape(title)}</h1>" + tables(boards, told["failures"], lambda path: _href(path, home))
+    return before + plain + middle + parts["data"] + after.replace("{{script}}", parts["script"])
 
 
 def _digest(text: str) -> str:
