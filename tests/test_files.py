@@ -11,16 +11,19 @@ import polars as pl
 import pytest
 
 from rnnlab.commands import evaluate, predict
+from rnnlab.data.corpus import read_text
 from rnnlab.data.csv import CSV
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.data.token_reader import TokenReader
+from rnnlab.data.ts_file import read_ts
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency
-from rnnlab.files.lines import decode_whole
+from rnnlab.files.lines import decode, decode_whole
 from rnnlab.files.panel import Columns, Panel, arrange
+from rnnlab.files.source import open_source
 from rnnlab.files.stream import stream_rows
 from rnnlab.files.table import read
 from rnnlab.runs.execution import Outcome
@@ -516,3 +519,41 @@ def test_the_encoding_of_a_table_or_a_text_is_told(encoding: str, said: str, tmp
     if encoding != "utf-16-le":  # zeros are characters of UTF-8
         with pytest.raises(InputError, match=f"iconv -f {said} -t utf-8"):
             decode_whole(content, "text.txt")
+
+
+# ---- texts ------------------------------------------------------------------------------------------
+
+TEXTS: dict[str, Callable[[Path], Any]] = {
+    "a corpus": lambda path: list(read_text([path])),
+    "a text to predict": lambda path: open_source(path, "text").text(),
+    "JSON lines to predict": lambda path: list(open_source(path, "jsonl").objects()),
+    "a stream": lambda path: [decode(line, f"{path}, line 1") for line in path.read_bytes().splitlines(keepends=True)],
+    "an archive": read_ts,
+    "a table": lambda path: read(path, Columns(["y"])),
+}
+
+
+@pytest.mark.parametrize("reads", TEXTS)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "binary"])
+def test_what_is_no_text_is_read_as_none(reads: str, encoding: str, tmp_path: Path) -> None:
+    """Each byte of it is UTF-8, so that it was learned as characters with zeros between them."""
+    path, text = tmp_path / "text.txt", "the quick brown fox\n" * 30
+    path.write_bytes(bytes(range(128)) * 20 if encoding == "binary" else text.encode(encoding))
+    wide = encoding.replace("-le", "le").replace("-be", "be")
+    what = "is no text" if encoding == "binary" else f"is no UTF-8 but {wide}: .*iconv -f {wide} -t utf-8"
+    with pytest.raises(InputError, match=f"text.txt.* {what}"):
+        TEXTS[reads](path)
+
+
+def test_a_log_with_colours_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("\x1b[32mINFO\x1b[0m well\n" * 50)
+    assert "".join(read_text([path])) == path.read_text()
+
+
+def test_a_run_of_bytes_predicts_any_file(tmp_path: Path) -> None:
+    content = "häuser\0".encode("utf-16")
+    (tmp_path / "new.txt").write_bytes(content)
+    reader = CorpusReader(vocabulary=tuple(map(chr, range(256))), unit="byte")
+    (given,) = reader.read(reader.open(tmp_path / "new.txt"))
+    assert bytes(given.inputs.tolist()) == content

@@ -237,7 +237,7 @@ DATA = "1,2:3,4:ae\n"
         (HEAD + DATA + "1,2:3,4:eo\n", "line 8: class 'eo' is not in @classLabel; did you mean 'oe'"),
         (HEAD + DATA + "1,2:3,4:\n", "line 8: nothing behind the last ':'"),
         (HEAD + DATA + "1 2 3\n", "line 8: no class behind the values"),
-        ((HEAD + DATA).encode() + b"1,2:3,4:\xe9\n", "line 8: byte 9 is not UTF-8"),
+        ((HEAD + DATA).encode() + b"1,2:3,4:\xe9\n", "line 8: byte 0xe9 is no UTF-8"),
         (HEAD + DATA * 5, "all sequences are of class 'ae'"),
         (HEAD.replace("Stamps false", "Stamps true") + DATA, "line 3: time stamps are not read"),
         ("@targetLabel true\n@data\n1:2\n", r"line 1: Vowels_TRAIN\.ts has real targets and no classes"),

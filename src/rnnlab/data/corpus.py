@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnnlab.data.words import words
 from rnnlab.errors import InputError
-from rnnlab.files.lines import no_text
+from rnnlab.files.lines import check_text, no_text
 from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.files.source import files_below
 
@@ -206,15 +206,17 @@ def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit
     Raises:
         InputError: a file cannot be read, or is no UTF-8: named with its line.
     """
+    before, after = "choose others by data.pattern, ", f", {advice}" if advice else ""
     for file in files:
         decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
-        for block in chain(_blocks(file), [b""]):
+        for number, block in enumerate(chain(_blocks(file), [b""])):
+            if not number:
+                check_text(block, str(file), before, after)
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
-                after = f", {advice}" if advice else ""
-                raise no_text(f"{file}, line {line}", error, "choose others by data.pattern, ", after) from None
+                raise no_text(f"{file}, line {line}", error, before, after) from None
             line += text.count("\n")
             yield text
 

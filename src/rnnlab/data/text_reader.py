@@ -158,7 +158,9 @@ class CorpusReader(TextReader):
         return "a text file"
 
     def read(self, source: Source) -> Iterator[Given]:
-        if source.format == "text":
+        if source.format == "text" and self.unit == "byte":  # as in training, of any file
+            yield Given(0, np.frombuffer(source.raw, np.uint8).astype(np.int64))
+        elif source.format == "text":
             yield Given(0, self.numbers(source.text(), source.name))
         else:
             yield from super().read(source)

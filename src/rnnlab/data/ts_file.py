@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.files.lines import check_text, decode
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +126,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not content.strip():
         raise InputError(f"{path} is empty")
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        try:
-            line = raw.decode().strip()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, line {number}: byte {error.start + 1} is not UTF-8") from error
+    check_text(content, str(path))
+    for number, raw in enumerate(content.splitlines(), 1):
+        line = decode(raw, f"{path}, line {number}", number == 1).strip()
         if line and not line.startswith(("#", "%")):  # comments
             yield number, line
 

@@ -65,8 +65,10 @@ def decode(line: bytes, place: str, is_first: bool = False) -> str:
     """A line of UTF-8; the first one may have a byte order mark.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or no text.
     """
+    if b"\0" in line:
+        raise binary(place, line)
     try:
         return line.decode("utf-8-sig" if is_first else "utf-8")
     except UnicodeDecodeError as error:
@@ -77,8 +79,9 @@ def decode_whole(content: bytes, source: str) -> str:
     """A text of UTF-8, without its byte order mark.
 
     Raises:
-        InputError: it is none: named with its line.
+        InputError: it is none, named with its line, or no text.
     """
+    check_text(content, source)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,20 +125,39 @@ def wide_encoding(content: bytes) -> str | None:
     return "utf-16be" if pairs and first >= MOSTLY * pairs and not second else None
 
 
+def check_text(start: bytes, source: str, before: str = "", after: str = "") -> None:
+    """Refuses what is no text, or one of two bytes a character, even where its bytes happen to be UTF-8.
+
+    Args:
+        start: its first bytes, or all of them.
+        source: in words.
+        before: what else may be done than to convert it, before that.
+        after: the same, behind it.
+
+    Raises:
+        InputError: saying what it is, and how it becomes UTF-8.
+    """
+    if is_binary(start[:BINARY]):
+        raise binary(source, start[:BINARY], before, after)
+
+
 def is_binary(start: bytes) -> bool:
     """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return False  # UTF-16, of which reading says more
-    odd = sum(byte < 9 or 13 < byte < 32 for byte in start)
+    # ESC colours the lines of a log
+    odd = sum(byte < 9 or 13 < byte < 32 for byte in start) - start.count(b"\x1b")
     return b"\0" in start or odd > len(start) / 50
 
 
-def binary(source: str, start: bytes) -> InputError:
-    """What to say of a file that is no text, by its first bytes, or of one of two bytes a character without a mark."""
+def binary(source: str, start: bytes, before: str = "", after: str = "") -> InputError:
+    """What to say of a file that is no text, by its first bytes, or of one of two bytes a character without a mark; see
+    :func:`check_text`.
+    """
     encoding = wide_encoding(start)
     if encoding is not None:
-        return InputError(f"{source} is no UTF-8 but {encoding}: {conversion(start)}")
-    return InputError(f"{source} is no text: {READ}")
+        return InputError(f"{source} is no UTF-8 but {encoding}: {before}{conversion(start)}{after}")
+    return InputError(f"{source} is no text: {before.rstrip(', ') + after or READ}")
 
 
 def first_line(content: Path | bytes, source: str) -> str:
@@ -148,8 +170,7 @@ def first_line(content: Path | bytes, source: str) -> str:
         start = file.read(BINARY)
         file.seek(0)
         line = file.readline(SAMPLE)
-    if is_binary(start):
-        raise binary(source, start)
+    check_text(start, source)
     if b"\r" in line.rstrip(b"\r\n"):
         raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")
     return decode(line, f"{source}, line 1", True).rstrip("\r\n")

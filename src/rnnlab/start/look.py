@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
-from rnnlab.files.lines import binary, is_binary
+from rnnlab.files.lines import check_text, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
 from rnnlab.start.images import look_at_images
@@ -177,8 +177,8 @@ def _look_at_file(path: Path) -> Description:
     if suffix in INSTEAD:
         hint = INSTEAD[suffix].replace("FILE", shlex.quote(str(path)))
         raise InputError(f"{path}: rnnlab does not read {suffix}: {hint}")
-    if is_binary(start) and suffix not in PARQUET:
-        raise binary(str(path), start)
+    if suffix not in PARQUET:
+        check_text(start, str(path))
     if not _is_table(path):
         return look_at_text(path)
     table = open_table(path)
