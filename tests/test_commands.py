@@ -144,6 +144,45 @@ def test_bad_input_is_one_line_before_training(
     assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
 
 
+@pytest.mark.parametrize(("flags", "key"), [((), "hydra.run.dir"), (("-m",), "hydra.sweep.dir")], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("model.hiden_size=3", "model.hiden_size=3: unknown key"),
+        ("model=grru", "model=grru: no such model"),
+        ("model.hidden_size=0", "nothing is overwritten"),
+        ("ckpt_path=no.ckpt", "nothing is overwritten"),
+    ],
+)
+def test_names_are_refused_before_the_place_and_the_place_before_values_and_data(
+    flags: tuple[str, ...], key: str, wrong: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From what is known without looking to what takes seconds, or all of the data."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "status.json").write_text("{}")
+    assert train_command.main([*flags, f"{key}={there}", wrong]) == 2
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1 and said in printed
+    assert train_command.main([*flags, f"{key}={tmp_path / 'new'}", wrong]) == 2
+    assert wrong in capfd.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize(("flags", "key"), [((), "hydra.run.dir"), (("-m",), "hydra.sweep.dir")], ids=["run", "sweep"])
+def test_the_directory_in_which_one_stands_is_never_taken_away(
+    flags: tuple[str, ...], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert train_command.main([*flags, f"{key}=.", "model.hidden_size=0"]) == 2
+    assert "model.hidden_size=0: must be greater than 0" in capfd.readouterr().err
+    assert here.is_dir() and not list(here.iterdir())
+    assert train_command.main([*flags, f"{key}="]) == 2
+    assert capfd.readouterr().err == f"rnnlab: {key}=: name a directory, such as {key}=outputs/NAME\n"
+
+
 @pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
 @pytest.mark.parametrize("key", [name for name in flat(OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml")))
                                  if not name.startswith(("hydra.", "defaults"))])  # fmt: skip

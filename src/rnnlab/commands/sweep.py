@@ -27,7 +27,7 @@ from rnnlab.commands.hydra_internals import BASIC_SWEEPER, ROOT, Hydra
 from rnnlab.commands.resumption import resume_sweep
 from rnnlab.commands.search import Search, our_searcher
 from rnnlab.commands.search_plan import SearchPlan, plan_of
-from rnnlab.commands.sweep_settings import checked
+from rnnlab.commands.sweep_settings import checked, place
 from rnnlab.commands.trust import to_resume
 from rnnlab.errors import InputError, Interrupted, RunFailed
 from rnnlab.instruments.console import console
@@ -57,6 +57,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str]) -> int:
         InputError: the sweep cannot work; nothing was started and nothing is left of it.
         HydraException: its configs cannot be composed; nothing was started either.
     """
+    path = place(config, "hydra.sweep.dir")
     chosen = any(override.startswith("hydra.sweep.dir=") for override in overrides)
     directories = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
     searcher = our_searcher(config.hydra.sweeper)
@@ -68,7 +69,6 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str]) -> int:
     settings = settings_of(config)
     search_plan = None
     if searcher is not None:
-        path = str(config.hydra.sweep.dir)
         if chosen and is_sweep(path):
             before = SweepDirectory.open(path).facts
             its_own = (before["overrides"], before.get("config_dirs", []), before.get("config_name", ROOT))
@@ -91,7 +91,7 @@ def sweep(hydra: Hydra, config: DictConfig, overrides: Sequence[str]) -> int:
         "config_dirs": directories,
         "sweeper": str(config.hydra.sweeper.get("_target_")),
     }
-    directory = SweepDirectory.claim(str(config.hydra.sweep.dir), facts, chosen)
+    directory = SweepDirectory.claim(path, facts, chosen)
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(directory.path)
         # each job composes its config anew from these overrides

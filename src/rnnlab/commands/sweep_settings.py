@@ -44,6 +44,22 @@ def checked(config: DictConfig) -> dict[str, Any]:
     return named
 
 
+def place(config: DictConfig, key: str) -> str:
+    """Where a run or a sweep is to lie.
+
+    Args:
+        config: as it was composed.
+        key: ``hydra.run.dir`` or ``hydra.sweep.dir``.
+
+    Raises:
+        InputError: nowhere.
+    """
+    path = str(OmegaConf.select(config, key))
+    if not path.strip():
+        raise InputError(f"{key}={path}: name a directory, such as {key}=outputs/NAME")
+    return path
+
+
 def refuse_in_a_sweep(overrides: Sequence[str]) -> None:
     """Refuses a run's own directory where there are many runs: nothing would be written there.
 

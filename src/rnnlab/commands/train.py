@@ -28,7 +28,7 @@ from rnnlab.commands.composition import (
 )
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
-from rnnlab.commands.sweep_settings import checked, refuse_in_a_run, refuse_in_a_sweep
+from rnnlab.commands.sweep_settings import checked, place, refuse_in_a_run, refuse_in_a_sweep
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.provenance import is_first_process
@@ -217,7 +217,7 @@ class Command:
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:
     """Makes the run's directory, with all that a resume needs; a default name that is taken gets a number."""
-    wanted = str(OmegaConf.select(config, key))
+    wanted = place(config, key)
     values = plain(config)
     about = hydra_internals.mapping(OmegaConf.create({"choices": config.hydra.runtime.choices}), resolve=False)
     facts = {

@@ -155,8 +155,7 @@ class RunDirectory:
         for name in (CLAIM, ".hydra"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         self._remove_lock()
-        with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
-            self.path.rmdir()
+        remove_empty([self.path])  # a file that somebody else put there keeps it
 
     def remove_made_parents(self) -> None:
         """Takes away the empty directories that claiming this one had to make, where nothing is left in them."""
@@ -310,7 +309,12 @@ def missing_parents(path: Path) -> list[Path]:
 
 
 def remove_empty(paths: Iterable[Path]) -> None:
-    """Removes directories, the innermost first, up to one that holds something."""
+    """Removes directories, the innermost first, up to one that holds something, or the one in which the command was
+    typed: a shell would stand in a place that is no more.
+    """
     with contextlib.suppress(OSError):
+        here = Path.cwd()
         for path in paths:
+            if here.is_relative_to(path.resolve()):
+                return
             path.rmdir()

@@ -142,8 +142,7 @@ class SweepDirectory:
             return
         for name in (COMMAND, MULTIRUN, LOCK):
             (self.path / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a file that somebody else put there keeps it
-            self.path.rmdir()
+        remove_empty([self.path])  # a file that somebody else put there keeps it
         remove_empty(self._made)
 
     # ---- the command ------------------------------------------------------------------------------
