@@ -130,6 +130,16 @@ def test_loss_and_mse_are_one_number_once_and_the_baseline_has_its_name() -> Non
     assert list(table.columns[0].cells) == ["loss", "mse", "mae"]
 
 
+def test_a_score_of_a_part_of_the_test_says_of_which() -> None:
+    """What a newcomer meets in the table of scores and finds nowhere else in it."""
+    names = ("accuracy_length_10", "accuracy_length_50", "rollout/mse@10", "mae@1", "coverage@80", "accuracy")
+    table = score_table({f"test/{name}": 0.5 for name in names}, "")
+    assert list(table.columns[0].cells) == [
+        "accuracy_length_10 (1 to 10 steps)", "accuracy_length_50 (21 to 50 steps)",
+        "rollout/mse@10 (10 steps ahead)", "mae@1 (1 step ahead)", "coverage@80", "accuracy",
+    ]  # fmt: skip
+
+
 # ---- what is known --------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ def test_all_jobs_stand_in_the_ledger_before_the_first_one_starts(
         (["seed=range(5,5)"], "seed=range(5,5): there is nothing in it"),
         (["seed=0,1,0"], "jobs 0 and 2 are one and the same"),
         (["model.hiden_size=3,4"], "unknown key; did you mean 'model.hidden_size'?"),
-        (["optimizer.lr=1e-3,-1"], "job 1_lr=-1: optimizer: Invalid learning rate: -1"),
+        (["optimizer.lr=1e-3,-1"], "job 1_lr=-1: optimizer.lr=-1: Invalid learning rate: -1"),
         (["seed=1,-1"], "seed=-1: must be greater than or equal to 0"),
         (["seed=0,1", "monitor=val/acuracy"], "monitor=val/acuracy: no such score"),
         (["seed=0,1", "hydra.sweep.subdir=same"], "gives jobs 0 and 1 the same directory, same"),

@@ -15,6 +15,7 @@ from rnnlab.runs.execution import Outcome
 from rnnlab.runs.verdict.wording import digits_apart, number, percent
 from rnnlab.shell import pasted, shown_path
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, direction
+from rnnlab.tasks.mean_by_length import LENGTHS
 from rnnlab.use.export.check import Case
 
 
@@ -113,12 +114,24 @@ def score_table(metrics: Mapping[str, Any], title: str, baseline: str | None = N
         table.add_column(predictor, justify="right")
     for score, value in plain.items():
         beside = [metrics.get(f"baseline/{score}"), *(others[predictor].get(score) for predictor in columns)]
-        shown = f"{score} (the loss)" if score == the_loss else score
+        shown = f"{score} (the loss)" if score == the_loss else spelled_out(score)
         table.add_row(shown, f"{value:.4g}", *("" if each is None else f"{each:.4g}" for each in beside))
         for predictor, scores in others.items():
             if predictor not in columns and score in scores:
                 table.add_row(f"{score} of {predictor}", "", f"{scores[score]:.4g}")
     return table
+
+
+def spelled_out(score: str) -> str:
+    """A score, and of which part of the test it is: of sequences of some lengths, or so many steps ahead."""
+    name, _, length = score.rpartition("_length_")
+    if name and length.isdigit():
+        shorter = max((each for each in LENGTHS if each < int(length)), default=0)
+        return f"{score} ({shorter + 1} to {length} steps)"
+    error, _, step = score.rpartition("@")
+    if error.rpartition("/")[2] in ("mse", "mae", "mape") and step.isdigit():  # of coverage@80 it is no step
+        return f"{score} ({step} step{'s' if step != '1' else ''} ahead)"
+    return score
 
 
 def same_as_loss(metrics: Mapping[str, Any]) -> str | None:
