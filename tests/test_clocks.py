@@ -96,6 +96,18 @@ def test_a_history_that_has_seen_no_change_does_not_tell_the_next_one() -> None:
     )  # fmt: skip
 
 
+def test_an_hour_that_was_there_twice_is_over(tmp_path: Path) -> None:
+    trained = arranged(local(hours("Europe/Berlin", *YEAR)))
+    both, first = (local(hours("Europe/Berlin", "2024-10-27", f"2024-10-27T0{hour}")) for hour in (1, 0))
+    assert both["time"].to_list() == ["2024-10-27 02:00"] * 2
+    layout = Layout({"target": ["load"], "time": "time"}, length=8, horizon=1, direct=False)
+    reader = SeriesReader(layout, ("",), ((0.0,),), ((1.0,),), True, trained.frequency.plain(), clocks=trained.clocks)
+    for frame, sure in ((both, True), (first, False)):
+        (history,), _ = reader.histories(frame)
+        times, is_sure = reader.later(history, 1)
+        assert times is not None and (str(times[-1])[11:16], is_sure) == ("03:00", sure)
+
+
 def test_a_clock_that_was_seen_not_to_be_changed_stays_so() -> None:
     # in Mexico it was changed until 2022
     assert arranged(local(hours("UTC", *YEAR))).clocks == ("UTC", "America/Mexico_City")
@@ -124,7 +136,7 @@ def test_what_nobody_knows_is_said_in_one_note(run: Path, caplog: pytest.LogCapt
         assert not caplog.text
         model.predict(local(hours("Europe/Berlin", "2024-03-20", "2024-03-30T21:00")))
     (record,) = caplog.records
-    assert "between 2024-03-30 23:00 and 2024-03-31 03:00" in record.getMessage()
+    assert "daylight saving by 2024-03-31 03:00, " in record.getMessage()
 
 
 @pytest.mark.parametrize("form", ["parquet", "offsets", "z"])

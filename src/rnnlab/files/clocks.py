@@ -110,7 +110,12 @@ def _shown(clock: str, tail: np.ndarray, steps: int, size: int) -> list[np.ndarr
     if len(once):
         last = [first[once[-1]] + np.timedelta64(int(len(tail) - 1 - once[-1]) * size, "us")]
     else:
-        last = [moment for moment in (first[-1], second[-1]) if not np.isnat(moment)]
+        before = (np.arange(begin - len(tail) + 1, 1) * size).astype("m8[us]")
+        last = [
+            moment
+            for moment in (first[-1], second[-1])
+            if ((moment + before == first[begin:]) | (moment + before == second[begin:])).all()
+        ]
     ahead = (np.arange(1, steps + 1) * size).astype("m8[us]")
     return [in_zone(moment + ahead, clock).dt.replace_time_zone(None).to_numpy() for moment in last]
 

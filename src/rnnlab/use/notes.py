@@ -22,7 +22,7 @@ class Notes:
         self.shortest: int | None = None
         self.longest: int | None = None
         self.reads = 0
-        self.unknown: list[np.ndarray] = []
+        self.unknown: list[np.datetime64] = []
 
     def sequences(self, lengths: Iterable[tuple[int, str]], shortest: int | None, longest: int | None) -> None:
         """Looks at sequences.
@@ -44,9 +44,9 @@ class Notes:
         for steps, name in rows:
             self.short_series.count(steps, name, steps < reads)
 
-    def clocks(self, times: np.ndarray) -> None:
-        """Notes ``(steps,)`` times of steps ahead of which nobody knows whether a clock is changed before them."""
-        self.unknown.append(times)
+    def clocks(self, time: np.datetime64) -> None:
+        """Notes the time of a last step ahead, before which a clock may be changed, and nobody knows whether it is."""
+        self.unknown.append(time)
 
     def say(self) -> None:
         """Says it."""
@@ -63,11 +63,10 @@ class Notes:
                 "the forecast is less sure than its scores say", self.short_series.told("series"), _steps(self.reads),
             )  # fmt: skip
         if self.unknown:
-            first, last = min(times[0] for times in self.unknown), max(times[-1] for times in self.unknown)
             log.warning(
-                "clocks may be changed for daylight saving between %s and %s, and the times so far do not tell "
-                "whether: the steps ahead are told by one that is not changed; times that say how far they are from "
-                "UTC (2024-03-31 03:00+02:00) leave no doubt", show(first), show(last),
+                "clocks may be changed for daylight saving by %s, and the times so far do not tell whether: the steps "
+                "ahead are told by one that is not changed; times that say how far they are from UTC (2024-03-31 "
+                "03:00+02:00) leave no doubt", show(max(self.unknown)),
             )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class SeriesRun(TrainedRun):
         if not steps and self._tells_times(histories, ahead):
             for times, is_sure in (reader.later(history, ahead) for history in histories):
                 if times is not None and not is_sure:
-                    notes.clocks(times[-ahead:])
+                    notes.clocks(times[-1])
 
     def _check(self, x: Any, horizon: int | None, steps: bool) -> list[str]:
         reader = self.reader
