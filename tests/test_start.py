@@ -627,6 +627,19 @@ def a_counter_is_no_target(folder: Path) -> Path:
     return csv(folder / "cars.csv", "car,cycle,speed", rows)
 
 
+@case(
+    keys={"data.target": "vibration", "data.time": "hour", "data.series": "machine"}, number=40, others=("wear",),
+)  # fmt: skip
+def machines_by_number_are_series_and_no_target(folder: Path) -> Path:
+    """Their numbers rise from the first row to the last, and so does what wears off."""
+    rows = [
+        (k, hour, round(float(x), 3), round(0.02 * hour + 0.001 * k, 3))
+        for k in range(40)
+        for hour, x in enumerate(noise(30, k))
+    ]
+    return csv(folder / "wear.csv", "machine,hour,vibration,wear", rows)
+
+
 def timed(folder: Path, separator: str, point: str) -> Path:
     """Recordings with times in seconds."""
     rows = [

@@ -21,6 +21,7 @@ UNNAMED = ("column 1", "index", "unnamed: 0")
 NAMES = (
     "unique_id", "series", "series_id", "id", "store", "shop", "item", "product", "sku", "station", "sensor", "device",
     "country", "city", "region", "state", "site", "ticker", "symbol", "meter", "customer", "user", "household", "name",
+    "machine", "engine", "vehicle", "battery", "patient", "subject",
 )  # fmt: skip
 """Names of the column that tells series apart."""
 TARGETS = (
