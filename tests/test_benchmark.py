@@ -193,6 +193,10 @@ def test_an_order_is_told_as_far_as_the_paired_test_holds_it() -> None:
     assert (
         "b is better than a (0.3, 95 % interval 0.275 to 0.325" in Result(most, tuple(cells), "val/loss", "max").order()
     )
+    mixed = (*cells[:2], Cell("c", None, cells[2].metrics[:1], (0,)))
+    said = Result(benchmark, mixed, "val/loss", "min").order()
+    assert "over 3 seeds" in said and "a is better than b (0.3," in said
+    assert said.endswith("; with c it shares one seed, which tells nothing")
     one = tuple(Cell(cell.row, None, cell.metrics[:1], (0,)) for cell in cells)
     assert Result(benchmark, one, "val/loss", "min").order() == "no order: one seed tells none"
 

@@ -139,9 +139,12 @@ class Result:
             return ""
         sign = 1 if mode == "min" else -1
         first, *others = sorted(scores, key=lambda row: sign * statistics.fmean(scores[row].values()))
-        compared = [paired(scores[first], scores[other], mode) for other in others]
-        if max(comparison.n for comparison in compared) < 2:
+        all_compared = {other: paired(scores[first], scores[other], mode) for other in others}
+        compared = [comparison for comparison in all_compared.values() if comparison.n > 1]
+        if not compared:
             return "no order: one seed tells none"
+        others = [other for other, comparison in all_compared.items() if comparison.n > 1]
+        single = [other for other, comparison in all_compared.items() if comparison.n < 2]
         better: list[str] = []
         alike: list[str] = []
         chances = holm([comparison.p for comparison in compared])
@@ -152,9 +155,11 @@ class Result:
             ahead = self.benchmark.shown(abs(comparison.difference))
             by = f"{other} ({ahead}, 95 % interval {low} to {high}, p={p:.2g})"
             (better if p < 1 - LEVEL else alike).append(by if not math.isnan(p) else other)
-        seeds = compared[0].n
+        fewest, most = (which(comparison.n for comparison in compared) for which in (min, max))
+        seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
         said = [f"{first} is better than {', '.join(better)}"] if better else []
         said += [f"{first} and {', '.join(alike)} are not told apart"] if alike else []
+        said += [f"with {', '.join(single)} it shares one seed, which tells nothing"] if single else []
         return f"order by the paired t test over {seeds} seeds, Holm's correction: {'; '.join(said)}"
 
     def best_on_average(self) -> str | None:
