@@ -49,7 +49,7 @@ class FakeTrainer(Trainer):
         self.weights = torch.zeros(2)
         self.saved: list[Path] = []
         plain = SimpleNamespace(plain=lambda: {"of": "data"})
-        self.datamodule = SimpleNamespace(spec=plain, reader=plain)
+        self.datamodule = SimpleNamespace(spec=plain, reader=plain, training_lengths=(2, 5))
         self.strategy = SimpleNamespace(broadcast=bool)
         self._checkpoint_connector = SimpleNamespace(
             dump_checkpoint=lambda weights_only: {"state_dict": {"w": self.weights}, "weights_only": weights_only}
@@ -94,7 +94,7 @@ def test_the_weights_of_the_first_best_epoch_are_kept_with_what_they_are(
     kept = read_checkpoint(directory.best_checkpoint)
     assert kept["state_dict"]["w"].tolist() == [best, best] and kept["weights_only"] is True
     assert (kept["epoch"], kept["monitor"], kept["score"]) == (best, "val/loss", scores[best - 1])
-    assert kept["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}}
+    assert kept["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}, "lengths": [2, 5]}
     assert (recorder.best_epoch, recorder.best_score) == (best, scores[best - 1])
     assert (
         directory.epochs
@@ -512,6 +512,7 @@ def test_no_seconds_were_trained_before_training(tmp_path: Path) -> None:
 def test_weights_that_are_not_trained_are_a_checkpoint_with_what_the_data_learned() -> None:
     class Data:
         spec = reader = SimpleNamespace(plain=lambda: {"of": "data"})
+        training_lengths = (2, 5)
 
         def state_dict(self) -> dict[str, Any]:
             return {"shift": 2.0}
@@ -519,7 +520,8 @@ def test_weights_that_are_not_trained_are_a_checkpoint_with_what_the_data_learne
     task = LightningModule()
     task.weights = nn.Parameter(torch.ones(2))
     found = Recorder.untrained(task, Data())
-    assert found["Data"] == {"shift": 2.0} and found["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}}
+    assert found["Data"] == {"shift": 2.0}
+    assert found["data"] == {"spec": {"of": "data"}, "reader": {"of": "data"}, "lengths": [2, 5]}
     assert (found["epoch"], found["global_step"], found["state_dict"]["weights"].tolist()) == (0, 0, [1.0, 1.0])
 
 
