@@ -85,6 +85,12 @@ def test_what_may_be_changed_and_what_is_as_it_was_is_taken(typed: str) -> None:
     override(RUN, [typed])
 
 
+def test_the_choice_that_a_run_was_made_with_leaves_its_keys_as_they_are(tmp_path: Path) -> None:
+    run = RunDirectory.claim(tmp_path / "r", RUN, choices={"model": "gru", "optimizer": "adam"})
+    changed = override(RUN, ["model=gru", "optimizer=adam"], run)
+    assert (changed["model"], changed["optimizer"]) == (RUN["model"], RUN["optimizer"])
+
+
 def test_what_an_instrument_is_belongs_to_those_who_draw() -> None:
     assert override(RUN, ["instruments.spectrum=true"], also=("instruments",))["instruments"]["spectrum"] is True
 

@@ -93,6 +93,17 @@ def test_numbers_that_are_no_years(prices: list[float], tmp_path: Path) -> None:
         panel_of(rows(prices), tmp_path)
 
 
+def test_years_are_sorted_and_the_one_that_is_none_is_named(tmp_path: Path) -> None:
+    years = [f"{1949 + month / 12:.5f}" for month in range(30)]
+    path = tmp_path / "table.csv"
+    path.write_text(rows([*years[20:], *years[:20]]))
+    panel = arrange(read(path, TIMED, None), TIMED, "here", sort=True)
+    assert panel.step_unit == "month" and str(panel.times[0])[:7] == "1949-01"
+    for slip in ("1950.60000", "1950-58333", "soon"):
+        with pytest.raises(InputError, match=f"row 20, .*'{slip}' is no time"):
+            panel_of(rows([*years[:19], slip, *years[20:]]), tmp_path)
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 10**6, 7 * 86_400 * 10**6])
 def test_steps_are_whole_however_large_the_numbers_are(size: int) -> None:
     start = 1_234_567_890_123_457
@@ -443,6 +454,13 @@ def test_years_with_a_fraction_are_those_of_predictions_and_streams_too(
     assert str(load(run).predict(Path(january)).to_dicts()[0]["time"]) == "1953-02-01"
     assert predict.main([str(run), "--input", path, "--stream"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 48
+
+
+def test_a_series_that_repeats_itself_is_evaluated_as_any_other(train: Train, tmp_path: Path) -> None:
+    """Its seasonal-naive forecast is right, so that its mean absolute scaled error has no unit."""
+    path = text(tmp_path, "day,y\n" + "".join(f"{day},{n % 7}\n" for n, day in enumerate(days("2024-01-01", 120))))
+    run = train("data=csv", f"data.path={path}", "data.target=y", "data.time=day", "data.num_samples=null")
+    assert evaluate.main([str(run.directory.path), "trainer=cpu"]) == 0
 
 
 READERS = [

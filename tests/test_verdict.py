@@ -850,6 +850,16 @@ def test_the_share_of_right_sequences_is_made_of_zeros_and_ones() -> None:
     assert tally.items()["network"][0].tolist() == right.tolist()
 
 
+def test_the_mean_of_what_sequences_count_for_is_the_score_where_most_count_for_little() -> None:
+    """Of a constant answer among many classes, as of any other."""
+    truth = torch.arange(200) % 15
+    found = torch.zeros(200, dtype=torch.long)
+    tally = Tally(MulticlassF1Score(15, average="macro"))
+    tally.add("constant", found, Batch(torch.zeros(200, 1, 1), truth), lambda o, b: (o, b[1]), 200)
+    score = float(MulticlassF1Score(15, average="macro")(found, truth))
+    assert float(tally.items()["constant"][0].mean()) == pytest.approx(score, rel=1e-5)
+
+
 def test_the_interval_of_a_difference_of_f1_covers_it() -> None:
     """Macro-averaged F1 of two classifiers that find the same sequences hard, classes of unlike sizes."""
     rng = np.random.default_rng(0)

@@ -70,6 +70,8 @@ def override(
             before = _at(changed, key)
             if each.is_sweep_override() or each.is_delete():
                 raise InputError(f"{line}: one value a key is taken here")
+            if key in STAYS and run is not None and line == f"{key}={run.status.choices.get(key)}":
+                continue  # the run has it, with keys of its own
             if loader.list_groups("") and key in loader.list_groups(""):
                 composed = loader.load_configuration("train", [line], run_mode())
                 with open_dict(changed):

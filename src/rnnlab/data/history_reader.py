@@ -37,6 +37,7 @@ class HistoryReader(Reader):
         naive_errors: ``(series, targets)`` the unit of the mean absolute scaled error, from the training part.
         clocks: of which one has shown the times, as :func:`rnnlab.files.clocks.clocks_of` says; empty where none is
             known to have, or they were those of UTC.
+        of_utc: whether the times of training were those of UTC; ``None`` where that is not known, or does not matter.
     """
 
     layout: Layout
@@ -52,6 +53,7 @@ class HistoryReader(Reader):
     short_series: ShortSeries = "error"
     naive_errors: tuple[tuple[float, ...], ...] = ()
     clocks: tuple[str, ...] = ()
+    of_utc: bool | None = None
 
     @property
     def of(self) -> Columns:

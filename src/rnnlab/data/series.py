@@ -234,16 +234,18 @@ class SeriesData(LearnedSeries):
     def reader(self) -> SeriesReader:
         """How new series are read: in units, by the columns and the scaling of the training part."""
         shift, scale = self.moments
+        frequency = self.panel.frequency
         return SeriesReader(
             layout=self.final_layout,
             names=self.panel.names,
             shift=tuple(map(tuple, shift.tolist())),
             scale=tuple(map(tuple, scale.tolist())),
             together=self.scale_together or self.scaling == "none",
-            steps=self.panel.frequency.plain(),
+            steps=frequency.plain(),
             short_series=self.short_series,
             naive_errors=tuple(map(tuple, self.naive_errors.tolist())),
             clocks=self.panel.clocks if self.panel.zone is None else (),
+            of_utc=None if not frequency.dated or frequency.of_days else self.panel.zone is not None,
             **self._written,
         )
 

@@ -1,6 +1,6 @@
 """What may be said of the windows of time series, and what contradicts itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +73,8 @@ class SeriesOptions(SequenceData):
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
     ar_order: PositiveInt | None = None
-    trained: Mapping[str, Any] | None = None
+    # some of it may be no number: a series that repeats itself has no unit of MASE
+    trained: Any = None
 
     @property
     def short_series(self) -> ShortSeries:

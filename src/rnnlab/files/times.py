@@ -57,7 +57,7 @@ YEARS = r"^\d{4}(?:\.\d+)?$"
 NEAR = 0.07
 """Months by which a year with a fraction may miss one: two decimals are enough to tell."""
 REGULAR = 0.8
-"""Share of steps of a month, or of a quarter, from which on numbers are such years."""
+"""Share of whole months, and of steps of one or of a quarter, from which on numbers are such years."""
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
 
@@ -143,26 +143,37 @@ def forms_of(cell: str, dialect: Dialect) -> list[Form]:
     return []
 
 
-def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None) -> list[Form]:
-    """How the times of a column may be meant, the likeliest first; see :func:`parse`."""
-    if dialect.time_format is None and not dialect.fractions and _are_years(text, dated):
+def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_order: bool = False) -> list[Form]:
+    """How the times of a column may be meant, the likeliest first; see :func:`parse`.
+
+    Args:
+        text: its cells, none of them null.
+        dialect: of the table.
+        dated: see :func:`parse`.
+        in_order: years with a fraction are only taken for such where they rise.
+    """
+    if dialect.time_format is None and not dialect.fractions and _are_years(text, dated, in_order):
         return [Form("decimal year")]
     return forms_of(text[0], dialect)
 
 
-def _are_years(text: pl.Series, dated: bool | None) -> bool:
-    """Whether times are years with a fraction, months or quarters apart, as R has those of its series: 1949.08333."""
-    if dated is False or not text.str.contains(YEARS).all():
+def _are_years(text: pl.Series, dated: bool | None, in_order: bool) -> bool:
+    """Whether times, but for a slip, are years with a fraction, months or quarters apart, as R has those of its series:
+    1949.08333.
+    """
+    if dated is False:
         return False
-    months = 12 * text.cast(pl.Float64).to_numpy()
+    months = 12 * text.str.extract(YEARS, 0).cast(pl.Float64).fill_null(np.nan).to_numpy()
     whole = months.round()
-    if (np.abs(months - whole) > NEAR).any():
+    near = np.abs(months - whole) <= NEAR
+    if near.mean() < REGULAR:
         return False
     if dated:
         return True
-    steps = np.diff(whole)
-    steps = steps[steps != 0]  # rows of several series may stand side by side
-    # prices in quarters are no years
+    whole = whole[near]
+    # prices in quarters are no years; rows of several series may stand side by side
+    steps = np.diff(whole if in_order else np.unique(whole))
+    steps = steps[steps != 0]
     regular = not len(steps) or any((steps == size).mean() > REGULAR for size in (1, 3))
     return bool(regular and (whole % 12 != 0).any())
 
@@ -210,15 +221,15 @@ def shown(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = 
     return parse(text.str.replace(rf"{ZONE}$", ""), place, dialect, dated)
 
 
-def looks_counted(text: pl.Series, dialect: Dialect, dated: bool | None = None) -> bool:
-    """Whether times are plain numbers, and no dates such as 20240131 or 1949.25; see :func:`parse`."""
+def looks_counted(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_order: bool = False) -> bool:
+    """Whether times are plain numbers, and no dates such as 20240131 or 1949.25; see :func:`forms_in`."""
     if dialect.time_format is not None or not is_number(text[0]):
         return False
     if dated is False:
         return True
     digits = text.str.contains(r"^(?:1[89]|2[01])\d{6}$").all()
     dates = digits and not text.str.to_date("%Y%m%d", strict=False).null_count()
-    return not (dates or forms_in(text, dialect, dated)[:1] == [Form("decimal year")])
+    return not (dates or forms_in(text, dialect, dated, in_order)[:1] == [Form("decimal year")])
 
 
 def _counted(text: pl.Series, place: Place, fractions: bool) -> np.ndarray:

@@ -111,12 +111,12 @@ def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
         return None
     text = cells.to_frame(name).select(times.clean(pl.col(name), Dialect())).to_series()
     some = text.drop_nulls()
-    if not len(some) or not times.forms_in(some, Dialect()):
+    if not len(some) or not times.forms_in(some, Dialect(), in_order=True):
         return None
-    if times.looks_counted(some, Dialect()):
+    if times.looks_counted(some, Dialect(), in_order=True):
         return None
     digits = re.fullmatch(r"[\d.]+", some[0]) and not re.fullmatch(r"\d{8}", some[0]) and some[0].count(".") < 2
-    if digits and times.forms_in(some, Dialect())[0].format != "decimal year":
+    if digits and times.forms_in(some, Dialect(), in_order=True)[0].format != "decimal year":
         return None  # 12.2024 may be a month or a number; two points make a date
     form, said = _form(some)
     if form is None:
@@ -130,7 +130,7 @@ def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
 def _form(text: pl.Series) -> tuple[times.Form | None, str]:
     """How times are written; and if the first way that fits is not the one that makes regular steps, its format."""
     fitting = []
-    for form in times.forms_in(text, Dialect()):
+    for form in times.forms_in(text, Dialect(), in_order=True):
         try:
             parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
         except pl.exceptions.PolarsError:

@@ -13,6 +13,8 @@ from rnnlab.spec import Batch
 
 STEP = 1e-3
 """Of the difference quotients, as a share of what they are taken of: some scores are rounded to single precision."""
+SAME = 1e-6
+"""By which two means of zeros and ones may differ, in single precision."""
 MOST_PIECES = 2000
 """Pieces of a test split: more of them would make an interval no surer, and the test longer."""
 
@@ -91,10 +93,12 @@ class Tally:
             step[number] = STEP * total[number].abs()
             gradient[number] = (self._score(total + step) - self._score(total - step)) / (2 * step[number])
         shares = sizes / sizes.sum()
-        linear = self._score(total) + (rows @ gradient) / shares - gradient @ total
-        # a difference quotient of what is a mean of zeros and ones gives nearly these
+        score = self._score(total)
+        linear = score + (rows @ gradient) / shares - gradient @ total
+        # the difference quotients of what is a mean of zeros and ones give nearly these
         whole = linear.round()
-        return torch.where(((linear - whole).abs() < STEP) & ((whole == 0) | (whole == 1)), whole, linear)
+        near = ((linear - whole).abs() < STEP) & ((whole == 0) | (whole == 1))
+        return whole if near.all() and abs(float(whole @ shares.to(whole)) - score) < SAME else linear
 
     def _score(self, sums: Tensor) -> float:
         """The metric of other sums."""

@@ -23,6 +23,7 @@ class Notes:
         self.longest: int | None = None
         self.reads = 0
         self.unknown: list[np.datetime64] = []
+        self.of_utc: bool | None = None
 
     def sequences(self, lengths: Iterable[tuple[int, str]], shortest: int | None, longest: int | None) -> None:
         """Looks at sequences.
@@ -48,8 +49,19 @@ class Notes:
         """Notes the time of a last step ahead, before which a clock may be changed, and nobody knows whether it is."""
         self.unknown.append(time)
 
+    def times(self, of_utc: bool, trained: bool | None) -> None:
+        """Looks at whether times are those of UTC, and whether those were that the run was trained on."""
+        if trained is not None and of_utc != trained:
+            self.of_utc = of_utc
+
     def say(self) -> None:
         """Says it."""
+        if self.of_utc is not None:
+            log.warning(
+                "these times say how far they are from UTC, and those of training did not: they are read as UTC, whose "
+                "hours are others than those of a clock" if self.of_utc else
+                "these times do not say how far they are from UTC, and those of training did: they are taken for UTC"
+            )  # fmt: skip
         trained = (
             "%s far %s than any that the run was trained on, the %s of which has %s: its scores say nothing of such"
         )

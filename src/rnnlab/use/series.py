@@ -46,6 +46,9 @@ class SeriesRun(TrainedRun):
         yield from self._forecasts(histories, names, ahead, steps, batch_size)
         read = max(reader.layout.length, reader.layout.before + 1)
         notes.series(((history.now, name) for history, name in zip(histories, names, strict=True)), read)
+        for history in histories:
+            if history.times is not None:
+                notes.times(history.zone is not None, reader.of_utc)
         if not steps and self._tells_times(histories, ahead):
             for times, is_sure in (reader.later(history, ahead) for history in histories):
                 if times is not None and not is_sure:
