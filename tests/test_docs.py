@@ -85,7 +85,7 @@ def test_a_page_has_the_measured_scores_and_the_row_they_are_from(pagemaker: Mod
     table = pagemaker.scores.results()["copy_memory"]
     (lru,) = (table.cells(row) for row in table.rows if row[0] == "LRU")
     (line,) = (line for line in pagemaker.cells.page("lru").splitlines() if "[copy_memory]" in line)
-    assert f"**{lru['T=100']}** %" in line
+    assert f"**{lru['T=200']}** %" in line
     assert lru["parameters"] in line
     assert "copy_memory" not in pagemaker.cells.measured("s5")
 
