@@ -511,7 +511,8 @@ def test_a_reader_that_leaves_is_no_error(runs: Runs, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(f"{python} | head -n 2", shell=True, capture_output=True, text=True, env=environment)
     assert done.stdout.count("\n") == 2
-    assert done.stderr == ""
+    # what there is to note of the input is no error
+    assert all(line.startswith("the sequence (20,000 steps) is far longer") for line in done.stderr.splitlines())
 
 
 @pytest.mark.slow
