@@ -1,6 +1,6 @@
 """What may be said of the windows of time series, and what contradicts itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,8 +73,7 @@ class SeriesOptions(SequenceData):
     folds: PositiveInt | None = None
     fold: NonNegativeInt = 0
     ar_order: PositiveInt | None = None
-    # some of it may be no number: a series that repeats itself has no unit of MASE
-    trained: Any = None
+    trained: Mapping[str, Any] | None = None
 
     @property
     def short_series(self) -> ShortSeries:

@@ -92,6 +92,12 @@ def _is_config(value: Any) -> bool:
     return isinstance(value, Mapping) and TARGET in value
 
 
+def _held(annotation: Any) -> list[Any]:
+    """What the mappings of an annotation hold."""
+    parts = [annotation, *get_args(annotation)]
+    return [get_args(part)[1] for part in parts if get_origin(part) is Mapping and len(get_args(part)) == 2]
+
+
 def check_value(value: Any, annotation: Any, key: str) -> None:
     """Holds one value against one annotation.
 
@@ -101,7 +107,8 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     adapter = _remembered(annotation)
     if adapter is None:
         return
-    for number in _numbers(value) if annotation is not Any else ():
+    # a run's own numbers may be none: a series that repeats itself has no unit of MASE
+    for number in _numbers(value) if Any not in (annotation, *_held(annotation)) else ():
         if isinstance(number, float) and not math.isfinite(number):
             raise InputError(f"{key}={shown(value)}: must be finite")
         # what neither numpy nor torch can count, or single precision hold
