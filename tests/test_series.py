@@ -30,6 +30,7 @@ from rnnlab.instruments.forecast import Forecast
 from rnnlab.instruments.subject import Subject
 from rnnlab.network import Network
 from rnnlab.runs.execution import Outcome
+from rnnlab.runs.schema import annotations, check_value
 from rnnlab.spec import Batch
 from rnnlab.tasks.distribution import Gaussian, Quantiles, gaussian_crps, lognormal_crps
 from rnnlab.tasks.forecasting import Forecasting
@@ -718,6 +719,7 @@ def test_gaps_are_filled_or_ignored(tmp_path: Path) -> None:
 
 
 LONG = "".join(f"{i},{i}\n" for i in range(40))
+DATED = "t,y\n" + "".join(f"{1949 + n // 12}-{n % 12 + 1:02},{n}\n" for n in range(40))
 FED_BACK = {"strategy": "recursive", "horizon": 2}
 
 
@@ -753,7 +755,12 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG, {"log": True}, ["data.log=true", "row 1", "0 has no logarithm"]),
         ("t,y\n" + LONG, {"calendar": ["month"]}, ["data.calendar=['month'] needs dates"]),
         ("t,y\n" + LONG, {"test_start": 90}, ["data.test_start=90", "from 0 to 39"]),
-        ("t,y\n" + LONG, {"test_start": "May"}, ["data.test_start=May", "no time"]),
+        ("t,y\n" + LONG, {"test_start": "May"}, ["data.test_start=May", "no time", "from 0 to 39"]),
+        ("t,y\n" + LONG, {"end": float("nan")}, ["data.end=nan", "no time"]),
+        *(
+            (DATED, {"test_start": typed}, [f"data.test_start={typed} is no time", "from 1949-01-01 to 1952-04-01"])
+            for typed in (1951.44, "1951.44", "05/06/1951", "NaT", "now", "19510231")
+        ),
         ("t,y\n" + LONG, {"folds": 2, "fold": 2}, ["data.fold=2", "data.folds=2"]),
         ("t,y\n" + LONG, {"ar_order": 31}, ["data.ar_order=31", "32 rows"]),
         ("t,y\n" + LONG, {"gaps": "fill"}, ["data.gaps=fill", "data.missing=forward"]),
@@ -773,6 +780,19 @@ def test_what_is_wrong_is_one_line(
     assert "\n" not in message and len(message) < 400
     for part in named:
         assert part in message, message
+
+
+@pytest.mark.parametrize("typed", ["1951-07", 1951.5, "1951.5", "July 1951", "1951Q3", 19510701, "1951-07-01T00:00Z"])
+def test_a_time_may_be_typed_as_files_have_it(typed: Any, tmp_path: Path) -> None:
+    path = text(tmp_path, DATED)
+    data = CSV(path=path, target="y", time="t", length=4, test_start=typed, calendar=[])
+    assert data.cuts[1] == np.datetime64("1951-07-01")
+    check_value(typed, annotations(CSV)["test_start"], "data.test_start")  # as a config is checked
+
+
+def test_a_time_between_two_steps_is_the_second(tmp_path: Path) -> None:
+    data = CSV(path=text(tmp_path, "t,y\n" + LONG), target="y", time="t", length=4, test_start=35.5)
+    assert data.cuts[1] == 36
 
 
 def test_series_that_end_before_the_test_are_counted(tmp_path: Path) -> None:

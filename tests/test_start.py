@@ -131,6 +131,35 @@ def long_form(folder: Path) -> Path:
     return csv(folder / "shops.csv", "date,shop,sales", rows)
 
 
+def towns(folder: Path, first: int) -> Path:
+    """Two series below each other, the second of which begins at that day."""
+    rows = [(DAYS[n], "Bern", weekly()[n]) for n in range(200)]
+    rows += [(DAYS[first + n], "Graz", weekly(level=900)[n]) for n in range(400 - first)[:200]]
+    return csv(folder / "towns.csv", "day,town,load", rows)
+
+
+@case(keys={"data.target": "load", "data.time": "day", "data.series": "town"}, number=2, lengths=(200, 200, 200))
+def series_that_overlap_little(folder: Path) -> Path:
+    return towns(folder, 195)
+
+
+@case(keys={"data.target": "load", "data.time": "day", "data.series": "town"}, number=2)
+def series_of_which_the_later_one_comes_first(folder: Path) -> Path:
+    header, *rows = towns(folder, 200).read_text(encoding="utf-8").splitlines()
+    return csv(folder / "towns.csv", header, ([row] for row in rows[200:] + rows[:200]))
+
+
+@case(
+    keys={"data.target": "load", "data.time": "day", "data.repeated": "last"}, number=1,
+    said="5 rows are of a time that is there already",
+)  # fmt: skip
+def rows_that_were_revised(folder: Path) -> Path:
+    rows = [(day, "first", weekly()[n]) for n, day in enumerate(DAYS)]
+    for n in (350, 280, 210, 140, 70):
+        rows.insert(n, (DAYS[n - 1], "revised", weekly()[n - 1] + 1))
+    return csv(folder / "revised.csv", "day,status,load", rows)
+
+
 @case(keys={"data.target": "y", "data.time": "ds", "data.series": "unique_id"}, number=2, step="month", horizon=12)
 def ids_that_are_numbers(folder: Path) -> Path:
     months = [datetime.date(2000 + n // 12, n % 12 + 1, 28) for n in range(200)]
@@ -893,7 +922,10 @@ def first_overrides(found: Description) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.few("one_series", "decimal_comma", "long_form", "wide_panel", "groups_of_digits")
+@pytest.mark.few(
+    "one_series", "decimal_comma", "long_form", "wide_panel", "groups_of_digits", "series_that_overlap_little",
+    "rows_that_were_revised",
+)  # fmt: skip
 def test_a_file_with_a_quirk(name: str, tmp_path: Path) -> None:
     given = CASES[name]
     found = look(given.make(tmp_path))

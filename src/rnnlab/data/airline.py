@@ -8,6 +8,7 @@ from rnnlab.data.series import SeriesData
 from rnnlab.extras import need
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Panel
+from rnnlab.files.times import Moment
 from rnnlab.shapes import PositiveInt
 
 
@@ -29,8 +30,8 @@ class Airline(SeriesData):
 
     length: PositiveInt | None = 24
     horizon: PositiveInt = 6
-    val_start: int | str | None = "1956-01"
-    test_start: int | str | None = "1958-01"
+    val_start: Moment | None = "1956-01"
+    test_start: Moment | None = "1958-01"
 
     unit = "thousands"
 

@@ -13,6 +13,7 @@ from rnnlab.extras import need
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Panel, arrange
+from rnnlab.files.times import Moment
 from rnnlab.files.table import read
 from rnnlab.shapes import FilePath, PositiveInt
 
@@ -27,9 +28,9 @@ class Source(NamedTuple):
 
     column: str
     horizon: int
-    val_start: int | str
-    test_start: int | str
-    end: int | str | None = None
+    val_start: Moment
+    test_start: Moment
+    end: Moment | None = None
     unit: str = ""
     test_stride: int = 1
 

@@ -7,6 +7,7 @@ import numpy as np
 from rnnlab.data.series_options import SeriesOptions
 from rnnlab.errors import InputError
 from rnnlab.files.panel import Panel, show
+from rnnlab.files.times import moment
 
 
 def cut_times(options: SeriesOptions, panel: Panel) -> np.ndarray:
@@ -37,11 +38,10 @@ def cut_times(options: SeriesOptions, panel: Panel) -> np.ndarray:
 def _time(options: SeriesOptions, panel: Panel, key: str) -> np.generic:
     value, times = getattr(options, key), panel.times
     try:
-        return np.datetime64(str(value)) if times.dtype.kind == "M" else times.dtype.type(value)
+        return moment(value, dated=times.dtype.kind == "M")
     except ValueError:
-        raise InputError(
-            f"data.{key}={value} is no time of this data, such as {show(times[len(times) // 2])}"
-        ) from None
+        first, last = show(times.min()), show(times.max())
+        raise InputError(f"data.{key}={value} is no time of this data, which reaches from {first} to {last}") from None
 
 
 class Origins(NamedTuple):

@@ -11,6 +11,7 @@ from rnnlab.data.layout import WindowScaling
 from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.files.panel import Missing, Panel, ShortSeries
+from rnnlab.files.times import Moment
 from rnnlab.shapes import NonNegativeInt, PositiveInt
 
 
@@ -65,9 +66,9 @@ class SeriesOptions(SequenceData):
     linear: Literal["ridge", "none"] | None = None
     calendar: Sequence[Calendar] | None = None
     missing: Missing = "error"
-    val_start: int | str | None = None
-    test_start: int | str | None = None
-    end: int | str | None = None
+    val_start: Moment | None = None
+    test_start: Moment | None = None
+    end: Moment | None = None
     stride: PositiveInt = 1
     test_stride: PositiveInt = 1
     folds: PositiveInt | None = None

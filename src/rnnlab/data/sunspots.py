@@ -7,6 +7,7 @@ import numpy as np
 from rnnlab.data.series import SeriesData
 from rnnlab.extras import need
 from rnnlab.files.panel import Columns, Panel
+from rnnlab.files.times import Moment
 from rnnlab.shapes import PositiveInt
 
 
@@ -29,9 +30,9 @@ class Sunspots(SeriesData):
     """
 
     length: PositiveInt | None = 24
-    val_start: int | str | None = 1881
-    test_start: int | str | None = 1921
-    end: int | str | None = 1955
+    val_start: Moment | None = 1881
+    test_start: Moment | None = 1921
+    end: Moment | None = 1955
     ar_order: PositiveInt | None = 12
 
     def read(self) -> Panel:

@@ -61,6 +61,9 @@ REGULAR = 0.8
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
 
+Moment = int | float | str
+"""A time of the data as a person types it: a date, or a number where times are numbers."""
+
 Place = Callable[[int], str]
 """A row, numbered from 0, in words."""
 
@@ -141,6 +144,30 @@ def forms_of(cell: str, dialect: Dialect) -> list[Form]:
                 tail = (":%M" if suffix else "") + zone
                 return [Form(f"{form}{between}{clock_form}{tail}", suffix) for form in meanings]
     return []
+
+
+def moment(typed: Moment, dated: bool) -> np.generic:
+    """The time that a person means.
+
+    Args:
+        typed: a date, month or quarter as files have them, a year, or one with a fraction; or a number.
+        dated: whether times are dates.
+
+    Raises:
+        ValueError: it is none, or may be meant in several ways, such as 05/06/2024.
+    """
+    text = str(typed).strip()
+    if not dated:
+        number = typed if isinstance(typed, int) else float(text)
+        if not np.isfinite(number):
+            raise ValueError(text)
+        return np.asarray(number)[()]
+    text = re.sub(UTC, r"\1", text)
+    forms = [Form("decimal year")] if re.fullmatch(YEARS, text) else forms_of(text, Dialect())
+    found = pl.select(forms[0].parse(pl.lit(text))).item() if len(forms) == 1 else None
+    if found is None:
+        raise ValueError(text)
+    return np.datetime64(found)
 
 
 def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_order: bool = False) -> list[Form]:

@@ -35,6 +35,9 @@ ROWS_OF_A_SERIES = 3.0
 """Rows that the names of series must have on average to be such."""
 REPEATED = 0.1
 """Share of rows whose time is there already, from which there are several series."""
+FEWEST_ROWS, COVERED = 8, 0.8
+"""Rows that each series has at least, and the share of the times from its first to its last that it has, by which
+series are known of which few times are there twice."""
 ALIKE = 5.0
 """Columns are alike in size where their mean sizes differ by no more than this factor."""
 MOST_TARGETS = 50
@@ -161,7 +164,8 @@ class Seen:
             for time in ((date,), *((date, clock) for clock in clocks)):
                 alone = self._repeated(time, ())
                 if alone <= REPEATED * rows:
-                    tried.append(Times(time, (), alone))
+                    names = self._one_after_the_other(time, alone)
+                    tried.append(Times(time, names, self._repeated(time, names)))
                     continue
                 for name in self._series_candidates(time):
                     repeated = self._repeated(time, (name,))
@@ -268,6 +272,32 @@ class Seen:
     def _repeated(self, time: Sequence[str], others: Sequence[str]) -> int:
         """Rows whose time, beside the other columns, is there already."""
         return self.frame.height - self.frame.select(pl.struct([*time, *others]).n_unique()).item()
+
+    def _one_after_the_other(self, time: Sequence[str], alone: int) -> tuple[str, ...]:
+        """The column that tells series apart which overlap little, or of which none but one begins before the row
+        above it; none where one series has them all.
+
+        Args:
+            time: columns of the time, a date the first.
+            alone: rows whose time is there already.
+        """
+        dates = self.profile.dates[time[0]].astype("datetime64[us]").astype(np.int64)
+        if not alone and not (np.diff(dates) < 0).any():
+            return ()
+        for name in self._series_candidates(time):
+            if alone and 2 * self._repeated(time, (name,)) > alone:
+                continue
+            rows = pl.DataFrame({"series": self.frame[name], "time": dates})
+            falls = rows.select((pl.col("time").diff() < 0) & (pl.col("series") == pl.col("series").shift())).sum()
+            if not alone and falls.item():  # rows in disorder, and no series below another one
+                continue
+            rows = rows.unique()
+            times = rows["time"].unique().sort()
+            each = rows.group_by("series").agg(pl.len(), pl.min("time").alias("first"), pl.max("time").alias("last"))
+            spans = times.search_sorted(each["last"]) - times.search_sorted(each["first"]) + 1
+            if each["len"].min() >= FEWEST_ROWS and each["len"].sum() >= COVERED * spans.sum():
+                return (name,)
+        return ()
 
     def pair(self, date: str) -> tuple[str, str] | None:
         """Two columns that together give each row a time of its own."""
