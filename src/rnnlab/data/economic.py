@@ -13,8 +13,8 @@ from rnnlab.extras import need
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency
 from rnnlab.files.panel import Columns, Panel, arrange
-from rnnlab.files.times import Moment
 from rnnlab.files.table import read
+from rnnlab.files.times import Moment
 from rnnlab.shapes import FilePath, PositiveInt
 
 Name = Literal[

@@ -158,10 +158,10 @@ def moment(typed: Moment, dated: bool) -> np.generic:
     """
     text = str(typed).strip()
     if not dated:
-        number = typed if isinstance(typed, int) else float(text)
+        number = np.int64(typed) if isinstance(typed, int) else np.float64(text)
         if not np.isfinite(number):
             raise ValueError(text)
-        return np.asarray(number)[()]
+        return number
     text = re.sub(UTC, r"\1", text)
     forms = [Form("decimal year")] if re.fullmatch(YEARS, text) else forms_of(text, Dialect())
     found = pl.select(forms[0].parse(pl.lit(text))).item() if len(forms) == 1 else None

@@ -295,7 +295,8 @@ class Seen:
             times = rows["time"].unique().sort()
             each = rows.group_by("series").agg(pl.len(), pl.min("time").alias("first"), pl.max("time").alias("last"))
             spans = times.search_sorted(each["last"]) - times.search_sorted(each["first"]) + 1
-            if each["len"].min() >= FEWEST_ROWS and each["len"].sum() >= COVERED * spans.sum():
+            sizes = each["len"].to_numpy()
+            if sizes.min() >= FEWEST_ROWS and sizes.sum() >= COVERED * spans.sum():
                 return (name,)
         return ()
 
