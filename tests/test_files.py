@@ -1,6 +1,7 @@
 """Files as people have them: one reading of separators, numbers, times and gaps, in training and in use."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,13 +16,14 @@ from rnnlab.data.corpus import read_text
 from rnnlab.data.csv import CSV
 from rnnlab.data.feature_reader import FeatureReader
 from rnnlab.data.reader import Reader
+from rnnlab.data.text import Text
 from rnnlab.data.text_reader import CorpusReader, TextReader
 from rnnlab.data.token_reader import TokenReader
 from rnnlab.data.ts_file import read_ts
 from rnnlab.errors import InputError
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import Frequency, find_frequency
-from rnnlab.files.lines import decode, decode_whole
+from rnnlab.files.lines import decode, decode_whole, first_line
 from rnnlab.files.panel import Columns, Panel, arrange
 from rnnlab.files.source import open_source
 from rnnlab.files.stream import stream_rows
@@ -537,6 +539,38 @@ def test_the_encoding_of_a_table_or_a_text_is_told(encoding: str, said: str, tmp
     if encoding != "utf-16-le":  # zeros are characters of UTF-8
         with pytest.raises(InputError, match=f"iconv -f {said} -t utf-8"):
             decode_whole(content, "text.txt")
+
+
+ENCODED: tuple[Callable[[Path], Any], ...] = (
+    lambda path: list(read_text([path])),
+    lambda path: first_line(path, str(path)),
+    lambda path: open_source(path).frame(),
+)
+
+
+def test_an_encoding_of_two_bytes_is_told_in_the_same_words_with_its_mark_and_without(tmp_path: Path) -> None:
+    said = set()
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "text.txt").write_bytes("what is said\n".encode(encoding))
+        for reads in (
+            lambda path: list(read_text([path])),
+            lambda path: first_line(path, str(path)),
+            lambda path: open_source(path).frame(),
+        ):
+            with pytest.raises(InputError) as caught:
+                reads(tmp_path / "text.txt")
+            said.add(re.sub("utf-16[lb]?e?", "utf-16", str(caught.value).removeprefix("--input ")))
+    assert said == {
+        f"{tmp_path}/text.txt is no UTF-8 but utf-16: convert it, such as by iconv -f utf-16 -t utf-8 FILE > NEW"
+    }
+
+
+def test_a_pattern_is_only_a_remedy_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"gr\xfc\xdfe")
+    for path, helps in ((tmp_path, True), (tmp_path / "a.txt", False)):
+        with pytest.raises(InputError, match="iconv") as caught:
+            Text(path=str(path), length=2, batch_size=1)
+        assert ("data.pattern" in str(caught.value)) is helps
 
 
 # ---- texts ------------------------------------------------------------------------------------------

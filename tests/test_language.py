@@ -128,6 +128,21 @@ def test_a_folder_is_read_by_name_without_what_is_hidden(tmp_path: Path) -> None
     assert data.corpus.encoded(data.corpus.ids[:18]) == b"first second third"
 
 
+def test_what_is_no_text_is_left_out_of_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.txt", "b.md", "README.md", "LICENSE"):
+        (tmp_path / name).write_text(name[0] * 60)
+    for name in ("Thumbs.db", "plan.png", "scan.pdf"):
+        (tmp_path / name).write_bytes(b"\0\1\2" * 20)
+    read = "".join(corpus.read_text(corpus.find_files(tmp_path, "*")))
+    assert read == "a" * 60 + "b" * 60
+    (said,) = caplog.messages
+    assert "LICENSE, README.md, plan.png, scan.pdf are no files of data: passed over (data.pattern=?* takes" in said
+    assert len(corpus.find_files(tmp_path, "?*")) == 6
+    (tmp_path / "c.txt").write_bytes(b"\0\1\2" * 20)  # no other kind, but damaged
+    with pytest.raises(InputError, match=r"c\.txt is no text"):
+        list(corpus.read_text(corpus.find_files(tmp_path, "*")))
+
+
 def test_what_every_python_carries_is_english() -> None:
     assert len(documentation.reference()) > 200_000
     assert documentation.reference().count(" the ") > 3000

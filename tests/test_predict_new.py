@@ -207,6 +207,27 @@ def test_files_of_a_folder_that_cannot_be_read_are_all_named_before_any_is_predi
     assert not out.exists()
 
 
+def test_what_lies_beside_the_files_of_a_folder_is_passed_over(
+    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, model = tmp_path / "weeks", rnnlab.load(runs("data=sine"))
+    (folder / "__MACOSX").mkdir(parents=True)
+    for name in ("a.csv", "b.csv"):
+        pl.DataFrame({"wave": [0.1 * step for step in range(20)]}).write_csv(folder / name)
+    hidden = (".DS_Store", "Thumbs.db", "desktop.ini", "~$a.csv", "._b.csv", "__MACOSX/a.csv")
+    for name in hidden:
+        (folder / name).write_bytes(b"\0\1")
+    alone = model.predict(folder)
+    assert alone["file"].unique(maintain_order=True).to_list() == ["a.csv", "b.csv"] and not caplog.messages
+    for name in ("README.md", "LICENSE", "plot.png", "notes.txt"):
+        (folder / name).write_text("A week of waves")
+    assert model.predict(folder).equals(alone)
+    assert caplog.messages == [f"{folder}: LICENSE, README.md, notes.txt, plot.png are no files of data: passed over"]
+    (folder / "c.csv").write_text("wav\n1\n")  # of the kind that is read, and wrong
+    with pytest.raises(InputError, match="1 of 3 files cannot be read"):
+        model.predict(folder)
+
+
 def test_files_of_a_folder_have_the_columns_of_all_of_them(runs: Runs, tmp_path: Path) -> None:
     folder, out = tmp_path / "weeks", tmp_path / "out.csv"
     folder.mkdir()
@@ -268,11 +289,20 @@ def test_sequences_far_from_the_lengths_of_training_are_said(
         "20 steps: its scores say nothing of such",
     ]
     assert "far longer" in "".join(notes(41, steps=True)) and notes(5, steps=True) == []
-    for name in "ab":  # one note of all files
-        pl.DataFrame({each: [0.0] * 3 for each in model.reader.features}).write_csv(tmp_path / f"{name}.csv")
-    caplog.clear()
-    model.predict(tmp_path)
-    assert [message[:16] for message in caplog.messages] == ["2 of 2 sequences"]
+
+    def of_files(steps: dict[str, int]) -> list[str]:
+        for name, number in steps.items():
+            pl.DataFrame({each: [0.0] * number for each in model.reader.features}).write_csv(tmp_path / f"{name}.csv")
+        caplog.clear()
+        model.predict(tmp_path)
+        return [message.partition(" far ")[0] for message in caplog.messages]
+
+    assert of_files({"a": 3}) == ["the sequence in a.csv (3 steps) is"]
+    assert of_files({"b": 20}) == ["1 of 2 sequences (0 of a.csv: 3 steps) is"]
+    # one note of all files, which names the first
+    assert of_files(dict.fromkeys("bcdefg", 4)) == [
+        "7 of 7 sequences (0 of a.csv: 3 steps; in 7 files: a.csv, b.csv, c.csv, d.csv, e.csv and 2 more) are"
+    ]
     # waves are forecast at each step, of which the first have seen little in training, too
     waves = rnnlab.load(runs("data=sine", "data.length=20"))
     assert notes(3, model=waves) == [] and "far longer" in "".join(notes(50, model=waves))

@@ -1121,6 +1121,18 @@ def file_of(name: str, content: bytes) -> Callable[[Path], Path]:
     return make
 
 
+def classes_in(last: bytes) -> Callable[[Path], Path]:
+    """A folder with a file for each class, the last line of one of which is that."""
+
+    def make(folder: Path) -> Path:
+        for name, word in (("neg", "bad"), ("pos", "good")):
+            lines = "".join(f"a {word} film {n}\n" for n in range(30)).encode()
+            (folder / f"{name}.txt").write_bytes(lines + (last if name == "pos" else b""))
+        return folder
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -1137,6 +1149,14 @@ def file_of(name: str, content: bytes) -> Callable[[Path], Path]:
         (file_of("unmarked.csv", "day,größe\n1,2\n".encode("utf-16-le")), "iconv -f utf-16le -t utf-8 FILE > NEW"),
         (file_of("unmarked.txt", "what is said".encode("utf-16-be")), "iconv -f utf-16be -t utf-8 FILE > NEW"),
         (file_of("text.txt", b"abc\n\xff\xfe\xfa\n"), "line 2: byte 0xff is no UTF-8"),
+        (
+            file_of("pairs.tsv", "".join(f"good {n}\tschön {n}\n" for n in range(9)).encode("cp1252")),
+            "line 1: byte 0xf6 is no UTF-8 (invalid start byte), but probably cp1252: convert it, such as by iconv",
+        ),
+        (file_of("pairs.txt", "a b\tä ö\n".encode("utf-16") * 9), "is no UTF-8 but utf-16: convert it, such as by"),
+        (file_of("long.csv", b"day,town\n" + b"1,Bonn\n" * 300 + b"2,K\xf6ln\n"), "line 302: byte 0xf6 is no UTF-8"),
+        (file_of("cyrillic.txt", bytes(range(0xE0, 0x100)) + b"\n"), "iconv -f ENCODING"),
+        (classes_in("größer\n".encode("cp1252")), "pos.txt, line 31: byte 0xf6 is no UTF-8"),
         (file_of("ragged.csv", b"a,b\n1,2\n3,4,5\n"), "line 3: 3 cells, and the header has 2"),
         (file_of("bad.jsonl", b'{"text": "a"}\n{"text\n'), "line 2 is no JSON"),
         (file_of("bad.parquet", b"PAR1 and no more"), "cannot be read"),

@@ -1,7 +1,7 @@
 """What ends a run on purpose, each said in one line."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 LONGEST = 2000
@@ -83,6 +83,12 @@ def of_the_disk(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename is not None else ""
     said = one_line(f"{place}{error.strerror or error}")
     return said if len(said) < 600 else f"{said[:300]} … {said[-200:]}"
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def nearest(name: object, valid: Iterable[str], cutoff: float = 0.5) -> str:

@@ -9,6 +9,7 @@ from rnnlab.data.caption_data import CaptionData, Captioned
 from rnnlab.data.glyph_captions import GlyphCaptions
 from rnnlab.data.text_encoder import normalize, tokens
 from rnnlab.errors import InputError
+from rnnlab.files.folders import is_hidden
 from rnnlab.files.images import Clip, Look, read_clip
 from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.files.source import SUFFIXES, Source, existing
@@ -70,7 +71,9 @@ class Captions(CaptionData):
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
             raise InputError(f"{self._key}: there is no such folder")
-        there = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in TABLES)
+        there = sorted(
+            file.name for file in folder.iterdir() if file.suffix.lower() in TABLES and not is_hidden(file.name)
+        )
         if self.table is None and len(there) != 1:
             listed = f"{len(there)}: {', '.join(there[:5])}" if there else "none"
             raise InputError(

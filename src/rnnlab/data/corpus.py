@@ -15,9 +15,9 @@ from torch import Tensor
 
 from rnnlab.data.words import words
 from rnnlab.errors import InputError
+from rnnlab.files.folders import files_below, texts_among
 from rnnlab.files.lines import check_text, no_text
 from rnnlab.files.memory import gigabytes, machine_memory
-from rnnlab.files.source import files_below
 
 Unit = Literal["character", "byte", "word"]
 UNKNOWN = "<unk>"
@@ -158,7 +158,7 @@ def check_vocabulary(vocabulary: Sequence[str], unit: str) -> tuple[str, ...]:
 
 
 def find_files(path: Path, pattern: str, growth: int = GROWTH) -> list[Path]:
-    """The file itself, or those below a folder that match, by name; hidden ones are left out.
+    """The file itself, or those below a folder that match, by name, as :func:`files_below` has them.
 
     Args:
         path: of a file or a folder.
@@ -172,7 +172,7 @@ def find_files(path: Path, pattern: str, growth: int = GROWTH) -> list[Path]:
         raise InputError(f"data.path={path}: there is no such file or folder")
     files = [path]
     if path.is_dir():
-        files = files_below(path, pattern)
+        files = files_below(path, pattern, texts_among, "data.pattern=?* takes all files")
         if not files:
             raise InputError(f"data.path={path}: no file in this folder matches data.pattern={pattern}")
     size, memory = sum(file.stat().st_size for file in files), machine_memory()
@@ -196,17 +196,18 @@ def read_bytes(files: Iterable[Path]) -> Iterator[bytes]:
         yield from _blocks(file)
 
 
-def read_text(files: Iterable[Path], advice: str = "or read bytes with data.unit=byte") -> Iterator[str]:
+def read_text(files: Iterable[Path], others: bool = False, advice: str = "") -> Iterator[str]:
     """The same, decoded from UTF-8, each without its byte order mark.
 
     Args:
         files: in their order.
+        others: whether a pattern chose them, and another one would choose others.
         advice: what else to do about a file that is no UTF-8, if anything.
 
     Raises:
         InputError: a file cannot be read, or is no UTF-8: named with its line.
     """
-    before, after = "choose others by data.pattern, ", f", {advice}" if advice else ""
+    before, after = "choose others by data.pattern, " if others else "", f", {advice}" if advice else ""
     for file in files:
         decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
         for number, block in enumerate(chain(_blocks(file), [b""])):

@@ -50,7 +50,7 @@ def _read_folder(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
             below.setdefault(file.relative_to(root).parts[0], []).append(file)
     for file in files:
         name = file.stem if file.parent == root else file.relative_to(root).parts[0]
-        content = _content(file)
+        content = _content(file, others=True)
         if len(below.get(name, ())) > 1 and file.parent != root:
             yield content.strip(), name
         else:
@@ -58,8 +58,8 @@ def _read_folder(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
                 yield line.strip(), name
 
 
-def _content(file: Path) -> str:
-    return "".join(read_text([file], advice=""))
+def _content(file: Path, others: bool = False) -> str:
+    return "".join(read_text([file], others))
 
 
 def _read_table(file: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:

@@ -89,7 +89,7 @@ def _parallel(path: Path, target_path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(file: Path) -> list[str]:
-    text = "".join(read_text([file], advice=""))
+    text = "".join(read_text([file]))
     return text.removesuffix("\n").split("\n")
 
 
@@ -131,7 +131,7 @@ def _of_lines(
     if suffix == ".csv":
         import csv
 
-        text = "".join(read_text([path], advice=""))
+        text = "".join(read_text([path]))
         first_line = text.split("\n", 1)[0]
         separator = max(",;\t", key=first_line.count)
         rows = [(number, row) for number, row in enumerate(csv.reader(text.splitlines(), delimiter=separator), 1)]

@@ -77,7 +77,7 @@ class Pronunciation(ListedPairs):
             return
         file = Path(self.path).expanduser()
         find_files(file, "*", GROWTH)
-        text = "".join(read_text([file], advice=""))
+        text = "".join(read_text([file]))
         yield from entries(text, self.stress, self.origin)
 
 

@@ -11,13 +11,14 @@ import polars as pl
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import Dialect, LineByLine
+from rnnlab.files.folders import files_below, texts_among
 from rnnlab.files.source import (
+    SUFFIXES,
     Format,
     Source,
     as_numbers,
     brief,
     existing,
-    files_below,
     find,
     grouped,
     is_table,
@@ -91,8 +92,13 @@ class Reader(ABC):
         """Its name and its arguments."""
         return {"reader": type(self).__name__, **asdict(self)}
 
-    def files(self, place: str | Path) -> list[tuple[str, str | Path]]:
-        """A file or ``-`` under no name, or each file of a folder under its own, relative to the folder.
+    def files(self, place: str | Path, format: Format | None = None) -> list[tuple[str, str | Path]]:
+        """A file or ``-`` under no name, or each file of a folder under its own, relative to the folder; there, files
+        whose names do not say a format that this reads are passed over, where there is one that does.
+
+        Args:
+            place: of the file or the folder.
+            format: of all files, whatever their names say.
 
         Raises:
             InputError: there is no such file, or the folder has none.
@@ -100,10 +106,16 @@ class Reader(ABC):
         path = find(place)
         if path is None or not path.is_dir() or self.reads_folders:
             return [("", place)]
-        files = files_below(path)
+        files = files_below(path, of_a_kind=None if format else self._readable)
         if not files:
             raise InputError(f"--input {place}: there is no file in this folder")
         return [(str(file.relative_to(path)), file) for file in files]
+
+    def _readable(self, files: list[Path]) -> list[Path]:
+        known = {file for file in files if SUFFIXES.get(file.suffix.lower()) in self.formats}
+        if self.unnamed == "text":  # whose names end in many ways
+            known.update(file for file in texts_among(files) if file.suffix.lower() not in SUFFIXES)
+        return [file for file in files if file in known]
 
     def open(self, place: Any, format: Format | None = None) -> Source:
         """A file or ``-``, in a format that this reads.

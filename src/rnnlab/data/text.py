@@ -116,8 +116,11 @@ class Text(SequenceData):
         if self.path is None:
             text = documentation.reference() if self.built_in == "reference" else documentation.documentation()
             return [text.encode()] if self.unit == "byte" else [text]
-        files = find_files(Path(self.path).expanduser(), self.pattern)
-        return read_bytes(files) if self.unit == "byte" else read_text(files)
+        path = Path(self.path).expanduser()
+        files = find_files(path, self.pattern)
+        if self.unit == "byte":
+            return read_bytes(files)
+        return read_text(files, path.is_dir(), "or read bytes with data.unit=byte")
 
     def part(self, split: SplitName) -> Tensor:
         """``(tokens,)`` numbers of a split's tokens, the first of which is only an input."""

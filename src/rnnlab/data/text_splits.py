@@ -15,6 +15,9 @@ from rnnlab.data.strata import quotas, rarest_class, share_out
 from rnnlab.data.text_encoder import Normalization, normalize, tokens
 from rnnlab.errors import InputError
 
+OUT = "its rows, or its file by data.pattern"
+"""What to leave out of a table, or of a folder."""
+
 
 class Texts(NamedTuple):
     """Texts and the numbers ``(texts,)`` of their classes."""
@@ -72,8 +75,7 @@ class LabelledTexts:
         nothing = sorted(names.difference(name for _, name in counts))
         if nothing and every_class:
             raise InputError(
-                f"{source}: class '{nothing[0]}' has no text in it {form}: give it some, or leave its file out "
-                "(data.pattern)"
+                f"{source}: class '{nothing[0]}' has no text in it {form}: give it some, or leave it out ({OUT})"
             )
         return cls(source, counts, empty)
 
@@ -179,8 +181,8 @@ class TextSplitter:
         if self.stratify and not self.may_miss and sizes[few] < len(SPLITS):
             raise InputError(
                 f"{self.read.source}: class '{self.names[few]}' has {sizes[few]} text{'s' * (sizes[few] != 1)}, and "
-                "train, validation and test need one each: give more of it, leave its file out (data.pattern), or "
-                "leave it to chance (data.stratify=false)"
+                f"train, validation and test need one each: give more of it, leave it out ({OUT}), or leave it to "
+                "chance (data.stratify=false)"
             )
         least = sum(min(size, len(SPLITS)) for size in sizes)
         if self.num_samples is not None and self.num_samples < least:
@@ -200,8 +202,8 @@ class TextSplitter:
         if missing and not self.may_miss:
             raise InputError(
                 f"{self.read.source}: class '{self.names[min(missing)]}' has no text to train on: give more of it, "
-                f"lower data.val_fraction={self.val_fraction} or data.test_fraction={self.test_fraction}, or leave its "
-                "file out (data.pattern)"
+                f"lower data.val_fraction={self.val_fraction} or data.test_fraction={self.test_fraction}, or leave it "
+                f"out ({OUT})"
             )
 
 

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 from rnnlab.data.ts_file import has_classes
 from rnnlab.errors import InputError, nearest
 from rnnlab.extras import need
+from rnnlab.files.folders import is_hidden
 
 TRAIN, TEST = "_TRAIN.ts", "_TEST.ts"
 
@@ -75,7 +76,8 @@ def _in_folder(folder: Path) -> Path:
     named = folder / f"{folder.resolve().name}{TRAIN}"
     if named.exists():
         return named
-    files = sorted(folder.glob(f"*{TRAIN}")) or sorted(folder.glob("*.ts"))
+    there = [file for file in sorted(folder.glob("*.ts")) if not is_hidden(file.name)]
+    files = [file for file in there if file.name.endswith(TRAIN)] or there
     if len(files) != 1:
         several = ", ".join(file.name for file in files)
         raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnlab.errors import InputError
 from rnnlab.extras import missing
+from rnnlab.files.folders import is_hidden
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v")
@@ -73,7 +74,7 @@ def listing(folder: Path, key: str) -> list[Path]:
         InputError: it cannot be read.
     """
     try:
-        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=in_order)
+        return sorted((path for path in folder.iterdir() if not is_hidden(path.name)), key=in_order)
     except OSError as error:
         raise InputError(f"{key}: {folder} cannot be read: {error.strerror}") from None
 

@@ -12,8 +12,16 @@ BINARY = 1 << 12
 """Bytes that tell whether it is a text."""
 MOSTLY = 0.8
 """Share of the characters from which zeros in every second byte tell two bytes a character."""
+WESTERN = 0.5
+"""Share of the letters, in the languages that cp1252 was made for, that have marks or are ligatures: never more."""
+FEW = 8
+"""Letters that say nothing of that."""
 NOT_IN_CP1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 READ = "rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
+
+
+class OtherEncoding(InputError):
+    """A text that is no UTF-8, and in no way that a reader could go on with."""
 
 
 def explain(content: Path | bytes, source: str, separator: str, quoted: bool = True) -> None:
@@ -67,7 +75,7 @@ def decode(line: bytes, place: str, is_first: bool = False) -> str:
     Raises:
         InputError: it is none, or no text.
     """
-    if b"\0" in line:
+    if b"\0" in line or (is_first and wide_encoding(line)):
         raise binary(place, line)
     try:
         return line.decode("utf-8-sig" if is_first else "utf-8")
@@ -97,18 +105,29 @@ def no_text(place: str, error: UnicodeDecodeError, before: str = "", after: str 
         before: what else may be done, before that.
         after: the same, behind it.
     """
-    what = f"byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason})"
-    return InputError(f"{place}: {what}: {before}{conversion(error.object)}{after}")
+    encoding = probable_encoding(error.object)
+    probably = f", but probably {encoding}" if encoding is not None else ""
+    what = f"byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason}){probably}"
+    return OtherEncoding(f"{place}: {what}: {before}{_conversion(encoding)}{after}")
 
 
-def conversion(content: bytes) -> str:
-    """How a file becomes UTF-8, by some of its bytes, which are not."""
+def _conversion(encoding: str | None) -> str:
+    """How a file becomes UTF-8."""
+    which = "" if encoding else " (iconv -l lists the encodings)"
+    return f"convert it, such as by iconv -f {encoding or 'ENCODING'} -t utf-8 FILE > NEW{which}"
+
+
+def probable_encoding(content: bytes) -> str | None:
+    """That of bytes which are no UTF-8, if it can be told."""
     encoding = wide_encoding(content)
-    if encoding is None:
-        # cp1252 has all characters of latin1, and from 0x80 to 0x9f, where that has none, such as the euro sign
-        encoding = "ENCODING" if any(byte in NOT_IN_CP1252 for byte in content) else "cp1252"
-    which = " (iconv -l lists the encodings)" if encoding == "ENCODING" else ""
-    return f"convert it, such as by iconv -f {encoding} -t utf-8 FILE > NEW{which}"
+    if encoding is not None:
+        return encoding
+    # cp1252 has all characters of latin1, and from 0x80 to 0x9f, where that has none, such as the euro sign
+    above = sum(byte > 0x7F for byte in content)
+    letters = above + sum(bytes([byte]).isalpha() for byte in content)
+    if any(byte in NOT_IN_CP1252 for byte in content) or above > max(FEW, WESTERN * letters):
+        return None
+    return "cp1252"
 
 
 def wide_encoding(content: bytes) -> str | None:
@@ -142,21 +161,21 @@ def check_text(start: bytes, source: str, before: str = "", after: str = "") -> 
 
 
 def is_binary(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of no text: zeros, or many that no text has."""
+    """Whether the first bytes of a file are those of no text in UTF-8: zeros, marks, many that no text has."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return False  # UTF-16, of which reading says more
+        return True  # of two bytes a character
     # ESC colours the lines of a log
     odd = sum(byte < 9 or 13 < byte < 32 for byte in start) - start.count(b"\x1b")
     return b"\0" in start or odd > len(start) / 50
 
 
 def binary(source: str, start: bytes, before: str = "", after: str = "") -> InputError:
-    """What to say of a file that is no text, by its first bytes, or of one of two bytes a character without a mark; see
+    """What to say of a file that is no text, by its first bytes, or of one of two bytes a character; see
     :func:`check_text`.
     """
     encoding = wide_encoding(start)
     if encoding is not None:
-        return InputError(f"{source} is no UTF-8 but {encoding}: {before}{conversion(start)}{after}")
+        return OtherEncoding(f"{source} is no UTF-8 but {encoding}: {before}{_conversion(encoding)}{after}")
     return InputError(f"{source} is no text: {before.rstrip(', ') + after or READ}")
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from rnnlab.errors import InputError
 from rnnlab.extras import need
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.folders import visible
 from rnnlab.files.lines import explain, first_line
 from rnnlab.files.source import existing, grouped, numbers
 from rnnlab.files.table import scan_csv
@@ -176,7 +177,7 @@ def _part(name: Any, place: str) -> Part:
 
 
 def _folder(path: Path, steps_per_beat: int, source: str) -> Rolls:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".mid", ".midi") and file.is_file())
+    files = [file for file in visible(path) if file.suffix.lower() in (".mid", ".midi")]
     if not files:
         raise InputError(f"{source}: no file of this folder is named *.mid or *.midi")
     need("music", "mido", f"{source} (MIDI files)")

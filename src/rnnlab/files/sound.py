@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnlab.errors import InputError
 from rnnlab.extras import need
+from rnnlab.files.folders import visible
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 LONGEST = 3600
@@ -96,7 +97,7 @@ def files_of(folder: Path, name: str) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = [file for file in visible(folder) if file.suffix.lower() in SUFFIXES]
     if not found:
         raise InputError(f"{name}: no file of this folder is named *{', *'.join(SUFFIXES)}")
     return found

@@ -140,15 +140,6 @@ def find(place: str | Path) -> Path | None:
     return path
 
 
-def files_below(folder: Path, pattern: str = "*") -> list[Path]:
-    """The files of a folder and of those in it, by name; hidden ones are left out."""
-    return [
-        file
-        for file in sorted(folder.rglob(pattern))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
-
-
 def open_source(
     place: str | Path, format: Format | None = None, plain: Format = "csv", dialect: Dialect | None = None
 ) -> Source:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnlab.errors import InputError, nearest
+from rnnlab.files.folders import is_hidden, visible
 from rnnlab.files.lines import decode_whole
 from rnnlab.files.source import open_source
 
@@ -52,10 +53,13 @@ def read_utterances(path: Path, source: str) -> list[Utterance]:
     if path.is_dir():
         if (path / LJSPEECH).is_file():
             found = _ljspeech(path / LJSPEECH)
-        elif listed := sorted(path.rglob(LIBRISPEECH)):
+        elif listed := visible(path, LIBRISPEECH):
             found = [utterance for file in listed for utterance in _librispeech(file)]
         else:
-            tables = sorted(file for file in path.iterdir() if file.suffix.lower() in (".csv", ".tsv", ".jsonl"))
+            tables = [
+                file for file in sorted(path.iterdir())
+                if file.suffix.lower() in (".csv", ".tsv", ".jsonl") and not is_hidden(file.name)
+            ]  # fmt: skip
             if len(tables) != 1:
                 raise InputError(
                     f"{source}: no transcripts: a folder has a {LJSPEECH} (as LJSpeech), files {LIBRISPEECH} (as "

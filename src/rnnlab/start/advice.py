@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnlab.errors import few
 from rnnlab.shell import shown_path
 from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.wording import WIDE, columns_in_words, counted, held_out, lengths_in_words, number
@@ -131,8 +132,8 @@ def _known_in_advance(name: str) -> bool:
 
 
 def _helpful(past: Sequence[str], ahead: Sequence[str]) -> str:
-    parts = [f"knowing {_listed(past)} up to now"] if past else []
-    parts += [f"knowing {_listed(ahead)} in advance"] if ahead else []
+    parts = [f"knowing {few(past, WIDE)} up to now"] if past else []
+    parts += [f"knowing {few(ahead, WIDE)} in advance"] if ahead else []
     return f"does {' and '.join(parts)} help?"
 
 
@@ -217,7 +218,7 @@ def _about_series(found: Series) -> Iterator[tuple[str, str]]:
     time = " and ".join(found.time.columns) or "none"
     span = f"; {found.first} to {found.last}" if found.first and found.time.columns else ""
     yield "time", f"{time}: {found.time.why}{span}"
-    yield "target", f"{_listed(found.target.columns)}: {found.target.why}"
+    yield "target", f"{few(found.target.columns, WIDE)}: {found.target.why}"
     if found.series.columns:
         shortest, median, longest = found.lengths
         long = (
@@ -326,7 +327,3 @@ def _size(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:WIDE]) + (f" and {len(names) - WIDE} more" if len(names) > WIDE else "")

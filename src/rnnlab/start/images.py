@@ -10,11 +10,12 @@ from typing import Any
 import polars as pl
 
 from rnnlab.errors import InputError
+from rnnlab.files.folders import is_hidden, visible
 from rnnlab.files.images import IMAGES, VIDEOS, Clip, clips_of, labelled_clips
 from rnnlab.files.source import SUFFIXES, Source
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.sample import mentions
-from rnnlab.start.wording import counted
+from rnnlab.start.wording import counted, refused
 
 TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
 LOOKED_AT = 300
@@ -50,7 +51,7 @@ def look_at_images(path: Path, files: Sequence[Path]) -> Examples | Unclear | No
         columns = _caption_columns(path)
         if columns is None:
             return None
-        return _captions(path.parent, path, columns, [file for file in path.parent.rglob("*") if is_image(file)])
+        return _captions(path.parent, path, columns, [file for file in visible(path.parent) if is_image(file)])
     images = [file for file in files if is_image(file)]
     if not images or 2 * len(images) < len(files):
         return None
@@ -105,7 +106,7 @@ def _captions(folder: Path, table: Path, columns: tuple[str, str], images: Seque
         for key, value, usual in (("data.image_column", image, "image"), ("data.caption_column", caption, CAPTION))
         if value != usual
     }
-    if sum(file.suffix.lower() in TABLES for file in folder.iterdir()) > 1:
+    if sum(file.suffix.lower() in TABLES and not is_hidden(file.name) for file in folder.iterdir()) > 1:
         keys["data.table"] = table.name
     about = _about(folder, images)
     frame = Source(str(table), SUFFIXES[table.suffix.lower()], table.read_bytes(), table).frame()
@@ -170,7 +171,7 @@ def _frames(path: Path, images: Sequence[Path]) -> Examples | Unclear:
     try:
         clips = clips_of(path, f"data.path={path}", moving=True)
     except InputError as error:
-        return Unclear(**about, seen="images", questions=(f"training refuses them: {error}",))
+        return Unclear(**about, seen="images", questions=(refused(error, "them"),))
     frames = [len(clip.paths) for clip in clips]
     video = any(file.suffix.lower() in VIDEOS for file in images)
     numbered = all(any(letter.isdigit() for letter in file.stem) for file in images)

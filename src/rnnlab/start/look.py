@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
+from rnnlab.files.folders import files_below
 from rnnlab.files.lines import check_text, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
@@ -94,7 +95,7 @@ def look_at_rows(table: Seen) -> Description:
 def _examples(path: Path) -> Examples | Unclear | None:
     """Sounds, images or pairs of texts; ``None`` where it is something else."""
     try:
-        files = _files(path) if path.is_dir() else []
+        files = files_below(path) if path.is_dir() else []
         for look_at in (look_at_sounds, look_at_images, look_at_pairs):
             if (found := look_at(path, files)) is not None:
                 return found
@@ -151,7 +152,7 @@ def _table_of(path: Path) -> Seen | None:
         if path.is_file():
             return open_table(path) if _is_table(path) else None
         os.listdir(path)  # a search in it would only find nothing where it may not be read
-        files = _files(path)
+        files = files_below(path)
         if any(file.suffix.lower() == ".ts" for file in files):
             return None
         tables = [file for file in files if file.suffix.lower() in TABLES]
@@ -219,16 +220,8 @@ def _has_columns(start: bytes) -> bool:
     return all(is_number(line.strip()) for line in lines[1:])
 
 
-def _files(folder: Path) -> list[Path]:
-    """Those below a folder, by name, hidden ones left out."""
-    return [
-        file for file in sorted(folder.rglob("*"))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]  # fmt: skip
-
-
 def _look_at_folder(folder: Path) -> Description:
-    files = _files(folder)
+    files = files_below(folder)
     if not files:
         raise InputError(f"{folder}: no file in this folder")
     if any(file.suffix.lower() == ".ts" for file in files):

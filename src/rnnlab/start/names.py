@@ -83,8 +83,3 @@ def rank(name: str, names: Sequence[str]) -> int:
 def is_id(column: Column) -> bool:
     """Whether whole numbers may be names, by what they are called."""
     return column.low >= 0 and (rank(column.name, NAMES) < len(NAMES) or bool(ID.search(column.name)))
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from rnnlab.errors import few
 from rnnlab.start.description import Column, Description, Examples, Series
 from rnnlab.start.labelled import spread
-from rnnlab.start.names import PLACES, TARGETS, is_id, listed, lower, rank
+from rnnlab.start.names import PLACES, TARGETS, is_id, lower, rank
 from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import (
     GROUPS,
@@ -61,7 +62,7 @@ def numbered_sequences(table: Seen) -> Description | None:
     rows = counted(table.sample.extent.rows, "rows")
     series = look_at_table(table)
     forecast = series if isinstance(series, Series) else None
-    questions = [f"is {name} what is predicted? There are also {listed(others)}: data.target=COLUMN"] if others else []
+    questions = [f"is {name} what is predicted? There are also {few(others)}: data.target=COLUMN"] if others else []
     return Examples(
         path=table.path, form=f"{rows}, {table.form}", extent=table.sample.extent, data="table",
         seen=f"{counted(len(groups) - without, 'sequences')} with a number each", facts=tuple(facts), asks=asks,

@@ -15,7 +15,7 @@ from rnnlab.files.lines import is_binary
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.names import OPPOSITES
 from rnnlab.start.sample import START
-from rnnlab.start.wording import counted
+from rnnlab.start.wording import counted, refused
 
 READ = 50_000
 """Pairs that are looked at."""
@@ -152,7 +152,7 @@ def described(path: Path, keys: dict[str, Any]) -> Examples | Unclear:
             **about,
             extent=Extent(size, 0, unit="pairs"),
             seen="pairs of texts",
-            questions=(f"training refuses them: {error}",),
+            questions=(refused(error, "them"),),
         )
     whole, found = len(found) <= READ, found[:READ]
     about["extent"] = Extent(size, len(found), whole, "pairs")

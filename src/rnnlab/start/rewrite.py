@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, few
 from rnnlab.files import times
 from rnnlab.files.dialect import Dialect
 from rnnlab.start.columns import WITH_A_UNIT, known
 from rnnlab.start.description import Extent
 from rnnlab.start.headers import SIDE_BY_SIDE, header_that_is_missing, named
 from rnnlab.start.labelled import known_text, labelled_texts
-from rnnlab.start.names import NAMES, listed, lower, rank
+from rnnlab.start.names import NAMES, lower, rank
 from rnnlab.start.sample import WHOLE, Sample, sample_table
 from rnnlab.start.seen import Seen, Times, see
 from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
@@ -85,7 +85,7 @@ def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
         InputError: they have other columns, or are too large together.
     """
     size = sum(file.stat().st_size for file in files)
-    several = f"{folder} holds {len(files)} tables ({listed([file.name for file in files])})"
+    several = f"{folder} holds {len(files)} tables ({few([file.name for file in files])})"
     if size > WHOLE:
         raise InputError(f"{several} of {size / 1e6:.0f} MB: give one of them, such as rnnlab start {files[0]}")
     frames = [open_table(file).frame for file in files]
@@ -121,7 +121,7 @@ def rewritten(table: Seen) -> Rewritten | None:
     path, reasons = table.path, []
     content: pl.DataFrame | str = table.frame
     if not table.headed:
-        reasons.append(f"its first line is a row and no header: its columns are called {listed(table.frame.columns)}")
+        reasons.append(f"its first line is a row and no header: its columns are called {few(table.frame.columns)}")
     if table.files > 1:
         and_class = " and its folder's as the class" if table.by_folder else ""
         reasons.append(
@@ -304,7 +304,7 @@ def _units(table: Seen) -> Step | None:
             units.append(f"'{unit[0]}'")
     if not changed:
         return None
-    why = f"{listed(list(changed))}: numbers with {', '.join(units)} behind or before them, taken off"
+    why = f"{few(list(changed))}: numbers with {', '.join(units)} behind or before them, taken off"
     return Step(why, table.frame.with_columns(*changed.values()))
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rnnlab.errors import few
 from rnnlab.start.description import Choice, Column, Labelled
 from rnnlab.start.labelled import known_text, spread
-from rnnlab.start.names import CLASSES, NAMES, UNNAMED, listed, lower, rank
+from rnnlab.start.names import CLASSES, NAMES, UNNAMED, lower, rank
 from rnnlab.start.seen import Seen
 from rnnlab.start.wording import counted, missing_values
 
@@ -67,7 +68,7 @@ class Sequences:
     @property
     def described(self) -> str:
         """Why, and what the channels are."""
-        return self.why if self.sequence is None else f"{self.why}, {listed(self.features)} its channels"
+        return self.why if self.sequence is None else f"{self.why}, {few(self.features)} its channels"
 
     def groups(self, table: Seen) -> list[list[int]]:
         """The rows of each sequence, in the order of the file."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from rnnlab.data.speech import Speech
 from rnnlab.errors import InputError
+from rnnlab.files.folders import visible
 from rnnlab.files.sound import SUFFIXES, measure
 from rnnlab.files.transcripts import LJSPEECH, Utterance, read_utterances
 from rnnlab.start.description import Examples, Extent, Unclear
 from rnnlab.start.sample import mentions
-from rnnlab.start.wording import counted
+from rnnlab.start.wording import counted, refused
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 MEASURED = 5000
@@ -60,7 +61,7 @@ def _place_of(file: Path) -> Path | None:
 
 
 def _sounds_beside(file: Path) -> list[Path]:
-    return [each for each in file.parent.rglob("*") if is_sound(each)]
+    return [each for each in visible(file.parent) if is_sound(each)]
 
 
 def _described(path: Path, sounds: Sequence[Path]) -> Examples | Unclear:
@@ -78,7 +79,7 @@ def _described(path: Path, sounds: Sequence[Path]) -> Examples | Unclear:
                 f"it: a table of path,text beside them, and data=speech data.unit=word ({_as_table(path)})",
                 "or is something said in them? A table of path,text in this folder tells what",
             ))  # fmt: skip
-        return Unclear(**about, seen="sounds", questions=(f"training refuses them: {error}",))
+        return Unclear(**about, seen="sounds", questions=(refused(error, "them"),))
     return _of_utterances(path, found, sounds, about)
 
 
@@ -105,7 +106,7 @@ def _of_utterances(
         measured = [measure(each.path, f"{each.place}: {each.path.name}") for each in found[::every]]
     except InputError as error:
         return Unclear(**about, seen=f"{counted(len(found), 'sounds')} and what is said in them", questions=(
-            f"training refuses them: {error}",
+            refused(error, "them"),
         ))  # fmt: skip
     rates = Counter(rate for _, rate in measured)
     seconds = [samples / rate for samples, rate in measured]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rnnlab.errors import InputError, one_line
+from rnnlab.errors import InputError, few, one_line
 from rnnlab.files.clocks import clock_changes
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.frequency import passed
@@ -19,7 +19,6 @@ from rnnlab.start.labelled import labelled_texts, spread, unordered
 from rnnlab.start.names import (
     PARTS,
     first,
-    listed,
     lower,
     second,
 )
@@ -284,10 +283,10 @@ class SeriesTable(Seen):
         odd = []
         constants = self.profile.named("constant")
         if constants:
-            odd.append(f"{listed(constants)}: always the same value")
+            odd.append(f"{few(constants)}: always the same value")
         empty = self.profile.named("empty")
         if empty:
-            odd.append(f"{listed(empty)}: without any value")
+            odd.append(f"{few(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
         if doubled and times.time:
             odd.append(f"{counted(doubled, 'rows', 'are')} there twice")

@@ -12,7 +12,8 @@ import polars as pl
 from rnnlab.data.corpus import find_files
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.errors import InputError
-from rnnlab.files.lines import decode_whole, is_binary
+from rnnlab.files.folders import is_text
+from rnnlab.files.lines import decode_whole
 from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
 from rnnlab.start.labelled import odd_texts, spread
@@ -77,17 +78,12 @@ def _pattern(folder: Path, files: Sequence[Path]) -> str:
     if len(endings) < 2:
         return "*"
     readable = {
-        ending: count for ending, count in endings.items() if _is_text(next(f for f in files if f.suffix == ending))
+        ending: count for ending, count in endings.items() if is_text(next(f for f in files if f.suffix == ending))
     }
     if not readable:
         raise InputError(f"{folder}: none of its files is a text in UTF-8 ({', '.join(sorted(endings))})")
     best = max(readable, key=lambda ending: (readable[ending], ending))
     return f"*{best}" if best and readable[best] < len(files) else "*"
-
-
-def _is_text(file: Path) -> bool:
-    with open(file, "rb") as stream:
-        return not is_binary(stream.read(4096))
 
 
 def _plain(path: Path, files: Sequence[Path], form: str, pattern: str = "*") -> PlainText:

@@ -7,7 +7,7 @@ from typing import Any
 from rnnlab.errors import InputError
 from rnnlab.start.description import Description, Examples, Labelled, Series, Unclear
 from rnnlab.start.sample import WHOLE
-from rnnlab.start.wording import counted
+from rnnlab.start.wording import counted, refused
 
 ROWS_A_WINDOW = 4
 """A window of a short series is at most this part of it."""
@@ -101,7 +101,7 @@ def _tried_labelled(found: Labelled) -> Description:
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, columns=found.columns, odd=found.odd,
             seen=f"{counted(sum(found.classes.values()), found.examples)} of {counted(len(found.classes), 'classes')}",
-            questions=(f"training refuses it: {error}",),
+            questions=(refused(error),),
         )  # fmt: skip
     return found
 
@@ -138,6 +138,6 @@ def _tried_examples(found: Examples) -> Description:
             return forecast
         return Unclear(
             path=found.path, form=found.form, extent=found.extent, odd=found.odd, seen=found.seen,
-            questions=(f"training refuses it: {error}",),
+            questions=(refused(error),),
         )  # fmt: skip
     return replace(found, forecast=forecast) if isinstance(forecast, Series) else replace(found, forecast=None)

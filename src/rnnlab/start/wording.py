@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnnlab.errors import InputError
+from rnnlab.files.lines import OtherEncoding
 from rnnlab.start.description import Column
 
 WIDE = 6
@@ -22,6 +24,17 @@ def counted(number: int, noun: str, verb: str = "") -> str:
         elif noun != "series":
             noun = noun.removesuffix("s")
     return f"{number:,} {noun}{f' {verb}' if verb else ''}"
+
+
+def refused(error: InputError, what: str = "it") -> str:
+    """What training says against a file; what no program could guess about, since it is no UTF-8, is raised.
+
+    Raises:
+        OtherEncoding: it was that.
+    """
+    if isinstance(error, OtherEncoding):
+        raise error
+    return f"training refuses {what}: {error}"
 
 
 def missing_values(number: int, done: str) -> str:

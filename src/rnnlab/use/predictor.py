@@ -133,6 +133,7 @@ class TrainedRun(SteppedRun, ABC):
             format,
             lambda x: self._check(x, horizon, steps),
             lambda x: self._tables(x, horizon, steps, batch_size, notes),
+            notes,
         )
         notes.say()
 
@@ -142,6 +143,7 @@ class TrainedRun(SteppedRun, ABC):
         format: Format | None,
         check: Callable[[Source], list[str]],
         tables: Callable[[Source], Iterator[pl.DataFrame]],
+        notes: Notes | None = None,
     ) -> Iterator[pl.DataFrame]:
         """The tables of a file, or of those of a folder, each under its name and all with the same columns.
 
@@ -150,8 +152,9 @@ class TrainedRun(SteppedRun, ABC):
             format: of the content, where its name does not say it.
             check: reads all of a source, and returns the columns that say which sequence or step a row of it is.
             tables: of a source.
+            notes: which are told the file that is read.
         """
-        files = self.reader.files(place)
+        files = self.reader.files(place, format)
         if not files[0][0]:
             yield from tables(self.reader.open(place, format))
             return
@@ -167,6 +170,8 @@ class TrainedRun(SteppedRun, ABC):
                 f"{'; '.join(refused[:LISTED])}{more}"
             )
         for name, file in files:
+            if notes is not None:
+                notes.file = name
             for table in tables(self.reader.open(file, format)):
                 column = FILE if FILE not in table.columns else f"{FILE} read"
                 told = [pl.col(each) if each in table.columns else pl.lit(None).alias(each) for each in labels]
