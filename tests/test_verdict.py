@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -29,7 +29,10 @@ from rnnlab.runs.verdict.gathering import evidence
 from rnnlab.spec import Batch
 from rnnlab.store.status import Status
 from rnnlab.store.verdict import Advice, Judgement, Verdict
+from rnnlab.tasks.ranking import Ranking
+from rnnlab.tasks.sequence_scores import Answer, Bleu, ChrF, Truth
 from rnnlab.tasks.tally import MOST_PIECES, Tally
+from rnnlab.tasks.writing import Writer
 
 N = 200
 CONFIG = {
@@ -894,6 +897,89 @@ def test_the_interval_of_a_difference_of_f1_covers_it() -> None:
     assert 89 <= covered <= 99
 
 
+@pytest.mark.parametrize("score", ["auroc", "average_precision"])
+@pytest.mark.parametrize("ties", [False, True])
+def test_what_examples_count_for_in_a_ranking_is_the_jackknife(score: Literal["auroc"], ties: bool) -> None:
+    """Of DeLong's parts, which are nearly that, the spread besides is the closed form of his paper."""
+    generator = torch.Generator().manual_seed(0)
+    there = torch.rand(60, generator=generator) < 0.4
+    scores = torch.randn(60, generator=generator) + there
+    scores = scores.round() if ties else scores
+    metric = Ranking(score)
+    metric.update(scores[:, None], there[:, None].int())
+    counted, whole = metric.counted(), metric.rank(scores, there)
+    without = [metric.rank(scores[kept], there[kept]) for kept in ~torch.eye(60, dtype=torch.bool)]
+    left = torch.stack(without)
+    jackknife = whole + 59 * (left.mean() - left)
+    assert float(counted.mean()) == pytest.approx(float(metric.compute()))
+    torch.testing.assert_close(counted, jackknife.double(), rtol=0, atol=0.01 if score == "auroc" else 1e-9)
+    if score == "auroc":
+        pairs = scores[there][:, None] - scores[~there]
+        above = (pairs > 0).double() + (pairs == 0).double() / 2
+        variance = above.mean(1).var() / len(above) + above.mean(0).var() / above.shape[1]
+        assert float((counted - counted.mean()).square().sum()) / 60**2 == pytest.approx(float(variance))
+
+
+@pytest.mark.parametrize("score", ["auroc", "average_precision"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_ranking_without_a_mistake_is_not_known_exactly(score: Literal["auroc"], sign: int) -> None:
+    there = torch.arange(60) < 20
+    ranked = Ranking(score)
+    ranked.update(sign * (there.float() + torch.linspace(0, 0.5, 60))[:, None], there[:, None].int())
+    counted = ranked.counted().numpy()
+    assert counted.mean() == pytest.approx(float(ranked.compute()))
+    low, high = ratio_interval(counted, np.ones(60), 60, even=False)
+    assert 0.05 < high - low < 1
+
+
+def test_a_ranking_of_few_has_no_interval() -> None:
+    """Of either kind, and over all labels together."""
+    generator = torch.Generator().manual_seed(0)
+    for counts, known in [([9], False), ([10], True), ([91], False), ([5, 5], True), ([1, 50], False), ([0, 50], True)]:
+        metric = Ranking("auroc")
+        there = torch.arange(100)[:, None] < torch.tensor(counts)
+        metric.update(torch.randn(there.shape, generator=generator), there.int())
+        assert (len(metric.counted()) == 100) is known, counts
+
+
+@pytest.mark.parametrize("kind", [Bleu, ChrF])
+def test_what_sequences_count_for_in_a_score_of_texts_is_nearly_the_jackknife(kind: type[Bleu | ChrF]) -> None:
+    generator, n = torch.Generator().manual_seed(0), 60
+    truth = torch.randint(0, 8, (n, 9), generator=generator)
+    wrong = torch.randint(0, 8, truth.shape, generator=generator)
+    said = truth.where(torch.rand(truth.shape, generator=generator) < 0.8, wrong)
+
+    def score(kept: torch.Tensor) -> float:
+        metric = kind(Writer(tuple("abcdefgh"), "word", None))
+        metric.update(Answer(torch.zeros(0), said[kept]), Truth(truth[kept], truth[kept][:, None]))
+        return float(metric.compute())
+
+    tally = Tally(kind(Writer(tuple("abcdefgh"), "word", None)))
+    batch = Batch(torch.zeros(n, 1, 1), truth)
+    answer = Answer(torch.zeros(n), said)
+    tally.add("network", answer, batch, lambda o, b: (o, Truth(b.targets, b.targets[:, None])), n)
+    counted = tally.items()["network"][0].numpy()
+    assert counted.mean() == pytest.approx(score(torch.ones(n, dtype=torch.bool)), rel=1e-4)
+    without = np.array([score(kept) for kept in ~torch.eye(n, dtype=torch.bool)])
+    jackknife = (n - 1) * (without.mean() - without)
+    assert np.corrcoef(counted, jackknife)[0, 1] > 0.999
+    assert counted.std() == pytest.approx(jackknife.std(), rel=0.03)
+
+
+def test_an_interval_is_wider_where_few_sequences_make_the_spread() -> None:
+    few = np.zeros(100)
+    few[:4] = 1
+    many = np.arange(100) % 2 * 2 * few.std() + few.mean() - few.std()
+    widths = {}
+    for name, values in (("few", few), ("many", many)):
+        for even in (True, False):
+            low, high = ratio_interval(values, np.ones(100), 100, even=even)
+            widths[name, even] = high - low
+    assert widths["few", True] == pytest.approx(widths["many", True])
+    assert widths["many", False] == pytest.approx(widths["many", True])
+    assert widths["few", False] > 1.1 * widths["few", True]
+
+
 def test_a_score_that_is_no_mean_has_an_interval_from_50_sequences_on() -> None:
     made = classified(0.9, n=40)
     items = {"f1": made.items}
@@ -916,6 +1002,28 @@ def test_any_score_that_is_judged_by_has_an_interval(
     train: Callable[..., Outcome], keys: tuple[str, ...], score: str
 ) -> None:
     outcome = train(*keys, "model=rnn", *TINY, "data.num_samples=300")
+    verdict = outcome.directory.status.verdict
+    assert verdict is not None and verdict.score == score
+    assert verdict.low is not None and verdict.high is not None and verdict.gain is not None
+    assert verdict.low <= verdict.gain <= verdict.high
+
+
+@pytest.mark.parametrize("score", ["auroc", "average_precision", "bleu", "chrf"])
+def test_a_ranking_and_a_score_of_texts_have_an_interval(
+    train: Callable[..., Outcome], score: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.tsv"
+    if score in ("bleu", "chrf"):
+        words = ("one", "two", "three", "four")
+        lines = [f"{i}\tthe number is {words[i % 4]} and {words[i % 3]}" for i in range(320)]
+        keys = ["data=pairs", "data.unit=character", "data.target_unit=word", "model=rnn"]
+    else:
+        noise = np.random.default_rng(0).normal(size=320)
+        rows = [(noise[i] + i % 2 + i % 3 // 2, -noise[i], i % 2, i % 3 // 2) for i in range(320)]
+        lines = ["\t".join(map(str, row)) for row in [("t1", "t2", "fever", "pain"), *rows]]
+        keys = ["data=table", "task=multilabel", "data.target=[fever,pain]", "data.steps=[t*]", "model=rnn"]
+    file.write_text("\n".join(lines) + "\n")
+    outcome = train(*keys, f"data.path={file}", f"monitor=val/{score}", *TINY, "data.num_samples=null")
     verdict = outcome.directory.status.verdict
     assert verdict is not None and verdict.score == score
     assert verdict.low is not None and verdict.high is not None and verdict.gain is not None

@@ -1,6 +1,6 @@
 """Scores of sequences that are said, held against those that were asked for."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -226,44 +226,39 @@ class BlankShare(_Share):
 
 
 class _OfTexts(Metric):
-    """A metric of torchmetrics' that compares texts, of what is said and all that is right.
+    """What makes a metric of torchmetrics' that compares texts one of what is said and of all that is right.
 
-    Args:
-        metric: of theirs.
-        writer: makes texts of tokens.
+    A class has it before theirs, whose sums then are its own states (:class:`rnnlab.tasks.tally.Tally`).
     """
 
-    higher_is_better = True
-
-    def __init__(self, metric: Metric, writer: Writer) -> None:
-        super().__init__()
-        self.metric, self.writer = metric, writer
+    writer: Writer
 
     def update(self, answer: Answer, truth: Truth) -> None:
         references = [list(dict.fromkeys(self.writer.texts(rows))) for rows in truth.references.tolist()]
-        self.metric.update(self.writer.texts(answer.tokens.tolist()), references)
-
-    def compute(self) -> Any:
-        return self.metric.compute()
-
-    def reset(self) -> None:
-        super().reset()
-        self.metric.reset()
+        super().update(self.writer.texts(answer.tokens.tolist()), references)
 
 
-class Bleu(_OfTexts):
+class Bleu(_OfTexts, BLEUScore):
     """BLEU of up to four words, from 0 to 1 (K. Papineni et al., "BLEU: a method for automatic evaluation of machine
     translation", 2002), by torchmetrics, of all sequences together; a word is what stands between spaces.
+
+    Args:
+        writer: makes texts of tokens.
     """
 
     def __init__(self, writer: Writer) -> None:
-        super().__init__(BLEUScore(), writer)
+        super().__init__()
+        self.writer = writer
 
 
-class ChrF(_OfTexts):
+class ChrF(_OfTexts, CHRFScore):
     """chrF, from 0 to 1: the F-score of n-grams of up to six characters, recall counting twice as much (M. Popović,
     "chrF: character n-gram F-score for automatic MT evaluation", 2015), by torchmetrics.
+
+    Args:
+        writer: makes texts of tokens.
     """
 
     def __init__(self, writer: Writer) -> None:
-        super().__init__(CHRFScore(n_word_order=0), writer)
+        super().__init__(n_word_order=0)
+        self.writer = writer

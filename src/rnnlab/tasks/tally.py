@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,15 @@ SAME = 1e-6
 """By which two means of zeros and ones may differ, in single precision."""
 MOST_PIECES = 2000
 """Pieces of a test split: more of them would make an interval no surer, and the test longer."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A metric that knows by itself what each sequence counts for, since it is no function of sums."""
+
+    def counted(self) -> Tensor:
+        """``(sequences,)`` of all that it was updated with, whose mean is the score; empty where it can't tell."""
+        ...
 
 
 class Tally:
@@ -39,6 +48,7 @@ class Tally:
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
+        self._metrics: dict[str, Metric] = {}
         self._rows: dict[str, list[Tensor]] = {}
         self._sizes: dict[str, list[Tensor]] = {}
 
@@ -55,6 +65,9 @@ class Tally:
             sequences: of the whole test, about; where they are many some neighbours are counted together.
         """
         metric = self._metric.to(batch.inputs.device)
+        if isinstance(metric, Counting):
+            self._metrics.setdefault(name, metric.clone()).update(*compared(output, batch))
+            return
         size = -(-sequences // MOST_PIECES)
         rows, sizes = [], []
         for start in range(0, len(batch.inputs), size):
@@ -74,8 +87,11 @@ class Tally:
 
     def items(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each predictor ``(pieces,)`` what each piece of the test counts for, and ``(pieces,)`` of how many
-        sequences it is; empty where the metric keeps anything but sums.
+        sequences it is; empty where the metric keeps anything but sums and is not :class:`Counting`.
         """
+        if self._metrics:
+            counted = {name: metric.counted().cpu() for name, metric in self._metrics.items()}
+            return {name: (each, torch.ones(len(each))) for name, each in counted.items() if len(each)}
         if any(not isinstance(state, Tensor) for state in self._metric.metric_state.values()):
             return {}
         found = {}

@@ -67,7 +67,8 @@ def _gain(
     ours, theirs = items.get("network"), items.get(best)
     mean_only = f"of {shown_name(best)} only the mean {score} is known"
     if ours is None:
-        return Gain(value, absolute, why=f"no interval: {mean_only}")
+        unknown = f"what each {evidence.thing} counts for in {score} can't be told"
+        return Gain(value, absolute, why=f"no interval: {unknown if score in evidence.linear else mean_only}")
     if theirs is not None and len(ours[0]) != len(theirs[0]):
         theirs = None
     for each, whole in ((ours, network), (theirs, beside)):
@@ -95,7 +96,7 @@ def _gain(
     if absolute and evidence.dependent == 1 and np.isin(better, (-1, 0, 1)).all() and (weights == 1).all():
         return Gain(value, absolute, *paired_proportions(better))
     base = weights if absolute else weights * theirs[0][known]
-    return Gain(value, absolute, *ratio_interval(weights * better, base, count))
+    return Gain(value, absolute, *ratio_interval(weights * better, base, count, even=score not in evidence.linear))
 
 
 def _mean(items: Items) -> float:
@@ -114,13 +115,17 @@ def blocks(sequences: int, dependent: int, ordered: bool) -> int:
     return long if long >= FEWEST_BLOCKS else sequences // dependent
 
 
-def ratio_interval(gains: np.ndarray, base: np.ndarray, pieces: int) -> tuple[float, float]:
+def ratio_interval(gains: np.ndarray, base: np.ndarray, pieces: int, even: bool = True) -> tuple[float, float]:
     """The 95 % confidence interval of Σ ``gains`` / Σ ``base``, by batch means.
 
     The ``(sequences,)`` sums are put together to ``pieces`` of neighbours, long
     enough that one says little about the next; the ratio's variance is that of
     the residuals of the pieces (W. G. Cochran, "Sampling Techniques", 3rd
     edition, 1977, section 6.3), its distribution Student's.
+
+    Of a score that is no mean a few sequences may make most of the spread, such as those of a rare class: where pieces
+    are not ``even`` their kurtosis κ says of how many degrees of freedom it is, 2 n / (κ - (n - 3) / (n - 1))
+    (B. O'Neill, "Some useful moment results in sampling problems", The American Statistician 68, 2014).
     """
     edges = np.linspace(0, len(gains), pieces, endpoint=False).astype(int)
     gains, base = np.add.reduceat(gains, edges), np.add.reduceat(base, edges)
@@ -128,8 +133,17 @@ def ratio_interval(gains: np.ndarray, base: np.ndarray, pieces: int) -> tuple[fl
     ratio = gains.sum() / total
     residuals = gains - ratio * base
     error = math.sqrt(pieces / (pieces - 1) * float((residuals**2).sum())) / total
-    half = t_quantile(pieces - 1) * error
+    half = t_quantile(pieces - 1 if even else _freedom(residuals)) * error
     return float(ratio - half), float(ratio + half)
+
+
+def _freedom(residuals: np.ndarray) -> int:
+    """Degrees of freedom of their variance, by their kurtosis."""
+    n, variance = len(residuals), float((residuals**2).mean())
+    if variance <= 0:
+        return n - 1
+    kurtosis = float((residuals**4).mean()) / variance**2
+    return max(1, min(n - 1, int(2 * n / (kurtosis - (n - 3) / (n - 1)))))
 
 
 def widest(items: Mapping[str, Items], network: float, beside: float, absolute: bool, pieces: int) -> float:
