@@ -98,7 +98,7 @@ def test_what_an_instrument_is_belongs_to_those_who_draw() -> None:
 def test_what_stays_are_keys_that_there_are() -> None:
     from conftest import compose
 
-    from rnnlab.commands.composition import flat_keys
+    from rnnlab.configs import flat_keys
 
     assert set(STAYS) <= set(flat_keys(compose("data=sine")))
 

@@ -63,6 +63,23 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["optimizer.learning_rate=3"], "optimizer.learning_rate=3: unknown key: optimizer.lr=…\n"),
         (["optimizer.lr=-1"], "optimizer.lr=-1: Invalid learning rate: -1"),
         (["scheduler.T_max=3"], "scheduler.T_max=3: unknown key: there is none yet; choose it first by scheduler=…"),
+        (
+            ["scheduler.patience=3"],
+            "patience=3: unknown key: there is none yet; choose it first by scheduler=plateau",
+        ),
+        (
+            ["+scheduler.patience=3"],
+            "patience=3: unknown key: there is none yet; choose it first by scheduler=plateau",
+        ),
+        (
+            ["+scheduler.patienc=3"],
+            "mean 'scheduler.patience', of scheduler=plateau? (cosine has warmup, final;",
+        ),
+        (
+            ["+callbacks.ema.decay=0.9"],
+            "decay=0.9: unknown key: there is none yet; choose it first by callbacks=ema",
+        ),
+        (["+logger.wandb.projekt=a"], "did you mean 'logger.wandb.project', of logger=wandb?"),
         (["scheduler=step", "scheduler.gamma=2"], "(there are scheduler.drops, scheduler.factor)"),
         (["trainer.gpus=1"], "trainer.gpus=1: unknown key: trainer=gpu"),
         (["model=GRU"], "model=GRU: no such model; did you mean 'gru'?"),

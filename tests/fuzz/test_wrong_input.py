@@ -19,7 +19,7 @@ from wrong_configs import wrong_config, wrong_override
 
 from rnnlab.commands import train as train_command
 from rnnlab.commands.changed import override
-from rnnlab.commands.composition import flat_keys
+from rnnlab.configs import flat_keys
 from rnnlab.errors import InputError, RunFailed
 from rnnlab.runs import execution
 from rnnlab.runs.directory import RunDirectory

@@ -17,13 +17,12 @@ from rnnlab.commands.composition import (
     Composer,
     create_hydra,
     explain,
-    flat_keys,
     plain,
     run_mode,
 )
 from rnnlab.commands.hydra_internals import ROOT
 from rnnlab.commands.list import describe, marked, needs
-from rnnlab.configs import conf_directory
+from rnnlab.configs import conf_directory, flat_keys
 from rnnlab.errors import InputError, Interrupted, RunFailed, nearest
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.ending import status_of

@@ -54,8 +54,9 @@ def override(
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf, open_dict
 
-    from rnnlab.commands.composition import COMPOSITION_ERRORS, create_hydra, explain, flat_keys, hint, plain, run_mode
+    from rnnlab.commands.composition import COMPOSITION_ERRORS, create_hydra, explain, hint, plain, run_mode
     from rnnlab.commands.overrides import read, refuse_what_changes_nothing
+    from rnnlab.configs import flat_keys
 
     hydra = create_hydra()
     changed = OmegaConf.create(without_interpolations(config))

@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.mixed_layers import with_cells
+from rnnlab.configs import choose_first, flat_keys
 from rnnlab.errors import InputError, UnknownKeys, nearest, nearest_key
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
@@ -296,7 +297,7 @@ def hint(wrong: str, known: Iterable[str]) -> str:
         return f"; did you mean '{last}'?"
     group = wrong.partition(".")[0]
     if section and group in CHOSEN_FIRST and not any(name.startswith(f"{group}.") for name in known):
-        return f": there is none yet; choose it first by {group}=… (rnnlab list {CHOSEN_FIRST[group]})"
+        return f": {choose_first(group, wrong.partition('.')[2])} (rnnlab list {CHOSEN_FIRST[group]})"
     if section:
         within = [name for name in known if name.startswith(NOT_OF_A_RUN) == wrong.startswith(NOT_OF_A_RUN)]
         if near := nearest_key(wrong, within):
@@ -383,15 +384,6 @@ def _passed_on(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
         if reference is not None:
             yield key, f"{prefix}{reference[1]}" if reference[1].startswith(".") else reference[1]
         yield from _passed_on(value, key)
-
-
-def flat_keys(node: Any, prefix: str = "") -> Iterable[str]:
-    """All dotted keys of a nested mapping, inner nodes too."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            key = f"{prefix}.{name}" if prefix else str(name)
-            yield key
-            yield from flat_keys(value, key)
 
 
 def _after_colon(text: str) -> str:

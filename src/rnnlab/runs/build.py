@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rnnlab.configs import choose_first
 from rnnlab.errors import InputError, nearest
 from rnnlab.ranges import OnDisk, OnNetwork
 from rnnlab.runs.schema import PARTIAL, TARGET, annotations, article, check_arguments, check_value, has, shown
@@ -162,6 +163,12 @@ def locate(node: Mapping[str, Any], key: str, allow: Iterable[str] | None = None
         InputError: there is none, or it may not be built.
     """
     path = node.get(TARGET)
+    if TARGET not in node:
+        group, _, inside = key.partition(".")
+        for name, value in node.items():
+            what = choose_first(group, f"{inside}.{name}" if inside else str(name))
+            if what:
+                raise InputError(f"{key}.{name}={shown(value)}: unknown key: {what}")
     if not isinstance(path, str) or not path:
         raise InputError(f"{key}: a config that builds something needs {TARGET}, the dotted path of a class")
     module_path, _, name = path.rpartition(".")
