@@ -1,16 +1,20 @@
 """A readout in closed form: what it solves, and that its runs are runs like all others."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import compose
 from torch.nn import functional as F
 
 from rnnlab import load
+from rnnlab.data.series_windows import Windows
 from rnnlab.errors import InputError
 from rnnlab.network import Network
+from rnnlab.ridge import FITTED, SCORED
 from rnnlab.runs.checkpoint import read_checkpoint
 from rnnlab.runs.evaluation import evaluate
 from rnnlab.runs.execution import Outcome, execute
@@ -135,6 +139,42 @@ def test_validation_is_scored_before_it_is_learned_from(train: Callable[..., Out
     outcome = train(*SMALL, *CLASSES, *noise, "model.readout=statistics")
     assert outcome.metrics["train/accuracy"] > 0.9
     assert outcome.metrics["val/accuracy"] < 0.7
+
+
+@pytest.fixture
+def waves(tmp_path: Path) -> Path:
+    """Noisy waves of some eleven steps, 200 of them: what a reservoir of hundreds of units learns by heart."""
+    noise, values = np.random.default_rng(0).normal(size=210), [0.0, 0.0]
+    for each in noise:
+        values.append(1.6 * values[-1] - 0.95 * values[-2] + each)
+    path = tmp_path / "waves.csv"
+    path.write_text("year,value\n" + "".join(f"{1700 + k},{v:.3f}\n" for k, v in enumerate(values[12:])))
+    return path
+
+
+SERIES = ("data=csv", "data.target=value", "data.time=year", "data.horizon=6", "data.length=24", "model.linear=none")
+
+
+def test_windows_that_overlap_are_not_left_out_one_by_one(train: Callable[..., Outcome], waves: Path) -> None:
+    outcome = train("model=esn", "instruments=none", *SERIES, f"data.path={waves}")
+    assert outcome.metrics["test/mae"] < 0.9 * outcome.metrics["baseline/mae"]
+    assert outcome.directory.epochs[0]["ridge/penalty"] > 1e-3
+    assert "blocks at the end of the training part" in str(outcome.directory.status.kept)
+
+
+def test_no_window_that_is_fitted_has_a_step_that_is_forecast(waves: Path) -> None:
+    split = prepare(compose(*SMALL, *SERIES, f"data.path={waves}", "data.stride=2")).data.split("train")
+    assert isinstance(split, Windows)
+    folds = split.folds()
+    assert folds is not None and folds.last
+    origins = split.place(slice(None))[1]
+    for role in folds.roles.T.numpy():
+        fitted, scored = origins[role == FITTED], origins[role == SCORED]
+        assert len(fitted) > len(scored) > 1
+        assert fitted.max() + 6 <= scored.min()
+    # the blocks follow each other to the end
+    every = np.sort(np.concatenate([origins[role == SCORED] for role in folds.roles.T.numpy()]))
+    assert every[-1] == origins[-1] and (np.diff(every) == 2).all()
 
 
 @pytest.mark.parametrize(

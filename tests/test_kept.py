@@ -39,7 +39,7 @@ def test_what_is_kept(keep: Any, monitor: str, schedule: Any, validated: int, ex
 
 
 def test_of_a_readout_in_closed_form_the_last_weights_are_kept() -> None:
-    kept = [which_weights("best", "val/loss", None, 1000, True, refitted) for refitted in (False, True)]
+    kept = [which_weights("best", "val/loss", None, 1000, "its error", refitted) for refitted in (False, True)]
     assert [each.which for each in kept] == ["last", "last"]
     assert "solved once more, with the validation part" in kept[1].why.removeprefix(kept[0].why)
 

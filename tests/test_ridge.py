@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.ridge import fit_ridge
+from rnnlab.ridge import FITTED, SCORED, dealt, fit_ridge
 
 SIZES = [(9, 30), (12, 11), (40, 6), (300, 20)]
 
@@ -92,6 +92,43 @@ def test_it_chooses_what_generalises() -> None:
     }
     assert scores[ridge.penalty] < 1.05 * min(scores.values())
     assert scores[ridge.penalty] < 0.95 * min(scores[ridge.penalties[0]], scores[ridge.penalties[-1]])
+
+
+@pytest.mark.parametrize(("rows", "features"), SIZES[1:])
+def test_the_errors_of_folds_are_those_of_fits_on_what_they_fit(rows: int, features: int) -> None:
+    x, y = data(rows, features)
+    roles = torch.randint(3, (rows, 2), generator=torch.Generator().manual_seed(1))
+    ridge = fit_ridge(lambda: [(x[:5], y[:5], roles[:5]), (x[5:], y[5:], roles[5:])], penalties=[0.1])
+    squares, expected = [], torch.full_like(y, float("nan"))
+    for role in roles.T:
+        fitted, scored = role == FITTED, role == SCORED
+        weight, bias = solved(x[fitted], y[fitted], 0.1 * unit(x[fitted]))
+        said = x[scored] @ weight.T + bias
+        squares += (y[scored] - said).square().sum(1).tolist()
+        expected[scored] = said
+    assert ridge.by_folds
+    assert ridge.errors[0] == pytest.approx(float(np.mean(squares)), rel=1e-6)
+    torch.testing.assert_close(ridge.left_out, expected, rtol=1e-6, atol=1e-8, equal_nan=True)
+    # what is fitted in the end are all rows
+    torch.testing.assert_close(ridge.weight, fit_ridge(lambda: [(x, y)], penalties=[0.1]).weight)
+
+
+def test_folds_without_enough_rows_leave_out_each_row() -> None:
+    x, y = data(12, 3)
+    nothing = fit_ridge(lambda: [(x, y, torch.zeros(12, 2))])
+    assert not nothing.by_folds and nothing.errors == fit_ridge(lambda: [(x, y)]).errors
+
+
+def test_steps_of_a_sequence_that_are_alike_tell_nothing_of_another() -> None:
+    """Noise, each row three times: a row left out is known from the others, a sequence isn't."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 200, generator=generator).repeat_interleave(3, 0)
+    y = torch.randn(40, 1, generator=generator).repeat_interleave(3, 0)
+    roles = dealt(torch.arange(40)).repeat_interleave(3, 0)
+    alone, together = fit_ridge(lambda: [(x, y)]), fit_ridge(lambda: [(x, y, roles)])
+    assert min(alone.errors) < 0.01 < 0.8 * float(y.var()) < min(together.errors)
+    assert together.penalty > 1000 * alone.penalty
+    assert (roles == SCORED).sum(1).eq(1).all() and (roles == FITTED).sum(1).eq(roles.shape[1] - 1).all()
 
 
 def test_constant_features_and_targets() -> None:

@@ -565,7 +565,8 @@ def test_a_network_that_adds_nothing_to_a_linear_part_may_do_better_alone() -> N
         made = with_part(1.5, 1.5)
         verdict = judge(replace(made, metrics={**made.metrics, "calibration/gain": gain}))
         assert len([each for each in verdict.seen if "added nothing to the linear part" in each]) == seen
-        assert said(verdict).count("model.linear=none") == seen
+        assert said(verdict).count("data.path=x.csv model.linear=none") == seen
+        assert said(verdict).count("model=esn model.linear=none") == seen
 
 
 def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:

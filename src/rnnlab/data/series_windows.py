@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.layout import Layout
+from rnnlab.data.linear_fit import BLOCKS, SHARE
 from rnnlab.data.series_cuts import Origins
 from rnnlab.data.series_references import References
 from rnnlab.data.series_scaling import ScaledSeries
 from rnnlab.data.split import CutOnDemand
+from rnnlab.ridge import FITTED, SCORED, Folds
 from rnnlab.spec import Batch, Origin
 
 
@@ -54,6 +56,22 @@ class Windows(CutOnDemand):
     def place(self, index: slice | Tensor) -> tuple[np.ndarray, np.ndarray]:
         """The series and the last row of windows."""
         return self.origins.place(self.numbers(index))
+
+    def folds(self) -> Folds:
+        """Blocks at the end of each series, each scored by what comes before it, as for the linear part."""
+        series, origins = self.place(slice(None))
+        within = np.arange(len(series)) - np.searchsorted(series, series)
+        windows = np.bincount(series, minlength=len(self.origins.first))[series]
+        block = np.maximum(1, (SHARE * windows).astype(np.int64))
+        roles = np.zeros((len(series), BLOCKS), np.int8)
+        for number in range(BLOCKS):
+            end = windows - number * block
+            scored = (within >= end - block) & (within < end)
+            first = self.origins.first[series] + (end - block) * self.origins.stride
+            roles[scored, number] = SCORED
+            # nothing that is learned from lies in the steps that are forecast
+            roles[origins + self.layout.said <= first, number] = FITTED
+        return Folds(torch.from_numpy(roles), last=True)
 
     def batch(self, index: slice | Tensor) -> Batch:
         series, origins = self.place(index)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.ridge import Folds
 from rnnlab.spec import IGNORED, Batch
 
 SplitName = Literal["train", "val", "test"]
@@ -57,6 +58,10 @@ class Split:
         if self.lengths is None:
             return self.target_lengths
         return self.lengths * (self.target_lengths.max() + 1) + self.target_lengths
+
+    def folds(self) -> Folds | None:
+        """By which sequences a constant is chosen without the validation part; ``None``: they are independent."""
+        return None
 
     def batch(self, index: slice | Tensor) -> Batch:
         """The sequences at ``index``, padded no further than they need."""

@@ -33,7 +33,7 @@ def which_weights(
     monitor: str,
     scheduler: Callable[..., Any] | None,
     validated: int,
-    closed_form: bool = False,
+    closed_form: str = "",
     refitted: bool = False,
 ) -> Kept:
     """Which weights a run keeps.
@@ -43,13 +43,13 @@ def which_weights(
         monitor: the score that the best epoch is the best by.
         scheduler: the factory of its schedule.
         validated: sequences in its validation part.
-        closed_form: the readout is not trained, but solved.
+        closed_form: the readout is not trained, but solved, with a penalty by this.
         refitted: at the end once more, on training and validation together.
     """
     if closed_form:
         return Kept(
             "last",
-            "a readout in closed form, its penalty by the leave-one-out error"
+            f"a readout in closed form, its penalty by {closed_form}"
             + (
                 "; after validation it was solved once more, with the validation part, for the test" if refitted else ""
             ),

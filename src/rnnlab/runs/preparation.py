@@ -57,9 +57,19 @@ class Run:
         """Which weights are kept."""
         config = self.config
         keep = config.get("keep", "best")  # which a run of before this key did
-        closed_form = self.task.network.solver == "ridge"
-        factory, refitted = self.task.scheduler_factory, not self.task.spec.target.per_step
-        return which_weights(keep, config["monitor"], factory, self.data.size("val"), closed_form, refitted)
+        network, per_step = self.task.network, self.task.spec.target.per_step
+        chosen = ""
+        if network.solver == "ridge":
+            if network.penalty != "auto":
+                chosen = "model.penalty"
+            elif per_step and self.data.split("train").folds() is not None:
+                chosen = "blocks at the end of the training part, each left out"
+            elif per_step or network.readout_kind == "vote":
+                chosen = "sequences left out"
+            else:
+                chosen = "the leave-one-out error"
+        factory = self.task.scheduler_factory
+        return which_weights(keep, config["monitor"], factory, self.data.size("val"), chosen, refitted=not per_step)
 
     @property
     def budget(self) -> Budget:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.network import Network
-from rnnlab.ridge import PENALTIES, Ridge, fit_ridge
+from rnnlab.ridge import PENALTIES, SCORED, Folds, Ridge, dealt, fit_ridge
 from rnnlab.spec import IGNORED, Batch, TargetSpec, valid_steps
 
 KEPT = 2**26
@@ -26,25 +26,30 @@ SCALES = tuple(2.0 ** (k / 4) for k in range(-8, 33))
 
 
 @torch.no_grad()
-def solve(network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]]) -> Ridge:
+def solve(
+    network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]], folds: Folds | None = None
+) -> Ridge:
     """Sets the weights of a network's readout, and the thresholds that it reads by.
 
     Args:
         network: whose readout has as many outputs as the target has.
         target: what is predicted.
         batches: the training split, the same at each call.
+        folds: by which sequences the penalty is chosen, where a sequence gives several rows; ``None``: they are
+            independent.
     """
     network.eval()
     if network.readout_kind == "statistics":
         set_thresholds(network, batches)
-    rows = _Rows(network, target, batches)
+    rows = _Rows(network, target, batches, folds)
     penalties = PENALTIES if network.penalty == "auto" else [network.penalty]
     ridge = fit_ridge(rows, penalties, standardize=True)
     scale = 1.0
-    if target.categorical:
-        scale = best_scale(ridge.left_out, rows.classes())
-    elif target.binary:
-        scale = best_scale_of_labels(ridge.left_out, torch.cat([wanted for _, wanted in rows()]))
+    if target.categorical or target.binary:
+        wanted = torch.cat([wanted for _, wanted, *_ in rows()])
+        scored = ridge.left_out.isfinite().all(1)
+        left_out, wanted = ridge.left_out[scored], wanted[scored]
+        scale = best_scale(left_out, wanted.argmax(1)) if target.categorical else best_scale_of_labels(left_out, wanted)
     readout = network.readout
     readout.weight.copy_(scale * ridge.weight)
     readout.bias.copy_(scale * ridge.bias)
@@ -88,50 +93,57 @@ def _hidden(network: Network, batch: Batch) -> Tensor:
 
 
 class _Rows:
-    """What is read out and what it should give, batch by batch."""
+    """What is read out and what it should give, batch by batch, and what for where a sequence gives several rows."""
 
-    def __init__(self, network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]]) -> None:
-        self.network, self.target, self.batches = network, target, batches
-        self._kept: list[tuple[Tensor, Tensor]] | None = []
+    def __init__(
+        self, network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]], folds: Folds | None
+    ) -> None:
+        self.network, self.target, self.batches, self.folds = network, target, batches, folds
+        self._kept: list[tuple[Tensor, ...]] | None = []
 
-    def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __call__(self) -> Iterator[tuple[Tensor, ...]]:
         if self._kept:
             yield from self._kept
             return
-        kept: list[tuple[Tensor, Tensor]] = []
-        numbers = 0
+        kept: list[tuple[Tensor, ...]] = []
+        numbers, sequences = 0, 0
         for batch in self.batches():
-            features, wanted = (each.cpu() for each in self._of(batch))
-            numbers += features.numel()
+            row = tuple(each.cpu() for each in self._of(batch, sequences))
+            sequences += len(batch.inputs)
+            numbers += row[0].numel()
             if numbers <= KEPT:
-                kept.append((features, wanted))
-            yield features, wanted
+                kept.append(row)
+            yield row
         self._kept = kept if numbers <= KEPT else None
 
-    def classes(self) -> Tensor:
-        """``(rows,)`` of each row the class or the token."""
-        return torch.cat([wanted.argmax(1) for _, wanted in self()])
-
-    def _of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        network, lengths = self.network, batch.lengths
-        if not self.target.per_step:
-            wanted = batch.targets
-            if self.target.categorical:
-                wanted = self._one_hot(wanted)
-            hidden, _ = network.hidden(batch.inputs, None, lengths)
-            lengths = network.read_lengths(lengths)
-            if network.readout_kind != "vote":
-                return network.pool(hidden, lengths), wanted
-            valid = valid_steps(hidden, lengths)
-            return hidden[valid], wanted[:, None].expand(-1, hidden.shape[1], -1)[valid]
+    def _of(self, batch: Batch, before: int) -> tuple[Tensor, ...]:
+        network, target, lengths = self.network, self.target, batch.lengths
         hidden, _ = network.hidden(batch.inputs, None, lengths)
-        hidden = network.at_steps(batch.inputs, hidden, lengths)
-        if self.target.categorical:
-            asked = batch.targets != IGNORED
-            return hidden[asked], self._one_hot(batch.targets[asked])
-        known = valid_steps(batch.inputs, lengths) & batch.targets.isfinite().all(-1)
-        wanted = batch.targets[known]
-        return hidden[known], 2 * wanted - 1 if self.target.binary else wanted
+        if target.per_step:
+            hidden, wanted = network.at_steps(batch.inputs, hidden, lengths), batch.targets
+            if target.categorical:
+                asked = wanted != IGNORED
+            else:
+                asked = valid_steps(batch.inputs, lengths) & wanted.isfinite().all(-1)
+            return hidden[asked], self._numbers(wanted[asked]), self._roles(asked, before)
+        lengths, wanted = network.read_lengths(lengths), self._numbers(batch.targets)
+        if network.readout_kind != "vote":
+            return network.pool(hidden, lengths), wanted
+        asked = valid_steps(hidden, lengths)
+        return hidden[asked], wanted[:, None].expand(-1, hidden.shape[1], -1)[asked], self._roles(asked, before)
 
-    def _one_hot(self, numbers: Tensor) -> Tensor:
-        return 2.0 * F.one_hot(numbers, self.target.size) - 1.0
+    def _numbers(self, targets: Tensor) -> Tensor:
+        if self.target.categorical:
+            return 2.0 * F.one_hot(targets, self.target.size) - 1.0
+        return 2 * targets - 1 if self.target.binary else targets
+
+    def _roles(self, asked: Tensor, before: int) -> Tensor:
+        """``(rows, folds)`` of the steps asked for, of sequences that come after so many."""
+        sequence, step = asked.cpu().nonzero(as_tuple=True)
+        if self.folds is None:
+            return dealt(before + sequence)
+        roles = self.folds.roles[before + sequence]
+        if self.folds.last:
+            early = step < asked.shape[1] - 1
+            roles = roles.masked_fill((roles == SCORED) & early[:, None], 0)
+        return roles

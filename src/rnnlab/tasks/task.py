@@ -114,7 +114,9 @@ class Task(Scored):
     def _solve(self, *splits: str) -> dict[str, float]:
         """Finds the readout in closed form, on some splits of the data; the scores of the regression."""
         training = self.network.training
-        ridge = solve(self.network, self.spec.target, self._batches(*splits))
+        data = data_of(self.trainer)
+        folds = data.split("train").folds() if data is not None and splits == ("train",) else None
+        ridge = solve(self.network, self.spec.target, self._batches(*splits), folds)
         self.network.train(training)
         return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)}
 

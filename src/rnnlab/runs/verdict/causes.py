@@ -8,6 +8,7 @@ from itertools import zip_longest
 from rnnlab.runs.budget import MAX_STEPS
 from rnnlab.runs.verdict.commands import (
     again,
+    is_closed_form,
     is_scheduled,
     longer,
     lower_rate,
@@ -235,7 +236,11 @@ def _adds_nothing(evidence: Evidence) -> Cause | None:
         return None
     question = "Is the series not linear, and a network alone better?"
     seen = "on the validation part the network added nothing to the linear part"
-    return Cause(seen, (again(evidence, question, "model.linear=none"),))
+    found = [again(evidence, question, "model.linear=none")]
+    if not is_closed_form(evidence):
+        reservoir = "Is a reservoir whose readout is found in closed form, in seconds?"
+        found.append(again(evidence, reservoir, "model=esn", "model.linear=none"))
+    return Cause(seen, tuple(found))
 
 
 def _intermittent(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
