@@ -124,3 +124,9 @@ def test_few_sequences_come_in_small_batches(trained_on: int, batch: int) -> Non
     data: Any = Sine(num_samples=trained_on + 20, val_fraction=10 / (trained_on + 20),
                      test_fraction=10 / (trained_on + 20), batch_size="auto")  # type: ignore[arg-type]  # fmt: skip
     assert (data.size("train"), data.batch_size) == (trained_on, batch)
+
+
+def test_updates_that_make_no_whole_epochs_are_said() -> None:
+    short, whole = plan({"max_steps": 137}, 10), plan({"max_steps": 150}, 10)
+    assert short.steps == 136 and short.note.startswith("136 of 137 updates: 2 × 68")
+    assert whole.steps == 150 and not whole.note

@@ -333,6 +333,15 @@ def test_confusion_counts_equal_a_count_by_hand(data: SequenceData) -> None:
     assert {((row, column), str(count)) for (row, column), count in np.ndenumerate(expected) if count} <= written
 
 
+def test_a_confusion_matrix_without_a_mistake_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Tokens(num_samples=30, num_classes=3, min_length=5, length=6, share=0.5)
+    for counts, said in ((np.diag([3, 2, 4]), "9 of 9 "), (np.diag([3, 2, 4]) + np.eye(3, k=2, dtype=int), "9 of 10 ")):
+        monkeypatch.setattr(ConfusionMatrix, "measure", lambda self, subject, counts=counts: counts)
+        subtitle = drawing(ConfusionMatrix(), task_for(data), data, HISTORY).texts[1].get_text()
+        assert subtitle.startswith(said)
+        assert ("most often mistaken" in subtitle) is ("10" in said)
+
+
 def test_fifty_classes_are_named_and_not_numbered() -> None:
     data = Tokens(num_samples=300, num_classes=50, min_length=50, length=60, share=0.5)
     figure = drawing(ConfusionMatrix(), task_for(data), data, HISTORY)

@@ -72,8 +72,8 @@ class ConfusionMatrix(Instrument[np.ndarray]):
         if mistakes.any():
             true, said = np.unravel_index(mistakes.argmax(), mistakes.shape)
             often = int(mistakes[true, said])
-        times = f"{often:,} time{'s' * (often != 1)}"
-        text += f"; most often mistaken: {names[true]} for {names[said]}, {times}"
+            times = f"{often:,} time{'s' * (often != 1)}"
+            text += f"; most often mistaken: {names[true]} for {names[said]}, {times}"
         return text
 
     def _write(self, ax: Axes, counts: np.ndarray, shares: np.ndarray, square: float) -> None:

@@ -12,7 +12,13 @@ from rnnlab.tasks.task import Task
 
 
 def print_summary(
-    task: Task, data: SequenceData, device: str, threads: int, directory: Path, begun: Sequence[str] = ()
+    task: Task,
+    data: SequenceData,
+    device: str,
+    threads: int,
+    directory: Path,
+    begun: Sequence[str] = (),
+    budget: str = "",
 ) -> None:
     """Prints the network as Keras users know it (layer, output shape, parameters), the data and the device."""
     out = console()
@@ -47,6 +53,8 @@ def print_summary(
         out.say("Init  ", line)
     if frozen:
         out.say("Frozen", f"{frozen:,} parameters")
+    if budget:
+        out.say("Budget", budget)
     out.say("Device", f"{device}, {_count(threads, 'thread')}")
     out.say("Run   ", f"{directory}\n")
 

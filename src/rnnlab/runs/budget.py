@@ -31,12 +31,24 @@ class Budget:
         batches: training batches of an epoch; ``None`` for those of a pass.
         steps: updates in all, at most.
         passes: over the training data, in all, at most.
+        asked: updates that were asked for: a few more, where they make no whole number of epochs.
     """
 
     epochs: int
     batches: int | None
     steps: int
     passes: float
+    asked: int = 0
+
+    @property
+    def note(self) -> str:
+        """Why it makes fewer updates than were asked for; empty where it does not."""
+        if self.steps >= self.asked:
+            return ""
+        each = self.steps // self.epochs
+        return (
+            f"{self.steps:,} of {self.asked:,} updates: {self.epochs:,} × {each:,}, each with a validation at its end"
+        )
 
 
 def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False, residual: bool = False) -> Budget:
@@ -75,4 +87,5 @@ def plan(trainer: Mapping[str, Any], batches: int, whole_passes: bool = False, r
     between = min(between, total)
     epochs = total // between
     own = name is None and between != of_a_pass
-    return Budget(epochs, between * accumulated if own else None, epochs * between, epochs * between / of_a_pass)
+    steps = epochs * between
+    return Budget(epochs, between * accumulated if own else None, steps, steps / of_a_pass, asked=total)

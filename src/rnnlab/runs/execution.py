@@ -287,7 +287,9 @@ def _execute(
         )
         if not quiet:
             begun = run.transfer.lines() if run.transfer is not None else []
-            print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path, begun)
+            # what nobody asked for in figures is no promise
+            note = budget.note if config["trainer"].get("max_steps", "auto") != "auto" and trains else ""
+            print_summary(task, data, device_name(trainer), torch.get_num_threads(), directory.path, begun, note)
 
     checkpoint = Path(config["ckpt_path"]) if config.get("ckpt_path") else None
     if resume and directory.last_checkpoint.exists():

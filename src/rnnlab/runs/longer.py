@@ -63,7 +63,9 @@ def lengthened(run: "Run", before: Mapping[str, Any], checkpoint: Mapping[str, A
              if run.config.get(part) and run.config[part].get(name) not in (None, "auto")}  # fmt: skip
     said = " ".join(f"{key}={value}" for key, value in given.items() if key.startswith("trainer."))
     if new.steps < done or (new.steps <= done and new.steps <= old.steps):
-        raise InputError(f"{said}: this run has trained for {_length(done, each)} already: give it more")
+        more = f", and goes on in epochs of {each:,}: give it {done + each:,} or more" if "max_steps" in said else ""
+        more = more or ": give it more"
+        raise InputError(f"{said}: this run has trained for {_length(done, each)} already{more}")
     stopping: Mapping[str, Any] = next((state for name, state in checkpoint.get("callbacks", {}).items()
                      if name.startswith("EarlyStopping")), {})  # fmt: skip
     patience = (run.config.get("early_stopping") or {}).get("patience")
