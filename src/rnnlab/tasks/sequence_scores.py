@@ -1,6 +1,6 @@
 """Scores of sequences that are said, held against those that were asked for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -225,20 +225,13 @@ class BlankShare(_Share):
         self.count = self.count + answer.lengths.sum()
 
 
-class _OfTexts(Metric):
-    """What makes a metric of torchmetrics' that compares texts one of what is said and of all that is right.
-
-    A class has it before theirs, whose sums then are its own states (:class:`rnnlab.tasks.tally.Tally`).
-    """
-
-    writer: Writer
-
-    def update(self, answer: Answer, truth: Truth) -> None:
-        references = [list(dict.fromkeys(self.writer.texts(rows))) for rows in truth.references.tolist()]
-        super().update(self.writer.texts(answer.tokens.tolist()), references)
+def texts(writer: Writer, answer: Answer, truth: Truth) -> tuple[list[str], list[list[str]]]:
+    """What is said, and all that is right, in words."""
+    references = [list(dict.fromkeys(writer.texts(rows))) for rows in truth.references.tolist()]
+    return writer.texts(answer.tokens.tolist()), references
 
 
-class Bleu(_OfTexts, BLEUScore):
+class Bleu(BLEUScore):
     """BLEU of up to four words, from 0 to 1 (K. Papineni et al., "BLEU: a method for automatic evaluation of machine
     translation", 2002), by torchmetrics, of all sequences together; a word is what stands between spaces.
 
@@ -250,8 +243,12 @@ class Bleu(_OfTexts, BLEUScore):
         super().__init__()
         self.writer = writer
 
+    def update(self, preds: Any, target: Any) -> None:
+        """Takes an :class:`Answer` and the :class:`Truth`."""
+        super().update(*texts(self.writer, preds, target))
 
-class ChrF(_OfTexts, CHRFScore):
+
+class ChrF(CHRFScore):
     """chrF, from 0 to 1: the F-score of n-grams of up to six characters, recall counting twice as much (M. Popović,
     "chrF: character n-gram F-score for automatic MT evaluation", 2015), by torchmetrics.
 
@@ -262,3 +259,7 @@ class ChrF(_OfTexts, CHRFScore):
     def __init__(self, writer: Writer) -> None:
         super().__init__(n_word_order=0)
         self.writer = writer
+
+    def update(self, preds: Any, target: Any) -> None:
+        """Takes an :class:`Answer` and the :class:`Truth`."""
+        super().update(*texts(self.writer, preds, target))

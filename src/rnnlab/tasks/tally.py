@@ -48,6 +48,7 @@ class Tally:
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
+        self._counting = isinstance(metric, Counting)
         self._metrics: dict[str, Metric] = {}
         self._rows: dict[str, list[Tensor]] = {}
         self._sizes: dict[str, list[Tensor]] = {}
@@ -65,7 +66,7 @@ class Tally:
             sequences: of the whole test, about; where they are many some neighbours are counted together.
         """
         metric = self._metric.to(batch.inputs.device)
-        if isinstance(metric, Counting):
+        if self._counting:
             self._metrics.setdefault(name, metric.clone()).update(*compared(output, batch))
             return
         size = -(-sequences // MOST_PIECES)
@@ -89,9 +90,9 @@ class Tally:
         """Of each predictor ``(pieces,)`` what each piece of the test counts for, and ``(pieces,)`` of how many
         sequences it is; empty where the metric keeps anything but sums and is not :class:`Counting`.
         """
-        if self._metrics:
-            counted = {name: metric.counted().cpu() for name, metric in self._metrics.items()}
-            return {name: (each, torch.ones(len(each))) for name, each in counted.items() if len(each)}
+        counted = {name: metric.counted() for name, metric in self._metrics.items() if isinstance(metric, Counting)}
+        if self._counting:
+            return {name: (each.cpu(), torch.ones(len(each))) for name, each in counted.items() if len(each)}
         if any(not isinstance(state, Tensor) for state in self._metric.metric_state.values()):
             return {}
         found = {}
