@@ -136,7 +136,7 @@ def test_what_is_no_text_is_left_out_of_a_folder(tmp_path: Path, caplog: pytest.
     read = "".join(corpus.read_text(corpus.find_files(tmp_path, "*")))
     assert read == "a" * 60 + "b" * 60
     (said,) = caplog.messages
-    assert "LICENSE, README.md, plan.png, scan.pdf are no files of data: passed over (data.pattern=?* takes" in said
+    assert "LICENSE, README.md, plan.png, scan.pdf are passed over, by name or by kind (data.pattern=?* takes" in said
     assert len(corpus.find_files(tmp_path, "?*")) == 6
     (tmp_path / "c.txt").write_bytes(b"\0\1\2" * 20)  # no other kind, but damaged
     with pytest.raises(InputError, match=r"c\.txt is no text"):

@@ -222,7 +222,7 @@ def test_what_lies_beside_the_files_of_a_folder_is_passed_over(
     for name in ("README.md", "LICENSE", "plot.png", "notes.txt"):
         (folder / name).write_text("A week of waves")
     assert model.predict(folder).equals(alone)
-    assert caplog.messages == [f"{folder}: LICENSE, README.md, notes.txt, plot.png are no files of data: passed over"]
+    assert caplog.messages == [f"{folder}: LICENSE, README.md, notes.txt, plot.png are passed over, by name or by kind"]
     (folder / "c.csv").write_text("wav\n1\n")  # of the kind that is read, and wrong
     with pytest.raises(InputError, match="1 of 3 files cannot be read"):
         model.predict(folder)

@@ -749,6 +749,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG.replace("12,12\n", ""), {}, ["row 13", "13 comes 2 steps after 11", "data.gaps=fill"]),
         ("t,y\n" + LONG.replace("12,12", "12.5,12"), {}, ["row 13", "column 't'", "12.5"]),
         ("t,y\n" + LONG.replace("12,12", "soon,12"), {}, ["row 13", "'soon' is no time", "data.time_format"]),
+        (DATED + "Total,780\n", {}, ["row 41", "column 't': 'Total' is no time, and others are: leave this row out"]),
         ("t,y\n" + LONG, {"length": 39}, ["training part has 32 rows", "data.length=39", "data.horizon=1", "needs 40"]),
         ("t,y\n" + LONG, {"length": 40}, ["this data has 40 rows", "needs 41"]),
         ("t,y\n" + LONG, {"horizon": 5}, ["validation part has 4 rows", "needs 5"]),

@@ -160,6 +160,47 @@ def rows_that_were_revised(folder: Path) -> Path:
     return csv(folder / "revised.csv", "day,status,load", rows)
 
 
+@case(keys={"data.target": "sales", "data.time": "day"}, said="1 row has no time in 'day' but 'Total': left out")
+def a_line_of_totals(folder: Path) -> Path:
+    return csv(folder / "totals.csv", "day,sales", [*zip(DAYS, weekly(), strict=True), ("Total", 40000)])
+
+
+@case(keys={"data.target": "sales", "data.time": "day"}, number=1, said="2 rows have no time in 'day' but 'day'")
+def a_header_that_comes_again(folder: Path) -> Path:
+    rows: list[Any] = list(zip(DAYS, weekly(), strict=True))
+    return csv(folder / "again.csv", "day,sales", [("day", "sales"), *rows[:200], ("day", "sales"), *rows[200:]])
+
+
+@case(keys={"data.target": "sales", "data.period": 7}, said="'day' holds dates, and '2023-02-30' among them: not read")
+def a_date_that_is_none(folder: Path) -> Path:
+    days = [str(day) for day in DAYS]
+    return csv(folder / "slip.csv", "day,sales", zip([*days[:59], "2023-02-30", *days[60:]], weekly(), strict=True))
+
+
+@case(Unclear, said=("what is to be forecast?", "sales: always the same value", "shop: words"))
+def nothing_that_changes(folder: Path) -> Path:
+    return csv(folder / "constant.csv", "day,shop,sales", ((day, f"s{n % 2}", 5) for n, day in enumerate(DAYS)))
+
+
+@case(PlainText, said="is it a table of 2 columns with blanks between? tr -s ' ' ,")
+def a_table_with_blanks_between(folder: Path) -> Path:
+    return csv(folder / "blanks.txt", "day  sales", zip(DAYS, weekly(), strict=True), "  ")
+
+
+@case(Unclear, said=("9 characters of text", "training refuses it: data.path=", "make one of them smaller"))
+def a_text_too_short(folder: Path) -> Path:
+    (folder / "note.txt").write_text("The rain.")
+    return folder / "note.txt"
+
+
+@case(PlainText, keys={"data.batch_size": 8, "data.length": 32}, files=4)
+def a_folder_of_one_class(folder: Path) -> Path:
+    (folder / "texts" / "pos").mkdir(parents=True)
+    for n in range(4):
+        (folder / "texts" / "pos" / f"{n}.txt").write_text("a good film\nwell made\nI laughed\n" * 5)
+    return folder / "texts"
+
+
 @case(keys={"data.target": "y", "data.time": "ds", "data.series": "unique_id"}, number=2, step="month", horizon=12)
 def ids_that_are_numbers(folder: Path) -> Path:
     months = [datetime.date(2000 + n // 12, n % 12 + 1, 28) for n in range(200)]
@@ -924,7 +965,8 @@ def first_overrides(found: Description) -> dict[str, str]:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.few(
     "one_series", "decimal_comma", "long_form", "wide_panel", "groups_of_digits", "series_that_overlap_little",
-    "rows_that_were_revised",
+    "rows_that_were_revised", "a_line_of_totals", "a_date_that_is_none", "nothing_that_changes",
+    "a_table_with_blanks_between", "a_folder_of_one_class",
 )  # fmt: skip
 def test_a_file_with_a_quirk(name: str, tmp_path: Path) -> None:
     given = CASES[name]
@@ -1109,6 +1151,12 @@ def a_run(folder: Path) -> Path:
     return folder / "run"
 
 
+def a_folder_of_tables_one_of_them_empty(folder: Path) -> Path:
+    for number in range(3):
+        (folder / f"{number}.csv").write_bytes(number * b"a,b\n1,2\n")
+    return folder
+
+
 def a_sweep(folder: Path) -> Path:
     return a_run(folder).parent
 
@@ -1157,6 +1205,8 @@ def classes_in(last: bytes) -> Callable[[Path], Path]:
         (file_of("long.csv", b"day,town\n" + b"1,Bonn\n" * 300 + b"2,K\xf6ln\n"), "line 302: byte 0xf6 is no UTF-8"),
         (file_of("cyrillic.txt", bytes(range(0xE0, 0x100)) + b"\n"), "iconv -f ENCODING"),
         (classes_in("größer\n".encode("cp1252")), "pos.txt, line 31: byte 0xf6 is no UTF-8"),
+        (file_of("title.csv", b"Sales of the shop\n\nday,y\n1,2\n"), "such as by tail -n +3 FILE > NEW"),
+        (a_folder_of_tables_one_of_them_empty, "0.csv is empty"),
         (file_of("ragged.csv", b"a,b\n1,2\n3,4,5\n"), "line 3: 3 cells, and the header has 2"),
         (file_of("bad.jsonl", b'{"text": "a"}\n{"text\n'), "line 2 is no JSON"),
         (file_of("bad.parquet", b"PAR1 and no more"), "cannot be read"),
@@ -1178,6 +1228,14 @@ def test_what_cannot_be_read_is_one_line(
     assert printed.err.startswith("rnnlab: ")
     assert said in printed.err
     assert not printed.out
+
+
+def test_what_lies_beside_a_table_in_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    CASES["one_series"].make(tmp_path)
+    for name in ("README.md", "LICENSE", "notes.txt", "Thumbs.db"):
+        (tmp_path / name).write_text("what we sold\n")
+    assert look(tmp_path).path == tmp_path / "sales.csv"
+    assert caplog.messages == [f"{tmp_path}: LICENSE, README.md, notes.txt are passed over, by name or by kind"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,19 +64,31 @@ def files_below(
     files = visible(folder, pattern)
     if pattern != "*":
         return files
-    kept = [file for file in files if not is_companion(file)] or files
+    kept = without_companions(files)
     if of_a_kind is not None:
         kept = of_a_kind(kept) or kept
-    if len(kept) < len(files):
-        names = {file.relative_to(folder).as_posix() for file in files}
-        _say(folder, tuple(sorted(names - {file.relative_to(folder).as_posix() for file in kept})), remedy)
+    say_passed_over(folder, files, kept, remedy)
     return kept
+
+
+def without_companions(files: list[Path]) -> list[Path]:
+    """Those that are data, by their names; all where none is."""
+    return [file for file in files if not is_companion(file)] or files
+
+
+def say_passed_over(folder: Path, files: Iterable[Path], kept: Iterable[Path], remedy: str = "") -> None:
+    """Says, once, which files of a folder are none of those that are kept."""
+    among = set(kept)
+    names = tuple(file.relative_to(folder).as_posix() for file in files if file not in among)
+    if names:
+        _say(folder, names, remedy)
 
 
 @lru_cache(maxsize=256)
 def _say(folder: Path, names: tuple[str, ...], remedy: str) -> None:
-    what = "is no file" if len(names) == 1 else "are no files"
-    log.warning("%s: %s %s of data: passed over%s", folder, few(names), what, f" ({remedy})" if remedy else "")
+    verb = "is" if len(names) == 1 else "are"
+    why = "passed over, by name or by kind"
+    log.warning("%s: %s %s %s%s", folder, few(names), verb, why, f" ({remedy})" if remedy else "")
 
 
 def texts_among(files: list[Path]) -> list[Path]:

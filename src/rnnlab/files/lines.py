@@ -35,6 +35,12 @@ def explain(content: Path | bytes, source: str, separator: str, quoted: bool = T
     for number, cells in lines_of(content, source, separator, quoted):
         begins, ends = ends + 1, number
         width = width or len(cells)
+        if len(cells) > width == 1:
+            raise InputError(
+                f"{source}, line {number}: {len(cells)} cells, and the first line has one: if that stands above the "
+                f"header, leave it out, such as by tail -n +{number} FILE > NEW; if the separator stands within a "
+                "cell, put it in quotation marks"
+            )
         if len(cells) > width:
             raise InputError(
                 f"{source}, line {number}: {len(cells)} cells, and the header has {width}: if the separator stands "
@@ -189,6 +195,8 @@ def first_line(content: Path | bytes, source: str) -> str:
         start = file.read(BINARY)
         file.seek(0)
         line = file.readline(SAMPLE)
+    if not start.strip(b"\xef\xbb\xbf\r\n\t "):
+        raise InputError(f"{source} is empty")
     check_text(start, source)
     if b"\r" in line.rstrip(b"\r\n"):
         raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")

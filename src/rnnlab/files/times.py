@@ -229,6 +229,12 @@ def parse(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = 
         if not len(wrong):
             return parsed.to_numpy()
         best = max(best, int(wrong[0]))
+    if (
+        dialect.time_format is None
+        and not re.search(r"\d", text[best])
+        and any(forms_of(text[row], dialect) for row in {0, len(text) // 2, len(text) - 1})
+    ):
+        raise InputError(f"{place(best)}: '{text[best][:40]}' is no time, and others are: leave this row out")
     how = f"is not written as data.time_format={dialect.time_format}" if dialect.time_format else "is no time"
     raise InputError(
         f"{place(best)}: '{text[best][:40]}' {how}: give data.time_format, such as \"%d.%m.%Y %H:%M\", as the times "

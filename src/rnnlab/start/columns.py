@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.files import times
-from rnnlab.files.dialect import MISSING, Dialect
+from rnnlab.files.dialect import MISSING, Dialect, is_number
 from rnnlab.start.description import Column, Kind
 
 LOOKED_AT = 50_000
@@ -25,6 +25,8 @@ SIGNS = "[%€$£¥°]"
 CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?$"
 MOSTLY = 0.8
 """Share of numbers from which a column is taken for one of numbers with further words for a missing value."""
+FEWEST_DATES, MOSTLY_DATES = 8, 0.9
+"""Cells, and the share of dates among them, from which a column is taken for one of dates with others among them."""
 SENTINELS = (-999.0, -9999.0, -99999.0, -99.0, -99.9, -99.99, -999.9, 9999.0, 99999.0, 999999.0, -200.0)
 """Numbers that often stand for a missing value, where they lie far from all others."""
 FEW = 200
@@ -76,8 +78,10 @@ def profile(frame: pl.DataFrame, separator: str = "") -> Profile:
                 formats[name] = parsed[1]
     dialect = _dialect(rows, [name for name in rows.columns if name not in dates], separator)
     columns = [
-        _date(frame[name], name) if name in dates else _column(frame[name], name, dialect) for name in frame.columns
-    ]
+        _date(frame[name], name) if name in dates
+        else _dates_but_for(frame[name], name) or _column(frame[name], name, dialect)
+        for name in frame.columns
+    ]  # fmt: skip
     sentinels: dict[float, int] = {}
     for column in columns:
         if column.kind in ("number", "whole"):
@@ -127,6 +131,30 @@ def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
     return parsed.to_numpy().astype("M8[us]"), said
 
 
+def without_date(cells: pl.Series) -> pl.Series | None:
+    """``(rows,)`` which cells are no dates, of a column nearly all of whose cells are: a line of totals, a header that
+    comes again; ``None`` of any other column.
+    """
+    if cells.dtype != pl.String:
+        return None
+    text = cells.to_frame("time").select(times.clean(pl.col("time"), Dialect())).to_series()
+    some = text.drop_nulls()
+    if len(some) < FEWEST_DATES:
+        return None
+    masks = []
+    for cell in {some[0], some[len(some) // 2], some[-1]}:
+        if is_number(cell) and not re.fullmatch(r"\d{8}", cell):
+            continue  # 12.2024 may be a month or a number
+        for form in times.forms_of(cell, Dialect()):
+            try:
+                parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+            except pl.exceptions.PolarsError:
+                continue
+            masks.append(parsed.is_null() & text.is_not_null())
+    best = min(masks, key=lambda mask: int(mask.sum()), default=None)
+    return best if best is not None and 0 < best.sum() <= (1 - MOSTLY_DATES) * len(some) else None
+
+
 def _form(text: pl.Series) -> tuple[times.Form | None, str]:
     """How times are written; and if the first way that fits is not the one that makes regular steps, its format."""
     fitting = []
@@ -165,6 +193,14 @@ def _regularity(moments: np.ndarray) -> float:
 
 def _date(cells: pl.Series, name: str) -> Column:
     return Column(name, "date", distinct=cells.n_unique(), missing=cells.null_count())
+
+
+def _dates_but_for(cells: pl.Series, name: str) -> Column | None:
+    wrong = without_date(cells)
+    if wrong is None:
+        return None
+    odd = cells.filter(wrong)[0].strip()[:20]
+    return Column(name, "other", distinct=cells.n_unique(), note=f"dates, and '{odd}' among them")
 
 
 # ---- numbers -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnlab.errors import InputError, nearest
 from rnnlab.files.dialect import SEPARATORS, cells_of, is_number
-from rnnlab.files.folders import files_below
+from rnnlab.files.folders import files_below, say_passed_over, visible, without_companions
 from rnnlab.files.lines import check_text, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
@@ -95,7 +95,7 @@ def look_at_rows(table: Seen) -> Description:
 def _examples(path: Path) -> Examples | Unclear | None:
     """Sounds, images or pairs of texts; ``None`` where it is something else."""
     try:
-        files = files_below(path) if path.is_dir() else []
+        files = without_companions(visible(path)) if path.is_dir() else []
         for look_at in (look_at_sounds, look_at_images, look_at_pairs):
             if (found := look_at(path, files)) is not None:
                 return found
@@ -152,14 +152,19 @@ def _table_of(path: Path) -> Seen | None:
         if path.is_file():
             return open_table(path) if _is_table(path) else None
         os.listdir(path)  # a search in it would only find nothing where it may not be read
-        files = files_below(path)
+        there = visible(path)
+        files = without_companions(there)
         if any(file.suffix.lower() == ".ts" for file in files):
             return None
         tables = [file for file in files if file.suffix.lower() in TABLES]
         if len(files) == 1 or len(tables) == 1:
             file = (tables or files)[0]
-            return open_table(file) if _is_table(file) else None
+            if not _is_table(file):
+                return None
+            say_passed_over(path, there, [file])
+            return open_table(file)
         if 2 * len(tables) > len(files):
+            say_passed_over(path, there, tables)
             return open_tables(path, tables)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from None

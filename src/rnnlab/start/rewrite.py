@@ -16,7 +16,7 @@ import polars as pl
 from rnnlab.errors import InputError, few
 from rnnlab.files import times
 from rnnlab.files.dialect import Dialect
-from rnnlab.start.columns import WITH_A_UNIT, known
+from rnnlab.start.columns import WITH_A_UNIT, known, without_date
 from rnnlab.start.description import Extent
 from rnnlab.start.headers import SIDE_BY_SIDE, header_that_is_missing, named
 from rnnlab.start.labelled import known_text, labelled_texts
@@ -24,6 +24,7 @@ from rnnlab.start.names import NAMES, lower, rank
 from rnnlab.start.sample import WHOLE, Sample, sample_table
 from rnnlab.start.seen import Seen, Times, see
 from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
+from rnnlab.start.wording import counted
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ROUNDS = 3
@@ -322,9 +323,25 @@ def _another_format(table: Seen) -> Step | None:
     return None
 
 
+def _rows_without_a_time(table: Seen) -> Step | None:
+    """A line of totals, or a header that comes again, in a column of dates; not a date that is wrong."""
+    for column in table.profile.columns:
+        cells = table.frame[column.name]
+        wrong = without_date(cells)
+        if wrong is None:
+            continue
+        words = cells.filter(wrong)
+        if words.str.contains(r"\d").any():
+            continue
+        number, said = len(words), few([f"'{word.strip()[:20]}'" for word in words.unique(maintain_order=True)])
+        rows = counted(number, "rows", "have")
+        return Step(f"{rows} no time in '{column.name}' but {said}: left out", table.frame.filter(~wrong))
+    return None
+
+
 RULES: tuple[Callable[[Seen], Step | None], ...] = (
-    _rows_with_a_class, _steps_with_a_class, _months_in_columns, _times_in_columns, _units, _doubled_rows, _two_keys,
-    _another_format,
+    _rows_without_a_time, _rows_with_a_class, _steps_with_a_class, _months_in_columns, _times_in_columns, _units,
+    _doubled_rows, _two_keys, _another_format,
 )  # fmt: skip
 
 

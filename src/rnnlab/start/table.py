@@ -57,7 +57,7 @@ class SeriesTable(Seen):
                 **about,
                 columns=self.profile.columns,
                 seen="no column of numbers that could be forecast",
-                questions=self._unread(),
+                questions=self._unread() or self._no_target(),
             )
         columns = Columns(target.columns, time=first(times.time), clock=second(times.time), series=first(times.series))
         panel, keys, odd = self._arranged(columns)
@@ -278,6 +278,17 @@ class SeriesTable(Seen):
             if column.kind == "other"
         ]
         return tuple(odd[:2])
+
+    def _no_target(self) -> tuple[str, ...]:
+        """Why none of the columns is what is forecast."""
+        about = [
+            (self.profile.named("constant"), "always the same value"),
+            (self.profile.named("empty"), "without any value"),
+            ([name for name in self.frame.columns if self.is_index(name)], "the number of the row"),
+            (self.profile.named("name", "text"), "words"),
+        ]
+        why = "; ".join(f"{few(names)}: {what}" for names, what in about if names)
+        return (f"what is to be forecast? data.target=COLUMN names a column of numbers that change ({why})",)
 
     def _odd(self, target: Choice, others: Sequence[str], times: Times, facts: Mapping[str, Any]) -> list[str]:
         odd = []

@@ -1,6 +1,7 @@
 """Texts: one, a folder of them, or folders and files that are classes."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from os.path import commonpath
@@ -12,6 +13,7 @@ import polars as pl
 from rnnlab.data.corpus import find_files
 from rnnlab.data.labelled_text import read_labelled
 from rnnlab.errors import InputError
+from rnnlab.files.dialect import is_number
 from rnnlab.files.folders import is_text
 from rnnlab.files.lines import decode_whole
 from rnnlab.start.columns import words_of
@@ -27,6 +29,8 @@ FILES = 2000
 SHORT = 12.0
 """Words a line up to which the lines of a file are texts of their own."""
 MANY_CLASSES = 200
+NUMBERS, FEWEST_LINES = 0.3, 8
+"""Share of numbers among words, and lines, from which a text may be a table with blanks between its columns."""
 SENTENCE_END = (".", "!", "?", "…", '"', "”", "»", ")")
 
 
@@ -36,7 +40,22 @@ def look_at_text(path: Path) -> PlainText:
     Raises:
         InputError: it is no UTF-8: named with its line.
     """
-    return _plain(path, [path], "a text")
+    found = _plain(path, [path], "a text")
+    width = _columns_of_numbers(path)
+    if not width:
+        return found
+    to_commas = f"tr -s ' ' , < {shlex.quote(str(path))} > NEW.csv"
+    return replace(found, questions=(f"is it a table of {width} columns with blanks between? {to_commas}",))
+
+
+def _columns_of_numbers(path: Path) -> int:
+    """Of lines that have equally many words, some of them numbers, how many; else 0."""
+    lines = [line.split() for line in _read(path, 1 << 14).splitlines()[:30] if line.strip()]
+    widths = {len(words) for words in lines}
+    if len(lines) < FEWEST_LINES or len(widths) != 1 or widths == {1}:
+        return 0
+    words = [word for line in lines[1:] for word in line]
+    return widths.pop() if sum(map(is_number, words)) > NUMBERS * len(words) else 0
 
 
 def look_at_texts(folder: Path, files: Sequence[Path]) -> Description:
@@ -138,6 +157,8 @@ def _classes_by_file(files: Sequence[Path]) -> str:
     stems = {re.sub(r"[^a-z]", "", file.stem.lower()) for file in files}
     if any(pair <= stems for pair in OPPOSITES) and len(files) <= 5:
         return "the names of the files"
+    if "" in stems:  # numbers are no names of classes
+        return ""
     sentences = []
     for file in files[:50]:
         lines = [line.strip() for line in _read(file, 1 << 16).split("\n") if line.strip()]

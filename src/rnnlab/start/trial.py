@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from rnnlab.errors import InputError
-from rnnlab.start.description import Description, Examples, Labelled, Series, Unclear
+from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.sample import WHOLE
 from rnnlab.start.wording import counted, refused
 
 ROWS_A_WINDOW = 4
 """A window of a short series is at most this part of it."""
+LONG = 20_000
+"""Characters of a text of which training takes any."""
 FEWEST = 8
 """Steps of which a tenth, rounded up, can be kept for validation and for the test."""
 
@@ -28,6 +30,8 @@ def tried(found: Description) -> Description:
         return _tried_labelled(found)
     if isinstance(found, Examples):
         return _tried_examples(found)
+    if isinstance(found, PlainText) and found.characters < LONG:
+        return _tried_text(found)
     return found
 
 
@@ -79,6 +83,26 @@ def _complaint_about_series(found: Series, keys: Mapping[str, Any]) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def _tried_text(found: PlainText) -> Description:
+    from rnnlab.data.text import Text
+
+    complaint = ""
+    for batch_size, length in (None, None), (8, 32), (4, 16), (2, 8):
+        more = {"data.batch_size": batch_size, "data.length": length} if batch_size else {}
+        keys = {**found.keys, **more}
+        try:
+            data = Text(path=str(found.path), **{key.removeprefix("data."): value for key, value in keys.items()})
+            data.spec  # noqa: B018  shares the text out among the splits
+        except InputError as error:
+            complaint = complaint or refused(error)
+        else:
+            return replace(found, keys=keys)
+    return Unclear(
+        path=found.path, form=found.form, extent=found.extent, odd=found.odd,
+        seen=f"{counted(found.characters, 'characters')} of text", questions=(*found.questions, complaint),
+    )  # fmt: skip
 
 
 def _tried_labelled(found: Labelled) -> Description:
