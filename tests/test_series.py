@@ -728,7 +728,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
     [
         ("t,y\n" + LONG.replace("12,12", "12,twelve"), {}, ["row 13", "column 'y'", "'twelve' is no number"]),
         (("t,y\n" + LONG).encode().replace(b"12,12", b"12,\xff"), {}, ["line 14", "0xff", "UTF-8"]),
-        (("t,y\n" + LONG).encode("utf-16"), {}, ["line 1", "UTF-8"]),
+        (("t,y\n" + LONG).encode("utf-16"), {}, ["is no UTF-8 but utf-16", "iconv"]),
         ("t,y\n" + LONG, {"target": "z"}, ["data.target=z", "no such column", "(it has t, y)"]),
         (",y\n" + LONG, {"time": ""}, ["data.time=", "no such column", "(it has column 1, y)"]),
         (",y\n" + LONG, {"time": None, "series": ""}, ["data.series=", "no such column", "(it has column 1, y)"]),
