@@ -31,11 +31,12 @@ def explain(content: Path | bytes, source: str, separator: str, quoted: bool = T
     Raises:
         InputError: naming it.
     """
-    width, begins, ends = 0, 1, 0
+    width, begins, ends, rows = 0, 1, 0, 0
     for number, cells in lines_of(content, source, separator, quoted):
         begins, ends = ends + 1, number
         width = width or len(cells)
-        if len(cells) > width == 1:
+        rows += bool(cells)
+        if len(cells) > width == 1 and rows == 2:
             raise InputError(
                 f"{source}, line {number}: {len(cells)} cells, and the first line has one: if that stands above the "
                 f"header, leave it out, such as by tail -n +{number} FILE > NEW; if the separator stands within a "
