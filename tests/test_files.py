@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,34 @@ def test_years_are_sorted_and_the_one_that_is_none_is_named(tmp_path: Path) -> N
     for slip in ("1950.60000", "1950-58333", "soon"):
         with pytest.raises(InputError, match=f"row 20, .*'{slip}' is no time"):
             panel_of(rows([*years[:19], slip, *years[20:]]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("months", "quarters"), [(range(40), range(40)), ([n + n // 2 for n in range(40)], [n + n // 8 for n in range(40)])]
+)
+def test_years_with_a_fraction_are_dates_where_plain_numbers_may_have_one_too(
+    months: Sequence[int], quarters: Sequence[int], tmp_path: Path
+) -> None:
+    """Also where some are left out; what is no year of ours, or near no month, is a plain number."""
+
+    def read_as(times: list[str]) -> np.ndarray:
+        path = tmp_path / "table.csv"
+        path.write_text(rows(times))
+        table = read(path, TIMED, Dialect(fractions=True))
+        assert table.times is not None
+        return table.times
+
+    expected = np.datetime64("1949-01") + np.array(months)
+    assert (read_as([f"{1949 + month / 12:.4f}" for month in months]).astype("M8[M]") == expected).all()
+    expected = np.datetime64("1949-01") + 3 * np.array(quarters)
+    assert (read_as([f"{1949 + quarter / 4:.2f}" for quarter in quarters]).astype("M8[M]") == expected).all()
+    for numbers in (
+        [1949 + month / 12 + 0.04 * (month == 20) for month in months],
+        [1000 + quarter / 4 for quarter in quarters],
+        [2500 + month / 12 for month in months],
+        [1949 + month / 10 for month in months],
+    ):
+        assert read_as([f"{number:.4f}" for number in numbers]).tolist() == [round(each, 4) for each in numbers]
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 10**6, 7 * 86_400 * 10**6])

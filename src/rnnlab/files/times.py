@@ -58,6 +58,10 @@ NEAR = 0.07
 """Months by which a year with a fraction may miss one: two decimals are enough to tell."""
 REGULAR = 0.8
 """Share of whole months, and of steps of one or of a quarter, from which on numbers are such years."""
+OUR_DAYS = (1700, 2200)
+"""Years of which numbers with a fraction are taken for dates, where they might be anything."""
+FEWEST_MONTHS = 12
+"""Numbers from which on no chance brings each of them near a month."""
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
 
@@ -179,14 +183,15 @@ def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_or
         dated: see :func:`parse`.
         in_order: years with a fraction are only taken for such where they rise.
     """
-    if dialect.time_format is None and not dialect.fractions and _are_years(text, dated, in_order):
+    if dialect.time_format is None and _are_years(text, dated, in_order, dialect.fractions):
         return [Form("decimal year")]
     return forms_of(text[0], dialect)
 
 
-def _are_years(text: pl.Series, dated: bool | None, in_order: bool) -> bool:
+def _are_years(text: pl.Series, dated: bool | None, in_order: bool, fractions: bool) -> bool:
     """Whether times, but for a slip, are years with a fraction, months or quarters apart, as R has those of its series:
-    1949.08333.
+    1949.08333. Where plain numbers may have ``fractions``, too, all of them must be, and in our days; but months may
+    then be left out.
     """
     if dated is False:
         return False
@@ -196,6 +201,10 @@ def _are_years(text: pl.Series, dated: bool | None, in_order: bool) -> bool:
     if near.mean() < REGULAR:
         return False
     if dated:
+        return True
+    if fractions and not (near & (whole >= 12 * OUR_DAYS[0]) & (whole < 12 * OUR_DAYS[1])).all():
+        return False
+    if fractions and len(whole) >= FEWEST_MONTHS and (whole % 3 != 0).mean() > 0.25:  # not halves and quarters alone
         return True
     whole = whole[near]
     # prices in quarters are no years; rows of several series may stand side by side
