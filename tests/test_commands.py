@@ -161,6 +161,19 @@ def test_bad_input_is_one_line_before_training(
     assert not list(tmp_path.iterdir()), "a refused command leaves nothing behind"
 
 
+@pytest.mark.parametrize("words", [["hydra.run.dir=mine/here"], ["-m", "seed=0,1", "hydra.sweep.dir=mine/here"]])
+@pytest.mark.parametrize("there", ["mine/here", "mine"])
+def test_a_refused_command_leaves_a_directory_that_was_there(
+    words: list[str], there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(there).mkdir(parents=True)
+    assert train_command.main(["data=sine", "data.num_samples=3", *words]) == 2
+    assert [str(path) for path in Path().rglob("*")] == [
+        str(path) for path in (Path("mine"), Path(there))[: there.count("/") + 1]
+    ]
+
+
 @pytest.mark.parametrize(("flags", "key"), [((), "hydra.run.dir"), (("-m",), "hydra.sweep.dir")], ids=["run", "sweep"])
 @pytest.mark.parametrize(
     ("wrong", "said"),

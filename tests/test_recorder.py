@@ -474,20 +474,21 @@ def test_a_refused_run_leaves_nothing_and_a_begun_one_everything(tmp_path: Path)
     directory.log.write_text("")
     (directory.path / ".hydra").mkdir()
     directory.remove_if_untrained()
-    directory.remove_made_parents()
     assert not list(tmp_path.iterdir())
     for name in ("metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt"):
         directory = RunDirectory.claim(tmp_path / "a" / "run", {"seed": 0})
         (directory.path / name).parent.mkdir(exist_ok=True)
         (directory.path / name).write_text("")
         directory.remove_if_untrained()
-        directory.remove_made_parents()
         assert RunDirectory.open(directory.path).config == {"seed": 0}
         shutil.rmtree(tmp_path / "a")
     directory = RunDirectory.claim(tmp_path / "run", {"seed": 0})
     (directory.path / "notes").write_text("mine")
     directory.remove_if_untrained()
     assert [entry.name for entry in directory.path.iterdir()] == ["notes"]
+    (tmp_path / "empty").mkdir()
+    RunDirectory.claim(tmp_path / "empty", {"seed": 0}).remove_if_untrained()
+    assert not list((tmp_path / "empty").iterdir()), "what was there before stays"
 
 
 def test_the_module_seeds_no_numbers_twice() -> None:

@@ -95,7 +95,7 @@ def test_a_claim_that_is_killed_anywhere_can_be_made_again_or_is_a_run(tmp_path:
             assert claimed.config == config
             assert sorted(entry.name for entry in path.iterdir()) == ["config.yaml", "run.lock", "status.json"]
             claimed.remove_if_untrained()
-            assert not path.exists()
+            assert not path.exists() or not list(path.iterdir())
         if not killed:
             break
     assert again > 5 and runs > 1, "it was killed before and after the run appeared"

@@ -35,7 +35,8 @@ from rnnlab.runs.provenance import is_first_process
 from rnnlab.shell import allowing, command_line, pasted
 from rnnlab.signals import unmasked
 from rnnlab.store.clock import now
-from rnnlab.store.status import State
+from rnnlab.store.open_directory import is_there
+from rnnlab.store.status import STATUS, State
 
 if TYPE_CHECKING:  # it imports torch
     from rnnlab.runs.execution import Outcome
@@ -202,11 +203,10 @@ class Command:
             # of Hydra's own work around the job, such as its loggers: what the job raises stands in the result
             if claimed is not None:
                 claimed.remove_if_untrained()
-                claimed.remove_made_parents()
             raise InputError(f"hydra: {one_line(error)}") from error
         callbacks.on_run_end(config=config, config_name=ROOT, job_return=result)
-        if claimed is not None and not claimed.path.exists():  # refused
-            claimed.remove_made_parents()
+        if claimed is not None and not is_there(claimed.path / STATUS):  # refused
+            claimed.remove_made()
         if isinstance(result.return_value, InputError):
             raise as_typed(result.return_value, config, self.overrides)
         if isinstance(result.return_value, BaseException):

@@ -73,7 +73,7 @@ class RunDirectory:
 
     def appear(self, path: str | Path, config: str | None, facts: Mapping[str, Any]) -> None:
         """What :meth:`claim` does, with the config as text and the path as it was typed."""
-        self._made = missing_parents(self.path)
+        self._made = missing(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_inhabitants(path)
@@ -126,7 +126,7 @@ class RunDirectory:
             shutil.rmtree(self.path / CLAIM, ignore_errors=True)
             (self.path / CONFIG).unlink(missing_ok=True)
             self._remove_lock()
-            remove_empty([self.path, *self._made])
+            self.remove_made()
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -146,7 +146,9 @@ class RunDirectory:
         return directory
 
     def remove_if_untrained(self) -> None:
-        """Takes away the directory of a run that was refused before it began; anything computed stays."""
+        """Takes away the files of a run that was refused before it began, and the directories that claiming it had to
+        make; anything computed stays.
+        """
         if is_there(self.path / EPOCHS) or is_there(self.last_checkpoint) or is_there(self.best_checkpoint):
             return
         events = [entry.name for entry in self.path.glob("events.out.tfevents.*")]
@@ -155,10 +157,12 @@ class RunDirectory:
         for name in (CLAIM, ".hydra"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         self._remove_lock()
-        remove_empty([self.path])  # a file that somebody else put there keeps it
+        self.remove_made()
 
-    def remove_made_parents(self) -> None:
-        """Takes away the empty directories that claiming this one had to make, where nothing is left in them."""
+    def remove_made(self) -> None:
+        """Takes away the directories that claiming this one had to make, itself among them where it was not there,
+        where nothing is left in them.
+        """
         remove_empty(self._made)
 
     # ---- one process at a time ----------------------------------------------------------------------
@@ -303,9 +307,9 @@ def _read(read: Callable[[Path], _Content], path: Path) -> _Content:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def missing_parents(path: Path) -> list[Path]:
-    """The directories above a path that do not exist yet, the nearest first."""
-    return [parent for parent in path.parents if not parent.exists()]
+def missing(path: Path) -> list[Path]:
+    """What does not exist yet of a path and the directories above it, the nearest first."""
+    return [directory for directory in (path, *path.parents) if not directory.exists()]
 
 
 def remove_empty(paths: Iterable[Path]) -> None:
@@ -317,4 +321,5 @@ def remove_empty(paths: Iterable[Path]) -> None:
         for path in paths:
             if here.is_relative_to(path.resolve()):
                 return
-            path.rmdir()
+            with contextlib.suppress(FileNotFoundError):
+                path.rmdir()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.errors import InputError
-from rnnlab.runs.directory import RunDirectory, missing_parents, remove_empty
+from rnnlab.runs.directory import RunDirectory, missing, remove_empty
 from rnnlab.runs.provenance import code_digests, provenance
 from rnnlab.shell import pasted
 from rnnlab.store import files, lock
@@ -83,7 +83,7 @@ class SweepDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._made = missing_parents(self.path)
+        self._made = missing(self.path)
 
     # ---- making and finding ---------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class SweepDirectory:
             except FileExistsError:
                 pass
             except OSError as error:
-                remove_empty([directory.path, *directory._made])
+                remove_empty(directory._made)
                 raise InputError(f"{path} cannot be written: {error.strerror}") from None
             if chosen:
                 break
@@ -142,8 +142,7 @@ class SweepDirectory:
             return
         for name in (COMMAND, MULTIRUN, LOCK):
             (self.path / name).unlink(missing_ok=True)
-        remove_empty([self.path])  # a file that somebody else put there keeps it
-        remove_empty(self._made)
+        remove_empty(self._made)  # a file that somebody else put there keeps them
 
     # ---- the command ------------------------------------------------------------------------------
 
