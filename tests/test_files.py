@@ -126,7 +126,7 @@ def test_years_with_a_fraction_are_dates_where_plain_numbers_may_have_one_too(
     expected = np.datetime64("1949-01") + 3 * np.array(quarters)
     assert (read_as([f"{1949 + quarter / 4:.2f}" for quarter in quarters]).astype("M8[M]") == expected).all()
     for numbers in (
-        [1949 + month / 12 + 0.04 * (month == 20) for month in months],
+        [1949 + month / 12 + 0.04 * (month == 19) for month in months],
         [1000 + quarter / 4 for quarter in quarters],
         [2500 + month / 12 for month in months],
         [1949 + month / 10 for month in months],
