@@ -485,6 +485,29 @@ def test_still_falling_asks_for_more_updates(config: dict[str, Any], words: str)
     assert better.state is Judgement.BETTER and len(better.next) == 1
 
 
+@pytest.mark.parametrize(
+    ("curve", "passes", "seen"),
+    [
+        ([0.2075, 0.15, 0.1035], 3.0, "val/loss was still falling when the updates were used up"),
+        ([0.2, 0.1], 2.0, "val/loss was still falling when the updates were used up"),
+        ([0.2, 0.1, 0.0995], 3.0, None),
+        ([0.2, 0.1, 0.15], 3.0, None),
+        ([0.2], 0.4, "only 0.4 of one pass over the training data was made"),
+        ([0.2], 1.0, "the training data were seen only once"),
+        ([0.2], 30.0, None),
+    ],
+)
+def test_few_validations_show_what_they_can(curve: list[float], passes: float, seen: str | None) -> None:
+    verdict = judge(forecast(1.4, rows=rows(curve, curve), passes=passes))
+    assert verdict.seen == (() if seen is None else (seen,))
+    assert said(verdict).startswith("resume trainer.max_steps=") == (seen is not None)
+
+
+def test_a_readout_in_closed_form_sees_its_data_once() -> None:
+    made = forecast(1.4, rows=rows([0.2], [0.2]), passes=1.0)
+    assert not judge(replace(made, config={**made.config, "model.solver": "ridge"})).seen
+
+
 def test_what_is_perfect_or_was_annealed_is_not_still_falling() -> None:
     curves = rows(steadily(2.0, 0.01), steadily(2.0, 0.01))
     assert judge(classified(0.9, rows=curves)).seen and not judge(classified(0.995, rows=curves)).seen
@@ -504,14 +527,35 @@ def test_a_run_that_was_stopped_early_is_not_still_falling() -> None:
     assert not judge(forecast(0.5, rows=rows(curve, curve), steps=1000)).seen
 
 
-@pytest.mark.parametrize("base", ["none", "seasonal_naive"])
-def test_the_difference_from_the_season_is_advised_to_those_who_do_not_learn_it(base: str) -> None:
-    made = forecast(1.5, linear_ar=1.2)
+def of_a_season(network: float, seasonal: float, persistence: float = 2.0, **changed: Any) -> Evidence:
+    """A daily series, whose season is the week, by a network that learns its values."""
+    made = forecast(network, persistence, linear_ar=seasonal)
     metrics = {name.replace("linear_ar", "seasonal_naive"): value for name, value in made.metrics.items()}
     items = {name.replace("linear_ar", "seasonal_naive"): values for name, values in made.items.items()}
     config = {**made.config, "data.residual_of": "none", "data.strategy": "direct"}
-    verdict = judge(replace(made, metrics=metrics, items=items, config=config, period=7, base=base))
+    config |= {"data.window_scaling": "global"}
+    return replace(made, **{"metrics": metrics, "items": items, "config": config, "period": 7, **changed})
+
+
+@pytest.mark.parametrize("base", ["none", "seasonal_naive"])
+def test_the_difference_from_the_season_is_advised_to_those_who_do_not_learn_it(base: str) -> None:
+    verdict = judge(of_a_season(1.5, 1.2, base=base))
     assert ("data.residual_of=seasonal_naive" in said(verdict)) == (base == "none")
+
+
+@pytest.mark.parametrize(
+    ("seasonal", "persistence", "known", "season"),
+    [(3.9, 2.36, True, False), (3.9, 2.36, False, False), (2.0, 3.9, True, True), (2.0, 3.9, False, True),
+     (3.88, 3.9, True, False)],
+)  # fmt: skip
+def test_a_season_is_seen_where_it_says_more_than_the_last_value(
+    seasonal: float, persistence: float, known: bool, season: bool
+) -> None:
+    """A trend alone has no season, and the value of a week ago is further from today than the last one."""
+    made = of_a_season(9.0, seasonal, persistence, drift=5.0)
+    verdict = judge(made if known else replace(made, items={}))
+    assert verdict.seen[0].startswith("the season of 7 steps" if season else "the series has a trend")
+    assert ("data.residual_of=seasonal_naive" in said(verdict)) == season
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae"])
@@ -1142,6 +1186,14 @@ def test_evidence_knows_the_series(train: Callable[..., Outcome], tmp_path: Path
     made = evidence(run.config, run.data, run.task, {}, Status.of({"state": "done"}))
     assert (made.score, made.period, made.dependent, made.ordered, made.constant) == ("mae", 12, 3, True, False)
     assert made.drift > 1 and made.thing == "window"
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_evidence_knows_how_much_of_the_training_data_was_seen(accumulated: int) -> None:
+    more = f"trainer.accumulate_grad_batches={accumulated}"
+    run = prepare(compose("data=sine", "data.num_samples=1000", "data.batch_size=8", "instruments=none", more))
+    made = evidence(run.config, run.data, run.task, {"steps": 20}, Status.of({"state": "done"}))
+    assert made.passes == pytest.approx(20 * accumulated * 8 / run.data.size("train"))
 
 
 # ---- many runs -------------------------------------------------------------------------------------

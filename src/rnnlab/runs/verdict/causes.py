@@ -19,6 +19,7 @@ from rnnlab.runs.verdict.commands import (
     shorter,
 )
 from rnnlab.runs.verdict.evidence import Evidence
+from rnnlab.runs.verdict.gain import is_better
 from rnnlab.runs.verdict.wording import is_share, number, percent
 from rnnlab.store.verdict import Advice, Judgement
 
@@ -53,14 +54,16 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
             Cause("all of the test is right: nothing is left to gain, and harder or more data would tell the two apart")
         ]
     ahead = {best, *evidence.ahead(score, network)}
+    seasonal = is_better(evidence, score, "seasonal_naive", "persistence")
+    season, trend = (lambda: _season(evidence, ahead, seasonal)), (lambda: _trend(evidence))
     found: list[Callable[[], Cause | None]] = [
         lambda: _only_blanks(evidence),
         lambda: _unfinished(evidence),
         lambda: _longer_test(evidence),
         lambda: _imbalanced(evidence),
         lambda: _intermittent(evidence, ahead),
-        lambda: _season(evidence, ahead),
-        lambda: _trend(evidence),
+        # a trend may pass for a season that is longer than the window
+        *((season, trend) if seasonal else (trend, season)),
         lambda: _no_linear_part(evidence, ahead),
         lambda: _still_falling(evidence),
         lambda: _overfits(evidence),
@@ -86,8 +89,11 @@ def in_turn(causes: Sequence[Cause]) -> list[Advice | None]:
 def _still_falling(evidence: Evidence) -> Cause | None:
     curve = evidence.column(evidence.monitor)
     epochs = len(curve)
-    if epochs < 4 or evidence.steps < evidence.budget:
+    if not epochs or evidence.steps < evidence.budget or is_closed_form(evidence):
         return None
+    if epochs == 1:
+        # one validation shows no course
+        return _seen_once(evidence) if evidence.passes <= 1 else None
     sign = 1 if evidence.mode == "min" else -1
     curve = sign * curve
     late = max(1, epochs // 4)
@@ -98,6 +104,12 @@ def _still_falling(evidence: Evidence) -> Cause | None:
         return None
     way = "still falling" if sign == 1 else "still rising"
     return Cause(f"{evidence.monitor} was {way} when the updates were used up", (longer(evidence, 3),))
+
+
+def _seen_once(evidence: Evidence) -> Cause:
+    once = "the training data were seen only once"
+    part = f"only {number(evidence.passes, 2)} of one pass over the training data was made"
+    return Cause(once if evidence.passes == 1 else part, (longer(evidence, 5),))
 
 
 def _longer_test(evidence: Evidence) -> Cause | None:
@@ -250,7 +262,7 @@ def _intermittent(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
     return Cause(seen, (again(evidence, "Does it forecast the median?", "task.loss=mae"),))
 
 
-def _season(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
+def _season(evidence: Evidence, ahead: Collection[str], seasonal: bool) -> Cause | None:
     period, length = evidence.period, evidence.config.get("data.length")
     if period is None or not isinstance(length, int) or "most_frequent" in ahead:
         return None
@@ -259,7 +271,7 @@ def _season(evidence: Evidence, ahead: Collection[str]) -> Cause | None:
         covers = f"data.length={period + max(1, period // 4)}"
         return Cause(seen, (again(evidence, "Does a window that covers the season help?", covers),))
     residual = evidence.config.get("data.residual_of") == "none" and evidence.base != "seasonal_naive"
-    if residual and "seasonal_naive" in ahead and evidence.config.get("data.strategy") == "direct":
+    if residual and seasonal and "seasonal_naive" in ahead and evidence.config.get("data.strategy") == "direct":
         seen = f"the season of {period} steps says more than the network found"
         rest = again(evidence, "Can it learn what the season leaves over?", "data.residual_of=seasonal_naive")
         return Cause(seen, (rest,))

@@ -36,6 +36,7 @@ class Evidence:
         mode: ``min`` or ``max`` of it.
         steps: updates made.
         budget: updates that were to be made, unless it was stopped early.
+        passes: over the training data, made in these updates.
         sequences: by split: ``train``, ``val`` and ``test``.
         thing: what a sequence is called.
         parameters: of the network.
@@ -67,6 +68,7 @@ class Evidence:
     mode: str = "min"
     steps: int = 0
     budget: int = 0
+    passes: float = math.inf
     sequences: Mapping[str, int] = field(default_factory=dict)
     thing: str = "sequence"
     parameters: int = 0

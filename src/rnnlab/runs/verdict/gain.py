@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -51,6 +51,22 @@ def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: f
         value, low, high = (None if x is None else -math.expm1(-x) for x in (gain.value, gain.low, gain.high))
         return Gain(value or 0.0, False, low, high, gain.why)
     return _gain(evidence, items, score, network, best, beside, evidence.rises(score) or beside <= 0 or network < 0)
+
+
+def gain_between(evidence: Evidence, score: str, one: str, other: str) -> Gain | None:
+    """Of a predictor over another; ``None`` where the score of one of them is not known."""
+    there, items = evidence.predictors(score), evidence.of(score)
+    if not {one, other} <= there.keys():
+        return None
+    both = {name: items[key] for name, key in (("network", one), (other, other)) if key in items}
+    alone = replace(evidence, items=both, others={score: both})
+    return gain_of(alone, score, there[one], other, there[other])
+
+
+def is_better(evidence: Evidence, score: str, one: str, other: str) -> bool:
+    """Whether a predictor is surely better than another, or has the better score where there is no interval."""
+    gain = gain_between(evidence, score, one, other)
+    return gain is not None and (gain.value if gain.low is None else gain.low) > 0
 
 
 def _gain(

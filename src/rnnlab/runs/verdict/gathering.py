@@ -1,5 +1,6 @@
 """What a run and its data show, gathered for its verdict."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,8 @@ def evidence(
         rows: of ``metrics.csv``; none where its training is not to be looked at.
         budget: updates that were to be made.
     """
-    spec = data.spec
+    spec, steps = data.spec, int(metrics.get("steps", 0))
+    accumulated = int(config["trainer"].get("accumulate_grad_batches") or 1)
     # steps that neighbouring windows are judged by in common
     ahead = spec.length if spec.horizon == 0 else spec.steps_ahead or 1
     tallied = task.tallied
@@ -58,8 +60,9 @@ def evidence(
         rows=rows,
         monitor=str(config["monitor"]),
         mode=str(config["mode"]),
-        steps=int(metrics.get("steps", 0)),
+        steps=steps,
         budget=budget,
+        passes=steps / math.ceil(data.batches_per_pass / accumulated),
         sequences={split: data.size(split) for split in SPLITS},
         thing="window" if isinstance(data, SeriesData) else "chunk" if spec.streamed else "sequence",
         parameters=int(metrics.get("parameters", 0)),
