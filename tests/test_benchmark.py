@@ -66,6 +66,20 @@ def test_the_table_has_ours_the_trivial_and_the_published() -> None:
     assert rows[2][-1] == "a paper"
 
 
+def test_a_published_number_that_belongs_into_no_column_stands_in_none() -> None:
+    benchmark = Benchmark.model_validate(
+        {
+            "experiment": "copy_memory", "score": "test/accuracy", "mode": "max", "rows": {"a": []}, "tuned": "nothing",
+            "along": {"key": "data.length", "values": [10, 30], "label": "T"},
+            "published": [{"name": "falls below", "value": 20, "at": 50, "source": "a paper"},
+                          {"name": "b", "value": 4, "at": 30, "source": "a paper"}],
+        }
+    )  # fmt: skip
+    cells = tuple(Cell("a", at, ({"test/accuracy": 5.0},)) for at in (10, 30))
+    rows = table(Result(benchmark, cells, "val/loss", "min"))[1]
+    assert [row[:3] for row in rows] == [["a", "5", "5"], ["falls below at T=50: 20", "", ""], ["b", "", "4"]]
+
+
 @pytest.mark.slow
 def test_a_benchmark_runs_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: str) -> int:
@@ -149,7 +163,8 @@ def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> N
             "always": ["data=ucr"], "score": "test/accuracy", "mode": "max", "rows": {"a": [], "b": []},
             "along": {"key": "data.name", "values": ["X", "Y"], "label": "data set", "mean": True},
             "percent": True, "tuned": "nothing",
-            "tables": [{"source": "a paper", "values": {"M": {"X": 70.0, "Y": 95.0}, "N": {"Y": 10.0}}}],
+            "tables": [{"source": "a paper", "values": {"M": {"X": 70.0, "Y": 95.0}, "N": {"Y": 10.0}}},
+                       {"source": "another", "values": {"N": {"Y": 12.0}}}],
             "target": {"at": "mean", "value": 0.8},
         }
     )  # fmt: skip
@@ -162,7 +177,7 @@ def test_a_mean_over_named_places_and_the_rank_among_all_that_others_have() -> N
     assert heading[:4] == ["", "data set=X", "data set=Y", "mean"]
     assert [row[:4] for row in rows] == [
         ["a", "90.0", "90.0", "90.0"], ["b", "50.0", "100.0", "75.0"], ["R", "95.0", "", ""],
-        ["M", "70.0", "95.0", "82.5"], ["N", "", "10.0", ""],
+        ["M", "70.0", "95.0", "82.5"], ["N", "", "10.0", ""], ["N", "", "12.0", ""],
     ]  # fmt: skip
     assert scored.verdict() == "to reach on average: ≥ 80.0; a has 90.0: reached"
     assert scored.rank() == "mean rank of a: 2.0 (X 2 of 3, Y 2 of 3)"

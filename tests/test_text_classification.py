@@ -493,7 +493,7 @@ def test_order_tells_what_letters_do_not() -> None:
         classifier = linear.LogisticRegression(max_iter=200, tol=1e-2)
         classifier.fit(features("train", pairs), data.split("train").targets.numpy())
         scores.append(classifier.score(features("test", pairs), data.split("test").targets.numpy()))
-    assert 0.4 < scores[0] < 0.65 < 0.8 < scores[1] < 0.98
+    assert 0.4 < scores[0] < 0.65 < 0.75 < scores[1] < 0.98
 
 
 @pytest.mark.slow

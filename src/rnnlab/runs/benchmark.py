@@ -180,7 +180,12 @@ class Result:
         ranks, numbers = [], []
         for at in benchmark.along.values:
             own = sign * self.cell(row, at).mean(benchmark.scores(at))
-            theirs = [sign * other.value for other in benchmark.others if other.at == at]
+            # what two tables say of one method counts once, by the better
+            published: dict[str, float] = {}
+            for other in benchmark.others:
+                if other.at == at:
+                    published[other.name] = min(sign * other.value, published.get(other.name, math.inf))
+            theirs = list(published.values())
             theirs += [sign * cell.mean(benchmark.scores(at)) for cell in self.rivals if cell.at == at]
             ranks.append(1 + sum(value < own for value in theirs) + sum(value == own for value in theirs) / 2)
             numbers.append(1 + len(theirs))

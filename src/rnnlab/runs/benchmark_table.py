@@ -42,11 +42,12 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for name in dict.fromkeys(cell.row for cell in result.rivals):
         there = [cell for cell in result.rivals if cell.row == name]
         found = {cell.at: cell.mean(benchmark.scores(cell.at)) for cell in there}
-        shown = _other(
-            benchmark, name, [found.get(place) for place in places], averaged, "run here", _counts(benchmark, there)
-        )
+        drawn = [cell for cell in there if cell.deviation(benchmark.scores(cell.at)) > 0]
+        # of one that draws nothing all seeds are the same
+        number = _counts(benchmark, there) if drawn or len(there[0].metrics) == 1 else ""
+        shown = _other(benchmark, name, [found.get(place) for place in places], averaged, "run here", number)
         for cell in there:
-            if cell.deviation(benchmark.scores(cell.at)) > 0:  # of one that draws nothing all seeds are the same
+            if cell in drawn:
                 shown[1 + places.index(cell.at)] = _spread(benchmark, cell)
         rows.append(shown)
     for published in benchmark.published:
@@ -55,9 +56,9 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
         if published.at in places:
             values[places.index(published.at)] = published.value
         else:
-            if benchmark.along is not None:
-                name = f"{name}, {benchmark.along.label}={published.at}"
-            values[-1] = published.value
+            # it belongs into none of the columns
+            where = "" if benchmark.along is None else f" at {benchmark.along.label}={published.at}"
+            name = f"{name}{where}: {benchmark.shown(published.value)}"
         rows.append(_other(benchmark, name, values, averaged, published.source))
     unit_of = 100.0 if benchmark.percent else 1.0
     for published_table in benchmark.tables:
@@ -103,10 +104,11 @@ def _spread(benchmark: Benchmark, cell: Cell) -> str:
 def markdown(result: Result, description: str, command: str, machine: str) -> str:
     """The table as a document that says what it is."""
     heading, rows = table(result)
+    score = result.benchmark.score.replace("{at}", "…")
     lines = [
         f"# {description}",
         "",
-        f"`{command}`: test score `{result.benchmark.score}`, mean ± standard deviation over n seeds.",
+        f"`{command}`: test score `{score}`, mean ± standard deviation over n seeds.",
         "",
         "| " + " | ".join(heading) + " |",
         "|" + " --- |" * len(heading),
