@@ -82,6 +82,60 @@ def test_quarters_of_an_hour_go_through_the_hour_that_comes_twice() -> None:
     assert (found, is_sure) == (["01:45", *twice, *twice, "03:00"], True)
 
 
+BERLIN, CHICAGO = "Europe/Berlin", "America/Chicago"
+SPRING, AUTUMN = "2024-03-31T", "2024-10-27T"
+WEEKEND = [f"2024-10-{day}T{hour:02}:00" for day in (26, 27) for hour in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "lost"),
+    [
+        (BERLIN, ["2024-06-01T00:00"]),
+        (BERLIN, [f"{SPRING}00:00"]),  # the last hour before the change
+        (BERLIN, [f"{SPRING}01:00"]),  # the first one behind it
+        (BERLIN, [f"{SPRING}00:00", f"{SPRING}01:00", f"{SPRING}02:00"]),
+        (BERLIN, [f"{AUTUMN}00:00"]),  # one of the two hours of one name
+        (BERLIN, [f"{AUTUMN}01:00"]),
+        (BERLIN, ["2024-10-26T23:00", f"{AUTUMN}00:00"]),
+        (BERLIN, [f"{AUTUMN}00:00", f"{AUTUMN}01:00"]),  # both: an hour is left out as in spring
+        (BERLIN, [f"{AUTUMN}01:00", f"{AUTUMN}02:00"]),
+        (BERLIN, [f"{SPRING}01:00", *WEEKEND]),
+        (CHICAGO, [f"2024-11-03T{hour:02}:00" for hour in range(3, 12)]),
+    ],
+)
+@pytest.mark.parametrize("every", ["1h", "30m"])
+def test_what_is_filled_in_is_what_the_clock_showed(zone: str, lost: list[str], every: str) -> None:
+    whole = hours(zone, "2023-01-01", "2024-12-10", every)
+    gone = pl.col("time").dt.convert_time_zone("UTC").dt.truncate("1h").dt.strftime("%Y-%m-%dT%H:%M").is_in(lost)
+    columns = Columns(["load"], time="time")
+    table = tabulate(local(whole.filter(~gone)).lazy(), columns, "here")
+    panel = arrange(table, columns, "here", gaps="fill")
+    assert pl.Series(panel.times).dt.strftime(MINUTES).to_list() == local(whole)["time"].to_list()
+    assert np.isnan(panel.values[:, 0]).tolist() == whole.select(gone).to_series().to_list() or len(lost) == 1
+
+
+def test_what_is_filled_in_goes_by_the_clock_of_the_training_data() -> None:
+    whole = hours(BERLIN, "2024-10-20", "2024-10-30")
+    some = local(whole)[:140].vstack(local(whole)[200:])
+    columns = Columns(["load"], time="time")
+    table = tabulate(some.lazy(), columns, "here")
+    clocks = arranged(local(hours(BERLIN, *YEAR))).clocks
+    assert len(arrange(table, columns, "here", gaps="fill", clocks=clocks).times) == len(whole)
+    # of itself the file does not tell whether a clock was changed
+    assert len(arrange(table, columns, "here", gaps="fill").times) == len(whole) - 1
+
+
+def test_one_of_two_hours_of_one_name_is_no_gap_unless_gaps_are_filled() -> None:
+    frame = local(hours(BERLIN, *YEAR)).unique("time", keep="first", maintain_order=True)
+    assert len(arranged(frame).times) == len(frame)
+    columns = Columns(["load"], time="time")
+    filled = arrange(tabulate(frame.lazy(), columns, "here"), columns, "here", gaps="fill")
+    assert len(filled.times) == len(frame) + 1 and filled.clocks == (BERLIN,)
+    neither = frame.filter(pl.col("time") != "2023-10-29 02:00")
+    filled = arrange(tabulate(neither.lazy(), columns, "here"), columns, "here", gaps="fill")
+    assert len(filled.times) == len(frame) + 1
+
+
 def test_a_history_that_has_seen_no_change_does_not_tell_the_next_one() -> None:
     summer = local(hours("Europe/Berlin", "2024-06-01", "2024-07-20"))
     trained = arranged(summer)

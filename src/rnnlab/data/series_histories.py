@@ -35,7 +35,9 @@ def read_histories(reader: HistoryReader, source: Source) -> tuple[list[History]
             f"{source.name}, column '{columns.time}': these are {kinds[not dated]}, and the run was trained on "
             f"{kinds[dated]}"
         )
-    panel = arrange(table, columns, source.name, reader.sort, reader.gaps, reader.frequency, reader.repeated)
+    panel = arrange(
+        table, columns, source.name, reader.sort, reader.gaps, reader.frequency, reader.repeated, reader.clocks
+    )
     histories: list[History] = []
     names: list[str] = []
     short: list[str] = []

@@ -63,7 +63,63 @@ def clocks_of(times: np.ndarray, starts: Sequence[int] | np.ndarray, frequency: 
     pieces = np.concatenate([[0], np.cumsum(~follows)])
     # an hour before and one behind the night are shown once by every clock
     rows = np.flatnonzero(_in_a_night(times, around=2 * HOUR))
-    return tuple(clock for clock in CLOCKS if _shows(clock, times[rows], rows, pieces[rows], frequency.size))
+    shown = tuple(clock for clock in CLOCKS if _shows(clock, times[rows], rows, pieces[rows], frequency.size))
+    return shown or _nearest(times, np.asarray(starts), frequency)
+
+
+def _nearest(times: np.ndarray, starts: np.ndarray, frequency: Frequency) -> tuple[str, ...]:
+    """Those of :data:`CLOCKS` that show times some of which are left out just where a clock is changed: by which at
+    least one change is one, and the fewest are left out.
+    """
+    changes = clock_changes(times, frequency)
+    if not changes.any():
+        return ()
+    missing = {}
+    for clock in CLOCKS:
+        moments = moments_of(times, starts, clock, frequency)
+        steps = steps_between(moments, starts, frequency)
+        near = _in_a_night(times, around=2 * HOUR)
+        near = near[1:] | near[:-1]
+        if (steps[near] > 0).all() and (steps[changes] == 1).any():
+            missing[clock] = int((steps[near] - 1).sum())
+    return tuple(clock for clock, number in missing.items() if number == min(missing.values()))
+
+
+def moments_of(times: np.ndarray, starts: np.ndarray, clock: str, frequency: Frequency) -> np.ndarray:
+    """``(rows,)`` when, in UTC, a clock showed the times of series one after the other; not a time where it never did.
+
+    In the hour that comes twice rows are of its first time until they go back. Where they do not, they are of its
+    second time only if that joins on to what follows, and the first does not to what comes before.
+    """
+    first, second = _moments(times, clock)
+    twice = np.flatnonzero(first != second)
+    twice = twice[~np.isnat(first[twice])]
+    moments, step = first.copy(), np.timedelta64(frequency.size, "us")
+    series = np.searchsorted(starts, np.arange(len(times)), "right")
+    ends = np.flatnonzero((np.diff(twice) != 1) | (np.diff(series[twice]) != 0)) + 1
+    for run in np.split(twice, ends) if len(twice) else ():
+        begin, last = int(run[0]), int(run[-1])
+        back = np.flatnonzero(np.diff(times[run]) <= np.timedelta64(0, "us"))
+        if len(back):
+            later_rows = run[back[0] + 1 :]
+            moments[later_rows] = second[later_rows]
+            continue
+        follows = begin > 0 and series[begin - 1] == series[begin] and first[begin - 1] + step == first[begin]
+        ends_here = last + 1 == len(times) or series[last + 1] != series[last]
+        if not follows and not ends_here and second[last] + step == first[last + 1]:
+            moments[run] = second[run]
+    return moments
+
+
+def steps_between(moments: np.ndarray, starts: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """``(rows - 1,)`` steps from each of ``(rows,)`` moments to the next: 1 between two series, 0 where that can't
+    be told.
+    """
+    unknown = np.isnat(moments[1:]) | np.isnat(moments[:-1])
+    steps, rest = np.divmod(np.diff(moments.astype("M8[us]").astype(np.int64)), frequency.size)
+    steps = np.where(unknown | (rest != 0) | (steps < 1), 0, steps)
+    steps[np.asarray(starts)[1:-1] - 1] = 1
+    return steps
 
 
 def _shows(clock: str, times: np.ndarray, rows: np.ndarray, pieces: np.ndarray, size: int) -> bool:

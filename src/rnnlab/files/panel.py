@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnlab.errors import InputError
-from rnnlab.files.clocks import clock_changes, clocks_of
+from rnnlab.files.clocks import clock_changes, clocks_of, in_zone, is_changed, moments_of, steps_between
 from rnnlab.files.frequency import Frequency, find_frequency, passed
 
 Gaps = Literal["error", "fill", "ignore", "elapsed"]
@@ -160,6 +160,7 @@ def arrange(
     gaps: Gaps = "error",
     expected: Frequency | None = None,
     repeated: Repeated = "error",
+    clocks: Sequence[str] = (),
 ) -> Panel:
     """Puts the rows of each series together and looks at their times.
 
@@ -172,6 +173,7 @@ def arrange(
             each row for a step; ``elapsed`` does that too, for who reads how far apart the rows are.
         expected: how far it is from one date to the next, where that is known.
         repeated: where a series has several rows at one time, ``error``, or the ``first`` or the ``last`` is kept.
+        clocks: of which one has shown earlier times, as :attr:`Panel.clocks`; none where that is not known.
 
     Raises:
         InputError: times are out of order, occur twice or leave out steps.
@@ -205,6 +207,7 @@ def arrange(
         # of a zone that is told the times are those of UTC
         told = table.zone is not None
         panel.clocks = ("UTC",) if told else clocks_of(panel.times, panel.starts, panel.frequency)
+        panel.clocks = tuple(clock for clock in panel.clocks if clock in clocks) or panel.clocks
     if gaps == "elapsed":
         panel.unit = "row"
     return panel if gaps in ("ignore", "elapsed") else _look_for_gaps(panel, source, gaps)
@@ -283,6 +286,15 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
     steps, inside = _inner(panel, steps), np.ones(len(steps), bool)
     inside[panel.starts[1:-1] - 1] = False
     changes = clock_changes(panel.times, frequency) & inside
+    moments = _moments(panel)
+    if moments:
+        counted = np.stack([steps_between(each, panel.starts, frequency) for each in moments])
+        sure = (counted > 0).all(0) & (counted == counted[0]).all(0) & inside
+        if gaps == "error":  # of an hour that comes twice many files have one alone
+            sure &= steps != 1
+        changes &= ~sure | (counted[0] == 1)
+        whole = whole | sure
+        steps = np.where(sure, counted[0], steps)
     if changes.any():
         # by the clock an hour is missing or there twice, and by time none is
         steps, whole = np.where(changes, 1, steps), whole | changes
@@ -309,7 +321,14 @@ def _look_for_gaps(panel: Panel, source: str, gaps: Gaps) -> Panel:
     if gaps == "error":
         fill = f"data.gaps=fill makes the {'row that is' if missing == 1 else f'{missing:,} rows that are'} missing"
         raise InputError(f"{where} {steps[at]:,} steps after {before}, and {unit} is 1: {fill}, {ignore}")
-    return _filled(panel, steps)
+    return _filled(panel, steps, moments[0] if moments else None)
+
+
+def _moments(panel: Panel) -> list[np.ndarray]:
+    """When the times were, by each clock that may have shown them; none where it may be one that is not changed."""
+    if not is_changed(panel.frequency) or "UTC" in panel.clocks:
+        return []
+    return [moments_of(panel.times, panel.starts, clock, panel.frequency) for clock in panel.clocks]
 
 
 def _changes_in_words(panel: Panel, changes: np.ndarray) -> str:
@@ -324,8 +343,10 @@ def _changes_in_words(panel: Panel, changes: np.ndarray) -> str:
     return f"clocks were changed for daylight saving, an hour {' and '.join(parts)}: each row is a step"
 
 
-def _filled(panel: Panel, steps: np.ndarray) -> Panel:
-    """The same with a row for every step of each series; ``steps`` from each row to the next, 1 between two series."""
+def _filled(panel: Panel, steps: np.ndarray, moments: np.ndarray | None) -> Panel:
+    """The same with a row for every step of each series; ``steps`` from each row to the next, 1 between two series.
+    Where a clock is known that has shown the times, the ``moments`` are when it did.
+    """
     at = np.concatenate([[0], np.cumsum(steps)])
     starts = np.concatenate([at[panel.starts[:-1]], [at[-1] + 1]])
     values = np.full((starts[-1], panel.values.shape[1]), np.nan)
@@ -335,7 +356,10 @@ def _filled(panel: Panel, steps: np.ndarray) -> Panel:
     times = np.empty(starts[-1], panel.times.dtype)
     times[at] = panel.times
     for before in np.flatnonzero(steps > 1):
-        between = panel.frequency.after(panel.times[before], np.arange(1, steps[before]))
+        numbers = np.arange(1, steps[before])
+        between = panel.frequency.after(panel.times[before] if moments is None else moments[before], numbers)
+        if moments is not None:
+            between = in_zone(between, panel.clocks[0]).dt.replace_time_zone(None).to_numpy()
         times[at[before] + 1 : at[before + 1]] = between
     note = f"{int(starts[-1]) - len(at):,} missing rows filled in"
     note = ", ".join(filter(None, (panel.note, note)))
