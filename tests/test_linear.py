@@ -249,6 +249,31 @@ def test_demand_that_comes_now_and_then_is_held_against_none_and_learned_as_it_i
     assert csv(written(tmp_path, frame), **parts, **state).usual is None
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_what_has_no_memory_is_held_against_its_mean(log: bool, tmp_path: Path) -> None:
+    values = 9 + np.random.default_rng(0).normal(0, 1, 240)
+    frame = monthly().with_columns(sales=values)
+    parts: dict[str, Any] = {"val_start": "2016-01-01", "test_start": "2018-01-01", "log": log}
+    data = csv(written(tmp_path, frame), **parts)
+    ((start, end),) = data.training_parts()
+    names = [each.name for each in data.spec.references]
+    batch = everything(data, "test")
+    assert batch.origin is not None
+    shift, scale, _ = batch.origin.scales.unbind(1)
+    mean = batch.origin.references[:, names.index("training_mean")] * scale + shift
+    expected = torch.full_like(mean, values[start:end].mean())
+    torch.testing.assert_close(mean.exp() if log else mean, expected, atol=1e-4, rtol=0)
+    state = data.state_dict()
+    again = csv(written(tmp_path, frame), **{**parts, **state})
+    assert again.spec.references == data.spec.references
+    # not where the last value is the better forecast; nor where a run of before knows of none
+    assert csv(written(tmp_path, monthly()), **parts).mean is None
+    del state["trained"]["mean"], state["trained"]["errors"]["training_mean"]
+    old = csv(written(tmp_path, frame), **{**parts, **state})
+    assert "training_mean" not in [each.name for each in old.spec.references]
+    assert everything(old, "test").origin.references.shape[1] == len(old.spec.references)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("scaling", ["global", "last", "mean", "seasonal"])
 @pytest.mark.parametrize("part", ["ridge", "none"])
 def test_prediction_reads_windows_as_training_does(scaling: Any, part: Any, tmp_path: Path) -> None:

@@ -558,6 +558,101 @@ def test_a_season_is_seen_where_it_says_more_than_the_last_value(
     assert ("data.residual_of=seasonal_naive" in said(verdict)) == season
 
 
+def without_memory(network: float, linear_ar: float = 0.99, mean: float = 1.0, **changed: Any) -> Evidence:
+    """A forecast of noise: its mean says as much as anything."""
+    made = forecast(network, persistence=1.4, linear_ar=linear_ar)
+    other = forecast(network, persistence=mean)
+    metrics = {**made.metrics, "baseline/training_mean/mae": mean}
+    items = {**made.items, "training_mean": other.items["persistence"]}
+    config = {**made.config, "model.linear": "ridge", "data.known": [], "model.readout_dropout": 0}
+    return replace(made, **{"metrics": metrics, "items": items, "config": config, **changed})
+
+
+@pytest.mark.parametrize("network", [0.98, 1.01])
+def test_that_nothing_foretells_what_follows_is_said(network: float) -> None:
+    verdict = judge(without_memory(network, sequences={"train": 150, "val": 100, "test": N}))
+    assert verdict.state is not Judgement.BETTER
+    assert verdict.seen == (
+        "nothing was found in these windows that foretells what follows: the mean of the training part does as well "
+        "(mae 1), so that more training will hardly help; other columns might (data.known, data.past)",
+    )
+    assert verdict.next == ()  # the series is too short for windows of 96
+    longer = judge(without_memory(network, sequences={"train": 2000, "val": 100, "test": N}))
+    assert said(longer) == "train data=csv data.path=x.csv data.length=96"
+    walk = replace(without_memory(network), metrics={"test/mae": network, "baseline/mae": 1.0,
+                   "baseline/linear_ar/mae": 0.99}, items={})  # fmt: skip
+    assert "the last value does as well (mae 1)" in judge(walk).seen[0]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        without_memory(0.8, linear_ar=0.7),  # a linear forecast finds something
+        without_memory(0.94, linear_ar=0.93),
+        without_memory(1.01, rows=rows(steadily(2.0, 1.0), steadily(2.0, 1.0))),  # it was still learning
+        replace(
+            without_memory(1.01), metrics={**without_memory(1.01).metrics, "baseline/ridge/mae": 0.9}, part="ridge"
+        ),
+    ],
+)
+def test_what_something_foretells_is_not_called_noise(made: Evidence) -> None:
+    assert not any("nothing was found" in line for line in judge(made).seen)
+
+
+def test_a_network_that_is_worse_than_the_mean_of_noise_is_told_why_besides() -> None:
+    verdict = judge(without_memory(1.6, rows=rows(falling(1.0, 0.1), steadily(1.0, 2.0))))
+    assert verdict.seen[0].startswith("nothing was found") and len(verdict.seen) > 1
+
+
+def test_what_was_thrown_away_is_not_made_smaller() -> None:
+    """Dropout, a rate or a seed changes nothing of a linear part that stands alone."""
+    curves = rows(falling(1.0, 0.1), steadily(1.0, 2.0))
+    made = with_part(1.2, 1.2, rows=curves)
+    config = {**made.config, "model.readout_dropout": 0}
+    assert "model.readout_dropout=0.3" in said(judge(replace(made, config=config)))
+    metrics = {**made.metrics, "calibration/gain": 0.0}
+    verdict = judge(replace(made, config=config, metrics=metrics))
+    assert "model.linear=none" in said(verdict)
+    assert not re.search("dropout|hidden_size|weight_decay|optimizer|seed", said(verdict)), said(verdict)
+
+
+@pytest.mark.parametrize(
+    ("exact", "line"),
+    [
+        ("persistence", "each value is the one before it again: the series is constant"),
+        ("seasonal_naive", "the series repeats itself exactly, every 7 steps"),
+        ("linear_ar", "simple rules make no error"),
+    ],
+)
+def test_a_series_without_errors_is_called_so(exact: str, line: str) -> None:
+    """By all, or by a rule but for rounding; an interval of nothing is none."""
+    scores = {
+        "persistence": 2.0,
+        "seasonal_naive": 2.0,
+        "linear_ar": 2.0,
+        exact: 0.0 if exact == "persistence" else 1e-9,
+    }
+    metrics = {f"baseline/{name}/mae": value for name, value in scores.items() if name != "persistence"}
+    ones = np.ones(N)
+    items = {name: (value * ones, ones) for name, value in {**scores, "network": 0.0}.items()}
+    made = forecast(1.0, metrics={"test/mae": 0.0, "baseline/mae": scores["persistence"], **metrics}, items=items)
+    verdict = judge(replace(made, period=7))
+    assert verdict.state is Judgement.UNCERTAIN and not verdict.next
+    assert verdict.text.endswith(", the same (neither makes an error)")
+    assert verdict.seen == (f"in the test part {line}, and nothing is left to learn",)
+    worse = judge(replace(made, metrics={**made.metrics, "test/mae": 0.01}, items={}))
+    assert worse.state is Judgement.NOT_BETTER and not any("left to learn" in line for line in worse.seen)
+
+
+def test_errors_of_one_are_no_right_answers() -> None:
+    """Shares have intervals of shares, and errors never, though they may all be 0 and 1."""
+    ones = np.ones(N)
+    ours, theirs = (np.arange(N) < 20).astype(float), np.zeros(N)
+    items = {"network": (ours, ones), "persistence": (theirs, ones)}
+    verdict = judge(forecast(0.1, items=items, metrics={"test/mae": 0.1, "baseline/mae": 0.0}, ordered=False))
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(-each for each in ratio_interval(ours, ones, N)[::-1]))
+
+
 @pytest.mark.parametrize("loss", ["mse", "mae"])
 def test_the_median_is_advised_where_the_usual_value_is_the_better_forecast(loss: str) -> None:
     made = forecast(1.5, linear_ar=1.2)

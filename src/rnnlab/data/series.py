@@ -131,6 +131,7 @@ class SeriesData(LearnedSeries):
             "spread": list(self.layout.spread),
             "elapsed": self.layout.elapsed,
             "usual": [] if self.usual is None else self.usual.tolist(),
+            "mean": [] if self.mean is None else self.mean.tolist(),
         }
         options = ("scaling", "scale_together", "log", "residual_of", *self._decided)
         return {**{name: getattr(self, name) for name in options}, "period": self.season, "trained": trained}

@@ -18,6 +18,7 @@ from rnnlab.data.series_references import (
     guarded,
     naive_errors,
     reference_errors,
+    training_means,
     usual_values,
 )
 from rnnlab.data.series_scaling import ScaledSeries, find_moments
@@ -146,10 +147,15 @@ class LearnedSeries(SeriesParts):
         """See :func:`rnnlab.data.series_references.usual_values`."""
         return usual_values(self, *self.moments)
 
+    @cached_property
+    def mean(self) -> np.ndarray | None:
+        """See :func:`rnnlab.data.series_references.training_means`."""
+        return training_means(self, self.scaled)
+
     def references_of(self, split: SplitName) -> References:
         """The simple predictors of a split."""
         linear = self.ridge if split != "test" else self.refitted
-        return References(self.scaled, self.horizon, self.season, self.autoregression, linear, self.usual)
+        return References(self.scaled, self.horizon, self.season, self.autoregression, linear, self.usual, self.mean)
 
     def references(self, origins: np.ndarray, series: np.ndarray, split: SplitName = "train") -> dict[str, np.ndarray]:
         """``(batch, horizon, targets)`` scaled forecasts of each simple predictor, made at ``(batch,)`` origins of a

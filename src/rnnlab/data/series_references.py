@@ -38,6 +38,7 @@ class References:
         autoregression: of the scaled targets.
         linear: the linear part.
         usual: ``(series, targets)`` scaled, the value that more than half of the training part has.
+        mean: ``(series, targets)`` scaled, the mean of the training part.
     """
 
     scaled: ScaledSeries
@@ -46,6 +47,7 @@ class References:
     autoregression: Autoregression | None = None
     linear: Linear | None = None
     usual: np.ndarray | None = None
+    mean: np.ndarray | None = None
 
     def forecasts(self, origins: np.ndarray, series: np.ndarray) -> dict[str, np.ndarray]:
         """``(batch, horizon, targets)`` scaled forecasts of each, made at ``(batch,)`` rows of ``(batch,)`` series."""
@@ -58,9 +60,10 @@ class References:
         found = {"persistence": _naive(past, 1, self.horizon)}
         if self.season is not None:
             found["seasonal_naive"] = _naive(past, lag, self.horizon)
-        if self.usual is not None:
-            usual = self.usual[series][:, None].astype(np.float32)
-            found["most_frequent"] = np.broadcast_to(usual, (len(series), self.horizon, usual.shape[-1]))
+        for name, values in (("most_frequent", self.usual), ("training_mean", self.mean)):
+            if values is not None:
+                same = values[series][:, None].astype(np.float32)
+                found[name] = np.broadcast_to(same, (len(series), self.horizon, same.shape[-1]))
         if self.autoregression is not None:
             found["linear_ar"] = self.autoregression.forecast(past)
         if self.linear is not None:
@@ -117,15 +120,47 @@ def usual_values(data: SeriesParts, shift: np.ndarray, scale: np.ndarray) -> np.
     return (usual - shift[:, :k]) / scale[:, :k] if np.isfinite(usual).all() else None
 
 
+def training_means(data: SeriesParts, scaled: ScaledSeries) -> np.ndarray | None:
+    """``(series, targets)`` scaled, the mean of the training part; ``None`` where the last value, or that of a season
+    ago, is nearer to what follows in it: then the mean would stand beside every network and say nothing.
+    """
+    if data.trained is not None:
+        return learned(data, data.panel.names, "mean") if data.trained.get("mean") else None
+    k, parts = data.num_targets, [data.observed(slice(*part)) for part in data.training_parts()]
+
+    def mean(values: np.ndarray) -> list[float]:
+        return [
+            float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else np.nan for column in values.T
+        ]
+
+    means = np.array([mean(values) for values in parts])
+    means = np.where(np.isfinite(means), means, mean(np.concatenate(parts)))
+    if not np.isfinite(means).all():
+        return None
+    found = ((np.log(means) if data.log else means) - scaled.shift[:, :k]) / scaled.scale[:, :k]
+    series, origins, truth = _measured(data, scaled)
+    forecasts = References(scaled, data.horizon, data.season, mean=found).forecasts(origins, series)
+    errors = {name: float(np.nansum(np.square(truth - forecast))) for name, forecast in forecasts.items()}
+    return found if min(errors, key=errors.__getitem__) == "training_mean" else None
+
+
+def _measured(data: SeriesParts, scaled: ScaledSeries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The training windows on which forecasts are measured: ``(windows,)`` series and origins, and what came,
+    ``(windows, horizon, targets)`` scaled.
+    """
+    windows = data.origins_of("train")
+    series, origins = windows.some(MEASURED, windows.total)
+    rows = scaled.rows(origins, series, 1, data.horizon)
+    return series, origins, scaled.targets(rows, series).astype(np.float32)
+
+
 def reference_errors(data: SeriesParts, references: References, base: Base) -> dict[str, np.ndarray]:
     """``(horizon, targets)`` root mean square error of each reference on training windows, scaled."""
     of_run: Mapping[str, Any] = {} if data.trained is None else data.trained["errors"]
     if of_run and np.shape(of_run["persistence"])[0] == data.horizon:
         return {name: np.asarray(errors, np.float32) for name, errors in of_run.items()}
-    windows, scaled = data.origins_of("train"), references.scaled
-    series, origins = windows.some(MEASURED, windows.total)
-    truth = scaled.targets(scaled.rows(origins, series, 1, data.horizon), series).astype(np.float32)
-    found = {}
+    found, scaled = {}, references.scaled
+    series, origins, truth = _measured(data, scaled)
     forecasts = references.forecasts(origins, series)
     if base == "mean":
         rows = scaled.rows(origins, series, 1 - (data.season or data.length or WINDOW), 0)
@@ -216,7 +251,7 @@ def guarded(data: SeriesParts, references: References) -> Base:
     errors = {
         name: np.nan_to_num(np.abs(forecast - truth)).sum((1, 2))
         for name, forecast in references.forecasts(origins, series).items()
-        if name != "linear_ar"
+        if name not in ("linear_ar", "training_mean")
     }
     ridge = errors.pop("ridge", None)
     best = min(errors, key=lambda name: float(errors[name].sum()))

@@ -20,7 +20,7 @@ STEPS = 120
 
 SPANS = {"test": "held-out span", "given": "given series"}
 REFERENCES = {"linear_ar": "linear autoregression", "persistence": "last value", "ridge": "linear part",
-              "most_frequent": "most frequent value"}  # fmt: skip
+              "most_frequent": "most frequent value", "training_mean": "mean of the training part"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rnnlab.runs.verdict.commands import (
     is_closed_form,
     is_scheduled,
     longer,
+    longer_windows,
     lower_rate,
     models,
     rates,
@@ -19,7 +20,7 @@ from rnnlab.runs.verdict.commands import (
     shorter,
 )
 from rnnlab.runs.verdict.evidence import Evidence
-from rnnlab.runs.verdict.gain import is_better
+from rnnlab.runs.verdict.gain import gain_between, gain_of, is_better, surely_worse
 from rnnlab.runs.verdict.wording import is_share, number, percent
 from rnnlab.store.verdict import Advice, Judgement
 
@@ -33,6 +34,14 @@ ONLY_BLANKS = 0.999
 
 UNFINISHED = 0.02
 """Share of the sequences that never end from which on it is worth a word."""
+
+
+STANDING = ("persistence", "training_mean")
+"""Forecasts that are the same for all steps ahead."""
+
+
+CLEAR = 0.05
+"""Share of its error by which a forecast is better from which on something was found, whether that is sure or not."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,17 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         return [
             Cause("all of the test is right: nothing is left to gain, and harder or more data would tell the two apart")
         ]
+    if evidence.is_exact(score, network) and evidence.is_exact(score, evidence.predictors(score)[best]):
+        return [_exact(evidence, score)]
+    naive = _naive(evidence, score)
+    nothing = None if naive is None else _nothing_foretells(evidence, score, network, naive)
+    if naive is not None and nothing is not None and not surely_worse(evidence, score, network, naive):
+        return [cause for cause in (nothing, _adds_nothing(evidence)) if cause is not None]
     ahead = {best, *evidence.ahead(score, network)}
     seasonal = is_better(evidence, score, "seasonal_naive", "persistence")
     season, trend = (lambda: _season(evidence, ahead, seasonal)), (lambda: _trend(evidence))
     found: list[Callable[[], Cause | None]] = [
+        lambda: nothing,
         lambda: _only_blanks(evidence),
         lambda: _unfinished(evidence),
         lambda: _longer_test(evidence),
@@ -72,6 +88,10 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
         lambda: _unstable(evidence),
     ]
     causes = [cause for make in found if (cause := make()) is not None]
+    if evidence.adds_nothing:
+        # what was thrown away does not depend on how it was learned
+        causes.append(Cause("", (longer_windows(evidence), models(evidence))))
+        return causes
     if state is Judgement.UNCERTAIN:
         causes.append(Cause("", (seeds(evidence),)))
     causes.append(Cause("", (rates(evidence), *reservoir(evidence), models(evidence))))
@@ -84,6 +104,42 @@ def in_turn(causes: Sequence[Cause]) -> list[Advice | None]:
     return [advice for turn in seen for advice in turn] + [
         advice for cause in causes if not cause.seen for advice in cause.advice
     ]
+
+
+def _exact(evidence: Evidence, score: str) -> Cause:
+    exact = [name for name, value in evidence.predictors(score).items() if evidence.is_exact(score, value)]
+    if "persistence" in exact:
+        why = "each value is the one before it again: the series is constant"
+    elif "seasonal_naive" in exact:
+        why = f"the series repeats itself exactly, every {evidence.period} steps"
+    else:
+        why = "simple rules make no error"
+    return Cause(f"in the test part {why}, and nothing is left to learn")
+
+
+def _naive(evidence: Evidence, score: str) -> str | None:
+    """The better one of two forecasts that are the same for all steps ahead: the last value, and the mean."""
+    there = {name: value for name, value in evidence.predictors(score).items() if name in STANDING}
+    sign = 1 if evidence.rises(score) else -1
+    return max(there, key=lambda name: sign * there[name], default=None)
+
+
+def _nothing_foretells(evidence: Evidence, score: str, network: float, naive: str) -> Cause | None:
+    """No forecast of a series is better than its last value, or its mean, not even a linear one."""
+    there = evidence.predictors(score)
+    # an intermittent series is another matter
+    if "linear_ar" not in there or "most_frequent" in there or _still_falling(evidence):
+        return None
+    beside = there[naive]
+    gains = [gain_between(evidence, score, name, naive) for name in there if name not in STANDING]
+    for gain in (gain_of(evidence, score, network, naive, beside), *gains):
+        if gain is not None and (gain.absolute or gain.value > CLEAR or (gain.low is not None and gain.low > 0)):
+            return None
+    what = "the mean of the training part" if naive == "training_mean" else "the last value"
+    columns = " (data.known, data.past)" if "data.known" in evidence.config else ""
+    seen = f"nothing was found in these windows that foretells what follows: {what} does as well ({score} "
+    seen += f"{number(beside)}), so that more training will hardly help; other columns might{columns}"
+    return Cause(seen, (longer_windows(evidence),))
 
 
 def _still_falling(evidence: Evidence) -> Cause | None:
@@ -125,7 +181,7 @@ def _longer_test(evidence: Evidence) -> Cause | None:
 
 def _overfits(evidence: Evidence) -> Cause | None:
     train, val = evidence.column("train/loss"), evidence.column("val/loss")
-    if len(train) < 3 or len(train) != len(val):
+    if evidence.adds_nothing or len(train) < 3 or len(train) != len(val):
         return None
     kept = int(val.argmin())
     rose = val[kept] > 0 and val[-1] > 1.1 * val[kept] and train[-1] < 0.8 * train[kept]
@@ -244,7 +300,7 @@ def _adds_nothing(evidence: Evidence) -> Cause | None:
     """What a series has that is not linear may be too little to be seen behind a linear part, and enough for a network
     that learns the whole: on the yearly sunspots it is.
     """
-    if evidence.part != "ridge" or evidence.metrics.get("calibration/gain") != 0:
+    if evidence.part != "ridge" or not evidence.adds_nothing:
         return None
     question = "Is the series not linear, and a network alone better?"
     seen = "on the validation part the network added nothing to the linear part"

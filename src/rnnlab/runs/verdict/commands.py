@@ -49,6 +49,14 @@ def longer(evidence: Evidence, times: int) -> Advice | None:
     return Advice(words=("resume", override), answers=question)
 
 
+def longer_windows(evidence: Evidence) -> Advice | None:
+    """Of a series that is long enough for them."""
+    length = evidence.config.get("data.length")
+    if not isinstance(length, int) or evidence.thing != "window" or evidence.sequences.get("train", 0) < 8 * length:
+        return None
+    return again(evidence, "Do longer windows say more?", f"data.length={4 * length}")
+
+
 def shorter(evidence: Evidence) -> Advice | None:
     """Over fewer steps, where the length is the difficulty of a task and not a window of a series."""
     length = evidence.config.get("data.length")

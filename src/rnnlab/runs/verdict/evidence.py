@@ -9,6 +9,9 @@ import numpy as np
 
 from rnnlab.tasks.direction import direction
 
+ROUNDING = 1e-7
+"""An error that is so small a share of another is none: single precision tells no smaller one."""
+
 Items = tuple[np.ndarray, np.ndarray]
 """A score of each test sequence, and of how many elements it is the mean; ``(sequences,)`` each."""
 
@@ -108,6 +111,18 @@ class Evidence:
         others = {name: each for name, each in self.predictors(score).items() if name != self.part}
         better = {name: each for name, each in others.items() if (each > value if rises else each < value)}
         return dict(sorted(better.items(), key=lambda item: item[1], reverse=rises))
+
+    @property
+    def adds_nothing(self) -> bool:
+        """What the network learned is not used: it did not help on the validation part."""
+        return self.metrics.get("calibration/gain") == 0
+
+    def is_exact(self, score: str, value: float) -> bool:
+        """Whether there is no error in it but that of rounding, beside what the trivial predictor makes."""
+        if self.rises(score):
+            return False
+        trivial = self.predictors(score).get(self.baseline or "", 0.0)
+        return 0 <= value <= ROUNDING * (trivial if math.isfinite(trivial) else 0.0)
 
     def rises(self, score: str) -> bool:
         """Whether a score is better the higher it is."""

@@ -45,6 +45,8 @@ def gain_of(evidence: Evidence, score: str, network: float, best: str, beside: f
     A perplexity is no mean, and its logarithm is one: a difference of logarithms is a ratio of perplexities.
     """
     items = evidence.of(score)
+    if evidence.is_exact(score, network) and evidence.is_exact(score, beside):
+        return Gain(0.0, True, why="neither makes an error")
     if score == "perplexity" and min(network, beside) > 0:
         logs = {name: (np.log(np.maximum(scores, 1)), weights) for name, (scores, weights) in items.items()}
         gain = _gain(evidence, logs, score, math.log(network), best, math.log(beside), absolute=True)
@@ -67,6 +69,12 @@ def is_better(evidence: Evidence, score: str, one: str, other: str) -> bool:
     """Whether a predictor is surely better than another, or has the better score where there is no interval."""
     gain = gain_between(evidence, score, one, other)
     return gain is not None and (gain.value if gain.low is None else gain.low) > 0
+
+
+def surely_worse(evidence: Evidence, score: str, network: float, name: str) -> bool:
+    """Whether a network is surely worse than a predictor, or has the worse score where there is no interval."""
+    gain = gain_of(evidence, score, network, name, evidence.predictors(score)[name])
+    return (gain.value if gain.high is None else gain.high) < 0
 
 
 def _gain(
@@ -109,7 +117,8 @@ def _gain(
             value, absolute, value - half, value + half, f"{mean_only}, and the interval is as wide as it may be"
         )
     better = (1.0 if rises else -1.0) * (ours[0][known] - theirs[0][known])
-    if absolute and evidence.dependent == 1 and np.isin(better, (-1, 0, 1)).all() and (weights == 1).all():
+    right = rises and all(np.isin(each[0][known], (0, 1)).all() for each in (ours, theirs))
+    if right and evidence.dependent == 1 and (weights == 1).all():
         return Gain(value, absolute, *paired_proportions(better))
     base = weights if absolute else weights * theirs[0][known]
     return Gain(value, absolute, *ratio_interval(weights * better, base, count, even=score not in evidence.linear))
