@@ -62,6 +62,19 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["model.batch_size=3"], "did you mean 'data.batch_size'?"),
         (["optimizer.learning_rate=3"], "optimizer.learning_rate=3: unknown key: optimizer.lr=…\n"),
         (["optimizer.lr=-1"], "optimizer.lr=-1: Invalid learning rate: -1"),
+        (["model=esn", "optimizer.lr=0.1"], "optimizer.lr=0.1: model.solver=ridge finds the readout in closed form"),
+        (["model=esn", "trainer.max_steps=9"], "leave it out, or train by gradients with model.solver=gradient"),
+        (["model=esn", "scheduler=cosine"], "scheduler=cosine: model.solver=ridge finds the readout"),
+        (["-m", "model=esn", "optimizer.lr=0.1,0.2"], "optimizer.lr=0.1,0.2: model.solver=ridge finds the readout"),
+        (["train=false", "optimizer=sgd"], "optimizer=sgd: train=false tests the network as it is, so that this"),
+        (
+            ["data=airline", "model.linear=ridge", "data.linear=none"],
+            "model.linear=ridge and data.linear=none disagree: ",
+        ),
+        (
+            ["data=airline", "model.linear=none", "data.linear=null"],
+            "model.linear=none and data.linear=null disagree: ",
+        ),
         (["scheduler.T_max=3"], "scheduler.T_max=3: unknown key: there is none yet; choose it first by scheduler=…"),
         (
             ["scheduler.patience=3"],

@@ -1,5 +1,6 @@
 """The laws of a whole network, for every model in ``conf/model``, one and two directions, every readout."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,34 @@ def test_what_is_dropped_in_a_recurrence_is_the_same_on_every_path_or_refused(mo
     assert torch.equal(first, second) and not torch.allclose(first, results[0][0])
     if key == "recurrent_dropout":
         close(first, build(model, **options).eval()(features(), lengths=LENGTHS)[0])
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_the_page_names_the_models_that_refuse_a_dropout(key: str) -> None:
+    page = (CONF.parent / "docs" / "pages" / "recurrence.md").read_text(encoding="utf-8")
+    named = page.partition(f"- no `model.{key}`: ")[2].partition("\n\n")[0]
+    assert re.findall(r"`(\w+)`", named) == sorted(REFUSED[key])
+
+
+@pytest.mark.parametrize("model", sorted(REFUSED["recurrent_dropout"]))
+def test_what_a_refused_dropout_is_to_be_replaced_by_is_taken(model: str) -> None:
+    options: dict[str, Any] = {"num_layers": 1, "solver": "gradient"}
+    with pytest.raises(InputError) as refused:
+        build(model, recurrent_dropout=0.4, **options)
+    advised = re.findall(r"model\.(\w+)", str(refused.value).partition(": use ")[2])
+    assert advised
+    for key in advised:
+        build(model, **options, **{key: 0.4})
+
+
+def test_why_no_unit_of_a_recurrence_is_dropped() -> None:
+    for model, why in (
+        ("esn", "what leads from one state of ESN to the next is drawn once and never trained"),
+        ("indrnn", "each unit of IndRNN reads no other one's last state"),
+        ("lru", "no matrix of weights leads from one state of LRU to the next"),
+    ):
+        with pytest.raises(InputError, match=rf"model\.recurrent_dropout=0\.4: {why}"):
+            build(model, recurrent_dropout=0.4, num_layers=1, solver="gradient")
 
 
 @pytest.mark.parametrize("key", REFUSED)

@@ -755,7 +755,20 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG, {"horizon": 5}, ["validation part has 4 rows", "needs 5"]),
         ("t,y\n" + LONG, {"log": True}, ["data.log=true", "row 1", "0 has no logarithm"]),
         ("t,y\n" + LONG, {"calendar": ["month"]}, ["data.calendar=['month'] needs dates"]),
-        ("t,y\n" + LONG, {"test_start": 90}, ["data.test_start=90", "from 0 to 39"]),
+        ("t,y\n" + LONG, {"test_start": 90}, ["data.test_start=90: this data ends before, at 39"]),
+        ("t,y\n" + LONG, {"val_start": 90}, ["data.val_start=90: this data ends before, at 39"]),
+        ("t,y\n" + LONG, {"val_start": 0}, ["data.val_start=0: this data begins at 0: ", "nothing to train on"]),
+        ("t,y\n" + LONG, {"end": -1}, ["data.end=-1: this data begins at 0: it has no times up to there"]),
+        (
+            "t,y\n" + LONG,
+            {"val_start": 38},
+            ["data.val_start=38 and the test part from 36 on (data.test_fraction=0.1): ", "from 0 to 39"],
+        ),
+        (
+            "t,y\n" + LONG,
+            {"val_start": 20, "test_start": 20, "end": 30},
+            ["data.val_start=20 and data.test_start=20 and data.end=30: a part is left without times"],
+        ),
         ("t,y\n" + LONG, {"test_start": "May"}, ["data.test_start=May", "no time", "from 0 to 39"]),
         ("t,y\n" + LONG, {"end": float("nan")}, ["data.end=nan", "no time"]),
         *(

@@ -279,6 +279,7 @@ def test_a_test_that_training_cannot_answer_is_refused(tmp_path: Path) -> None:
         ({"path": "{0}/empty"}, r"no file NAME_TRAIN\.ts in this folder"),
         ({"path": "{0}", "val_fraction": 0.01}, r"data\.val_fraction=0\.01 of the 40 sequences .* none for val"),
         ({"path": "{0}", "val_fraction": 0.95}, "leave nothing to train on"),
+        ({"path": "{0}", "patch": 8}, r"data\.patch=8: the longest training sequence has 7 steps, .* at most 7"),
         ({"path": "{0}", "num_samples": 4, "val_fraction": 0.2}, r"data\.num_samples=4 .* leaves no sequence for test"),
     ],
 )

@@ -706,6 +706,12 @@ def test_a_network_that_adds_nothing_to_a_linear_part_may_do_better_alone() -> N
         assert len([each for each in verdict.seen if "added nothing to the linear part" in each]) == seen
         assert said(verdict).count("data.path=x.csv model.linear=none") == seen
         assert said(verdict).count("model=esn model.linear=none") == seen
+    # nothing that a readout in closed form would refuse is in the command
+    typed = ("data=csv", "optimizer.lr=0.1", "trainer.max_steps=500", "data.linear=ridge", "data.length=20")
+    made = with_part(1.5, 1.5)
+    verdict = judge(replace(made, metrics={**made.metrics, "calibration/gain": 0.0}, overrides=typed))
+    assert "train data=csv data.length=20 model=esn model.linear=none | " in said(verdict)
+    assert "train data=csv optimizer.lr=0.1 trainer.max_steps=500 data.length=20 model.linear=none | " in said(verdict)
 
 
 def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:

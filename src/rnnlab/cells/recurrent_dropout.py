@@ -14,13 +14,14 @@ weights. A layer is then the same layer with other weights, which every kernel
 runs, those of cuDNN included.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.cell import Cell
+from rnnlab.cells.zoneout import zoned_parts
 from rnnlab.errors import InputError
 from rnnlab.kernels.calling import functional_call
 
@@ -33,7 +34,7 @@ class RecurrentDropout:
         share: of the units, for the error.
 
     Raises:
-        InputError: it has no such matrices.
+        InputError: it has no such matrices, or they are no parameters.
     """
 
     def __init__(self, cell: Cell[Any], share: float) -> None:
@@ -41,21 +42,16 @@ class RecurrentDropout:
         """Of the parameters that hold recurrent matrices: which unit each weight reads, ``hidden_size`` for none."""
         self.hidden_size = cell.hidden_size
         matrices = cell.recurrent_weights()
+        if not matrices:
+            raise _refusal(share, cell, f"no matrix of weights leads from one state of {cell.title} to the next")
         for matrix in matrices.values():
-            name = _holder(matrix, cell)
+            name = _holder(matrix, cell.named_parameters())
             if name is None:
-                matrices = {}
-                break
+                raise _refusal(share, cell, _why_not(matrix, cell))
             parameter = cell.get_parameter(name)
             columns = self.columns.setdefault(name, torch.full(parameter.shape, cell.hidden_size))
             start = matrix.storage_offset() - parameter.storage_offset()
             columns.as_strided(matrix.shape, matrix.stride(), start).copy_(torch.arange(cell.hidden_size))
-        if not matrices:
-            raise InputError(
-                f"model.recurrent_dropout={share}: no matrix of weights leads from one state of {cell.title} to the "
-                f"next (its recurrent_weights), so that there is nothing to drop: use "
-                f"{'model.zoneout or ' if cell.separable else ''}model.readout_dropout"
-            )
 
     def __call__(self, run: Callable[..., Any], cell: Cell[Any], kept: Tensor, *arguments: Any) -> Any:
         """``run(cell, *arguments)`` with other weights.
@@ -85,8 +81,21 @@ class _Run(nn.Module):
         return run(self.cell, *arguments)
 
 
-def _holder(matrix: Tensor, cell: Cell[Any]) -> str | None:
-    """The name of the parameter of which a matrix is a view."""
+def _holder(matrix: Tensor, among: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of the tensor of which a matrix is a view."""
     where = matrix.untyped_storage().data_ptr()
-    names = (name for name, each in cell.named_parameters() if each.untyped_storage().data_ptr() == where)
-    return next(names, None)
+    return next((name for name, each in among if each.untyped_storage().data_ptr() == where), None)
+
+
+def _why_not(matrix: Tensor, cell: Cell[Any]) -> str:
+    """Why no columns are dropped of a recurrent matrix that is not made of parameters."""
+    if _holder(matrix, cell.named_buffers()):
+        return f"what leads from one state of {cell.title} to the next is drawn once and never trained"
+    if torch.equal(matrix, matrix.diag().diag()):
+        return f"each unit of {cell.title} reads no other one's last state, and would lose its own"
+    return f"the matrix from one state of {cell.title} to the next is none of its parameters"
+
+
+def _refusal(share: float, cell: Cell[Any], why: str) -> InputError:
+    instead = "model.zoneout or model.readout_dropout" if any(zoned_parts(cell)) else "model.readout_dropout"
+    return InputError(f"model.recurrent_dropout={share}: {why}: use {instead}")

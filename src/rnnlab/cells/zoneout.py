@@ -42,11 +42,8 @@ class Zoneout(WrappedCell):
     """
 
     def __init__(self, cell: Cell[Any], share: float, drawn: bool = False) -> None:
-        start = cell.initial_state(1)
-        parts = (start,) if isinstance(start, Tensor) else start
-        units = (1, cell.hidden_size)
-        zoned = tuple(part.shape == units and part.is_floating_point() for part in parts)
-        if not cell.separable or not any(zoned):
+        zoned = zoned_parts(cell)
+        if not any(zoned):
             raise InputError(
                 f"model.zoneout={share}: the state of {cell.title} is not made of numbers that can be kept one by one: "
                 "use model.readout_dropout, or another model"
@@ -82,6 +79,14 @@ class Zoneout(WrappedCell):
 
     def gates(self, x: Step, state: State) -> dict[str, Tensor]:
         return self.cell.gates(self._split(x)[0], state)
+
+
+def zoned_parts(cell: Cell[Any]) -> tuple[bool, ...]:
+    """Of each tensor of a cell's state whether its numbers can be kept one by one, a unit each."""
+    start = cell.initial_state(1)
+    parts = (start,) if isinstance(start, Tensor) else start
+    units = (1, cell.hidden_size)
+    return tuple(cell.separable and part.shape == units and part.is_floating_point() for part in parts)
 
 
 def with_masks(x: Tensor, moves: Tensor) -> Tensor:

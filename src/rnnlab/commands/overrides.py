@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnnlab.commands.hydra_internals import Hydra, group_options, has_group
 from rnnlab.errors import InputError, nearest
+from rnnlab.runs.budget import OF_DESCENT
 
 ONE_CHOICE = ("model", "data", "task", "optimizer", "scheduler", "trainer", "sweep", "hydra/launcher", "hydra/sweeper")
 """Groups of which a run has one; of the others it may have several, which are merged."""
@@ -150,4 +151,31 @@ def refuse_what_changes_nothing(config: DictConfig, parser: OverridesParser, ove
             raise InputError(
                 f"{override.input_line}: this would be merged into what is there, and changes nothing: set its keys, "
                 f"{override.key_or_group}.{next(iter(there))!s}=…"
+            )
+
+
+def refuse_descent_where_there_is_none(config: DictConfig, parser: OverridesParser, overrides: Sequence[str]) -> None:
+    """Refuses keys of a training by gradients where the config has none: ``model=esn optimizer.lr=0.1``.
+
+    Args:
+        config: as it was composed, of a sweep without what differs between its jobs.
+        parser: of overrides.
+        overrides: in Hydra's grammar.
+
+    Raises:
+        InputError: naming the override, and how there would be such a training.
+    """
+    if OmegaConf.select(config, "train", default=True) is False:
+        why, instead = "train=false tests the network as it is", "train=true"
+    elif OmegaConf.select(config, "model.solver", default=None) == "ridge":
+        why, instead = "model.solver=ridge finds the readout in closed form, in one pass", "model.solver=gradient"
+    else:
+        return
+    for override in parser.parse_overrides(list(overrides)):
+        if not override.key_or_group.startswith(OF_DESCENT) or override.is_delete():
+            continue
+        if override.is_sweep_override() or override.value() not in (None, "none", "auto"):
+            raise InputError(
+                f"{override.input_line}: {why}, so that this changes nothing: leave it out, or train by gradients "
+                f"with {instead}"
             )

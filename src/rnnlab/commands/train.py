@@ -27,7 +27,12 @@ from rnnlab.commands.composition import (
     register_resolvers,
 )
 from rnnlab.commands.hydra_internals import ROOT, Hydra
-from rnnlab.commands.overrides import compose, read, refuse_what_changes_nothing
+from rnnlab.commands.overrides import (
+    compose,
+    read,
+    refuse_descent_where_there_is_none,
+    refuse_what_changes_nothing,
+)
 from rnnlab.commands.sweep_settings import checked, place, refuse_in_a_run, refuse_in_a_sweep
 from rnnlab.errors import InputError, Interrupted, RunFailed, visible
 from rnnlab.runs.directory import RunDirectory
@@ -154,6 +159,7 @@ class Command:
         """
         from rnnlab.commands.sweep import sweep
 
+        self._refuse_descent()
         try:
             return sweep(self.hydra, self.config, self.overrides)
         except InputError as error:
@@ -186,6 +192,7 @@ class Command:
             RunFailed: it could not go on; the message says how it is resumed.
             Interrupted: a signal asked to stop; a checkpoint is on the disk.
         """
+        self._refuse_descent()
         config, claimed = self.config, None
         callbacks = hydra_internals.callbacks(config)
         if is_first_process():
@@ -213,6 +220,11 @@ class Command:
             raise result.return_value
         outcome: Outcome = result.return_value
         return outcome
+
+    def _refuse_descent(self) -> None:
+        # not as soon as they are composed: an estimator of scikit-learn has a number of updates by default
+        parser = OverridesParser.create(self.hydra.config_loader)
+        refuse_descent_where_there_is_none(self.config, parser, self.overrides)
 
 
 def _claim(config: DictConfig, key: str, chosen: bool) -> RunDirectory:

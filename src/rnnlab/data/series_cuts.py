@@ -1,5 +1,6 @@
 """Where the training, the validation and the test part of all series end, and where their windows lie."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +22,42 @@ def cut_times(options: SeriesOptions, panel: Panel) -> np.ndarray:
     val = test - round(last * options.val_fraction)
     if options.val_start is not None:
         val = int(np.searchsorted(times, _time(options, panel, "val_start")))
-    chosen = (options.val_start, options.test_start, options.end) != (None, None, None)
-    if chosen and not 0 < val < test < last:
-        raise InputError(
-            f"data.val_start={options.val_start}, data.test_start={options.test_start} and data.end={options.end} "
-            f"must come in this order; the times reach from {show(times[0])} to {show(times[-1])}"
-        )
+    _check_cuts(options, times, {"val_start": val, "test_start": test, "end": last})
     if options.folds is not None:
         pieces = np.linspace(test, last, options.folds + 1).round().astype(int)
         val, test, last = pieces[options.fold] - (test - val), pieces[options.fold], pieces[options.fold + 1]
     after = times[-1:] + (1 if times.dtype.kind != "M" else np.timedelta64(1, "us"))
     times = np.concatenate([times, after])
     return times[[max(val, 0), test, last]]
+
+
+def _check_cuts(options: SeriesOptions, times: np.ndarray, cuts: Mapping[str, int]) -> None:
+    """Raises InputError where a time that is given leaves a part of the data without times.
+
+    Args:
+        options: with the times that are given.
+        times: in order.
+        cuts: by key the number of the first time of the part, or of the first one that is not used any more.
+    """
+    given = {key: value for key in cuts if (value := getattr(options, key)) is not None}
+    for key, value in given.items():
+        if key != "end" and cuts[key] == len(times):
+            raise InputError(f"data.{key}={value}: this data ends before, at {show(times[-1])}")
+        if cuts[key] == 0:
+            what = "it has no times up to there" if key == "end" else "there would be nothing to train on"
+            raise InputError(f"data.{key}={value}: this data begins at {show(times[0])}: {what}")
+    if not given or 0 < cuts["val_start"] < cuts["test_start"] < cuts["end"]:
+        return
+    parts = (("val_start", "validation", "val_fraction"), ("test_start", "test", "test_fraction"))
+    places = [f"data.{key}={value}" for key, value in given.items()] + [
+        f"the {part} part from {show(times[max(cuts[key], 0)])} on (data.{by}={getattr(options, by)})"
+        for key, part, by in parts
+        if key not in given and cuts[key] < len(times)
+    ]
+    raise InputError(
+        f"{' and '.join(places)}: a part is left without times; training, validation and test follow each other, and "
+        f"this data reaches from {show(times[0])} to {show(times[-1])}"
+    )
 
 
 def _time(options: SeriesOptions, panel: Panel, key: str) -> np.generic:

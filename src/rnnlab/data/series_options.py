@@ -105,7 +105,7 @@ class SeriesOptions(SequenceData):
                 "step, which nobody knows: use data.strategy=direct"
             )
         if self.fold >= (self.folds or 1):
-            raise InputError(f"data.fold={self.fold}: folds are numbered from 0, and data.folds={self.folds}")
+            raise InputError(f"data.fold={self.fold}: folds are numbered from 0, and data.folds={self.folds or 'null'}")
         if not self.is_direct:
             given = {
                 "window_scaling": (self.window_scaling, (None, "global")),

@@ -96,8 +96,14 @@ class UCR(LabelledFeatures):
         check_folds(self.folds, self.fold)
         if self.val_fraction + self.test_fraction < 1:
             self._check_splits()
+        longest = max(len(values) for values in self.read["train"].sequences)
         if self.patch == AUTO:
-            self.patch = max(1, max(len(values) for values in self.read["train"].sequences) // PATCHES)
+            self.patch = max(1, longest // PATCHES)
+        elif self.patch > longest and self.classes is None:  # else a trained run reads other data
+            raise InputError(
+                f"data.patch={self.patch}: the longest training sequence has {longest:,} steps, and a patch is some of "
+                f"them: at most {longest}"
+            )
         super().__post_init__()
 
     @cached_property

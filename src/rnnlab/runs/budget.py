@@ -14,6 +14,11 @@ from rnnlab.errors import InputError
 
 KEYS = ("trainer.max_epochs", "trainer.max_steps", "early_stopping.patience")
 """What says how long a run trains, and what a resumed one may be told anew."""
+OF_DESCENT = (
+    "optimizer", "scheduler", "early_stopping", "trainer.max_", "trainer.steps_per_epoch", "trainer.gradient_clip_",
+    "trainer.accumulate_grad_batches",
+)  # fmt: skip
+"""How keys begin that have a part in a training by gradients alone."""
 MAX_STEPS = 2000
 """Updates where neither ``max_steps`` nor ``max_epochs`` is given."""
 RESIDUAL_STEPS = 400

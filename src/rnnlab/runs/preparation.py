@@ -178,6 +178,8 @@ def prepare(
     spec = as_learned(data.spec, origin)
     if config["model"].get("linear") == "ridge" and not hasattr(data, "ridge"):
         raise InputError("model.linear=ridge is for time series (data=csv, airline, sunspots): use model.linear=null")
+    if not trained:
+        _check_linear(config)
     if data.augmentation is not None:
         data.augmentation.check(spec)
     network = build_network(config, spec, allow)
@@ -235,6 +237,20 @@ def prepare(
     ]
     check_loggers(config, allow)
     return Run(config, data, task, instruments, build_callbacks(config, allow), transfer)
+
+
+def _check_linear(config: Mapping[str, Any]) -> None:
+    """Refuses a linear part that the network is to have beside it and the data is not to fit, or the other way round.
+
+    Raises:
+        InputError: naming both keys.
+    """
+    network, data = config["model"].get("linear"), config["data"]
+    if network is not None and "linear" in data and data["linear"] != network:
+        raise InputError(
+            f"model.linear={network} and data.linear={shown(data['linear'])} disagree: the data fits the linear part "
+            "whose rest the network learns: give one of them"
+        )
 
 
 def _begin_with(

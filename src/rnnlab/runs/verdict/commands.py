@@ -1,25 +1,29 @@
 """Commands that a verdict advises: those of the run with some keys changed."""
 
-from rnnlab.runs.budget import KEYS
+from rnnlab.runs.budget import KEYS, OF_DESCENT
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.store.verdict import Advice
 
-OF_DESCENT = ("optimizer", "scheduler", "early_stopping", "trainer.max_", "model.readout_dropout")
-"""How keys begin that have no part in a readout in closed form."""
+IN_CLOSED_FORM = ("model=esn", "model.solver=ridge")
+"""Overrides that make a readout in closed form of one that is trained."""
 
 
 def again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False) -> Advice | None:
     """The command of the run with some keys changed; ``None`` where they have no part in how it was made."""
     changed = {override.partition("=")[0] for override in overrides}
-    if is_closed_form(evidence) and any(key.startswith(OF_DESCENT) for key in changed):
+    if is_closed_form(evidence) and any(key.startswith((*OF_DESCENT, "model.readout_dropout")) for key in changed):
         return None
+    # what the new command would refuse beside what is changed
+    without = OF_DESCENT if not sweep and any(each in IN_CLOSED_FORM for each in overrides) else ()
+    if "model.linear" in changed:
+        without += ("data.linear",)
     # a new choice of a group has keys of its own
     groups = {key for key in changed if "." not in key}
     kept = [
         override
         for override in evidence.overrides
         if (key := override.partition("=")[0].lstrip("+~")) not in changed
-        and not key.startswith("hydra")
+        and not key.startswith(("hydra", *without))
         and key.partition(".")[0] not in groups - {"seed", "monitor", "mode"}
     ]
     # a run that was gone on with may have a larger budget than its command says
