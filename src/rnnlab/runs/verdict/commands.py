@@ -14,7 +14,7 @@ def again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False
     if is_closed_form(evidence) and any(key.startswith((*OF_DESCENT, "model.readout_dropout")) for key in changed):
         return None
     # what the new command would refuse beside what is changed
-    without = OF_DESCENT if not sweep and any(each in IN_CLOSED_FORM for each in overrides) else ()
+    without: tuple[str, ...] = OF_DESCENT if not sweep and any(each in IN_CLOSED_FORM for each in overrides) else ()
     if "model.linear" in changed:
         without += ("data.linear",)
     # a new choice of a group has keys of its own
