@@ -89,7 +89,7 @@ class Network(EncoderDecoder):
         solver: ``gradient``; or ``ridge``: the readout in closed form, by ridge regression
             (:mod:`rnnlab.ridge`), all other weights as they were drawn.
         penalty: of that regression, in the mean squared singular value of what is read out; ``auto`` chooses by the
-            error on what is left out: a sequence, or blocks at the end of a series.
+            leave-one-out error, for a series by blocks at its end.
         attention: of the decoder, where the target is a sequence of its own length: ``additive``, ``general``, ``dot``
             (:mod:`rnnlab.attention`) or ``none``; ``auto`` is ``additive``.
         input_feeding: each step of the decoder also reads what the attention made of the step before: step by step, and

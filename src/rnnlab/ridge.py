@@ -12,10 +12,10 @@ selection and data augmentation and a method for prediction" (1974), Technometri
 J. Friedman, "The elements of statistical learning" (2009), equation 7.64). Without 1/n the rows would have been centred
 by a mean that knows the row left out, and where there are more features than rows the error would be an illusion.
 
-Where rows hang together, as the steps of a sequence or windows of one series that overlap, a row left out is known from
-its neighbours: the error says nothing of what is new, and the penalty comes out far too small. For these there are
-folds (:class:`Folds`): some rows are fitted, others scored, and those too near to either are neither (P. Burman,
-E. Chow & D. Nolan, "A cross-validatory method for dependent data" (1994), Biometrika 81(2)).
+Where rows hang together, as windows of one series that overlap, a row left out is known from its neighbours: the error
+says nothing of what is new, and the penalty comes out far too small. For these there are folds (:class:`Folds`): some
+rows are fitted, others scored, and those too near to either are neither (P. Burman, E. Chow & D. Nolan, "A
+cross-validatory method for dependent data" (1994), Biometrika 81(2)).
 
 All of it is in double precision. Rows come in batches, so that they need not fit in memory: where there are more rows
 than features the sums of products are kept, and otherwise the rows themselves.
@@ -33,8 +33,6 @@ Rows = Iterable[tuple[Any, ...]]
 of what each row is for in each fold: ``FITTED``, ``SCORED`` or 0."""
 
 FITTED, SCORED = 1, 2
-DEALT = 5
-"""Folds that independent sequences are dealt to."""
 
 
 class Folds(NamedTuple):
@@ -48,13 +46,6 @@ class Folds(NamedTuple):
 
     roles: Tensor
     last: bool = False
-
-
-def dealt(numbers: Tensor) -> Tensor:
-    """``(sequences, folds)`` roles of independent sequences of these numbers: each is scored in one fold, and fitted in
-    the others.
-    """
-    return torch.where(numbers[:, None] % DEALT == torch.arange(DEALT), SCORED, FITTED).to(torch.int8)
 
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-12, 9))

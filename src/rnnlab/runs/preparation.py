@@ -64,8 +64,6 @@ class Run:
                 chosen = "model.penalty"
             elif per_step and self.data.split("train").folds() is not None:
                 chosen = "blocks at the end of the training part, each left out"
-            elif per_step or network.readout_kind == "vote":
-                chosen = "sequences left out"
             else:
                 chosen = "the leave-one-out error"
         factory = self.task.scheduler_factory

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.network import Network
-from rnnlab.ridge import PENALTIES, SCORED, Folds, Ridge, dealt, fit_ridge
+from rnnlab.ridge import PENALTIES, SCORED, Folds, Ridge, fit_ridge
 from rnnlab.spec import IGNORED, Batch, TargetSpec, valid_steps
 
 KEPT = 2**26
@@ -35,8 +35,7 @@ def solve(
         network: whose readout has as many outputs as the target has.
         target: what is predicted.
         batches: the training split, the same at each call.
-        folds: by which sequences the penalty is chosen, where a sequence gives several rows; ``None``: they are
-            independent.
+        folds: by which sequences the penalty is chosen; ``None``: by leaving out each row.
     """
     network.eval()
     if network.readout_kind == "statistics":
@@ -46,9 +45,7 @@ def solve(
     ridge = fit_ridge(rows, penalties, standardize=True)
     scale = 1.0
     if target.categorical or target.binary:
-        wanted = torch.cat([wanted for _, wanted, *_ in rows()])
-        scored = ridge.left_out.isfinite().all(1)
-        left_out, wanted = ridge.left_out[scored], wanted[scored]
+        left_out, wanted = ridge.left_out, torch.cat([wanted for _, wanted, *_ in rows()])
         scale = best_scale(left_out, wanted.argmax(1)) if target.categorical else best_scale_of_labels(left_out, wanted)
     readout = network.readout
     readout.weight.copy_(scale * ridge.weight)
@@ -93,7 +90,7 @@ def _hidden(network: Network, batch: Batch) -> Tensor:
 
 
 class _Rows:
-    """What is read out and what it should give, batch by batch, and what for where a sequence gives several rows."""
+    """What is read out and what it should give, batch by batch, and in which folds where there are any."""
 
     def __init__(
         self, network: Network, target: TargetSpec, batches: Callable[[], Iterable[Batch]], folds: Folds | None
@@ -125,25 +122,25 @@ class _Rows:
                 asked = wanted != IGNORED
             else:
                 asked = valid_steps(batch.inputs, lengths) & wanted.isfinite().all(-1)
-            return hidden[asked], self._numbers(wanted[asked]), self._roles(asked, before)
+            row = hidden[asked], self._numbers(wanted[asked])
+            return row if self.folds is None else (*row, self._roles(asked, before, self.folds))
         lengths, wanted = network.read_lengths(lengths), self._numbers(batch.targets)
         if network.readout_kind != "vote":
             return network.pool(hidden, lengths), wanted
         asked = valid_steps(hidden, lengths)
-        return hidden[asked], wanted[:, None].expand(-1, hidden.shape[1], -1)[asked], self._roles(asked, before)
+        return hidden[asked], wanted[:, None].expand(-1, hidden.shape[1], -1)[asked]
 
     def _numbers(self, targets: Tensor) -> Tensor:
         if self.target.categorical:
             return 2.0 * F.one_hot(targets, self.target.size) - 1.0
         return 2 * targets - 1 if self.target.binary else targets
 
-    def _roles(self, asked: Tensor, before: int) -> Tensor:
+    @staticmethod
+    def _roles(asked: Tensor, before: int, folds: Folds) -> Tensor:
         """``(rows, folds)`` of the steps asked for, of sequences that come after so many."""
         sequence, step = asked.cpu().nonzero(as_tuple=True)
-        if self.folds is None:
-            return dealt(before + sequence)
-        roles = self.folds.roles[before + sequence]
-        if self.folds.last:
+        roles = folds.roles[before + sequence]
+        if folds.last:
             early = step < asked.shape[1] - 1
             roles = roles.masked_fill((roles == SCORED) & early[:, None], 0)
         return roles
