@@ -681,6 +681,81 @@ def a_number_named_target_beside_dates(folder: Path) -> Path:
     return csv(file, ",".join(lines[0]), ([m, f"2024-01-{int(n) + 1:02}", *rest] for m, n, *rest in lines[1:]))
 
 
+def rows_of_steps(folder: Path, header: str, row: Callable[[int, str, list[float]], list[Any]]) -> Path:
+    """Ninety sequences of thirty steps in a row each, of three classes."""
+    rows = [row(k, "abc"[k % 3], (noise(30, k) + k % 3).round(3).tolist()) for k in range(90)]
+    steps = ",".join(f"t{step}" for step in range(30))
+    return csv(folder / "rows.csv", header.replace("STEPS", steps), rows)
+
+
+@case(
+    Labelled, keys={"data.target": "label", "data.features": ["t[0-9]*"]}, classes={"a": 30, "b": 30, "c": 30},
+    lengths=(30, 30, 30), said="id: tells the sequences apart, and is not read",
+)  # fmt: skip
+def a_row_a_sequence_behind_its_number(folder: Path) -> Path:
+    return rows_of_steps(folder, "id,label,STEPS", lambda k, label, steps: [k, label, *steps])
+
+
+@case(Labelled, keys={"data.target": "type", "data.features": ["t[0-9]*"]}, classes={"a": 30, "b": 30, "c": 30})
+def a_row_a_sequence_behind_its_name(folder: Path) -> Path:
+    return rows_of_steps(folder, "name,STEPS,type", lambda k, label, steps: [f"n{k}", *steps, label])
+
+
+@case(
+    Labelled, keys={"data.target": "y", "data.group": "patient", "data.features": ["t[0-9]*"]},
+    classes={"0": 30, "1": 30, "2": 30},
+)  # fmt: skip
+def a_row_a_sequence_of_a_patient(folder: Path) -> Path:
+    return rows_of_steps(
+        folder, "sample,patient,y,STEPS", lambda k, label, steps: [k + 1, f"p{k // 6}", "abc".index(label), *steps]
+    )
+
+
+@case(
+    keys={"data.target": "value", "data.time": "time", "data.series": "series"},
+    said="written below each other, without region",
+)
+def shops_in_rows_with_their_region(folder: Path) -> Path:
+    return rows_of_steps(folder, "store,region,STEPS", lambda k, region, steps: [f"s{k}", region, *steps])
+
+
+def with_one_value_each(folder: Path, header: str, values: tuple[str, str]) -> Path:
+    lines = [line.split(",") for line in machines(folder, header).read_text().splitlines()]
+    rows = [[*cells, values[int(name[1:]) % 2]] for name, *cells, _ in lines[1:] for cells in [[name, *cells]]]
+    return csv(folder / "machines.csv", header, rows)
+
+
+@case(
+    Labelled,
+    keys={"data.target": "failed", "data.sequence": "machine", "data.time": "time"},
+    classes={"False": 12, "True": 12},
+)
+def a_class_by_its_name(folder: Path) -> Path:
+    return with_one_value_each(folder, "machine,time,vibration,failed", ("False", "True"))
+
+
+@case(
+    Labelled,
+    keys={"data.target": "colour", "data.sequence": "machine", "data.time": "time"},
+    said="colour: one of 2 values in all rows of each 'machine'",
+)
+def a_class_by_its_values(folder: Path) -> Path:
+    return with_one_value_each(folder, "machine,time,vibration,colour", ("red", "blue"))
+
+
+@case(
+    keys={"data.target": "sales", "data.time": "week", "data.series": "machine"},
+    said="is failed, the same in all rows of each machine, what is to be told? data=table data.target=failed",
+)
+def a_class_beside_what_is_forecast(folder: Path) -> Path:
+    rows = [
+        (f"m{k}", f"2024-01-{step + 1:02}", round(float(x), 3), k % 2)
+        for k in range(24)
+        for step, x in enumerate(noise(20, k))
+    ]
+    return csv(folder / "sold.csv", "machine,week,sales,failed", rows)
+
+
 @case(keys={"data.target": "sales", "data.time": "day", "data.series": "shop"}, others=("holiday",))
 def the_size_of_a_shop_is_not_forecast(folder: Path) -> Path:
     rows = [

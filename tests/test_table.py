@@ -17,6 +17,7 @@ from rnnlab.data.split import SPLITS
 from rnnlab.data.splitting import cut
 from rnnlab.data.table import Table
 from rnnlab.data.table_columns import hashed
+from rnnlab.data.table_roles import unfitted_columns
 from rnnlab.errors import InputError
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.evaluation import evaluate
@@ -353,6 +354,22 @@ def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
     columns["part"][4] = "tset"
     with pytest.raises(InputError, match=r"'tset' is no split: did you mean 'test'|has two values"):
         Table(path=write(tmp_path, columns), target="y", sequence="s", split_column="part", features=["x"])
+
+
+def test_features_by_a_pattern_leave_out_what_has_another_use(tmp_path: Path) -> None:
+    columns: dict[str, Sequence[Any]] = {
+        "id": range(30),
+        "type": ["a", "b"] * 15,
+        "tone": [f"t{k // 3}" for k in range(30)],
+    }
+    columns |= {f"t{step}": np.arange(30.0) + step for step in range(4)}
+    path = write(tmp_path, columns)
+    columns_read = unfitted_columns(Table(path=path, target="type", features=["t*"], group="tone"))
+    assert columns_read.steps == {"t": ["t0", "t1", "t2", "t3"]}
+    assert list(columns_read.numbers) == ["t"]
+    assert not columns_read.categories
+    with pytest.raises(InputError, match=r"data.features=q\*: .* has no such column"):
+        Table(path=path, target="type", features=["q*"]).split("train")
 
 
 def test_sequences_without_a_target_may_be_left_out(tmp_path: Path) -> None:

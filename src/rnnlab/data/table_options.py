@@ -1,5 +1,6 @@
 """What may be said of a table of labelled sequences, and which of its columns that names."""
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,8 @@ class TableOptions(LabelledFeatures):
         time: the column of dates, times or whole numbers; ``None``: rows are steps.
         steps: of a wide table, the columns of the steps, a pattern for each channel such as ``x*``; ``None``: columns
             of numbers whose names differ in a number at their end, or all that are left.
-        features: columns that are read; ``None``: all that have no other use.
+        features: columns that are read, or patterns of their names such as ``x*``; ``None``: all that have no other
+            use.
         categories: columns whose cells are words of a few kinds; ``None``: those of words.
         text: columns of free text.
         text_features: features of each of them.
@@ -125,6 +127,21 @@ class TableOptions(LabelledFeatures):
         if self.path is None:
             return {"sequence": "stay", "time": "hour", "group": "patient", "split_column": None}
         return {name: getattr(self, name) for name in ("sequence", "time", "group", "split_column")}
+
+    @cached_property
+    def chosen_features(self) -> list[str] | None:
+        """The columns that are read, each pattern in the place of those that it fits and that have no other use."""
+        if self.features is None:
+            return None
+        there = self.head.columns
+        used = {*self.target_names, *filter(None, self.roles.values())}
+        chosen: dict[str, None] = {}
+        for name in self.features:
+            fitting = [] if name in there else [
+                column for column in there if column not in used and fnmatch.fnmatchcase(column, name)
+            ]  # fmt: skip
+            chosen |= dict.fromkeys(fitting or [name])
+        return list(chosen)
 
     @cached_property
     def head(self) -> pl.DataFrame:

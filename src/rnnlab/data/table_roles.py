@@ -32,9 +32,9 @@ def unfitted_columns(data: TableOptions) -> TableColumns:
     used = {*data.target_names, *filter(None, data.roles.values())}
     if data.path is None:
         used |= {name for names in MADE_UP.values() for name in names}
-    chosen = list(dict.fromkeys([*(data.features or ()), *data.static, *(data.categories or ()), *data.text]))
+    chosen = list(dict.fromkeys([*(data.chosen_features or ()), *data.static, *(data.categories or ()), *data.text]))
     left = [name for name in data.head.columns if name not in used and name.lower() not in UNNAMED]
-    names = left if data.features is None else chosen
+    names = left if data.chosen_features is None else chosen
     numbers, categories = [], []
     for name in names:
         if name in data.text:
@@ -68,7 +68,8 @@ def _check_columns(data: TableOptions) -> None:
     names = data.head.columns
     keys: list[tuple[str, Sequence[str]]] = [("target", data.target_names)]
     keys += [(key, [name]) for key, name in data.roles.items() if name]
-    keys += [(key, getattr(data, key) or ()) for key in ("features", "categories", "text", "static")]
+    keys += [("features", data.chosen_features or ())]
+    keys += [(key, getattr(data, key) or ()) for key in ("categories", "text", "static")]
     for key, wanted in keys:
         for name in wanted:
             if name not in names:
@@ -79,13 +80,13 @@ def _check_columns(data: TableOptions) -> None:
     if twice := [name for name, count in Counter(data.target_names).items() if count > 1]:
         raise InputError(f"data.target: column '{twice[0]}' is named twice")
     owners = {name: key for key, name in data.roles.items() if name and key != "group"}
-    for name in [*(data.features or ()), *(data.categories or ()), *data.text, *data.static]:
+    for name in [*(data.chosen_features or ()), *(data.categories or ()), *data.text, *data.static]:
         if name in owners:
             raise InputError(f"column '{name}' is data.{owners[name]}, and cannot be read as a feature too")
     for name in data.target_names:
         if name in owners:
             raise InputError(f"data.target={name}: this column is data.{owners[name]}, and cannot be predicted too")
-        if name in (data.features or ()):
+        if name in (data.chosen_features or ()):
             raise InputError(f"data.features: '{name}' is data.target, and would give the answer away")
 
 

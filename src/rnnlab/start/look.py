@@ -89,7 +89,12 @@ def look(path: Path) -> Description:
 
 def look_at_rows(table: Seen) -> Description:
     """Labelled sequences, sequences with a number each, series, or texts."""
-    return labelled_sequences(table) or numbered_sequences(table) or look_at_table(table)
+    return (
+        labelled_sequences(table)
+        or numbered_sequences(table)
+        or labelled_sequences(table, by_name=False)
+        or look_at_table(table)
+    )
 
 
 def _examples(path: Path) -> Examples | Unclear | None:

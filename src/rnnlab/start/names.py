@@ -33,7 +33,8 @@ TARGETS = (
 CLASSES = (
     "label", "labels", "class", "classes", "target", "category", "species", "sentiment", "intent", "topic", "language",
     "lang", "genre", "polarity", "activity", "y", "tag", "type", "spam", "emotion", "rating", "stars", "diagnosis",
-    "outcome", "result", "condition", "kind", "gesture",
+    "outcome", "result", "condition", "kind", "gesture", "failed", "failure", "fault", "faulty", "defect", "defective",
+    "broken", "anomaly", "anomalous", "healthy", "disease", "status",
 )  # fmt: skip
 """Names of a class."""
 TEXTS = (

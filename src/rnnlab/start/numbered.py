@@ -8,6 +8,7 @@ from rnnlab.start.labelled import spread
 from rnnlab.start.names import PLACES, TARGETS, is_id, lower, rank
 from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import (
+    CALENDAR,
     GROUPS,
     SEQUENCES,
     Sequences,
@@ -25,8 +26,6 @@ OUTCOMES = (
     "remaining", "left", "lifetime", "life", "output", "response",
 )  # fmt: skip
 """Names of a number that is predicted of a whole sequence, the likeliest first."""
-CALENDAR = ("year", "quarter", "month", "week", "day")
-"""Names of a step that is one of a calendar, as series have it."""
 FEWEST = 3
 """Different numbers, of which fewer are rather classes."""
 

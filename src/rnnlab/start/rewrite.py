@@ -23,7 +23,7 @@ from rnnlab.start.labelled import known_text, labelled_texts
 from rnnlab.start.names import NAMES, lower, rank
 from rnnlab.start.sample import WHOLE, Sample, sample_table
 from rnnlab.start.seen import Seen, Times, see
-from rnnlab.start.sequences import at_end, rows_with_a_class, stem_of, steps_with_a_class
+from rnnlab.start.sequences import at_end, is_stamped, rows_with_a_class, stem_of, steps_with_a_class
 from rnnlab.start.wording import counted
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -231,13 +231,11 @@ def _months_in_columns(table: Seen) -> Step | None:
 
 def _times_in_columns(table: Seen) -> Step | None:
     """A series a row, a column a time: years, dates, or numbers of steps."""
+    if rows_with_a_class(table) is not None:
+        return None
     columns = table.profile.columns
     numeric = [column.name for column in columns if column.is_number or column.kind in ("constant", "empty")]
-    stamped = [
-        name
-        for name in numeric
-        if times.forms_of(name.strip(), Dialect()) or re.fullmatch(r"\d{4}(?:\.0)?", name.strip())
-    ]
+    stamped = [name for name in numeric if is_stamped(name)]
     if len(stamped) < SIDE_BY_SIDE:
         stamped = [name for name in numeric if re.fullmatch(r"[A-Za-z]{1,4}[_ ]?\d+", name)]
         if len({stem_of(name) for name in stamped}) != 1:
@@ -263,6 +261,8 @@ def _times_in_columns(table: Seen) -> Step | None:
         .sort("series", "order", maintain_order=True)
     )
     why = f"a row is a series, '{series}' its name, and {len(stamped)} columns are its times: written below each other"
+    left_out = [column.name for column in columns if column.name not in (series, *stamped)]
+    why += f", without {few(left_out)}" if left_out else ""
     return Step(why, long.select("series", "time", "value"))
 
 

@@ -1,5 +1,6 @@
 """A table of sequences that have a class each: a row a step, or a row a sequence."""
 
+import fnmatch
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import few
+from rnnlab.files import times as written_times
+from rnnlab.files.dialect import Dialect
 from rnnlab.start.description import Choice, Column, Labelled
 from rnnlab.start.labelled import known_text, spread
-from rnnlab.start.names import CLASSES, NAMES, UNNAMED, lower, rank
+from rnnlab.start.names import CLASSES, NAMES, TARGETS, UNNAMED, is_id, lower, rank
 from rnnlab.start.seen import Seen
 from rnnlab.start.wording import counted, missing_values
 
@@ -45,6 +48,10 @@ GROUPS = (
     "patient", "patient_id", "subject", "subject_id", "participant", "person", "speaker", "user", "animal", "group",
 )  # fmt: skip
 """Names of a column of what must not be in two splits."""
+CALENDAR = ("year", "quarter", "month", "week", "day")
+"""Names of a step that is one of a calendar, as series have it."""
+FEW_VALUES = 10
+"""Different values at most of a column that is taken for the class by them, and not by its name."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Sequences:
         why: in half a line.
         sequence: the column that names a row's sequence; ``None`` where a row is one.
         step: the column that orders its rows; ``None``: they are in order.
+        names: the columns by which rows that are sequences are called, which say nothing of their class.
     """
 
     label: str
@@ -64,6 +72,7 @@ class Sequences:
     why: str
     sequence: str | None = None
     step: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -80,11 +89,16 @@ class Sequences:
         return list(found.values())
 
 
-def labelled_sequences(table: Seen) -> Labelled | None:
-    """What a table holds that ``data=table`` reads; ``None`` where it has no sequences with a class each."""
+def labelled_sequences(table: Seen, by_name: bool = True) -> Labelled | None:
+    """What a table holds that ``data=table`` reads; ``None`` where it has no sequences with a class each.
+
+    Args:
+        table: which.
+        by_name: the class of a row's sequence is known by what its column is called; else by what stands in it.
+    """
     if not table.sample.separator and table.form != "Parquet":
         return None
-    found = rows_with_a_class(table) or steps_with_a_class(table)
+    found = (rows_with_a_class(table) or steps_with_a_class(table)) if by_name else steps_with_few_values(table)
     if found is None:
         return None
     keys: dict[str, Any] = {"data.target": found.label}
@@ -95,6 +109,8 @@ def labelled_sequences(table: Seen) -> Labelled | None:
         lengths = [len(row) - at_end(np.isnan(row)) for row in values]
         within = sum(int(np.isnan(row[:size]).sum()) for row, size in zip(values, lengths, strict=True))
         keys |= _steps_key(found.features)
+        keys |= _beside_the_steps(table, found)
+        odd += [f"{few(found.names)}: tells the sequences apart, and is not read"] if found.names else []
         channels = 1
     else:
         lengths = [len(rows) for rows in groups]
@@ -164,6 +180,21 @@ def _steps_key(names: Sequence[str]) -> dict[str, str]:
     return {"data.steps": re.sub(r"[\[\]?]", "?", prefix) + "*"}
 
 
+def _beside_the_steps(table: Seen, found: Sequences) -> dict[str, Any]:
+    """The keys of a table of which a row is a sequence and which has other columns beside its steps and its class."""
+    group = _group(table, found)
+    keys: dict[str, Any] = {"data.group": group} if group else {}
+    rest = [name for name in table.frame.columns if name not in (found.label, group, *found.features)]
+    if all(lower(name) in UNNAMED for name in rest):
+        return keys
+    beginning = re.sub(r"\d.*$", "", found.features[0])
+    patterns = [f"{re.sub(r'[][?*]', '?', beginning)}{digits}*" for digits in ("[0-9]", "")]
+    fits = (pattern for pattern in patterns if not any(fnmatch.fnmatchcase(name, pattern) for name in rest)
+            and all(fnmatch.fnmatchcase(name, pattern) for name in found.features))  # fmt: skip
+    pattern = next(fits, None)
+    return {**keys, "data.features": list(found.features) if pattern is None else [pattern]}
+
+
 def _order_keys(table: Seen, found: Sequences, groups: Sequence[Sequence[int]]) -> dict[str, Any]:
     """The column of the times, where each occurs once in a sequence; decimals of them are read with ``elapsed``."""
     if found.step is None:
@@ -185,7 +216,11 @@ def _group(table: Seen, found: Sequences) -> str | None:
     for column in sorted(table.profile.columns, key=lambda column: rank(column.name, GROUPS)):
         if lower(column.name) not in GROUPS or column.name in (found.label, found.sequence) or column.missing:
             continue
-        inside = table.frame.group_by(str(found.sequence)).agg(pl.col(column.name).n_unique())[column.name]
+        if found.sequence is None:
+            if column.kind in ("name", "whole", "text") and 5 <= column.distinct < table.frame.height:
+                return column.name
+            continue
+        inside = table.frame.group_by(found.sequence).agg(pl.col(column.name).n_unique())[column.name]
         if inside.max() == 1 and 5 <= column.distinct < len(inside):
             return column.name
     return None
@@ -195,22 +230,47 @@ def rows_with_a_class(table: Seen) -> Sequences | None:
     """A row a sequence, its steps in numbered columns, its class in another one."""
     if table.profile.dates:
         return None
-    columns = table.profile.columns
+    names = [column for column in table.profile.columns if tells_rows_apart(table, column)]
+    columns = [column for column in table.profile.columns if column not in names]
+    if len(columns) <= SIDE_BY_SIDE or (names and any(is_stamped(column.name) for column in columns)):
+        return None
     classes = [
         column for column in columns
         if column.kind in ("name", "whole", "flag") and 2 <= column.distinct <= max(2, table.frame.height // 3)
         and (lower(column.name) in CLASSES or column in (columns[0], columns[-1]))
+        and (lower(column.name) in CLASSES or not _is_one_of_many(column, columns, names))
     ]  # fmt: skip
     for label in sorted(classes, key=lambda column: rank(column.name, CLASSES)):
-        steps = [column.name for column in columns if column is not label and not is_row_number(table, column.name)]
+        steps = [column.name for column in columns if column is not label and lower(column.name) not in GROUPS]
         numbers = [
             table.profile.of(name).is_number or table.profile.of(name).kind in ("constant", "empty") for name in steps
         ]
         if len(steps) < SIDE_BY_SIDE or not all(numbers) or len({stem_of(name) for name in steps}) > 1:
             continue
         why = f"each row is a sequence of {len(steps)} steps, its class in '{label.name}'"
-        return Sequences(label.name, tuple(steps), why)
+        named = tuple(column.name for column in names if not is_row_number(table, column.name))
+        return Sequences(label.name, tuple(steps), why, names=named)
     return None
+
+
+def _is_one_of_many(column: Column, columns: Sequence[Column], names: Sequence[Column]) -> bool:
+    """Whether the first or the last column, of rows that have names, is another name or one of the steps."""
+    middle = columns[len(columns) // 2].name
+    return bool(names) and (rank(column.name, NAMES) < len(NAMES) or stem_of(column.name) == stem_of(middle))
+
+
+def tells_rows_apart(table: Seen, column: Column) -> bool:
+    """Whether a column has a name of its own for each row, or its number."""
+    if column.distinct != table.frame.height or column.missing:
+        return False
+    named = rank(column.name, SEQUENCES) < len(SEQUENCES) or is_id(column) or table.is_index(column.name)
+    return column.kind in ("name", "text") or (column.kind == "whole" and (named or is_row_number(table, column.name)))
+
+
+def is_stamped(name: str) -> bool:
+    """Whether the name of a column is a date or a year."""
+    text = name.strip()
+    return bool(written_times.forms_of(text, Dialect()) or re.fullmatch(r"(?:1[5-9]|2[01])\d\d(?:\.0)?", text))
 
 
 def steps_with_a_class(table: Seen) -> Sequences | None:
@@ -237,6 +297,40 @@ def steps_with_a_class(table: Seen) -> Sequences | None:
         why = f"each '{column.name}' is a sequence of rows, its class in '{label}'"
         return Sequences(label, features, why, column.name, step)
     return None
+
+
+def steps_with_few_values(table: Seen) -> Sequences | None:
+    """The same, where a column is one of few values that never change within a sequence, whatever it is called.
+
+    Not where rows are rather series that are forecast: with dates, steps of a calendar, or a column that has the name
+    of what is forecast.
+    """
+    if table.profile.dates:
+        return None
+    for column in sequence_columns(table, "", False):
+        step, features = step_and_features(table, "", column.name)
+        moving = [name for name in features if not table.same_within(name, column.name)]
+        if not moving or lower(step or "") in CALENDAR or any(rank(name, TARGETS) < len(TARGETS) for name in moving):
+            continue
+        own = classes_within(table, column)
+        if own:
+            why = f"one of {own[0].distinct} values in all rows of each '{column.name}'"
+            kept = tuple(name for name in features if name != own[0].name)
+            return Sequences(own[0].name, kept, why, column.name, step)
+    return None
+
+
+def classes_within(table: Seen, sequence: Column) -> list[Column]:
+    """The columns of few values of which each sequence has one, the likeliest class first."""
+    found = [
+        column for column in table.profile.columns
+        if column is not sequence and not column.missing and lower(column.name) not in GROUPS
+        and 2 <= column.distinct <= min(FEW_VALUES, sequence.distinct // 3)
+        and (column.kind in ("name", "flag") or (column.kind == "whole" and lower(column.name) in CLASSES))
+        and rank(column.name, SEQUENCES) >= len(SEQUENCES)
+        and table.frame.group_by(sequence.name).agg(pl.col(column.name).n_unique())[column.name].max() == 1
+    ]  # fmt: skip
+    return sorted(found, key=lambda column: rank(column.name, CLASSES))
 
 
 def sequence_columns(table: Seen, target: str, dated: bool) -> list[Column]:

@@ -17,6 +17,7 @@ from rnnlab.start.columns import numbers
 from rnnlab.start.description import Choice, Description, Series, Unclear
 from rnnlab.start.labelled import labelled_texts, spread, unordered
 from rnnlab.start.names import (
+    CLASSES,
     PARTS,
     first,
     lower,
@@ -25,6 +26,7 @@ from rnnlab.start.names import (
 from rnnlab.start.rhythm import find_seasons, find_trend, periods_of
 from rnnlab.start.sample import Sample
 from rnnlab.start.seen import Seen, Times
+from rnnlab.start.sequences import classes_within
 from rnnlab.start.wording import counted, missing_values
 
 SINCE_1970 = 1e8
@@ -81,7 +83,7 @@ class SeriesTable(Seen):
         return Series(
             **about, columns=self.profile.columns, target=target, time=Choice(times.time, self._why_time(times)),
             series=Choice(times.series, self._why_series(times)), others=tuple(others), seasons=seasons,
-            keys=keys, odd=tuple(odd), questions=(*self._unread(), *self._order(times)), **facts,
+            keys=keys, odd=tuple(odd), questions=(*self._unread(), *self._order(times), *self._class(times)), **facts,
         )  # fmt: skip
 
     def _arranged(self, columns: Columns) -> tuple[Panel | None, dict[str, Any], list[str]]:
@@ -270,6 +272,15 @@ class SeriesTable(Seen):
         ):
             return ()
         return ("are the rows in the order of time? No column says so; data.time=COLUMN names one",)
+
+    def _class(self, times: Times) -> tuple[str, ...]:
+        """A question, where each series has one of few values that may be what is to be told."""
+        for series in times.series:
+            for column in classes_within(self, self.column(series)):
+                if column.kind == "flag" or column.distinct == 2 or lower(column.name) in CLASSES:
+                    key = f"data=table data.target={column.name} data.sequence={series}"
+                    return (f"is {column.name}, the same in all rows of each {series}, what is to be told? {key}",)
+        return ()
 
     def _unread(self) -> tuple[str, ...]:
         odd = [
