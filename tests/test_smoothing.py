@@ -11,6 +11,8 @@ from conftest import TINY, compose
 
 from rnnlab.data.csv import CSV
 from rnnlab.data.smoothing import Smoothing, fit_smoothing
+from rnnlab.errors import InputError
+from rnnlab.runs.classical import ets, sarimax
 from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.execution import execute
 
@@ -81,3 +83,7 @@ def test_of_a_week_of_hours_it_has_the_day(tmp_path: Path) -> None:
     assert data.season == 168
     daily = data.classical()["ets"].scores["mae"]
     assert daily < 2.5  # without a season it has that of a sine, 3.2
+    # the rival of a benchmark is the same
+    assert ets(data, seed=0)["test/mae"] == pytest.approx(daily)
+    with pytest.raises(InputError, match="sarimax takes too long with a season of 168 steps"):
+        sarimax(data, seed=0)

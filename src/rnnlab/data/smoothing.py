@@ -7,8 +7,7 @@
 (C. Holt (1957); P. Winters (1960); E. Gardner & E. McKenzie (1985) for the damping φ; R. J. Hyndman &
 G. Athanasopoulos, "Forecasting: principles and practice", 3rd edition, chapter 8.) statsmodels estimates the parameters
 on what comes before the test part, of six forms that with the lowest AICc. They stay what they are; the state goes on
-from origin to origin. ``rnnlab benchmark series`` also has multiplicative errors and seasons, and SARIMAX, which take
-longer.
+from origin to origin. It is the ETS of ``rnnlab benchmark series``, too, which also has SARIMAX, which takes longer.
 """
 
 import warnings
@@ -19,6 +18,7 @@ from itertools import product
 import numpy as np
 
 LONGEST_SEASON = 24
+"""Steps of a season that can be fitted with in a minute."""
 MOST_ROWS = 2_000
 """Of more, the last ones are fitted."""
 MOST_FORECASTS = 100_000
