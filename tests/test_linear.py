@@ -349,9 +349,13 @@ def test_quantiles_cover_their_share_of_what_they_were_corrected_by(tmp_path: Pa
     batch = everything(data, "val")
     before = task.measure([(task.forecast(batch), batch)])
     corrected = task.calibrate([batch])
-    after = task.measure([(task.forecast(batch), batch)])
-    assert 0 <= corrected["gain"] <= 1 and corrected["conformal"] > 0
+    forecast = task.forecast(batch)
+    after = task.measure([(forecast, batch)])
+    assert corrected["gain"] == 0 and corrected["conformal"] > 0
     assert abs(after["coverage@80"] - 0.8) < 0.05 < abs(before["coverage@80"] - 0.8)
+    # where the network adds nothing, the point forecast is that of the linear part
+    assert not task.distribution.point(forecast).any()
+    assert after["mae"] == pytest.approx(task.measure([(torch.zeros_like(forecast), batch)])["mae"])
 
 
 def test_what_a_network_adds_is_left_out_where_it_adds_nothing(tmp_path: Path) -> None:

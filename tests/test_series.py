@@ -426,7 +426,7 @@ def test_recursion_equals_a_loop_by_hand(distribution: Any, bidirectional: bool)
     for step in range(4):
         output = task.network(window)[0][:, -1:]
         point = {"point": output, "gaussian": output[..., :1]}.get(distribution)
-        point = output.sort(-1).values[..., 4:5] if point is None else point
+        point = output[..., 4:5] if point is None else point
         found.append(point)
         if step < 3:
             x = torch.cat([point, batch.origin.ahead[:, step : step + 1]], -1)
@@ -586,8 +586,11 @@ def test_the_loss_is_least_at_the_truth(distribution: Any) -> None:
 def test_crossing_quantiles_are_put_in_order() -> None:
     head = Quantiles([0.1, 0.5, 0.9])
     one = torch.ones(1)
-    assert head.in_units(torch.tensor([[3.0, 1.0, 2.0]]), 0 * one, one, False).tolist() == [[1, 2, 3]]
-    assert head.point(torch.tensor([[3.0, 1.0, 2.0]])) == 2
+    assert head.in_units(torch.tensor([[3.0, 1.0, 2.0]]), 0 * one, one, False).tolist() == [[1, 1, 2]]
+    head = Quantiles([0.1, 0.2, 0.5, 0.8, 0.9])
+    crossing = torch.tensor([[3.0, 1.0, 2.0, 4.0, 0.0]])
+    assert head.in_units(crossing, 0 * one, one, False).tolist() == [[1, 2, 2, 2, 4]]
+    assert head.point(crossing) == 2  # whatever the others say
 
 
 @pytest.mark.parametrize("quantiles", [[0.1, 0.9], [0.5, 0.1], [0.5, 0.5]])

@@ -267,6 +267,9 @@ def test_the_linear_part_is_no_baseline_of_the_network_that_has_it() -> None:
     assert better.text.endswith("; its linear part alone has 0.9")
     spoiled = judge(with_part(0.8, 0.7)).text
     assert spoiled.endswith("; its linear part alone has 0.7: what the network adds makes it worse")
+    made = with_part(0.8, 0.7)
+    alone = judge(replace(made, metrics={**made.metrics, "calibration/gain": 0.0})).text
+    assert alone.endswith("; its linear part alone has 0.7")  # the network adds nothing that could make it worse
     unhelpful = judge(with_part(0.8, 1.2)).text
     assert unhelpful.startswith("better than linear-ar, its best baseline: ") and "linear part" not in unhelpful
     # of a network without one it is a baseline

@@ -98,7 +98,8 @@ class Distribution(ABC):
         parameters[0] *= gain
 
     def conform(self, bias: Tensor, forecast: Tensor, truth: Tensor, known: Tensor) -> float:
-        """Moves what the readout's bias adds, so that each quantile holds its share of some true values.
+        """Moves what the readout's bias adds, so that each quantile holds its share of some true values. The point
+        forecast stays: it is what the network has learned, and how it compares with what it is added to is known.
 
         Args:
             bias: ``(parameters × size,)``, changed in place.
@@ -203,7 +204,8 @@ class Gaussian(Distribution):
 
 
 class Quantiles(Distribution):
-    """Some quantiles, by the pinball loss (Koenker and Bassett 1978); they are put in order before they are read.
+    """Some quantiles, by the pinball loss (Koenker and Bassett 1978); they are put in order before they are read, about
+    the median, which stays what it is.
 
     Args:
         levels: of the quantiles, in order, 0.5 among them: the point forecast.
@@ -222,15 +224,23 @@ class Quantiles(Distribution):
         self._high = next(i for i, q in enumerate(self.levels) if abs(1 - self.levels[self._low] - q) < 1e-9)
         self.level = round(100 * (self.levels[self._high] - self.levels[self._low]))
 
+    def ordered(self, forecast: Tensor) -> Tensor:
+        """``(…, levels)`` rearranged where they cross (Chernozhukov, Fernández-Val and Galichon 2010), each side of the
+        median by itself: the point forecast depends on no other quantile.
+        """
+        below, median, above = forecast.tensor_split((self.median, self.median + 1), -1)
+        below, above = below.sort(-1).values, above.sort(-1).values
+        return torch.cat([below.minimum(median), median, above.maximum(median)], -1)
+
     def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
         return pinball(forecast, truth, self.levels).mean(-1)
 
     def point(self, forecast: Tensor) -> Tensor:
-        return forecast.sort(-1).values[..., self.median]
+        return forecast[..., self.median]
 
     def deviation(self, forecast: Tensor, truth: Tensor) -> Tensor:
         """In units of the way from the median to the outermost quantile on that side: beyond 1 it is exceeded."""
-        ordered = forecast.sort(-1).values
+        ordered = self.ordered(forecast)
         error = truth - ordered[..., self.median]
         if self._low == self._high:
             return error
@@ -246,11 +256,10 @@ class Quantiles(Distribution):
 
     def combine(self, forecasts: Tensor) -> Tensor:
         """Each quantile is the mean of the members' (Vincent 1912): as sharp as they are, where they agree."""
-        return forecasts.sort(-1).values.mean(0)
+        return self.ordered(forecasts).mean(0)
 
     def in_units(self, forecast: Tensor, shift: Tensor, scale: Tensor, log: bool) -> Tensor:
-        # crossing quantiles are rearranged (Chernozhukov, Fernández-Val and Galichon 2010)
-        return to_units(forecast, shift[..., None], scale[..., None], log).sort(-1).values
+        return self.ordered(to_units(forecast, shift[..., None], scale[..., None], log))
 
     def scores(self, log: bool) -> dict[str, Score]:
         # twice the mean pinball loss over evenly spaced quantiles comes to the CRPS as they get closer
@@ -279,9 +288,10 @@ class Quantiles(Distribution):
             if number < FEWEST_CASES:
                 continue
             for place, level in enumerate(self.levels):
+                if place == self.median:
+                    continue
                 # the next one outwards of n + 1 places, as one more value is to come
                 rank = math.ceil(level * (number + 1)) if level > 0.5 else math.floor(level * (number + 1))
-                rank = round(level * (number + 1)) if level == 0.5 else rank
                 move = error[min(max(rank, 1), number) - 1, place]
                 moved[place, value] += move
                 largest = max(largest, abs(float(move)))
@@ -291,7 +301,8 @@ class Quantiles(Distribution):
         return {
             "distribution": "quantiles",
             "levels": list(self.levels),
-            "layout": "all values of the first quantile, then of the second …; sort them by size",
+            "layout": "all values of the first quantile, then of the second …; the median is the point forecast; sort "
+            "those below it by size, and those above, and let none pass it",
         }
 
 

@@ -33,7 +33,9 @@ def sentence(
     if f"test/dynamic/{score}" in evidence.metrics:
         tail += f"; {number(evidence.metrics[f'test/dynamic/{score}'], digits)} where it learns on from the test's text"
     if told is not None:
-        worse = ": what the network adds makes it worse" if _is_better(evidence, score, told, network) else ""
+        # of an older run of quantiles the median was moved, though the network adds nothing
+        adds = evidence.metrics.get("calibration/gain") != 0
+        worse = ": what the network adds makes it worse" if adds and _is_better(evidence, score, told, network) else ""
         tail += f"; its linear part alone has {number(told, digits)}{worse}"
     others = [f"{shown_name(name)} has {number(value, digits)}" for name, value in ahead.items()]
     if others:
