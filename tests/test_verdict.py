@@ -23,6 +23,7 @@ from rnnlab.errors import Interrupted
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.preparation import prepare
 from rnnlab.runs.verdict import command, judge, unfinished
+from rnnlab.runs.verdict.commands import again
 from rnnlab.runs.verdict.evidence import Evidence, drift
 from rnnlab.runs.verdict.gain import blocks, paired_proportions, proportions, ratio_interval
 from rnnlab.runs.verdict.gathering import evidence
@@ -367,7 +368,20 @@ def test_a_rollout_that_is_worse_is_told_beside_the_one_step_score() -> None:
 def test_what_is_the_same_on_all_is_no_minus_nothing() -> None:
     made = forecast(1.0)
     same = dict.fromkeys(made.items, made.items["network"])
-    assert "the same (95 % interval 0.0 %, 200 test windows)" in judge(replace(made, items=same)).text
+    assert "the same (alike on all 200 test windows)" in judge(replace(made, items=same)).text
+
+
+@pytest.mark.parametrize("network", [11.0, 0.8, 1.2])
+def test_the_ends_of_an_interval_are_told_apart(network: float) -> None:
+    """However near they are; and where all sequences are alike there is none."""
+    ones, about = np.ones(N), 1 + 0.001 * np.where(np.arange(N) % 2, 1, -1)
+    made = forecast(network, persistence=100.0, ordered=False)
+    for ours, text in ((network * about, "95 % interval "), (network * ones, "alike on all 200 test windows")):
+        items = {"network": (ours, ones), "linear_ar": (ones, ones)}
+        assert text in judge(replace(made, items=items)).text
+    low, high = re.findall(r"interval (\S+) to (\S+) ", judge(replace(made, items={
+        "network": (network * about, ones), "linear_ar": (ones, ones)})).text)[0]  # fmt: skip
+    assert low != high and float(low) == pytest.approx(float(high), rel=0.01)
 
 
 def test_what_is_told_more_than_the_network_is_shown_and_decides_nothing() -> None:
@@ -722,6 +736,30 @@ def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:
     overrides = (*made.overrides, "trainer.max_steps=500")
     verdict = judge(forecast(1.5, overrides=overrides, config={**made.config, "trainer.max_steps": 6000}))
     assert "trainer.max_steps=6000" in said(verdict) and "=500" not in said(verdict)
+
+
+def test_another_choice_of_a_group_keeps_the_keys_that_it_has_too() -> None:
+    """Else another model would be compared with another size and another linear part, too."""
+    typed = (
+        "data=csv",
+        "model=gru",
+        "model.linear=none",
+        "model.hidden_size=8",
+        "model.cell.init=torch",
+        "optimizer.lr=0.1",
+    )
+    made = forecast(1.5, overrides=typed)
+    assert said(judge(made)).endswith(
+        "train -m data=csv model.linear=none model.hidden_size=8 optimizer.lr=0.1 model=lstm,lru"
+    )
+    decay = again(made, "?", "optimizer=adamw", "optimizer.weight_decay=0.1")
+    assert decay is not None and "optimizer.lr=0.1" in decay.words
+    # 500 units of a reservoir are not 500 of a network
+    reservoir = again(made, "?", "model=esn")
+    assert reservoir is not None and "model.linear=none" in reservoir.words
+    assert not any("hidden_size" in word or "cell" in word for word in reservoir.words)
+    own = again(made, "?", "model=mine")
+    assert own is not None and not any(word.startswith("model.") for word in own.words)
 
 
 def test_few_updates_are_made_more_first() -> None:

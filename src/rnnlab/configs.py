@@ -1,6 +1,7 @@
 """Where the configs are."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,31 @@ def _keys_of(group: str) -> dict[str, list[str]]:
                 and not any(other.startswith(f"{key}.") for other in keys)
             ]  # fmt: skip
     return found
+
+
+@cache
+def common_keys(group: str, names: tuple[str, ...]) -> frozenset[str]:
+    """The dotted keys that mean the same in all of these choices of a group, without the group's name.
+
+    Not those of a part that each has of its own, such as the cell of a model, nor those that a choice has another
+    value for than the group, such as the units of a reservoir. Empty where one is no choice of ours.
+    """
+    return frozenset.intersection(*(_own_meaning(group, name) for name in names)) if names else frozenset()
+
+
+def _own_meaning(group: str, name: str) -> frozenset[str]:
+    import yaml
+
+    def read(name: str) -> dict[str, Any]:
+        file = conf_directory() / group / f"{name}.yaml"
+        return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+
+    own = read(name)
+    below = [read(default) for default in own.pop("defaults", []) if isinstance(default, str) and default != "_self_"]
+    shared = {key for config in below for key in flat_keys(config)}
+    parts = [key for key, value in own.items() if isinstance(value, Mapping) and "_target_" in value]
+    keys = {key for key in shared ^ set(flat_keys(own)) if key.partition(".")[0] not in parts}
+    return frozenset(key for key in keys if not any(part.startswith("_") for part in key.split(".")))
 
 
 def flat_keys(node: Any, prefix: str = "") -> Iterable[str]:

@@ -1,5 +1,6 @@
 """Commands that a verdict advises: those of the run with some keys changed."""
 
+from rnnlab.configs import common_keys
 from rnnlab.runs.budget import KEYS, OF_DESCENT
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.store.verdict import Advice
@@ -10,7 +11,8 @@ IN_CLOSED_FORM = ("model=esn", "model.solver=ridge")
 
 def again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False) -> Advice | None:
     """The command of the run with some keys changed; ``None`` where they have no part in how it was made."""
-    changed = {override.partition("=")[0] for override in overrides}
+    values = dict(override.split("=", 1) for override in overrides)
+    changed = values.keys()
     if is_closed_form(evidence) and any(key.startswith((*OF_DESCENT, "model.readout_dropout")) for key in changed):
         return None
     # what the new command would refuse beside what is changed
@@ -18,13 +20,18 @@ def again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False
     if "model.linear" in changed:
         without += ("data.linear",)
     # a new choice of a group has keys of its own
-    groups = {key for key in changed if "." not in key}
+    groups = {key: common_keys(key, tuple(values[key].split(","))) for key in changed if "." not in key}
+
+    def stays(key: str) -> bool:
+        group, _, rest = key.partition(".")
+        return group not in groups or group in ("seed", "monitor", "mode") or rest in groups[group]
+
     kept = [
         override
         for override in evidence.overrides
         if (key := override.partition("=")[0].lstrip("+~")) not in changed
         and not key.startswith(("hydra", *without))
-        and key.partition(".")[0] not in groups - {"seed", "monitor", "mode"}
+        and stays(key)
     ]
     # a run that was gone on with may have a larger budget than its command says
     for number, override in enumerate(kept):

@@ -91,18 +91,22 @@ def _sure(evidence: Evidence, score: str, gain: Gain) -> str:
     if gain.low is None or gain.high is None:
         return gain.why
     low, high = gain.low, gain.high
+    count = evidence.sequences.get("test") or len(evidence.of(score)["network"][0])
+    tests = count_of(count, f"test {evidence.thing}")
+    if math.isclose(low, high, rel_tol=1e-6, abs_tol=1e-9):
+        # an interval comes of the spread of the sequences, and there is none
+        return f"alike on all {tests}"
     if gain.absolute:
         unit = " points" if is_share(score) else ""
-        ends = f"{difference(score, low).removesuffix(unit)} to {difference(score, high)}"
+        ends = span(low, high, lambda end, more: difference(score, end, more).removesuffix(unit)) + unit
     elif gain.value < -1:
-        ends = f"{span(times(1 - high), times(1 - low))} times"
+        ends = f"{span(1 - high, 1 - low, times)} times"
     elif gain.value > 0:
-        ends = f"{span(share(low), share(high))} %"
+        ends = f"{span(low, high, share)} %"
     else:
-        ends = f"{span(share(-high), share(-low))} %"
-    count = evidence.sequences.get("test") or len(evidence.of(score)["network"][0])
+        ends = f"{span(-high, -low, share)} %"
     why = f"; {gain.why}" if gain.why else ""
-    return f"95 % interval {ends}, {count_of(count, f'test {evidence.thing}')}{why}"
+    return f"95 % interval {ends}, {tests}{why}"
 
 
 def _rollout(evidence: Evidence, gain: Gain) -> str:

@@ -1,7 +1,7 @@
 """Numbers and names as a verdict has them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 MOST_TIMES = 1000
 """A larger factor says no more than that the baseline makes nearly no error."""
@@ -28,13 +28,13 @@ def digits_apart(values: Iterable[float], fewest: int = 3, more: int = 4) -> int
     return next(digits for digits in range(fewest, fewest + more + 1) if told(digits) == told(fewest + more))
 
 
-def percent(share: float) -> str:
-    """With as many digits as tell it from nothing and from all of it: 12 %, 3.4 %, 0.02 %, 99.97 %."""
+def percent(share: float, more: int = 0) -> str:
+    """With as many digits as tell it from nothing and from all of it: 12 %, 3.4 %, 0.02 %, 99.97 %; or ``more``."""
     size = abs(share)
     digits = 0 if size >= 0.0995 else _decimals(100 * size)
     if 0.99 < size < 1:
         digits = min(4, int(-math.log10(1 - size)) - 1)
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits + more}f} %"
 
 
 def _decimals(size: float) -> int:
@@ -42,22 +42,24 @@ def _decimals(size: float) -> int:
     return 1 if size >= 0.05 or size < 1e-6 else -math.floor(math.log10(size))
 
 
-def times(factor: float) -> str:
+def times(factor: float, more: int = 0) -> str:
     """How many times as large."""
-    return f"over {MOST_TIMES:,}" if factor > MOST_TIMES else number(factor, 2)
+    return f"over {MOST_TIMES:,}" if factor > MOST_TIMES else number(factor, 2 + more)
 
 
-def share(share: float) -> str:
+def share(share: float, more: int = 0) -> str:
     """An end of an interval in per cent; one that is beyond all bounds says so."""
     most = f"{100 * MOST_TIMES:,}"
     if abs(share) > MOST_TIMES:
         return f"over {most}" if share > 0 else f"under -{most}"
-    return percent(share + 0.0).removesuffix(" %")  # no -0
+    return percent(share + 0.0, more).removesuffix(" %")  # no -0
 
 
-def span(low: str, high: str) -> str:
-    """From one to the other, where they differ."""
-    return low if low == high else f"{low} to {high}"
+def span(low: float, high: float, shown: Callable[[float, int], str], most: int = 4) -> str:
+    """From one to the other, with so many digits more as tell them apart; one of them where none do."""
+    ends = [(shown(low, more), shown(high, more)) for more in range(most + 1)]
+    first, last = next((pair for pair in ends if pair[0] != pair[1]), ends[0])
+    return first if first == last else f"{first} to {last}"
 
 
 def count_of(number: int, thing: str) -> str:
@@ -70,7 +72,7 @@ def is_share(score: str) -> bool:
     return score.startswith(("accuracy", "exact_match", "f1"))
 
 
-def difference(score: str, value: float) -> str:
+def difference(score: str, value: float, more: int = 0) -> str:
     """A difference of two scores, in the score's own unit."""
     points = 100 * value
-    return f"{points:.{_decimals(abs(points))}f} points" if is_share(score) else number(value)
+    return f"{points:.{_decimals(abs(points)) + more}f} points" if is_share(score) else number(value, 3 + more)
