@@ -489,6 +489,11 @@ def test_loss_curves_mark_the_best_epoch_and_draw_a_baseline_that_is_there() -> 
     with_baseline = drawing(LossCurves(), task, data, [{**row, "baseline/loss": 2.0} for row in HISTORY])
     assert set(lines(with_baseline)["baseline (persistence)"][1]) == {2.0}
     assert "4 times below the baseline" in with_baseline.texts[1].get_text()
+    # what a linear part reaches by itself is no merit of the network
+    added = task_for(data)
+    added.spec = replace(added.spec, residual="ridge")
+    title = drawing(LossCurves(), added, data, [{**row, "baseline/loss": 2.0} for row in HISTORY]).texts[1].get_text()
+    assert title.endswith("; a linear forecast is part of it") and "below" not in title
 
 
 def test_a_loss_has_a_log_axis_only_where_it_falls_far() -> None:

@@ -358,6 +358,23 @@ def test_a_sweep_resumes_what_is_left_and_is_extended(tmp_path: Path, capfd: pyt
     assert by_overrides(scores(path)) == by_overrides(scores(tmp_path / "whole"))
 
 
+def test_resuming_a_sweep_with_a_length_says_that_it_begins_anew(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run the same words make it longer."""
+    path = tmp_path / "s"
+    assert train(path, "seed=0") == 0
+    capfd.readouterr()
+    assert resume(path, "trainer.max_steps=3") == 0
+    told = capfd.readouterr().out
+    line = next(line for line in told.splitlines() if line.startswith("trainer.max_steps=3: "))
+    assert "the jobs that are added train from the start; a run goes on by " in line
+    assert line.endswith("trainer.max_steps=3") and f"resume {path}/" in line
+    assert told.index(line) < told.index("Leaderboard")
+    assert resume(path, "seed=1") == 0
+    assert "train from the start" not in capfd.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_sweep_killed_before_its_jobs_were_written_down_is_planned_anew(tmp_path: Path) -> None:
     path = tmp_path / "s"

@@ -32,11 +32,12 @@ from rnnlab.commands.search_plan import plan_of
 from rnnlab.commands.trust import check_configs, check_options, check_overrides, to_resume
 from rnnlab.errors import InputError, visible
 from rnnlab.launch.plugin import Plugin, execute_composed
+from rnnlab.runs.budget import KEYS
 from rnnlab.runs.provenance import code_digests, provenance
 from rnnlab.runs.slurm import forget, refuse_what_is_there, submission
 from rnnlab.runs.sweep import Job, SweepDirectory
 from rnnlab.search.searcher import Searcher
-from rnnlab.shell import command_line, shown_path
+from rnnlab.shell import command_line, pasted, shown_path
 from rnnlab.store.ledger import Entry, Facts
 
 
@@ -157,6 +158,12 @@ def _resume(
     names = {job.name for job in (*left, *added)}
     done = [each["directory"] for each in directory.plan if each["directory"] not in names]
     print(f"{shown_path(directory.path)}: {len(done)} done, {len(left)} to go on with, {len(added)} added")
+    lengths = [
+        str(each.input_line) for each in extension if each.get_key_element() in KEYS and not each.is_sweep_override()
+    ]
+    if added and lengths:
+        longer = pasted("resume", directory.path / directory.plan[0]["directory"], *lengths)
+        print(f"{' '.join(lengths)}: the jobs that are added train from the start; a run goes on by {longer}")
     with leader.stop.installed():
         _wait_for_the_orphaned(leader, left)
         leader.execute([*left, *added], done)

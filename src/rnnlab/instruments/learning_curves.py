@@ -93,7 +93,7 @@ class LossCurves(_ScoreCurves):
     score = "loss"
 
     def draw(self, subject: Subject, measured: Curves) -> Picture:
-        fig = style.figure("Loss by epoch", self._subtitle(measured))
+        fig = style.figure("Loss by epoch", self._subtitle(measured, subject.task))
         ax = style.dress(fig.subplots(), "epoch", self._label(subject.task))
         measured.draw(ax, f"baseline ({subject.task.baseline_name})")
         style.legend(fig, ax)
@@ -132,7 +132,7 @@ class LossCurves(_ScoreCurves):
             "learns. A star is the epoch whose weights were kept.",
         )
 
-    def _subtitle(self, curves: Curves) -> str:
+    def _subtitle(self, curves: Curves, task: Task) -> str:
         if curves.best is None:
             return ""
         epoch, loss = curves.best
@@ -141,6 +141,10 @@ class LossCurves(_ScoreCurves):
         )
         if curves.baseline is None or loss <= 0:
             return text
+        if task.spec.residual:
+            # most of what it is better by may be that part's
+            name = task.spec.residual.replace("_", "-")
+            return f"{text}; {'a linear' if name == 'ridge' else name} forecast is part of it"
         if loss < curves.baseline:
             return f"{text}: {style.short(curves.baseline / loss)} times below the baseline"
         return f"{text}: no better than the baseline"
