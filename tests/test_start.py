@@ -1144,6 +1144,44 @@ def test_any_name_survives_the_grammar_of_overrides(value: str) -> None:
     assert config["data"]["known"] == [value, "b"]
 
 
+@pytest.mark.parametrize(("kind", "known"), [("prices", ()), ("flags", ("open",))])
+def test_what_opens_is_known_in_advance_where_it_is_a_flag(kind: str, known: tuple[str, ...], tmp_path: Path) -> None:
+    rows = [
+        (day, value + 0.5 if kind == "prices" else n % 2, value + 1, value)
+        for n, (day, value) in enumerate(zip(DAYS, weekly().tolist(), strict=True))
+    ]
+    words = [word for command in commands(look(csv(tmp_path / "days.csv", "day,open,high,close", rows)))
+             for word in command.words if word.startswith("data.known=")]  # fmt: skip
+    assert words == [override("data.known", list(known))] * bool(known)
+
+
+@pytest.mark.parametrize("again", [0, 3])
+def test_rows_of_a_time_that_is_there_already_are_told_once(again: int, tmp_path: Path) -> None:
+    rows = list(zip(DAYS, weekly().tolist(), strict=True))
+    rows[9:9] = [(rows[8][0], rows[8][1] + again)]
+    found = look(csv(tmp_path / "days.csv", "day,value", rows))
+    assert [line for line in found.odd if "there" in line] == [
+        "1 row is of a time that is there already: the last is kept (data.repeated=last)"
+    ]
+
+
+def test_one_of_several_tables_that_cannot_be_read_is_told_among_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        csv(tmp_path / name, "day,value", zip(DAYS, weekly(), strict=True))
+    (tmp_path / "binary.csv").write_bytes(b"\0\1\2" * 100)
+    assert start_command.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "holds 3 tables (a.csv, b.csv, binary.csv), and one of them cannot be read" in said
+    assert "binary.csv is no text" in said
+
+
+def test_a_header_may_start_with_a_number_sign(tmp_path: Path) -> None:
+    found = look(csv(tmp_path / "days.csv", "#day,value", zip(DAYS, weekly(), strict=True)))
+    assert found.keys == {"data.target": "value", "data.time": "#day"}
+
+
 def test_numbers_of_sequences_may_be_series_instead(tmp_path: Path) -> None:
     commanded = training(look(CASES["a_number_of_each_sequence"].make(tmp_path)))
     assert [next(word for word in command.words if word.startswith("data=")) for command in commanded] == [
@@ -1282,6 +1320,9 @@ def classes_in(last: bytes) -> Callable[[Path], Path]:
         (classes_in("größer\n".encode("cp1252")), "pos.txt, line 31: byte 0xf6 is no UTF-8"),
         (file_of("title.csv", b"Sales of the shop\n\nday,y\n1,2\n"), "such as by tail -n +3 FILE > NEW"),
         (a_folder_of_tables_one_of_them_empty, "0.csv is empty"),
+        (file_of("two.csv", b"# a\n# b\nday,x\n1,2\n"), "its first 2 lines start with # above the header"),
+        (file_of("one.csv", b"# a, b\nday,x\n1,2\n"), "its first line starts with # above the header: leave out"),
+        (file_of("lists.jsonl", b'{"signal": [1, 2], "label": "a"}\n'), "is a list, and a number or a text is needed"),
         (file_of("ragged.csv", b"a,b\n1,2\n3,4,5\n"), "line 3: 3 cells, and the header has 2"),
         (file_of("bad.jsonl", b'{"text": "a"}\n{"text\n'), "line 2 is no JSON"),
         (file_of("bad.parquet", b"PAR1 and no more"), "cannot be read"),

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rnnlab.errors import InputError
@@ -17,6 +18,8 @@ WESTERN = 0.5
 FEW = 8
 """Letters that say nothing of that."""
 NOT_IN_CP1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
+MOST_COMMENTS = 100
+"""Lines above a header that are looked for."""
 READ = "rnnlab reads CSV, Parquet (*.parquet), JSON lines (*.jsonl), .ts and plain text"
 
 
@@ -196,9 +199,25 @@ def first_line(content: Path | bytes, source: str) -> str:
         start = file.read(BINARY)
         file.seek(0)
         line = file.readline(SAMPLE)
+        comments = _comments([line, *(file.readline(SAMPLE) for _ in range(MOST_COMMENTS))])
     if not start.strip(b"\xef\xbb\xbf\r\n\t "):
         raise InputError(f"{source} is empty")
     check_text(start, source)
     if b"\r" in line.rstrip(b"\r\n"):
         raise InputError(f"{source}: its lines end with CR alone: convert it, such as by tr '\\r' '\\n' < FILE > NEW")
+    if comments:
+        raise InputError(
+            f"{source}: {'its first line starts' if comments == 1 else f'its first {comments} lines start'} with # "
+            f"above the header: leave out what does, such as by tail -n +{comments + 1} FILE > NEW"
+        )
     return decode(line, f"{source}, line 1", True).rstrip("\r\n")
+
+
+def _comments(lines: Sequence[bytes]) -> int:
+    """How many lines are comments above a header; 0 where the first line may be one that starts with a #."""
+    below = [line.removeprefix(b"\xef\xbb\xbf") for line in lines]
+    number = next((k for k, line in enumerate(below) if not line.startswith(b"#")), len(lines))
+    if number != 1:
+        return number if number < len(lines) else 0
+    header, row = (re.search(rb"(?:^|[,;\t])\s*[+-]?\d", line) for line in (below[1], below[2]))
+    return int(bool(below[1].strip()) and header is None and row is not None)

@@ -270,7 +270,12 @@ def frame_of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFram
         values = [row.get(name) for row in rows]
         odd = next((n for n, value in enumerate(values, 1) if isinstance(value, list | dict)), None)
         if odd is not None:
-            raise InputError(f"{source}, row {odd}, column '{name}': {json.dumps(values[odd - 1])[:60]} is no value")
+            cell = values[odd - 1]
+            what = "a list" if isinstance(cell, list) else "an object"
+            raise InputError(
+                f"{source}, row {odd}, column '{name}': {json.dumps(cell)[:30]}… is {what}, and a number or a text is "
+                "needed: of a sequence write a row a step, with a column that names the sequence of each row"
+            )
         if any(isinstance(value, str) for value in values):
             values = [value if value is None else str(value) for value in values]
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from rnnlab.errors import few
 from rnnlab.shell import shown_path
 from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
+from rnnlab.start.names import is_known_ahead
 from rnnlab.start.wording import WIDE, columns_in_words, counted, held_out, lengths_in_words, number
 
 LINES = 10
@@ -101,7 +102,8 @@ def _of_series(found: Series) -> list[Command]:
     ]  # fmt: skip
     usable = [name for name in found.others if _usable(found, name)]
     if usable:
-        ahead_known = [name for name in usable if _known_in_advance(name)][:20]
+        known = {column.name for column in found.columns if is_known_ahead(column)}
+        ahead_known = [name for name in usable if name in known][:20]
         past = [name for name in usable if name not in ahead_known][:20]
         lists = {**({"data.known": ahead_known} if ahead_known else {}), **({"data.past": past} if past else {})}
         made.append(Command(_train("csv", found.path, {**keys, **lists}), _helpful(past, ahead_known)))
@@ -122,13 +124,6 @@ def _usable(found: Series, name: str) -> bool:
     column = next(column for column in found.columns if column.name == name)
     told = any(line.startswith(f"{name} ") and "give" in line for line in found.odd)
     return not told and (column.missing == 0 or "data.missing" in found.keys)
-
-
-def _known_in_advance(name: str) -> bool:
-    return any(
-        word in name.lower()
-        for word in ("holiday", "promo", "weekday", "weekend", "dayofweek", "day_of_week", "event", "school", "open")
-    )
 
 
 def _helpful(past: Sequence[str], ahead: Sequence[str]) -> str:
@@ -226,7 +221,8 @@ def _about_series(found: Series) -> Iterator[tuple[str, str]]:
             if shortest == longest
             else f"{shortest:,} to {longest:,} rows, {median:,} in the middle"
         )
-        yield "series", f"{found.series.columns[0]}: {found.series.why}; {long}"
+        long = f"; {long}" if found.extent.whole else ""  # of which others are not counted whole
+        yield "series", f"{found.series.columns[0]}: {found.series.why}{long}"
     if found.time.columns:
         gaps = "no gaps" if not found.gaps else f"{counted(found.gaps, 'steps', 'are')} left out"
         handled = {

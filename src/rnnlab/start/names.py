@@ -44,8 +44,13 @@ TEXTS = (
 """Names of a text."""
 PARTS = {"year": 0, "quarter": 4, "month": 12, "week": 52, "day": 0, "weekday": 7, "hour": 24, "minute": 60}
 """Columns that together are a date, and the period of each where it turns over."""
-KNOWN_AHEAD = ("holiday", "promo", "promotion", "price", "weekday", "weekend", "event", "open", "snap", "school")
+KNOWN_AHEAD = (
+    "holiday", "promo", "promotion", "price", "weekday", "weekend", "dayofweek", "day_of_week", "event", "open", "snap",
+    "school",
+)  # fmt: skip
 """Words in the names of columns that are known in advance."""
+FLAGS = ("open",)
+"""Those of them that are known in advance where a column has 0 and 1 alone, and something else where not."""
 PLACES = ("lat", "lon", "lng", "latitude", "longitude")
 ID = re.compile(r"(?:^|[^a-z])(?:id|no|nr|num|number|code|key)$|Id$|ID$|Nr$", re.IGNORECASE)
 """The end of the name of a column of numbers that are names."""
@@ -79,6 +84,12 @@ def rank(name: str, names: Sequence[str]) -> int:
     words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
     inside = [number for number, known_name in enumerate(names) if len(known_name) > 1 and known_name in words]
     return len(names) - 1 if inside else len(names)
+
+
+def is_known_ahead(column: Column) -> bool:
+    """Whether the numbers of a column are known in advance, by what it is called; a price may be the market's."""
+    words = {word for word in KNOWN_AHEAD if word in lower(column.name)} - {"price"}
+    return bool(words if column.kind == "flag" else words.difference(FLAGS))
 
 
 def is_id(column: Column) -> bool:

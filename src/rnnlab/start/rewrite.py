@@ -16,6 +16,7 @@ import polars as pl
 from rnnlab.errors import InputError, few
 from rnnlab.files import times
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.lines import OtherEncoding
 from rnnlab.start.columns import WITH_A_UNIT, known, without_date
 from rnnlab.start.description import Extent
 from rnnlab.start.headers import SIDE_BY_SIDE, header_that_is_missing, named
@@ -89,7 +90,7 @@ def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
     several = f"{folder} holds {len(files)} tables ({few([file.name for file in files])})"
     if size > WHOLE:
         raise InputError(f"{several} of {size / 1e6:.0f} MB: give one of them, such as rnnlab start {files[0]}")
-    frames = [open_table(file).frame for file in files]
+    frames = [_frame_among(file, several) for file in files]
     shared = frames[0].columns
     for file, frame in zip(files, frames, strict=True):
         if frame.columns != shared:
@@ -113,6 +114,20 @@ def open_tables(folder: Path, files: Sequence[Path]) -> Seen:
     return replace(
         see(folder, Sample([whole], Extent(size, whole.height), ",")), files=len(files), by_folder="class" in beside
     )
+
+
+def _frame_among(file: Path, several: str) -> pl.DataFrame:
+    """The rows of one of several tables, which these are in words.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return open_table(file).frame
+    except OtherEncoding:
+        raise
+    except InputError as error:
+        raise InputError(f"{several}, and one of them cannot be read ({error}): take it out, or give one") from None
 
 
 def rewritten(table: Seen) -> Rewritten | None:

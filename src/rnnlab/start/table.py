@@ -71,9 +71,10 @@ class SeriesTable(Seen):
         seasons, period = facts.pop("seasons"), facts.pop("period")
         if period:
             keys["data.period"] = period
-        if panel.note and "filled in" not in panel.note:  # which is said with the gaps
+        # which is said with the gaps, and with data.repeated
+        if panel.note and "filled in" not in panel.note and "data.repeated" not in keys:
             odd.append(panel.note)
-        odd += self._odd(target, others, times, facts)
+        odd += self._odd(target, others, times, facts, "data.repeated" in keys)
         keys = {
             "data.target": target.columns[0] if len(target.columns) == 1 else list(target.columns),
             **({"data.time": times.time[0] if len(times.time) == 1 else list(times.time)} if times.time else {}),
@@ -301,7 +302,9 @@ class SeriesTable(Seen):
         why = "; ".join(f"{few(names)}: {what}" for names, what in about if names)
         return (f"what is to be forecast? data.target=COLUMN names a column of numbers that change ({why})",)
 
-    def _odd(self, target: Choice, others: Sequence[str], times: Times, facts: Mapping[str, Any]) -> list[str]:
+    def _odd(
+        self, target: Choice, others: Sequence[str], times: Times, facts: Mapping[str, Any], once: bool
+    ) -> list[str]:
         odd = []
         constants = self.profile.named("constant")
         if constants:
@@ -310,7 +313,7 @@ class SeriesTable(Seen):
         if empty:
             odd.append(f"{few(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
-        if doubled and times.time:
+        if doubled and times.time and not once:
             odd.append(f"{counted(doubled, 'rows', 'are')} there twice")
         usual = facts["lengths"][1]
         if usual < FEW_ROWS:
