@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import pty
+import re
 import resource
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
+MADE = re.compile(
+    r"^Machine: .*rnnlab (?P<rnnlab>\S+), torch (?P<torch>\S+), commit (?P<commit>\w+), (?P<date>[\d-]+)", re.MULTILINE
+)
+"""What the last line of an experiment's table says of how it was made."""
 RNNLAB = str(Path(sys.executable).with_name("rnnlab"))
 """The program that a person types, of the environment that runs the benchmark."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -168,17 +173,48 @@ def circumstances(name: str) -> dict[str, str]:
 
 
 def stale() -> list[str]:
-    """The results that were measured on another commit or with other versions than are here now, a line each."""
+    """The measurements and the tables of experiments that were made by other code or with other versions than are here
+    now, a line each.
+    """
     lines = []
     for file in sorted(RESULTS.glob("*.json")):
-        kept = json.loads(file.read_text())
-        now = circumstances(file.stem)
-        differ = [
-            f"{key}: {kept.get(key)}, now {now[key]}" for key in ("commit", "versions") if kept.get(key) != now[key]
-        ]
+        kept, now = json.loads(file.read_text()), circumstances(file.stem)
+        differ = _of_other_code(kept.get("commit"), now["commit"])
+        differ += [f"versions: {kept.get('versions')}, now {now['versions']}"] * (
+            kept.get("versions") != now["versions"]
+        )
         if differ:
             lines.append(f"stale: {file.stem} of {kept.get('date')} ({'; '.join(differ)}): {now['command']}")
+    commit = _commit()
+    for file in sorted((RESULTS / "experiments").glob("*.md")):
+        made = MADE.search(file.read_text())
+        if made is None:
+            lines.append(
+                f"stale: experiments/{file.stem} (its last line names no commit): rnnlab benchmark {file.stem}"
+            )
+            continue
+        differ = _of_other_code(made["commit"], commit)
+        differ += [
+            f"{package}: {made[package]}, now {version(package)}"
+            for package in ("rnnlab", "torch") if made[package] != version(package)
+        ]  # fmt: skip
+        if differ:
+            lines.append(
+                f"stale: experiments/{file.stem} of {made['date']} ({'; '.join(differ)}): rnnlab benchmark {file.stem}"
+            )
     return lines
+
+
+def _of_other_code(before: str | None, now: str) -> list[str]:
+    """How a commit differs from this one in what a run consists of, in words; none where it does not."""
+    same = before == now or (before is not None and "changes" not in before + now and not _git_differs(before))
+    return [] if same else [f"commit: {before}, now {now}"]
+
+
+def _git_differs(commit: str) -> bool:
+    """Whether src or conf were others at a commit, or nobody knows it."""
+    command = ["git", "diff", "--quiet", commit, "HEAD", "--", "../src", "../conf"]
+    return subprocess.run(command, check=False, cwd=RESULTS.parent, capture_output=True).returncode != 0
 
 
 def composed(arguments: Sequence[str]) -> dict[str, Any]:

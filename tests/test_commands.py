@@ -75,6 +75,8 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
             ["data=airline", "model.linear=none", "data.linear=null"],
             "model.linear=none and data.linear=null disagree: ",
         ),
+        (["experiment=sentiment"], "how to get the data of experiment=sentiment stands at the top of "),
+        (["experiment=sentiment", "data.path=nowhere"], "conf/experiment/sentiment.yaml\n"),
         (["scheduler.T_max=3"], "scheduler.T_max=3: unknown key: there is none yet; choose it first by scheduler=…"),
         (
             ["scheduler.patience=3"],

@@ -13,6 +13,7 @@ from conftest import compose
 from rnnlab.cells.gru import GRU
 from rnnlab.data.piano_roll import PianoRoll, made
 from rnnlab.data.readers import reader_from_plain
+from rnnlab.data.split import SPLITS
 from rnnlab.errors import InputError
 from rnnlab.files.rolls import KEYS, LOWEST, NAMES, read
 from rnnlab.files.source import Source
@@ -55,7 +56,7 @@ def test_a_table_has_a_row_for_each_key_that_is_down(tmp_path: Path) -> None:
         ("a.csv", "sequence,step,key\na,0,60\n", r"has no column 'note'"),
         ("a.csv", "sequence,step,note\na,0,60\n", r"1 of its pieces have fewer than two steps"),
         ("a.csv", "sequence,step,note,split\na,0,60,dev\na,1,60,dev\n", r"'dev' is not train, val or test"),
-        ("a.mp3", "", r"a \.mat file, a \.csv file, or a folder of \.mid files"),
+        ("a.mp3", "", r"a \.mat, \.csv or \.mid file, or a folder of \.mid files"),
     ],
 )
 def test_what_is_no_music_is_one_line(name: str, text: str, said: str, tmp_path: Path) -> None:
@@ -114,6 +115,23 @@ def test_notes_of_midi_fall_on_the_grid(tmp_path: Path) -> None:
     (tmp_path / "b.mid").write_bytes(b"no midi")
     with pytest.raises(InputError, match=r"b\.mid cannot be read as MIDI"):
         read(tmp_path, 2)
+    assert np.array_equal(read(tmp_path / "a.mid", 2)[None], [roll])
+
+
+def test_of_one_piece_the_end_is_the_test(tmp_path: Path) -> None:
+    rows = [f"one,{step},{40 + step}" for step in range(40)]
+    path = written(tmp_path / "one.csv", "\n".join(["sequence,step,note", *rows, ""]))
+    data = PianoRoll(path=str(path), length=16, val_fraction=0.1, test_fraction=0.2)
+    heard = {
+        split: [data.sample(np.random.default_rng(0), split, i) for i in range(data.size(split))] for split in SPLITS
+    }
+    down = {split: [sample.inputs.argmax(1) + LOWEST - 40 for sample in heard[split]] for split in SPLITS}
+    assert [part.tolist() for part in down["train"]] == [list(range(16)), list(range(16, 27))]
+    assert [part.tolist() for part in down["val"]] == [[28, 29, 30]]
+    assert [part.tolist() for part in down["test"]] == [list(range(32, 39))]
+    short = written(tmp_path / "short.csv", "\n".join(["sequence,step,note", *rows[:12], ""]))
+    with pytest.raises(InputError, match="leaves no piece for val"):
+        _ = PianoRoll(path=str(short), val_fraction=0.1).spec
 
 
 def test_made_music_is_chords_of_one_key() -> None:

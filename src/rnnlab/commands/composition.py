@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commands import hydra_internals
 from rnnlab.commands.hydra_internals import ROOT, Hydra
 from rnnlab.commands.mixed_layers import with_cells
-from rnnlab.configs import choose_first, flat_keys
+from rnnlab.configs import choose_first, conf_directory, flat_keys
 from rnnlab.errors import InputError, UnknownKeys, nearest, nearest_key
 from rnnlab.extras import missing
 from rnnlab.tasks.direction import direction, of_config
@@ -349,6 +349,8 @@ def run_mode() -> RunMode:
     return RunMode.RUN
 
 
+NOT_THERE = re.compile(r"data\.\w*path=.*: there is no such (file|folder)")
+"""The complaint about data that does not exist."""
 PASSED_ON = re.compile(r"\$\{(?:oc\.select:)?\s*(\.?[\w.]+)\s*(?:,[^{}]*)?\}")
 """A value that is another key's: ``${seed}``, ``${.hidden_size}`` or ``${oc.select:model.linear,null}``."""
 
@@ -371,7 +373,16 @@ def as_typed(error: InputError, config: DictConfig, overrides: Iterable[str]) ->
         left = [f"{error.place}.{name}" for name in error.names]
         if not typed.intersection(left):  # of the class that another took the place of
             text += f"; what the class before took is left out by {' '.join(f'~{key}' for key in left)}"
-    return InputError(text)
+    return InputError(text + _where_data_is_from(text, config))
+
+
+def _where_data_is_from(complaint: str, config: DictConfig) -> str:
+    """Of an experiment whose data is not there, which file tells how to get it; else empty."""
+    name = OmegaConf.select(config, "hydra.runtime.choices.experiment", default=None)
+    file = conf_directory() / "experiment" / f"{name}.yaml"
+    if NOT_THERE.match(complaint) is None or not isinstance(name, str) or not file.is_file():
+        return ""
+    return f"; how to get the data of experiment={name} stands at the top of {file}"
 
 
 def _passed_on(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -47,8 +47,9 @@ class PianoRoll(SequenceData):
     a step at which it was, and after one at which it was not.
 
     Attributes:
-        path: a ``.mat`` file of the published sets (its own three parts), a folder of MIDI files, or a CSV
-            (:func:`rnnlab.files.rolls.read`). What gives no parts is shared out at random.
+        path: a ``.mat`` file of the published sets (its own three parts), a MIDI file, a folder of them, or a CSV
+            (:func:`rnnlab.files.rolls.read`). What gives no parts is shared out at random; of one or two pieces the end
+            of each is the test, and what comes before it the validation part.
         steps_per_beat: of MIDI files: steps of a quarter note.
         length: steps of a piece that is made; of a file's, the pieces of training are cut into parts of at most so
             many, and those held out stay whole.
@@ -99,10 +100,18 @@ class PianoRoll(SequenceData):
             )
             self._places = dict(zip(SPLITS, parts, strict=True))
             pieces = {split: [shared[number] for number in part] for split, part in self._places.items()}
+        elif None in found and len(found[None]) < len(SPLITS):
+            cuts = [[round(share * len(piece)) for share in self._ends] for piece in found[None]]
+            parts_in_time = (np.split(piece, ends) for piece, ends in zip(found[None], cuts, strict=True))
+            by_split = zip(*parts_in_time, strict=True)
+            # a step and the one that is predicted, at least
+            pieces = {
+                split: [part for part in parts if len(part) > 1] for split, parts in zip(SPLITS, by_split, strict=True)
+            }
         elif None in found:
             shared = found[None]
             order = np.random.default_rng((self.seed, len(SPLITS))).permutation(len(shared))
-            ends = [round(share * len(order)) for share in (self._training_share, 1 - self.test_fraction)]
+            ends = [round(share * len(order)) for share in self._ends]
             shares = zip(SPLITS, np.split(order, ends), strict=True)
             pieces = {split: [shared[number] for number in part] for split, part in shares}
         empty = [split for split in SPLITS if not pieces[split]]
@@ -117,8 +126,9 @@ class PianoRoll(SequenceData):
         return pieces
 
     @property
-    def _training_share(self) -> float:
-        return 1 - self.val_fraction - self.test_fraction
+    def _ends(self) -> tuple[float, float]:
+        """Of the training and of the validation part, as shares of the whole."""
+        return 1 - self.val_fraction - self.test_fraction, 1 - self.test_fraction
 
     def size(self, split: SplitName) -> int:
         limit = self.num_samples

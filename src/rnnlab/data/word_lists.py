@@ -18,7 +18,7 @@ NAMES = {
     "swiss": "German",
     "brazilian": "Portuguese",
 }
-PACKAGES = "wamerican wngerman wfrench witalian wspanish"
+PACKAGES = "wamerican wdutch wfrench witalian wngerman wspanish"
 
 
 def find_word_lists() -> dict[str, Path]:

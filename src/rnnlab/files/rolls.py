@@ -22,6 +22,7 @@ LOWEST = 21
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 NAMES = tuple(f"{PITCHES[number % 12]}{number // 12 - 1}" for number in range(LOWEST, LOWEST + KEYS))
 """Of the keys, from A0 to C8."""
+MIDI = (".mid", ".midi")
 DRUMS = 9
 """The channel of MIDI whose notes are no pitches."""
 
@@ -39,8 +40,8 @@ def read(path: Path, steps_per_beat: int) -> Rolls:
     Args:
         path: a MATLAB file with ``traindata``, ``validdata`` and ``testdata``, as those of N. Boulanger-Lewandowski; a
             CSV with a row for each key that is down at a step, in the columns ``sequence``, ``step`` (from 0) and
-            ``note`` (MIDI's number, 21 to 108), and perhaps ``split``; or a folder of MIDI files, perhaps in folders
-            ``train``, ``valid`` and ``test``.
+            ``note`` (MIDI's number, 21 to 108), and perhaps ``split``; a MIDI file; or a folder of them, perhaps in
+            folders ``train``, ``valid`` and ``test``.
         steps_per_beat: of MIDI files: steps of a quarter note.
 
     Raises:
@@ -55,8 +56,10 @@ def read(path: Path, steps_per_beat: int) -> Rolls:
         rolls = _matlab(path, source)
     elif path.suffix.lower() in (".csv", ".tsv"):
         rolls = _table(path, source)
+    elif path.suffix.lower() in MIDI:
+        rolls = {None: [roll for _, roll in pieces(path, "midi", steps_per_beat, source)]}
     else:
-        raise InputError(f"{source}: music is read from a .mat file, a .csv file, or a folder of .mid files")
+        raise InputError(f"{source}: music is read from a .mat, .csv or .mid file, or a folder of .mid files")
     short = sum(len(roll) < 2 for pieces in rolls.values() for roll in pieces)
     if short:
         raise InputError(f"{source}: {short} of its pieces have fewer than two steps, which leave nothing to predict")
@@ -177,7 +180,7 @@ def _part(name: Any, place: str) -> Part:
 
 
 def _folder(path: Path, steps_per_beat: int, source: str) -> Rolls:
-    files = [file for file in visible(path) if file.suffix.lower() in (".mid", ".midi")]
+    files = [file for file in visible(path) if file.suffix.lower() in MIDI]
     if not files:
         raise InputError(f"{source}: no file of this folder is named *.mid or *.midi")
     need("music", "mido", f"{source} (MIDI files)")
