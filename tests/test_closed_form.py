@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import compose
+from conftest import TINY, compose
 from torch.nn import functional as F
 
 from rnnlab import load
 from rnnlab.data.series_windows import Windows
 from rnnlab.errors import InputError
+from rnnlab.instruments import progress
 from rnnlab.network import Network
 from rnnlab.ridge import FITTED, SCORED
 from rnnlab.runs.checkpoint import read_checkpoint
+from rnnlab.runs.directory import RunDirectory
 from rnnlab.runs.evaluation import evaluate
 from rnnlab.runs.execution import Outcome, execute
 from rnnlab.runs.preparation import prepare
@@ -190,3 +192,15 @@ def test_no_window_that_is_fitted_has_a_step_that_is_forecast(waves: Path) -> No
 def test_what_cannot_be_solved_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         prepare(compose(*SMALL, *overrides))
+
+
+def test_the_passes_of_a_readout_that_takes_long_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = compose(*TINY, *SMALL, "data=classification", "trainer.progress=lines")
+    execute(RunDirectory.claim(tmp_path / "short"), config)
+    assert "closed form: pass" not in capfd.readouterr().out  # of a second
+    monkeypatch.setattr(progress, "SOLVED_SECONDS", -1.0)
+    execute(RunDirectory.claim(tmp_path / "long"), config)
+    said = capfd.readouterr().out
+    assert "solving in closed form: pass 1 over the data, 100 %" in said

@@ -9,11 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from rnnlab.instruments.console import console
+from rnnlab.tasks.task import Task
 
 REFRESH_SECONDS = 0.2
 LINE_SECONDS = 1.0
 """Between two plain lines; the first and the last epoch always get theirs."""
-
+SOLVED_SECONDS = 5.0
+"""The same while a readout is solved, which often takes less."""
 
 Kind = Literal["bar", "notebook", "lines", "none"]
 
@@ -50,6 +52,8 @@ class Progress(Callback):
         self._first_epoch = trainer.current_epoch
         if not trainer.is_global_zero:
             self.kind = "none"
+        if isinstance(pl_module, Task):
+            pl_module.on_solved = self._solved
         if self.kind == "bar":
             self._bar = Bar(
                 TextColumn("epoch"),
@@ -81,6 +85,8 @@ class Progress(Callback):
             self._line(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(pl_module, Task):
+            pl_module.on_solved = None
         if self._bar is not None:
             self._refresh(trainer, trainer.current_epoch)
             self._close()
@@ -89,6 +95,22 @@ class Progress(Callback):
             self._display(trainer, last=True)
         if trainer.current_epoch < (trainer.max_epochs or 0) and self.kind != "none":
             self.console.print(f"stopped early: {self.monitor} has not improved any more")
+
+    def _solved(self, number: int, done: int, of: int) -> None:
+        """Where a readout is solved there is one epoch, and nothing to tell before its end but how far it is."""
+        now = time.monotonic()
+        if now - max(self._shown_at, self._started_at) <= (
+            REFRESH_SECONDS if self._bar is not None else SOLVED_SECONDS
+        ):
+            return
+        share = f", {100 * done // of} %" if of else ""
+        said = f"solving in closed form: pass {number} over the data{share}"
+        if self._bar is not None:
+            self._bar.update(self._task, scores=said)
+            self._bar.refresh()
+        elif self.kind in ("lines", "notebook"):
+            self.console.print(said)
+        self._shown_at = now
 
     def _line(self, trainer: Trainer, last: bool = False) -> None:
         epoch = trainer.current_epoch

@@ -1,7 +1,8 @@
 """The training of an objective: the steps, epochs and optimizer that follow from what it says."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +67,8 @@ class Task(Scored):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.monitor = monitor
+        self.on_solved: Callable[[int, int, int], None] | None = None
+        """Told, while something is found in closed form, the pass, how many of its batches are done, of how many."""
         # factors of the learning rate, and the parameters that each is for
         self.rate_factors: list[tuple[float, list[str]]] = []
         self.totals = TrainingTotals(("loss", *self.training_scores))
@@ -126,7 +129,18 @@ class Task(Scored):
         loaders: list[Any] = (
             [self.trainer.train_dataloader] if data is None else [data.in_order(split) for split in splits]
         )
-        return lambda: (self.transfer(batch) for loader in loaders for batch in loader)
+        # a loader of somebody's own may not know
+        total = sum(len(loader) for loader in loaders) if data is not None else 0
+        passes = itertools.count(1)
+
+        def one_pass() -> Iterator[Batch]:
+            number = next(passes)
+            for done, batch in enumerate(batch for loader in loaders for batch in loader):
+                yield self.transfer(batch)
+                if self.on_solved is not None:
+                    self.on_solved(number, done + 1, total)
+
+        return one_pass
 
     def transfer(self, batch: Batch) -> Batch:
         return batch.map(lambda part: part.to(self.device))
