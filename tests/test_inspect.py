@@ -428,13 +428,14 @@ def test_every_model_has_all_views_that_say_something(model: str, data: Sequence
             missing.add(view.name)
     expected = set() if model in WITH_GATES else {"gates_over_time", "gate_saturation"}
     expected |= set() if data.spec.input.vocabulary else {"embedding_neighbours"}
-    # of sequences that are answered by sequences, of images, of videos and of autoencoders
+    # of series, of sequences that are answered by sequences, of images, of videos and of autoencoders
     expected |= {
         "attention_maps",
         "said_examples",
         "error_by_length",
         "posteriors",
         "attention_places",
+        "linear_part",
         "predicted_frames",
         "reconstruction",
     }

@@ -143,10 +143,20 @@ class Layout:
     @property
     def before(self) -> int:
         """Steps before a window that are read with it; where a series begins later, its first value stands there."""
-        scaling = {"global": 0, "last": 1, "mean": self.averaged - 1, "seasonal": self.season}[self.window_scaling]
         base = {"mean": self.averaged - 1, "seasonal_naive": self.season - 1}.get(self.base, 0)
         lags = self.ridge.order - 1 if self.ridge is not None else 0
-        return max(self.reach, scaling, base, lags, int(self.elapsed is not None))
+        return max(self.reach, self._before_read, base, lags, int(self.elapsed is not None))
+
+    @property
+    def _before_read(self) -> int:
+        """Steps before one by which it is told what the network reads of its targets."""
+        return {"global": 0, "last": 1, "mean": self.averaged - 1, "seasonal": self.season}[self.window_scaling]
+
+    @property
+    def depends_on(self) -> int:
+        """Steps up to the last of a window on which the forecast made there depends."""
+        order = 0 if self.base_map is None else self.base_map.order
+        return max(self.length + self._before_read, order)
 
     @property
     def feeds_back(self) -> bool:

@@ -37,10 +37,21 @@ class ScaledSeries:
 
     def exact(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
         """``(batch, steps, columns)`` of ``(batch, steps)`` rows of ``(batch,)`` series; 0, the mean, where unknown."""
-        values = self.panel.values[rows]
+        return np.nan_to_num(self.scaled(self.panel.values[rows], series), copy=False)
+
+    def scaled(self, values: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """``(batch, steps, columns)`` of values, in units, of ``(batch,)`` series; not a number where unknown."""
         if self.log:
+            values = values.copy()
             values[..., : self.num_targets] = np.log(values[..., : self.num_targets])
-        return np.nan_to_num((values - self.shift[series][:, None]) / self.scale[series][:, None], copy=False)
+        return (values - self.shift[series][:, None]) / self.scale[series][:, None]
+
+    def unscaled(self, scaled: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """The values again."""
+        values = scaled * self.scale[series][:, None] + self.shift[series][:, None]
+        if self.log:
+            values[..., : self.num_targets] = np.exp(values[..., : self.num_targets])
+        return values
 
     def targets(self, rows: np.ndarray, series: np.ndarray) -> np.ndarray:
         """``(batch, steps, targets)`` alike, not a number where unknown."""

@@ -1,5 +1,7 @@
 """The windows of time series, cut as they are asked for: they overlap in memory."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,31 @@ from rnnlab.data.series_scaling import ScaledSeries
 from rnnlab.data.split import CutOnDemand
 from rnnlab.ridge import FITTED, SCORED, Folds
 from rnnlab.spec import Batch, Origin
+
+
+class Part(NamedTuple):
+    """Of what is read of a window.
+
+    rows
+        of ``(before + length + horizon)``, see :class:`rnnlab.data.layout.Layout`; after the window known columns alone
+        are read.
+    columns
+        by number.
+    times
+        whether it is the times, and so the calendar, too.
+    """
+
+    rows: slice
+    columns: list[int]
+    times: bool = False
+
+
+class _Read(NamedTuple):
+    """``(batch, before + length + horizon, …)`` of some windows, copied."""
+
+    values: np.ndarray
+    unknown: np.ndarray | None
+    times: np.ndarray
 
 
 class Windows(CutOnDemand):
@@ -79,13 +106,42 @@ class Windows(CutOnDemand):
 
     def cut(self, origins: np.ndarray, series: np.ndarray) -> Batch:
         """The windows that end at ``(batch,)`` rows of ``(batch,)`` series."""
+        return self._cut(origins, series, self._read(origins, series))
+
+    def exchanged(self, index: slice | Tensor, donors: slice | Tensor, part: Part) -> Batch:
+        """Windows of which one part of what is read, by the network and by what its forecasts are added to, comes from
+        others, as it is scaled in each series. What they are held against is their own.
+
+        Args:
+            index: of the windows.
+            donors: alike, of the others.
+            part: that is exchanged.
+        """
+        (series, origins), (of_donor, from_there) = self.place(index), self.place(donors)
+        own, other = self._read(origins, series), self._read(from_there, of_donor)
+        if part.times:
+            own = own._replace(times=other.times)
+        columns = np.array(part.columns, np.int64)
+        at = np.ix_(np.arange(len(series)), np.arange(own.values.shape[1])[part.rows], columns)
+        scaled = self.scaled.scaled(other.values, of_donor)
+        own.values[at] = self.scaled.unscaled(scaled, series)[at]
+        if own.unknown is not None and other.unknown is not None:
+            own.unknown[at] = other.unknown[at]
+        return self._cut(origins, series, own)
+
+    def _rows(self, origins: np.ndarray, series: np.ndarray) -> np.ndarray:
+        return self.scaled.rows(origins, series, 1 - self.length - self.layout.before, self.layout.horizon)
+
+    def _read(self, origins: np.ndarray, series: np.ndarray) -> _Read:
+        rows, panel = self._rows(origins, series), self.scaled.panel
+        return _Read(panel.values[rows], None if panel.unknown is None else panel.unknown[rows], panel.times[rows])
+
+    def _cut(self, origins: np.ndarray, series: np.ndarray, read: _Read) -> Batch:
         layout, panel, k, steps = self.layout, self.scaled.panel, self.scaled.num_targets, self.layout.horizon
         length, said = self.length, layout.said
-        rows = self.scaled.rows(origins, series, 1 - length - layout.before, steps)
-        unknown = None if panel.unknown is None else panel.unknown[rows]
         shift, scale = self.scaled.shift[series], self.scaled.scale[series]
-        cut = layout.cut(panel.values[rows], unknown, panel.times[rows], shift, scale, steps)
-        rows = rows[:, layout.before :]
+        cut = layout.cut(*read, shift, scale, steps)
+        rows = self._rows(origins, series)[:, layout.before :]
         truth = self.scaled.targets(rows, series)
         after = np.stack([truth[:, 1 + step : 1 + step + length] for step in range(said)], 2)
         targets = (after - cut.base[:, :, :said]) / cut.divisor[:said]

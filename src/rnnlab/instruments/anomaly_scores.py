@@ -34,9 +34,10 @@ class Measured:
 
 
 class AnomalyScores(Instrument[Measured]):
-    """The test part with what was expected of each step, and below it how unusual the error is by those of the
-    validation part (:mod:`rnnlab.anomalies.errors`); steps above the threshold are marked. Without an anomaly about
-    ``1 - quantile`` of them are.
+    """What was expected of each step beside what came, and below it how unusual the error is by those of the validation
+    part; steps above the threshold are marked.
+
+    The scores are those of :mod:`rnnlab.anomalies.errors`.
 
     Args:
         sequences: that are drawn.
@@ -49,6 +50,10 @@ class AnomalyScores(Instrument[Measured]):
 
     def __init__(self, sequences: PositiveInt = 2, values: PositiveInt = 2, quantile: Fraction = QUANTILE) -> None:
         self.sequences, self.values, self.quantile = sequences, values, quantile
+
+    @property
+    def reading(self) -> str:
+        return f"{super().reading} Where there is no anomaly, about {100 * (1 - self.quantile):.3g} % of the steps are."
 
     def missing(self, subject: Subject) -> str | None:
         if subject.task.rebuilds:

@@ -55,6 +55,7 @@ class GradientByLag(Instrument[Memory]):
 
     along_time = True
     needs_truth = True
+    of_gradients = True
     rank = 10
     title = "How far back it remembers: the gradient of the loss by time lag"
     reading = (

@@ -11,19 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from rnnlab.instruments import style
-from rnnlab.instruments.exchanges import (
-    SPANS,
-    TOKENS,
-    Shuffle,
-    columns_of,
-    exchange_columns,
-    exchange_steps,
-    exchange_token,
-    read_again,
-    span_name,
-    spans_of,
-    tokens_of,
-)
+from rnnlab.instruments.exchanges import Exchange, exchanges_of, span_name
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
@@ -115,7 +103,9 @@ class PermutationImportance(Instrument[Importances]):
     permutations, and the interval is that of the mean difference of each sequence's scores, so that it is paired.
 
     Of tokens each occurrence of one of the most frequent ones is replaced by a token drawn from those of the data.
-    Of forecasts the score is that of the last step, and steps are counted backwards from it.
+    Of forecasts the score is that of the last step, and steps are counted backwards from it. Of time series it is the
+    values themselves that come from another window, in all that is read of them, so that the importance is that of the
+    whole forecast, with the linear part.
 
     Args:
         repeats: permutations.
@@ -137,32 +127,24 @@ class PermutationImportance(Instrument[Importances]):
         return None if subject.size > 1 else "there is but one sequence, and nothing to exchange it with"
 
     def measure(self, subject: Subject) -> Importances:
-        spec = subject.task.spec
-        tokens = spec.input.vocabulary is not None
+        tokens = subject.task.spec.input.vocabulary is not None
         from_now = subject.task.forecasts
-        split = subject.data.split(subject.split)
-        steps = split.batch(slice(0, 1)).inputs.shape[1] if split.lengths is None else int(split.lengths.max())
-        spans = spans_of(steps, SPANS, from_now)
-        columns = {} if tokens else columns_of(subject)
-        parts = (TOKENS if tokens else len(columns)) + len(spans)
+        exchanges = exchanges_of(subject)
+        steps, spans = exchanges.steps, exchanges.spans
+        parts = exchanges.columns + len(spans)
         most = max(FEWEST, min(MOST, EFFORT // (steps * parts * self.repeats)))
         if type(subject.task).judge is Task.judge:
             most = min(most, ONE_BY_ONE)
-        every = np.unique(np.linspace(0, subject.size - 1, min(most, subject.size)).round().astype(int))
-        batch = subject.take(torch.from_numpy(every))
-        shuffles: dict[str, Shuffle]
-        if tokens:
-            shuffles = {
-                name: exchange_token(token, name_of_all) for token, name, name_of_all in tokens_of(subject, batch)
-            }
-        else:
-            shuffles = {name: exchange_columns(features) for name, features in columns.items()}
+        every = torch.from_numpy(
+            np.unique(np.linspace(0, subject.size - 1, min(most, subject.size)).round().astype(int))
+        )
+        batch = subject.take(every)
+        by_column, by_span = exchanges.of(every, batch)
         names = [span_name(span, steps, from_now) for span in spans]
-        shuffles_of_steps = [exchange_steps(span) for span in spans]
         before, weight = _worse(subject, batch)
-        differences = self._differences(subject, batch, before, [*shuffles.values(), *shuffles_of_steps])
+        differences = self._differences(subject, before, [*(exchange for _, exchange in by_column), *by_span])
         of = [_importance(part, weight) for part in differences.unbind(1)]
-        cut = len(shuffles)
+        cut = len(by_column)
         middle = np.array([(first + last - 1) / 2 - (steps - 1 if from_now else 0) for first, last in spans])
         score = subject.task.verdict_score
         # of several classes there is no F1 of a sequence by itself
@@ -171,7 +153,7 @@ class PermutationImportance(Instrument[Importances]):
         return Importances(
             score,
             float((before * weight).sum() / weight.sum()) * (1 if rises else -1),
-            _together(list(shuffles), of[:cut], np.empty(0)),
+            _together([name for name, _ in by_column], of[:cut], np.empty(0)),
             _together(names, of[cut:], middle),
             len(every),
             "token" if tokens else "column",
@@ -179,24 +161,16 @@ class PermutationImportance(Instrument[Importances]):
             rises,
         )
 
-    def _differences(self, subject: Subject, batch: Batch, before: Tensor, shuffles: Sequence[Shuffle]) -> Tensor:
+    def _differences(self, subject: Subject, before: Tensor, exchanges: Sequence[Exchange]) -> Tensor:
         """``(repeats, parts, sequences)`` by how much the score of each sequence is worse."""
         random = torch.Generator().manual_seed(0)
-        inputs, found = batch.inputs, []
+        found = []
         for _ in range(self.repeats):
             # everybody's donor is somebody else
-            order = torch.randperm(len(inputs), generator=random)
+            order = torch.randperm(len(before), generator=random)
             donor = torch.empty_like(order)
             donor[order] = order.roll(1)
-            others = read_again(inputs[donor.to(inputs.device)], batch.lengths, donor)
-            found.append(
-                torch.stack(
-                    [
-                        _worse(subject, batch._replace(inputs=shuffle(inputs.clone(), others)))[0] - before
-                        for shuffle in shuffles
-                    ]
-                )
-            )
+            found.append(torch.stack([_worse(subject, exchange(donor))[0] - before for exchange in exchanges]))
         return torch.stack(found)
 
     def draw(self, subject: Subject, measured: Importances) -> Picture:
@@ -260,9 +234,6 @@ class PermutationImportance(Instrument[Importances]):
                 rows += [(name, *row) for row in part.rows(kind)]
         table = Table(("run", "part", "name", first.label, "95 % from", "to", "± over permutations"), rows)
         return Picture(fig, table, {name: fact for name, each in measured.items() for fact in _facts(each).values()})
-
-
-# ---- what is shuffled --------------------------------------------------------------------------------
 
 
 # ---- how much worse ----------------------------------------------------------------------------------
@@ -343,7 +314,9 @@ def _profile(ax: Axes, spans: Importance, measured: Importances, subject: Subjec
 
 
 def _axis(measured: Importances) -> str:
-    return "steps before the last one" if measured.from_now else "time step"
+    if not measured.from_now:
+        return "time step"
+    return f"steps {'from' if measured.spans.at.max() > 0 else 'before'} the last one"
 
 
 def _facts(measured: Importances) -> dict[str, str]:
@@ -355,6 +328,6 @@ def _facts(measured: Importances) -> dict[str, str]:
         told.append(
             f"{kind} {part.names[best]} {sign}{style.short(abs(part.mean[best]))} ± {style.short(part.half[best])}"
             if part.mean[best] > part.half[best]
-            else f"no {kind} that matters for sure"
+            else f"no {kind} that {'matter' if kind == 'steps' else 'matters'} for sure"
         )
     return {f"importance ({measured.score.replace('_', ' ')})": "; ".join(told)}

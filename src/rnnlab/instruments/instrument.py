@@ -14,6 +14,8 @@ from rnnlab.network import Network
 
 M = TypeVar("M")
 
+MARKUP = re.compile(r"(?::[\w:]+:)?`+~?([^`]*)`+_*")
+"""Of a docstring: code and links."""
 Entry = str | int | float
 """Of a table: text, or a number that the page rounds."""
 
@@ -72,6 +74,8 @@ class Instrument(ABC, Generic[M]):
     """Whether it shows a network with a decoder, too, whose target is a sequence of its own length."""
     of_training: ClassVar[bool] = False
     """Whether it shows the training, and so nothing of a file of one's own."""
+    of_gradients: ClassVar[bool] = False
+    """Whether it shows gradients of the network's forecast, which has none where it is left out."""
     in_inspect: ClassVar[bool] = True
     """Whether ``rnnlab inspect`` shows it, too."""
     rank: ClassVar[int] = 100
@@ -89,9 +93,9 @@ class Instrument(ABC, Generic[M]):
 
     @property
     def reading(self) -> str:
-        """One sentence or two that say how to read the picture: by default how the docstring begins."""
+        """One sentence or two that say how to read the picture: by default how the docstring begins, without markup."""
         words = (type(self).__doc__ or "").split("\n\n")[0]
-        return " ".join(words.split())
+        return MARKUP.sub(r"\1", " ".join(words.split()))
 
     def missing(self, subject: Subject) -> str | None:
         """Why there is nothing to see for this network and this data; ``None`` where there is."""
@@ -103,6 +107,8 @@ class Instrument(ABC, Generic[M]):
             return "the network reads all steps at once (model.transpose=true)"
         if subject.task.spec.target.of_own_length and not self.of_sequences:
             return "what is said is a sequence of its own length"
+        if self.of_gradients and subject.task.adds_nothing:
+            return "the network adds nothing to the forecast, which has no gradient in it"
         reason = self.missing(subject)
         if reason is None and self.needs_truth and subject.unanswered:
             return f"it needs the truth: {subject.unanswered}"

@@ -75,6 +75,7 @@ class Saliency(Instrument[Attribution]):
         equation 1, from an input of zeros: what each step has added to the prediction.
     """
 
+    of_gradients = True
     rank = 30
     title = "Saliency: which steps the prediction hangs on"
     reading = (

@@ -145,13 +145,17 @@ class Subject:
 
     def take(self, index: slice | Tensor, split: SplitName | None = None) -> Batch:
         """Sequences of the split, on the task's device and as precise as its weights."""
+        return self.moved(self.data.split(split or self.split).batch(index))
+
+    def moved(self, batch: Batch) -> Batch:
+        """A copy of a batch on the task's device, as precise as its weights."""
         like = next(self.network.parameters())
 
         def move(tensor: Tensor) -> Tensor:
             # a copy, since a view of a tensor that was made in inference mode could not be differentiated through
             return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None, copy=True)
 
-        return self.data.split(split or self.split).batch(index).map(move)
+        return batch.map(move)
 
     def one(self, number: int) -> Batch:
         """One sequence, as long as it is: it has no padding, and so no ``lengths``."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnlab.errors import InputError
 from rnnlab.network import Network
@@ -70,8 +70,8 @@ class Forecasting(_BuiltForData):
         distribution: what is said of each value: a ``point``, a ``gaussian``
             (by its likelihood), or ``quantiles`` (by the pinball loss).
         quantiles: their levels, in order, with 0.5 among them.
-        conformal: after training, each quantile is moved by so much that it holds its share of the validation part, at
-            each step ahead (Romano, Patterson and Candès 2019, arXiv 1905.03222).
+        conformal: after training, each quantile but the median is moved by so much that it holds its share of the
+            validation part, at each step ahead (Romano, Patterson and Candès 2019, arXiv 1905.03222).
 
     Raises:
         InputError: the quantiles are out of order, or 0.5 is not among them.
@@ -218,6 +218,14 @@ class Forecasting(_BuiltForData):
         # nobody knows how wrong it is, so it is as sure as the data is wide
         forecast = self.distribution.around(center, torch.ones_like(center))
         return forecast.transpose(-1, -2).flatten(-2)
+
+    @property
+    def adds_nothing(self) -> bool:
+        readout = self.network.readout
+        if not self.spec.residual or not isinstance(readout, nn.Linear):
+            return False
+        parts = (part.unflatten(0, (self.distribution.parameters, -1)) for part in (readout.weight, readout.bias))
+        return not any(self.distribution.point(part.movedim(0, -1)).any() for part in parts)
 
     @property
     def no_anomalies(self) -> str:

@@ -209,6 +209,11 @@ class Objective(LightningModule, ABC):
         return output
 
     @property
+    def adds_nothing(self) -> bool:
+        """Whether forecasts are those that the data adds the network's to: nothing of these is left in the readout."""
+        return False
+
+    @property
     def no_anomalies(self) -> str:
         """Why no step can be told to be out of the ordinary; empty where one can."""
         return (
