@@ -92,8 +92,8 @@ def test_too_few_errors_tell_nothing() -> None:
 
 
 def test_quantiles_say_by_how_much_they_are_exceeded() -> None:
-    said = torch.tensor([[[3.0, 1.0, 2.0]]]).expand(4, 1, 3)  # 0.1, 0.5 and 0.9, not in order
-    deviation = Quantiles([0.1, 0.5, 0.9]).deviation(said, torch.tensor([[2.0], [3.0], [0.0], [4.0]]))
+    said = torch.tensor([[[1.5, 1.0, 2.0, 3.0, 2.5]]]).expand(4, 1, 5)  # not in order
+    deviation = Quantiles([0.1, 0.2, 0.5, 0.8, 0.9]).deviation(said, torch.tensor([[2.0], [3.0], [0.0], [4.0]]))
     assert deviation[:, 0].tolist() == [0.0, 1.0, -2.0, 2.0]
 
 
