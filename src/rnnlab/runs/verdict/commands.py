@@ -16,7 +16,9 @@ def again(evidence: Evidence, answers: str, *overrides: str, sweep: bool = False
     if is_closed_form(evidence) and any(key.startswith((*OF_DESCENT, "model.readout_dropout")) for key in changed):
         return None
     # what the new command would refuse beside what is changed
-    without: tuple[str, ...] = OF_DESCENT if not sweep and any(each in IN_CLOSED_FORM for each in overrides) else ()
+    becomes = not sweep and any(each in IN_CLOSED_FORM for each in overrides)
+    stays_so = is_closed_form(evidence) and not changed & {"model", "model.solver"}
+    without: tuple[str, ...] = OF_DESCENT if becomes or stays_so else ()
     if "model.linear" in changed:
         without += ("data.linear",)
     # a new choice of a group has keys of its own
