@@ -112,9 +112,10 @@ def small(arguments: list[str]) -> list[str]:
     except HydraException:  # of a choice that is not there: the command will say so
         config = None
     searched = any(each.startswith(("hydra/sweeper=", "sweep=mine")) for each in given)
+    solved = config is not None and config.get("model", {}).get("solver") == "ridge"
     added = []
     for key, value in SMALL.items():
-        if key in varied or (key.startswith("hydra") and not searched):
+        if key in varied or (key.startswith("hydra") and not searched) or (solved and key.startswith("trainer.max_")):
             continue
         at: object = config
         for name in key.split(".")[:-1] if config is not None else []:
