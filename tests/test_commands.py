@@ -66,7 +66,6 @@ def rnnlab(*arguments: str, cwd: Path | None = None, **environment: str) -> "sub
         (["model=esn", "trainer.max_steps=9"], "leave it out, or train by gradients with model.solver=gradient"),
         (["model=esn", "scheduler=cosine"], "scheduler=cosine: model.solver=ridge finds the readout"),
         (["-m", "model=esn", "optimizer.lr=0.1,0.2"], "optimizer.lr=0.1,0.2: model.solver=ridge finds the readout"),
-        (["train=false", "optimizer=sgd"], "optimizer=sgd: train=false tests the network as it is, so that this"),
         (
             ["data=airline", "model.linear=ridge", "data.linear=none"],
             "model.linear=ridge and data.linear=none disagree: ",

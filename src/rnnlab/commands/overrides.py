@@ -155,7 +155,7 @@ def refuse_what_changes_nothing(config: DictConfig, parser: OverridesParser, ove
 
 
 def refuse_descent_where_there_is_none(config: DictConfig, parser: OverridesParser, overrides: Sequence[str]) -> None:
-    """Refuses keys of a training by gradients where the config has none: ``model=esn optimizer.lr=0.1``.
+    """Refuses keys of a training by gradients where the readout is solved: ``model=esn optimizer.lr=0.1``.
 
     Args:
         config: as it was composed, of a sweep without what differs between its jobs.
@@ -165,17 +165,14 @@ def refuse_descent_where_there_is_none(config: DictConfig, parser: OverridesPars
     Raises:
         InputError: naming the override, and how there would be such a training.
     """
-    if OmegaConf.select(config, "train", default=True) is False:
-        why, instead = "train=false tests the network as it is", "train=true"
-    elif OmegaConf.select(config, "model.solver", default=None) == "ridge":
-        why, instead = "model.solver=ridge finds the readout in closed form, in one pass", "model.solver=gradient"
-    else:
+    # train=false is added to the command of a training, whose other keys may stay
+    if OmegaConf.select(config, "model.solver", default=None) != "ridge":
         return
     for override in parser.parse_overrides(list(overrides)):
         if not override.key_or_group.startswith(OF_DESCENT) or override.is_delete():
             continue
         if override.is_sweep_override() or override.value() not in (None, "none", "auto"):
             raise InputError(
-                f"{override.input_line}: {why}, so that this changes nothing: leave it out, or train by gradients "
-                f"with {instead}"
+                f"{override.input_line}: model.solver=ridge finds the readout in closed form, in one pass, so that "
+                "this changes nothing: leave it out, or train by gradients with model.solver=gradient"
             )
