@@ -92,6 +92,7 @@ def fit_ridge(batches: Callable[[], Rows], penalties: Sequence[float] = PENALTIE
             is taken as it is.
         standardize: divide each feature by its standard deviation first, so that its unit does not matter. The scale is
             that of all rows, also where some are left out.
+
     Returns:
         The map, for features as they came.
 
