@@ -118,10 +118,12 @@ def test_a_cell_of_ones_own_trains_outside_of_the_project(tmp_path: Path) -> Non
 
 
 def test_what_mutation_testing_passes_over_is_still_there() -> None:
+    gone = []
     for entry in yaml.safe_load((ROOT / "tests" / "mutants.yaml").read_text(encoding="utf-8")):
         function = locate(entry["function"])
-        assert function is not None, entry["function"]
-        assert entry["old"] in inspect.getsource(function), entry
+        if function is None or entry["old"] not in inspect.getsource(function):
+            gone.append(entry)
+    assert gone == []
 
 
 def test_mutation_testing_changes_files_that_there_are() -> None:
