@@ -432,6 +432,77 @@ def test_the_input_is_shown_by_its_names(tmp_path: Path) -> None:
     assert named == ["sales", "price", "holiday +1", "holiday +2"]
 
 
+def test_long_names_stand_in_legends_in_full(tmp_path: Path) -> None:
+    wall = "relative humidity of the air in the greenhouse at the north wall"
+    named = ["sales", wall, wall.replace("north", "south"), "_value $ and $"]
+    table = tmp_path / "series.csv"
+    rows = [f"{day},{day % 5 + 1},{day % 3},{day % 2},{day % 4}" for day in range(100)]
+    table.write_text("\n".join([",".join(["day", *named]), *rows]))
+    columns: dict[str, Any] = {"target": "sales", "time": "day", "past": named[1:]}
+    series = CSV(path=str(table), length=8, horizon=1, window_scaling="global", calendar=[], **columns)
+    figure = drawing(HiddenStates(), task_for(series, GRU), series, HISTORY)
+    top, heat = titled(figure, "input"), titled(figure, "activation of each unit")
+    figure.draw_without_rendering()
+    legend = top.get_legend()
+    assert legend is not None
+    written = [" ".join(text.get_text().split()).replace(r"\$", "$") for text in legend.get_texts()]
+    assert written == named
+    box = legend.get_window_extent()
+    assert heat.title.get_window_extent().y1 - 1 <= box.y0 < box.y1 <= top.get_window_extent().y0 + 1
+    assert box.x1 <= heat.get_window_extent().x1 + 1
+
+    data = Waveforms(num_samples=300, segments=1)
+    task = task_for(data, GRU)
+    classes = [f"a {name} wave, recorded on the second day with the old device" for name in data.spec.target.names]
+    task.spec = replace(task.spec, target=replace(task.spec.target, names=tuple(classes)))
+    figure = drawing(HiddenStates(), task, data, HISTORY)
+    figure.draw_without_rendering()
+    (legend,) = (legend for part in figure.subfigs for under in part.subfigs for legend in under.legends)
+    assert [" ".join(text.get_text().split()) for text in legend.get_texts()] == classes
+    assert titled(figure, "their paths").get_window_extent().x1 <= legend.get_window_extent().x0
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert titled(figure, "their paths").get_window_extent().width > 2.5 * style.DPI
+
+
+def some_name(rng: np.random.Generator, letters: str, most: int) -> str:
+    return "".join(rng.choice(list(letters), rng.integers(1, most)))
+
+
+def test_names_that_are_cut_stay_different() -> None:
+    rng = np.random.default_rng(0)
+    for longest in range(12, 40):
+        names = [
+            some_name(rng, "ab_ ", 30) + middle + "the same ending of all"
+            for middle in ("a", "b", "ab" * 30, "ab" * 30 + "b")
+            for _ in range(4)
+        ]
+        names += [names[0][:10] + "c" * k + names[0][-30:] for k in range(90, 120)]
+        written = style.cut_apart(names, longest)
+        assert max(map(len, written)) <= longest
+        assert len(set(written)) == len(set(names))
+        assert all(short == name for short, name in zip(written, names, strict=True) if len(name) <= longest)
+        assert style.cut_apart([names[0]] * 2, longest) == [style.cut(names[0], longest)] * 2
+
+
+def test_both_ends_of_a_long_name_are_seen_and_otherwise_where_names_differ() -> None:
+    assert style.cut("temperature of the water in degrees", 19) == "temperatu…n degrees"
+    sides = [f"temperature of the water on the {side} side of the lake in degrees" for side in ("east", "west")]
+    assert [written[10:15] for written in style.cut_apart(sides)] == [" east", " west"]
+
+
+def test_a_name_is_wrapped_and_nothing_of_it_is_lost() -> None:
+    rng = np.random.default_rng(0)
+    for line in [*range(5, 40)] * 5:
+        name = some_name(rng, "abcde_,- ", 90)
+        lines = style.wrapped(name, line)
+        assert "".join("".join(lines).split()) == "".join(name.split())
+        assert max(map(len, lines)) <= line
+    assert style.wrapped("model.hidden_size=64,optimizer.lr=0.001", 24) == [
+        "model.hidden_size=64,",
+        "optimizer.lr=0.001",
+    ]
+
+
 def test_means_by_length_have_their_intervals_and_counts() -> None:
     lengths = np.repeat([10, 20], 50)
     right = np.array([1.0] * 45 + [0.0] * 5 + [1.0] * 50)

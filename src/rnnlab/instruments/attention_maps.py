@@ -154,10 +154,15 @@ class AttentionMaps(Instrument[tuple[list[Example], list[Example]]]):
                 label_tokens(ax.set_xticks, example.read, rotation=90)
                 label_tokens(ax.set_yticks, example.said, rotation=0)
                 ax.tick_params(length=0)
-                title = f"{name}: {style.cut(example.answer, 30)}"
+                title = f"{name}: {style.beginning(example.answer, 30)}"
                 if example.wrong:
-                    title += f"\ntruth: {style.cut(example.truth, 30)}"
-                ax.set_title(title, size=style.TICK, color=style.VERMILION if example.wrong else style.INK, loc="left")
+                    title += f"\ntruth: {style.beginning(example.truth, 30)}"
+                ax.set_title(
+                    style.plain(title),
+                    size=style.TICK,
+                    color=style.VERMILION if example.wrong else style.INK,
+                    loc="left",
+                )
             for ax in row[len(part) :]:
                 ax.set_axis_off()
         if image is not None:
@@ -171,7 +176,7 @@ def label_tokens(set_ticks: object, names: Sequence[str], rotation: float) -> No
     assert callable(set_ticks)
     set_ticks(
         range(0, len(names), every),
-        [style.cut(_visible(name), 12) for name in names[::every]],
+        style.ticks([_visible(name) for name in names[::every]], 12),
         rotation=rotation,
         size=style.TICK - 1,
     )

@@ -81,11 +81,11 @@ class AttentionPlaces(Instrument[list[Looked]]):
                 share = (weights / max(float(weights.max()), 1e-9))[..., None]
                 shown = looked.image * (DIM + (1 - DIM) * share)
                 tiles.append(np.maximum(shown, share * (0.9, 0.45, 0.0) * 0.6))
-            names = [style.cut(word, 11) for word in looked.example.said[:WORDS]]
+            names = style.ticks(looked.example.said[:WORDS], 11)
             show(ax, [[*tiles, *blank]], above=["image", *names])
             title = looked.example.answer
             if looked.example.wrong:
                 title += f"   truth: {looked.example.truth}"
             colour = style.VERMILION if looked.example.wrong else style.INK
-            ax.set_title(style.plain(style.cut(title, 120)), size=style.TICK, color=colour, loc="left")
+            ax.set_title(style.plain(style.beginning(title, 120)), size=style.TICK, color=colour, loc="left")
         return Picture(fig)

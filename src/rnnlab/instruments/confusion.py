@@ -11,7 +11,6 @@ from rnnlab.instruments.subject import Subject
 
 # More classes than this, and only every second (third …) one is named.
 NAMES_UP_TO = 50
-LONGEST_NAME = 28
 # The width of a letter of a class name, in inches; the smallest number that is still read, in points.
 CHARACTER = 0.08
 SMALLEST = 6.0
@@ -41,14 +40,14 @@ class ConfusionMatrix(Instrument[np.ndarray]):
 
     def draw(self, subject: Subject, measured: np.ndarray) -> Picture:
         counts, full_names = measured, style.names(subject.task.spec)
-        names = [_cut(name) for name in full_names]
+        names = style.cut_apart(full_names)
         classes = len(counts)
         side = float(np.clip(0.5 * classes, 3.2, 8.0))
         upright = (max(map(len, names)) + 2) * classes * CHARACTER > side  # names too long to stand side by side
         margin = CHARACTER * max(map(len, names))
         fig = style.figure(
             "Confusion matrix",
-            self._subtitle(counts, names, subject.data.held_out),
+            self._subtitle(counts, style.cut_apart(full_names, style.LONGEST_LABEL), subject.data.held_out),
             width=max(6.4, side + margin + 1.7),
             height=side + 0.7 + (margin if upright else 0.1),
         )
@@ -99,7 +98,3 @@ class ConfusionMatrix(Instrument[np.ndarray]):
         ax.grid(True, which="minor", color=style.FAINT, linewidth=0.5, alpha=0.5)
         ax.tick_params(which="both", length=0)
         ax.spines[:].set(visible=True, color=style.FAINT)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

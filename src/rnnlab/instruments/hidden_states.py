@@ -1,5 +1,6 @@
 """What goes on inside: the hidden units over time, and the path that they take together."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.principal_components import PrincipalComponents
-from rnnlab.instruments.sequence_plot import draw_input
+from rnnlab.instruments.sequence_plot import draw_input, input_labels
 from rnnlab.instruments.subject import Subject, at_rest
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import Batch
@@ -24,9 +25,8 @@ from rnnlab.tasks.task import Task
 TITLE = "Hidden states over time"
 INPUT_WIDTH = 5.2
 """Of the plot of the input, in inches."""
-LABELS_A_ROW, LONGEST_LABEL = 3, 14
-"""Names of features in a row above it, and the characters of each where they are long."""
-LEGEND_ROWS = 17
+LEGEND_HEIGHT = 2.9
+"""Inches that the legend of the classes may take in one column."""
 ENDS = ("s", "^", "D")
 """Marks at the ends of paths: where classes are more than colours, these come again with the next mark."""
 
@@ -129,15 +129,17 @@ class HiddenStates(Instrument[States]):
         network = task.network
         where = f"layer {network.num_layers} of {network.num_layers}, " if network.num_layers > 1 else ""
         ways = "forward and backward " if network.bidirectional else ""
-        names = [measured.class_names[kind] for kind in sorted(set(classes or ()))]
-        beside = 0.0 if not names else _legend_width(names) - 0.9  # a few short names fit as it is
+        beside = 0.0
+        if classes is not None:
+            beside = class_legend(classes, measured.class_names)[2] - 0.9  # a few short names fit as it is
+        of_input = style.arranged(input_labels(subject), INPUT_WIDTH)[2]
         fig = style.figure(
             TITLE,
             f"{where}{paths[0].shape[-1]} {ways}units; {subject.called} sequence {measured.numbers[longest]} on the "
             f"left and at the top right, {len(shown)} {subject.called} sequence{'s' if len(shown) > 1 else ''} at the "
             f"bottom right{self._classes(measured)}",
             width=11.5 + max(0.0, beside),
-            height=6.2,
+            height=6.2 + max(0.0, of_input - 2 * style.LINE_HEIGHT),
         )
         left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(6.8, 4.7 + max(0.0, beside)))[0]
         written = task.spec.input.vocabulary is not None
@@ -158,7 +160,10 @@ class HiddenStates(Instrument[States]):
     def compare(self, measured: Mapping[str, States]) -> Picture:
         columns = min(3, len(measured))
         rows = -(-len(measured) // columns)
-        fig = style.figure("Paths of the hidden states", "a line a sequence", 4.0 * columns + 0.4, 3.7 * rows)
+        class_names = next(iter(measured.values())).class_names
+        of_classes = {kind for states in measured.values() for kind in states.classes or ()}
+        beside = class_legend(of_classes, class_names)[2] if of_classes else 0.4
+        fig = style.figure("Paths of the hidden states", "a line a sequence", 4.0 * columns + beside, 3.7 * rows)
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
         told: list[tuple[Entry, ...]] = []
         for ax, (name, states) in zip(grid, measured.items(), strict=False):
@@ -171,9 +176,8 @@ class HiddenStates(Instrument[States]):
             told.append((name, *(f"{share:.1%}" for share in components.explained)))
         for ax in grid[len(measured) :]:
             ax.set_visible(False)
-        of_classes = {kind for states in measured.values() for kind in states.classes or ()}
         if of_classes:
-            legend_of_classes(fig, of_classes, next(iter(measured.values())).class_names)
+            legend_of_classes(fig, of_classes, class_names)
         return Picture(
             fig,
             Table(("run", "variance of component 1", "of component 2"), told),
@@ -192,19 +196,13 @@ class HiddenStates(Instrument[States]):
     def _input(self, fig: SubFigure, ax: Axes, subject: Subject, inputs: Tensor) -> None:
         """The sequence that the network reads."""
         image = draw_input(ax, subject, inputs, INPUT_WIDTH)
-        _, labels = ax.get_legend_handles_labels()
-        # beside a legend there is no room for more
-        short = subject.task.spec.input.vocabulary is not None or labels
-        ax.set_title(
-            "input" if short else "input, as the network reads it", size=style.LABEL, color=style.INK, loc="left"
-        )
+        written = subject.task.spec.input.vocabulary is not None
+        title = "input" if written else "input, as the network reads it"
+        ax.set_title(title, size=style.LABEL, color=style.INK, loc="left")
         if image is not None:
             style.colour_bar(fig, image, ax, "value")
-        elif labels:
-            if sum(map(len, labels)) > LABELS_A_ROW * LONGEST_LABEL:
-                for line in ax.get_lines():
-                    line.set_label(style.cut(str(line.get_label()), LONGEST_LABEL))
-            style.legend_above(ax, ncols=min(len(labels), LABELS_A_ROW))
+        elif ax.get_legend_handles_labels()[1]:
+            style.legend_below(ax, INPUT_WIDTH)
         ax.tick_params(labelbottom=False)
 
     def _units(
@@ -275,20 +273,29 @@ def looks(kinds: Iterable[int]) -> dict[int, tuple[str, str]]:
     }
 
 
-def _legend_width(names: Sequence[str]) -> float:
-    """Inches that :func:`legend_of_classes` takes."""
-    return -(-len(names) // LEGEND_ROWS) * (0.55 + 0.075 * max(len(style.cut(name)) for name in names))
+def class_legend(classes: Iterable[int], names: Sequence[str]) -> tuple[list[str], int, float]:
+    """What :func:`legend_of_classes` writes, in how many columns, and how many inches that is from left to right.
+
+    Names take more than one line where that leaves two columns at most.
+    """
+    of_kinds = [style.label(names[kind]) for kind in looks(classes)]
+    labels, _, tall = style.arranged(of_kinds, None)
+    if tall > 2 * LEGEND_HEIGHT:
+        labels, _, tall = style.arranged(of_kinds, None, style.BESIDE)
+    columns = math.ceil(tall / LEGEND_HEIGHT)
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    return labels, columns, columns * (0.55 + 0.075 * longest)
 
 
 def legend_of_classes(fig: Figure | SubFigure, classes: Iterable[int], names: Sequence[str]) -> None:
     """Names each class beside the plots, by its colour and the mark at the end of its paths."""
-    look = looks(classes)
+    classes = set(classes)
+    labels, columns, _ = class_legend(classes, names)
     keys = [
-        Line2D([], [], color=colour, marker=mark, markeredgecolor="white", linewidth=2, label=style.cut(names[kind]))
-        for kind, (colour, mark) in look.items()
+        Line2D([], [], color=colour, marker=mark, markeredgecolor="white", linewidth=2)
+        for colour, mark in looks(classes).values()
     ]
-    columns = -(-len(keys) // LEGEND_ROWS)
-    fig.legend(handles=keys, loc="outside right center", fontsize=style.TICK - 1, frameon=False, ncols=columns)
+    fig.legend(keys, labels, loc="outside right center", fontsize=style.TICK - 1, frameon=False, ncols=columns)
 
 
 def _ends(ax: Axes, points: np.ndarray) -> None:

@@ -224,7 +224,7 @@ class PermutationImportance(Instrument[Importances]):
                 left.errorbar(each.columns.mean[order], places, xerr=half, linestyle="none", **look)
         if left is not None:
             left.axvline(0, color=style.QUIET, linewidth=1.0)
-            left.set_yticks(range(len(names)), [style.cut(names[i]) for i in order])
+            left.set_yticks(range(len(names)), style.ticks([names[i] for i in order]))
         right.axhline(0, color=style.QUIET, linewidth=1.0)
         style.whole_numbers(right.xaxis)
         style.legend(fig, right, "outside right center")
@@ -299,7 +299,7 @@ def _bars(ax: Axes, columns: Importance, measured: Importances) -> None:
     for repeat in columns.repeats[:, order]:
         ax.plot(repeat, places, "o", color=style.ORANGE, markersize=2.5)
     ax.axvline(0, color=style.QUIET, linewidth=1.0)
-    ax.set_yticks(places, [style.cut(columns.names[i]) for i in order])
+    ax.set_yticks(places, style.ticks([columns.names[i] for i in order]))
 
 
 def _profile(ax: Axes, spans: Importance, measured: Importances, subject: Subject) -> None:

@@ -121,7 +121,7 @@ class LinearPart(Instrument[Coefficients]):
                 self._panel(fig, ax, parts[1], most, "", "", bar=True)
                 ax.set_ylabel("")
                 if len(measured.names) <= OTHERS:
-                    ax.set_xticks(range(len(measured.names)), [style.cut(name) for name in measured.names], rotation=90)
+                    ax.set_xticks(range(len(measured.names)), style.ticks(measured.names), rotation=90)
         return Picture(fig, _table(measured), {"linear part": _fact(measured)})
 
     def _panel(

@@ -130,9 +130,9 @@ def _features(ax: Axes, example: Heard) -> None:
               extent=(0, len(inputs), 0, inputs.shape[1]))  # fmt: skip
     ax.set_xticks([])
     ax.set_yticks([])
-    title = f"said: {style.cut(example.answer, 60)}"
+    title = f"said: {style.beginning(example.answer, 60)}"
     if example.wrong:
-        title = f"{example.wrong} to mend   {title}   truth: {style.cut(example.truth, 60)}"
+        title = f"{example.wrong} to mend   {title}   truth: {style.beginning(example.truth, 60)}"
     colour = style.VERMILION if example.wrong else style.INK
     ax.set_title(style.plain(title), size=style.TICK, color=colour, loc="left")
 

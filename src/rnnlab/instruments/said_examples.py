@@ -53,7 +53,13 @@ class SaidExamples(Instrument[tuple[list[Example], list[Example]]]):
         for line, example in enumerate([*worst, *best]):
             look: dict[str, Any] = {"size": style.TICK, "family": "monospace", "va": "center"}
             for row, (name, text) in enumerate((("read ", joint.join(example.read)), ("truth", example.truth))):
-                ax.text(0, line + 0.27 * row, f"{name}  {_cut(text)}", color=style.QUIET, **look)
+                ax.text(
+                    0,
+                    line + 0.27 * row,
+                    f"{name}  {style.plain(style.beginning(text, LONGEST))}",
+                    color=style.QUIET,
+                    **look,
+                )
             _said(ax, line + 0.54, example)
             verdict = f"{example.wrong} to mend" if example.wrong else "right"
             ax.text(1, line + 0.54, verdict, color=style.QUIET, ha="right", **look)
@@ -98,7 +104,3 @@ def marked(truth: Sequence[str], said: Sequence[str]) -> list[tuple[str, bool]]:
         else:
             pieces.append(("".join(said[first:last]), kind != "equal"))
     return pieces
-
-
-def _cut(text: str) -> str:
-    return style.plain(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")

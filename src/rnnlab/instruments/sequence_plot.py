@@ -20,6 +20,8 @@ LINES_UP_TO = 6
 FRAMES = 10
 """Of a sequence of frames that are drawn, at most."""
 LONGEST_TOKEN = 8
+SIDEWAYS = 15
+"""Characters of a name along an inch of an axis."""
 SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "↵"}
 LETTER, LINE = 0.62, 1.15
 """Width of a written character, and height of a line, by its size."""
@@ -65,14 +67,23 @@ def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, h
             "aspect": "auto",
         }
         image = ax.imshow(values.T, **look)
-        name_rows(ax, [style.cut(name) for name in features] or list(map(str, range(values.shape[1]))), height)
+        name_rows(ax, style.ticks(features) or list(map(str, range(values.shape[1]))), height)
         return image
-    style.dress(ax, y=style.cut(features[0]) if len(features) == 1 and features[0] != "f0" else "value")
-    names = features or tuple(f"feature {number}" for number in range(values.shape[1]))
-    for column, name, colour in zip(values.T, names, style.PALETTE, strict=False):
-        label = style.cut(name) if values.shape[1] > 1 else None
+    alone = len(features) == 1 and features[0] != "f0"
+    style.dress(ax, y=style.cut(features[0], round(SIDEWAYS * height)) if alone else "value")
+    labels = input_labels(subject) or [None]
+    for column, label, colour in zip(values.T, labels, style.PALETTE, strict=False):
         ax.plot(times, column, color=colour, linewidth=1.3, label=label)
     return None
+
+
+def input_labels(subject: Subject) -> list[str]:
+    """Of the lines that :func:`draw_input` draws; none where there is one, or something else is drawn."""
+    spec = subject.task.spec.input
+    if subject.token_names or spec.frame is not None or not 1 < (spec.features or 0) <= LINES_UP_TO:
+        return []
+    names = subject.feature_names or [f"feature {number}" for number in range(spec.features or 0)]
+    return list(map(style.label, names))
 
 
 def _frames(ax: Axes, inputs: Tensor, frame: Sequence[int], width: float, height: float) -> None:
@@ -121,8 +132,7 @@ def shown(symbol: str) -> str:
     symbol = (
         "�" if symbol == UNKNOWN else "".join(SIGNS.get(sign, sign if sign.isprintable() else "·") for sign in symbol)
     )
-    symbol = symbol if len(symbol) <= LONGEST_TOKEN else symbol[: LONGEST_TOKEN - 1] + "…"
-    return style.plain(symbol)
+    return style.plain(style.cut(symbol, LONGEST_TOKEN))
 
 
 def text_of(names: Sequence[str], inputs: Tensor, most: int = 100) -> str:

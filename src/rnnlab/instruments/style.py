@@ -6,7 +6,9 @@ threads, it may open windows, and it costs 0.4 s at start.
 
 import re
 import textwrap
+from collections import defaultdict
 from collections.abc import Sequence
+from os.path import commonprefix
 from typing import Any, Literal
 
 import matplotlib
@@ -41,8 +43,12 @@ TITLE, LABEL, TICK = 14, 11, 10
 MARKERS_UP_TO = 30
 """Lines of at most as many points show each of them."""
 
-LETTER_WIDTH, KEY_WIDTH = 0.082, 0.72
-"""In inches: of a letter of a legend, and of its line with the space around."""
+LETTER_WIDTH, KEY_WIDTH, LINE_HEIGHT = 0.082, 0.72, 0.2
+"""In inches: of a letter of a legend, of its line with the space around, and of a row."""
+BESIDE = 36
+"""Characters of a line of a legend beside the plots."""
+LONGEST_LABEL, LONGEST_TICK = 72, 28
+"""Characters of a name in a legend, and on an axis; of a longer one the middle is left out."""
 
 LegendPlace = Literal["outside lower center", "outside right center"]
 
@@ -92,15 +98,51 @@ def legend(
 ) -> None:
     """The legend of one plot for the whole figure, beside the plots: it covers no line, and leaves no edge."""
     handles, labels = ax.get_legend_handles_labels()
+    labels, columns, _ = arranged(labels, fig.bbox.width / DPI - 0.3 if "lower" in where else None)
+    fig.legend(handles, labels, loc=where, ncols=columns, reverse=reverse, fontsize=TICK, frameon=False)
+
+
+def legend_below(ax: Axes, width: float) -> None:
+    """The legend of one plot right below it, where it has no names of its own; in so many inches."""
+    handles, labels = ax.get_legend_handles_labels()
+    labels, columns, _ = arranged(labels, width)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "borderaxespad": 0.2}
+    ax.legend(handles, labels, ncols=columns, fontsize=TICK, frameon=False, columnspacing=1.2, **place)
+
+
+def arranged(labels: Sequence[str], room: float | None, longest: int = LONGEST_LABEL) -> tuple[list[str], int, float]:
+    """Labels of a legend as they are written, in how many columns, and how many inches high all of it is.
+
+    What is longer than a line goes on in the next one, and what is longer than a legend bears is cut in the middle.
+
+    Args:
+        labels: as they are.
+        room: inches from left to right; ``None`` where the legend stands beside the plots, in one column.
+        longest: characters of a label.
+    """
+    line = BESIDE if room is None else max(12, int((room - KEY_WIDTH) / LETTER_WIDTH))
+    lines = [wrapped(label, line) for label in cut_apart(labels, longest)]
     columns = 1
-    if "lower" in where and labels:
-        widest = max(map(len, labels)) * LETTER_WIDTH + KEY_WIDTH
-        together = sum(map(len, labels)) * LETTER_WIDTH + len(labels) * KEY_WIDTH
-        room = fig.bbox.width / DPI - 0.3
+    if room is not None and labels:
+        lengths = [max(map(len, label)) for label in lines]
         # in one row of columns as wide as they need, or else in even rows of equal ones
+        together = sum(lengths) * LETTER_WIDTH + len(lengths) * KEY_WIDTH
+        widest = max(lengths) * LETTER_WIDTH + KEY_WIDTH
         rows = 1 if together <= room else -(-len(labels) // max(1, int(room / widest)))
         columns = -(-len(labels) // rows)
-    fig.legend(handles, labels, loc=where, ncols=columns, reverse=reverse, fontsize=TICK, frameon=False)
+    rows = -(-len(labels) // columns)
+    tall = max((sum(map(len, lines[start : start + rows])) for start in range(0, len(lines), rows or 1)), default=0)
+    return ["\n".join(map(plain, label)) for label in lines], columns, tall * LINE_HEIGHT
+
+
+def wrapped(text: str, line: int) -> list[str]:
+    """In lines of so many characters, which end where names have joints, such as after ``_`` or ``,``."""
+    lines = [""]
+    for piece in re.findall(rf"[^\s,;:/_.=-]{{1,{line - 1}}}[\s,;:/_.=-]?|[\s,;:/_.=-]", text):
+        if len(lines[-1]) + len(piece.rstrip()) > line:
+            lines.append("")
+        lines[-1] += piece
+    return [each.strip() for each in lines]
 
 
 def log_scale(ax: Axes) -> None:
@@ -195,9 +237,54 @@ def names(spec: DataSpec) -> list[str]:
     return list(spec.target.labels)
 
 
-def cut(name: str, longest: int = 18) -> str:
-    """A name for a legend or an axis: what is long is cut."""
-    return plain(name if len(name) <= longest else name[: longest - 1] + "…")
+def label(name: str) -> str:
+    """A name as the label of what is drawn: matplotlib leaves out of a legend what begins with ``_``."""
+    return f" {name}" if name.startswith("_") else name
+
+
+def cut(name: str, longest: int = LONGEST_TICK) -> str:
+    """A name, as for an axis: of what is long the middle is left out, so that both ends are seen."""
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end].rstrip()}…{name[len(name) - end :].lstrip()}"
+
+
+def beginning(text: str, longest: int) -> str:
+    """A sentence, of which what is too long is cut at its end."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def cut_apart(names: Sequence[str], longest: int = LONGEST_TICK) -> list[str]:
+    """Names by :func:`cut`, of which different ones stay different: where their ends are the same, they show the first
+    place where they are not, and a number where that does not tell them apart either.
+    """
+    found = [cut(name, longest) for name in names]
+    for alike in _alike(names, found):
+        start = max(longest // 3, len(commonprefix([names[i] for i in alike])) - 1)  # noqa: RUF071 - names are no paths
+        for i in alike:
+            rest = names[i][start:]
+            room = longest - longest // 3 - 1
+            found[i] = f"{names[i][: longest // 3]}…{rest if len(rest) <= room else rest[: room - 1] + '…'}"
+    still = [i for alike in _alike(names, found) for i in alike]
+    numbers = {name: f" ({number})" for number, name in enumerate(dict.fromkeys(names[i] for i in still), 1)}
+    for i in still:
+        number = numbers[names[i]]
+        found[i] = f"{found[i][: longest - len(number)]}{number}"
+    return found
+
+
+def _alike(names: Sequence[str], short: Sequence[str]) -> list[list[int]]:
+    """Places of different names that are written alike."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, written in enumerate(short):
+        places[written].append(place)
+    return [found for found in places.values() if len({names[place] for place in found}) > 1]
+
+
+def ticks(names: Sequence[str], longest: int = LONGEST_TICK) -> list[str]:
+    """Names for the ticks of an axis."""
+    return [plain(name) for name in cut_apart(names, longest)]
 
 
 def plain(text: str) -> str:

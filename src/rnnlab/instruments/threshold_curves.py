@@ -142,13 +142,17 @@ class ThresholdCurves(Instrument[Curves | None]):
             text += f"; not there, or everywhere: {', '.join(measured.left_out[:4])}" + ", …" * (
                 len(measured.left_out) > 4
             )
-        fig = style.figure("Thresholds: ROC, precision and recall", text, width=12.0, height=4.3)
+        room = style.LONGEST_LABEL - max(len(one.scores) + 2 for one in shown)
+        names = style.cut_apart([one.name for one in shown], room)
+        labels = [style.label(f"{name}: {one.scores}") for name, one in zip(names, shown, strict=True)]
+        tall = style.arranged(labels, 12.0)[2]
+        fig = style.figure("Thresholds: ROC, precision and recall", text, width=12.0, height=4.1 + tall)
         left, middle, right = fig.subplots(1, 3)
         _square(left, "false positive rate", "true positive rate", "ROC")
         left.plot([0, 1], [0, 1], color=style.QUIET, linestyle="--", linewidth=1.0)
         _square(middle, "recall", "precision", "precision and recall")
-        for one, colour in zip(shown, style.PALETTE, strict=False):
-            left.plot(*one.roc, color=colour, linewidth=1.8, label=f"{style.cut(one.name)}: {one.scores}")
+        for one, label, colour in zip(shown, labels, style.PALETTE, strict=False):
+            left.plot(*one.roc, color=colour, linewidth=1.8, label=label)
             middle.plot(*one.precision, color=colour, linewidth=1.8)
         _square(right, "threshold", "F1" if len(shown) > 1 else "share", "by the threshold")
         if len(shown) == 1:
@@ -163,8 +167,8 @@ class ThresholdCurves(Instrument[Curves | None]):
                 right.plot(one.chosen, height, "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
         style.legend(fig, left)
         rows = [(one.name, one.positives, one.auroc, one.precision_score, *one.best) for one in measured.each]
-        names = ("class", "there", "AUROC", "average precision", "threshold of the best F1", "that F1")
-        return Picture(fig, Table(names, rows), {"AUROC": f"{auroc:.3f}, average precision {precision:.3f}"})
+        header = ("class", "there", "AUROC", "average precision", "threshold of the best F1", "that F1")
+        return Picture(fig, Table(header, rows), {"AUROC": f"{auroc:.3f}, average precision {precision:.3f}"})
 
     def compare(self, measured: Mapping[str, Curves | None]) -> Picture:
         known = {name: curves for name, curves in measured.items() if curves is not None}
