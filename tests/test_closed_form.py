@@ -161,7 +161,24 @@ def test_windows_that_overlap_are_not_left_out_one_by_one(train: Callable[..., O
     outcome = train("model=esn", "instruments=none", *SERIES, f"data.path={waves}")
     assert outcome.metrics["test/mae"] < 0.9 * outcome.metrics["baseline/mae"]
     assert outcome.directory.epochs[0]["ridge/penalty"] > 1e-3
-    assert "blocks at the end of the training part" in str(outcome.directory.status.kept)
+    kept = "a readout in closed form, its penalty by 3 blocks at the end of the training part, left out in turn"
+    assert outcome.directory.status.kept == kept
+
+
+def test_of_a_short_series_is_said_how_its_penalty_was_chosen(train: Callable[..., Outcome], tmp_path: Path) -> None:
+    """The fewer windows there are, the fewer blocks have anything before them to be forecast by: in the end none."""
+    said = {}
+    short = ("data.length=4", "data.val_fraction=0.25", "data.test_fraction=0.25", "model.hidden_size=8")
+    for rows in (28, 32, 60):
+        path = tmp_path / f"{rows}.csv"
+        path.write_text("year,value\n" + "".join(f"{1900 + k},{k % 7}\n" for k in range(rows)))
+        status = train("model=esn", "instruments=none", *SERIES, *short, f"data.path={path}").directory.status
+        said[rows] = str(status.kept).removeprefix("a readout in closed form, its penalty by ")
+    assert said == {
+        28: "the leave-one-out error",
+        32: "a block at the end of the training part, left out",
+        60: "3 blocks at the end of the training part, left out in turn",
+    }
 
 
 def test_no_window_that_is_fitted_has_a_step_that_is_forecast(waves: Path) -> None:

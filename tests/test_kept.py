@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rnnlab.runs.execution import Outcome
-from rnnlab.runs.kept import LEAST, decays, which_weights
+from rnnlab.runs.kept import LEAST, decays, how_solved, which_weights
 from rnnlab.tasks.schedules import cosine, one_cycle, step, warmup
 
 
@@ -39,9 +39,11 @@ def test_what_is_kept(keep: Any, monitor: str, schedule: Any, validated: int, ex
 
 
 def test_of_a_readout_in_closed_form_the_last_weights_are_kept() -> None:
-    kept = [which_weights("best", "val/loss", None, 1000, "its error", refitted) for refitted in (False, True)]
-    assert [each.which for each in kept] == ["last", "last"]
-    assert "solved once more, with the validation part" in kept[1].why.removeprefix(kept[0].why)
+    assert which_weights("best", "val/loss", None, 1000, closed_form=True).which == "last"
+    once, again = (how_solved("auto", 0, refitted) for refitted in (False, True))
+    assert once == "its penalty by the leave-one-out error"
+    assert "solved once more, with the validation part" in again.removeprefix(once)
+    assert how_solved(0.5, 0, False) == "its penalty model.penalty=0.5"
 
 
 def test_a_run_that_keeps_its_last_weights_trains_to_the_end_and_says_so(train: Callable[..., Outcome]) -> None:

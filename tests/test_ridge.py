@@ -106,7 +106,7 @@ def test_the_errors_of_folds_are_those_of_fits_on_what_they_fit(rows: int, featu
         said = x[scored] @ weight.T + bias
         squares += (y[scored] - said).square().sum(1).tolist()
         expected[scored] = said
-    assert ridge.by_folds
+    assert ridge.folds == 2
     assert ridge.errors[0] == pytest.approx(float(np.mean(squares)), rel=1e-6)
     torch.testing.assert_close(ridge.left_out, expected, rtol=1e-6, atol=1e-8, equal_nan=True)
     # what is fitted in the end are all rows
@@ -116,7 +116,7 @@ def test_the_errors_of_folds_are_those_of_fits_on_what_they_fit(rows: int, featu
 def test_folds_without_enough_rows_leave_out_each_row() -> None:
     x, y = data(12, 3)
     nothing = fit_ridge(lambda: [(x, y, torch.zeros(12, 2))])
-    assert not nothing.by_folds and nothing.errors == fit_ridge(lambda: [(x, y)]).errors
+    assert not nothing.folds and nothing.errors == fit_ridge(lambda: [(x, y)]).errors
 
 
 def test_steps_of_a_sequence_that_are_alike_tell_nothing_of_another() -> None:

@@ -65,7 +65,7 @@ class Ridge:
         rows: that it was fitted on.
         left_out: ``(rows, targets)`` what is predicted for each row by the others; not a number where no fold scores
             it.
-        by_folds: whether penalty, errors and what is left out are those of folds.
+        folds: so many of them gave penalty, errors and what is left out; 0 where each row was left out by itself.
     """
 
     weight: Tensor
@@ -75,7 +75,7 @@ class Ridge:
     errors: tuple[float, ...]
     rows: int
     left_out: Tensor
-    by_folds: bool = False
+    folds: int = 0
 
     def __call__(self, features: Any) -> Tensor:
         """``(…, features)`` to ``(…, targets)`` in float64."""
@@ -130,7 +130,7 @@ def fit_ridge(batches: Callable[[], Rows], penalties: Sequence[float] = PENALTIE
         tuple(errors),
         moments.rows,
         moments.mean_y + left_out,
-        folds is not None,
+        0 if folds is None else len(folds.folds),
     )
 
 

@@ -27,9 +27,8 @@ def print_outcome(outcome: Outcome) -> None:
     # a readout in closed form has no training steps, and so no epochs to choose from
     trained = metrics["steps"] > 0
     title = f"Test (weights of epoch {metrics['best_epoch']} of {metrics['epochs']})" if trained else "Test"
-    steps = f"{metrics['steps']:,} steps" if trained else "solved"
     out.print(score_table(metrics, title, outcome.directory.status.baseline))
-    steps = f"{metrics['steps']:,} step{'s' * (metrics['steps'] != 1)}"
+    steps = f"{metrics['steps']:,} step{'s' * (metrics['steps'] != 1)}" if trained else "solved"
     out.print(
         f"{metrics['parameters']:,} parameters, {steps} in {metrics['seconds']:.1f} s "
         f"({metrics['seconds_total']:.1f} s with the test and the figures)"

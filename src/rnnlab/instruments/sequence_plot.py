@@ -71,9 +71,8 @@ def draw_input(ax: Axes, subject: Subject, inputs: Tensor, width: float = 8.5, h
         return image
     alone = len(features) == 1 and features[0] != "f0"
     style.dress(ax, y=style.cut(features[0], round(SIDEWAYS * height)) if alone else "value")
-    labels = input_labels(subject) or [None]
-    for column, label, colour in zip(values.T, labels, style.PALETTE, strict=False):
-        ax.plot(times, column, color=colour, linewidth=1.3, label=label)
+    for column, label, colour in zip(values.T, input_labels(subject) or [""], style.PALETTE, strict=False):
+        ax.plot(times, column, color=colour, linewidth=1.3, label=label or None)
     return None
 
 

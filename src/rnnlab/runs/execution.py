@@ -335,7 +335,12 @@ def _execute(
         for logger in loggers:
             logger.finish(directory, metrics, figures)
         directory.update_status(
-            "done", finished=now(), seconds=metrics["seconds"], figures=figures, verdict=verdict.plain()
+            "done",
+            finished=now(),
+            seconds=metrics["seconds"],
+            figures=figures,
+            verdict=verdict.plain(),
+            kept=run.kept_in_words(recorder.rows) if trains else directory.status.kept,
         )
     if trainer.world_size > 1:
         # who left early, with threads of its own still at work, would be taken for crashed and end the others

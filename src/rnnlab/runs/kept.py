@@ -33,8 +33,7 @@ def which_weights(
     monitor: str,
     scheduler: Callable[..., Any] | None,
     validated: int,
-    closed_form: str = "",
-    refitted: bool = False,
+    closed_form: bool = False,
 ) -> Kept:
     """Which weights a run keeps.
 
@@ -43,17 +42,10 @@ def which_weights(
         monitor: the score that the best epoch is the best by.
         scheduler: the factory of its schedule.
         validated: sequences in its validation part.
-        closed_form: the readout is not trained, but solved, with a penalty by this.
-        refitted: at the end once more, on training and validation together.
+        closed_form: the readout is not trained, but solved.
     """
     if closed_form:
-        return Kept(
-            "last",
-            f"a readout in closed form, its penalty by {closed_form}"
-            + (
-                "; after validation it was solved once more, with the validation part, for the test" if refitted else ""
-            ),
-        )
+        return Kept("last", "a readout in closed form")
     if keep == "auto" and monitor.startswith("val/") and validated < LEAST and decays(scheduler):
         return Kept(
             "last",
@@ -63,6 +55,25 @@ def which_weights(
     if keep == "last":
         return Kept("last", "the last ones (keep=last)")
     return Kept("best", f"the best by {monitor}")
+
+
+def how_solved(penalty: float | Literal["auto"], folds: int, refitted: bool) -> str:
+    """How a readout in closed form was found.
+
+    Args:
+        penalty: the one that was given; ``auto`` where it was chosen.
+        folds: by which it was chosen; 0 where each row was left out by itself.
+        refitted: at the end once more, on training and validation together.
+    """
+    if penalty != "auto":
+        how = f"its penalty model.penalty={penalty:g}"
+    elif folds:
+        blocks = "a block" if folds == 1 else f"{folds} blocks"
+        how = f"its penalty by {blocks} at the end of the training part, left out {'in turn' if folds > 1 else ''}"
+    else:
+        how = "its penalty by the leave-one-out error"
+    again = "; after validation it was solved once more, with the validation part, for the test"
+    return how.strip() + again * refitted
 
 
 def decays(scheduler: Callable[..., Any] | None) -> bool:

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,13 +21,14 @@ from rnnlab.runs.budget import Budget, plan
 from rnnlab.runs.build import build, build_one, check_node, locate, with_absolute_paths
 from rnnlab.runs.checkpoint import fit_weights, read_checkpoint
 from rnnlab.runs.extensions import build_callbacks, check_loggers, check_tags
-from rnnlab.runs.kept import Kept, which_weights
+from rnnlab.runs.kept import Kept, how_solved, which_weights
 from rnnlab.runs.schema import check_arguments, shown, unknown_keys
 from rnnlab.runs.threads import one_thread
 from rnnlab.runs.trainer import check_batches, check_trainer
 from rnnlab.runs.transfer import Transfer, freeze, rates, read_weights, take
 from rnnlab.shapes import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rnnlab.spec import DataSpec
+from rnnlab.tasks.closed_form import FOLDS
 from rnnlab.tasks.task import Task
 
 log = logging.getLogger("rnnlab")
@@ -57,17 +58,16 @@ class Run:
         """Which weights are kept."""
         config = self.config
         keep = config.get("keep", "best")  # which a run of before this key did
-        network, per_step = self.task.network, self.task.spec.target.per_step
-        chosen = ""
-        if network.solver == "ridge":
-            if network.penalty != "auto":
-                chosen = "model.penalty"
-            elif per_step and self.data.split("train").folds() is not None:
-                chosen = "blocks at the end of the training part, each left out"
-            else:
-                chosen = "the leave-one-out error"
-        factory = self.task.scheduler_factory
-        return which_weights(keep, config["monitor"], factory, self.data.size("val"), chosen, refitted=not per_step)
+        solved = self.task.network.solver == "ridge"
+        return which_weights(keep, config["monitor"], self.task.scheduler_factory, self.data.size("val"), solved)
+
+    def kept_in_words(self, rows: Sequence[Mapping[str, float]]) -> str:
+        """Why these weights are kept; of a readout that was solved also how, by its ``rows`` of ``metrics.csv``."""
+        why, network = self.kept.why, self.task.network
+        folds = next((int(row[FOLDS]) for row in reversed(rows) if FOLDS in row), None)
+        if network.solver != "ridge" or folds is None:
+            return why
+        return f"{why}, {how_solved(network.penalty, folds, refitted=not self.task.spec.target.per_step)}"
 
     @property
     def budget(self) -> Budget:

@@ -19,6 +19,8 @@ from rnnlab.spec import IGNORED, Batch, TargetSpec, valid_steps
 
 KEPT = 2**26
 """Numbers that are kept of what is read out, rather than to be computed again for each pass over the rows: 256 MB."""
+FOLDS = "ridge/folds"
+"""The score of an epoch that says by how many folds its penalty was chosen; by leaving out each row where 0."""
 SEEN = 4096
 """Steps, evenly spread, that tell which values a unit takes on."""
 SCALES = tuple(2.0 ** (k / 4) for k in range(-8, 33))

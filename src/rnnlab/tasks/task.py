@@ -14,7 +14,7 @@ from rnnlab.errors import InputError, RunFailed
 from rnnlab.network import Network
 from rnnlab.ngrams import NGramRegression
 from rnnlab.spec import Batch, DataSpec
-from rnnlab.tasks.closed_form import solve
+from rnnlab.tasks.closed_form import FOLDS, solve
 from rnnlab.tasks.direction import NEITHER_IS_BETTER, Direction, direction
 from rnnlab.tasks.ngram_fit import fit_ngrams
 from rnnlab.tasks.optimization import OptimizerFactory, SchedulerFactory, build_optimizer, build_schedule, total_steps
@@ -121,7 +121,7 @@ class Task(Scored):
         folds = data.split("train").folds() if data is not None and splits == ("train",) else None
         ridge = solve(self.network, self.spec.target, self._batches(*splits), folds)
         self.network.train(training)
-        return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors)}
+        return {"ridge/penalty": ridge.penalty, "ridge/left_out_error": min(ridge.errors), FOLDS: ridge.folds}
 
     def _batches(self, *splits: str) -> Callable[[], Iterable[Batch]]:
         """Gives the batches of some splits of the data, in its order, at each call."""
