@@ -48,6 +48,7 @@ from rnnlab.instruments.style import short
 from rnnlab.instruments.subject import Subject, history_of
 from rnnlab.network import Network
 from rnnlab.spec import DataSpec, Scaling
+from rnnlab.store.verdict import Judgement, Verdict
 from rnnlab.tasks.classification import Classification
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.language_modeling import LanguageModeling
@@ -565,6 +566,40 @@ def test_loss_curves_mark_the_best_epoch_and_draw_a_baseline_that_is_there() -> 
     added.spec = replace(added.spec, residual="ridge")
     title = drawing(LossCurves(), added, data, [{**row, "baseline/loss": 2.0} for row in HISTORY]).texts[1].get_text()
     assert title.endswith("; a linear forecast is part of it") and "below" not in title
+
+
+def test_the_strongest_baseline_stands_in_the_plot_of_the_same_score_alone() -> None:
+    """Whatever a verdict is by: its two numbers, of the test data, are never beside the curve of another score."""
+
+    def drawn(instrument: Instrument[Any], task: Task, data: SequenceData, score: str) -> dict[str, dict[str, float]]:
+        verdict = Verdict(state=Judgement.BETTER, text="", score=score, network=0.3, baseline="linear_ar", beside=0.4)
+        history = [{**row, "val/mae": row["val/loss"] / 2} for row in HISTORY]
+        subject = Subject("", task, data, history=history, verdict=verdict)
+        figure = instrument.draw(subject, instrument.measure(subject)).figure
+        return {
+            ax.get_ylabel(): {
+                str(line.get_label()).partition(":")[0]: float(np.asarray(line.get_ydata())[0])
+                for line in ax.lines
+                if "test" in str(line.get_label())
+            }
+            for ax in figure.axes
+        }
+
+    compared = {"linear-ar on the test data": 0.4, "this run on the test data": 0.3}
+    data = waves()
+    assert drawn(LossCurves(), task_for(data), data, "mae") == {"loss": {}, "mae": compared}
+    assert drawn(LossCurves(), task_for(data), data, "loss") == {"loss": compared}
+    # a score that no validation has, and the loss under another name
+    assert drawn(LossCurves(), task_for(data), data, "mape") == {"loss": {}}
+    task = task_for(data)
+    task.loss_name = "mse"
+    assert drawn(LossCurves(), task, data, "mse") == {"loss": compared}
+    classes = Tokens(num_samples=30)
+    assert drawn(LossCurves(), task_for(classes), classes, "accuracy") == {"loss (nats)": {}}
+    (accuracy,) = drawn(AccuracyCurves(), task_for(classes), classes, "accuracy").values()
+    assert accuracy == compared
+    (accuracy,) = drawn(AccuracyCurves(), task_for(classes), classes, "loss").values()
+    assert accuracy == {}
 
 
 def test_a_loss_has_a_log_axis_only_where_it_falls_far() -> None:

@@ -1252,6 +1252,22 @@ def test_a_run_ends_with_its_verdict(train: Callable[..., Outcome], capsys: pyte
         assert advice.answers in last
 
 
+def test_the_pictures_of_a_run_know_its_verdict(train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnnlab.instruments.learning_curves import LossCurves
+
+    seen, draw = [], LossCurves.draw
+
+    def drawn(curves: LossCurves, subject: Any, measured: Any) -> Any:
+        seen.append(subject.verdict)
+        return draw(curves, subject, measured)
+
+    monkeypatch.setattr(LossCurves, "draw", drawn)
+    keys = [key for key in TINY if not key.startswith("instruments")]
+    outcome = train("data=classification", "model=rnn", *keys, "instruments=default")
+    assert seen == [outcome.directory.status.verdict]
+    assert seen[0].baseline == "majority class"
+
+
 def test_tensorboard_shows_it(train: Callable[..., Outcome]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -126,7 +126,7 @@ class Calibration(Instrument[Reliability]):
         ax.set_xlabel(self._axes(quantiles)[0], size=style.LABEL, color=style.INK)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         rows = [(name, each.error, each.surplus, each.answers) for name, each in measured.items()]
         table = Table(("run", "calibration error", "claimed more than came true", "answers"), rows)
         return Picture(fig, table, {name: f"calibration error {each.error:.1%}" for name, each in measured.items()})

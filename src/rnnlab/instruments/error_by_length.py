@@ -73,5 +73,5 @@ class ErrorByLength(Instrument[Mapping[SplitName, Groups]]):
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         style.whole_numbers(ax.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         return Picture(fig, Table(("length", "sequences", score, "95 % from", "to"), rows))

@@ -112,7 +112,7 @@ class GradientByLag(Instrument[Memory]):
             for (name, line), look in zip(lines.items(), style.stages(list(lines)), strict=True):
                 _line(ax, line, name, **look)
             ax.label_outer()
-        style.legend(fig, grid[0, 0], "outside right center")
+        style.legend(fig, grid[0, 0], where="outside right center")
         rows = [
             (*((cell,) if cell else ()), name, *_told(line))
             for cell, lines in measured.cells.items()
@@ -141,7 +141,7 @@ class GradientByLag(Instrument[Memory]):
                 rows.append((name, "before training", *_told(lines["before training"])))
             _line(ax, lines["kept weights"], name, color=colour, linewidth=2.6)
             rows.append((name, "kept weights", *_told(lines["kept weights"])))
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         table = Table(("run", "weights", "above 1 % back to lag", "at the longest lag"), rows)
         facts = {name: reach(bottom(each)["kept weights"]) for name, each in measured.items()}
         return Picture(fig, table, facts)

@@ -114,7 +114,7 @@ class GradientFlow(Instrument[Flow]):
             style.log_scale(grid[0, 0])
         else:
             grid[0, 0].minorticks_off()
-        style.legend(fig, grid[0, 0], "outside right center", reverse=True)
+        style.legend(fig, grid[0, 0], where="outside right center", reverse=True)
         return Picture(fig)
 
     def _subtitle(self, task: Task, measured: Flow) -> str:

@@ -227,7 +227,7 @@ class PermutationImportance(Instrument[Importances]):
             left.set_yticks(range(len(names)), style.ticks([names[i] for i in order]))
         right.axhline(0, color=style.QUIET, linewidth=1.0)
         style.whole_numbers(right.xaxis)
-        style.legend(fig, right, "outside right center")
+        style.legend(fig, right, where="outside right center")
         rows: list[tuple[Entry, ...]] = []
         for name, each in measured.items():
             for part, kind in ((each.columns, each.kind), (each.spans, "steps")):

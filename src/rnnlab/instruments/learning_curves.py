@@ -12,10 +12,13 @@ from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Entry, Instrument, Picture, Table
 from rnnlab.instruments.subject import History, Subject
 from rnnlab.spec import Scaling
+from rnnlab.store.verdict import shown_name
 from rnnlab.tasks.task import Task
 
 # A loss that falls by more than this factor has a log axis: on a linear one its second half would be a flat line.
 LOG_FROM = 20.0
+Tested = tuple[str, float, float]
+"""The strongest baseline of the verdict, its score on the test data, and that of the run."""
 PARTS = ("train", "val", "test", "baseline")
 
 
@@ -30,20 +33,25 @@ class Curves:
     best: tuple[int, float] | None
     """The epoch whose weights are kept, and its validation score: the best by what is monitored, which need not be this
     score."""
+    tested: Tested | None = None
 
     @classmethod
-    def read(cls, history: History, score: str) -> "Curves":
+    def read(cls, history: History, score: str, tested: Tested | None = None) -> "Curves":
         def column(key: str) -> np.ndarray:
             return np.array([row.get(key, np.nan) for row in history], dtype=float)
 
         epochs, val = column("epoch"), column(f"val/{score}")
         kept = next((row for row in history if row.get("kept") and np.isfinite(row.get(f"val/{score}", np.nan))), None)
         best = None if kept is None else (int(kept["epoch"]), float(kept[f"val/{score}"]))
-        return cls(epochs, column(f"train/{score}"), val, _baseline(history, score), best)
+        return cls(epochs, column(f"train/{score}"), val, _baseline(history, score), best, tested)
 
     def values(self) -> np.ndarray:
         """All finite numbers that are drawn."""
-        everything = np.concatenate([self.train, self.val, [np.nan if self.baseline is None else self.baseline]])
+        beside = [
+            *([] if self.baseline is None else [self.baseline]),
+            *([] if self.tested is None else self.tested[1:]),
+        ]
+        everything = np.concatenate([self.train, self.val, beside])
         return everything[np.isfinite(everything)]
 
     def draw(self, ax: Axes, baseline: str) -> None:
@@ -54,6 +62,17 @@ class Curves:
                 ax.plot(self.epochs[there], values[there], color=colour, marker=marker, markersize=4, label=name)
         if self.baseline is not None:
             ax.axhline(self.baseline, color=style.QUIET, linestyle="--", label=baseline)
+        if self.tested is not None:
+            name, beside, network = self.tested
+            label = f"{name} on the test data: {style.short(beside)}"
+            ax.axhline(beside, color=style.PURPLE, linestyle="-.", label=label)
+            place = self.epochs[-1] if self.best is None else self.best[0]
+            # hollow, so that what it lies upon is seen
+            ax.plot(
+                place, network, "D", markersize=11, markerfacecolor="none", markeredgecolor=style.GREEN,
+                markeredgewidth=2.0, zorder=6, label=f"this run on the test data: {style.short(network)}",
+                linestyle="none",
+            )  # fmt: skip
         if self.best is not None:
             epoch, value = self.best
             ax.axvline(epoch, color=style.FAINT, linestyle=":", zorder=1)
@@ -75,7 +94,7 @@ class _ScoreCurves(Instrument[Curves]):
         return None if subject.history else "the run has no finished epoch"
 
     def measure(self, subject: Subject) -> Curves:
-        return Curves.read(subject.history, self.score)
+        return Curves.read(subject.history, self.score, _tested(subject, self.score))
 
     def _table(self, subject: Subject) -> Table:
         metrics = subject.metrics
@@ -84,23 +103,46 @@ class _ScoreCurves(Instrument[Curves]):
 
 
 class LossCurves(_ScoreCurves):
-    """Training and validation loss by epoch, the trivial predictor's loss, and the epoch whose weights are kept."""
+    """Training and validation loss by epoch, the trivial predictor's loss, and the epoch whose weights are kept.
+
+    Where the verdict is by another score that is measured at each validation, that one has a plot below. In the plot of
+    the verdict's score stand the two numbers that it compares, both on the test data.
+    """
 
     reading = (
         "Training and validation loss by epoch, beside the trivial predictor; where the one falls and the other rises, "
-        "the network learns by heart. The star is the epoch whose weights were kept."
+        "the network learns by heart. The star is the epoch whose weights were kept. The verdict compares the diamond "
+        "with the dash-dotted line, the strongest baseline: both are scores of the test data, on which a curve of the "
+        "validation data may lie higher or lower."
     )
     score = "loss"
 
     def draw(self, subject: Subject, measured: Curves) -> Picture:
-        fig = style.figure("Loss by epoch", self._subtitle(measured, subject.task))
-        ax = style.dress(fig.subplots(), "epoch", self._label(subject.task))
-        measured.draw(ax, f"baseline ({subject.task.baseline_name})")
-        style.legend(fig, ax)
-        if falls_far(measured.values()):
-            style.log_scale(ax)
-            ax.grid(True, which="minor", color=style.FAINT, linewidth=0.4, alpha=0.35)
+        baseline = f"baseline ({subject.task.baseline_name})"
+        judged = self._judged(subject)
+        panels = [(measured, self._label(subject.task)), *([] if judged is None else [judged])]
+        title = "Loss by epoch" if judged is None else f"Loss and {judged[1]} by epoch"
+        fig = style.figure(title, self._subtitle(measured, subject.task), height=4.5 if judged is None else 6.8)
+        axes = fig.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, (curves, label) in zip(axes, panels, strict=True):
+            style.dress(ax, "epoch" if ax is axes[-1] else "", label)
+            curves.draw(ax, baseline)
+            if falls_far(curves.values()):
+                style.log_scale(ax)
+                ax.grid(True, which="minor", color=style.FAINT, linewidth=0.4, alpha=0.35)
+        style.legend(fig, *axes)
         return Picture(fig, self._table(subject))
+
+    def _judged(self, subject: Subject) -> tuple[Curves, str] | None:
+        """The curve of the verdict's score and its name, where no other picture has it."""
+        verdict, task = subject.verdict, subject.task
+        if verdict is None or verdict.score is None or _tested(subject, self.score) is not None:
+            return None
+        own = AccuracyCurves.score
+        if verdict.score == own and own in task.training_scores:
+            return None
+        curves = Curves.read(subject.history, verdict.score, _tested(subject, verdict.score))
+        return (curves, verdict.score) if np.isfinite(curves.val).any() and curves.tested is not None else None
 
     def compare(self, measured: Mapping[str, Curves]) -> Picture:
         fig = style.figure(
@@ -122,7 +164,7 @@ class LossCurves(_ScoreCurves):
         if falls_far(drawn[np.isfinite(drawn)]):
             style.log_scale(ax)
         style.whole_numbers(ax.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         return Picture(
             fig,
             Table(("run", "validation loss of the kept weights", "in epoch", "epochs"), rows),
@@ -146,8 +188,9 @@ class LossCurves(_ScoreCurves):
             name = task.spec.residual.replace("_", "-")
             return f"{text}; {'a linear' if name == 'ridge' else name} forecast is part of it"
         if loss < curves.baseline:
-            return f"{text}: {style.short(curves.baseline / loss)} times below the baseline"
-        return f"{text}: no better than the baseline"
+            times = style.short(curves.baseline / loss)
+            return f"{text}: {times} times below the baseline ({task.baseline_name})"
+        return f"{text}: no better than the baseline ({task.baseline_name})"
 
     def _label(self, task: Task) -> str:
         if task.spec.target.categorical:
@@ -187,6 +230,15 @@ class AccuracyCurves(_ScoreCurves):
         if curves.baseline is None:
             return text
         return f"{text}; the baseline ({baseline}) gives {curves.baseline:.1%}"
+
+
+def _tested(subject: Subject, score: str) -> Tested | None:
+    """What a verdict by this score compares: never two different quantities."""
+    verdict = subject.verdict
+    if verdict is None or verdict.baseline is None or verdict.network is None or verdict.beside is None:
+        return None
+    judged = "loss" if verdict.score == subject.task.loss_name else verdict.score
+    return (shown_name(verdict.baseline), verdict.beside, verdict.network) if judged == score else None
 
 
 def falls_far(values: np.ndarray) -> bool:

@@ -158,7 +158,7 @@ class LinearPart(Instrument[Coefficients]):
             ax.plot(size, color=colour, label=name, linewidth=2.0, marker=style.markers(len(size)), markersize=3)
             rows.append((name, each.lags.shape[-1], _fact(each)))
         style.whole_numbers(ax.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         return Picture(fig, Table(("run", "lags", "what has most of the weight"), rows))
 
 

@@ -170,7 +170,7 @@ class Saliency(Instrument[Attribution]):
         lowest = min(float(each.profile[each.profile > 0].min(initial=1)) for each in measured.values())
         ax.set_ylim(bottom=max(lowest / 2, 1e-9))
         style.whole_numbers(ax.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         rows = [
             (name, int(each.profile.argmax()), float(each.profile.max()), float(each.profile[0]))
             for name, each in measured.items()

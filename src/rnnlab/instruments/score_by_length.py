@@ -187,7 +187,7 @@ class ScoreByLength(Instrument[Scores]):
             ax.axhline(trivial, color=style.QUIET, linestyle="--", label=f"baseline ({task.baseline_name})")
         measured.draw_axis(ax)
         style.whole_numbers(below.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         columns = ("length", "sequences", f"test {name}", "95 % from", "to")
         return Picture(fig, Table(columns, measured.test.rows))
 
@@ -205,7 +205,7 @@ class ScoreByLength(Instrument[Scores]):
             rows.append((name, float(groups.mean[0]), float(groups.mean[-1])))
         first.draw_axis(ax)
         style.whole_numbers(ax.xaxis)
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
         return Picture(
             fig,
             Table(("run", "shortest", "longest"), rows),

@@ -94,11 +94,17 @@ def whole_numbers(axis: Axis) -> None:
 
 
 def legend(
-    fig: Figure | SubFigure, ax: Axes, where: LegendPlace = "outside lower center", reverse: bool = False
+    fig: Figure | SubFigure, *axes: Axes, where: LegendPlace = "outside lower center", reverse: bool = False
 ) -> None:
-    """The legend of one plot for the whole figure, beside the plots: it covers no line, and leaves no edge."""
-    handles, labels = ax.get_legend_handles_labels()
-    labels, columns, _ = arranged(labels, fig.bbox.width / DPI - 0.3 if "lower" in where else None)
+    """The legend of some plots for the whole figure, beside the plots: it covers no line, and leaves no edge.
+
+    What has the same label in several plots is named once.
+    """
+    there = [pair for ax in axes for pair in zip(*ax.get_legend_handles_labels(), strict=True)]
+    named = {label: handle for handle, label in reversed(there)}
+    of_each = list(dict.fromkeys(label for _, label in there))
+    labels, columns, _ = arranged(of_each, fig.bbox.width / DPI - 0.3 if "lower" in where else None)
+    handles = [named[label] for label in of_each]
     fig.legend(handles, labels, loc=where, ncols=columns, reverse=reverse, fontsize=TICK, frameon=False)
 
 

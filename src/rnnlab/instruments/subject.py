@@ -15,6 +15,7 @@ from rnnlab.data.split import SplitName
 from rnnlab.network import Network
 from rnnlab.shapes import Features, State
 from rnnlab.spec import Batch
+from rnnlab.store.verdict import Verdict
 from rnnlab.tasks.task import Task
 
 Weights = Mapping[str, Tensor]
@@ -63,6 +64,7 @@ class Subject:
         observed: the states of instruments that watched the training, by their names.
         history: a row an epoch.
         metrics: the run's final scores.
+        verdict: on the run, where there is one.
         unanswered: why there is no truth to hold what is predicted against; empty where there is.
         names: of the sequences, where they have any.
         of_a_file: the data is a file of somebody's own, all of whose splits are the same sequences.
@@ -78,6 +80,7 @@ class Subject:
     observed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     history: History = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    verdict: Verdict | None = None
     unanswered: str = ""
     names: Sequence[Any] = ()
     of_a_file: bool = False

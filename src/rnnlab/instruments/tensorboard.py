@@ -72,11 +72,12 @@ class TensorBoard(Callback):
         self.writer.add_text("config", f"```yaml\n{yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)}\n```")
         if task.spec.note:
             self.writer.add_text("note", task.spec.note)
+        judged = [score for score in (task.verdict_score,) if not self.logger.repeats(f"val/{score}")]
         self.writer.add_custom_scalars(
             {
                 "Learning curves": {
                     name: ["Multiline", [f"{stage}/{name}" for stage in LAYOUT_STAGES]]
-                    for name in ("loss", *task.training_scores)
+                    for name in dict.fromkeys(("loss", *task.training_scores, *judged))
                 },
                 "Optimization": {
                     title: ["Multiline", [tag(name)]]

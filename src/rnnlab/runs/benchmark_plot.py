@@ -39,7 +39,7 @@ def draw(result: Result, description: str) -> Figure:
     ax = fig.subplots()
     (_named if named else _curves if curve else _dots)(ax, result)
     if curve:
-        style.legend(fig, ax, "outside right center")
+        style.legend(fig, ax, where="outside right center")
     return fig
 
 

@@ -323,12 +323,13 @@ def _execute(
     baseline = task.measure_baseline(validation_batches(task, data)) if run.instruments else {}
     figures: list[str] = []
     if trainer.is_global_zero:
-        figures = drawing.draw(task, directory.figures, recorder.rows, baseline, tensorboard, recorder.best_epoch)
-        whole = recorder.seconds_before + time.monotonic() - started
-        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": whole}
         verdict = judge(evidence(config, data, task, metrics, status, recorder.rows, budget.steps))
         if not trains or config.get("ckpt_path"):
             verdict = replace(verdict, next=())  # other settings fit no weights
+        rows, epoch = recorder.rows, recorder.best_epoch
+        figures = drawing.draw(task, directory.figures, rows, baseline, tensorboard, epoch, verdict)
+        whole = recorder.seconds_before + time.monotonic() - started
+        metrics |= {"seconds": round(recorder.seconds_of_training, 3), "seconds_total": whole}
         tensorboard.say("verdict", markdown(verdict, directory.path, status.directory))
         tensorboard.finish(metrics, "done")
         directory.write_metrics(metrics)
@@ -404,8 +405,8 @@ def _draw(directory: RunDirectory, allow: Iterable[str] | None) -> list[str]:
     # TensorBoard names a run by the directory of its event files, and the run's own name tells most
     tensorboard = TensorBoard(directory.path, run.config)
     baseline = run.task.measure_baseline(validation_batches(run.task, run.data))
-    epoch = directory.best_epoch
-    figures = drawing.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch)
+    epoch, verdict = directory.best_epoch, directory.status.verdict
+    figures = drawing.draw(run.task, directory.figures, directory.epochs, baseline, tensorboard, epoch, verdict)
     tensorboard.writer.close()
     directory.update_status(figures=figures)
     return figures

@@ -19,6 +19,7 @@ from rnnlab.instruments.subject import Subject, history_of
 from rnnlab.instruments.tensorboard import TensorBoard
 from rnnlab.spec import Batch
 from rnnlab.store.files import replace
+from rnnlab.store.verdict import Verdict
 from rnnlab.tasks.task import Task, task_of
 
 log = logging.getLogger("rnnlab")
@@ -65,14 +66,15 @@ class InstrumentCallback(Callback):
         baseline: Mapping[str, float],
         tensorboard: TensorBoard,
         epoch: int,
+        verdict: Verdict | None,
     ) -> list[str]:
-        """Draws all figures of a trained task, whose weights are those of ``epoch``.
+        """Draws all figures of a trained task, whose weights are those of ``epoch``, beside the verdict on them.
 
         Returns:
             The paths of the PNG files, relative to the run directory.
         """
         drawn = []
-        subject = Subject("", task, self.data, history=history_of(history, baseline, epoch))
+        subject = Subject("", task, self.data, history=history_of(history, baseline, epoch), verdict=verdict)
         subject.sequences = tuple(number for number in subject.sequences if number < subject.size)
         task.eval()
         for instrument in self.instruments:

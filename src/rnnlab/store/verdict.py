@@ -12,6 +12,11 @@ MOST_COMMANDS = 3
 VERBS = ("train", "resume", "evaluate", "inspect", "report")
 
 
+def shown_name(baseline: str) -> str:
+    """A predictor's name in a sentence: ``seasonal-naive`` for ``seasonal_naive``."""
+    return baseline.replace("_", "-")
+
+
 class Judgement(Word):
     """How a network compares with the best baseline on the same test data."""
 

@@ -127,7 +127,7 @@ def open_subject(inspected: Inspected, question: Question) -> Subject:
     opened = _on_own_data if question.file is None else _on_a_file
     subject, first = opened(inspected, question)
     subject.task.to(place).eval()
-    subject.metrics = directory.metrics
+    subject.metrics, subject.verdict = directory.metrics, directory.status.verdict
     use_threads("auto", subject.data.batch_size, subject.network)
     last = read_checkpoint(directory.last_checkpoint) if directory.last_checkpoint.exists() else {}
     subject.stages = {"before training": first, **_last_stage(last, subject.network)}

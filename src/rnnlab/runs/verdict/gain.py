@@ -8,7 +8,8 @@ from statistics import NormalDist
 import numpy as np
 
 from rnnlab.runs.verdict.evidence import Evidence, Items
-from rnnlab.runs.verdict.wording import count_of, shown_name
+from rnnlab.runs.verdict.wording import count_of
+from rnnlab.store.verdict import shown_name
 from rnnlab.student import LEVEL, t_quantile
 
 FEWEST_BLOCKS = 4

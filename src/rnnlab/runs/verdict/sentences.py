@@ -12,11 +12,10 @@ from rnnlab.runs.verdict.wording import (
     number,
     percent,
     share,
-    shown_name,
     span,
     times,
 )
-from rnnlab.store.verdict import Judgement
+from rnnlab.store.verdict import Judgement, shown_name
 
 
 def sentence(

@@ -7,11 +7,6 @@ MOST_TIMES = 1000
 """A larger factor says no more than that the baseline makes nearly no error."""
 
 
-def shown_name(baseline: str) -> str:
-    """A predictor's name in a sentence: ``seasonal-naive`` for ``seasonal_naive``."""
-    return baseline.replace("_", "-")
-
-
 def number(value: float, digits: int = 3) -> str:
     """With so many digits, and no exponent where it can be read without."""
     text = f"{value:.{digits}g}"
