@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from rnnlab.commands.evaluate import main as evaluate_main
 from rnnlab.commands.outcome import forecast_lines
+from rnnlab.commands.printed_verdict import print_verdict
 from rnnlab.commands.report import print_leaderboard
 from rnnlab.errors import Interrupted
 from rnnlab.runs.execution import Outcome, execute
@@ -185,7 +186,7 @@ def test_without_errors_of_each_sequence_the_text_says_so() -> None:
     assert verdict.state is Judgement.UNCERTAIN and verdict.low is None
     assert verdict.text == (
         "not clearly better than linear-ar, its best baseline: mae 0.5 beside 1, 50 % lower "
-        "(no interval: of linear-ar only the mean mae is known)"
+        "(no interval: only the mean mae of linear-ar is known)"
     )
     worse = judge(forecast(1.2, items={}))
     assert worse.state is Judgement.NOT_BETTER and worse.text.startswith("worse than linear-ar, its best baseline: ")
@@ -202,7 +203,7 @@ def test_a_baseline_of_which_only_the_mean_is_known_counts_as_any_other() -> Non
     worse = judge(known_by_mean(0.8, 0.6))
     assert (worse.state, worse.baseline, worse.beside) == (Judgement.NOT_BETTER, "ets", 0.6)
     assert worse.text.startswith("worse than ets, its best baseline: mae 0.8 beside 0.6, 33 % higher (95 % interval ")
-    assert "; of ets only the mean mae is known, and the interval is as wide as it may be)" in worse.text
+    assert "; only the mean mae of ets is known, which makes the interval wider)" in worse.text
     better = judge(known_by_mean(0.3, 0.6))
     assert (better.state, better.baseline) == (Judgement.BETTER, "ets")
     unsure = judge(known_by_mean(0.57, 0.6))
@@ -234,7 +235,7 @@ def test_shares_of_right_answers_have_an_interval_by_their_number(
     verdict = judge(texts(right, beside, n=n))
     assert (verdict.state, verdict.baseline) == (state, "ngram_regression")
     assert verdict.text.startswith(start)
-    assert "95 % interval " in verdict.text and "of ngram-regression only the mean accuracy is known)" in verdict.text
+    assert "95 % interval " in verdict.text and "only the mean accuracy of ngram-regression is known)" in verdict.text
 
 
 def test_of_equally_good_baselines_that_counts_of_which_more_is_known() -> None:
@@ -335,7 +336,7 @@ def test_the_monitored_score_decides_where_all_have_it() -> None:
     metrics = {**made.metrics, "test/mape": 4.0, "baseline/mape": 9.0, "baseline/linear_ar/mape": 5.0}
     verdict = judge(forecast(1.5, metrics=metrics, monitor="val/mape"))
     assert (verdict.score, verdict.state, verdict.baseline) == ("mape", Judgement.UNCERTAIN, "linear_ar")
-    assert "(no interval: of linear-ar only the mean mape is known)" in verdict.text
+    assert "(no interval: only the mean mape of linear-ar is known)" in verdict.text
 
 
 @pytest.mark.parametrize(
@@ -449,11 +450,45 @@ def test_at_chance_in_training_too() -> None:
     verdict = judge(classified(0.13, rows=rows(flat, flat), config={**CONFIG, "data.length": 50}))
     assert verdict.state is Judgement.AT_CHANCE
     assert verdict.text.startswith("at chance, not better than majority class: accuracy 0.13 beside 0.125")
-    assert verdict.seen == ("training, too, stayed at chance",)
+    assert verdict.seen == ("on the training data, too, it is at chance",)
     assert said(verdict) == (
         "train -m data=remember_first seed=3 optimizer.lr=0.0003,0.001,0.009 | "
         "train data=remember_first seed=3 data.length=12 | resume trainer.max_steps=10000"
     )
+
+
+def test_at_chance_is_said_once() -> None:
+    flat = [2.09, 2.085, 2.08] * 14
+    verdict = judge(replace(classified(0.13, rows=rows(flat, flat)), baseline="chance"))
+    assert verdict.text.startswith("at chance: accuracy 0.13 beside 0.125")
+
+
+def test_no_two_commands_try_the_same_rate() -> None:
+    clipped = [{"gradient/clipped": 1.0}] * 4
+    flat = [2.08] * 4
+    made = classified(0.2, rows=[{**row, **more} for row, more in zip(rows(flat, flat), clipped, strict=True)])
+    verdict = judge(replace(made, models=()))
+    rates = [word for advice in verdict.next for word in advice.words if word.startswith("optimizer.lr=")]
+    assert len(rates) == 1, said(verdict)
+
+
+def test_a_run_that_was_told_to_be_short_may_be_longer_however_good_it_is() -> None:
+    """A schedule that has come down says nothing of what more updates would have done."""
+    fell = rows([2.0], [1.9])
+    made = classified(0.5, rows=fell, steps=60, budget=60, passes=1.2)
+    schedule = {**made.config, "scheduler._target_": "rnnlab.tasks.schedules.one_cycle"}
+    for config in (made.config, schedule):
+        verdict = judge(replace(made, config=config))
+        assert verdict.state is Judgement.BETTER
+        assert verdict.seen == ("it was trained for 60 updates alone; 2,000 are usual",)
+        assert "trainer.max_steps=300" in said(verdict)
+    assert judge(replace(made, steps=2000, budget=2000)).seen == ()
+
+
+def test_no_line_ends_between_a_number_and_its_per_cent(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in range(40):
+        print_verdict(Verdict(state=Judgement.BETTER, text="better " * words + "by 95 % or 57 %, surely"), Path())
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("%")]
 
 
 def test_a_plateau_that_was_left_early_is_given_time() -> None:

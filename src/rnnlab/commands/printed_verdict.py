@@ -42,7 +42,10 @@ INDENT = " " * len("TensorBoard ")
 def _say(label: str, text: str, style: str = "bold") -> None:
     """Prints a labelled text, broken between words where the terminal ends."""
     out = console()
-    first, *rest = textwrap.wrap(text, max(40, out.width - len(INDENT)), break_on_hyphens=False) or [""]
+    # textwrap breaks no line at such a space, and so none between a number and its unit
+    whole = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.wrap(whole, max(40, out.width - len(INDENT)), break_on_hyphens=False) or [""]
+    first, *rest = (line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
     out.say(label.ljust(len(INDENT) - 1), first, style)
     for line in rest:
         out.print(f"{INDENT}{line}")

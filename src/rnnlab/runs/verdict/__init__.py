@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.runs.verdict.causes import causes_of, in_turn
-from rnnlab.runs.verdict.commands import lower_rate
+from rnnlab.runs.verdict.commands import lower_rate, tries_the_same
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import Gain, gain_of
 from rnnlab.runs.verdict.sentences import sentence
@@ -107,8 +107,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _advised(advice: Sequence[Advice | None]) -> tuple[Advice, ...]:
-    there = dict.fromkeys(each for each in advice if each is not None)
-    return tuple(there)[:MOST_COMMANDS]
+    kept: list[Advice] = []
+    for each in advice:
+        if each is not None and not any(tries_the_same(each, before) for before in kept):
+            kept.append(each)
+    return tuple(kept[:MOST_COMMANDS])
 
 
 def command(advice: Advice, path: Path, directory: str | None = None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from rnnlab.runs.budget import MAX_STEPS
+from rnnlab.runs.budget import MAX_STEPS, RESIDUAL_STEPS
 from rnnlab.runs.verdict.commands import (
     again,
     is_closed_form,
@@ -21,7 +21,7 @@ from rnnlab.runs.verdict.commands import (
 )
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import gain_between, gain_of, is_better, surely_worse
-from rnnlab.runs.verdict.wording import is_share, number, percent
+from rnnlab.runs.verdict.wording import count_of, is_share, number, percent
 from rnnlab.store.verdict import Advice, Judgement
 
 PERFECT = 0.99
@@ -56,7 +56,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
     """What was seen, in the order in which it is likely to matter."""
     if state is Judgement.BETTER:
         # nothing is left to get better, or a schedule that comes down lets every score get better up to its end
-        done = (is_share(score) and network > PERFECT) or is_scheduled(evidence)
+        done = (is_share(score) and network > PERFECT) or (is_scheduled(evidence) and not _is_short(evidence))
         return [cause for cause in (_still_falling(evidence),) if cause and not done]
     if is_share(score) and network >= 1:
         return [
@@ -149,7 +149,10 @@ def _still_falling(evidence: Evidence) -> Cause | None:
         return None
     if epochs == 1:
         # one validation shows no course
-        return _seen_once(evidence) if evidence.passes <= 1 else None
+        return _seen_once(evidence) if evidence.passes <= 1 else _short(evidence)
+    if is_scheduled(evidence) and _is_short(evidence):
+        # it falls up to the end of the schedule
+        return _short(evidence)
     sign = 1 if evidence.mode == "min" else -1
     curve = sign * curve
     late = max(1, epochs // 4)
@@ -166,6 +169,23 @@ def _seen_once(evidence: Evidence) -> Cause:
     once = "the training data were seen only once"
     part = f"only {number(evidence.passes, 2)} of one pass over the training data was made"
     return Cause(once if evidence.passes == 1 else part, (longer(evidence, 5),))
+
+
+def _usual(evidence: Evidence) -> int:
+    """Updates of a run that is told no number of them."""
+    return RESIDUAL_STEPS if evidence.part or evidence.base != "none" else MAX_STEPS
+
+
+def _is_short(evidence: Evidence) -> bool:
+    """Whether a run was told to make far fewer updates than is usual."""
+    return evidence.budget < _usual(evidence) / 4
+
+
+def _short(evidence: Evidence) -> Cause | None:
+    if not _is_short(evidence):
+        return None
+    seen = f"it was trained for {count_of(evidence.steps, 'update')} alone; {_usual(evidence):,} are usual"
+    return Cause(seen, (longer(evidence, 5),))
 
 
 def _longer_test(evidence: Evidence) -> Cause | None:
@@ -223,7 +243,7 @@ def _nothing_learned(evidence: Evidence, state: Judgement) -> Cause | None:
     few = evidence.steps < MAX_STEPS
     advice += [more if few else None, rates(evidence), shorter(evidence), more]
     advice.append(models(evidence))
-    return Cause("training, too, stayed at chance", tuple(advice))
+    return Cause("on the training data, too, it is at chance", tuple(advice))
 
 
 def _only_blanks(evidence: Evidence) -> Cause | None:
@@ -302,11 +322,11 @@ def _adds_nothing(evidence: Evidence) -> Cause | None:
     """
     if evidence.part != "ridge" or not evidence.adds_nothing:
         return None
-    question = "Is the series not linear, and a network alone better?"
+    question = "Does a network alone do better, without a linear part?"
     seen = "on the validation part the network added nothing to the linear part"
     found = [again(evidence, question, "model.linear=none")]
     if not is_closed_form(evidence):
-        reservoir = "Is a reservoir whose readout is found in closed form, in seconds?"
+        reservoir = "Does an echo state network do better, which is solved in seconds?"
         found.append(again(evidence, reservoir, "model=esn", "model.linear=none"))
     return Cause(seen, tuple(found))
 

@@ -126,3 +126,15 @@ def models(evidence: Evidence) -> Advice | None:
 def seeds(evidence: Evidence) -> Advice | None:
     """Four other seeds."""
     return again(evidence, "Does it hold over other seeds?", "seed=1,2,3,4", sweep=True)
+
+
+def tries_the_same(one: Advice, other: Advice) -> bool:
+    """Whether two commands are the same but for a key of which both try the same value, one of them perhaps others."""
+    first, second = (set(advice.words) - {"-m"} for advice in (one, other))
+    differ = sorted(first - second), sorted(second - first)
+    if not any(differ):
+        return True
+    if max(map(len, differ)) != 1 or min(map(len, differ)) != 1:
+        return False
+    (key, _, values), (other_key, _, other_values) = (words[0].partition("=") for words in differ)
+    return key == other_key and bool(set(values.split(",")) & set(other_values.split(",")))

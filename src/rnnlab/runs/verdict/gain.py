@@ -90,7 +90,7 @@ def _gain(
     rises = evidence.rises(score)
     value = (network - beside if rises else beside - network) / (1 if absolute else beside)
     ours, theirs = items.get("network"), items.get(best)
-    mean_only = f"of {shown_name(best)} only the mean {score} is known"
+    mean_only = f"only the mean {score} of {shown_name(best)} is known"
     if ours is None:
         unknown = f"what each {evidence.thing} counts for in {score} can't be told"
         return Gain(value, absolute, why=f"no interval: {unknown if score in evidence.linear else mean_only}")
@@ -114,9 +114,7 @@ def _gain(
         if rises and alone and np.isin(ours[0][known], (0, 1)).all() and (weights == 1).all() and 0 <= beside <= 1:
             return Gain(value, absolute, *proportions(network, beside, len(weights)), why=mean_only)
         half = widest(items, network, beside, absolute, count)
-        return Gain(
-            value, absolute, value - half, value + half, f"{mean_only}, and the interval is as wide as it may be"
-        )
+        return Gain(value, absolute, value - half, value + half, f"{mean_only}, which makes the interval wider")
     better = (1.0 if rises else -1.0) * (ours[0][known] - theirs[0][known])
     right = rises and all(np.isin(each[0][known], (0, 1)).all() for each in (ours, theirs))
     if right and evidence.dependent == 1 and (weights == 1).all():

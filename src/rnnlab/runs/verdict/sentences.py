@@ -49,7 +49,7 @@ def _lead(
     """On which side of its best baseline a network is."""
     name = shown_name(best)
     if state is Judgement.AT_CHANCE:
-        return f"at chance, not better than {name}"
+        return "at chance" if name == "chance" else f"at chance, not better than {name}"
     alone = evidence.adds_nothing
     if part is not None and _is_better(evidence, score, part, beside) and not alone:
         name += ", its best baseline beside its own linear part"
