@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnlab.data.feature_reader import moments_of
 from rnnlab.data.log_mel import LogMel
-from rnnlab.data.reader import Given, Reader
+from rnnlab.data.reader import Given, Reader, refuse_own_moments
 from rnnlab.errors import InputError
 from rnnlab.files.sound import SUFFIXES, Sound, check_rate, files_of, read_sound
 from rnnlab.files.source import Format, Source, as_numbers, brief, find, is_table, table_source
@@ -138,6 +138,7 @@ class AudioReader(Reader):
         return features.astype(np.float32)
 
     def step(self, x: Any) -> np.ndarray:
+        refuse_own_moments(self.own_moments, "sound")
         values = np.asarray(x, np.float64).reshape(-1)
         if values.shape != (self.bands,):
             raise InputError(f"a step is the energy in {self.bands} bands, not {brief(x)}")

@@ -10,9 +10,8 @@ import numpy as np
 
 from rnnlab.data.answers import ended, further
 from rnnlab.data.corpus import check_vocabulary
-from rnnlab.data.frame_reader import FrameReader
+from rnnlab.data.labelled_frames import LabelledFrames
 from rnnlab.data.said_targets import of_targets
-from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, Split, SplitName
 from rnnlab.data.splitting import cut
 from rnnlab.data.text_encoder import TextEncoder, build_vocabulary, tokens
@@ -39,13 +38,15 @@ class Captioned(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False)
-class CaptionData(SequenceData, ABC):
+class CaptionData(LabelledFrames, ABC):
     """An image is a sequence of one frame, its pixels between 0 and 1; what is said of it are words.
 
     Attributes:
         num_samples: in the three splits together, at most; ``None`` for all.
         vocabulary: what each token number stands for, ``<unk>`` first; ``None`` for what the training split has. A
             trained run hands in its own.
+        scaling: of the images, as :class:`rnnlab.data.labelled_frames.LabelledFrames` has it.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
     """
 
     num_samples: PositiveInt | None = None
@@ -62,11 +63,6 @@ class CaptionData(SequenceData, ABC):
     @abstractmethod
     def about(self) -> str:
         """What the images are, for the note."""
-
-    @property
-    def reads(self) -> dict[str, Any]:
-        """Further arguments of the reader."""
-        return {}
 
     @cached_property
     def _parts(self) -> dict[SplitName, list[tuple[np.ndarray, tuple[str, ...]]]]:
@@ -100,7 +96,7 @@ class CaptionData(SequenceData, ABC):
         there = len(self._parts[split])
         return there if self.num_samples is None else min(there, max(1, super().size(split)))
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         image, captions = self._parts[split][index]
         return Sample(image.reshape(1, -1).astype(np.float32) / WHITE, ended(self.encoder, captions[0]))
 
@@ -110,14 +106,13 @@ class CaptionData(SequenceData, ABC):
         return loaded if others is None else replace(loaded, others=others)
 
     @property
-    def frame(self) -> tuple[int, ...]:
-        """Channels, height and width of the images."""
+    def frame_shape(self) -> tuple[int, ...]:
         return self.examples[0].image.shape
 
     @cached_property
     def spec(self) -> DataSpec:
         return DataSpec(
-            input=InputSpec(features=int(np.prod(self.frame)), frame=self.frame),
+            input=InputSpec(features=int(np.prod(self.frame_shape)), frame=self.frame_shape),
             length=1,
             step_unit="frame",
             note=self.note,
@@ -137,9 +132,9 @@ class CaptionData(SequenceData, ABC):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Arguments of the constructor: what the network's numbers stand for."""
-        return {"vocabulary": list(self.encoder.vocabulary)}
+        """Arguments of the constructor: what the network's numbers stand for, and how pixels are scaled."""
+        return {**super().state_dict(), "vocabulary": list(self.encoder.vocabulary)}
 
     @property
-    def reader(self) -> FrameReader:
-        return FrameReader(tuple(self.frame), longest=1, moving=False, **self.reads)
+    def reading(self) -> dict[str, Any]:
+        return {"longest": 1, "moving": False}

@@ -131,5 +131,5 @@ class Captions(CaptionData):
         return f"{len(self._captions):,} images with {sum(map(len, self._captions.values())):,} captions"
 
     @property
-    def reads(self) -> dict[str, Any]:
-        return {"resize": self.path is not None}
+    def reading(self) -> dict[str, Any]:
+        return {**super().reading, "resize": self.path is not None}

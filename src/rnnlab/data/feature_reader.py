@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rnnlab.data.reader import CLASS, SEQUENCE, Arrival, Given, StepReader, check_class
+from rnnlab.data.reader import CLASS, SEQUENCE, Arrival, Given, StepReader, check_class, refuse_own_moments
 from rnnlab.data.ts_file import read_ts
 from rnnlab.errors import InputError
 from rnnlab.files.source import (
@@ -31,6 +31,7 @@ class FeatureReader(StepReader):
         own_moments: each sequence by its own mean and standard deviation instead.
         fill: a missing value becomes the one before it, or else the first after it.
         patch: steps that the network reads at once, side by side.
+        unscaled: features, from 0, that ``own_moments`` leaves as they are, such as the time since the step before.
     """
 
     formats: ClassVar[tuple[Format, ...]] = ("csv", "tsv", "jsonl", "parquet", "ts")
@@ -39,6 +40,7 @@ class FeatureReader(StepReader):
     own_moments: bool = False
     fill: bool = False
     patch: int = 1
+    unscaled: tuple[int, ...] = ()
 
     @property
     def in_single_steps(self) -> "FeatureReader":
@@ -99,6 +101,7 @@ class FeatureReader(StepReader):
                 f"this run reads {self.patch} steps at once (data.patch={self.patch}): give whole sequences, or train "
                 "with data.patch=1"
             )
+        refuse_own_moments(self.own_moments)
         return super().step(x)
 
     def _scaled(self, x: Any, place: str) -> np.ndarray:
@@ -118,7 +121,7 @@ class FeatureReader(StepReader):
             raise InputError(f"{place} has no step")
         values = self._filled(values, place)
         if self.own_moments:
-            mean, deviation = moments_of(values)
+            mean, deviation = moments_of(values, self.unscaled)
             values = (values - mean) / deviation
         elif self.shift:
             values = (values - np.asarray(self.shift)) / np.asarray(self.scale)
@@ -173,11 +176,7 @@ class FeatureReader(StepReader):
         return patched(x.astype(np.float32), self.patch)
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
-        if self.own_moments:
-            raise InputError(
-                "this run scales each sequence by its own mean (data.scaling=per_sequence), which is known at its end "
-                "only: it cannot read a stream"
-            )
+        refuse_own_moments(self.own_moments)
         arrivals = super().stream(lines, name)
         return arrivals if self.patch == 1 else self._gathered(arrivals)
 
@@ -244,9 +243,13 @@ class Moments(NamedTuple):
         return self.mean, np.where(deviation <= 1e-7 * self.largest, 1.0, deviation)
 
 
-def moments_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still."""
-    return Moments.of(values).scale
+def moments_of(values: np.ndarray, unscaled: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel of ``(steps, channels)``; 1 for a channel that stands still, and 0
+    and 1 for those that are to stay as they are.
+    """
+    mean, deviation = Moments.of(values).scale
+    mean[list(unscaled)], deviation[list(unscaled)] = 0.0, 1.0
+    return mean, deviation
 
 
 def patched(values: np.ndarray, patch: int) -> np.ndarray:

@@ -1,15 +1,32 @@
 """New images, folders of numbered frames, and videos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from rnnlab.data.reader import Given, Reader
+from rnnlab.data.feature_reader import Moments
+from rnnlab.data.reader import Given, Reader, refuse_own_moments
 from rnnlab.errors import InputError
 from rnnlab.files.images import WHITE, Clip, Look, clips_of, is_frames, read_clip
 from rnnlab.files.source import Format, Source, as_numbers, brief, find, listed
+from rnnlab.spec import Scaling
+
+
+def channel_moments(sequences: Iterable[np.ndarray], frame: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """``(channels,)`` mean and standard deviation over all pixels of sequences ``(time, features)`` of frames."""
+    channels = frame[0]
+    parts = (np.asarray(rows, np.float64).reshape(len(rows), channels, -1) for rows in sequences)
+    # side by side in double precision all frames might be more than memory holds
+    return Moments.together([Moments.of(part.swapaxes(1, 2).reshape(-1, channels)) for part in parts]).scale
+
+
+def scaled_by_channel(rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """``(time, features)`` of frames, each channel less its mean ``(channels,)``, divided by its deviation."""
+    pixels = np.asarray(rows, np.float64).reshape(len(rows), len(mean), -1)
+    scaled: np.ndarray = (pixels - mean[:, None]) / deviation[:, None]
+    return scaled.reshape(rows.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +41,9 @@ class FrameReader(Reader):
         longest: frames of a clip, its first; ``None`` for all.
         fewest: frames of a sequence, at least.
         moving: images side by side in a folder are the frames of one sequence.
+        shift: what is subtracted from each channel; empty for nothing.
+        scale: what it is then divided by.
+        own_moments: each channel by its own mean and standard deviation in the sequence instead.
     """
 
     reads_folders: ClassVar[bool] = True
@@ -36,6 +56,9 @@ class FrameReader(Reader):
     longest: int | None = None
     fewest: int = 1
     moving: bool = True
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    own_moments: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -44,6 +67,14 @@ class FrameReader(Reader):
         return tuple(
             names if channels == 1 else [f"{color} {name}" for color in ("red", "green", "blue") for name in names]
         )
+
+    @property
+    def input_scaling(self) -> Scaling:
+        if self.own_moments or not self.shift:
+            return Scaling()
+        _, height, width = self.frame
+        shift, scale = (np.repeat(part, height * width).tolist() for part in (self.shift, self.scale))
+        return Scaling(tuple(shift), tuple(scale))
 
     @property
     def look(self) -> Look:
@@ -93,14 +124,19 @@ class FrameReader(Reader):
             InputError: as :func:`rnnlab.files.images.read_clip`, or it is too short.
         """
         frames = read_clip(clip, self.look, self.frame)
-        return self._long_enough(frames.reshape(len(frames), -1).astype(np.float32) / WHITE, clip.name)
+        return self._read(frames.reshape(len(frames), -1).astype(np.float32) / WHITE, clip.name)
 
-    def _long_enough(self, frames: np.ndarray, place: str) -> np.ndarray:
+    def _read(self, frames: np.ndarray, place: str) -> np.ndarray:
+        """``(time, features)`` of pixels as the network reads them."""
         if len(frames) < self.fewest:
             raise InputError(
                 f"{place} has {len(frames)} frame{'s' * (len(frames) != 1)}, and this run needs {self.fewest} or more"
             )
-        return frames
+        if self.own_moments:
+            frames = scaled_by_channel(frames, *channel_moments([frames], self.frame))
+        elif self.shift:
+            frames = scaled_by_channel(frames, np.asarray(self.shift), np.asarray(self.scale))
+        return frames.astype(np.float32)
 
     def take(self, x: Any) -> Iterator[Given]:
         for number, each in enumerate(self._separate(x)):
@@ -117,7 +153,7 @@ class FrameReader(Reader):
                 raise InputError(f"{place} has the shape {frames.shape}, and a frame {tuple(self.frame)}")
             if not np.isfinite(frames).all() or frames.min() < 0 or frames.max() > 1:
                 raise InputError(f"{place}: pixels are numbers between 0 and 1 (divide bytes by 255)")
-            yield Given(number, self._long_enough(frames.reshape(len(frames), -1).astype(np.float32), place))
+            yield Given(number, self._read(frames.reshape(len(frames), -1), place))
 
     def _separate(self, x: Any) -> Sequence[Any]:
         """The sequences of what may be one or several, of which several have one dimension more."""
@@ -129,6 +165,7 @@ class FrameReader(Reader):
         return list(x) if frame and len(shape) == frame + 2 else [x]
 
     def step(self, x: Any) -> np.ndarray:
+        refuse_own_moments(self.own_moments)
         (given,) = self.take([as_numbers(x)[None]])
         row: np.ndarray = given.inputs[0]
         return row

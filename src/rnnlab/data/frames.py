@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnlab.data.frame_reader import FrameReader
+from rnnlab.data.labelled_frames import LabelledFrames
 from rnnlab.data.moving_shapes import MovingShapes
-from rnnlab.data.sequence import SequenceData
 from rnnlab.data.split import SPLITS, Sample, SplitName
 from rnnlab.data.splitting import cut
 from rnnlab.errors import InputError
@@ -24,7 +23,7 @@ WINDOW = 10
 
 
 @dataclass(kw_only=True, eq=False)
-class Frames(SequenceData):
+class Frames(LabelledFrames):
     """The classes of images or clips; or the next frames of clips. Pixels are between 0 and 1.
 
     ::
@@ -50,9 +49,12 @@ class Frames(SequenceData):
         num_samples: sequences in the three splits, at most; ``None`` for all.
         frame: channels, height and width; ``None`` for those of the first image. A trained run hands in its own.
         classes: their names; ``None`` for those of the folders. A trained run hands in its own.
+        scaling: of frames whose class is asked for, as :class:`rnnlab.data.labelled_frames.LabelledFrames` has it.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
-        InputError: there are no images, one is broken or of another size, or there are too few.
+        InputError: there are no images, one is broken or of another size, there are too few, or the next frames are to
+            be scaled.
     """
 
     path: FilePath | None = None
@@ -73,6 +75,8 @@ class Frames(SequenceData):
             raise InputError(f"data.frame_size={list(self.frame_size)}: give the height and the width, or one number")
         if self.path is None and (self.frame_size is not None or self.color or self.every > 1):
             raise InputError("data.frame_size, data.color and data.every are for data.path=FOLDER: give it, too")
+        if self.predict == "next_frames":
+            self.check_no_next_frames("class")
         super().__post_init__()
 
     # ---- what is read -----------------------------------------------------------------------------
@@ -197,9 +201,9 @@ class Frames(SequenceData):
     def numbers_in_whole(self, split: SplitName) -> np.ndarray | None:
         return None if self.path is None else self._parts[split][: self.size(split)]
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         if self.path is None:
-            return self._rule.sample(rng, split, index)
+            return self._rule.unscaled(rng, split, index)
         clip, start, end = self._windows[self._parts[split][index]]
         pixels = self._clips[clip][start : end + 1].astype(np.float32) / WHITE
         rows = pixels.reshape(len(pixels), -1)
@@ -207,11 +211,15 @@ class Frames(SequenceData):
             return Sample(rows, self.class_names.index(self._found[0][clip].kind))
         return Sample(rows[:-1], rows[1:])
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self._rule.frame_shape if self.path is None else self._clips[0].shape[1:]
+
     @cached_property
     def spec(self) -> DataSpec:
         if self.path is None:
             return self._rule.spec
-        frame = self._clips[0].shape[1:]
+        frame = self.frame_shape
         features = int(np.prod(frame))
         input = InputSpec(features=features, frame=frame)
         length = max(end - start for _, start, end in self._windows)
@@ -236,22 +244,15 @@ class Frames(SequenceData):
 
     def state_dict(self) -> dict[str, Any]:
         """Arguments of the constructor: the frame, and what the classes stand for."""
+        state = super().state_dict()
         if self.path is None:
-            return {}
-        state: dict[str, Any] = {"frame": list(self._clips[0].shape[1:])}
+            return state
+        state["frame"] = list(self.frame_shape)
         return state | ({"classes": list(self.class_names)} if self.predict == "class" else {})
 
     @property
-    def reader(self) -> FrameReader:
+    def reading(self) -> dict[str, Any]:
         if self.path is None:
-            return self._rule.reader
-        spec = self.spec
-        assert spec.input.frame is not None
-        return FrameReader(
-            tuple(spec.input.frame),
-            spec.target.names if spec.target.classifies else (),
-            resize=self.frame_size is not None,
-            every=self.every,
-            longest=self._look.longest,
-            moving=self._found[1],
-        )
+            return {}
+        resized, several = self.frame_size is not None, self._found[1]
+        return {"resize": resized, "every": self.every, "longest": self._look.longest, "moving": several}

@@ -1,11 +1,12 @@
 """Sine waves seen at irregular times, whose frequency shows in values and times together alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnlab.data.feature_reader import FeatureReader
-from rnnlab.data.sequence import Range, SequenceData, check_range
+from rnnlab.data.labelled import LabelledFeatures
+from rnnlab.data.sequence import Range, check_range
 from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.shapes import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -15,7 +16,7 @@ NAMES = ("slow", "fast")
 
 
 @dataclass(kw_only=True, eq=False)
-class IrregularSine(SequenceData):
+class IrregularSine(LabelledFeatures):
     """A sine wave at the times of a Poisson process, under noise; the class is its frequency in time.
 
     ::
@@ -35,6 +36,8 @@ class IrregularSine(SequenceData):
         ratio: frequency of the fast waves in terms of the slow ones'.
         noise: standard deviation of the Gaussian noise; the waves go from -1 to 1.
         elapsed: the network reads the time since the step before (:mod:`rnnlab.elapsed`), in units of what is usual.
+        scaling: of the values, as :class:`rnnlab.data.labelled.LabelledFeatures` has it; times stay as they are.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
         InputError: the ratio is no ratio of two, or a range is upside down or begins at 0.
@@ -68,7 +71,11 @@ class IrregularSine(SequenceData):
             note=f"a wave's frequency shows in values and times together: {told}",
         )
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    @property
+    def unscaled_features(self) -> tuple[int, ...]:
+        return (1,) if self.elapsed else ()
+
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         label = int(rng.integers(2))
         low, high = np.log(self.cycles)
         cycles = np.exp(rng.uniform(low, high))
@@ -84,5 +91,5 @@ class IrregularSine(SequenceData):
         return Sample(np.stack([values, elapsed], 1), label)
 
     @property
-    def reader(self) -> FeatureReader:
-        return FeatureReader(("value", "elapsed") if self.elapsed else ("value",), NAMES)
+    def feature_reader(self) -> FeatureReader:
+        return replace(super().feature_reader, names=("value", "elapsed") if self.elapsed else ("value",))

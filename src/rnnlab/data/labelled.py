@@ -1,7 +1,7 @@
 """Sequences of real numbers with one label each, scaled for the network, and new ones read in the same way."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -40,7 +40,25 @@ class LabelledFeatures(SequenceData):
         """What the network reads of ``(time, channels)`` in the data's own units."""
         if self.scaling == "none":
             return values
-        mean, deviation = self.scale if self.scaling == "standard" else moments_of(values)
+        return self.scaled(values, *(self.scale if self.scaling == "standard" else self.measure([values])))
+
+    @property
+    def unscaled_features(self) -> tuple[int, ...]:
+        """Which features, from 0, stay as they are, such as the time since the step before."""
+        return ()
+
+    def measure(self, sequences: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel over all steps of some sequences ``(time, features)``."""
+        return moments_of(np.concatenate(list(sequences)), self.unscaled_features)
+
+    def scaled(self, values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """``(time, features)`` with each channel brought to mean 0 and standard deviation 1, where these are its own.
+
+        Args:
+            values: in the data's own units.
+            mean: ``(channels,)``.
+            deviation: ``(channels,)``.
+        """
         return (values - mean) / deviation
 
     @cached_property
@@ -50,7 +68,7 @@ class LabelledFeatures(SequenceData):
             mean, deviation = np.asarray(self.moments, np.float64)
             return mean, deviation
         rngs = (np.random.default_rng((self.seed, 0, index)) for index in range(self.measured))
-        return moments_of(np.concatenate([self.unscaled(rng, "train", i).inputs for i, rng in enumerate(rngs)]))
+        return self.measure(self.unscaled(rng, "train", i).inputs for i, rng in enumerate(rngs))
 
     @property
     def plain_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -83,4 +101,7 @@ class LabelledFeatures(SequenceData):
         """What reads new features as they are scaled here."""
         spec = self.spec
         names = tuple(f"f{k}" for k in range(spec.input.features or 0))
-        return FeatureReader(names, spec.target.names, *self.plain_scale, own_moments=self.scaling == "per_sequence")
+        own = self.scaling == "per_sequence"
+        return FeatureReader(
+            names, spec.target.names, *self.plain_scale, own_moments=own, unscaled=self.unscaled_features
+        )

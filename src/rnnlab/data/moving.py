@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.data.frame_reader import FrameReader
-from rnnlab.data.sequence import Range, SequenceData, check_range
+from rnnlab.data.labelled_frames import LabelledFrames
+from rnnlab.data.sequence import Range, check_range
 from rnnlab.data.split import Sample, SplitName
 from rnnlab.errors import InputError
 from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
@@ -19,7 +19,7 @@ DIRECTIONS = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
 
 
 @dataclass(kw_only=True, eq=False)
-class MovingFrames(SequenceData, ABC):
+class MovingFrames(LabelledFrames, ABC):
     """Sprites on black that move at a constant speed; a frame is a step, its pixels between 0 and 1 its features.
 
     Either it is asked what moves where: one sprite moves right, left, down or
@@ -38,10 +38,12 @@ class MovingFrames(SequenceData, ABC):
         noise: standard deviation of what is added to each pixel, which stays between 0 and 1; the next frames are
             without.
         future_length: frames after the last target, for rollouts.
+        scaling: of frames whose motion is asked for, as :class:`rnnlab.data.labelled_frames.LabelledFrames` has it.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
 
     Raises:
-        InputError: a sprite has no room to move, it is too fast to tell where it goes, or there are several of whom it
-            is asked what moves.
+        InputError: a sprite has no room to move, it is too fast to tell where it goes, there are several of whom it is
+            asked what moves, or the next frames are to be scaled.
     """
 
     predict: Literal["motion", "next_frames"] = "motion"
@@ -69,6 +71,8 @@ class MovingFrames(SequenceData, ABC):
                 f"data.objects={self.objects}: what moves where is asked of one object: use data.objects=1, or "
                 "data.predict=next_frames"
             )
+        if self.predict == "next_frames":
+            self.check_no_next_frames("motion")
         super().__post_init__()
 
     @property
@@ -90,7 +94,7 @@ class MovingFrames(SequenceData, ABC):
         """As :attr:`rnnlab.spec.DataSpec.note`."""
         return ""
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         low, high = self.speed
         if self.predict == "motion":
             kind, direction = int(rng.integers(len(self.kinds))), int(rng.integers(len(DIRECTIONS)))
@@ -125,9 +129,13 @@ class MovingFrames(SequenceData, ABC):
                 put(frame, sprite, corner)
         return frames.reshape(len(frames), -1)
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return 1, self.frame_size, self.frame_size
+
     @cached_property
     def spec(self) -> DataSpec:
-        frame = (1, self.frame_size, self.frame_size)
+        frame = self.frame_shape
         pixels = self.frame_size * self.frame_size
         input = InputSpec(features=pixels, frame=frame)
         if self.predict == "next_frames":
@@ -137,12 +145,6 @@ class MovingFrames(SequenceData, ABC):
         target = TargetSpec("class", len(names), names)
         frequencies = self.class_frequencies(len(names))
         return DataSpec(input, target, self.length, class_frequencies=frequencies, step_unit="frame", note=self.note)
-
-    @property
-    def reader(self) -> FrameReader:
-        spec = self.spec
-        assert spec.input.frame is not None
-        return FrameReader(tuple(spec.input.frame), spec.target.names if spec.target.classifies else ())
 
 
 def put(frame: np.ndarray, sprite: np.ndarray, corner: np.ndarray) -> None:

@@ -6,14 +6,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from rnnlab.data.sequence import SequenceData
+from rnnlab.data.labelled import LabelledFeatures
 from rnnlab.data.split import Sample, SplitName
 from rnnlab.shapes import PositiveInt
 from rnnlab.spec import DataSpec, InputSpec, TargetSpec
 
 
 @dataclass(kw_only=True, eq=False)
-class Random(SequenceData):
+class Random(LabelledFeatures):
     """Random numbers, each sequence with a random class: nothing to learn, only to memorise.
 
     ::
@@ -32,6 +32,8 @@ class Random(SequenceData):
         length: steps of every sequence.
         features: numbers a step.
         num_classes: classes, all as likely.
+        scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
+        moments: see :class:`rnnlab.data.labelled.LabelledFeatures`.
     """
 
     length: PositiveInt = 15
@@ -49,5 +51,5 @@ class Random(SequenceData):
             f"stays at chance, {1 / self.num_classes:.0%}.",
         )
 
-    def sample(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
+    def unscaled(self, rng: np.random.Generator, split: SplitName, index: int) -> Sample:
         return Sample(rng.standard_normal((self.length, self.features)), int(rng.integers(self.num_classes)))

@@ -194,6 +194,19 @@ class Reader(ABC):
         """
 
 
+def refuse_own_moments(own_moments: bool, what: str = "sequence") -> None:
+    """Refuses to read step by step what is scaled by its own mean and standard deviation.
+
+    Raises:
+        InputError: it is.
+    """
+    if own_moments:
+        raise InputError(
+            f"this run scales each {what} by its own mean, which is known at its end only: it cannot read a stream, or "
+            f"a step by itself (data.scaling=standard can); give whole {what}s"
+        )
+
+
 def check_class(name: Any, classes: Sequence[str], place: str) -> str | None:
     """The name of a class of the run, or ``None`` where none is given.
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from rnnlab.data.feature_reader import FeatureReader
-from rnnlab.data.reader import Arrival, Given, check_class
+from rnnlab.data.reader import Arrival, Given, check_class, refuse_own_moments
 from rnnlab.data.table_columns import TableColumns, as_read, moments_of_numbers
 from rnnlab.data.table_rows import Rows
 from rnnlab.errors import InputError
@@ -109,6 +109,7 @@ class TableReader(FeatureReader):
     # ---- steps ----------------------------------------------------------------------------------
 
     def step(self, x: Any) -> np.ndarray | np.generic:
+        refuse_own_moments(self.own_moments)
         if not isinstance(x, Mapping):
             cells = x.tolist() if hasattr(x, "tolist") else x
             if not isinstance(cells, Sequence) or isinstance(cells, str) or len(cells) != len(self.columns.cells):
@@ -148,11 +149,7 @@ class TableReader(FeatureReader):
         return self._read(values, rows.starts)[0]
 
     def stream(self, lines: Iterator[str], name: str) -> Iterator[Arrival | None]:
-        if self.own_moments:
-            raise InputError(
-                "this run scales each sequence by its own mean (data.scaling=per_sequence), which is known at its end "
-                "only: it cannot read a stream"
-            )
+        refuse_own_moments(self.own_moments)
         sequences = self.columns.sequence
         if sequences is None:
             raise InputError("this run reads a row a sequence, and no stream of steps: predict without --stream")

@@ -7,7 +7,7 @@ import numpy as np
 from rnnlab.instruments import style
 from rnnlab.instruments.attention_maps import Example, examples
 from rnnlab.instruments.instrument import Instrument, Picture
-from rnnlab.instruments.montage import images, show
+from rnnlab.instruments.montage import images, shades, show
 from rnnlab.instruments.subject import Subject
 from rnnlab.tasks.captioning import Captioning
 
@@ -55,7 +55,8 @@ class AttentionPlaces(Instrument[list[Looked]]):
         assert frame is not None
         found = []
         for example in [*worst, *best]:
-            image = images(subject.one(example.number).inputs[0, :1], frame)[0]
+            inputs = subject.one(example.number).inputs[0, :1]
+            image = images(inputs, frame, shades(inputs))[0]
             height, width, _ = image.shape
             weights = task.on_places(example.weights)[:WORDS, 0]
             rows = np.arange(height) * weights.shape[1] // height

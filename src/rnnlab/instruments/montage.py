@@ -12,9 +12,16 @@ GAP = 1
 """Pixels between frames."""
 
 
-def images(rows: Tensor, frame: Sequence[int]) -> np.ndarray:
-    """``(n, features)`` as ``(n, height, width, 3)``, between 0 and 1."""
-    pixels = style.array(rows).reshape(-1, *frame).clip(0, 1).transpose(0, 2, 3, 1)
+def shades(rows: Tensor) -> tuple[float, float]:
+    """What is drawn black and white: of pixels 0 and 1, and of those that were scaled the darkest and the brightest."""
+    low, high = float(rows.min()), float(rows.max())
+    return (low, high) if low < high and (low < 0 or high > 1) else (0.0, 1.0)
+
+
+def images(rows: Tensor, frame: Sequence[int], ends: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
+    """``(n, features)`` as ``(n, height, width, 3)``, between 0, the first of the ends, and 1."""
+    black, white = ends
+    pixels = ((style.array(rows) - black) / (white - black)).reshape(-1, *frame).clip(0, 1).transpose(0, 2, 3, 1)
     whole: np.ndarray = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
     return whole
 

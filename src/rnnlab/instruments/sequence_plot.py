@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnlab.data.corpus import UNKNOWN
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import some
-from rnnlab.instruments.montage import images
+from rnnlab.instruments.montage import images, shades
 from rnnlab.instruments.subject import Subject
 
 LINES_UP_TO = 6
@@ -92,7 +92,7 @@ def _frames(ax: Axes, inputs: Tensor, frame: Sequence[int], width: float, height
     shape = frame[2] / frame[1]
     wide = min(0.95 * width / len(numbers), height * shape)  # inches
     half_wide, half_tall = wide * time / width / 2, wide / shape / height / 2
-    for number, image in zip(numbers, images(inputs[numbers], frame), strict=True):
+    for number, image in zip(numbers, images(inputs[numbers], frame, shades(inputs)), strict=True):
         place = (number - half_wide, number + half_wide, 0.5 - half_tall, 0.5 + half_tall)
         ax.imshow(image, extent=place, aspect="auto", interpolation="nearest")
     ax.set_xlim(-0.5, time - 0.5)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnlab.instruments import style
 from rnnlab.instruments.instrument import Instrument, Picture, Table, some
-from rnnlab.instruments.montage import images, show
+from rnnlab.instruments.montage import images, shades, show
 from rnnlab.instruments.sequence_plot import FRAMES, draw_input, shown, text_of
 from rnnlab.instruments.subject import Answer, Subject
 from rnnlab.spec import IGNORED
@@ -157,7 +157,8 @@ def _draw(fig: Figure, ax: Axes, subject: Subject, output: Tensor, batch: Any) -
         return _tokens(ax, output[0], batch.targets[0], signs)
     if target.frame is not None:
         steps = some(batch.inputs.shape[1], FRAMES)
-        rows = [list(images(part[0, steps], target.frame)) for part in (batch.targets, task.point(output))]
+        ends = shades(batch.targets)
+        rows = [list(images(part[0, steps], target.frame, ends)) for part in (batch.targets, task.point(output))]
         show(ax, rows, ("truth", "predicted"))
         return "", ""
     if target.per_step:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnlab import ctc
 from rnnlab.data.audio_reader import AudioReader
+from rnnlab.data.reader import refuse_own_moments
 from rnnlab.errors import InputError
 from rnnlab.files.sound import blocks, check_rate
 from rnnlab.spec import IGNORED
@@ -151,11 +152,7 @@ class TranscriptionRun(SearchedRun):
             )
 
     def _stream_sound(self, reader: AudioReader, place: str) -> Iterator[dict[str, Any]]:
-        if reader.own_moments:
-            raise InputError(
-                "this run scales each sound by its own mean, which is known at its end only: it cannot read a stream "
-                "(data.scaling=standard can)"
-            )
+        refuse_own_moments(reader.own_moments, "sound")
         stepper = self.stepper
         state, greedy = stepper.initial(), ctc.Greedy(self.task.blank)
         for number, features in enumerate(self._frames(reader, place)):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rnnlab.data.dial_tones import DialTones
 from rnnlab.data.labelled import LabelledFeatures
+from rnnlab.data.labelled_frames import LabelledFrames
 from rnnlab.data.layout import Layout
 from rnnlab.data.pair_data import PairData
 from rnnlab.data.sequence import SequenceData
@@ -89,11 +90,30 @@ def _(data: LabelledFeatures) -> dict[str, Any]:
     if data.scaling == "none":
         return found | {"rule": f"numbers as they are{then}"}
     if data.scaling == "per_sequence":
-        rule = "(x - shift) / scale with mean and standard deviation of each channel of the sequence"
-        return found | {"rule": rule + then}
+        rule = "(x - shift) / scale with mean and standard deviation of each channel of the sequence, 1 for one that "
+        rule += "stands still"
+        if data.unscaled_features:
+            found["unscaled"] = list(data.unscaled_features)
+            rule += "; the features of unscaled, counted from 0, stay as they are"
+        return found | {"own_moments": True, "rule": rule + then}
     mean, deviation = data.scale
     rule = f"(x - shift) / scale of each channel{then}"
     return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": rule}
+
+
+@preprocessing.register
+def _(data: LabelledFrames) -> dict[str, Any]:
+    frame = data.frame_shape
+    found: dict[str, Any] = {"kind": "features", "features": data.spec.input.features, "frame": list(frame)}
+    rule = "pixels between 0 and 1, row by row and channel after channel"
+    if data.scaling == "none":
+        return found | {"rule": rule}
+    rule += "; then (x - shift) / scale of each channel"
+    if data.scaling == "per_sequence":
+        rule += ", its mean and standard deviation over all pixels and frames of the sequence, 1 for one that is even"
+        return found | {"own_moments": True, "rule": rule}
+    scaling = data.reader.input_scaling  # of each pixel, as of features of other data
+    return found | {"shift": list(scaling.shift), "scale": list(scaling.scale), "rule": rule}
 
 
 @preprocessing.register
@@ -118,7 +138,8 @@ def _(data: Table) -> dict[str, Any]:
         return found | {"rule": f"{rule}; a number that is not known is 0"}
     scaled = "; a number is (x - shift) / scale"
     if data.scaling == "per_sequence":
-        return found | {"rule": f"{rule}{scaled} by mean and deviation of the sequence, 0 where it is not known"}
+        more = " by mean and deviation of the sequence, 0 where it is not known"
+        return found | {"own_moments": True, "rule": rule + scaled + more}
     mean, deviation = data.scale
     more = "; one that is missing is the last known one before it, and before there is one 0 after scaling"
     return found | {"shift": mean.tolist(), "scale": deviation.tolist(), "rule": rule + scaled + more}
