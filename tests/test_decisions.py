@@ -22,6 +22,7 @@ from rnnlab.data.linear_fit import candidate_orders
 
 FILE = Path(__file__).with_name("decisions.json")
 AUTO: dict[str, Any] = {"length": None, "log": None, "window_scaling": None, "linear": None, "calendar": None}
+TENTHS: dict[str, Any] = {"val_fraction": 0.1, "test_fraction": 0.1}
 
 
 def stamps(start: str, rows: int, step: str) -> np.ndarray:
@@ -87,8 +88,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mean": (monthly(), {"linear": "none", "window_scaling": "mean", "length": 12, "scaling": "minmax"}),
     "residual": (monthly(), {"residual_of": "seasonal_naive", "linear": "none", "calendar": ["month", "year"]}),
     "recursive": (columns_beside(), {"strategy": "recursive", "known": ["promotion"], "horizon": 5, "length": 14}),
-    "a block of one forecast": (monthly(70), {"horizon": 6}),
-    "half of it read": (monthly(60), {"residual_of": "seasonal_naive", "linear": "none"}),
+    "a block of one forecast": (monthly(70), {"horizon": 6, **TENTHS}),
+    "half of it read": (monthly(60), {"residual_of": "seasonal_naive", "linear": "none", **TENTHS}),
     "fed back": (monthly(150), {"strategy": "recursive", "horizon": 5, "calendar": []}),
     "regimes": ({"time": stamps("1995-01", 180, "M"), "y": 50 + regimes(180)}, {"log": False}),
 }

@@ -143,6 +143,23 @@ def test_a_window_belongs_to_the_part_of_its_whole_forecast() -> None:
     assert everything(data, "train").targets.max() == 69
 
 
+@pytest.mark.parametrize(
+    ("rows", "horizon", "held_out"),
+    [(1000, 12, 100), (100, 3, 10), (100, 7, 14), (70, 6, 13), (70, 12, 14)],
+    ids=["a tenth", "a tenth of few", "eight forecasts", "eight of fewer", "no more than a fifth"],
+)
+def test_validation_and_test_have_room_for_some_forecasts_where_nobody_says(
+    rows: int, horizon: int, held_out: int
+) -> None:
+    values = np.arange(float(rows))
+    data = given(values, horizon=horizon, scaling="none", val_fraction=None, test_fraction=None)
+    assert data.cuts.tolist() == [rows - 2 * held_out, rows - held_out, rows]
+    assert data.size("test") == held_out - horizon + 1
+    # what is said is not changed
+    said = given(values, horizon=horizon, scaling="none", val_fraction=0.3, test_fraction=None)
+    assert said.cuts.tolist() == [rows - held_out - round(0.3 * rows), rows - held_out, rows]
+
+
 def test_several_series_are_cut_at_the_same_time() -> None:
     # the second series begins at time 0 as well but has only 60 of the 100 steps
     values = np.concatenate([np.arange(100.0), 1000 + np.arange(60.0)])
@@ -753,9 +770,9 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG.replace("12,12", "12.5,12"), {}, ["row 13", "column 't'", "12.5"]),
         ("t,y\n" + LONG.replace("12,12", "soon,12"), {}, ["row 13", "'soon' is no time", "data.time_format"]),
         (DATED + "Total,780\n", {}, ["row 41", "column 't': 'Total' is no time, and others are: leave this row out"]),
-        ("t,y\n" + LONG, {"length": 39}, ["training part has 32 rows", "data.length=39", "data.horizon=1", "needs 40"]),
+        ("t,y\n" + LONG, {"length": 39}, ["training part has 24 rows", "data.length=39", "data.horizon=1", "needs 40"]),
         ("t,y\n" + LONG, {"length": 40}, ["this data has 40 rows", "needs 41"]),
-        ("t,y\n" + LONG, {"horizon": 5}, ["validation part has 4 rows", "needs 5"]),
+        ("t,y\n" + LONG, {"horizon": 9}, ["validation part has 8 rows", "needs 9"]),
         ("t,y\n" + LONG, {"log": True}, ["data.log=true", "row 1", "0 has no logarithm"]),
         ("t,y\n" + LONG, {"calendar": ["month"]}, ["data.calendar=['month'] needs dates"]),
         ("t,y\n" + LONG, {"test_start": 90}, ["data.test_start=90: this data ends before, at 39"]),
@@ -764,7 +781,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
         ("t,y\n" + LONG, {"end": -1}, ["data.end=-1: this data begins at 0: it has no times up to there"]),
         (
             "t,y\n" + LONG,
-            {"val_start": 38},
+            {"val_start": 38, "test_fraction": 0.1},
             ["data.val_start=38 and the test part from 36 on (data.test_fraction=0.1): ", "from 0 to 39"],
         ),
         (
@@ -779,7 +796,7 @@ FED_BACK = {"strategy": "recursive", "horizon": 2}
             for typed in (1951.44, "1951.44", "05/06/1951", "NaT", "now", "19510231")
         ),
         ("t,y\n" + LONG, {"folds": 2, "fold": 2}, ["data.fold=2", "data.folds=2"]),
-        ("t,y\n" + LONG, {"ar_order": 31}, ["data.ar_order=31", "32 rows"]),
+        ("t,y\n" + LONG, {"ar_order": 23}, ["data.ar_order=23", "24 rows"]),
         ("t,y\n" + LONG, {"gaps": "fill"}, ["data.gaps=fill", "data.missing=forward"]),
         ("t,y\n" + LONG, {"residual_of": "seasonal_naive"}, ["data.residual_of=seasonal_naive", "data.period"]),
         ("t,y\n" + LONG, FED_BACK | {"residual_of": "persistence"}, ["data.strategy=direct"]),

@@ -16,6 +16,7 @@ import torch
 from rnnlab.data.layout import Layout
 from rnnlab.data.sequence import Sample
 from rnnlab.data.series_checks import check_windows
+from rnnlab.data.series_cuts import held_out_share
 from rnnlab.data.series_layout import build_layout, series_note
 from rnnlab.data.series_learned import LearnedSeries
 from rnnlab.data.series_reader import SeriesReader
@@ -78,6 +79,7 @@ class SeriesData(LearnedSeries):
     def __post_init__(self) -> None:
         self._given = {name: getattr(self, name) for name in ("linear", "window_scaling", "log", "residual_of")}
         self._check_options()
+        self._decide_parts()
         if self.val_fraction + self.test_fraction < 1:
             self._decide_what_is_read()
             check_windows(self)
@@ -85,6 +87,12 @@ class SeriesData(LearnedSeries):
         super().__post_init__()
 
     # ---- what nobody said -------------------------------------------------------------------------
+
+    def _decide_parts(self) -> None:
+        """Puts a share of the times in the place of ``None``, for validation and test each."""
+        for name in ("val_fraction", "test_fraction"):
+            if getattr(self, name) is None:
+                setattr(self, name, held_out_share(self, self.panel))
 
     def _decide_what_is_read(self) -> None:
         """Puts what the data suggests in the place of ``None``: the calendar, and the length of a window."""

@@ -36,8 +36,8 @@ def check_windows(data: SeriesParts) -> None:
         where = f", data.folds={data.folds}" if data.folds else ""
         raise InputError(
             f"the {NAMES[split]} part has {there:,} rows, and {window} needs {rows:,} there: make it smaller, or "
-            f"cut the parts elsewhere ({now}data.val_fraction={data.val_fraction}, "
-            f"data.test_fraction={data.test_fraction}{where})"
+            f"cut the parts elsewhere ({now}data.val_fraction={data.val_fraction:.3g}, "
+            f"data.test_fraction={data.test_fraction:.3g}{where})"
         )
     longest = int((data.ends[:, 0] - panel.starts[:-1]).max())
     if data.ar_order is not None and data.ar_order + data.horizon >= longest:

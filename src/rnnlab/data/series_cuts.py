@@ -10,12 +10,23 @@ from rnnlab.errors import InputError
 from rnnlab.files.panel import Panel, show
 from rnnlab.files.times import moment
 
+USUAL_SHARE, LARGEST_SHARE = 0.1, 0.2
+"""Of the times, that validation and test have each where nobody says, and as far as it goes where they are few."""
+FORECASTS = 8
+"""That a part of few times is to have room for: by one or two nothing can be chosen, and nothing be judged."""
+
+
+def held_out_share(options: SeriesOptions, panel: Panel) -> float:
+    """The share of the times that validation and test have each where nobody says: a tenth, or what some forecasts
+    need.
+    """
+    _, last = _times(options, panel)
+    return max(USUAL_SHARE, min((options.horizon + FORECASTS - 1) / max(last, 1), LARGEST_SHARE))
+
 
 def cut_times(options: SeriesOptions, panel: Panel) -> np.ndarray:
     """``(3,)`` times: of the first validation target, of the first test target, and the first after the test."""
-    # a clock that was set back shows an hour twice
-    times = np.maximum.accumulate(panel.times) if len(panel.names) == 1 else np.unique(panel.times)
-    last = len(times) if options.end is None else int(np.searchsorted(times, _time(options, panel, "end"), "right"))
+    times, last = _times(options, panel)
     test = last - round(last * options.test_fraction)
     if options.test_start is not None:
         test = int(np.searchsorted(times, _time(options, panel, "test_start")))
@@ -29,6 +40,15 @@ def cut_times(options: SeriesOptions, panel: Panel) -> np.ndarray:
     after = times[-1:] + (1 if times.dtype.kind != "M" else np.timedelta64(1, "us"))
     times = np.concatenate([times, after])
     return times[[max(val, 0), test, last]]
+
+
+def _times(options: SeriesOptions, panel: Panel) -> tuple[np.ndarray, int]:
+    """All times in order, and how many of them are used."""
+    # a clock that was set back shows an hour twice
+    times = np.maximum.accumulate(panel.times) if len(panel.names) == 1 else np.unique(panel.times)
+    if options.end is None:
+        return times, len(times)
+    return times, int(np.searchsorted(times, _time(options, panel, "end"), "right"))
 
 
 def _check_cuts(options: SeriesOptions, times: np.ndarray, cuts: Mapping[str, int]) -> None:
@@ -50,7 +70,7 @@ def _check_cuts(options: SeriesOptions, times: np.ndarray, cuts: Mapping[str, in
         return
     parts = (("val_start", "validation", "val_fraction"), ("test_start", "test", "test_fraction"))
     places = [f"data.{key}={value}" for key, value in given.items()] + [
-        f"the {part} part from {show(times[max(cuts[key], 0)])} on (data.{by}={getattr(options, by)})"
+        f"the {part} part from {show(times[max(cuts[key], 0)])} on (data.{by}={getattr(options, by):.3g})"
         for key, part, by in parts
         if key not in given and cuts[key] < len(times)
     ]

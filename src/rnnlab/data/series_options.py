@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from rnnlab.data.sequence import SequenceData
 from rnnlab.errors import InputError
 from rnnlab.files.panel import Missing, Panel, ShortSeries
 from rnnlab.files.times import Moment
-from rnnlab.shapes import NonNegativeInt, PositiveInt
+from rnnlab.shapes import Fraction, NonNegativeInt, PositiveInt
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,6 +39,9 @@ class SeriesOptions(SequenceData):
         missing: a value that is not there is an ``error``, or the last known one is carried ``forward``; ``mask`` also
             tells the network so. A missing target is never trained on nor scored. Before the first known value the
             network sees the mean.
+        val_fraction: share of the times held out for validation; ``None``: a tenth, or of few as much as eight
+            forecasts need, but no more than a fifth.
+        test_fraction: the same for the test.
         val_start: time of the first validation target; ``None``: as ``val_fraction`` says, of all times.
         test_start: of the first test target; ``None``: as ``test_fraction`` says.
         end: the last time that is used.
@@ -54,6 +57,12 @@ class SeriesOptions(SequenceData):
     """
 
     num_samples: PositiveInt | None = None
+    if TYPE_CHECKING:
+        val_fraction: Fraction  # decided before anything is cut
+        test_fraction: Fraction
+    else:
+        val_fraction: Fraction | None = None
+        test_fraction: Fraction | None = None
     length: PositiveInt | None = None
     horizon: PositiveInt = 1
     strategy: Literal["direct", "recursive"] = "direct"
