@@ -128,6 +128,20 @@ def test_more_features_than_origins_give_the_solution_of_the_same_equations(unkn
     assert normal.vectors.shape == (9, 9), "the cube of the smaller number"
 
 
+def test_what_changes_by_rounding_alone_foretells_no_jump(tmp_path: Path) -> None:
+    # growth that is always the same, to six digits, and a fall in the end of what the last fit sees
+    grown = np.concatenate([0.3 * 1.044 ** np.arange(31), 1.0 * 1.044 ** np.arange(12)]).round(6)
+    frame = pl.DataFrame({"year": np.arange(1971, 1971 + len(grown)), "y": grown})
+    data = csv(written(tmp_path, frame), target="y", time="year", horizon=3, test_fraction=0.25)
+    assert data.log and data.refitted is not None
+    assert np.abs(data.refitted.weights).max() < 10
+    series, origins = data.origins_of("test").some(100, data.size("test"))
+    forecasts = data.references(origins, series, "test")
+    truth = data.scaled.targets(data.scaled.rows(origins, series, 1, 3), series)
+    errors = {name: np.abs(forecast - truth).mean() for name, forecast in forecasts.items()}
+    assert errors["ridge"] < errors["persistence"]
+
+
 def test_the_test_is_forecast_by_what_training_and_validation_tell(tmp_path: Path) -> None:
     frame = monthly()
     data = csv(written(tmp_path, frame))

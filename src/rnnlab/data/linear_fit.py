@@ -35,6 +35,8 @@ CHOOSING, FITTING = 6_000, 30_000
 """At most so many origins are looked at, evenly spaced."""
 FEWEST = 12
 """Origins that a fit needs."""
+NEGLIGIBLE = 1e-3
+"""Share of the deviation of what is forecast, below which a feature is taken for constant."""
 IMPUTATIONS = 8
 """Rounds in which unknown targets are replaced by their own forecasts."""
 
@@ -204,7 +206,8 @@ class _Normal:
     def __init__(self, x: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
         self.x, self.y, self.known = x, np.where(known, y, 0.0), known
         self.center, self.deviation = x.mean(0), x.std(0)
-        self.deviation[self.deviation < 1e-9] = np.inf  # what never changes says nothing
+        # what never changes says nothing; nor does what changes by rounding alone, of which a fit would make much
+        self.deviation[self.deviation < max(1e-9, NEGLIGIBLE * self.y.std(0).max())] = np.inf
         self.z = (x - self.center) / self.deviation
         self.dual = self.z.shape[0] < self.z.shape[1]
         values, self.vectors = np.linalg.eigh(self.z @ self.z.T if self.dual else self.z.T @ self.z)
