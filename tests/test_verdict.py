@@ -766,6 +766,20 @@ def test_a_network_that_adds_nothing_to_a_linear_part_may_do_better_alone() -> N
     assert "train data=csv optimizer.lr=0.1 trainer.max_steps=500 data.length=20 model.linear=none | " in said(verdict)
 
 
+@pytest.mark.parametrize("residual", ["none", "seasonal_naive"])
+def test_a_network_that_adds_nothing_to_a_naive_forecast_is_said_to(residual: str) -> None:
+    made = forecast(1.5)
+    metrics = {**made.metrics, "calibration/gain/seasonal_naive": 0.0}
+    config = {**made.config, "model.readout_dropout": 0, "data.residual_of": residual}
+    curves = rows(falling(1.0, 0.1), steadily(1.0, 2.0))
+    verdict = judge(replace(made, metrics=metrics, base="seasonal_naive", config=config, rows=curves))
+    assert "on the validation part the network added nothing to the seasonal-naive forecast" in verdict.seen
+    assert ("by the seasonal-naive forecast alone" in verdict.text) != ("whose forecasts it makes" in verdict.text)
+    alone = "model.linear=none" + " data.residual_of=none" * (residual != "none")
+    assert f"data.path=x.csv {alone} | " in said(verdict)
+    assert not re.search("dropout|hidden_size|weight_decay", said(verdict))
+
+
 def test_a_run_that_was_gone_on_with_is_made_again_as_long() -> None:
     made = forecast(1.5)
     overrides = (*made.overrides, "trainer.max_steps=500")

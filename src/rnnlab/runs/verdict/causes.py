@@ -21,7 +21,7 @@ from rnnlab.runs.verdict.commands import (
 )
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import gain_between, gain_of, is_better, surely_worse
-from rnnlab.runs.verdict.wording import count_of, is_share, number, percent
+from rnnlab.runs.verdict.wording import NAIVE_BASES, count_of, is_share, number, percent
 from rnnlab.store.verdict import Advice, Judgement
 
 PERFECT = 0.99
@@ -320,14 +320,20 @@ def _adds_nothing(evidence: Evidence) -> Cause | None:
     """What a series has that is not linear may be too little to be seen behind a linear part, and enough for a network
     that learns the whole: on the yearly sunspots it is.
     """
-    if evidence.part != "ridge" or not evidence.adds_nothing:
+    if not evidence.adds_nothing:
         return None
-    question = "Does a network alone do better, without a linear part?"
-    seen = "on the validation part the network added nothing to the linear part"
-    found = [again(evidence, question, "model.linear=none")]
+    base = NAIVE_BASES.get(evidence.base, "the linear part")
+    seen = f"on the validation part the network added nothing to {base}"
+    # or it would go on adding to that
+    alone: tuple[str, ...] = ("model.linear=none",)
+    if evidence.config.get("data.residual_of", "none") != "none":
+        alone += ("data.residual_of=none",)
+    found = [
+        again(evidence, f"Does a network alone do better, without {base}?".replace("the linear", "a linear"), *alone)
+    ]
     if not is_closed_form(evidence):
         reservoir = "Does an echo state network do better, which is solved in seconds?"
-        found.append(again(evidence, reservoir, "model=esn", "model.linear=none"))
+        found.append(again(evidence, reservoir, "model=esn", *alone))
     return Cause(seen, tuple(found))
 
 

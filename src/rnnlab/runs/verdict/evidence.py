@@ -115,7 +115,8 @@ class Evidence:
     @property
     def adds_nothing(self) -> bool:
         """What the network learned is not used: it did not help on the validation part."""
-        return self.metrics.get("calibration/gain") == 0
+        # of a linear part, or of the naive forecast that took its place, which the name ends with
+        return any(value == 0 for name, value in self.metrics.items() if name.startswith("calibration/gain"))
 
     def is_exact(self, score: str, value: float) -> bool:
         """Whether there is no error in it but that of rounding, beside what the trivial predictor makes."""

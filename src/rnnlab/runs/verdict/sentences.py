@@ -5,6 +5,7 @@ import math
 from rnnlab.runs.verdict.evidence import Evidence
 from rnnlab.runs.verdict.gain import Gain
 from rnnlab.runs.verdict.wording import (
+    NAIVE_BASES,
     count_of,
     difference,
     digits_apart,
@@ -33,7 +34,7 @@ def sentence(
         tail += f"; {number(evidence.metrics[f'test/dynamic/{score}'], digits)} where it learns on from the test's text"
     if told is not None:
         # of an older run of quantiles the median was moved, though the network adds nothing
-        adds = evidence.metrics.get("calibration/gain") != 0
+        adds = not evidence.adds_nothing
         worse = ": what the network adds makes it worse" if adds and _is_better(evidence, score, told, network) else ""
         tail += f"; its linear part alone has {number(told, digits)}{worse}"
     others = [f"{shown_name(name)} has {number(value, digits)}" for name, value in ahead.items()]
@@ -55,8 +56,10 @@ def _lead(
         name += ", its best baseline beside its own linear part"
     elif len(evidence.baselines(score)) > 1:
         name += ", its best baseline"
-    if alone:
-        name += ", by its linear part alone"
+    if alone and evidence.base == best:
+        name += ", whose forecasts it makes"
+    elif alone:
+        name += f", by {NAIVE_BASES.get(evidence.base, 'its linear part')} alone"
     if gain.value < 0:
         return f"worse than {name}{', but not surely' if state is Judgement.UNCERTAIN else ''}"
     better = "better" if state is Judgement.BETTER else "not clearly better" if gain.value > 0 else "no better"

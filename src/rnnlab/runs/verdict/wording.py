@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterable
 
+NAIVE_BASES = {"persistence": "persistence", "seasonal_naive": "the seasonal-naive forecast"}
+"""Forecasts to which a network may add in place of a linear part, in a sentence."""
 MOST_TIMES = 1000
 """A larger factor says no more than that the baseline makes nearly no error."""
 
