@@ -102,7 +102,7 @@ def test_years_are_sorted_and_the_one_that_is_none_is_named(tmp_path: Path) -> N
     panel = arrange(read(path, TIMED, None), TIMED, "here", sort=True)
     assert panel.step_unit == "month" and str(panel.times[0])[:7] == "1949-01"
     for slip in ("1950.60000", "1950-58333", "soon"):
-        with pytest.raises(InputError, match=f"row 20, .*'{slip}' is no time"):
+        with pytest.raises(InputError, match=f"row 20, .*'{slip}' is no year with a fraction"):
             panel_of(rows([*years[:19], slip, *years[20:]]), tmp_path)
 
 
@@ -112,7 +112,7 @@ def test_years_are_sorted_and_the_one_that_is_none_is_named(tmp_path: Path) -> N
 def test_years_with_a_fraction_are_dates_where_plain_numbers_may_have_one_too(
     months: Sequence[int], quarters: Sequence[int], tmp_path: Path
 ) -> None:
-    """Also where some are left out; what is no year of ours, or near no month, is a plain number."""
+    """Also where some are left out; what is no year of ours is a plain number, and one among years a slip."""
 
     def read_as(times: list[str]) -> np.ndarray:
         path = tmp_path / "table.csv"
@@ -125,8 +125,10 @@ def test_years_with_a_fraction_are_dates_where_plain_numbers_may_have_one_too(
     assert (read_as([f"{1949 + month / 12:.4f}" for month in months]).astype("M8[M]") == expected).all()
     expected = np.datetime64("1949-01") + 3 * np.array(quarters)
     assert (read_as([f"{1949 + quarter / 4:.2f}" for quarter in quarters]).astype("M8[M]") == expected).all()
+    slip = [1949 + month / 12 + 0.04 * (month == 19) for month in months]
+    with pytest.raises(InputError, match=f"row {slip.index(max(slip, key=lambda year: year * 12 % 1)) + 1}, "):
+        read_as([f"{year:.4f}" for year in slip])
     for numbers in (
-        [1949 + month / 12 + 0.04 * (month == 19) for month in months],
         [1000 + quarter / 4 for quarter in quarters],
         [2500 + month / 12 for month in months],
         [1949 + month / 10 for month in months],
@@ -457,7 +459,7 @@ def test_a_dialect_is_that_of_predictions_and_streams_too(
     run = train(*columns, *form, "data.num_samples=null", "model.hidden_size=4").directory.path
     model = load(run)
     forecast = model.predict(Path(path)).to_dicts()[0]
-    assert (str(forecast["day"]), str(forecast["hour"])) == ("2024-01-03", "00:00:00")
+    assert (forecast["day"], forecast["hour"]) == ("03.01.24", "0:00")
     # a step that is left out, and one without a value
     gapped = [header, *lines[:10], *lines[12:30], lines[30].replace("1.236,6", "-"), *lines[31:]]
     file = text(tmp_path, "".join(gapped), "gapped.csv")
@@ -478,8 +480,8 @@ def test_years_with_a_fraction_are_those_of_predictions_and_streams_too(
     columns = ("data=csv", f"data.path={path}", "data.target=y", "data.time=time", "data.length=4")
     run = train(*columns, "data.num_samples=null", "model.hidden_size=4").directory.path
     whole = load(run).predict(Path(path)).to_dicts()[0]
-    assert str(whole["time"]) == "1953-01-01"
-    # a row whose time is a whole year is no number there
+    assert whole["time"] == "1953"
+    # a row whose time is a whole year is no number there, and tells nothing of the decimals of a month
     january = text(tmp_path, "time,y\n1953,1\n", "january.csv")
     assert str(load(run).predict(Path(january)).to_dicts()[0]["time"]) == "1953-02-01"
     assert predict.main([str(run), "--input", path, "--stream"]) == 0

@@ -49,7 +49,8 @@ class CSV(SeriesData):
         decimal: between a number and its decimals, ``.`` or ``,``.
         thousands: between groups of three digits, such as ``.`` or a space; ``None``: nothing is.
         missing_values: further words, or numbers, for a missing value.
-        time_format: of the times, as in Python's ``strptime``; ``None``: it is guessed.
+        time_format: of the times, as in Python's ``strptime``; ``s``, ``ms``, ``us`` or ``ns`` since 1970; ``number``
+            where they are plain numbers; ``None``: it is guessed.
         short_series: a series with fewer rows than a window needs is an ``error``, or ``drop`` leaves it out.
         sort: rows by time, rather than to refuse what is out of order.
         gaps: where a step is left out in time, ``error``, or ``fill`` it with missing values, or ``ignore`` it and take

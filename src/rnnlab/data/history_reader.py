@@ -83,7 +83,7 @@ class HistoryReader(Reader):
     @cached_property
     def dialect(self) -> Dialect:
         """In which tables are written."""
-        return Dialect(**self.written)
+        return Dialect.from_plain(self.written)
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:

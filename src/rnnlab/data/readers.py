@@ -59,5 +59,5 @@ def _of_before(arguments: dict[str, Any]) -> dict[str, Any]:
         step = Frequency("month", months, 30 if tick < 0 else None)
     else:
         step = Frequency("duration" if dated else "number", tick)
-    written = Dialect(arguments.pop("separator"), time_format=arguments.pop("time_format"))
+    written = Dialect(arguments.pop("separator"), time_format=arguments.pop("time_format"), long_numbers=False)
     return {**arguments, "steps": step.plain(), "written": written.plain()}

@@ -66,7 +66,7 @@ class TableColumns:
 
     @property
     def dialect(self) -> Dialect:
-        return Dialect(**self.written)
+        return Dialect.from_plain(self.written)
 
     @property
     def wide(self) -> bool:

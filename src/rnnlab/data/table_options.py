@@ -46,7 +46,8 @@ class TableOptions(LabelledFeatures):
         decimal: between a number and its decimals, ``.`` or ``,``.
         thousands: between groups of three digits; ``None``: nothing is.
         missing_values: further words, or numbers, for a missing value.
-        time_format: of the times, as in Python's ``strptime``; ``None``: it is guessed.
+        time_format: of the times, as in Python's ``strptime``; ``s``, ``ms``, ``us`` or ``ns`` since 1970; ``number``
+            where they are plain numbers; ``None``: it is guessed.
         scaling: see :class:`rnnlab.data.labelled.LabelledFeatures`.
         num_samples: at most so many sequences in the three splits, shared out by the fractions; ``None`` for all.
         val_fraction: share of the sequences for validation.

@@ -2,19 +2,22 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from rnnlab.errors import InputError
+from rnnlab.errors import InputError, nearest
+from rnnlab.files.epochs import UNITS
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "na", "NaN", "nan", "NULL", "null", "None", "NaT", "?")
 """Cells of numbers and times that hold no value. (A series may have any of these names but the empty one.)"""
 SEPARATORS = (",", ";", "\t", "|")
 """That are recognised."""
 NAMED = {"\\t": "\t", "tab": "\t"}
+PLAIN = "number"
+"""The format of times that are plain numbers, and no dates whatever they look like."""
 SPACES = "[ \u00a0\u202f]"
 """Thousands are set apart by any of them where they are by a space."""
 
@@ -28,8 +31,10 @@ class Dialect:
         decimal: between a number and its decimals.
         thousands: between groups of digits; ``None`` where there is nothing.
         missing_values: further words for a missing value.
-        time_format: of times, as in Python's ``strptime``; ``None``: it is guessed.
+        time_format: of times, as in Python's ``strptime``; ``s``, ``ms``, ``us`` or ``ns`` since 1970; or ``number``
+            where they are plain numbers. ``None``: it is guessed.
         fractions: times that are numbers may have decimals: nobody counts steps by them.
+        long_numbers: times of ten digits and more may be guessed to be dates, which older runs take for numbers.
     """
 
     separator: str | None = None
@@ -38,6 +43,7 @@ class Dialect:
     missing_values: Sequence[Any] = ()
     time_format: str | None = None
     fractions: bool = False
+    long_numbers: bool = True
 
     def check(self) -> "Dialect":
         """The same, its separator as it stands in a file.
@@ -58,12 +64,23 @@ class Dialect:
             # between quotation marks a cell may hold its separator
             if separator == sign and sign == "," and key == "decimal":
                 raise InputError("data.decimal=',' is data.separator too: give the one that parts the cells")
+        form = self.time_format
+        if form is not None and "%" not in form and form not in (*UNITS, PLAIN):
+            raise InputError(
+                f"data.time_format={form} must be a format, such as '%d.%m.%Y', or {', '.join(UNITS)} (since 1970), or "
+                f"{PLAIN} where times are plain numbers{nearest(form, [*UNITS, PLAIN])}"
+            )
         words = tuple(str(word) for word in self.missing_values)
         return replace(self, separator=separator, missing_values=words)
 
     def plain(self) -> dict[str, Any]:
         """Its fields."""
         return asdict(self)
+
+    @classmethod
+    def from_plain(cls, fields: Mapping[str, Any]) -> "Dialect":
+        """What :meth:`plain` gave, of this version or of one that had fewer fields."""
+        return cls(**({"long_numbers": False} if fields else {}) | dict(fields))
 
     # ---- cells ----------------------------------------------------------------------------------
 

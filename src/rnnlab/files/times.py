@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from rnnlab.errors import InputError
-from rnnlab.files.dialect import Dialect, is_number
+from rnnlab.files import epochs
+from rnnlab.files.dialect import PLAIN, Dialect, is_number
 
 DATES = (
     # a year of two digits is none of the first century: %y takes 69 to 99 for the last one
@@ -51,6 +52,13 @@ CLOCKS = (
 )
 """The time of the day, its format, and what it lacks: an hour needs its minutes."""
 ZONE = r" ?[+-]\d{2}:?\d{2}"
+COMPACT = (
+    (r"^(?:1[89]|2[01])\d{6}$", "%Y%m%d", ""),
+    (r"^(?:19|20)\d{8}$", "%Y%m%d%H:%M", ":00"),
+    (r"^(?:19|20)\d{10}$", "%Y%m%d%H%M", ""),
+    (r"^(?:19|20)\d{12}$", "%Y%m%d%H%M%S", ""),
+)
+"""Dates of digits alone, with and without a time of the day, its format, and what it lacks."""
 UTC = r"(\d) ?(?:UTC|GMT|[Zz])$"
 QUARTER = re.compile(r"(\d{4})[- ]?[Qq]([1-4])")
 YEARS = r"^\d{4}(?:\.\d+)?$"
@@ -62,6 +70,8 @@ OUR_DAYS = (1700, 2200)
 """Years of which numbers with a fraction are taken for dates, where they might be anything."""
 FEWEST_MONTHS = 12
 """Numbers from which on no chance brings each of them near a month."""
+FIRST_CELLS = 5
+"""Of which one is a number at least, in a column of numbers."""
 FIRST_YEAR = 100
 """A date before it was written otherwise than it was read."""
 
@@ -84,18 +94,29 @@ def place_of(source: str, column: str, rows: np.ndarray | None = None) -> Place:
 
 
 class Form(NamedTuple):
-    """How times are written: a format of strptime, and what is to be appended to each of them first."""
+    """How times are written.
+
+    format
+        Of strptime; or ``decimal year``, ``quarter``, or a unit of :data:`rnnlab.files.epochs.UNITS`.
+    suffix
+        What is to be appended to each of them first.
+    guessed
+        Counts since 1970 that no one has said are such: only those of our days are.
+    """
 
     format: str
     suffix: str = ""
+    guessed: bool = False
 
     @property
     def zoned(self) -> bool:
-        """Whether each time says how far it is from UTC."""
-        return "%z" in self.format or "%#z" in self.format
+        """Whether each time says how far it is from UTC, which counts since 1970 are times of."""
+        return self.format in epochs.UNITS or "%z" in self.format or "%#z" in self.format
 
     def parse(self, text: pl.Expr) -> pl.Expr:
         """Times of UTC in microseconds; null where a cell is none."""
+        if self.format in epochs.UNITS:
+            return epochs.moments(text, self.format, self.guessed)
         if self.format == "decimal year":
             months = 12 * text.str.extract(YEARS, 0).cast(pl.Float64, strict=False)
             month = pl.when((months - months.round()).abs() <= NEAR).then(months.round().cast(pl.Int32))
@@ -135,6 +156,9 @@ def forms_of(cell: str, dialect: Dialect) -> list[Form]:
     for pattern, form in MONTHS:
         if re.fullmatch(pattern, cell):
             return [Form(f"{form} %d", " 01")]
+    compact = [Form(form, suffix) for pattern, form, suffix in COMPACT[1:] if re.search(pattern, cell)]
+    if compact:
+        return compact
     zoned = re.search(rf":\d{{2}}(?:\.\d+)?({ZONE})$", cell)
     zone = ("%#z" if zoned[1][0] != " " else " %#z") if zoned else ""
     rest = cell[: zoned.start(1)] if zoned else cell
@@ -168,6 +192,8 @@ def moment(typed: Moment, dated: bool) -> np.generic:
         return number
     text = re.sub(UTC, r"\1", text)
     forms = [Form("decimal year")] if re.fullmatch(YEARS, text) else forms_of(text, Dialect())
+    if not forms and (unit := epochs.likely_unit(pl.Series([text]))) is not None:
+        forms = [Form(unit)]
     found = pl.select(forms[0].parse(pl.lit(text))).item() if len(forms) == 1 else None
     if found is None:
         raise ValueError(text)
@@ -183,18 +209,32 @@ def forms_in(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_or
         dated: see :func:`parse`.
         in_order: years with a fraction are only taken for such where they rise.
     """
-    if dialect.time_format is None and _are_years(text, dated, in_order, dialect.fractions):
-        return [Form("decimal year")]
-    return forms_of(text[0], dialect)
+    form = _form_of_numbers(text, dialect, dated, in_order)
+    return forms_of(text[0], dialect) if form is None else [form]
+
+
+def _form_of_numbers(text: pl.Series, dialect: Dialect, dated: bool | None, in_order: bool) -> Form | None:
+    """What numbers are that, but for slips, are dates; ``None`` where they count something, or are none."""
+    if dialect.time_format is not None or dated is False or not any(map(is_number, text.head(FIRST_CELLS))):
+        return None
+    if _are_years(text, dated, in_order, dialect.fractions):
+        return Form("decimal year")
+    for pattern, form, suffix in COMPACT if dialect.long_numbers else COMPACT[:1]:
+        if text.str.contains(pattern).to_numpy().mean() < REGULAR:
+            continue
+        compact = Form(form, suffix)
+        parsed = text.to_frame("time").select(compact.parse(pl.col("time"))).to_series()
+        if parsed.is_not_null().to_numpy().mean() >= REGULAR:
+            return compact
+    unit = epochs.likely_unit(text) if dialect.long_numbers else None
+    return None if unit is None else Form(unit, guessed=True)
 
 
 def _are_years(text: pl.Series, dated: bool | None, in_order: bool, fractions: bool) -> bool:
     """Whether times, but for a slip, are years with a fraction, months or quarters apart, as R has those of its series:
-    1949.08333. Where plain numbers may have ``fractions``, too, all of them must be, and in our days; but months may
-    then be left out.
+    1949.08333. Where plain numbers may have ``fractions``, too, they must be of our days; but months may then be left
+    out.
     """
-    if dated is False:
-        return False
     months = 12 * text.str.extract(YEARS, 0).cast(pl.Float64).fill_null(np.nan).to_numpy()
     whole = months.round()
     near = np.abs(months - whole) <= NEAR
@@ -202,11 +242,13 @@ def _are_years(text: pl.Series, dated: bool | None, in_order: bool, fractions: b
         return False
     if dated:
         return True
-    if fractions and not (near & (whole >= 12 * OUR_DAYS[0]) & (whole < 12 * OUR_DAYS[1])).all():
-        return False
+    if fractions:
+        near &= (whole >= 12 * OUR_DAYS[0]) & (whole < 12 * OUR_DAYS[1])
+        if near.mean() < REGULAR:
+            return False
+    whole = whole[near]
     if fractions and len(whole) >= FEWEST_MONTHS and (whole % 3 != 0).mean() > 0.25:  # not halves and quarters alone
         return True
-    whole = whole[near]
     # prices in quarters are no years; rows of several series may stand side by side
     steps = np.diff(whole if in_order else np.unique(whole))
     steps = steps[steps != 0]
@@ -215,7 +257,14 @@ def _are_years(text: pl.Series, dated: bool | None, in_order: bool, fractions: b
 
 
 def parse(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = None) -> np.ndarray:
-    """``(rows,)`` datetime64 in microseconds, or numbers, of cells that :func:`clean` left.
+    """``(rows,)`` times of :func:`parsed`."""
+    return parsed(text, place, dialect, dated)[0]
+
+
+def parsed(
+    text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = None
+) -> tuple[np.ndarray, Form | None]:
+    """``(rows,)`` datetime64 in microseconds of cells that :func:`clean` left, and how they are written; or numbers.
 
     Args:
         text: cells, none of them null.
@@ -227,28 +276,41 @@ def parse(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = 
         InputError: a cell is none.
     """
     if looks_counted(text, dialect, dated):
-        return _counted(text, place, dialect.fractions)
+        return _counted(text, place, dialect.fractions), None
     best = 0  # the first row that the best attempt does not understand
     for form in forms_in(text, dialect, dated):
         try:
-            parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+            times = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
         except pl.exceptions.PolarsError:
             continue
-        wrong = parsed.is_null().arg_true()
+        wrong = times.is_null().arg_true()
         if not len(wrong):
-            return parsed.to_numpy()
+            return times.to_numpy(), form
         best = max(best, int(wrong[0]))
-    if (
-        dialect.time_format is None
-        and not re.search(r"\d", text[best])
-        and any(forms_of(text[row], dialect) for row in {0, len(text) // 2, len(text) - 1})
-    ):
-        raise InputError(f"{place(best)}: '{text[best][:40]}' is no time, and others are: leave this row out")
+    raise InputError(f"{place(best)}: '{text[best][:40]}' {_why_no_time(text, best, dialect, dated)}")
+
+
+def _why_no_time(text: pl.Series, row: int, dialect: Dialect, dated: bool | None) -> str:
+    """What is wrong with a cell of a column of times."""
+    if dialect.time_format is None:
+        form = _form_of_numbers(text, dialect, dated, False)
+        if form is not None:
+            what = "date"
+            if form.format == "decimal year":
+                what = "year with a fraction of whole months, such as 1949.0833,"
+            elif form.guessed:
+                what = f"time of 1980 to 2100 in {epochs.IN_WORDS[form.format]} since 1970"
+            plain = "" if dated else f" (data.time_format={PLAIN} takes all of them for plain numbers)"
+            return f"is no {what} as others are: correct it, or leave this row out{plain}"
+        if not re.search(r"\d", text[row]) and any(
+            forms_of(text[other], dialect) for other in {0, len(text) // 2, len(text) - 1}
+        ):
+            return "is no time, and others are: leave this row out"
+    if dialect.time_format in epochs.UNITS:
+        of = epochs.IN_WORDS[dialect.time_format]
+        return f"is no number of {of} since 1970 (data.time_format={dialect.time_format})"
     how = f"is not written as data.time_format={dialect.time_format}" if dialect.time_format else "is no time"
-    raise InputError(
-        f"{place(best)}: '{text[best][:40]}' {how}: give data.time_format, such as \"%d.%m.%Y %H:%M\", as the times "
-        "are written"
-    )
+    return f'{how}: give data.time_format, such as "%d.%m.%Y %H:%M", as the times are written'
 
 
 def shown(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = None) -> np.ndarray:
@@ -264,14 +326,10 @@ def shown(text: pl.Series, place: Place, dialect: Dialect, dated: bool | None = 
 
 
 def looks_counted(text: pl.Series, dialect: Dialect, dated: bool | None = None, in_order: bool = False) -> bool:
-    """Whether times are plain numbers, and no dates such as 20240131 or 1949.25; see :func:`forms_in`."""
-    if dialect.time_format is not None or not is_number(text[0]):
-        return False
-    if dated is False:
-        return True
-    digits = text.str.contains(r"^(?:1[89]|2[01])\d{6}$").all()
-    dates = digits and not text.str.to_date("%Y%m%d", strict=False).null_count()
-    return not (dates or forms_in(text, dialect, dated, in_order)[:1] == [Form("decimal year")])
+    """Whether times are plain numbers, and no dates such as 20240131, 1949.25 or 1706659200; see :func:`forms_in`."""
+    if dialect.time_format is not None:
+        return dialect.time_format == PLAIN
+    return is_number(text[0]) and _form_of_numbers(text, dialect, dated, in_order) is None
 
 
 def _counted(text: pl.Series, place: Place, fractions: bool) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What stands in each column of a table, and in which dialect its numbers are written."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +9,14 @@ import polars as pl
 
 from rnnlab.files import times
 from rnnlab.files.dialect import MISSING, Dialect, is_number
+from rnnlab.files.epochs import UNITS
 from rnnlab.start.description import Column, Kind
+from rnnlab.start.names import ID, SINCE_1970, rank
 
 LOOKED_AT = 50_000
 """Rows by which kinds and dialects are told; the first ones and the last ones of what was read."""
+HEAD = 1000
+"""Rows of a column of decimals by which it is told that it holds no dates, as most do not."""
 DIALECTS = (
     Dialect(), Dialect(decimal=","), Dialect(thousands=","), Dialect(decimal=",", thousands="."),
     Dialect(decimal=",", thousands=" "), Dialect(thousands=" "), Dialect(thousands="'"),
@@ -43,6 +46,7 @@ class Profile:
         sentinels: numbers that stand for a missing value, as it seems, and how often.
         dates: the parsed times of each column of dates, by name; of ``rows`` rows.
         formats: what ``data.time_format`` must say of a column of dates, where the guess would be wrong.
+        units: of each column of dates that counts since 1970, by name.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +54,7 @@ class Profile:
     sentinels: Mapping[float, int]
     dates: Mapping[str, np.ndarray]
     formats: Mapping[str, str]
+    units: Mapping[str, str]
 
     def of(self, name: str) -> Column:
         """A column."""
@@ -70,12 +75,15 @@ def profile(frame: pl.DataFrame, separator: str = "") -> Profile:
     rows = frame if frame.height <= LOOKED_AT else pl.concat([frame.head(LOOKED_AT // 2), frame.tail(LOOKED_AT // 2)])
     dates: dict[str, np.ndarray] = {}
     formats: dict[str, str] = {}
+    units: dict[str, str] = {}
     for name in frame.columns:
         parsed = _dates(frame[name], name)
         if parsed is not None:
-            dates[name] = parsed[0]
-            if parsed[1]:
-                formats[name] = parsed[1]
+            dates[name], form, said = parsed
+            if said:
+                formats[name] = said
+            if form in UNITS:
+                units[name] = form
     dialect = _dialect(rows, [name for name in rows.columns if name not in dates], separator)
     columns = [
         _date(frame[name], name) if name in dates
@@ -87,7 +95,7 @@ def profile(frame: pl.DataFrame, separator: str = "") -> Profile:
         if column.kind in ("number", "whole"):
             values = numbers(frame, column.name, dialect)
             sentinels |= _sentinels(values[np.isfinite(values)])
-    return Profile(tuple(columns), dialect, sentinels, dates, formats)
+    return Profile(tuple(columns), dialect, sentinels, dates, formats, units)
 
 
 def numbers(frame: pl.DataFrame, name: str, dialect: Dialect) -> np.ndarray:
@@ -105,52 +113,74 @@ def known(cells: pl.Series, dialect: Dialect | None = None) -> pl.Series:
 # ---- times ---------------------------------------------------------------------------------------------
 
 
-def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str] | None:
-    """``(rows,)`` times in microseconds, not a time where there is none, and the format that has to be said."""
+def _dates(cells: pl.Series, name: str) -> tuple[np.ndarray, str, str] | None:
+    """``(rows,)`` times in microseconds, not a time where there is none, how they are written, and the format that has
+    to be said.
+    """
     if cells.dtype.is_temporal() and cells.dtype not in (pl.Time, pl.Duration):
         if getattr(cells.dtype, "time_zone", None) is not None:
             cells = cells.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return cells.cast(pl.Datetime("us")).to_numpy().astype("M8[us]"), ""
-    if cells.dtype != pl.String and not cells.dtype.is_integer():
+        return cells.cast(pl.Datetime("us")).to_numpy().astype("M8[us]"), "", ""
+    if cells.dtype != pl.String and not cells.dtype.is_numeric():
         return None
-    text = cells.to_frame(name).select(times.clean(pl.col(name), Dialect())).to_series()
-    some = text.drop_nulls()
-    if not len(some) or not times.forms_in(some, Dialect(), in_order=True):
+    if cells.dtype.is_float() and _form_of(cells.head(HEAD), name) is None:
+        return None  # which is soon told
+    found = _form_of(cells, name)
+    if found is None:
         return None
-    if times.looks_counted(some, Dialect(), in_order=True):
-        return None
-    digits = re.fullmatch(r"[\d.]+", some[0]) and not re.fullmatch(r"\d{8}", some[0]) and some[0].count(".") < 2
-    if digits and times.forms_in(some, Dialect(), in_order=True)[0].format != "decimal year":
-        return None  # 12.2024 may be a month or a number; two points make a date
-    form, said = _form(some)
-    if form is None:
-        return None
+    text, form, said = found
     parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
     if parsed.null_count() > text.null_count():
         return None
-    return parsed.to_numpy().astype("M8[us]"), said
+    return parsed.to_numpy().astype("M8[us]"), form.format, said
 
 
-def without_date(cells: pl.Series) -> pl.Series | None:
+def _form_of(cells: pl.Series, name: str) -> tuple[pl.Series, times.Form, str] | None:
+    """The cells as text, and what :func:`_form` says of them; ``None`` where they are no dates, but for slips."""
+    text = cells.to_frame(name).select(times.clean(pl.col(name), Dialect())).to_series()
+    some = text.drop_nulls()
+    if not len(some) or not _forms_of(some, name):
+        return None
+    form, said = _form(some)
+    return None if form is None else (text, form, said)
+
+
+def _forms_of(text: pl.Series, name: str) -> list[times.Form]:
+    """How cells may be meant, but for slips; none where they are no dates.
+
+    Large numbers alone are no times: their column must be called like one, or rise by the same step.
+    """
+    if times.looks_counted(text, Dialect(), in_order=True):
+        return []
+    forms = times.forms_in(text, Dialect(), in_order=True)
+    if forms and forms[0].format in UNITS and rank(name, SINCE_1970) == len(SINCE_1970):
+        moments = text.to_frame("time").select(forms[0].parse(pl.col("time"))).to_series().drop_nulls()
+        if ID.search(name) or _regularity(moments.to_numpy()) < times.REGULAR:
+            return []
+    return forms
+
+
+def without_date(cells: pl.Series, name: str) -> pl.Series | None:
     """``(rows,)`` which cells are no dates, of a column nearly all of whose cells are: a line of totals, a header that
     comes again; ``None`` of any other column.
     """
-    if cells.dtype != pl.String:
+    if cells.dtype != pl.String and not cells.dtype.is_integer():
         return None
     text = cells.to_frame("time").select(times.clean(pl.col("time"), Dialect())).to_series()
     some = text.drop_nulls()
     if len(some) < FEWEST_DATES:
         return None
     masks = []
-    for cell in {some[0], some[len(some) // 2], some[-1]}:
-        if is_number(cell) and not re.fullmatch(r"\d{8}", cell):
-            continue  # 12.2024 may be a month or a number
-        for form in times.forms_of(cell, Dialect()):
-            try:
-                parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
-            except pl.exceptions.PolarsError:
-                continue
-            masks.append(parsed.is_null() & text.is_not_null())
+    written = {some[0], some[len(some) // 2], some[-1]}
+    forms = [form for cell in written if not is_number(cell) for form in times.forms_of(cell, Dialect())]
+    if any(map(is_number, written)):
+        forms += _forms_of(some, name)
+    for form in forms:
+        try:
+            parsed = text.to_frame("time").select(form.parse(pl.col("time"))).to_series()
+        except pl.exceptions.PolarsError:
+            continue
+        masks.append(parsed.is_null() & text.is_not_null())
     best = min(masks, key=lambda mask: int(mask.sum()), default=None)
     return best if best is not None and 0 < best.sum() <= (1 - MOSTLY_DATES) * len(some) else None
 
@@ -185,7 +215,7 @@ def _regularity(moments: np.ndarray) -> float:
     months = np.diff(days.astype("M8[M]").astype(np.int64))
     of_month = days - days.astype("M8[M]").astype("M8[D]")
     by_month = 0.0
-    if len(np.unique(of_month)) == 1:
+    if len(np.unique(of_month)) == 1 and months.all():  # of one time of one day alone
         _, each = np.unique(months, return_counts=True)
         by_month = each.max() / len(months)
     return float(max(counts.max() / len(steps), by_month))
@@ -196,10 +226,10 @@ def _date(cells: pl.Series, name: str) -> Column:
 
 
 def _dates_but_for(cells: pl.Series, name: str) -> Column | None:
-    wrong = without_date(cells)
+    wrong = without_date(cells, name)
     if wrong is None:
         return None
-    odd = cells.filter(wrong)[0].strip()[:20]
+    odd = str(cells.filter(wrong)[0]).strip()[:20]
     return Column(name, "other", distinct=cells.n_unique(), note=f"dates, and '{odd}' among them")
 
 

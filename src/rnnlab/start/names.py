@@ -14,6 +14,8 @@ COUNTED = (
     "epoch", "seconds", "unix", "unix_time", "datetime", "date",
 )  # fmt: skip
 """Names of a column of whole numbers that is one."""
+SINCE_1970 = ("timestamp", "time", "datetime", "date", "ts", "ds", "t", "epoch", "unix", "ms", "millis", "created")
+"""Words in the names of columns whose large numbers count since 1970, however far apart they are."""
 HOURS = ("hr", "hour", "hours", "h")
 """Names of a column that is the hour of a date in another column."""
 UNNAMED = ("column 1", "index", "unnamed: 0")

@@ -342,10 +342,10 @@ def _rows_without_a_time(table: Seen) -> Step | None:
     """A line of totals, or a header that comes again, in a column of dates; not a date that is wrong."""
     for column in table.profile.columns:
         cells = table.frame[column.name]
-        wrong = without_date(cells)
+        wrong = without_date(cells, column.name)
         if wrong is None:
             continue
-        words = cells.filter(wrong)
+        words = cells.filter(wrong).cast(pl.String)
         if words.str.contains(r"\d").any():
             continue
         number, said = len(words), few([f"'{word.strip()[:20]}'" for word in words.unique(maintain_order=True)])

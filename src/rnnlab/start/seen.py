@@ -29,8 +29,8 @@ from rnnlab.start.names import (
 )
 from rnnlab.start.sample import Sample
 
-SINCE_1970 = 1e8
-"""Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
+LARGE = 1e8
+"""Whole numbers from which a column that rises by one step counts time, whatever it is called."""
 ROWS_OF_A_SERIES = 3.0
 """Rows that the names of series must have on average to be such."""
 REPEATED = 0.1
@@ -197,7 +197,7 @@ class Seen:
                 continue
             name = column.name
             unnamed = column is self.profile.columns[0] and lower(name) in UNNAMED
-            counted = lower(name) in COUNTED or unnamed or column.low >= SINCE_1970
+            counted = lower(name) in COUNTED or unnamed or column.low >= LARGE
             if (
                 not counted
                 and not self.is_index(name)

@@ -10,6 +10,7 @@ import polars as pl
 from rnnlab.errors import InputError, few, one_line
 from rnnlab.files.clocks import clock_changes
 from rnnlab.files.dialect import Dialect
+from rnnlab.files.epochs import IN_WORDS
 from rnnlab.files.frequency import passed
 from rnnlab.files.panel import FEW_REPEATED, Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
@@ -29,8 +30,6 @@ from rnnlab.start.seen import Seen, Times
 from rnnlab.start.sequences import classes_within
 from rnnlab.start.wording import counted, missing_values
 
-SINCE_1970 = 1e8
-"""Whole numbers from which a column that rises by one step counts the seconds since 1970, or parts of them."""
 HORIZONS = {"quarter": 4, "month": 12, "week": 4, "business day": 5, "day": 7, "hour": 24, "year": 3, "minute": 60}
 """Steps ahead that people ask for, by the name of a step."""
 SHOWN_SERIES = 40
@@ -246,12 +245,14 @@ class SeriesTable(Seen):
             return "a date and a time of the day"
         others = [name for name in self.profile.dates if name not in times.time]
         if times.time[0] not in self.profile.dates:
-            of = ", such as the seconds since 1970" if self.column(times.time[0]).low >= SINCE_1970 else ""
-            return f"whole numbers that rise by the same step{of}"
+            return "whole numbers that rise by the same step"
+        unit = self.profile.units.get(times.time[0])
+        counts = f" (it counts {IN_WORDS[unit]} since 1970, of UTC)" if unit else ""
         if not others:
-            return "the only column of dates"
+            return f"the only column of dates{counts}"
         unread = ", ".join(others)
-        return f"of {len(others) + 1} columns of dates the one that gives each row its own time ({unread}: not read)"
+        several = f"of {len(others) + 1} columns of dates the one that gives each row its own time ({unread}: not read)"
+        return several + counts
 
     def _why_series(self, times: Times) -> str:
         if not times.series:
