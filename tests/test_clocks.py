@@ -202,9 +202,11 @@ def test_times_of_a_zone_are_told_with_it(form: str, run: Path, caplog: pytest.L
     # those of the run are a clock's, so that their hours are others
     (record,) = caplog.records
     assert "they are read as UTC" in record.getMessage()
-    utc = [f"2024-03-{day} {hour}+0000" for day, hour in ((30, "23"), (31, "00"), (31, "01"), (31, "02"), (31, "03"))]
+    utc = [f"2024-03-{day} {hour}:00Z" for day, hour in ((30, "23"), (31, "00"), (31, "01"), (31, "02"), (31, "03"))]
+    offsets = [f"2024-03-31 0{hour}:00+01:00" for hour in range(5)]  # that of the rows, whatever their place may be
     there = [f"2024-03-31 0{hour}" for hour in ("0+0100", "1+0100", "3+0200", "4+0200", "5+0200")]
-    assert found["time"].dt.strftime("%Y-%m-%d %H%z").to_list() == (there if form == "parquet" else utc)
+    said = found["time"].dt.strftime("%Y-%m-%d %H%z") if form == "parquet" else found["time"]
+    assert said.to_list() == {"parquet": there, "offsets": offsets, "z": utc}[form]
 
 
 @pytest.mark.parametrize("step", ["1d", "1mo"])

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnlab.files.written import Written
+
 
 class History(NamedTuple):
     """A series up to now, and what is known of the steps after.
@@ -23,6 +25,8 @@ class History(NamedTuple):
         Of the times, which are then those of UTC, by its name in the tz database; ``None`` where none is told.
     clocks
         Of which one has shown the times, as :func:`rnnlab.files.clocks.clocks_of` says.
+    written
+        How the times are; ``None`` where that is not known.
     """
 
     number: int
@@ -32,6 +36,7 @@ class History(NamedTuple):
     times: np.ndarray | None
     zone: str | None = None
     clocks: tuple[str, ...] = ()
+    written: Written | None = None
 
 
 class Window(NamedTuple):

@@ -91,7 +91,7 @@ def _history(reader: HistoryReader, panel: Panel, number: int, source: str) -> H
         )
     times = None if panel.columns.time is None else panel.times[rows]
     series = reader.series_number(panel.names[number], source)
-    return History(series, now, values, unknown, times, panel.zone, panel.clocks)
+    return History(series, now, values, unknown, times, panel.zone, panel.clocks, panel.written)
 
 
 def _is_enough(reader: HistoryReader, history: History | None) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from rnnlab.errors import InputError
 from rnnlab.files.clocks import clock_changes, clocks_of, in_zone, is_changed, moments_of, steps_between
 from rnnlab.files.frequency import Frequency, find_frequency, passed
+from rnnlab.files.written import Written
 
 Gaps = Literal["error", "fill", "ignore", "elapsed"]
 Repeated = Literal["error", "first", "last"]
@@ -68,6 +69,7 @@ class Table:
         words: of each column that is read as text ``(rows,)`` numbers of its cells in ``levels``, -1 for an empty one.
         levels: the different texts of each such column, in the order in which they first occur.
         zone: of the times, which are then those of UTC, by its name in the tz database; ``None`` where none is told.
+        written: how the times are; ``None`` where they are numbers or no text, or it cannot be told.
     """
 
     values: np.ndarray
@@ -79,6 +81,7 @@ class Table:
     words: dict[str, np.ndarray] = field(default_factory=dict)
     levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     zone: str | None = None
+    written: Written | None = None
 
     def row(self, number: int) -> int:
         """The row's number in the file, from 1 for the first below the header."""
@@ -104,6 +107,7 @@ class Panel:
             none was.
         zone: of the times, as :class:`Table` has it.
         clocks: of which one has shown them, as :func:`rnnlab.files.clocks.clocks_of` says; empty where none has.
+        written: how the times are, as :class:`Table` has it.
     """
 
     values: np.ndarray
@@ -118,6 +122,7 @@ class Panel:
     unknown: np.ndarray | None = None
     zone: str | None = None
     clocks: tuple[str, ...] = ()
+    written: Written | None = None
 
     @property
     def step_unit(self) -> str:
@@ -194,6 +199,7 @@ def arrange(
     if times is None:
         times = np.concatenate([np.arange(count) for count in counts])
     panel = Panel(values, times, starts, table.names, columns, rows=rows, note=skipped, zone=table.zone)
+    panel.written = table.written
     if table.times is None:
         return panel
     panel.frequency = find_frequency(panel.times, panel.starts)

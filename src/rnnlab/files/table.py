@@ -17,9 +17,12 @@ from rnnlab.files.dialect import Dialect, column_names
 from rnnlab.files.lines import SAMPLE, explain, first_line, lines_of
 from rnnlab.files.memory import gigabytes, machine_memory
 from rnnlab.files.panel import Columns, Table
+from rnnlab.files.written import written
 
 GROWTH = 3
 """Memory that reading takes at most, against that of the columns."""
+FIRST_ROWS = 1000
+"""By which it is told how times are written."""
 PARQUET = (".parquet", ".pq")
 
 
@@ -149,9 +152,9 @@ def tabulate(
         # the empty name is none
         names = pl.col(name).cast(pl.String).str.strip_chars()
         chosen.append(pl.when(names != "").then(names).cast(pl.Categorical).alias(name))
-    written = _Times(lazy, schema, columns, source, dialect, dated) if columns.time is not None else None
-    if written is not None:
-        chosen.append(written.expression.alias(written.name))
+    of_times = _Times(lazy, schema, columns, source, dialect, dated) if columns.time is not None else None
+    if of_times is not None:
+        chosen.append(of_times.expression.alias(of_times.name))
     frame = lazy.select(chosen).collect(engine="streaming")
     # of all columns at once: a call of polars for each of a hundred thousand takes minutes
     infinite = frame.select(pl.col(list(columns.numbers)).is_infinite().any())
@@ -167,8 +170,8 @@ def tabulate(
         raise InputError(f"{source} has a header and no rows")
     # a column after the other, each of which is forgotten where it came from: never is all of it there twice
     table = Table(np.empty((frame.height, len(columns.numbers)), order="F"), rows=rows, empty=empty)
-    if written is not None:
-        table.times = written.read(frame[written.name], table)
+    if of_times is not None:
+        table.times = of_times.read(frame[of_times.name], table)
     if columns.series is not None:
         table.codes, table.names = _codes(frame[columns.series], columns.series, table, source)
     for name in columns.words:
@@ -290,6 +293,7 @@ class _Times:
         if self.raw is None:
             return
         self.lazy = lazy
+        self.names = [self.name] if columns.clock is None else [self.name, columns.clock]
         some = lazy.select(self.raw.alias(self.name)).head(100).collect()[self.name].drop_nulls()
         self.expression = self.raw
         if some.len() and times.looks_counted(some, dialect, dated):
@@ -310,6 +314,10 @@ class _Times:
         """
         found = self._read(column, table)
         table.zone = self.zone
+        if self.form is not None:
+            cells = self.lazy.select(self.names).head(FIRST_ROWS).drop_nulls().collect()
+            if not any(dtype.is_temporal() for dtype in cells.dtypes):
+                table.written = written(cells.get_columns(), self.form)
         # when it is midnight somewhere, UTC shows one hour in winter and another one in summer
         if self.zone is None or len(found) < 2 or len(_hours(found)) > 2:
             return found
@@ -341,7 +349,8 @@ class _Times:
         if len(timeless):
             raise InputError(f"{place(int(timeless[0]))}: there is no time")
         if column.dtype == pl.String:
-            return times.parse(column, place, self.dialect, self.dated)
+            found, self.form = times.parsed(column, place, self.dialect, self.dated)
+            return found
         return column.to_numpy()
 
 

@@ -39,7 +39,7 @@ def _named(data: SeriesData, windows: np.ndarray, ahead: np.ndarray) -> dict[str
     if columns.series:
         named[columns.series] = pl.Series(np.array(data.panel.names)[series])
     if columns.time:
-        named |= shown_times(data.panel.times[origins + ahead], columns, data.panel.zone)
+        named |= shown_times(data.panel.times[origins + ahead], columns, data.panel.zone, data.panel.written)
     return named
 
 
@@ -84,13 +84,25 @@ def _write(tables: Iterator[pl.DataFrame], path: Path) -> int:
             return len(whole)
         rows = 0
         with open(temporary, "wb") as file:
-            for table in tables:
+            for table in map(_with_plain_times, tables):
                 if path.suffix == ".jsonl":
                     table.write_ndjson(file)
                 else:
                     table.write_csv(file, include_header=rows == 0)
                 rows += len(table)
     return rows
+
+
+def _with_plain_times(table: pl.DataFrame) -> pl.DataFrame:
+    """With times in ISO 8601, without the zeros of the parts of a second."""
+    plain = []
+    for name, dtype in table.schema.items():
+        if dtype == pl.Datetime:
+            zone = "" if getattr(dtype, "time_zone", None) is None else "%:z"
+            plain.append(pl.col(name).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}"))
+        elif dtype == pl.Time:
+            plain.append(pl.col(name).dt.strftime("%H:%M:%S%.f"))
+    return table.with_columns(plain)
 
 
 HEAD = 10
@@ -100,11 +112,11 @@ HEAD = 10
 def show(tables: Iterator[pl.DataFrame]) -> None:
     """Prints CSV batch by batch, so that whoever reads it need not wait; on a terminal the first rows alone."""
     if not sys.stdout.isatty():
-        for number, table in enumerate(tables):
+        for number, table in enumerate(map(_with_plain_times, tables)):
             print(table.write_csv(include_header=number == 0), end="", flush=True)
         return
     rows = 0
-    for number, table in enumerate(tables):
+    for number, table in enumerate(map(_with_plain_times, tables)):
         if rows < HEAD:
             print(table.head(HEAD - rows).write_csv(include_header=number == 0), end="", flush=True)
         rows += len(table)

@@ -15,6 +15,7 @@ from rnnlab.data.reader import Arrival, Reader
 from rnnlab.data.series_reader import SeriesReader
 from rnnlab.files.clocks import in_zone
 from rnnlab.files.panel import Columns
+from rnnlab.files.written import Written
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.task import Task
 from rnnlab.use.anomalies import table
@@ -137,7 +138,7 @@ class SeriesRun(TrainedRun):
         if self._tells_times([history for history, _ in histories], ahead):
             times = [self.reader.later(history, ahead)[0] for history, _ in histories]
             coming = np.concatenate([each[-ahead:] for each in times if each is not None])
-            labels |= shown_times(coming, columns, histories[0][0].zone)
+            labels |= shown_times(coming, columns, histories[0][0].zone, histories[0][0].written)
         labels["ahead"] = np.tile(np.arange(1, ahead + 1), len(histories))
         return labels
 
@@ -151,7 +152,8 @@ class SeriesRun(TrainedRun):
         if columns.series:
             labels[columns.series] = [name] * len(output)
         if columns.time and history.times is not None:
-            labels |= shown_times(history.times[history.now - len(output) : history.now], columns, history.zone)
+            shown = history.times[history.now - len(output) : history.now]
+            labels |= shown_times(shown, columns, history.zone, history.written)
         labels["step"] = np.arange(history.now - len(output), history.now)
         return pl.DataFrame(labels | said)
 
@@ -220,7 +222,7 @@ def steps_of_series(task: Task, reader: SeriesReader, x: Any) -> Iterator[tuple[
     for history, name in zip(histories, series, strict=True):
         labels: dict[str, Any] = {of.series: [name] * history.now} if of.series else {}
         if of.time and history.times is not None:
-            labels |= shown_times(history.times[: history.now], of, history.zone)
+            labels |= shown_times(history.times[: history.now], of, history.zone, history.written)
         # a time of that name is told already
         yield {"step": np.arange(history.now), **labels}, names, of_history(task, reader, history)
 
@@ -243,11 +245,23 @@ def _labels_of(columns: Columns, timed: bool) -> list[str]:
     return [name for name in names if name is not None]
 
 
-def shown_times(times: np.ndarray, columns: Columns, zone: str | None = None) -> dict[str, pl.Series]:
-    """Times as a column, or as two where they were; days as dates, where all are. Those of a zone say how far they are
-    from UTC.
+def shown_times(
+    times: np.ndarray, columns: Columns, zone: str | None = None, written: Written | None = None
+) -> dict[str, pl.Series]:
+    """Times as a column, or as two where they were, in the form in which they were read.
+
+    Where that was none of a text they are dates, without a time of the day where none has one; those of a zone say how
+    far they are from UTC.
+
+    Args:
+        times: ``(n,)``.
+        columns: of the table.
+        zone: of the times, as :class:`rnnlab.files.panel.Table` has it.
+        written: how those of the table are.
     """
     assert columns.time is not None
+    if written is not None and (again := written.write(times, zone)) is not None:
+        return dict(zip(filter(None, (columns.time, columns.clock)), again, strict=True))
     found = pl.Series(times) if zone is None else in_zone(times, zone)
     if zone is not None:
         if columns.clock is not None:
