@@ -324,15 +324,30 @@ def grouped(frame: pl.DataFrame, column: str) -> Iterator[tuple[Any, np.ndarray]
 
 
 def parse_json(line: str, place: str) -> Any:
-    """What a line of JSON holds.
+    """What a line of JSON holds; of an object within an object each value by both names, ``a.b``.
 
     Raises:
-        InputError: it is no JSON.
+        InputError: it is no JSON, or two values have one name.
     """
     try:
-        return json.loads(line)
+        found = json.loads(line)
+        return _flat(found, place) if isinstance(found, dict) else found
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place} is no JSON: {error}") from None
+
+
+def _flat(row: Mapping[str, Any], place: str) -> dict[str, Any]:
+    if not any(isinstance(value, dict) for value in row.values()):
+        return dict(row)
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        within = _flat(value, place) if isinstance(value, dict) else None
+        parts = {name: value} if within is None else {f"{name}.{inner}": part for inner, part in within.items()}
+        for part in parts:
+            if part in flat:
+                raise InputError(f"{place}: two values are called '{part}', of which one is within '{name}'")
+        flat |= parts
+    return flat
 
 
 def value_of(row: Any, key: str, place: str) -> Any:

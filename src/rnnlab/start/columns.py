@@ -299,7 +299,7 @@ def _sentinels(values: np.ndarray) -> dict[float, int]:
 
 def _column(cells: pl.Series, name: str, dialect: Dialect) -> Column:
     if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
-        return Column(name, "other", note="holds lists")
+        return Column(name, "other", note="holds objects" if cells.dtype == pl.Struct else "holds lists")
     if cells.dtype == pl.Time:
         return Column(name, "clock", distinct=cells.n_unique(), missing=cells.null_count())
     there = known(cells, dialect)

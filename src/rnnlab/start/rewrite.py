@@ -331,7 +331,9 @@ def _another_format(table: Seen) -> Step | None:
     texts = labelled_texts(table) is not None
     if table.form == "JSON lines" and not texts:
         plain = [column.name for column in table.profile.columns if not table.frame[column.name].dtype.is_nested()]
-        return Step("series are read from CSV or Parquet", table.frame.select(plain))
+        within = [name for name in plain if "." in name]
+        why = f", what is within an object by both names ({few(within)})" if within else ""
+        return Step(f"series are read from CSV or Parquet{why}", table.frame.select(plain))
     if table.form == "Parquet" and texts:
         plain = [column.name for column in table.profile.columns if not table.frame[column.name].dtype.is_nested()]
         return Step("texts with classes are read from CSV or JSON lines", table.frame.select(plain))
