@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from rnnlab.commands import start as start_command
 from rnnlab.commands import train as train_command
 from rnnlab.data.ts_file import read_ts
 from rnnlab.data.ucr_archive import _packaged
+from rnnlab.errors import InputError
 from rnnlab.start.advice import LINES, Command, commands, lines, override
 from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.look import look
@@ -1415,3 +1417,106 @@ def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
     monkeypatch.setattr("rnnlab.start.look.os.listdir", refuse)  # who tests may be root, who may read all
     assert start_command.main([str(tmp_path)]) == 2
     assert f"{tmp_path} cannot be read: Permission denied" in capfd.readouterr().err
+
+
+# ---- folders of several kinds, objects within objects, samples ------------------------------------------
+
+
+def kinds_in(folder: Path, texts: int = 0, tables: int = 0, images: int = 0) -> Path:
+    """A folder with texts, tables of different columns, and what is called an image."""
+    for number in range(texts):
+        (folder / f"text{number}.txt").write_text(f"The rain in Spain stays mainly in the plain {number}. " * 60)
+    for number in range(tables):
+        csv(folder / f"table{number}.csv", f"day,y{number}", zip(DAYS[:60], weekly(60), strict=True))
+    for number in range(images):
+        (folder / f"image{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+def test_what_a_folder_of_texts_has_beside_them_is_counted(tmp_path: Path) -> None:
+    found = look(kinds_in(tmp_path, texts=5, tables=2, images=1))
+    assert isinstance(found, PlainText) and found.files == 5
+    assert any("passed over: 2 tables, 1 image" in line for line in found.odd)
+
+
+def test_texts_are_not_passed_over_for_one_table(tmp_path: Path) -> None:
+    found = look(kinds_in(tmp_path, texts=5, tables=1))
+    assert isinstance(found, PlainText)
+    assert any("passed over: 1 table " in line for line in found.odd)
+
+
+@pytest.mark.parametrize(("texts", "tables", "images"), [(2, 2, 2), (3, 3, 0), (2, 3, 1)])
+def test_a_folder_in_which_no_kind_prevails_is_asked_about(
+    texts: int, tables: int, images: int, tmp_path: Path
+) -> None:
+    found = look(kinds_in(tmp_path, texts, tables, images))
+    assert isinstance(found, Unclear)
+    assert counted(tables, "tables") in found.seen and counted(texts, "texts") in found.seen
+    assert "data=text" in found.questions[0] and "data.pattern" in found.questions[0]
+    assert "rnnlab start " in found.questions[0] and "table0.csv" in found.questions[0]
+    assert ("images need a folder of their own" in found.questions[0]) == bool(images)
+    assert not commands(found)
+
+
+def test_what_images_have_beside_them_is_counted(tmp_path: Path) -> None:
+    found = look(kinds_in(tmp_path, texts=1, tables=2, images=5))
+    assert "passed over: 2 tables, 1 text" in found.odd
+
+
+def test_tables_prevail_where_they_are_most_of_what_is_read(tmp_path: Path) -> None:
+    for number in range(2):
+        csv(tmp_path / f"shop{number}.csv", "day,y", zip(DAYS[:60], weekly(60), strict=True))
+    for number in range(3):
+        (tmp_path / f"invoice{number}.docx").write_bytes(b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00\xdf\xa4")
+    assert isinstance(look(tmp_path), Series)
+
+
+def test_objects_within_objects_have_both_names(tmp_path: Path) -> None:
+    rows = [
+        {"time": f"{day}", "sensor": {"temp": float(value), "at": {"floor": n % 3}}}
+        for n, (day, value) in enumerate(zip(DAYS, weekly(), strict=True))
+    ]
+    path = tmp_path / "nested.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    found = look(path)
+    assert isinstance(found, Series)
+    assert [column.name for column in found.columns] == ["time", "sensor.temp", "sensor.at.floor"]
+    assert "sensor.temp" in found.why
+    assert found.target.columns == ("sensor.temp",)
+
+
+def test_two_values_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nested.jsonl"
+    path.write_text('{"a": {"b": 1}, "a.b": 2}\n' * 20)
+    with pytest.raises(InputError, match=r"line 1: two values are called 'a\.b'"):
+        look(path)
+
+
+def test_what_is_told_of_a_part_of_a_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        (sequence, step, round(math.sin(step + sequence), 4), "run" if sequence % 2 else "walk")
+        for sequence in range(200)
+        for step in range(40)
+    ]
+    path = csv(tmp_path / "many.csv", "sequence,step,x,label", rows)
+    whole = lines(look(path))
+    assert "200 sequences with a class each" in dict(whole)["data"]
+    assert not any("sample" in text for _, text in whole)
+    for name, size in (("WHOLE", 50_000), ("HEAD", 40_000), ("PART", 8_000)):
+        monkeypatch.setattr(importlib.import_module("rnnlab.start.sample"), name, size)
+    monkeypatch.setattr(importlib.import_module("rnnlab.start.trial"), "WHOLE", 50_000)
+    said = dict(lines(look(path)))
+    assert "200" not in said["data"].split(":")[0]
+    number = re.search(r"; of a sample of (\d+) sequences$", said["length"])
+    assert number is not None and 10 < int(number[1]) < 200
+    assert said["classes"].endswith(number[0])
+
+
+def test_rows_with_classes_and_no_order_may_have_a_column_of_times(tmp_path: Path) -> None:
+    values = noise(300).reshape(100, 3)
+    path = csv(
+        tmp_path / "flowers.csv", "a,b,c,species", [(*row.round(3), f"s{n % 3}") for n, row in enumerate(values)]
+    )
+    found = look(path)
+    assert isinstance(found, Unclear)
+    assert any("data.target=a (and data.time=COLUMN" in question for question in found.questions)

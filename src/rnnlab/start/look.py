@@ -12,12 +12,13 @@ from rnnlab.files.folders import files_below, say_passed_over, visible, without_
 from rnnlab.files.lines import check_text, is_binary
 from rnnlab.files.table import PARQUET
 from rnnlab.start.description import Description, Examples, Unclear
-from rnnlab.start.images import look_at_images
+from rnnlab.start.images import is_image, look_at_images
+from rnnlab.start.mixed import OTHERS, TABLES, kind_of, passed_over, which
 from rnnlab.start.numbered import numbered_sequences
 from rnnlab.start.pairs import look_at_pairs
 from rnnlab.start.recordings import look_at_recordings
 from rnnlab.start.rewrite import open_table, open_tables, rewritten
-from rnnlab.start.sample import JSON_LINES, START
+from rnnlab.start.sample import START
 from rnnlab.start.seen import Seen
 from rnnlab.start.sequences import labelled_sequences
 from rnnlab.start.sounds import look_at_sounds
@@ -26,7 +27,6 @@ from rnnlab.start.texts import look_at_text, look_at_texts
 from rnnlab.start.trial import tried
 from rnnlab.store.files import endless
 
-TABLES = (".csv", ".tsv", ".tab", *PARQUET, *JSON_LINES)
 INSTEAD = {
     ".xlsx": "save the sheet as CSV", ".xls": "save the sheet as CSV", ".ods": "save the sheet as CSV",
     ".gz": "unpack it first: gunzip -k FILE",
@@ -52,6 +52,8 @@ INSTEAD = {
     ".mp3": "write WAV or FLAC: ffmpeg -i FILE NEW.flac", ".m4a": "write WAV or FLAC: ffmpeg -i FILE NEW.flac",
 }  # fmt: skip
 """What to do about files of other kinds, by their ending."""
+FEW_BESIDE = 2
+"""Texts or pictures beside the one table of a folder that are about it, as it seems."""
 NUMBERS = 0.3
 """Share of the cells below the first line that are numbers, in a file whose name does not say that it is a table."""
 
@@ -102,8 +104,11 @@ def _examples(path: Path) -> Examples | Unclear | None:
     try:
         files = without_companions(visible(path)) if path.is_dir() else []
         for look_at in (look_at_sounds, look_at_images, look_at_pairs):
-            if (found := look_at(path, files)) is not None:
-                return found
+            if (found := look_at(path, files)) is None:
+                continue
+            captioned = isinstance(found, Examples) and found.data == "captions"  # by a table or by texts
+            beside = passed_over(files, list(filter(is_image, files))) if look_at is look_at_images else ()
+            return found if captioned else replace(found, odd=(*found.odd, *beside))
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from None
     return None
@@ -162,13 +167,14 @@ def _table_of(path: Path) -> Seen | None:
         if any(file.suffix.lower() == ".ts" for file in files):
             return None
         tables = [file for file in files if file.suffix.lower() in TABLES]
-        if len(files) == 1 or len(tables) == 1:
+        others = [file for file in files if kind_of(file) not in ("tables", OTHERS)]
+        if len(files) == 1 or (len(tables) == 1 and len(others) <= FEW_BESIDE):
             file = (tables or files)[0]
             if not _is_table(file):
                 return None
             say_passed_over(path, there, [file])
             return open_table(file)
-        if 2 * len(tables) > len(files):
+        if 2 * len(tables) > len(tables) + len(others):
             say_passed_over(path, there, tables)
             return open_tables(path, tables)
     except OSError as error:
@@ -242,4 +248,6 @@ def _look_at_folder(folder: Path) -> Description:
     if suffix in INSTEAD and all(file.suffix.lower() == suffix for file in files):
         hint = INSTEAD[suffix].replace("FILE", shlex.quote(str(files[0])))
         raise InputError(f"{folder}: rnnlab does not read {suffix}: {hint}")
-    return look_at_texts(folder, files)
+    found = which(folder, files) or look_at_texts(folder, files)
+    kept = [file for file in files if file.match(str(found.keys.get("data.pattern", "*")))]
+    return replace(found, odd=(*found.odd, *passed_over(files, kept, "data.pattern names what is read")))
