@@ -10,7 +10,7 @@ from rnnlab.errors import few
 from rnnlab.shell import shown_path
 from rnnlab.start.description import Description, Examples, Labelled, PlainText, Series, Unclear
 from rnnlab.start.names import is_known_ahead
-from rnnlab.start.wording import WIDE, columns_in_words, counted, held_out, lengths_in_words, number
+from rnnlab.start.wording import WIDE, columns_in_words, counted, held_out, lengths_in_words, number, sampled
 
 LINES = 10
 """At most so many are printed."""
@@ -251,7 +251,9 @@ def _trend(found: Series) -> str:
 
 
 def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
-    many = f"{sum(found.classes.values()):,} " if found.data == "table" else ""
+    total = sum(found.classes.values())
+    many = f"{total:,} " if found.data == "table" and found.extent.whole else ""
+    sample = sampled(found.extent, total, found.examples)
     rows = "rows" if found.data == "table" else found.examples
     yield "data", f"{many}{found.examples} with a class each: {_extent(found, rows)}"
     if found.columns:
@@ -261,8 +263,8 @@ def _about_labelled(found: Labelled) -> Iterator[tuple[str, str]]:
     if found.label.why:
         name = found.label.columns[0] if found.label.columns else found.form.removeprefix("a folder with ")
         yield "class", f"{name}: {found.label.why}"
-    yield "classes", _classes(found)
-    yield "length", lengths_in_words(found.lengths, found.unit, found.channels)
+    yield "classes", _classes(found) + sample
+    yield "length", lengths_in_words(found.lengths, found.unit, found.channels) + sample
     if found.examples == "sequences":
         yield (
             "test",

@@ -21,6 +21,7 @@ from rnnlab.start.wording import counted
 
 IN_ORDER = 0.5
 """The correlation of neighbours, of the middle column, from which rows are taken for steps where nothing says so."""
+TIME = "and data.time=COLUMN, where a column has the times"
 MOST_CLASSES = 200
 
 
@@ -143,7 +144,7 @@ def unordered(table: Seen) -> Unclear | None:
             questions=(
                 "which rows make a sequence? A column that names it (sequence, step, … , class) is read by "
                 "rnnlab start; rows without an order are no sequences, and need no recurrent net",
-                f"are the rows steps in time? {command}{first_value}",
+                f"are the rows steps in time? {command}{first_value} ({TIME})",
             ),
         )
     if not values:
@@ -162,7 +163,7 @@ def unordered(table: Seen) -> Unclear | None:
         **about,
         seen="rows of numbers; no column tells their order, nor do the numbers",
         questions=(
-            f"are the rows steps in time? {command}{targets[0]} (and data.time=COLUMN where there is one); rows "
+            f"are the rows steps in time? {command}{targets[0]} ({TIME}); rows "
             "without an order are no sequences, and need no recurrent net",
         ),
     )

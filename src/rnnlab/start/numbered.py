@@ -19,7 +19,7 @@ from rnnlab.start.sequences import (
     written_as,
 )
 from rnnlab.start.table import look_at_table
-from rnnlab.start.wording import columns_in_words, counted, held_out, lengths_in_words, missing_values, number
+from rnnlab.start.wording import columns_in_words, counted, held_out, lengths_in_words, missing_values, number, sampled
 
 OUTCOMES = (
     "target", "y", "label", "rul", "outcome", "result", "score", "hours_left", "days_left", "time_to_failure",
@@ -54,7 +54,11 @@ def numbered_sequences(table: Seen) -> Description | None:
     facts = [
         ("columns", columns_in_words(table.profile.columns)),
         ("number", f"{name}: {sequences.described}; {number(column.low)} to {number(column.high)}"),
-        ("length", lengths_in_words(spread([len(rows) for rows in groups]), "steps", len(features))),
+        (
+            "length",
+            lengths_in_words(spread([len(rows) for rows in groups]), "steps", len(features))
+            + sampled(table.sample.extent, len(groups), "sequences"),
+        ),
         ("test", held_out(keys)),
     ]
     asks = f"how well does a GRU tell {name} of each {sequences.sequence}, beside the mean?"

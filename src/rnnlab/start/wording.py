@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnlab.errors import InputError
 from rnnlab.files.lines import OtherEncoding
-from rnnlab.start.description import Column
+from rnnlab.start.description import Column, Extent
 
 WIDE = 6
 """Columns that are shown by name."""
@@ -51,6 +51,11 @@ def lengths_in_words(lengths: tuple[int, int, int], unit: str, channels: int = 0
         else f"{shortest:,} to {longest:,} {unit}, {median:,} in the middle"
     )
     return span + (f", {counted(channels, 'channels')}" if channels else "")
+
+
+def sampled(extent: Extent, number: int, of: str) -> str:
+    """Of how many examples something is told, where a file was not read whole."""
+    return "" if extent.whole else f"; of a sample of {counted(number, of)}"
 
 
 def held_out(keys: Mapping[str, Any]) -> str:
