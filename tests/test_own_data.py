@@ -61,8 +61,10 @@ COMMANDS = re.findall(r"^rnnlab (train .*)$", TEXT, re.MULTILINE)
 def test_every_command_of_the_page_trains(place: Path, command: str) -> None:
     # the days of the example have gaps, since each of its months has 28
     gaps = ["data.gaps=ignore"] if "sales.csv" in command else []
+    # a readout in closed form has no budget, and refuses one
+    few = [each for each in FEW if not (each.startswith("trainer.max_") and "model=esn" in command)]
     done = subprocess.run(
-        [sys.executable, "-m", "rnnlab", *shlex.split(command, comments=True), *gaps, *FEW],
+        [sys.executable, "-m", "rnnlab", *shlex.split(command, comments=True), *gaps, *few],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
