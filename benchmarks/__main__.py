@@ -32,6 +32,7 @@ NAMES = (
     "end_to_end",
     "memory_scores",
     "anomalies",
+    "many_series",
 )
 
 
