@@ -14,7 +14,7 @@ ROWS_A_WINDOW = 4
 LONG = 20_000
 """Characters of a text of which training takes any."""
 FEWEST = 8
-"""Steps of which a tenth, rounded up, can be kept for validation and for the test."""
+"""Steps below which what validation and test leave is nothing to train on, though training might take it."""
 
 
 def tried(found: Description) -> Description:
@@ -37,7 +37,8 @@ def tried(found: Description) -> Description:
 
 def _tried_series(found: Series) -> Description:
     complaint = ""
-    for horizon, more in _attempts(found):
+    is_enough = found.lengths[2] >= FEWEST
+    for horizon, more in _attempts(found) if is_enough else ():
         complaint_now = _complaint_about_series(found, {**found.keys, **more, "data.horizon": horizon})
         if not complaint_now:
             keys = {**found.keys, **more, "data.horizon": horizon}
@@ -48,7 +49,7 @@ def _tried_series(found: Series) -> Description:
             return replace(found, horizon=horizon, folds=folds, keys={**found.keys, **more})
         complaint = complaint or complaint_now
     question = f"training refuses it: {complaint}"
-    if found.lengths[2] < FEWEST:
+    if not is_enough:
         question = f"too few to train on, to choose by and to test on: give {FEWEST} {found.step}s at least"
     return Unclear(
         path=found.path, form=found.form, extent=found.extent, columns=found.columns,
