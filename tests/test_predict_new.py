@@ -603,7 +603,7 @@ BAD = [
         "data=csv",
         "x.csv",
         "date,shop,sales,temperature,promotion\n2024-01-01,north,1,1,0\n2024-01-02,north,1,1,0\n",
-        ["'promotion' must be known 1 steps ahead"],
+        ["'promotion' must be known 1 step ahead, and has no value at step 1 after the last one of"],
     ),
     (
         "data=csv",

@@ -512,7 +512,7 @@ def json_lines_of_labelled_texts(folder: Path) -> Path:
     Labelled,
     data="text_classification",
     keys={"data.text_column": "utterance", "data.label_column": "intent"},
-    said="are there twice",
+    said="repeat another: each counts once",
 )
 def labelled_texts_of_other_names(folder: Path) -> Path:
     rows = [(n, f'"turn {("on", "off")[n % 2]} light {n // 3}, please"', ("start", "stop")[n % 2]) for n in range(200)]
@@ -525,7 +525,7 @@ REPEATED = [("works well", "good"), ("was never sent", "bad"), ("came late, and 
 @case(
     Labelled,
     data="text_classification",
-    classes={"bad": 60, "good": 60},
+    classes={"bad": 24, "good": 24},
     keys={"data.text_column": "message", "data.label_column": "topic"},
     said=("texts with a class each", "message: the only column of text"),
 )
@@ -665,6 +665,34 @@ NUMBERED = {"task": "regression", "data.sequence": "machine"}
 )
 def a_number_of_each_sequence(folder: Path) -> Path:
     return machines(folder, "machine,minute,vibration,hours_left")
+
+
+@case(
+    Labelled,
+    keys={"data.target": "class", "data.sequence": "file", "data.time": "time_s", "data.elapsed": True},
+    data="table",
+    said="1 channel",
+)
+def seconds_of_recordings_whose_name_has_a_unit(folder: Path) -> Path:
+    rows = [
+        (f"{k}.csv", step / 50, round(float(x), 3), ("walk", "run")[k % 2])
+        for k in range(24)
+        for step, x in enumerate(noise(10 + k % 5, k))
+    ]
+    return csv(folder / "seconds.csv", "file,time_s,x,class", rows)
+
+
+@case(
+    Labelled,
+    keys={"data.text_column": "body"},
+    data="text_classification",
+    classes={"praise": 40, "blame": 30},
+    said="90 texts repeat another: each counts once",
+)
+def texts_that_are_there_again_count_once(folder: Path) -> Path:
+    rows = [(f"thank you for item {n}", "praise") for n in range(40)]
+    rows += [(f"where on earth is {n}", "blame") for n in range(30)] * 4
+    return csv(folder / "again.csv", "body,label", rows)
 
 
 @case(Examples, keys={**NUMBERED, "data.target": "target", "data.time": "cycle"})

@@ -610,6 +610,23 @@ def test_a_season_is_seen_where_it_says_more_than_the_last_value(
     assert ("data.residual_of=seasonal_naive" in said(verdict)) == season
 
 
+@pytest.mark.parametrize(("network", "season"), [(1.19, False), (1.21, True)])
+def test_a_season_that_is_worse_than_the_network_does_not_say_more(network: float, season: bool) -> None:
+    """Where there is no interval, the best baseline may be behind a network that is not called better."""
+    verdict = judge(of_a_season(network, 1.2, items={}))
+    assert verdict.state is not Judgement.BETTER
+    assert any("says more than the network found" in seen for seen in verdict.seen) == season
+    assert ("data.residual_of=seasonal_naive" in said(verdict)) == season
+
+
+@pytest.mark.parametrize(("network", "ahead"), [(0.99, False), (1.01, True)])
+def test_a_linear_forecast_that_is_worse_is_not_called_better(network: float, ahead: bool) -> None:
+    made = forecast(network)
+    metrics = {**made.metrics, "baseline/linear_ar/mae": 1.0}
+    verdict = judge(replace(made, metrics=metrics, items={}, config={**made.config, "model.linear": "none"}))
+    assert ("a linear forecast is better" in verdict.seen) == ahead
+
+
 def without_memory(network: float, linear_ar: float = 0.99, mean: float = 1.0, **changed: Any) -> Evidence:
     """A forecast of noise: its mean says as much as anything."""
     made = forecast(network, persistence=1.4, linear_ar=linear_ar)

@@ -185,9 +185,9 @@ class HistoryReader(Reader):
         if columns.known and coming.any():
             step, column = np.argwhere(coming)[0].tolist()
             raise InputError(
-                f"column '{columns.known[column]}' must be known {extra} steps ahead, and is not {step + 1} after the "
-                f"last value of {listed(columns.target)}: add rows with it, and with no value of "
-                f"{listed(columns.target)}"
+                f"column '{columns.known[column]}' must be known {extra} step{'s' * (extra > 1)} ahead, and has no "
+                f"value at step {step + 1} after the last one of {listed(columns.target)}: add rows with it, and with "
+                f"no value of {listed(columns.target)}"
             )
         times = self.later(history, extra)[0] if layout.needs_times else None
         start = layout.reach if whole else max(layout.reach, history.now - (time or layout.length))

@@ -62,7 +62,7 @@ def labelled_texts(table: Seen) -> Labelled | Examples | Unclear | None:
     label = min(labels, key=lambda column: (rank(column.name, CLASSES), column.kind == "whole", column.distinct))
     kept = table.frame.select(known_text(text).alias("text"), known_text(label.name).alias("label"))
     pairs = kept.filter((pl.col("text") != "") & (pl.col("label") != ""))
-    counts = dict(pairs["label"].value_counts(sort=True).iter_rows())
+    counts = classes_of(pairs)
     keys = {
         key: value for key, value, usual in (
             ("data.text_column", text, "text"), ("data.label_column", label.name, "label"),
@@ -174,6 +174,11 @@ def known_text(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String).str.strip_chars().fill_null("")
 
 
+def classes_of(pairs: pl.DataFrame) -> dict[str, int]:
+    """How many texts each class has, the largest first: those that are there again count once, as in training."""
+    return dict(pairs.unique(maintain_order=True)["label"].value_counts(sort=True).iter_rows())
+
+
 def odd_texts(pairs: pl.DataFrame, empty: int) -> tuple[str, ...]:
     """What is odd about texts and their classes: repetitions, texts of two classes, classes that stand in the text."""
     odd = []
@@ -181,9 +186,8 @@ def odd_texts(pairs: pl.DataFrame, empty: int) -> tuple[str, ...]:
         odd.append(f"{counted(empty, 'rows')} without a text or a class: left out")
     distinct = pairs.unique()
     if distinct.height < pairs.height:
-        odd.append(
-            f"{counted(pairs.height - distinct.height, 'texts', 'are')} there twice: each counts once (data.duplicates)"
-        )
+        again = counted(pairs.height - distinct.height, "texts", "repeat")
+        odd.append(f"{again} another: each counts once (data.duplicates)")
     contradicting = distinct.height - distinct["text"].n_unique()
     if contradicting:
         odd.append(f"{counted(contradicting, 'texts', 'have')} two classes: nobody can tell which")

@@ -197,7 +197,7 @@ def _side(texts: Sequence[str], unit: str) -> str:
 def _odd(found: Sequence[tuple[str, str]], units: Sequence[str]) -> list[str]:
     odd = []
     if doubled := len(found) - len(set(found)):
-        odd.append(f"{counted(doubled, 'pairs', 'are')} there twice")
+        odd.append(f"{counted(doubled, 'pairs', 'repeat')} another")
     answers = Counter(source for source, _ in set(found))
     if several := sum(count > 1 for count in answers.values()):
         odd.append(f"{counted(several, 'texts', 'have')} several answers: each of them counts as right")

@@ -44,7 +44,7 @@ def _odd(train: TsFile, test: TsFile | None) -> list[str]:
     contents = Counter(values.tobytes() for values in train.sequences)
     doubled = sum(count - 1 for count in contents.values())
     if doubled:
-        odd.append(f"{counted(doubled, 'sequences', 'are')} there twice")
+        odd.append(f"{counted(doubled, 'sequences', 'repeat')} another")
     if test is not None:
         shared = sum(values.tobytes() in contents for values in test.sequences)
         if shared:

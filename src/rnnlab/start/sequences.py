@@ -39,6 +39,8 @@ STEPS = (
     "visit",
 )
 """Names of the column that numbers the steps of a sequence."""
+UNIT = re.compile(r"(_| ?[(\[]| )(s|secs?|seconds?|ms|msec|us|µs|ns|min|minutes?|h|hours?)[)\]]?$")
+"""A unit of time behind the name of a column, as in ``time_s`` and ``time [ms]``."""
 SEQUENCES = (
     "sequence", "sequence_id", "seq", "case", "case_id", "trial", "recording", "sample", "sample_id", "window", "run",
     "machine", "engine", "unit", "battery", "vehicle", *NAMES,
@@ -356,7 +358,7 @@ def step_and_features(table: Seen, target: str, sequence: str) -> tuple[str | No
             column.name
             for column in rest
             if column.name in table.profile.dates
-            or (lower(column.name) in STEPS and column.is_number)
+            or (UNIT.sub("", lower(column.name)) in STEPS and column.is_number)
             or table.counts_within(column.name, sequence)
         ),
         None,

@@ -315,7 +315,7 @@ class SeriesTable(Seen):
             odd.append(f"{few(empty)}: without any value")
         doubled = self.frame.height - self.frame.n_unique()
         if doubled and times.time and not once:
-            odd.append(f"{counted(doubled, 'rows', 'are')} there twice")
+            odd.append(f"{counted(doubled, 'rows', 'repeat')} another")
         usual = facts["lengths"][1]
         if usual < FEW_ROWS:
             odd.append(f"{counted(usual, facts['step'] + 's', 'are')} few: expect no more than from a simple forecast")

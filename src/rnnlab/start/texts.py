@@ -18,7 +18,7 @@ from rnnlab.files.folders import is_text
 from rnnlab.files.lines import decode_whole
 from rnnlab.start.columns import words_of
 from rnnlab.start.description import Choice, Description, Extent, Labelled, PlainText
-from rnnlab.start.labelled import odd_texts, spread
+from rnnlab.start.labelled import classes_of, odd_texts, spread
 from rnnlab.start.names import OPPOSITES
 from rnnlab.start.wording import counted
 
@@ -191,7 +191,7 @@ def _labelled(folder: Path, files: Sequence[Path], pattern: str, form: str, why:
     keys: dict[str, Any] = {} if pattern == "*" else {"data.pattern": pattern}
     if words >= 8:
         keys["data.unit"] = "word"
-    counts = dict(there["label"].value_counts(sort=True).iter_rows())
+    counts = classes_of(there)
     share = 1.0 if whole else size / max(1, int(there["text"].str.len_bytes().sum()) + there.height)
     counts = {name: round(count * share) for name, count in counts.items()}
     return Labelled(

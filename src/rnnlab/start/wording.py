@@ -11,7 +11,7 @@ WIDE = 6
 """Columns that are shown by name."""
 
 
-SINGULAR = {"are": "is", "have": "has", "were": "was", "say": "says"}
+SINGULAR = {"are": "is", "have": "has", "were": "was", "say": "says", "repeat": "repeats"}
 """Verbs behind a number."""
 
 

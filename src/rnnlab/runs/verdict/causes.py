@@ -68,7 +68,7 @@ def causes_of(evidence: Evidence, state: Judgement, score: str, network: float, 
     nothing = None if naive is None else _nothing_foretells(evidence, score, network, naive)
     if naive is not None and nothing is not None and not surely_worse(evidence, score, network, naive):
         return [cause for cause in (nothing, _adds_nothing(evidence)) if cause is not None]
-    ahead = {best, *evidence.ahead(score, network)}
+    ahead = evidence.ahead(score, network)
     seasonal = is_better(evidence, score, "seasonal_naive", "persistence")
     season, trend = (lambda: _season(evidence, ahead, seasonal)), (lambda: _trend(evidence))
     found: list[Callable[[], Cause | None]] = [
