@@ -11,7 +11,7 @@ from rnnlab.errors import InputError, few, one_line
 from rnnlab.files.clocks import clock_changes
 from rnnlab.files.dialect import Dialect
 from rnnlab.files.epochs import IN_WORDS
-from rnnlab.files.frequency import passed
+from rnnlab.files.frequency import DAY, passed
 from rnnlab.files.panel import FEW_REPEATED, Columns, Panel, arrange, show
 from rnnlab.files.table import tabulate
 from rnnlab.start.columns import numbers
@@ -186,10 +186,14 @@ class SeriesTable(Seen):
         longest = np.argsort(-sizes, kind="stable")[:SHOWN_SERIES]
         values = [panel.values[panel.starts[k] : panel.starts[k + 1], 0] for k in longest]
         seasons = find_seasons(values, candidates)
-        if not seasons and not candidates and step in ("step", "year"):
+        # a machine's cycle is none of the calendar's
+        of_no_calendar = not seasons and (
+            (not candidates and step in ("step", "year")) or 0 < (microseconds or 0) < DAY // 2
+        )
+        if of_no_calendar:
             seasons = find_seasons(values, ())
         period = None
-        if seasons and not panel.seasons:  # which training would suggest by itself
+        if seasons and (of_no_calendar or not panel.seasons):  # which training would suggest by itself
             period = min(season.period for season in seasons)
             if int(np.median(sizes)) < 3 * period:
                 period = None
